@@ -1,0 +1,48 @@
+# The two commands of the README come first; each sets up .venv by itself and is quick the second time.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test test-end-to-end test-gpu check format setup clean
+
+run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
+	$(BIN)/snakemake --cores all results/mtbench.json
+
+test: $(INSTALLED)  ## The tests that take minutes at most
+	$(BIN)/pytest
+
+test-end-to-end: $(INSTALLED)  ## Whole builds
+	$(BIN)/pytest -m end_to_end
+
+test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
+	$(BIN)/pytest -m gpu
+
+check: $(INSTALLED)  ## Format, lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/bezoar recipe check
+	$(BIN)/snakemake --lint
+
+format: $(INSTALLED)  ## Bring the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+results/%.json: $(INSTALLED) FORCE  # Snakemake knows whether there is anything to do
+	$(BIN)/snakemake --cores all $@
+
+FORCE:
+
+clean:  ## Remove what was built, not the environment
+	rm -rf data/[!R]* logs results scratch

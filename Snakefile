@@ -1,0 +1,28 @@
+"""OpenBezoar's recipe, from seed rows to scored checkpoints.
+
+source -> seed -> generated -> filtered -> mixes -> adapters -> checkpoints -> evals -> results
+                      ^ teacher                        ^ next stage ---+
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "params.yaml"
+
+
+# Only with --software-deployment-method apptainer: the image brings Python, .venv brings the packages.
+container: "docker://python:3.11"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{eval}.json", eval=recipe.evals),

@@ -1,0 +1,159 @@
+"""Look-ups in the recipe: what a rule's wildcards stand for."""
+
+import os
+import re
+import sys
+from functools import reduce
+
+from bezoar import params as parameters
+from bezoar.params.evaluate import CONTROL
+
+try:
+    recipe = parameters.load()
+except parameters.RecipeError as error:
+    raise WorkflowError(str(error))
+if config != parameters.plain():
+    raise WorkflowError(
+        "values were given by --config or --configfile\n"
+        "  expected: values in params.yaml, which is what the scripts read"
+    )
+
+# Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
+
+SHARDS = recipe.shard_names()
+CHECKPOINTS = [*recipe.models, *recipe.stages]
+
+
+def one_of(names):
+    """A pattern for a wildcard that stands for one of the names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def evals_of(method):
+    """Names of the evaluations of a method."""
+    return [name for name, block in recipe.evals.items() if block.method == method]
+
+
+wildcard_constraints:
+    checkpoint=one_of(CHECKPOINTS),
+    control=f"{CONTROL}[a-z]+",
+    harness=one_of(evals_of("harness")),
+    mtbench=one_of(evals_of("mtbench")),
+    model=r"[a-z][a-z0-9_]*",
+    scheme=one_of(recipe.schemes),
+    shard=r"\d{4}",
+    source=one_of(recipe.sources),
+    stage=one_of(recipe.stages),
+
+
+def values_of(names):
+    """What params.yaml holds under the names that a rule's script reads; Snakemake reruns a job when it changes."""
+    return lambda wildcards: {
+        name: reduce(lambda block, key: block[key], name.split("."), config) for name in names(wildcards)
+    }
+
+
+def checkpoint(name):
+    """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
+    return f"data/base/{name}" if name in recipe.models else f"data/checkpoints/{name}"
+
+
+def weights_of(backend):
+    """The model directory that a backend runs, if it runs one itself."""
+    block = recipe.backends[backend]
+    return [checkpoint(block.checkpoint)] if block.kind == "local" else []
+
+
+def rows_of(source):
+    """The rows of a source."""
+    return f"data/source/{source}/rows.jsonl"
+
+
+def source_files(wildcards):
+    """The local files that a source's rows depend on."""
+    origin = recipe.sources[wildcards.source].origin
+    if origin.kind == "file":
+        return [origin.path]
+    if origin.kind == "builtin" and origin.prompts:
+        return sorted(map(str, Path(origin.prompts).glob("*.yaml")))
+    return []
+
+
+def generate_names(wildcards):
+    """The parameters that a generate script reads."""
+    teacher = recipe.schemes[wildcards.scheme].teacher
+    return [f"schemes.{wildcards.scheme}", f"backends.{teacher}", "prompt", "seed", "shards"]
+
+
+def filter_names(wildcards):
+    """The parameters that the filter script reads."""
+    judge = recipe.filters[wildcards.scheme].judge
+    return [f"filters.{wildcards.scheme}", f"backends.{judge}", "prompt", "seed"]
+
+
+def topics_of(wildcards):
+    """The topic list of a scheme, if it has one."""
+    topics = getattr(recipe.schemes[wildcards.scheme], "topics", None)
+    return [topics] if topics else []
+
+
+def mix_names(wildcards):
+    """The parameters that the mix script reads."""
+    sources = [part.name for part in recipe.mixes[wildcards.mix].parts if part.kind == "source"]
+    return [f"mixes.{wildcards.mix}", "prompt", "seed", "shards", *(f"sources.{name}.format" for name in sources)]
+
+
+def mix_parts(wildcards):
+    """The files that a mix is drawn from."""
+    return [
+        path
+        for part in recipe.mixes[wildcards.mix].parts
+        for path in (
+            expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
+            if part.kind == "scheme"
+            else [rows_of(part.name)]
+        )
+    ]
+
+
+def mix_tokenizer(wildcards):
+    """The model whose tokenizer a mix counts with, if it counts."""
+    limit = recipe.mixes[wildcards.mix].limit
+    return [checkpoint(limit.tokenizer)] if limit else []
+
+
+def model_source(wildcards):
+    """What a base model is made from, if that isn't the hub: raw text, or a model directory of the repository."""
+    block = recipe.models[wildcards.model]
+    if block.method == "pretrain":
+        return [rows_of(block.corpus)]
+    return [block.path] if block.method == "local" else []
+
+
+def base_of(wildcards):
+    """The full weights that a stage's adapter lies on."""
+    return checkpoint(recipe.foundation(wildcards.stage))
+
+
+def adapter_before(wildcards):
+    """The adapter that a stage carries on, if it does."""
+    stage = recipe.stages[wildcards.stage]
+    return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
+
+
+def judgment_names(wildcards):
+    """The parameters that the judgments script reads."""
+    judge = recipe.evals[wildcards.mtbench].judge
+    return [f"evals.{wildcards.mtbench}", f"backends.{judge}", "prompt", "seed"]
+
+
+def asked(role):
+    """The source that an MT-Bench evaluation takes in a role: questions, references or judge_prompts."""
+    return lambda wildcards: rows_of(getattr(recipe.evals[wildcards.mtbench], role))
+
+
+def judged_models(name):
+    """The checkpoints and controls of an MT-Bench evaluation."""
+    block = recipe.evals[name]
+    return [*block.checkpoints, *(f"{CONTROL}{control}" for control in block.controls)]

@@ -1,0 +1,132 @@
+"""Training sets from seed rows.
+
+in:   params.yaml                                 where rows come from
+out:  data/source/<source>/rows.jsonl             rows in our own types, checked
+      data/seed/<source>/<shard>.jsonl            the same, in shards that a new row doesn't reshuffle
+      data/generated/<scheme>/<shard>/rows.jsonl  what a teacher wrote, and dropped.jsonl
+      data/filtered/<scheme>/<shard>/kept.jsonl   what rules and judge let pass, and rejected.jsonl
+      data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl
+"""
+
+
+rule source:
+    input:
+        script="scripts/source.py",
+        files=source_files,
+    output:
+        rows="data/source/{source}/rows.jsonl",
+        dropped="data/source/{source}/dropped.jsonl",
+        provenance="data/source/{source}/provenance.json",
+    log:
+        "logs/source/{source}.log",
+    benchmark:
+        "logs/source/{source}.benchmark.tsv"
+    params:
+        values=values_of(lambda w: [f"sources.{w.source}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.rows:q} -- \
+            python {input.script:q} --params sources.{wildcards.source} seed \
+            --inputs {input.files:q} --out data/source/{wildcards.source} --log {log:q}
+        """
+
+
+rule shard:
+    input:
+        script="scripts/shard.py",
+        rows="data/source/{source}/rows.jsonl",
+    output:
+        shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
+        provenance="data/seed/{source}/provenance.json",
+    log:
+        "logs/shard/{source}.log",
+    params:
+        values=values_of(lambda w: ["shards"]),
+    shell:
+        r"""
+        bezoar exec {output.provenance:q} -- \
+            python {input.script:q} --params shards \
+            --rows {input.rows:q} --out data/seed/{wildcards.source} --log {log:q}
+        """
+
+
+rule generate:
+    input:
+        script=lambda w: f"scripts/generate/{recipe.schemes[w.scheme].method}.py",
+        seeds=lambda w: f"data/seed/{recipe.schemes[w.scheme].seeds}/{w.shard}.jsonl",
+        prompts=lambda w: recipe.schemes[w.scheme].prompts,
+        teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
+        topics=topics_of,
+    output:
+        rows="data/generated/{scheme}/{shard}/rows.jsonl",
+        dropped="data/generated/{scheme}/{shard}/dropped.jsonl",
+        report="data/generated/{scheme}/{shard}/report.json",
+        provenance="data/generated/{scheme}/{shard}/provenance.json",
+    log:
+        "logs/generate/{scheme}/{shard}.log",
+    benchmark:
+        "logs/generate/{scheme}/{shard}.benchmark.tsv"
+    params:
+        names=generate_names,
+        values=values_of(generate_names),
+    shell:
+        r"""
+        bezoar exec {output.rows:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --seeds {input.seeds:q} --prompts {input.prompts:q} --teacher {input.teacher:q} \
+            --topics {input.topics:q} --out data/generated/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+        """
+
+
+rule filter:
+    input:
+        script="scripts/filter.py",
+        rows="data/generated/{scheme}/{shard}/rows.jsonl",
+        prompts=lambda w: recipe.filters[w.scheme].prompts,
+        avoid=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].avoid],
+        judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
+    output:
+        kept="data/filtered/{scheme}/{shard}/kept.jsonl",
+        rejected="data/filtered/{scheme}/{shard}/rejected.jsonl",
+        report="data/filtered/{scheme}/{shard}/report.json",
+        provenance="data/filtered/{scheme}/{shard}/provenance.json",
+    log:
+        "logs/filter/{scheme}/{shard}.log",
+    benchmark:
+        "logs/filter/{scheme}/{shard}.benchmark.tsv"
+    params:
+        names=filter_names,
+        values=values_of(filter_names),
+    shell:
+        r"""
+        bezoar exec {output.kept:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --rows {input.rows:q} --prompts {input.prompts:q} --avoid {input.avoid:q} --judge {input.judge:q} \
+            --out data/filtered/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+        """
+
+
+rule mix:
+    input:
+        script="scripts/mix.py",
+        parts=mix_parts,
+        tokenizer=mix_tokenizer,
+    output:
+        train="data/mixes/{mix}/train.jsonl",
+        eval="data/mixes/{mix}/eval.jsonl",
+        report="data/mixes/{mix}/report.json",
+        provenance="data/mixes/{mix}/provenance.json",
+    log:
+        "logs/mix/{mix}.log",
+    benchmark:
+        "logs/mix/{mix}.benchmark.tsv"
+    params:
+        names=mix_names,
+        values=values_of(mix_names),
+    shell:
+        r"""
+        bezoar exec {output.train:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --filtered data/filtered --source data/source --tokenizer {input.tokenizer:q} \
+            --out data/mixes/{wildcards.mix} --log {log:q}
+        """

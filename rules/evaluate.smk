@@ -1,0 +1,153 @@
+"""Scores of checkpoints.
+
+in:   data/base/<model>/, data/checkpoints/<stage>/       what is scored
+out:  data/harness/<eval>/<checkpoint>/<task>.json        lm-evaluation-harness's own results
+      data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
+      data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
+      results/<eval>.json                                 every score with its uncertainty
+"""
+
+
+rule harness:
+    input:
+        script="scripts/evaluate/harness.py",
+        checkpoint=lambda w: checkpoint(w.checkpoint),
+        data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
+        tasks=lambda w: sorted(map(str, Path(recipe.evals[w.harness].task_folder or "").glob("*.yaml"))),
+    output:
+        result="data/harness/{harness}/{checkpoint}/{task}.json",
+    log:
+        "logs/harness/{harness}/{checkpoint}/{task}.log",
+    benchmark:
+        "logs/harness/{harness}/{checkpoint}/{task}.benchmark.tsv"
+    params:
+        values=values_of(lambda w: [f"evals.{w.harness}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.result:q} -- \
+            python {input.script:q} --params evals.{wildcards.harness} seed \
+            --checkpoint {input.checkpoint:q} --data {input.data:q} --out {output.result:q} --log {log:q}
+        """
+
+
+rule report_harness:
+    input:
+        script="scripts/report/harness.py",
+        results=lambda w: expand(
+            "data/harness/{eval}/{checkpoint}/{task}.json",
+            eval=w.harness,
+            checkpoint=recipe.evals[w.harness].checkpoints,
+            task=recipe.evals[w.harness].tasks,
+        ),
+    output:
+        report="results/{harness}.json",
+    log:
+        "logs/report/{harness}.log",
+    params:
+        values=values_of(lambda w: [f"evals.{w.harness}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.harness} seed \
+            --results data/harness/{wildcards.harness} --out {output.report:q} --log {log:q}
+        """
+
+
+rule answers:
+    input:
+        script="scripts/evaluate/answers.py",
+        checkpoint=lambda w: checkpoint(w.checkpoint),
+        questions=asked("questions"),
+    output:
+        answers="data/answers/{mtbench}/{checkpoint}/answers.jsonl",
+        turns="data/answers/{mtbench}/{checkpoint}/turns.jsonl",
+        provenance="data/answers/{mtbench}/{checkpoint}/provenance.json",
+    log:
+        "logs/answers/{mtbench}/{checkpoint}.log",
+    benchmark:
+        "logs/answers/{mtbench}/{checkpoint}.benchmark.tsv"
+    params:
+        values=values_of(lambda w: [f"evals.{w.mtbench}", "prompt", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.answers:q} -- \
+            python {input.script:q} --params evals.{wildcards.mtbench} prompt seed \
+            --questions {input.questions:q} --checkpoint {input.checkpoint:q} \
+            --out data/answers/{wildcards.mtbench}/{wildcards.checkpoint} --log {log:q}
+        """
+
+
+rule controls:
+    input:
+        script="scripts/evaluate/controls.py",
+        questions=asked("questions"),
+        answers=lambda w: f"data/answers/{w.mtbench}/{recipe.evals[w.mtbench].checkpoints[-1]}/answers.jsonl",
+        judge_prompts=asked("judge_prompts"),
+    output:
+        answers="data/answers/{mtbench}/{control}/answers.jsonl",
+        provenance="data/answers/{mtbench}/{control}/provenance.json",
+    log:
+        "logs/controls/{mtbench}/{control}.log",
+    params:
+        values=values_of(lambda w: ["seed"]),
+    shell:
+        r"""
+        bezoar exec {output.answers:q} -- \
+            python {input.script:q} --params seed \
+            --questions {input.questions:q} --answers {input.answers:q} --judge-prompts {input.judge_prompts:q} \
+            --out data/answers/{wildcards.mtbench}/{wildcards.control} --log {log:q}
+        """
+
+
+rule judgments:
+    input:
+        script="scripts/evaluate/judgments.py",
+        answers="data/answers/{mtbench}/{model}/answers.jsonl",
+        questions=asked("questions"),
+        references=asked("references"),
+        judge_prompts=asked("judge_prompts"),
+        judge=lambda w: weights_of(recipe.evals[w.mtbench].judge),
+    output:
+        judgments="data/judgments/{mtbench}/{model}/judgments.jsonl",
+        verdicts="data/judgments/{mtbench}/{model}/verdicts.jsonl",
+        provenance="data/judgments/{mtbench}/{model}/provenance.json",
+    log:
+        "logs/judgments/{mtbench}/{model}.log",
+    benchmark:
+        "logs/judgments/{mtbench}/{model}.benchmark.tsv"
+    params:
+        names=judgment_names,
+        values=values_of(judgment_names),
+    shell:
+        r"""
+        bezoar exec {output.judgments:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --answers {input.answers:q} --questions {input.questions:q} --references {input.references:q} \
+            --judge-prompts {input.judge_prompts:q} --judge {input.judge:q} \
+            --out data/judgments/{wildcards.mtbench}/{wildcards.model} --log {log:q}
+        """
+
+
+rule report_mtbench:
+    input:
+        script="scripts/report/mtbench.py",
+        verdicts=lambda w: expand(
+            "data/judgments/{eval}/{model}/verdicts.jsonl", eval=w.mtbench, model=judged_models(w.mtbench)
+        ),
+        questions=asked("questions"),
+        references=asked("references"),
+        judge_prompts=asked("judge_prompts"),
+    output:
+        report="results/{mtbench}.json",
+    log:
+        "logs/report/{mtbench}.log",
+    params:
+        values=values_of(lambda w: [f"evals.{w.mtbench}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.mtbench} seed \
+            --results data/judgments/{wildcards.mtbench} --questions {input.questions:q} \
+            --references {input.references:q} --judge-prompts {input.judge_prompts:q} \
+            --out {output.report:q} --log {log:q}
+        """

@@ -1,0 +1,74 @@
+"""Checkpoints from base models and mixes; a stage may start from an earlier one.
+
+in:   data/mixes/<mix>/          rows to train on, and held-out rows
+out:  data/base/<model>/         weights as published, or trained from nothing
+      data/adapters/<stage>/     LoRA weights only
+      data/checkpoints/<stage>/  full weights: adapter and what it was trained on, merged
+"""
+
+
+rule base:
+    input:
+        script=lambda w: f"scripts/base/{recipe.models[w.model].method}.py",
+        source=model_source,
+    output:
+        model=directory("data/base/{model}"),
+    log:
+        "logs/base/{model}.log",
+    benchmark:
+        "logs/base/{model}.benchmark.tsv"
+    threads: 2
+    params:
+        values=values_of(lambda w: [f"models.{w.model}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.model:q} -- \
+            python {input.script:q} --params models.{wildcards.model} seed \
+            --source {input.source:q} --out {output.model:q} --log {log:q}
+        """
+
+
+rule train:
+    input:
+        script=lambda w: f"scripts/train/{recipe.stages[w.stage].method}.py",
+        base=base_of,
+        adapter=adapter_before,
+        train=lambda w: f"data/mixes/{recipe.stages[w.stage].mix}/train.jsonl",
+        eval=lambda w: f"data/mixes/{recipe.stages[w.stage].mix}/eval.jsonl",
+    output:
+        adapter=directory("data/adapters/{stage}"),
+    log:
+        "logs/train/{stage}.log",
+    benchmark:
+        "logs/train/{stage}.benchmark.tsv"
+    params:
+        mix=lambda w: recipe.stages[w.stage].mix,
+        values=values_of(lambda w: [f"stages.{w.stage}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.adapter:q} -- \
+            python {input.script:q} --params stages.{wildcards.stage} seed \
+            --base {input.base:q} --adapter {input.adapter:q} --mix data/mixes/{params.mix} \
+            --work scratch/train/{wildcards.stage} --out {output.adapter:q} --log {log:q}
+        """
+
+
+rule merge:
+    input:
+        script="scripts/merge.py",
+        base=base_of,
+        adapter="data/adapters/{stage}",
+    output:
+        checkpoint=directory("data/checkpoints/{stage}"),
+    log:
+        "logs/merge/{stage}.log",
+    benchmark:
+        "logs/merge/{stage}.benchmark.tsv"
+    params:
+        values=values_of(lambda w: [f"stages.{w.stage}"]),
+    shell:
+        r"""
+        bezoar exec {output.checkpoint:q} -- \
+            python {input.script:q} --params stages.{wildcards.stage} \
+            --base {input.base:q} --adapter {input.adapter:q} --out {output.checkpoint:q} --log {log:q}
+        """

@@ -1,0 +1,54 @@
+"""A base model of the Hugging Face hub, at one revision, in safetensors."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from bezoar import models
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.params.train import HubModel
+from bezoar.script import Flags
+
+TOKENIZER_AND_CONFIG = ["*.json", "tokenizer.model", "*.txt"]
+
+
+def fetch(model: HubModel, folder: Path) -> Path:
+    """Download what a model needs, and nothing that would have to be unpickled or run.
+
+    Raises:
+        ValueError: There are no safetensors and `torch_weights` isn't set.
+    """
+    wanted = [*TOKENIZER_AND_CONFIG, "*.bin" if model.torch_weights else "*.safetensors"]
+    snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub client's bookkeeping
+    if not model.torch_weights and not list(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{model.repository} has no safetensors\n  found:    {sorted(path.name for path in folder.iterdir())}\n"
+            "  expected: *.safetensors\nhint: torch_weights: true reads weights only, and saves them as safetensors"
+        )
+    return folder
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__, blocks="models.<name> seed")
+    flags.path("source", "nothing: the model is fetched", optional=True)
+    flags.path("out", "folder to write the model to")
+    args, (model, _) = flags.start(argv)
+    with tempfile.TemporaryDirectory(dir=args.out.parent) as scratch:
+        fetched = fetch(model, Path(scratch) / args.out.name)
+        tokenizer = models.load_tokenizer(fetched)
+        models.check_tokenizer(tokenizer, fetched)
+        with artifact(args.out, rule="base", block=model.model_dump(), inputs=[]) as out:
+            if model.torch_weights:
+                models.convert(fetched, out)
+                tokenizer.save_pretrained(out)
+            else:
+                shutil.copytree(fetched, out, dirs_exist_ok=True)
+    logger.info(f"base {args.out.name}: {model.repository} at {model.revision}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bezoar import mtbench
+from bezoar.backends import Backend, Completion, Request, Subject, open_backend
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.params.evaluate import Mtbench
+from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from bezoar.script import Flags
+
+ENDINGS = {"stop": "ok", "length": "truncated", "refusal": "refused"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One answer to grade, once."""
+
+    question: QuestionRow
+    answers: list[str]
+    turn: int
+    sample_index: int
+    prompt_name: str
+    system: str
+    user: str
+
+    def request(self, block: Mtbench, attempt: int) -> Request:
+        """The call that grades it."""
+        turns = [self.question.turns[0]]
+        if self.turn == 2:
+            turns += [self.answers[0], self.question.turns[1]]
+        key = f"{self.question.question_id}:{self.turn}:{self.sample_index}:{attempt}"
+        messages = (("system", self.system), ("user", self.user))
+        return Request(key, messages, block.judge_sampling, Subject(tuple(turns), self.answers[self.turn - 1]))
+
+
+def items_of(
+    questions: list[QuestionRow],
+    answers: dict[int, list[str]],
+    prompts: mtbench.JudgePrompts,
+    references: dict[int, list[str]],
+    block: Mtbench,
+) -> list[Item]:
+    """Every answer, both turns, as often as it is graded.
+
+    Raises:
+        ValueError: A question has no answer, or no reference answer though its category is judged with one.
+    """
+    items = []
+    for question in questions:
+        number = question.question_id
+        if number not in answers:
+            raise ValueError(f"question {number} has no answer")
+        reference = references.get(number) if question.category in block.with_reference else None
+        if question.category in block.with_reference and reference is None:
+            raise ValueError(f"question {number}, of category {question.category}, has no reference answer")
+        for turn in mtbench.TURNS:
+            asked = prompts.asked(question, answers[number], turn, reference)
+            items += [Item(question, answers[number], turn, repeat, *asked) for repeat in range(block.repeats)]
+    return items
+
+
+def graded(items: list[Item], judge: Backend, block: Mtbench) -> list[tuple[Item, Completion]]:
+    """The judge's answer to each item; what can't be read is asked again, with a new draw."""
+    settled: dict[int, Completion] = {}
+    waiting = list(range(len(items)))
+    for attempt in range(block.judge_attempts):
+        requests = [items[place].request(block, attempt) for place in waiting]
+        settled |= zip(waiting, judge.complete(requests, "judge answers"), strict=True)
+        waiting = [place for place in waiting if mtbench.rating(settled[place].text)[0] is None]
+    return [(item, settled[place]) for place, item in enumerate(items)]
+
+
+def rows_of(
+    item: Item, answer: Completion, model: str, judge_id: str, delimiters: set[str]
+) -> tuple[dict[str, Any], mtbench.VerdictRow]:
+    """One judgment as FastChat's row, and as ours."""
+    text = item.answers[item.turn - 1]
+    score, flag = mtbench.rating(answer.text)
+    status = ENDINGS[answer.finish_reason]
+    if status == "truncated" and score is not None:
+        status = "ok"  # what was cut came after the rating
+    if status == "ok" and score is None:
+        status = "unparsed"
+    score = score if status == "ok" else None
+    fastchat = {
+        "question_id": item.question.question_id,
+        "model": model,
+        "judge": [answer.model, item.prompt_name],
+        "user_prompt": item.user,
+        "judgment": answer.text,
+        "score": -1 if score is None else score,
+        "turn": item.turn,
+        "tstamp": 0.0,
+    }
+    verdict = mtbench.VerdictRow(
+        model=model,
+        judge_id=judge_id,
+        question_id=item.question.question_id,
+        turn=item.turn,
+        sample_index=item.sample_index,
+        status=status,
+        parse_flag=flag,
+        score=score,
+        model_returned=answer.model,
+        answer_empty=not text.strip(),
+        answer_has_delimiter=any(delimiter in text for delimiter in delimiters),
+        answer_has_rating=mtbench.BRACKETED.search(text) is not None,
+    )
+    return fastchat, verdict
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__, blocks="evals.<name> backends.<judge> prompt seed")
+    flags.path("answers", "answers.jsonl of the model")
+    flags.path("questions", "rows.jsonl of the questions")
+    flags.path("references", "rows.jsonl of the reference answers")
+    flags.path("judge-prompts", "rows.jsonl of the judge prompts")
+    flags.path("judge", "model directory of a local judge", optional=True)
+    flags.path("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
+    args, (block, backend, prompt, seed) = flags.start(argv)
+    questions = sorted(read_rows(args.questions, QuestionRow), key=lambda row: row.question_id)
+    answers = {row.question_id: row.choices[0].turns for row in read_rows(args.answers, AnswerRow)}
+    prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
+    references = mtbench.references(read_rows(args.references, AnswerRow))
+    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
+    shas = [mtbench.sha256_of(Path(path)) for path in (args.judge_prompts, args.references)]
+    judge_id = mtbench.judge_id(backend.model_dump(), block.judge_sampling.model_dump(), *shas)
+    found = graded(items_of(questions, answers, prompts, references, block), judge, block)
+    delimiters = prompts.delimiters()
+    rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]
+    asked = ("judge_sampling", "judge_attempts", "repeats", "with_reference")
+    values = {key: block.model_dump()[key] for key in asked} | {"backend": backend.model_dump(), "judge_id": judge_id}
+    inputs = [args.answers, args.questions, args.references, args.judge_prompts, *([args.judge] if args.judge else [])]
+    with artifact(args.out, rule="judgments", block=values, inputs=inputs) as out:
+        write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
+        write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
+    read = sum(verdict.score is not None for _, verdict in rows)
+    logger.info(f"judgments of {args.out.name}: {read} of {len(rows)} ratings could be read")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""LaMini: a teacher lists new instructions like some examples, with and without topics, then answers each.
+
+Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2; compared with mbzuai-nlp/LaMini-LM as described in its
+README. We differ: the mode and the examples of a call are drawn from a generator seeded by the call's number, and a
+call that yields too few instructions is asked again.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+from bezoar import generation, prompts
+from bezoar.backends import Backend, ask, open_backend
+from bezoar.params.data import Lamini
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+
+TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
+NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s*")
+LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
+
+
+@dataclass(frozen=True)
+class Call:
+    """One listing call."""
+
+    number: int
+    examples: tuple[SeedRow, ...]
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An instruction that a call listed."""
+
+    instruction: str
+    call: Call
+
+
+def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int) -> list[Call]:
+    """The listing calls of a shard: of all `block.calls`, every `shards`-th from the shard's number on."""
+    if not seeds:
+        return []
+    calls = []
+    for number in range(shard, block.calls, shards):
+        generator = random.Random(f"{seed}:lamini:{number}")
+        examples = generator.sample(seeds, k=min(block.examples_per_prompt, len(seeds)))
+        guided = bool(topics) and int((number + 1) * block.topic_share) > int(number * block.topic_share)
+        drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
+        calls.append(Call(number, tuple(examples), tuple(drawn)))
+    return calls
+
+
+def listing_prompt(call: Call, block: Lamini, templates: dict[str, str]) -> str:
+    """What the teacher is asked in a call."""
+    examples = "\n".join(f"<example>{row.instruction}</example>" for row in call.examples)
+    name = "topic_guided" if call.topics else "example_guided"
+    count = str(block.instructions_per_call)
+    return prompts.fill(templates[name], examples=examples, topics=", ".join(call.topics), count=count)
+
+
+def listed(text: str, call: Call, most_words: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Instructions in a teacher's answer, and those that were dropped with their reasons.
+
+    Only text inside complete tag pairs counts; an item that the token limit cut is dropped as `unclosed`.
+    """
+    kept: list[str] = []
+    dropped: list[tuple[str, str]] = []
+    echoes = {_folded(row.instruction) for row in call.examples}
+    for item in TAGGED.findall(text):
+        instruction = NUMBERING.sub("", item).strip()
+        folded = _folded(instruction)
+        if not folded:
+            dropped.append(("empty", item))
+        elif folded in echoes:
+            dropped.append(("echo of an example", instruction))
+        elif len(instruction.split()) > most_words:
+            dropped.append(("too many words", instruction))
+        else:
+            kept.append(instruction)
+    if text.rfind("<example>") > text.rfind("</example>"):
+        dropped.append(("unclosed", text[text.rfind("<example>") :]))
+    return kept, dropped
+
+
+def list_instructions(
+    calls: list[Call], teacher: Backend, block: Lamini, templates: dict[str, str]
+) -> tuple[list[Listed], list[DroppedRow], int]:
+    """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
+
+    A call that yields fewer than `fewest_instructions` is asked again with new draws, at most `attempts` times.
+    """
+    found: dict[str, Listed] = {}
+    dropped: list[DroppedRow] = []
+    seen, waiting = 0, calls
+    for attempt in range(block.attempts):
+        requests = [
+            ask(f"list:{call.number}:{attempt}", listing_prompt(call, block, templates), block.sampling)
+            for call in waiting
+        ]
+        again = []
+        for call, answer in zip(waiting, teacher.complete(requests, "list instructions"), strict=True):
+            kept, refused = listed(answer.text, call, block.most_words)
+            if len(kept) < block.fewest_instructions:
+                reason = "asked again" if attempt + 1 < block.attempts else "too few instructions"
+                kept, refused = [], [(reason, answer.text)]
+                again.append(call)
+            seen += len(kept) + len(refused)
+            dropped += [generation.dropped_row(reason, text, call=call.number) for reason, text in refused]
+            for instruction in kept:
+                if _folded(instruction) in found:
+                    dropped.append(generation.dropped_row("duplicate", instruction, call=call.number))
+                else:
+                    found[_folded(instruction)] = Listed(instruction, call)
+        waiting = again
+    return list(found.values()), dropped, seen
+
+
+def answered(
+    items: list[Listed], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
+) -> list[GeneratedRow]:
+    """Each listed instruction with the teacher's answer, which is asked to be concise."""
+    requests = [
+        ask(f"answer:{row_id(scheme, item.instruction)}", item.instruction, block.sampling, templates["answer_system"])
+        for item in items
+    ]
+    rows = []
+    for item, request, answer in zip(items, requests, teacher.complete(requests, "answer instructions"), strict=True):
+        name = row_id(scheme, item.instruction)
+        rows.append(
+            GeneratedRow(
+                id=name,
+                scheme=scheme,
+                seed_id=None,
+                root_id=name,
+                parent_ids=[row.id for row in item.call.examples],
+                operation=LABELS[bool(item.call.topics)],
+                round=0,
+                category=None,
+                topics=list(item.call.topics),
+                system=None,
+                instruction=item.instruction,
+                response=answer.text,
+                teacher=answer.model,
+                prompt_hash=request.prompt_hash,
+                finish_reason=answer.finish_reason,
+            )
+        )
+    return rows
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def main(argv: list[str] | None = None) -> None:
+    args, (block, backend, prompt, seed, shards) = generation.flags(__doc__).start(argv)
+    templates = prompts.load(args.prompts, "example_guided", "topic_guided", "answer_system")
+    topics = args.topics.read_text(encoding="utf-8").split("\n") if args.topics else []
+    seeds = list(read_rows(args.seeds, SeedRow))
+    number, scheme = generation.shard_number(args.out), args.out.parent.name
+    calls = calls_of(seeds, [topic for topic in topics if topic], block, seed, number, shards)
+    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
+    items, dropped, seen = list_instructions(calls, teacher, block, templates)
+    rows = answered(items, teacher, block, templates, scheme)
+    values = {"scheme": block.model_dump(), "teacher": backend.model_dump(), "seed": seed}
+    generation.write_shard(args, values, rows, dropped, seen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Orca: a teacher explains its answer to a task's query under a system message.
+
+Scheme: Orca (Mukherjee et al. 2023, arXiv:2306.02707), sections 3.1 and 3.2. We differ: the message is drawn from a
+generator seeded by the row, queries are drawn task by task in turn from each collection, and the system messages of
+our prompt files are our own texts.
+"""
+
+import random
+import re
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from bezoar import generation
+from bezoar.backends import Backend, Request, open_backend
+from bezoar.params.data import Orca
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+
+CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
+
+
+class SystemMessage(BaseModel):
+    """One system message, and the queries that it goes with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    text: str
+    applies_to: list[str]
+    multiple_choice_only: bool
+
+
+def system_messages(path: Path) -> list[SystemMessage]:
+    """The `messages` of a prompt file.
+
+    Raises:
+        ValueError: A message doesn't have the fields of SystemMessage.
+    """
+    return [SystemMessage.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))["messages"]]
+
+
+def drawn(rows: list[SeedRow], block: Orca, shards: int) -> list[SeedRow]:
+    """A shard's queries: of the wanted templates, by collection in its share, tasks in turn.
+
+    Where a collection has fewer rows than its share, all of them are taken and no other makes up for it.
+    """
+    wanted = [row for row in rows if row.template_type in block.templates]
+    if block.candidates is None:
+        return wanted
+    shares = block.shares or {"": 1.0}
+    queries: list[SeedRow] = []
+    for collection, share in shares.items():
+        members = [row for row in wanted if collection in ("", row.task_source)]
+        queries += _tasks_in_turn(members)[: round(block.candidates / shards * share)]
+    return queries
+
+
+def _tasks_in_turn(rows: list[SeedRow]) -> list[SeedRow]:
+    """Rows in the order task 1, task 2, ..., task 1, ...; within a task by key, which is a random order."""
+    tasks: dict[str, list[SeedRow]] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        tasks.setdefault(row.task_name or "", []).append(row)
+    in_turn = chain.from_iterable(zip_longest(*(tasks[name] for name in sorted(tasks))))
+    return [row for row in in_turn if row is not None]
+
+
+def message_of(row: SeedRow, messages: list[SystemMessage], seed: int) -> SystemMessage:
+    """The system message of a row, drawn uniformly from those that go with it.
+
+    Raises:
+        ValueError: None does.
+    """
+    choices = CHOICES.search(row.instruction) is not None
+    allowed = [
+        one for one in messages if row.task_source in one.applies_to and (choices or not one.multiple_choice_only)
+    ]
+    if not allowed:
+        raise ValueError(f"no system message applies to {row.task_source}\nhint: list it under applies_to")
+    return random.Random(f"{seed}:{row.id}").choice(allowed)
+
+
+def explained(
+    queries: list[SeedRow], messages: list[SystemMessage], teacher: Backend, block: Orca, seed: int, scheme: str
+) -> tuple[list[GeneratedRow], list[DroppedRow]]:
+    """Each query with a system message and the teacher's explained answer; the data set's target is never shown."""
+    asked = [(row, message_of(row, messages, seed)) for row in queries]
+    short: list[tuple[SeedRow, SystemMessage]] = []
+    dropped: list[DroppedRow] = []
+    for row, one in asked:
+        characters = len(row.instruction) + len(one.text)
+        if characters <= block.most_characters:
+            short.append((row, one))
+        else:
+            dropped.append(generation.dropped_row("too long", f"{characters:,} characters", seed_id=row.id))
+    requests = [
+        Request(f"explain:{row.id}:{one.id}", (("system", one.text), ("user", row.instruction)), block.sampling)
+        if one.text
+        else Request(f"explain:{row.id}", (("user", row.instruction),), block.sampling)
+        for row, one in short
+    ]
+    rows = [
+        GeneratedRow(
+            id=row_id(scheme, row.id, one.id),
+            scheme=scheme,
+            seed_id=row.id,
+            root_id=row.id,
+            parent_ids=[row.id],
+            operation=one.id,
+            round=0,
+            category=row.task_name,
+            topics=[],
+            system=one.text or None,
+            instruction=row.instruction,
+            response=answer.text,
+            teacher=answer.model,
+            prompt_hash=request.prompt_hash,
+            finish_reason=answer.finish_reason,
+        )
+        for (row, one), request, answer in zip(
+            short, requests, teacher.complete(requests, "explain answers"), strict=True
+        )
+    ]
+    return rows, dropped
+
+
+def main(argv: list[str] | None = None) -> None:
+    args, (block, backend, prompt, seed, shards) = generation.flags(__doc__).start(argv)
+    queries = drawn(list(read_rows(args.seeds, SeedRow)), block, shards)
+    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
+    rows, dropped = explained(queries, system_messages(args.prompts), teacher, block, seed, args.out.parent.name)
+    values = {"scheme": block.model_dump(), "teacher": backend.model_dump(), "seed": seed}
+    generation.write_shard(args, values, rows, dropped, len(queries))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bezoar import chat, rows
+from bezoar.files import artifact, write_json
+from bezoar.logs import logger
+from bezoar.params.data import Limit, Mix, Part
+from bezoar.script import Flags
+
+Example = dict[str, str]  # id, family, and the text columns
+
+
+def of_chat(row: rows.ChatRow, system: str) -> Example:
+    """TRL's prompt-completion columns; a row's own system text comes before the recipe's."""
+    prompt = chat.student_prompt(row.instruction, row.system if row.system is not None else system)
+    return {"id": row.id, "family": row.family, "prompt": prompt, "completion": row.response}
+
+
+def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example:
+    """TRL's preference columns, cut to a window of tokens."""
+    instruction, (chosen, rejected) = chat.dialogue(row.turns), (row.chosen, row.rejected)
+    if window:
+        instruction, (chosen, rejected) = window.cut(instruction, (chosen, rejected))
+    prompt = chat.student_prompt(instruction, system)
+    family = rows.row_id(*row.turns)
+    return {"id": row.id, "family": family, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+class Window:
+    """Cuts what doesn't fit into a number of tokens: an instruction from its start, responses from their end.
+
+    Source: eric-mitchell/direct-preference-optimization, truncation mode `keep_end`. The template around the
+    instruction is never cut.
+    """
+
+    def __init__(self, tokenizer: Any, limit: Limit, system: str) -> None:
+        self.tokenizer, self.limit = tokenizer, limit
+        self.template = len(self._ids(chat.student_prompt("", system)))
+        self.cuts: Counter[str] = Counter()
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def cut(self, instruction: str, responses: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """Instruction and responses such that template, instruction and longest response fit."""
+        asked, given = self._ids(instruction), [self._ids(response) for response in responses]
+        if self.template + len(asked) + max(map(len, given)) <= self.limit.total:
+            return instruction, responses
+        room = max(1, self.limit.prompt - self.template)
+        if len(asked) > room:
+            self.cuts["instruction"] += 1
+            asked = asked[-room:]
+            instruction = self.tokenizer.decode(asked).strip()
+        left = self.limit.total - self.template - len(asked)
+        shortened = []
+        for response, ids in zip(responses, given, strict=True):
+            if len(ids) > left:
+                self.cuts["response"] += 1
+                response = self.tokenizer.decode(ids[:left]).strip()
+            shortened.append(response)
+        return instruction, tuple(shortened)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the rows of schemes and sources are."""
+
+    filtered: Path
+    source: Path
+    shards: int
+
+
+def files_of(part: Part, folders: Folders) -> list[Path]:
+    """The files that a part's rows are in."""
+    if part.kind == "scheme":
+        return [folders.filtered / part.name / f"{shard:04d}" / "kept.jsonl" for shard in range(folders.shards)]
+    return [folders.source / part.name / "rows.jsonl"]
+
+
+def chat_rows(part: Part, form: str, folders: Folders) -> Iterator[rows.ChatRow]:
+    """A part's rows as instruction and response; of a preference, the chosen response."""
+    for path in files_of(part, folders):
+        if part.kind == "scheme":
+            for made in rows.read_rows(path, rows.FilteredRow):
+                yield rows.ChatRow(
+                    id=made.id,
+                    family=made.root_id,
+                    system=made.system,
+                    instruction=made.instruction,
+                    response=made.response,
+                )
+        elif form == "chat":
+            yield from rows.read_rows(path, rows.ChatRow)
+        elif form == "hh_rlhf":
+            for pair in rows.read_rows(path, rows.PreferenceRow):
+                yield rows.ChatRow(
+                    id=pair.id,
+                    family=rows.row_id(*pair.turns),
+                    system=None,
+                    instruction=chat.dialogue(pair.turns),
+                    response=pair.chosen,
+                )
+        else:
+            for seed in rows.read_rows(path, rows.SeedRow):
+                if seed.response:
+                    instruction = chat.with_context(seed.instruction, seed.context)
+                    yield rows.ChatRow(
+                        id=seed.id, family=seed.id, system=None, instruction=instruction, response=seed.response
+                    )
+
+
+def drawn(examples: list[Example], wanted: int | None, generator: random.Random) -> list[Example]:
+    """`wanted` examples without replacement, or all where there aren't as many."""
+    ordered = sorted(examples, key=lambda example: example["id"])
+    return ordered if wanted is None or wanted >= len(ordered) else generator.sample(ordered, wanted)
+
+
+def without_duplicates(examples: list[Example]) -> list[Example]:
+    """Examples of which no two have the same texts; the first stays."""
+    found: dict[tuple[str, ...], Example] = {}
+    for example in examples:
+        found.setdefault(tuple(text for column, text in example.items() if column not in ("id", "family")), example)
+    return list(found.values())
+
+
+def split(examples: list[Example], eval_rows: int, generator: random.Random) -> tuple[list[Example], list[Example]]:
+    """Train and eval examples in random order; families stay whole, so eval has `eval_rows` rows or a few more.
+
+    Raises:
+        ValueError: There would be nothing left to train on.
+    """
+    families: dict[str, list[Example]] = {}
+    for example in examples:
+        families.setdefault(example["family"], []).append(example)
+    order = sorted(families)
+    generator.shuffle(order)
+    held: list[Example] = []
+    while order and len(held) < eval_rows:
+        held += families[order.pop()]
+    train = [example for name in order for example in families[name]]
+    if not train:
+        raise ValueError(f"nothing is left to train on\n  found:    {len(examples)} rows, {eval_rows} of them for eval")
+    generator.shuffle(train)
+    return train, held
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__, blocks="mixes.<name> prompt seed shards, then sources.<part>.format of each source")
+    flags.path("filtered", "folder of filtered schemes")
+    flags.path("source", "folder of sources")
+    flags.path("tokenizer", "model directory whose tokenizer counts", optional=True)
+    flags.path("out", "folder to write train.jsonl, eval.jsonl and report.json to")
+    args, (block, prompt, seed, shards, *forms) = flags.start(argv)
+    folders = Folders(args.filtered, args.source, shards)
+    formats = dict(zip([part.name for part in block.parts if part.kind == "source"], forms, strict=True))
+    window = None
+    if block.limit:
+        from bezoar.models import load_tokenizer  # slow to import, and few mixes count tokens
+
+        window = Window(load_tokenizer(args.tokenizer), block.limit, prompt.system)
+    examples, report = mixed(block, folders, formats, prompt.system, window, random.Random(f"{seed}:{args.out.name}"))
+    train, held = split(examples, block.eval_rows, random.Random(f"{seed}:{args.out.name}:split"))
+    report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
+    given = [path for part in block.parts for path in files_of(part, folders)]
+    with artifact(args.out, rule="mix", block={"mix": block.model_dump(), "seed": seed}, inputs=given) as out:
+        rows.write_rows(out / "train.jsonl", train)
+        rows.write_rows(out / "eval.jsonl", held)
+        write_json(out / "report.json", report)
+    logger.info(f"mix {args.out.name}: {len(train):,} rows to train on, {len(held):,} to evaluate; {report}")
+
+
+def mixed(
+    block: Mix,
+    folders: Folders,
+    formats: dict[str, str],
+    system: str,
+    window: Window | None,
+    generator: random.Random,
+) -> tuple[list[Example], dict[str, Any]]:
+    """All parts together without duplicates, and how many rows each was asked for, had and gave."""
+    examples: list[Example] = []
+    parts = []
+    for part in block.parts:
+        if block.format == "preference":
+            pairs = (pair for path in files_of(part, folders) for pair in rows.read_rows(path, rows.PreferenceRow))
+            found = [of_preference(pair, system, window) for pair in pairs]
+        else:
+            found = []
+            for row in chat_rows(part, formats.get(part.name, ""), folders):
+                if window:
+                    instruction, (response,) = window.cut(row.instruction, (row.response,))
+                    row = row.model_copy(update={"instruction": instruction, "response": response})
+                found.append(of_chat(row, system))
+        taken = drawn(found, part.rows, generator)
+        if part.rows and len(taken) < part.rows:
+            logger.warning(f"{part.kind} {part.name} has {len(taken):,} rows, {part.rows:,} were asked for")
+        parts.append(
+            {"kind": part.kind, "name": part.name, "asked": part.rows, "found": len(found), "taken": len(taken)}
+        )
+        examples += taken
+    distinct = without_duplicates(examples)
+    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Split a source into shards by each row's own key, so that a new row changes one shard only."""
+
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.rows import SeedRow, read_rows, write_rows
+from bezoar.script import Flags
+
+
+def shard_of(row_id: str, shards: int) -> int:
+    """Number of the shard that a row belongs to, from 0; it depends on the row's key alone."""
+    return int(row_id, 16) % shards
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__, blocks="shards")
+    flags.path("rows", "rows.jsonl of the source")
+    flags.path("out", "folder to write one file a shard to")
+    args, (shards,) = flags.start(argv)
+    members: list[list[SeedRow]] = [[] for _ in range(shards)]
+    for row in read_rows(args.rows, SeedRow):
+        members[shard_of(row.id, shards)].append(row)
+    with artifact(args.out, rule="shard", block={"shards": shards}, inputs=[args.rows]) as out:
+        for number, rows in enumerate(members):
+            rows.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order
+            write_rows(out / f"{number:04d}.jsonl", rows)
+    logger.info(f"shard {args.out.name}: {sum(map(len, members)):,} rows in {shards} shards")
+
+
+if __name__ == "__main__":
+    main()

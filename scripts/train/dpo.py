@@ -1,0 +1,41 @@
+"""Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL's DPOTrainer.
+
+The reference is the model that the adapter lies on, with the adapter switched off. A share of the plain loss on the
+chosen response may be added (Pang et al. 2024, arXiv:2404.19733, equation 1), which keeps small models from collapsing.
+"""
+
+from trl import DPOConfig, DPOTrainer
+
+from bezoar import models, training
+from bezoar.params.train import Dpo
+
+
+def losses(stage: Dpo) -> dict[str, list[str] | list[float]]:
+    """TRL's names and weights of the losses."""
+    if stage.sft_weight == 0:
+        return {"loss_type": ["sigmoid"]}
+    return {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, stage.sft_weight]}
+
+
+def main(argv: list[str] | None = None) -> None:
+    args, (stage, seed) = training.flags(__doc__).start(argv)
+    columns = ("prompt", "chosen", "rejected")
+    config = DPOConfig(
+        **training.settings(stage, seed, args.work),
+        **losses(stage),
+        beta=stage.beta,
+        label_smoothing=stage.label_smoothing,
+    )
+    trainer = DPOTrainer(
+        model=training.starting_model(args.base, args.adapter, stage),
+        args=config,
+        train_dataset=training.examples(args.mix / "train.jsonl", columns),
+        eval_dataset=training.examples(args.mix / "eval.jsonl", columns),
+        processing_class=models.load_tokenizer(args.base),
+        peft_config=training.lora(stage),
+    )
+    training.run(trainer, args, stage, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What every backend takes and gives."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bezoar.params.blocks import Sampling
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a judge is asked about, apart from the words of the prompt."""
+
+    turns: tuple[str, ...]
+    response: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of a model.
+
+    Attributes:
+        key: Names the call within its job; a sampled answer depends on it and not on the order of calls.
+        messages: Role (`system`, `user` or `assistant`) and text, at most one system message, user last.
+        sampling: How tokens are drawn, as far as the backend takes it.
+        subject: What is graded, for a judge; None for a call that writes.
+        schema: JSON schema of the answer; None for free text.
+    """
+
+    key: str
+    messages: tuple[tuple[str, str], ...]
+    sampling: Sampling
+    subject: Subject | None = None
+    schema: dict[str, Any] | None = None
+
+    @property
+    def system(self) -> str | None:
+        """Text of the system message."""
+        return next((text for role, text in self.messages if role == "system"), None)
+
+    @property
+    def turns(self) -> list[str]:
+        """Texts of user and assistant, in order."""
+        return [text for role, text in self.messages if role != "system"]
+
+    @property
+    def prompt_hash(self) -> str:
+        """sha256 of the messages."""
+        return hashlib.sha256(json.dumps(self.messages, ensure_ascii=False).encode()).hexdigest()
+
+
+def ask(key: str, user: str, sampling: Sampling, system: str | None = None) -> Request:
+    """A request of one user message, perhaps under a system message."""
+    head = (("system", system),) if system else ()
+    return Request(key, (*head, ("user", user)), sampling)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered.
+
+    Attributes:
+        text: The answer, stripped of blanks around it.
+        finish_reason: `stop`, `length` (cut by the token limit) or `refusal`.
+        model: The model's name as its server gives it.
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+
+
+class Backend(Protocol):
+    """Anything that answers requests."""
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request, in their order; `what` names the work in the progress line."""
+        ...

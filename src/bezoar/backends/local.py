@@ -1,0 +1,109 @@
+"""A model directory run in the job itself: batched generation whose draws don't depend on the batch."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from bezoar import chat, logs, models, prompts
+from bezoar.backends.base import Completion, Request
+from bezoar.params.data import LocalBackend
+
+
+class Local:
+    """Answers requests with a causal language model."""
+
+    def __init__(self, checkpoint: Path, block: LocalBackend, *, system: str, seed: int) -> None:
+        self.model = models.load(checkpoint, block.precision).eval()
+        self.tokenizer = models.load_tokenizer(checkpoint)
+        self.name = block.checkpoint
+        self.template, self.batch_size = block.template, block.batch_size
+        self.system, self.seed = system, seed
+
+    def prompt(self, request: Request) -> str:
+        """The text that the model continues."""
+        system = request.system if request.system is not None else self.system
+        instruction = chat.dialogue(request.turns)
+        if self.template == "student":
+            return chat.student_prompt(instruction, system)
+        return prompts.fill(self.template, prompt=instruction, system=system)
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request; a prompt that leaves no room for an answer ends with `length`."""
+        tokens = [self.tokenizer(self.prompt(request)).input_ids for request in requests]
+        order = sorted(range(len(requests)), key=lambda place: len(tokens[place]))  # little padding in a batch
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        completions: dict[int, Completion] = {}
+        for batch in logs.progress(batches, len(batches), what):
+            texts = self._generate([requests[place] for place in batch], [tokens[place] for place in batch])
+            completions |= zip(batch, texts, strict=True)
+        return [completions[place] for place in range(len(requests))]
+
+    @torch.inference_mode()
+    def _generate(self, requests: list[Request], tokens: list[list[int]]) -> list[Completion]:
+        longest = max(map(len, tokens))
+        room = self.model.config.max_position_embeddings - longest
+        new_tokens = min(room, max(request.sampling.max_new_tokens for request in requests))
+        if new_tokens < 1:
+            return [Completion("", "length", self.name) for _ in requests]
+        end, pad = self.tokenizer.eos_token_id, models.padding(self.tokenizer)
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens], device=self.model.device)
+        drawn = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=new_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            eos_token_id=end,
+            logits_processor=LogitsProcessorList([RowSampling(requests, self.seed, self.model.device)]),
+        )[:, longest:].tolist()
+        return [self._completion(row, request) for row, request in zip(drawn, requests, strict=True)]
+
+    def _completion(self, row: list[int], request: Request) -> Completion:
+        end = self.tokenizer.eos_token_id
+        ended = end in row[: request.sampling.max_new_tokens]
+        row = row[: row.index(end)] if ended else row[: request.sampling.max_new_tokens]
+        text = self.tokenizer.decode(row, skip_special_tokens=True).strip()
+        return Completion(text, "stop" if ended else "length", self.name)
+
+
+class RowSampling(LogitsProcessor):
+    """Adds each row's own Gumbel noise, after which the largest score is a draw from that row's distribution.
+
+    So one batch may mix temperatures, and a row's draw depends on its key alone, not on its neighbours.
+    """
+
+    def __init__(self, requests: list[Request], seed: int, device: torch.device) -> None:
+        self.sampling = [request.sampling for request in requests]
+        self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (batch, vocabulary) of the next token, rows of temperature 0 unchanged."""
+        scores = scores.float()
+        for row, (sampling, generator) in enumerate(zip(self.sampling, self.generators, strict=True)):
+            if sampling.temperature == 0:
+                continue
+            heated = nucleus(scores[row] / sampling.temperature, sampling.top_p)
+            uniform = torch.rand(heated.shape, generator=generator, device=heated.device).clamp_(1e-20, 1 - 1e-7)
+            scores[row] = heated - torch.log(-torch.log(uniform))
+        return scores
+
+
+def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Logits (vocabulary,) with all but the likeliest tokens of total probability `top_p` at minus infinity.
+
+    Source: Holtzman et al. 2019 (arXiv:1904.09751), section 3.1; the likeliest token always stays.
+    """
+    if top_p >= 1:
+        return logits
+    ordered, places = torch.sort(logits, descending=True)
+    before = torch.softmax(ordered, dim=-1).cumsum(dim=-1) - torch.softmax(ordered, dim=-1)
+    return logits.masked_fill(
+        torch.zeros_like(before, dtype=torch.bool).scatter(0, places, before >= top_p), -torch.inf
+    )
+
+
+def _seed(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:6], "big")

@@ -1,0 +1,81 @@
+"""The command line `bezoar`."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand and return its exit status: 0, 1 for a recipe with problems, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="bezoar", description="Datasets and checkpoints as a declarative graph.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    recipe = commands.add_parser("recipe", help="check the active recipe, list recipes, or switch to another")
+    actions = recipe.add_subparsers(dest="action", required=True)
+    check = actions.add_parser("check", help="validate a recipe: every problem with file, line, found and expected")
+    check.add_argument("file", nargs="?", type=Path, default=Path("params.yaml"), help="params.yaml by default")
+    actions.add_parser("list", help="the recipes of this repository")
+    use = actions.add_parser("use", help="make a recipe of recipes/ the active one (params.yaml)")
+    use.add_argument("name", help="file name in recipes/ without .yaml")
+    use.add_argument("--force", action="store_true", help="replace a params.yaml that was edited")
+    execute = commands.add_parser(
+        "exec", help="run the command of a rule", usage="bezoar exec OUTPUT [OUTPUT ...] -- COMMAND [ARGUMENT ...]"
+    )
+    execute.add_argument("words", nargs=argparse.REMAINDER, help="files that the command makes, `--`, the command")
+    args = parser.parse_args(argv)
+    if args.command == "exec":
+        return _exec(execute, args.words)
+    return {"check": _check, "list": _list, "use": _use}[args.action](args)
+
+
+def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
+    from bezoar.runner import execute
+
+    mark = words.index("--") if "--" in words else len(words)
+    outputs, command = words[:mark], words[mark + 1 :]
+    if not outputs or not command:
+        parser.error("needs at least one output, `--` and a command")
+    return execute(outputs, command)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from bezoar import params  # not needed by exec, which starts with every job
+
+    try:
+        recipe = params.load(args.file)
+    except params.RecipeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
+    print(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    return 0
+
+
+def _recipes() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(Path("recipes").glob("*.yaml"))}
+
+
+def _list(args: argparse.Namespace) -> int:
+    active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
+    for name, path in _recipes().items():
+        print(f"{'*' if path.read_bytes() == active else ' '} {name}")
+    return 0
+
+
+def _use(args: argparse.Namespace) -> int:
+    recipes, active = _recipes(), Path("params.yaml")
+    if args.name not in recipes:
+        known = ", ".join(recipes) or "none: run this in the repository's root"
+        print(f"no such recipe\n  found:    {args.name}\n  expected: {known}", file=sys.stderr)
+        return 1
+    edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in recipes.values())
+    if edited and not args.force:
+        print(
+            "params.yaml was edited and would be replaced\n  found:    values that no recipe has\n"
+            "  expected: the content of a recipe\nhint: keep it as recipes/<name>.yaml, or add --force",
+            file=sys.stderr,
+        )
+        return 1
+    shutil.copyfile(recipes[args.name], active)
+    print(f"params.yaml is now {recipes[args.name]}")
+    return 0

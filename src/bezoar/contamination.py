@@ -1,0 +1,46 @@
+"""Whether a training text repeats an evaluation item."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+WORD = re.compile(r"\w+")
+LONGEST = 13  # shared words in a row that count as a leak (Brown et al. 2020, arXiv:2005.14165, appendix C)
+SHORTEST = 8  # items of fewer words match only as a whole: their parts are everyday phrases
+TEXT_FIELDS = ("turns", "instruction", "question", "text")
+
+
+class EvaluationItems:
+    """The word sequences of evaluation items, for look-ups."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.grams: dict[int, set[tuple[str, ...]]] = {}
+        self.short: set[tuple[str, ...]] = set()
+        for text in texts:
+            words = _words(text)
+            if len(words) < SHORTEST:
+                self.short.add(words)
+                continue
+            size = min(LONGEST, len(words))
+            self.grams.setdefault(size, set()).update(_grams(words, size))
+
+    def leaks_into(self, text: str) -> bool:
+        """Whether the text shares 13 words in a row with an item, or holds the whole of a shorter one."""
+        words = _words(text)
+        if words in self.short and words:
+            return True
+        return any(not grams.isdisjoint(_grams(words, size)) for size, grams in self.grams.items())
+
+
+def texts_of(row: dict[str, Any]) -> list[str]:
+    """The texts of an evaluation row: a question's turns, an item's instruction or question."""
+    found = [row[field] for field in TEXT_FIELDS if field in row]
+    return [text for value in found for text in (value if isinstance(value, list) else [value])]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(WORD.findall(text.casefold()))
+
+
+def _grams(words: tuple[str, ...], size: int) -> Iterable[tuple[str, ...]]:
+    return {words[start : start + size] for start in range(len(words) - size + 1)}

@@ -1,0 +1,133 @@
+"""Models on disk and in memory: loading, four-bit weights, adapters and merging."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+
+TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(folder: Path | str, precision: str, *, nf4: bool = False) -> Any:
+    """A causal language model from safetensors, on the GPU where there is one.
+
+    Args:
+        folder: Model directory.
+        precision: Number format of the weights; with `nf4`, of the computation.
+        nf4: Load linear layers as 4-bit NormalFloat with double quantisation (QLoRA, arXiv:2305.14314, section 3).
+    """
+    quantisation = None
+    if nf4:
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=TORCH[precision],
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=TORCH[precision],
+        quantization_config=quantisation,
+        device_map={"": device()},
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    if nf4:
+        keep_gradients(model)
+    return model
+
+
+def keep_gradients(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights for AVX512-BF16 processors.
+
+    The first forward pass without gradients would put them into a path that has no autograd: adapter gradients
+    below it silently become 0 (seen with bitsandbytes 0.50.2).
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """A model directory's tokenizer."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that fills up a batch: the padding token, or the end token where there is none."""
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def merge(foundation: Path, adapter: Path, *, precision: str, nf4: bool) -> Any:
+    """The foundation's weights with an adapter added to them.
+
+    With `nf4` the foundation is quantised and dequantised first: the adapter was trained on those very weights, and
+    added to the original ones it gives another model.
+    """
+    from peft import PeftModel
+
+    model = load(foundation, precision, nf4=nf4)
+    if nf4:
+        model = model.dequantize()
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    if hasattr(merged.config, "quantization_config"):
+        del merged.config.quantization_config
+    return merged
+
+
+def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, precision: str) -> None:
+    """A model and its tokenizer as a directory that AutoModelForCausalLM opens; files readable by everyone."""
+    model.to(TORCH[precision]).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors are written with 0600, which a shared folder can't use
+
+
+def convert(folder: Path, out: Path) -> None:
+    """Weights published as PyTorch files only, saved as safetensors; torch reads them without running their pickle."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=False, local_files_only=True, trust_remote_code=False, dtype="auto"
+    )
+    model.save_pretrained(out)
+
+
+PROBES = (
+    "Hello world",
+    " two  blanks and\ttabs",
+    "line\n\nbreaks",
+    "def f(x):\n    return x + 1",
+    "1,504 + 0.05",
+    "naïve 東京 🙂",
+)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Compare a converted tokenizer with the SentencePiece model that it was converted from, where there is one.
+
+    open_llama's authors warn that the automatic conversion gave other tokens than the model was trained on.
+
+    Raises:
+        ValueError: The two split a probe text differently.
+    """
+    original = folder / "tokenizer.model"
+    if not original.exists():
+        return
+    from sentencepiece import SentencePieceProcessor
+
+    processor = SentencePieceProcessor(model_file=str(original))
+    for text in PROBES:
+        expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids
+        if expected != found:
+            raise ValueError(
+                f"{folder}: the converted tokenizer splits text differently from its SentencePiece model\n"
+                f"  found:    {found} for {text!r}\n  expected: {expected}"
+            )

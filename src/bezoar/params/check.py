@@ -1,0 +1,198 @@
+"""Checks across blocks: every name refers to something, every file is there, no stage waits for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar.params.evaluate import CONTROL
+from bezoar.params.problems import Key, Problem, unknown
+
+if TYPE_CHECKING:
+    from bezoar.params.recipe import Recipe
+
+TEACHERS = ("local", "openai", "anthropic")
+
+
+def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
+    """All problems that the schema alone can't see; files are looked for below `root`."""
+    problems = [*_names(recipe)]
+    if not problems:  # these follow names
+        problems = [*_cycles(recipe), *_adapters(recipe), *_formats(recipe)]
+    return [*problems, *_files(recipe, root)]
+
+
+def _names(recipe: Recipe) -> Iterator[Problem]:
+    def known(key: Key, name: str, names: Iterable[str], what: str) -> Iterator[Problem]:
+        if name not in names:
+            yield unknown(key, what, name, names)
+
+    checkpoints = [*recipe.models, *recipe.stages]
+    for kind in ("models", "stages"):
+        for name in getattr(recipe, kind):
+            if name.startswith(CONTROL):
+                yield Problem((kind, name), "the name is kept for controls", name, f"no name that starts with {CONTROL}")
+    for clash in sorted(set(recipe.models) & set(recipe.stages)):
+        yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
+    for name, model in recipe.models.items():
+        if model.method == "pretrain":
+            yield from known(("models", name, "corpus"), model.corpus, recipe.sources, "no such source")
+    for name, backend in recipe.backends.items():
+        if backend.kind == "local":
+            yield from known(
+                ("backends", name, "checkpoint"), backend.checkpoint, checkpoints, "answers from an unknown checkpoint"
+            )
+    teachers = [name for name, backend in recipe.backends.items() if backend.kind in TEACHERS]
+    for name, scheme in recipe.schemes.items():
+        yield from known(("schemes", name, "seeds"), scheme.seeds, recipe.sources, "no such source")
+        yield from known(("schemes", name, "teacher"), scheme.teacher, teachers, "no backend that can write")
+        if name not in recipe.filters:
+            yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
+    for name, block in recipe.filters.items():
+        yield from known(("filters", name), name, recipe.schemes, "a filter has its scheme's name")
+        yield from known(("filters", name, "judge"), block.judge, recipe.backends, "no such backend")
+        for position, source in enumerate(block.avoid):
+            yield from known(("filters", name, "avoid", position), source, recipe.sources, "no such source")
+    for name, mix in recipe.mixes.items():
+        for position, part in enumerate(mix.parts):
+            names = recipe.schemes if part.kind == "scheme" else recipe.sources
+            yield from known(("mixes", name, "parts", position, "name"), part.name, names, f"no such {part.kind}")
+        if mix.limit:
+            yield from known(("mixes", name, "limit", "tokenizer"), mix.limit.tokenizer, recipe.models, "no such model")
+    for name, stage in recipe.stages.items():
+        what = "starts from a checkpoint that nothing builds"
+        yield from known(
+            ("stages", name, "init_from"), stage.init_from, [one for one in checkpoints if one != name], what
+        )
+        yield from known(("stages", name, "mix"), stage.mix, recipe.mixes, "no such mix")
+    for name, evaluation in recipe.evals.items():
+        for position, checkpoint in enumerate(evaluation.checkpoints):
+            yield from known(
+                ("evals", name, "checkpoints", position), checkpoint, checkpoints, "scores an unknown checkpoint"
+            )
+        if evaluation.method == "harness":
+            for position, source in enumerate(evaluation.data):
+                yield from known(("evals", name, "data", position), source, recipe.sources, "no such source")
+        else:
+            for role in ("questions", "references", "judge_prompts"):
+                yield from known(("evals", name, role), getattr(evaluation, role), recipe.sources, "no such source")
+            yield from known(("evals", name, "judge"), evaluation.judge, recipe.backends, "no such backend")
+
+
+def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
+    """The checkpoints that one is built from, with the key that says so."""
+    stage = recipe.stages.get(checkpoint)
+    if stage is None:
+        return
+    yield ("stages", checkpoint, "init_from"), stage.init_from
+    for part in recipe.mixes[stage.mix].parts:
+        if part.kind == "scheme":
+            for role, name in (
+                ("teacher", recipe.schemes[part.name].teacher),
+                ("judge", recipe.filters[part.name].judge),
+            ):
+                backend = recipe.backends[name]
+                if backend.kind == "local":
+                    place = "schemes" if role == "teacher" else "filters"
+                    yield (place, part.name, role), backend.checkpoint
+
+
+def _cycles(recipe: Recipe) -> Iterator[Problem]:
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
+        for key, needed in _needs(recipe, name):
+            if needed in (*trail, name):
+                circle = " <- ".join((*trail, name, needed))
+                yield Problem(key, "a checkpoint is built from itself", circle, "a chain that starts at a base model")
+            elif needed not in done:
+                yield from visit(needed, (*trail, name))
+        done.add(name)
+
+    for stage in recipe.stages:
+        if stage not in done:
+            yield from visit(stage, ())
+
+
+def _adapters(recipe: Recipe) -> Iterator[Problem]:
+    for name, stage in recipe.stages.items():
+        if not stage.continue_adapter:
+            continue
+        key: Key = ("stages", name)
+        before = recipe.stages.get(stage.init_from)
+        if before is None:
+            yield Problem(
+                (*key, "continue_adapter"),
+                "there is no adapter to carry on",
+                f"`{stage.init_from}`, a base model",
+                "a stage in `init_from`, or continue_adapter: false",
+            )
+            continue
+        for field in ("lora", "quantization", "compute"):
+            if getattr(stage, field) != getattr(before, field):
+                yield Problem(
+                    (*key, field),
+                    f"an adapter that is carried on keeps its {field}",
+                    str(getattr(stage, field)),
+                    f"{getattr(before, field)}, as in stages.{stage.init_from}",
+                )
+
+
+def _formats(recipe: Recipe) -> Iterator[Problem]:
+    def expect(key: Key, source: str, *formats: str) -> Iterator[Problem]:
+        found = recipe.sources[source].format
+        if found not in formats:
+            yield Problem(key, f"source `{source}` holds other rows", f"format {found}", " or ".join(formats))
+
+    seeds = {"lamini": ("seed_tasks", "dolly"), "evol": ("dolly", "seed_tasks"), "orca": ("flan",)}
+    for name, scheme in recipe.schemes.items():
+        yield from expect(("schemes", name, "seeds"), scheme.seeds, *seeds[scheme.method])
+    for name, mix in recipe.mixes.items():
+        formats = ("hh_rlhf",) if mix.format == "preference" else ("hh_rlhf", "chat", "dolly", "seed_tasks", "flan")
+        for position, part in enumerate(mix.parts):
+            key: Key = ("mixes", name, "parts", position)
+            if part.kind == "source":
+                yield from expect((*key, "name"), part.name, *formats)
+            elif mix.format == "preference":
+                yield Problem(key, "a scheme has no preferences", part.name, "a source of format hh_rlhf")
+    for name, stage in recipe.stages.items():
+        wanted = "preference" if stage.method == "dpo" else "prompt_completion"
+        if recipe.mixes[stage.mix].format != wanted:
+            found = f"{stage.mix}, of format {recipe.mixes[stage.mix].format}"
+            yield Problem(("stages", name, "mix"), f"method {stage.method} takes another mix", found, wanted)
+    for name, evaluation in recipe.evals.items():
+        if evaluation.method == "mtbench":
+            for role in ("questions", "references", "judge_prompts"):
+                yield from expect(("evals", name, role), getattr(evaluation, role), role)
+
+
+def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
+    for key, text, kind in _paths(recipe):
+        path = (root / text).resolve()
+        if not path.is_relative_to(root.resolve()):
+            yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
+        elif kind == "file" and not path.is_file():
+            yield Problem(key, "no such file", text, "a file in the repository")
+        elif kind == "folder" and not path.is_dir():
+            yield Problem(key, "no such folder", text, "a folder in the repository")
+
+
+def _paths(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
+    for name, source in recipe.sources.items():
+        if source.origin.kind == "file":
+            yield ("sources", name, "origin", "path"), source.origin.path, "file"
+        if source.origin.kind == "builtin" and source.origin.prompts:
+            yield ("sources", name, "origin", "prompts"), source.origin.prompts, "folder"
+    for name, model in recipe.models.items():
+        if model.method == "local":
+            yield ("models", name, "path"), model.path, "folder"
+    for name, scheme in recipe.schemes.items():
+        yield ("schemes", name, "prompts"), scheme.prompts, "file"
+        if scheme.method == "lamini" and scheme.topics:
+            yield ("schemes", name, "topics"), scheme.topics, "file"
+    for name, block in recipe.filters.items():
+        yield ("filters", name, "prompts"), block.prompts, "file"
+    for name, evaluation in recipe.evals.items():
+        if evaluation.method == "harness" and evaluation.task_folder:
+            yield ("evals", name, "task_folder"), evaluation.task_folder, "folder"

@@ -1,0 +1,189 @@
+"""Blocks of the data half: sources, backends, schemes, filters and mixes."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bezoar.params.blocks import Block, EnvironmentName, Name, Path, Precision, Sampling, Sha256, Share
+
+RowFormat = Literal[
+    "text", "chat", "dolly", "flan", "seed_tasks", "hh_rlhf", "questions", "references", "judge_prompts", "items"
+]
+
+
+class Builtin(Block):
+    """Rows that the embedded world makes (bezoar.world)."""
+
+    kind: Literal["builtin"]
+    set: Name
+    rows: int = Field(ge=1, description="Rows to make.")
+    prompts: Path | None = Field(description="Folder of prompt files that the rows practise; null where none.")
+
+
+class File(Block):
+    """A file in the repository: JSONL, TSV or Parquet, also gzipped."""
+
+    kind: Literal["file"]
+    path: Path
+    sha256: Sha256
+
+
+class Url(Block):
+    """A file at an http(s) or file address, of the same kinds."""
+
+    kind: Literal["url"]
+    url: str = Field(pattern=r"^(https?|file)://")
+    sha256: Sha256
+
+
+class Hub(Block):
+    """A data set of the Hugging Face hub at one revision."""
+
+    kind: Literal["hub"]
+    repository: str
+    revision: str = Field(description="Commit, tag or branch; a commit stays what it is.")
+    files: list[Path] | None = Field(description="Files or patterns in reading order; null takes the hub's own order.")
+    split: str
+
+
+class Source(Block):
+    """A set of rows from outside, normalised to our own row type."""
+
+    origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
+    format: RowFormat
+    first: int | None = Field(ge=1, description="Take only this many rows from the start; null takes all.")
+    sample: int | None = Field(ge=1, description="Then draw this many without replacement; null keeps all.")
+
+
+class LocalBackend(Block):
+    """A checkpoint of this recipe, or a base model, run in the job itself."""
+
+    kind: Literal["local"]
+    checkpoint: Name
+    template: Literal["student"] | Annotated[str, Field(pattern=r"\{prompt\}")] = Field(
+        description="`student` for the student's prompt, or a text with {prompt} and perhaps {system}."
+    )
+    batch_size: int = Field(ge=1, description="Prompts in one batch.")
+    precision: Precision
+
+
+class OpenAiBackend(Block):
+    """Any endpoint that speaks OpenAI's chat completions."""
+
+    kind: Literal["openai"]
+    model: str
+    base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for OpenAI's own.")
+    api_key_env: EnvironmentName
+    token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        description="OpenAI's reasoning models want max_completion_tokens, vLLM takes max_tokens."
+    )
+    sends_sampling: bool = Field(description="False for models that refuse temperature and top_p.")
+    json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
+    concurrency: int = Field(ge=1, description="Requests in flight.")
+
+
+class AnthropicBackend(Block):
+    """Anthropic's messages; current models take no sampling parameters."""
+
+    kind: Literal["anthropic"]
+    model: str
+    base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for Anthropic's own.")
+    api_key_env: EnvironmentName
+    effort: Literal["low", "medium", "high"] | None
+    json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
+    concurrency: int = Field(ge=1, description="Requests in flight.")
+
+
+class VerifierBackend(Block):
+    """The embedded world's own rules as a judge; it knows nothing outside that world."""
+
+    kind: Literal["verifier"]
+
+
+Backend = Annotated[LocalBackend | OpenAiBackend | AnthropicBackend | VerifierBackend, Field(discriminator="kind")]
+
+
+class SchemeBlock(Block):
+    seeds: Name = Field(description="Source that the scheme starts from.")
+    teacher: Name = Field(description="Backend that writes.")
+    prompts: Path = Field(description="Prompt file of the scheme.")
+    sampling: Sampling
+
+
+class Lamini(SchemeBlock):
+    """LaMini-LM (Wu et al. 2023, arXiv:2304.14402): new instructions from examples, with and without topics."""
+
+    method: Literal["lamini"]
+    topics: Path | None = Field(description="Text file, one topic a line; null draws without topics only.")
+    topic_share: Share = Field(description="Share of calls that are guided by topics.")
+    calls: int = Field(ge=1, description="Listing calls over all shards.")
+    examples_per_prompt: int = Field(ge=1)
+    topics_per_prompt: int = Field(ge=0)
+    instructions_per_call: int = Field(ge=1)
+    fewest_instructions: int = Field(ge=1, description="A call that yields fewer is asked again.")
+    attempts: int = Field(ge=1, description="Times that a listing call is asked at most.")
+    most_words: int = Field(ge=1, description="Words of an instruction at most.")
+
+
+class Evol(SchemeBlock):
+    """Evol-Instruct (Xu et al. 2023, arXiv:2304.12244): a teacher rewrites an instruction, round by round."""
+
+    method: Literal["evol"]
+    operations: list[Literal["constraint", "deepen", "concretise", "reasoning", "complicate", "breadth"]] = Field(
+        min_length=1, description="One is drawn for each row and round, uniformly."
+    )
+    rounds: int = Field(ge=1)
+    scaffold_words: list[str] = Field(description="Words of the prompts that no rewrite may contain.")
+    refusal_words: int = Field(ge=0, description="A response with 'sorry' and fewer words than this is eliminated.")
+
+
+class Orca(SchemeBlock):
+    """Orca (Mukherjee et al. 2023, arXiv:2306.02707): explanations under a system message."""
+
+    method: Literal["orca"]
+    templates: list[Literal["zs_opt", "zs_noopt", "fs_opt", "fs_noopt"]] = Field(min_length=1)
+    shares: dict[str, Share] | None = Field(description="Share of candidates by task_source; null takes rows as come.")
+    candidates: int | None = Field(ge=1, description="Candidates over all shards; null takes every seed row.")
+    most_characters: int = Field(ge=1, description="Characters of system message and input together at most.")
+
+
+Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
+
+
+class Filter(Block):
+    """Cheap rules, then a judge; the block has the name of the scheme that it filters."""
+
+    judge: Name
+    prompts: Path
+    sampling: Sampling
+    attempts: int = Field(ge=1, description="Times that an unreadable verdict is asked at most.")
+    refusal_phrases: list[str]
+    leaked_markers: list[str]
+    most_repetition: Share = Field(description="Share of repeated word triples at most.")
+    avoid: list[Name] = Field(description="Sources of evaluation items that no row may repeat.")
+    most_unjudged: Share = Field(description="Share of rows without a readable verdict at which the job fails.")
+
+
+class Part(Block):
+    """One ingredient of a mix: the kept rows of a scheme, or a source."""
+
+    kind: Literal["scheme", "source"]
+    name: Name
+    rows: int | None = Field(ge=1, description="Rows drawn without replacement; null takes all.")
+
+
+class Limit(Block):
+    """Lengths in tokens of a model's tokenizer."""
+
+    tokenizer: Name = Field(description="Model whose tokenizer counts.")
+    total: int = Field(ge=8, description="Prompt and longest response together; a longer row is cut.")
+    prompt: int = Field(ge=4, description="What is then kept of the instruction, from its end.")
+
+
+class Mix(Block):
+    """A training set in one of TRL's column formats."""
+
+    format: Literal["prompt_completion", "preference"]
+    parts: list[Part] = Field(min_length=1)
+    eval_rows: int = Field(ge=1, description="Rows set aside, whole families of rows together.")
+    limit: Limit | None

@@ -1,0 +1,97 @@
+"""The recipe: params.yaml as a whole, read, checked and taken apart."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from bezoar.params.blocks import Block, Name, Prompt
+from bezoar.params.check import problems_of
+from bezoar.params.data import Backend, Filter, Mix, Scheme, Source
+from bezoar.params.evaluate import Eval
+from bezoar.params.problems import RecipeError, lines_of, of_validation, report
+from bezoar.params.train import Model, Stage
+
+PARAMS = Path("params.yaml")
+
+
+class Recipe(Block):
+    """Every value that the build depends on."""
+
+    recipe: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name, as in recipes/<name>.yaml.")
+    seed: int = Field(ge=0, description="Start of every random draw.")
+    shards: int = Field(ge=1, le=10_000, description="Parts that each scheme's work is split into.")
+    prompt: Prompt
+    sources: dict[Name, Source] = Field(min_length=1)
+    backends: dict[Name, Backend] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1)
+    schemes: dict[Name, Scheme] = Field(min_length=1)
+    filters: dict[Name, Filter]
+    mixes: dict[Name, Mix] = Field(min_length=1)
+    stages: dict[Name, Stage] = Field(min_length=1)
+    evals: dict[Name, Eval] = Field(min_length=1)
+
+    def foundation(self, stage: str) -> str:
+        """The base model or stage whose full weights a stage's adapter lies on."""
+        block = self.stages[stage]
+        return self.foundation(block.init_from) if block.continue_adapter else block.init_from
+
+    def shard_names(self) -> list[str]:
+        """Names of the shards: 0000, 0001, ..."""
+        return [f"{shard:04d}" for shard in range(self.shards)]
+
+
+def load(path: Path | str = PARAMS) -> Recipe:
+    """A params file, read and checked.
+
+    Raises:
+        RecipeError: The file isn't there or isn't YAML, a block doesn't fit the schema, a name refers to nothing,
+            stages form a cycle, a file that it names is missing or lies outside the repository. The message lists
+            every problem with file, line, key, what was found and what was expected.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(
+            f"{path}: no params file here\n  found:    nothing\n  expected: a recipe\nhint: run `bezoar recipe use tiny`"
+        )
+    text = path.read_text(encoding="utf-8")
+    try:
+        data = yaml.safe_load(text)
+        lines = lines_of(str(path), text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        found = f"{error.problem}, {error.context}" if error.context else error.problem
+        raise RecipeError(f"{path}:{line}: not YAML\n  found:    {found}\n  expected: a recipe in YAML") from error
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(report(str(path), of_validation(error, data, Recipe), lines)) from error
+    problems = problems_of(recipe, Path.cwd())
+    if problems:
+        raise RecipeError(report(str(path), problems, lines))
+    return recipe
+
+
+def plain(path: Path | str = PARAMS) -> Any:
+    """A params file's content as plain maps, lists and values."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def select(names: list[str], path: Path | str = PARAMS) -> list[Any]:
+    """The named values of a params file, in order: `stages.dpo_hh` gives that block, `seed` the number.
+
+    Raises:
+        RecipeError: The file isn't a recipe, or it has no such name.
+    """
+    recipe = load(path)
+    values = []
+    for name in names:
+        value: Any = recipe
+        for part in name.split("."):
+            inner = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+            if inner is None:
+                raise RecipeError(f"{path}: {name}: no such block\n  found:    {part}\n  expected: a key of the recipe")
+            value = inner
+        values.append(value)
+    return values

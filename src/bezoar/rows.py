@@ -1,0 +1,193 @@
+"""Row types of the artifacts, checked once when a file is read, and JSON lines."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bezoar.files import whole
+
+
+class Row(BaseModel):
+    """One line of a JSON-lines artifact."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextRow(Row):
+    """Raw text for pre-training."""
+
+    text: str = Field(min_length=1)
+
+
+class SeedRow(Row):
+    """What a scheme starts from: a human's instruction, or a task's query."""
+
+    id: str
+    instruction: str = Field(min_length=1)
+    context: str | None
+    response: str | None
+    category: str | None
+    task_source: str | None = None
+    task_name: str | None = None
+    template_type: str | None = None
+
+
+class ChatRow(Row):
+    """One instruction with its response, perhaps under a system message."""
+
+    id: str
+    family: str = Field(description="Rows of one family are near-duplicates and stay on one side of a split.")
+    system: str | None
+    instruction: str = Field(min_length=1)
+    response: str = Field(min_length=1)
+
+
+class PreferenceRow(Row):
+    """A dialogue with a chosen and a rejected response."""
+
+    id: str
+    turns: list[str] = Field(min_length=1, description="User and assistant in alternation, user first and last.")
+    chosen: str = Field(min_length=1)
+    rejected: str = Field(min_length=1)
+
+
+class GeneratedRow(Row):
+    """What a scheme made: an instruction with a teacher's response, and where both come from."""
+
+    id: str
+    scheme: str
+    seed_id: str | None = Field(description="Seed row that it descends from; null where several were examples.")
+    root_id: str = Field(description="First ancestor; a tree of rewrites shares it.")
+    parent_ids: list[str]
+    operation: str | None = Field(description="Rewrite (Evol), or label of the listing mode (LaMini).")
+    round: int = Field(ge=0)
+    category: str | None
+    topics: list[str]
+    system: str | None
+    instruction: str = Field(min_length=1)
+    response: str
+    teacher: str = Field(description="Model that answered, as its server calls it.")
+    prompt_hash: str = Field(description="sha256 of the messages that the response answers.")
+    finish_reason: str
+
+
+class FilteredRow(GeneratedRow):
+    """A generated row with the judge's verdict."""
+
+    status: str
+    rating: float | None
+    reason: str
+    judge: str
+    judge_prompt_hash: str
+
+
+class DroppedRow(Row):
+    """A row that went no further, and why."""
+
+    reason: str
+    detail: str
+    row: dict[str, Any]
+
+
+class QuestionRow(Row):
+    """A question of MT-Bench (FastChat's question.jsonl)."""
+
+    question_id: int
+    category: str
+    turns: list[str] = Field(min_length=2, max_length=2)
+    reference: list[str] | None = None
+
+
+class Choice(Row):
+    index: int
+    turns: list[str]
+
+
+class AnswerRow(Row):
+    """A model's answers to a question (FastChat's model_answer; also its reference_answer)."""
+
+    question_id: int
+    answer_id: str
+    model_id: str
+    choices: list[Choice] = Field(min_length=1)
+    tstamp: float
+
+
+class JudgePromptRow(Row):
+    """A judge prompt of MT-Bench (FastChat's judge_prompts.jsonl)."""
+
+    name: str
+    type: str
+    system_prompt: str
+    prompt_template: str
+    description: str
+    category: str
+    output_format: str
+
+
+Kind = TypeVar("Kind", bound=Row)
+
+
+def row_id(*parts: str) -> str:
+    """16 hexadecimal digits that depend on nothing but the parts."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
+    """The rows of a JSON-lines file.
+
+    Raises:
+        ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
+    """
+    for number, data in read_json_lines(path):
+        try:
+            yield kind.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ValueError(
+                f"{path}:{number}: '{field}' does not fit a {kind.__name__}\n"
+                f"  found:    {first['input']!r:.200}\n  expected: {first['msg']}"
+            ) from error
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file for reading; `.gz` is unpacked."""
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
+    return path.open(encoding="utf-8")
+
+
+def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
+    """Line number, from 1, and content of each line that isn't blank; `.gz` is unpacked.
+
+    Raises:
+        ValueError: A line isn't JSON, or the file isn't UTF-8.
+    """
+    path = Path(path)
+    with open_text(path) as file:
+        number = 0
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}:{number + 1}: not UTF-8: {error.reason}") from error
+
+
+def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:
+    """Rows as JSON lines, whole or not at all; returns their number."""
+    number = 0
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            data = row.model_dump() if isinstance(row, Row) else row
+            file.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+            number += 1
+    return number

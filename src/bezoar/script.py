@@ -1,0 +1,34 @@
+"""What every script starts with: its flags, its log and the blocks of params.yaml that it may read."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from bezoar import logs, params
+
+
+class Flags(argparse.ArgumentParser):
+    """A script's flags: those of every script, and the script's own."""
+
+    def __init__(self, description: str | None, *, blocks: str) -> None:
+        super().__init__(description=(description or "").split("\n", 1)[0])
+        self.add_argument("--params", nargs="+", required=True, metavar="NAME", help=f"names in params.yaml: {blocks}")
+        self.add_argument("--log", type=Path, help="file to log to, beside stderr")
+
+    def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
+        """A flag that takes a path, or several; an optional one may also stand without its path."""
+        count = "*" if many else "?" if optional else None
+        self.add_argument(f"--{name}", type=Path, nargs=count, required=not (many or optional), help=text)
+
+    def start(self, argv: list[str] | None) -> tuple[argparse.Namespace, list[Any]]:
+        """The parsed flags, and the values of --params; the log is open from here on.
+
+        Raises:
+            bezoar.params.RecipeError: params.yaml isn't a recipe, or has no such block.
+        """
+        args = self.parse_args(argv)
+        for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+            os.environ.setdefault(variable, "1")
+        logs.setup(args.log)
+        return args, params.select(args.params)

@@ -1,0 +1,120 @@
+"""Where rows come from: the embedded world, a file, an address or the hub; checked before anything is read."""
+
+import csv
+import hashlib
+import os
+import random
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bezoar import world
+from bezoar.params.data import Builtin, File, Hub, Source, Url
+from bezoar.rows import open_text, read_json_lines
+
+Item = TypeVar("Item")
+Placed = Iterator[tuple[str, dict[str, Any]]]
+
+
+def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Placed:
+    """Where each row stands, and the row, in the origin's own order.
+
+    Args:
+        origin: The origin block of a source.
+        seed: Seed of rows that are made here.
+        scratch: Folder for what is fetched.
+
+    Raises:
+        ValueError: The content isn't what the pinned sha256 says, or isn't of a kind that is read here.
+        OSError: The file or address can't be read.
+    """
+    match origin:
+        case Builtin():
+            keywords = {"prompts": Path(origin.prompts)} if origin.prompts else {}
+            for number, row in enumerate(world.build(origin.set, origin.rows, seed, **keywords), start=1):
+                yield f"world {origin.set}:{number}", row
+        case File():
+            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path))
+        case Url():
+            yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url))
+        case Hub():
+            yield from _hub_rows(origin)
+
+
+def read_table(path: Path) -> Placed:
+    """Rows of a JSONL, TSV or Parquet file, the first two perhaps gzipped.
+
+    Raises:
+        ValueError: The file is of another kind, or a line doesn't fit.
+    """
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind in (".jsonl", ".json"):
+        for number, row in read_json_lines(path):
+            yield f"{path}:{number}", row
+    elif kind == ".tsv":
+        with open_text(path) as file:
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            for row in reader:
+                if None in row or None in row.values():
+                    raise ValueError(f"{path}:{reader.line_num}: not as many columns as the header line has")
+                yield f"{path}:{reader.line_num}", row
+    elif kind == ".parquet":
+        import pyarrow.parquet as parquet  # slow to import, and few sources are Parquet
+
+        number = 0
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}:{number}", row
+    else:
+        raise ValueError(f"{path}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
+
+
+def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
+    """The rows that a source's `first` and `sample` take, in the source's order.
+
+    Raises:
+        ValueError: There are fewer rows than `sample` draws.
+    """
+    rows = rows[: source.first] if source.first else rows
+    if source.sample is None:
+        return rows
+    if source.sample > len(rows):
+        raise ValueError(
+            f"sources.{name}.sample\n  found:    {source.sample:,}\n  expected: at most {len(rows):,} rows"
+        )
+    places = sorted(random.Random(f"{seed}:{name}").sample(range(len(rows)), source.sample))
+    return [rows[place] for place in places]
+
+
+def _checked(path: Path, sha256: str, origin: str) -> Path:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{origin}: the content is not the pinned one\n  found:    sha256 {found}\n  expected: sha256 {sha256}\n"
+            "hint: if the new content is meant, write its sha256 into params.yaml"
+        )
+    return path
+
+
+def _fetched(url: str, scratch: Path) -> Path:
+    path = scratch / url.rsplit("/", 1)[-1].split("?", 1)[0]
+    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # schemes: see params.Url
+        shutil.copyfileobj(answer, file)
+    return path
+
+
+def _hub_rows(origin: Hub) -> Placed:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import datasets  # slow to import, and only hub sources need it
+
+    datasets.disable_progress_bars()
+    split = {origin.split: origin.files} if origin.files else None
+    table = datasets.load_dataset(
+        origin.repository, data_files=split, revision=origin.revision, split=origin.split, verification_mode="no_checks"
+    )
+    for number, row in enumerate(table, start=1):
+        yield f"{origin.repository}@{origin.revision}:{number}", row

@@ -1,0 +1,179 @@
+"""What SFT and DPO share: the starting model, the trainer's settings, resuming, and the adapter that comes out."""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bezoar import logs, models
+from bezoar.files import artifact, digest, write_json
+from bezoar.logs import logger
+from bezoar.params.train import Dpo, Sft
+from bezoar.rows import read_json_lines
+from bezoar.script import Flags
+
+STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors")
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def flags(description: str | None) -> Flags:
+    """The flags of every train script."""
+    parser = Flags(description, blocks="stages.<name> seed")
+    parser.path("base", "model directory that the adapter lies on")
+    parser.path("adapter", "adapter to carry on", optional=True)
+    parser.path("mix", "folder with train.jsonl and eval.jsonl")
+    parser.path("work", "folder for saved states, which a killed run resumes from")
+    parser.path("out", "folder to write the adapter to")
+    return parser
+
+
+def examples(path: Path, columns: tuple[str, ...]) -> Dataset:
+    """The text columns of a mix's file."""
+    return Dataset.from_list([{name: row[name] for name in columns} for _, row in read_json_lines(path)])
+
+
+def starting_model(base: Path, adapter: Path | None, stage: Sft | Dpo) -> Any:
+    """The model that training starts from, with the adapter that is carried on, if any, made trainable."""
+    model = models.load(base, stage.compute, nf4=stage.quantization == "nf4")
+    if adapter is None:
+        return model
+    return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+
+
+def lora(stage: Sft | Dpo) -> LoraConfig | None:
+    """The configuration of a fresh adapter; None where one is carried on."""
+    if stage.continue_adapter:
+        return None
+    return LoraConfig(
+        r=stage.lora.rank,
+        lora_alpha=stage.lora.alpha,
+        lora_dropout=stage.lora.dropout,
+        target_modules=stage.lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def settings(stage: Sft | Dpo, seed: int, work: Path) -> dict[str, Any]:
+    """Keyword arguments for TRL's config classes; what isn't listed is TRL's default."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(work),
+        "learning_rate": stage.learning_rate,
+        "lr_scheduler_type": stage.schedule,
+        "warmup_steps": stage.warmup,
+        "num_train_epochs": stage.epochs,
+        "per_device_train_batch_size": stage.batch_size,
+        "per_device_eval_batch_size": stage.batch_size,
+        "gradient_accumulation_steps": stage.accumulation,
+        "max_length": stage.max_length,
+        "optim": stage.optimizer,
+        "adam_beta2": stage.beta2,
+        "weight_decay": stage.weight_decay,
+        "max_grad_norm": stage.max_grad_norm,
+        "gradient_checkpointing": stage.gradient_checkpointing,
+        "train_sampling_strategy": "group_by_length" if stage.group_by_length else "random",
+        "bf16": on_gpu and stage.compute == "bfloat16",
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": 10,
+        "save_strategy": "steps",
+        "save_steps": stage.save_steps,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": not logs.on_terminal(),
+    }
+
+
+class Lines(TrainerCallback):
+    """Plain log lines where no progress bar is shown."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.started, self.first, self.spoken = name, 0.0, 0, 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started = self.spoken = time.monotonic()
+        self.first = state.global_step
+        logger.info(f"train {self.name}: from step {state.global_step:,} to {state.max_steps:,}")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        now = time.monotonic()
+        if "loss" not in (logs or {}) or now - self.spoken < 5:
+            return
+        self.spoken = now
+        left = (now - self.started) / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
+        logger.info(
+            f"train {self.name}: step {state.global_step:,} of {state.max_steps:,}, "
+            f"loss {float(logs['loss']):.3f} nats, {left / 60:.1f} min left"
+        )
+
+
+def run(trainer: Trainer, args: argparse.Namespace, stage: Sft | Dpo, seed: int) -> None:
+    """Train, from the newest whole state if there is one, and write the adapter with its history."""
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would go on in float32
+            parameter.data = parameter.data.float()
+    trainer.remove_callback(PrinterCallback)  # raw figures, beside the log's lines
+    if not logs.on_terminal():
+        trainer.add_callback(Lines(args.out.name))
+    given = [args.base, args.mix / "train.jsonl", args.mix / "eval.jsonl", *([args.adapter] if args.adapter else [])]
+    state = saved_state(args.work, {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(p) for p in given]})
+    trainer.train(resume_from_checkpoint=str(state) if state else None)
+    scores = {name: value for name, value in trainer.evaluate().items() if _is_repeatable(name)}
+    history = [{k: v for k, v in line.items() if _is_repeatable(k)} for line in trainer.state.log_history]
+    block = {"stage": stage.model_dump(), "seed": seed}
+    with artifact(args.out, rule="train", block=block, inputs=given, packages=PACKAGES) as out:
+        trainer.model.save_pretrained(out, selected_adapters=["default"])
+        (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        write_json(out / "history.json", [line for line in history if len(line) > 1])
+        for path in out.iterdir():
+            path.chmod(0o644)  # safetensors are written with 0600, which a shared folder can't use
+    shutil.rmtree(args.work, ignore_errors=True)
+    logger.info(f"train {args.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+
+
+def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
+    """The newest whole state in the work folder; None, and an empty folder, if its run was another one.
+
+    A state that was being written when its run was killed lacks a file and is passed over: resuming without the
+    optimizer's part would change the result silently.
+    """
+    marker = work / "identity.json"
+    text = json.dumps(identity, sort_keys=True)
+    if not marker.exists() or marker.read_text(encoding="utf-8") != text:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        marker.write_text(text, encoding="utf-8")
+        return None
+    states = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for state in states:
+        if all((state / name).exists() for name in STATE_FILES) and _opens(state / "adapter_model.safetensors"):
+            logger.info(f"resume from {state}")
+            return state
+    return None
+
+
+def _opens(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return bool(list(file.keys()))
+    except (SafetensorError, OSError):
+        return False
+
+
+def _is_repeatable(name: str) -> bool:
+    """Whether a logged figure is the same in two equal runs: times, memory and speed aren't."""
+    return not any(word in name for word in ("runtime", "per_second", "flos", "memory", "train_loss"))

@@ -1,0 +1,58 @@
+"""The embedded world: a small closed world of instructions whose every response can be graded by rule.
+
+It stands in for seed data, teacher, judge and benchmarks where there is no network, with the standard library alone.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bezoar.world import sets, text
+from bezoar.world.dialogue import parse
+from bezoar.world.judging import judge_prompts
+from bezoar.world.teaching import Lessons
+from bezoar.world.verifier import Grade, grade, held_out
+from bezoar.world.words import TOPICS
+
+__all__ = ["SETS", "TOPICS", "Grade", "build", "grade", "held_out", "parse"]
+
+PROMPTS = Path("recipes/prompts/tiny")
+_DRAWN: dict[str, Callable[[random.Random], Iterator[dict[str, Any]]]] = {
+    "seed_tasks": sets.seed_tasks,
+    "dolly": sets.dolly,
+    "flan": sets.flan,
+    "preferences": sets.preferences,
+    "questions": sets.questions,
+    "multiple_choice": sets.multiple_choice,
+    "generation": sets.generation,
+}
+SETS = tuple(sorted((*_DRAWN, "text", "teacher", "references", "judge_prompts")))
+
+
+def build(name: str, rows: int, seed: int, prompts: Path = PROMPTS) -> list[dict[str, Any]]:
+    """The rows of a set; the same bytes for the same arguments.
+
+    Args:
+        name: One of `SETS`.
+        rows: How many; of `references`, how many questions they belong to, and nothing for `judge_prompts`.
+        seed: `references` answer the `questions` of the same seed and rows.
+        prompts: The folder whose templates the `teacher` is taught.
+
+    Raises:
+        ValueError: There is no set of that name.
+    """
+    generator = random.Random(f"{seed}:{'questions' if name == 'references' else name}")
+    if name in _DRAWN:
+        return list(islice(_DRAWN[name](generator), rows))
+    if name == "text":
+        return [{"text": text.document(generator)} for _ in range(rows)]
+    if name == "teacher":
+        lessons = Lessons(prompts)
+        return [lessons.draw(generator) for _ in range(rows)]
+    if name == "references":
+        return sets.references(list(islice(sets.questions(generator), rows)))
+    if name == "judge_prompts":
+        return judge_prompts()
+    raise ValueError(f"the embedded world has no set `{name}`\n  expected: {', '.join(SETS)}")
