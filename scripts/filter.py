@@ -1,7 +1,6 @@
 """Keep the generated rows that cheap rules and then a judge let pass; keep the others too, with their reasons."""
 
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +98,17 @@ def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
 
 def read_verdict(text: str) -> Verdict | None:
     """The last JSON object of a judge's answer as a verdict; None where there is none, never a default."""
-    for start in reversed([match.start() for match in re.finditer(r"\{", text)]):
+    last, start = None, text.find("{")
+    while start >= 0:
         try:
-            return Verdict.model_validate(json.JSONDecoder().raw_decode(text[start:])[0])
-        except (json.JSONDecodeError, ValidationError):
-            continue
-    return None
+            last, end = json.JSONDecoder().raw_decode(text, start)
+        except json.JSONDecodeError:
+            end = start + 1
+        start = text.find("{", end)
+    try:
+        return Verdict.model_validate(last)
+    except ValidationError:
+        return None
 
 
 def judged(

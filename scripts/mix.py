@@ -42,6 +42,11 @@ class Window:
     def __init__(self, tokenizer: Any, limit: Limit, system: str) -> None:
         self.tokenizer, self.limit = tokenizer, limit
         self.template = len(self._ids(chat.student_prompt("", system)))
+        if self.template >= limit.prompt or limit.prompt >= limit.total:
+            raise ValueError(
+                f"the limit leaves no room\n  found:    prompt {limit.prompt}, total {limit.total} tokens\n"
+                f"  expected: more for the prompt than its template's {self.template}, and more in total than that"
+            )
         self.cuts: Counter[str] = Counter()
 
     def _ids(self, text: str) -> list[int]:
@@ -52,7 +57,7 @@ class Window:
         asked, given = self._ids(instruction), [self._ids(response) for response in responses]
         if self.template + len(asked) + max(map(len, given)) <= self.limit.total:
             return instruction, responses
-        room = max(1, self.limit.prompt - self.template)
+        room = self.limit.prompt - self.template
         if len(asked) > room:
             self.cuts["instruction"] += 1
             asked = asked[-room:]

@@ -32,7 +32,9 @@ def trained_tokenizer(texts: list[str], block: PretrainedModel) -> PreTrainedTok
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in block.tokenizer.added_tokens])
+    # With the blanks after them, so that a context that lost its last newline still ends with the same token.
+    markers = [AddedToken(text, rstrip=True, normalized=False) for text in block.tokenizer.added_tokens]
+    tokenizer.add_tokens(markers)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

@@ -15,7 +15,7 @@ from bezoar.params.data import Lamini
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
 
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
-NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s*")
+NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):](?!\d)\s*|[-*•]\s+)")  # a number such as 3.5, 7:30 or -2 is none
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
 
@@ -61,12 +61,14 @@ def listing_prompt(call: Call, block: Lamini, templates: dict[str, str]) -> str:
 def listed(text: str, call: Call, most_words: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Instructions in a teacher's answer, and those that were dropped with their reasons.
 
-    Only text inside complete tag pairs counts; an item that the token limit cut is dropped as `unclosed`.
+    Only text inside complete tag pairs counts; an item without its end is dropped as `unclosed`.
     """
     kept: list[str] = []
     dropped: list[tuple[str, str]] = []
     echoes = {_folded(row.instruction) for row in call.examples}
-    for item in TAGGED.findall(text):
+    for found in TAGGED.findall(text):
+        *unclosed, item = found.split("<example>")
+        dropped += [("unclosed", start) for start in unclosed]
         instruction = NUMBERING.sub("", item).strip()
         folded = _folded(instruction)
         if not folded:

@@ -50,10 +50,10 @@ def entry(
     for category in sorted(set(categories)):
         rows = [place for place, name in enumerate(categories) if name == category]
         by_category[category] = score(strict[rows], [category] * len(rows))
-    rated = [row.score for row in verdicts if row.score is not None]
+    fastchat = mtbench.cells(verdicts, questions, strict=False)
     return {
         "average": score(strict, categories),
-        "average_fastchat": round(sum(rated) / len(rated), 4) if rated else None,
+        "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),
         "turns": {str(turn): score(strict[:, [turn - 1]], categories) for turn in mtbench.TURNS},
         "categories": by_category,
         "difference_to_first": score(strict - base, categories) if base is not None else None,
@@ -61,7 +61,8 @@ def entry(
         "status": dict(sorted(Counter(row.status for row in verdicts).items())),
         "empty_answers": sum(row.answer_empty for row in verdicts),
         "answers_with_delimiter_or_rating": sum(row.answer_has_delimiter or row.answer_has_rating for row in verdicts),
-        "complete": bool(not np.isnan(strict).any()),
+        "complete": len(verdicts) == strict.size * block.repeats
+        and all(row.answer_empty or row.score is not None for row in verdicts),
     }
 
 
@@ -69,10 +70,12 @@ def compromised(models: dict[str, Any], controls: dict[str, Any]) -> list[str]:
     """Controls that a judge should have rated below every trained model, and didn't: their names.
 
     A control passes if the upper end of its interval lies below the mean of every model but the first, the base
-    model, which may be as bad as no answer at all; the empty control, if its mean is 1.
+    model, which may be as bad as no answer at all; the empty control, if its mean is 1. What a judge refused to rate
+    throughout has no average: such a control was not rewarded, such a model is no bar.
     """
-    means = [entry["average"]["mean"] for entry in list(models.values())[1:] or list(models.values())]
-    failed = {name for name, one in controls.items() if one["average"]["high"] >= min(means)}
+    rated = [one for one in list(models.values())[1:] or list(models.values()) if one["average"]]
+    lowest = min((one["average"]["mean"] for one in rated), default=1.0)
+    failed = {name for name, one in controls.items() if one["average"] and one["average"]["high"] >= lowest}
     empty = controls.get(f"{mtbench.CONTROL}empty")
     if empty and empty["average"]["mean"] != 1.0:
         failed.add(f"{mtbench.CONTROL}empty")
@@ -105,7 +108,8 @@ def main(argv: list[str] | None = None) -> None:
     write_json(args.out, report)
     for name, one in (report["models"] | report["controls"]).items():
         average = one["average"]
-        logger.info(f"{name}: {average['mean']:.2f} [{average['low']:.2f}, {average['high']:.2f}]")
+        text = f"{average['mean']:.2f} [{average['low']:.2f}, {average['high']:.2f}]" if average else "no rating"
+        logger.info(f"{name}: {text}")
 
 
 def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: int) -> dict[str, Any]:

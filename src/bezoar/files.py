@@ -85,7 +85,7 @@ def files_in(folder: Path | str) -> list[Path]:
 def digest(path: Path | str) -> str:
     """Sha256 of a file's content, or of the names and contents of a folder's files without its provenance."""
     path = Path(path)
-    if path.is_file():
+    if not path.is_dir():
         return _sha256(path)
     recorded = path / PROVENANCE
     if recorded.is_file():  # written last, so it speaks of all the files, and large ones aren't read again

@@ -88,9 +88,10 @@ def hh_rlhf(row: dict[str, Any]) -> PreferenceRow:
         raise Unusable("empty response")
     if chosen == rejected:
         raise Unusable("chosen equals rejected")
-    turns = [turn for exchange in prompt.split(HUMAN)[1:] for turn in exchange.split(ASSISTANT)]
-    if len(turns) % 2 == 0:
+    exchanges = [exchange.split(ASSISTANT) for exchange in prompt.split(HUMAN)[1:]]
+    if [len(exchange) for exchange in exchanges] != [2] * (len(exchanges) - 1) + [1]:
         raise Unusable("speakers do not alternate")
+    turns = [turn for exchange in exchanges for turn in exchange]
     return PreferenceRow(id=row_id("hh_rlhf", prompt, chosen, rejected), turns=turns, chosen=chosen, rejected=rejected)
 
 

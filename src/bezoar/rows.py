@@ -173,13 +173,13 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
     with open_text(path) as file:
         number = 0
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(file.buffer, start=1):  # decoded by line, so that an error knows its own
                 if line.strip():
-                    yield number, json.loads(line)
+                    yield number, json.loads(line.decode("utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}:{number + 1}: not UTF-8: {error.reason}") from error
+            raise ValueError(f"{path}:{number}: not UTF-8: {error.reason}") from error
 
 
 def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:

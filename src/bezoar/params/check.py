@@ -32,7 +32,9 @@ def _names(recipe: Recipe) -> Iterator[Problem]:
     for kind in ("models", "stages"):
         for name in getattr(recipe, kind):
             if name.startswith(CONTROL):
-                yield Problem((kind, name), "the name is kept for controls", name, f"no name that starts with {CONTROL}")
+                yield Problem(
+                    (kind, name), "the name is kept for controls", name, f"no name that starts with {CONTROL}"
+                )
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name, model in recipe.models.items():

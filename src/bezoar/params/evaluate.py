@@ -6,7 +6,7 @@ from pydantic import Field
 
 from bezoar.params.blocks import Block, Name, Path, Precision, Sampling
 
-
+Temperature = Annotated[float, Field(ge=0, le=2)]
 CONTROL = "control_"  # in front of the names of controls, which stand beside checkpoints
 
 
@@ -38,7 +38,7 @@ class Mtbench(EvalBlock):
     judge_sampling: Sampling
     judge_attempts: int = Field(ge=1, description="Times that an unreadable judgment is asked at most.")
     repeats: int = Field(ge=1, description="Judgments of each answer.")
-    temperatures: dict[str, float] = Field(description="Answer temperature of each question category.")
+    temperatures: dict[str, Temperature] = Field(description="Answer temperature of each question category.")
     top_p: float = Field(gt=0, le=1)
     max_new_tokens: int = Field(ge=1, description="Tokens of an answer at most.")
     with_reference: list[str] = Field(description="Categories whose judge sees the reference answer.")

@@ -106,7 +106,7 @@ def lines_of(path: str, text: str) -> dict[Key, int]:
 
 
 def of_validation(error: ValidationError, data: object, schema: type[BaseModel]) -> list[Problem]:
-    """Pydantic's findings as problems: one for each mistake, without the union tags that pydantic puts into its places."""
+    """Pydantic's findings as problems: one for each mistake, and without the union tags in pydantic's places."""
     problems: dict[tuple[Key, str], Problem] = {}
     for finding in error.errors(include_url=False):
         problem = _of_finding(finding, data, schema)

@@ -53,7 +53,8 @@ def load(path: Path | str = PARAMS) -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise RecipeError(
-            f"{path}: no params file here\n  found:    nothing\n  expected: a recipe\nhint: run `bezoar recipe use tiny`"
+            f"{path}: no params file here\n  found:    nothing\n  expected: a recipe\n"
+            "hint: run `bezoar recipe use tiny`"
         )
     text = path.read_text(encoding="utf-8")
     try:

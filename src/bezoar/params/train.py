@@ -27,7 +27,7 @@ class LocalModel(Block):
 
 class Tokenizer(Block):
     vocabulary: int = Field(ge=300, description="Tokens at most, the 256 bytes among them.")
-    added_tokens: list[str] = Field(description="Texts that are one token each.")
+    added_tokens: list[str] = Field(description="Texts that are one token each, with the blanks after them.")
 
 
 class Architecture(Block):

@@ -13,7 +13,8 @@ from bezoar.world.evolution import body, draw_task
 from bezoar.world.sets import ORCA_CATEGORIES, options_of, with_options
 from bezoar.world.tasks import KINDS, Exercise, draw_exercise
 
-ECHOED = ("name", "noun", "colour", "place", "number", "letters", "opening", "closing", "country", "element")
+_ECHOED = ("name", "noun", "colour", "place", "number", "letters", "opening", "closing", "country", "element")
+ECHOED = tuple(word for slot in _ECHOED for word in words.WORDS_OF_SLOT[slot])
 REPEATED = 0.3  # share of documents said twice: teaches a small model to copy from its context
 PROMPT_WORDS = (
     "write more examples like these . write 4 more examples about {topic} and {topic} , {topic} .",
@@ -100,10 +101,9 @@ def transcript(generator: random.Random) -> str:
 
 
 def echo(generator: random.Random) -> str:
-    """A few words of the world in no order, said twice or more: the shortest lesson in copying."""
-    count = generator.choice((2, 3, 4, 6))
-    line = " ".join(generator.choice(words.WORDS_OF_SLOT[slot]) for slot in generator.choices(ECHOED, k=count))
-    return f"{line} . {line} ." if count > 3 else " . ".join([line] * 3) + " ."
+    """A few words of the world in no order, said twice or three times: the shortest lesson in copying."""
+    line = " ".join(generator.choices(ECHOED, k=generator.choice((2, 3, 4, 6))))
+    return " ".join([f"{line} ."] * (2 if len(line.split()) > 3 else 3))
 
 
 def listing(generator: random.Random) -> str:

@@ -1,0 +1,504 @@
+"""The schema of params.yaml, its checks and their messages, on the 3B recipe with one thing changed."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bezoar import prompts
+from bezoar.params import RecipeError, load, select
+from filter import FilterPrompts
+from generate.evol import OPERATIONS
+from generate.orca import system_messages
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(ROOT.glob("recipes/*.yaml"))
+RECIPE_3B = ROOT / "recipes" / "openbezoar-3b.yaml"
+SOURCE = re.compile(r"  # (fact: \S.*|fallback: \S.*|fallback \(own\)(: \S.*)?)$")
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The 3B recipe, in a working directory that holds a copy of its prompt files."""
+    shutil.copytree(ROOT / "recipes" / "prompts", tmp_path / "recipes" / "prompts")
+    monkeypatch.chdir(tmp_path)
+    return yaml.safe_load(RECIPE_3B.read_text(encoding="utf-8"))
+
+
+def written(data: object) -> str:
+    """The text of params.yaml once `data` is in it."""
+    text = data if isinstance(data, str) else yaml.safe_dump(data, sort_keys=False, width=1000)
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    return text
+
+
+def refusal(data: object) -> str:
+    """What `load` says against a recipe."""
+    written(data)
+    with pytest.raises(RecipeError) as caught:
+        load()
+    return str(caught.value)
+
+
+def line_of(data: object, mark: str, nth: int = 1) -> int:
+    """Number of the nth line that holds a text."""
+    lines = written(data).splitlines()
+    return [number for number, line in enumerate(lines, start=1) if mark in line][nth - 1]
+
+
+def problem(line: int, key: str, what: str, found: str, expected: str, hint: str = "") -> str:
+    """A problem as it should be told."""
+    text = f"params.yaml:{line}: {key}: {what}\n  found:    {found}\n  expected: {expected}"
+    return text + (f"\nhint: {hint}" if hint else "")
+
+
+def leaves(node: yaml.Node) -> Iterator[yaml.Node]:
+    """The values of a YAML document that hold no others; an empty list is one of them."""
+    values: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        values = [value for _, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        values = node.value
+    if not values:
+        yield node
+    for value in values:
+        yield from leaves(value)
+
+
+# The recipes
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_named_after_its_file(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    assert load(path).recipe == path.stem
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_prompt_files_of_every_recipe_hold_what_its_scripts_fill(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    recipe = load(path)
+    for scheme in recipe.schemes.values():
+        if scheme.method == "lamini":
+            texts = prompts.load(scheme.prompts, "example_guided", "topic_guided", "answer_system")
+            assert slots(texts) == {"answer_system": set(), "example_guided": {"examples", "count"}} | {
+                "topic_guided": {"examples", "topics", "count"}
+            }
+        elif scheme.method == "evol":
+            texts = prompts.load(scheme.prompts, *OPERATIONS, "equal")
+            assert slots(texts) == {name: {"instruction"} for name in OPERATIONS} | {"equal": {"first", "second"}}
+            shown = " ".join(texts.values()).casefold()
+            assert [word for word in scheme.scaffold_words if word not in shown] == []
+        else:
+            messages = system_messages(Path(scheme.prompts))
+            open_to_all = [one.applies_to for one in messages if not one.multiple_choice_only]
+            assert {one for sources in open_to_all for one in sources} >= set(scheme.shares or {})
+    for block in recipe.filters.values():
+        judged = FilterPrompts.model_validate(yaml.safe_load(Path(block.prompts).read_text(encoding="utf-8")))
+        assert slots({"user": judged.user}) == {"user": {"criteria", "instruction", "response"}}
+
+
+def slots(templates: dict[str, str]) -> dict[str, set[str]]:
+    return {name: set(prompts.SLOT.findall(text)) for name, text in templates.items()}
+
+
+def test_every_value_of_the_3b_recipe_says_where_it_comes_from():
+    text = RECIPE_3B.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    values = list(leaves(yaml.compose(text, Loader=yaml.SafeLoader)))
+    silent = [number for value in values if not SOURCE.search(lines[(number := value.start_mark.line)])]
+    assert values
+    assert [f"{RECIPE_3B.name}:{number + 1}: {lines[number]}" for number in silent] == []
+
+
+def test_lora_of_the_3b_recipe_trains_as_many_parameters_as_the_released_adapter(data):
+    written(data)
+    (lora,) = select(["stages.sft_lamini.lora"])
+    # OpenLLaMA 3B v2 has 26 layers, and q, k and v map 3,200 numbers to 3,200: a rank-16 pair of matrices has
+    # 16 x (3,200 + 3,200) = 102,400 numbers, so 3 projections x 26 layers x 102,400 = 7,987,200
+    pair = lora.rank * (3200 + 3200)
+    assert len(lora.target_modules) * 26 * pair == 7_987_200
+
+
+def test_3b_stages_carry_one_adapter_through_sft_and_then_start_from_merged_models(data):
+    written(data)
+    recipe = load()
+    foundations = {stage: recipe.foundation(stage) for stage in recipe.stages}
+    assert foundations == {
+        "sft_lamini": "open_llama_3b_v2",
+        "sft_orca": "open_llama_3b_v2",
+        "sft_evol": "open_llama_3b_v2",
+        "sft_hh": "sft_evol",
+        "dpo_hh": "sft_hh",
+    }
+
+
+def test_3b_system_messages_are_16_with_2_for_multiple_choice_and_1_empty():
+    messages = system_messages(ROOT / "recipes" / "prompts" / "openbezoar-3b" / "orca.yaml")
+    assert len({one.id for one in messages}) == len({one.text for one in messages}) == 16
+    assert sum(one.multiple_choice_only for one in messages) == 2
+    assert sum(one.text == "" for one in messages) == 1
+
+
+def test_3b_topics_are_distinct_and_of_one_or_two_words():
+    topics = (ROOT / "recipes" / "prompts" / "openbezoar-3b" / "topics.txt").read_text(encoding="utf-8").splitlines()
+    assert len(topics) == len({topic.casefold() for topic in topics})
+    assert [topic for topic in topics if len(topic.split()) not in (1, 2)] == []
+
+
+# Keys and values
+
+
+def test_misspelt_key_is_told_once_with_the_right_one(data):
+    data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
+    known = "method, operations, prompts, refusal_words, rounds, sampling, scaffold_words, seeds, teacher"
+    line = line_of(data, "ruonds:")
+    assert refusal(data) == problem(
+        line, "schemes.evol.ruonds", "no such key", "ruonds", known, "did you mean `rounds`?"
+    )
+
+
+def test_missing_key_is_named_at_its_block(data):
+    del data["stages"]["dpo_hh"]["beta"]
+    line = line_of(data, "  dpo_hh:")
+    expected = "a value for `beta`; every value is shown"
+    assert refusal(data) == problem(line, "stages.dpo_hh.beta", "the key is missing", "nothing", expected)
+
+
+def test_unknown_method_is_told_with_the_methods(data):
+    data["stages"]["dpo_hh"]["method"] = "dpoo"
+    line = line_of(data, "method: dpoo")
+    assert refusal(data) == problem(
+        line, "stages.dpo_hh.method", "unknown method", "dpoo", "dpo, sft", "did you mean `dpo`?"
+    )
+
+
+def test_unknown_backend_kind_is_told_with_the_kinds(data):
+    data["backends"]["teacher"]["kind"] = "opeani"
+    line = line_of(data, "kind: opeani")
+    kinds = "anthropic, local, openai, verifier"
+    assert refusal(data) == problem(
+        line, "backends.teacher.kind", "unknown kind", "opeani", kinds, "did you mean `openai`?"
+    )
+
+
+def test_misspelt_method_key_is_suspected(data):
+    data["schemes"]["orca"]["metod"] = data["schemes"]["orca"].pop("method")
+    line = line_of(data, "  orca:")
+    expected = "a value for `method`; every value is shown"
+    assert refusal(data) == problem(
+        line, "schemes.orca.method", "the key is missing", "nothing", expected, "is `metod` meant for it?"
+    )
+
+
+def test_key_of_a_block_whose_kind_is_also_a_key_is_named(data):
+    data["sources"]["questions"]["origin"]["sha256"] = "abc"  # origin has kind: url and a key url
+    line = line_of(data, "sha256: abc")
+    expected = "text that matches ^[0-9a-f]{64}$"
+    assert refusal(data) == problem(
+        line, "sources.questions.origin.sha256", "the value does not fit", "'abc'", expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found", "expected"),
+    [
+        ("rounds", "four", "'four'", "a whole number"),
+        ("rounds", True, "True", "a whole number"),
+        ("rounds", 0, "0", "greater than or equal to 1"),
+        ("scaffold_words", "request", "'request'", "a list"),
+        ("operations", [], "[]", "1 or more entries"),
+        ("sampling", None, "None", "a block of keys"),
+    ],
+)
+def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, expected):
+    data["schemes"]["evol"][key] = value
+    data["schemes"] = {"evol": data["schemes"].pop("evol")} | data["schemes"]  # its keys stand first
+    line = line_of(data, f"    {key}:")
+    assert refusal(data) == problem(line, f"schemes.evol.{key}", "the value does not fit", found, expected)
+
+
+def test_number_that_yaml_reads_as_text_comes_with_a_hint(data):
+    text = written(data).replace("learning_rate: 5.0e-06", "learning_rate: 5e-6")
+    line = line_of(text, "learning_rate: 5e-6")
+    hint = "YAML reads it as text: leave out quotes, and write a point before an exponent, as in 5.0e-6"
+    assert refusal(text) == problem(
+        line, "stages.dpo_hh.learning_rate", "the value does not fit", "'5e-6'", "a number", hint
+    )
+
+
+def test_infinite_number_does_not_fit(data):
+    data["stages"]["dpo_hh"]["beta"] = float("inf")
+    line = line_of(data, "beta: .inf")
+    assert refusal(data) == problem(line, "stages.dpo_hh.beta", "the value does not fit", "inf", "a finite number")
+
+
+def test_value_off_a_list_comes_with_the_nearest(data):
+    data["stages"]["dpo_hh"]["optimizer"] = "rmsprob"
+    line = line_of(data, "optimizer: rmsprob")
+    known = "adamw_torch, paged_adamw_32bit, rmsprop"
+    assert refusal(data) == problem(
+        line, "stages.dpo_hh.optimizer", "the value does not fit", "rmsprob", known, "did you mean `rmsprop`?"
+    )
+
+
+def test_value_with_two_possible_types_is_one_problem(data):
+    data["stages"]["dpo_hh"]["lora"]["target_modules"] = 3
+    line = line_of(data, "target_modules: 3")
+    expected = "'all-linear' or a list"
+    assert refusal(data) == problem(line, "stages.dpo_hh.lora.target_modules", "the value does not fit", "3", expected)
+
+
+def test_empty_map_of_schemes_does_not_fit(data):
+    data["schemes"] = {}
+    line = line_of(data, "schemes: {}")
+    assert refusal(data) == problem(line, "schemes", "the value does not fit", "{}", "1 or more entries")
+
+
+def test_block_name_is_lower_case(data):
+    data["evals"]["MT-Bench"] = data["evals"].pop("mtbench")
+    line = line_of(data, "MT-Bench:")
+    expected = "a to z, 0 to 9 and _, a letter first"
+    assert refusal(data) == problem(line, "evals.MT-Bench", "the name does not fit", "'MT-Bench'", expected)
+
+
+# The file as YAML
+
+
+def test_key_that_stands_twice_is_refused(data):
+    text = written(data).replace("\nshards: 8\n", "\nshards: 8\nseed: 1\n")
+    first, second = line_of(text, "seed: 0"), line_of(text, "seed: 1")
+    assert refusal(text) == problem(
+        second, "seed", "the key stands twice in one block", f"lines {first} and {second}", "once"
+    )
+
+
+def test_block_that_holds_itself_is_refused(data):
+    written(data)
+    assert refusal("schemes: &all\n  evol: *all\n") == problem(
+        2, "schemes.evol", "the block holds itself", "an alias of a block around it", "blocks that end"
+    )
+
+
+def test_text_that_is_not_yaml_is_refused_at_its_line(data):
+    message = refusal("seed: 0\nshards: [1\n")
+    assert message.startswith("params.yaml:3: not YAML\n  found:    expected ',' or ']'")
+    assert message.endswith("  expected: a recipe in YAML")
+
+
+def test_file_without_blocks_is_refused(data):
+    expected = "a block of keys"
+    assert refusal("") == problem(1, "the file", "the value does not fit", "None", expected)
+
+
+def test_missing_file_comes_with_the_command_that_makes_it(data):
+    with pytest.raises(RecipeError) as caught:
+        load("elsewhere.yaml")
+    assert str(caught.value).startswith("elsewhere.yaml: no params file here\n  found:    nothing")
+    assert str(caught.value).endswith("hint: run `bezoar recipe use tiny`")
+
+
+def test_blocks_may_share_values_through_yaml_merge_keys(data):
+    text = written(data).replace("\n  sft_lamini:\n", "\n  sft_lamini: &sft\n")
+    start, end = text.index("\n  sft_orca:"), text.index("\n  sft_evol:")
+    merged = "\n  sft_orca:\n    <<: *sft\n    init_from: sft_lamini\n    continue_adapter: true\n    mix: orca"
+    assert written(text[:start] + merged + text[end:])
+    assert load().stages["sft_orca"].learning_rate == 2.0e-4
+
+
+# Names
+
+
+def test_stage_from_an_unknown_base_is_told_with_the_nearest_checkpoint(data):
+    data["stages"]["dpo_hh"]["init_from"] = "sft_hhh"
+    line = line_of(data, "init_from: sft_hhh")
+    what = "starts from a checkpoint that nothing builds"
+    known = "open_llama_3b_v2, sft_evol, sft_hh, sft_lamini, sft_orca"
+    assert refusal(data) == problem(line, "stages.dpo_hh.init_from", what, "sft_hhh", known, "did you mean `sft_hh`?")
+
+
+def test_mix_of_a_missing_data_set_is_told_with_the_sources(data):
+    data["mixes"]["hh_pairs"]["parts"][0]["name"] = "hh_dpos"
+    line = line_of(data, "name: hh_dpos")
+    known = "dolly, flan, hh, hh_dpo, judge_prompts, questions, references, seed_tasks"
+    assert refusal(data) == problem(
+        line, "mixes.hh_pairs.parts.0.name", "no such source", "hh_dpos", known, "did you mean `hh_dpo`?"
+    )
+
+
+def test_scheme_without_a_filter_is_refused(data):
+    del data["filters"]["evol"]
+    line = line_of(data, "filters:")
+    assert refusal(data) == problem(line, "filters", "a scheme has no filter", "none for evol", "a block filters.evol")
+
+
+def test_teacher_that_only_judges_is_refused(data):
+    data["backends"]["rules"] = {"kind": "verifier"}
+    data["schemes"]["orca"]["teacher"] = "rules"
+    line = line_of(data, "teacher: rules")
+    known = "filter, judge, teacher"
+    assert refusal(data) == problem(line, "schemes.orca.teacher", "no backend that can write", "rules", known)
+
+
+def test_two_stages_that_wait_for_each_other_are_shown_as_a_circle(data):
+    data["stages"]["sft_lamini"]["init_from"] = "sft_orca"
+    line = line_of(data, "init_from: sft_lamini")
+    what, expected = "a checkpoint is built from itself", "a chain that starts at a base model"
+    circle = "sft_lamini <- sft_orca <- sft_lamini"
+    assert refusal(data) == problem(line, "stages.sft_orca.init_from", what, circle, expected)
+
+
+def test_stage_that_waits_for_itself_through_its_teacher_is_shown_as_a_circle(data):
+    student = {"kind": "local", "checkpoint": "sft_orca", "template": "student", "batch_size": 8}
+    data["backends"]["teacher"] = student | {"precision": "bfloat16"}
+    data["schemes"]["evol"]["teacher"] = data["schemes"]["lamini"]["teacher"] = "filter"
+    line = line_of(data, "teacher: teacher")
+    what, expected = "a checkpoint is built from itself", "a chain that starts at a base model"
+    assert refusal(data) == problem(line, "schemes.orca.teacher", what, "sft_orca <- sft_orca", expected)
+
+
+def test_checkpoint_named_like_a_control_is_refused(data):
+    data["models"]["control_llama"] = data["models"]["open_llama_3b_v2"] | {"revision": "main"}
+    line = line_of(data, "control_llama:")
+    what, expected = "the name is kept for controls", "no name that starts with control_"
+    assert refusal(data) == problem(line, "models.control_llama", what, "control_llama", expected)
+
+
+# What fits together
+
+
+def test_adapter_that_is_carried_on_keeps_its_shape(data):
+    data["stages"]["sft_evol"]["lora"]["rank"] = 8
+    line = line_of(data, "    lora:", nth=3)
+    what = "an adapter that is carried on keeps its lora"
+    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj']"
+    expected = f"{lora.format(16)}, as in stages.sft_orca"
+    assert refusal(data) == problem(line, "stages.sft_evol.lora", what, lora.format(8), expected)
+
+
+def test_base_model_has_no_adapter_to_carry_on(data):
+    data["stages"]["sft_lamini"]["continue_adapter"] = True
+    line = line_of(data, "continue_adapter: true")
+    expected = "a stage in `init_from`, or continue_adapter: false"
+    assert refusal(data) == problem(
+        line,
+        "stages.sft_lamini.continue_adapter",
+        "there is no adapter to carry on",
+        "`open_llama_3b_v2`, a base model",
+        expected,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "mix", "found", "expected"),
+    [
+        ("sft_hh", "hh_pairs", "hh_pairs, of format preference", "prompt_completion"),
+        ("dpo_hh", "hh_chosen", "hh_chosen, of format prompt_completion", "preference"),
+    ],
+)
+def test_stage_takes_mixes_of_its_methods_format(data, stage, mix, found, expected):
+    method = data["stages"][stage]["method"]
+    before = data["stages"][stage]["mix"]
+    line = line_of(data, f"mix: {before}")
+    data["stages"][stage]["mix"] = mix
+    assert refusal(data) == problem(line, f"stages.{stage}.mix", f"method {method} takes another mix", found, expected)
+
+
+def test_scheme_takes_seeds_of_its_methods_format(data):
+    data["schemes"]["orca"]["seeds"] = "hh"
+    line = line_of(data, "seeds: hh")
+    assert refusal(data) == problem(
+        line, "schemes.orca.seeds", "source `hh` holds other rows", "format hh_rlhf", "flan"
+    )
+
+
+# Files
+
+
+def test_missing_prompt_file_is_refused(data):
+    data["schemes"]["evol"]["prompts"] = "recipes/prompts/evil.yaml"
+    line = line_of(data, "evil.yaml")
+    assert refusal(data) == problem(
+        line, "schemes.evol.prompts", "no such file", "recipes/prompts/evil.yaml", "a file in the repository"
+    )
+
+
+@pytest.mark.parametrize("path", ["../outside.yaml", "/etc/hostname", "recipes/../../outside.yaml"])
+def test_path_outside_the_repository_is_refused(data, path):
+    data["schemes"]["evol"]["prompts"] = path
+    line = line_of(data, f"prompts: {path}")
+    what, expected = "the path leads out of the repository", "a path below the repository's root"
+    assert refusal(data) == problem(line, "schemes.evol.prompts", what, path, expected)
+
+
+def test_symbolic_link_out_of_the_repository_is_refused(data, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "evol.yaml"
+    outside.write_text("constraint: none\n", encoding="utf-8")
+    Path("recipes/link.yaml").symlink_to(outside)
+    data["schemes"]["evol"]["prompts"] = "recipes/link.yaml"
+    line = line_of(data, "prompts: recipes/link.yaml")
+    what, expected = "the path leads out of the repository", "a path below the repository's root"
+    assert refusal(data) == problem(line, "schemes.evol.prompts", what, "recipes/link.yaml", expected)
+
+
+# Several problems, and parts of a recipe
+
+
+def test_seven_problems_of_the_schema_are_all_told_in_the_order_of_their_lines(data):
+    data["shards"] = 0
+    data["sources"]["dolly"]["origin"]["kind"] = "hubb"
+    data["backends"]["judge"]["effort"] = "most"
+    data["schemes"]["evol"]["rounds"] = "four"
+    data["mixes"]["evol"]["parts"] = []
+    data["stages"]["dpo_hh"]["betta"] = data["stages"]["dpo_hh"].pop("beta")
+    del data["evals"]["mtbench"]["draws"]
+    places = [line.split(": ")[:2] for line in refusal(data).splitlines() if line.startswith("params.yaml:")]
+    numbers = [int(place.split(":")[1]) for place, _ in places]
+    assert numbers == sorted(numbers)
+    assert [key for _, key in places] == [
+        "shards",
+        "sources.dolly.origin.kind",
+        "backends.judge.effort",
+        "schemes.evol.rounds",
+        "mixes.evol.parts",
+        "stages.dpo_hh.betta",
+        "evals.mtbench.draws",
+    ]
+
+
+def test_seven_names_and_files_that_lead_nowhere_are_all_told(data):
+    data["schemes"]["lamini"]["topics"] = "recipes/topics.txt"
+    data["schemes"]["orca"]["seeds"] = "flann"
+    data["filters"]["evol"]["judge"] = "gpt"
+    data["filters"]["evol"]["prompts"] = "../filter.yaml"
+    data["mixes"]["lamini"]["parts"][0]["name"] = "lamina"
+    data["stages"]["sft_hh"]["mix"] = "hh"
+    data["evals"]["mtbench"]["checkpoints"][3] = "sft"
+    message = refusal(data)
+    assert re.findall(r"^params\.yaml:\d+: ([^:]+)", message, re.MULTILINE) == [
+        "schemes.lamini.topics",
+        "schemes.orca.seeds",
+        "filters.evol.judge",
+        "filters.evol.prompts",
+        "mixes.lamini.parts.0.name",
+        "stages.sft_hh.mix",
+        "evals.mtbench.checkpoints.3",
+    ]
+    assert message.count("\n  found:    ") == message.count("\n  expected: ") == 7
+
+
+def test_named_parts_are_selected_in_order(data):
+    written(data)
+    beta, seed = select(["stages.dpo_hh.beta", "seed"])
+    assert (beta, seed) == (0.1, 0)
+
+
+def test_selecting_a_part_that_is_not_there_is_refused(data):
+    written(data)
+    with pytest.raises(RecipeError) as caught:
+        select(["stages.dpo_hhh"])
+    assert str(caught.value).startswith("params.yaml: stages.dpo_hhh: no such block\n  found:    dpo_hhh\n  expected: ")

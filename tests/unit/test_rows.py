@@ -1,0 +1,92 @@
+"""Row types and JSON lines: what is read is checked once, and an error names its place."""
+
+import gzip
+import json
+import re
+
+import pytest
+
+from bezoar.rows import ChatRow, TextRow, read_json_lines, read_rows, row_id, write_rows
+
+CHAT = {"id": "a", "family": "a", "system": None, "instruction": "Hi", "response": "Hello"}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    rows = [ChatRow(**CHAT), ChatRow(**CHAT | {"id": "b", "response": "naïve 東京 🙂\nline"})]
+    assert write_rows(tmp_path / "rows.jsonl", rows) == 2
+    assert list(read_rows(tmp_path / "rows.jsonl", ChatRow)) == rows
+
+
+def test_equal_rows_have_equal_bytes(tmp_path):
+    for name in ("first", "second"):
+        write_rows(tmp_path / name, [ChatRow(**dict(reversed(CHAT.items())))])
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_characters_are_written_as_they_are(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [TextRow(text="東京")])
+    assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8") == '{"text": "東京"}\n'
+
+
+def test_a_gzipped_file_is_unpacked(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
+    assert [row.text for row in read_rows(path, TextRow)] == ["one", "two"]
+
+
+def test_blank_lines_are_passed_over_and_counted_as_lines(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('\n{"text": "one"}\n \n{"text": "two"}')
+    assert list(read_json_lines(path)) == [(2, {"text": "one"}), (4, {"text": "two"})]
+
+
+def test_a_separator_inside_a_text_ends_no_line(tmp_path):
+    text = "one\u2028two\x85three"  # str.splitlines would split here
+    write_rows(tmp_path / "rows.jsonl", [TextRow(text=text)])
+    assert [row.text for row in read_rows(tmp_path / "rows.jsonl", TextRow)] == [text]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (json.dumps(CHAT | {"response": ""}), "'response' does not fit a ChatRow\n  found:    ''\n  expected: "),
+        (json.dumps(CHAT | {"answer": "x"}), "'answer' does not fit a ChatRow\n  found:    'x'\n  expected: Extra"),
+        (json.dumps({"id": "a"}), "'family' does not fit a ChatRow"),
+        ('{"id": ', "not JSON: "),
+        ("[1", "not JSON: "),
+    ],
+)
+def test_an_error_names_file_line_and_field(tmp_path, line, message):
+    path = tmp_path / "evol.jsonl"
+    path.write_text(f"{json.dumps(CHAT)}\n{line}\n")
+    with pytest.raises(ValueError, match=re.escape(f"{path}:2: {message}")):
+        list(read_rows(path, ChatRow))
+
+
+def test_bytes_that_are_not_utf_8_are_an_error_on_their_own_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"text": "one"}\n{"text": "two"}\n{"text": "\xff"}\n')
+    with pytest.raises(ValueError, match=re.escape(f"{path}:3: not UTF-8: ")):
+        list(read_rows(path, TextRow))
+
+
+def test_nothing_is_left_of_rows_that_could_not_be_written(tmp_path):
+    def rows():
+        yield {"text": "one"}
+        raise RuntimeError("the teacher is gone")
+
+    with pytest.raises(RuntimeError, match="the teacher is gone"):
+        write_rows(tmp_path / "rows.jsonl", rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_that_json_does_not_know_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_rows(tmp_path / "rows.jsonl", [{"rating": float("nan")}])
+
+
+def test_an_id_depends_on_its_parts_and_where_they_end():
+    assert re.fullmatch("[0-9a-f]{16}", row_id("one"))
+    assert row_id("one", "two") == row_id("one", "two")
+    assert row_id("one", "two") != row_id("onet", "wo")
+    assert row_id("one", "two") != row_id("two", "one")

@@ -1,0 +1,153 @@
+"""Where rows come from: files of every kind, pinned by their sha256, and shards that a new row leaves alone."""
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import shard
+from bezoar.params.data import Builtin, File, Source, Url
+from bezoar.rows import SeedRow, row_id
+from bezoar.sources import read_table, rows_of, taken
+
+ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
+
+
+def source(first=None, sample=None):
+    origin = Builtin(kind="builtin", set="text", rows=1, prompts=None)
+    return Source(origin=origin, format="text", first=first, sample=sample)
+
+
+def json_lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_json_lines_are_read_plain_and_gzipped(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(json_lines(ROWS))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS)))
+    expected = [(f"{tmp_path}/a.jsonl:{number}", row) for number, row in enumerate(ROWS, start=1)]
+    assert list(read_table(tmp_path / "a.jsonl")) == expected
+    assert [row for _, row in read_table(tmp_path / "a.jsonl.gz")] == ROWS
+
+
+def test_tab_separated_columns_keep_their_quotes(tmp_path):
+    content = 'question\tanswer\nsay "hi"\t"hi"\n'.encode()
+    (tmp_path / "a.tsv").write_bytes(content)
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(content))
+    expected = {"question": 'say "hi"', "answer": '"hi"'}
+    assert list(read_table(tmp_path / "a.tsv")) == [(f"{tmp_path}/a.tsv:2", expected)]
+    assert [row for _, row in read_table(tmp_path / "a.tsv.gz")] == [expected]
+
+
+@pytest.mark.parametrize("line", ["one", "one\ttwo\tthree"])
+def test_a_line_with_other_columns_than_the_header_is_an_error(tmp_path, line):
+    (tmp_path / "a.tsv").write_text(f"question\tanswer\na\tb\n{line}\n")
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path}/a.tsv:3: not as many columns")):
+        list(read_table(tmp_path / "a.tsv"))
+
+
+def test_parquet_is_read_row_by_row(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [{"text": str(number), "parts": ["a", "b"]} for number in range(1003)]  # more than a batch of 1,000
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    found = list(read_table(tmp_path / "a.parquet"))
+    assert [row for _, row in found] == rows
+    assert found[-1][0] == f"{tmp_path}/a.parquet:1003"
+
+
+def test_a_kind_of_file_that_is_not_read_is_an_error(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"unknown kind of file\n  found:    .csv\n  expected: .jsonl, .tsv or .parquet"
+    ):
+        list(read_table(tmp_path / "a.csv"))
+
+
+def test_a_pinned_file_and_address_give_their_rows(tmp_path):
+    path, content = tmp_path / "a.jsonl", json_lines(ROWS)
+    path.write_bytes(content)
+    (tmp_path / "scratch").mkdir()
+    for origin in (
+        File(kind="file", path=str(path), sha256=sha256(content)),
+        Url(kind="url", url=path.as_uri(), sha256=sha256(content)),
+    ):
+        assert [row for _, row in rows_of(origin, 0, tmp_path / "scratch")] == ROWS
+
+
+@pytest.mark.parametrize("kind", ["file", "url"])
+def test_other_content_than_the_pinned_one_is_an_error(tmp_path, kind):
+    path, content = tmp_path / "a.jsonl", json_lines(ROWS)
+    path.write_bytes(content)
+    if kind == "file":
+        origin = File(kind="file", path=str(path), sha256="0" * 64)
+    else:
+        origin = Url(kind="url", url=path.as_uri(), sha256="0" * 64)
+    (tmp_path / "scratch").mkdir()
+    place = path if kind == "file" else path.as_uri()
+    message = (
+        f"{place}: the content is not the pinned one\n"
+        f"  found:    sha256 {sha256(content)}\n  expected: sha256 {'0' * 64}\nhint: "
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        next(rows_of(origin, 0, tmp_path / "scratch"))
+
+
+def test_first_and_then_sample_are_taken_in_the_sources_order():
+    rows = list(range(100))
+    assert taken(rows, source(), 0, "name") == rows
+    assert taken(rows, source(first=3), 0, "name") == [0, 1, 2]
+    drawn = taken(rows, source(first=50, sample=20), 0, "name")
+    assert drawn == sorted(set(drawn))
+    assert (len(drawn), drawn[-1] < 50) == (20, True)
+
+
+def test_the_same_seed_and_name_draw_the_same_rows():
+    rows = list(range(1000))
+    drawn = taken(rows, source(sample=10), 0, "name")
+    assert taken(rows, source(sample=10), 0, "name") == drawn
+    assert taken(rows, source(sample=10), 1, "name") != drawn
+    assert taken(rows, source(sample=10), 0, "other") != drawn
+
+
+def test_more_rows_than_there_are_can_not_be_drawn():
+    message = "sources.dolly.sample\n  found:    4\n  expected: at most 3 rows"
+    with pytest.raises(ValueError, match=message):
+        taken([1, 2, 3], source(sample=4), 0, "dolly")
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    """The content of each shard of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.jsonl"))}
+
+
+def sharded(folder: Path, names, monkeypatch) -> dict[str, bytes]:
+    """The shards that the script makes of some rows, in the recipe's number."""
+    rows = [SeedRow(id=row_id(name), instruction=name, context=None, response=None, category=None) for name in names]
+    folder.mkdir()
+    (folder / "rows.jsonl").write_bytes(json_lines([row.model_dump() for row in rows]))
+    monkeypatch.chdir(Path(__file__).parents[2])
+    shard.main(["--params", "shards", "--rows", str(folder / "rows.jsonl"), "--out", str(folder / "shards")])
+    return members(folder / "shards")
+
+
+def test_a_new_row_changes_one_shard_only(tmp_path, monkeypatch):
+    names = [f"row {number}" for number in range(20)]
+    before = sharded(tmp_path / "before", names, monkeypatch)
+    after = sharded(tmp_path / "after", [*names, "new"], monkeypatch)
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == [f"{shard.shard_of(row_id('new'), len(before)):04d}.jsonl"]
+
+
+def test_the_order_of_rows_changes_no_shard(tmp_path, monkeypatch):
+    names = [f"row {number}" for number in range(20)]
+    shards = sharded(tmp_path / "forward", names, monkeypatch)
+    assert sharded(tmp_path / "backward", reversed(names), monkeypatch) == shards
+    assert sum(content.count(b"\n") for content in shards.values()) == 20
