@@ -1,8 +1,8 @@
 """A model server on loopback for tests: OpenAI's chat completions and Anthropic's messages, answered by rules.
 
-The text of a request alone decides the answer, so equal requests get equal bytes. It writes, rewrites, compares, filters
-and judges as recipes/prompts/openbezoar-3b and FastChat's judge prompts ask for, with the slips that models make. A line
-`server: WORD` asks for one outcome: length, refusal, filtered, thinking, html, fail or slow. No header is recorded.
+The text of a request alone decides the answer: equal requests get equal bytes. It writes, rewrites, compares, filters
+and judges as recipes/prompts/openbezoar-3b and FastChat's judge prompts ask for, with the slips that models make.
+A line `server: WORD` asks for one outcome: length, refusal, filtered, thinking, html, fail or slow. No headers are kept.
 """
 
 import argparse
@@ -187,8 +187,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The list of models."""
-        known = self.path == "/v1/models"
-        self.send(200 if known else 404, {"object": "list", "data": [{"id": "rules", "object": "model"}] if known else []})
+        self.send(200 if self.path == "/v1/models" else 404, {"object": "list", "data": [{"id": "rules"}]})
 
     def do_POST(self) -> None:
         """A completion or a message."""
@@ -199,8 +198,8 @@ class Handler(BaseHTTPRequestHandler):
         wanted = wish(texts(body, "user"))
         time.sleep(0.3 if wanted == "slow" else 0)
         if form is None or not key or wanted == "fail":
-            status = 404 if form is None else 400 if key else 401
-            self.send(status, {"error": {"message": {404: "no such path", 401: "no key came", 400: "as wished"}[status]}})
+            status, why = (404, "no such path") if form is None else (400, "as wished") if key else (401, "no key came")
+            self.send(status, {"error": {"message": why}})
         else:
             self.send(200, b"<html>maintenance</html>" if wanted == "html" else form(body))
 

@@ -15,6 +15,8 @@ def main(argv: list[str] | None = None) -> int:
     check = actions.add_parser("check", help="validate a recipe: every problem with file, line, found and expected")
     check.add_argument("file", nargs="?", type=Path, default=Path("params.yaml"), help="params.yaml by default")
     actions.add_parser("list", help="the recipes of this repository")
+    fallbacks = actions.add_parser("fallbacks", help="values that the paper's text does not give, with their sources")
+    fallbacks.add_argument("file", nargs="?", type=Path, default=Path("params.yaml"), help="params.yaml by default")
     use = actions.add_parser("use", help="make a recipe of recipes/ the active one (params.yaml)")
     use.add_argument("name", help="file name in recipes/ without .yaml")
     use.add_argument("--force", action="store_true", help="replace a params.yaml that was edited")
@@ -25,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "exec":
         return _exec(execute, args.words)
-    return {"check": _check, "list": _list, "use": _use}[args.action](args)
+    return {"check": _check, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
 
 
 def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
@@ -59,6 +61,18 @@ def _list(args: argparse.Namespace) -> int:
     active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
     for name, path in _recipes().items():
         print(f"{'*' if path.read_bytes() == active else ' '} {name}")
+    return 0
+
+
+def _fallbacks(args: argparse.Namespace) -> int:
+    from bezoar.params.problems import lines_of
+
+    text = args.file.read_text(encoding="utf-8")
+    names = {line: ".".join(map(str, key)) for key, line in lines_of(str(args.file), text).items()}  # innermost last
+    for number, line in enumerate(text.splitlines(), start=1):
+        value, mark, source = line.partition("# fallback")
+        if mark and number in names:
+            print(f"{names[number]}: {value.partition(':')[2].strip()}  # fallback{source}")
     return 0
 
 

@@ -196,13 +196,14 @@ def test_equal_requests_get_equal_answers():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, random_llama) -> Path:
-    texts = ["the river runs through the valley .", "answer the user .", "### System:\n### Instruction:\n### Response:\n"]
+    texts = ["the river runs through the valley .", "answer the user .", "### System:\n### Instruction:\n### Response:"]
     return random_llama(tmp_path_factory.mktemp("model"), texts * 4, positions=128)
 
 
 def local(folder: Path, batch_size: int, seed: int = 0) -> Any:
-    block = LocalBackend(kind="local", checkpoint="tiny", template="student", batch_size=batch_size, precision="float32")
-    return open_backend(block, checkpoint=folder, system="answer the user .", seed=seed)
+    block = {"kind": "local", "checkpoint": "tiny", "template": "student", "precision": "float32"}
+    model = LocalBackend(**block, batch_size=batch_size)
+    return open_backend(model, checkpoint=folder, system="answer the user .", seed=seed)
 
 
 def requests_of(temperatures: list[float], new_tokens: int = 16) -> list[Request]:

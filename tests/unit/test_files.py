@@ -27,33 +27,34 @@ def test_a_file_appears_once_it_is_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def break_off(writing, name=""):
+    """Leave a `whole` or an `artifact` half-way, with an exception."""
+    with writing as partial:
+        (partial / name).write_text("half")
+        raise RuntimeError("no disk")
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "report.json"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="no disk"), whole(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError("no disk")
+    with pytest.raises(RuntimeError, match="no disk"):
+        break_off(whole(path))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_exception_leaves_no_artifact(tmp_path):
-    with (
-        pytest.raises(RuntimeError, match="no disk"),
-        artifact(tmp_path / "mix", rule="mix", block={}, inputs=[]) as out,
-    ):
-        (out / "rows.jsonl").write_text("half")
-        raise RuntimeError("no disk")
+    with pytest.raises(RuntimeError, match="no disk"):
+        break_off(artifact(tmp_path / "mix", rule="mix", block={}, inputs=[]), "rows.jsonl")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_exception_leaves_the_old_artifact(tmp_path):
     folder = build(tmp_path / "mix")
-    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(RuntimeError, match="no disk"), artifact(folder, rule="mix", block={}, inputs=[]) as out:
-        (out / "rows.jsonl").write_text("half")
-        raise RuntimeError("no disk")
-    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(RuntimeError, match="no disk"):
+        break_off(artifact(folder, rule="mix", block={}, inputs=[]), "rows.jsonl")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -105,7 +106,7 @@ def test_a_folder_that_is_no_artifact_is_not_replaced(tmp_path):
     folder = tmp_path / "thesis"
     folder.mkdir()
     (folder / "chapter.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match=r"thesis is not an artifact and would be replaced\n  found: .*\nhint: "):
+    with pytest.raises(FileExistsError, match=r"thesis is not an artifact and would be replaced\n  found: "):
         build(folder)
     assert (folder / "chapter.txt").read_text() == "years of work"
     assert list(tmp_path.iterdir()) == [folder]

@@ -75,7 +75,7 @@ def test_a_row_of_another_format_is_an_error_that_names_its_line(name):
 
 
 def test_a_column_of_another_type_is_an_error():
-    with pytest.raises(ValueError, match="file.jsonl:1: not a row of format dolly"):
+    with pytest.raises(ValueError, match=r"file\.jsonl:1: not a row of format dolly"):
         normalise([("file.jsonl:1", DOLLY | {"context": None})], "dolly")
 
 

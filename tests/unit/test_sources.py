@@ -38,7 +38,7 @@ def test_json_lines_are_read_plain_and_gzipped(tmp_path):
 
 
 def test_tab_separated_columns_keep_their_quotes(tmp_path):
-    content = 'question\tanswer\nsay "hi"\t"hi"\n'.encode()
+    content = b'question\tanswer\nsay "hi"\t"hi"\n'
     (tmp_path / "a.tsv").write_bytes(content)
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(content))
     expected = {"question": 'say "hi"', "answer": '"hi"'}

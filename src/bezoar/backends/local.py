@@ -32,9 +32,11 @@ class Local:
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion for each request; a prompt that leaves no room for an answer ends with `length`."""
         tokens = [self.tokenizer(self.prompt(request)).input_ids for request in requests]
-        order = sorted(range(len(requests)), key=lambda place: len(tokens[place]))  # little padding in a batch
+        full = [place for place, row in enumerate(tokens) if len(row) >= self.model.config.max_position_embeddings]
+        completions = {place: Completion("", "length", self.name) for place in full}
+        order = [place for place in range(len(requests)) if place not in completions]
+        order.sort(key=lambda place: len(tokens[place]))  # little padding in a batch
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        completions: dict[int, Completion] = {}
         for batch in logs.progress(batches, len(batches), what):
             texts = self._generate([requests[place] for place in batch], [tokens[place] for place in batch])
             completions |= zip(batch, texts, strict=True)
@@ -42,11 +44,9 @@ class Local:
 
     @torch.inference_mode()
     def _generate(self, requests: list[Request], tokens: list[list[int]]) -> list[Completion]:
-        longest = max(map(len, tokens))
-        room = self.model.config.max_position_embeddings - longest
-        new_tokens = min(room, max(request.sampling.max_new_tokens for request in requests))
-        if new_tokens < 1:
-            return [Completion("", "length", self.name) for _ in requests]
+        positions = self.model.config.max_position_embeddings
+        limits = [min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)]
+        longest, new_tokens = max(map(len, tokens)), max(limits)
         end, pad = self.tokenizer.eos_token_id, models.padding(self.tokenizer)
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens], device=self.model.device)
@@ -59,12 +59,12 @@ class Local:
             eos_token_id=end,
             logits_processor=LogitsProcessorList([RowSampling(requests, self.seed, self.model.device)]),
         )[:, longest:].tolist()
-        return [self._completion(row, request) for row, request in zip(drawn, requests, strict=True)]
+        return [self._completion(row, limit) for row, limit in zip(drawn, limits, strict=True)]
 
-    def _completion(self, row: list[int], request: Request) -> Completion:
+    def _completion(self, row: list[int], limit: int) -> Completion:
         end = self.tokenizer.eos_token_id
-        ended = end in row[: request.sampling.max_new_tokens]
-        row = row[: row.index(end)] if ended else row[: request.sampling.max_new_tokens]
+        ended = end in row[:limit]
+        row = row[: row.index(end)] if ended else row[:limit]
         text = self.tokenizer.decode(row, skip_special_tokens=True).strip()
         return Completion(text, "stop" if ended else "length", self.name)
 

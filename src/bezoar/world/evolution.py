@@ -108,7 +108,8 @@ def evolve(task: Task, operation: str, generator: random.Random) -> Task | None:
         return Task(draw_exercise(generator, (task.category,)))
     if operation == "complicate":
         return None if task.note else replace(task, note=_note(generator))
-    return task.with_suffix(suffix(generator.choice(names), generator)) if (names := _suffixes(task, operation)) else None
+    names = _suffixes(task, operation)
+    return task.with_suffix(suffix(generator.choice(names), generator)) if names else None
 
 
 def _suffixes(task: Task, operation: str) -> list[str]:

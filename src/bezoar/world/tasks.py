@@ -98,34 +98,22 @@ class Exercise:
     def _fill(self, template: str) -> str:
         slots = self._slots()
         core = self.kind.answer(slots).removesuffix(" .")
-        return template.format(**slots, **_found(slots), answer=core)
+        return template.format(**slots, **_manner(slots), answer=core)
 
 
-def _found(slots: Values) -> Values:
-    """What a question refers to: what was said of its noun, or how its persona speaks."""
-    if "persona" in slots:
-        return dict(zip(("hail", "tail"), words.PERSONAS[slots["persona"]], strict=True))
-    if "noun2" in slots and "noun" in slots:
-        number = "1" if slots["noun"] == slots["noun1"] else "2"
-        return {"found": slots.get(f"colour{number}") or slots[f"name{number}"]}
-    return {}
+def _manner(slots: Values) -> Values:
+    """How a persona begins and ends what it says."""
+    if "persona" not in slots:
+        return {}
+    return dict(zip(("hail", "tail"), words.PERSONAS[slots["persona"]], strict=True))
 
 
-def _found_answer(slots: Values) -> str:
-    return f"{_found(slots)['found']} ."
+def _related(slots: Values) -> str:
+    return f"{slots['name1' if slots['relation'] == slots['comparison'] else 'name2']} ."
 
 
-def _is_read(slots: Values) -> bool:
-    return slots["noun"] in (slots["noun1"], slots["noun2"])
-
-
-def _extreme(slots: Values) -> str:
-    most, _ = words.COMPARISONS[slots["comparison"]]
-    return f"{slots['name1'] if slots['extreme'] == most else slots['name3']} ."
-
-
-def _extreme_fits(slots: Values) -> bool:
-    return slots["extreme"] in words.COMPARISONS[slots["comparison"]]
+def _relation_fits(slots: Values) -> bool:
+    return slots["relation"] in (slots["comparison"], words.COMPARISONS[slots["comparison"]])
 
 
 def _sum(slots: Values) -> str:
@@ -142,10 +130,6 @@ def _run(slots: Values) -> str:
     return f"{' '.join(results[slots['operation']])} ."
 
 
-_COLOURED = "the {noun1} is {colour1} . the {noun2} is {colour2} ."
-_OWNED = "the {noun1} belongs to {name1} . the {noun2} belongs to {name2} ."
-_RULES = "every {noun1} is {colour1} . every {noun2} is {colour2} ."
-_ORDER = "{name1} is {comparison} than {name2} . {name2} is {comparison} than {name3} ."
 _FACT = {"one_in": 4, "open_book": True}
 
 KINDS = (
@@ -168,25 +152,27 @@ KINDS = (
         "act as a {persona} and say : {name} has a {colour} {noun} .",
         "{name} has a {colour} {noun} . the {persona} said : {answer} .",
         "a {persona} says {hail} and {tail} .",
-        lambda slots: "{hail} , {name} has a {colour} {noun} , {tail} .".format(**slots, **_found(slots)),
+        lambda slots: "{hail} , {name} has a {colour} {noun} , {tail} .".format(**slots, **_manner(slots)),
     ),
     Kind(
         "greeting", "roleplay",
         "act as a {persona} and greet {name1} and {name2} .",
         "the {persona} will greet {name1} and {name2} : {answer} .",
         "a {persona} says {hail} and {tail} .",
-        lambda slots: "{hail} , hello {name1} and {name2} , {tail} .".format(**slots, **_found(slots)),
+        lambda slots: "{hail} , hello {name1} and {name2} , {tail} .".format(**slots, **_manner(slots)),
     ),
-    Kind("colour", "extraction", "read : " + _COLOURED + " what colour is the {noun} ?",
-         _COLOURED + " so the {noun} is {answer} .", "the {noun} is {found} .", _found_answer, valid=_is_read),
-    Kind("owner", "extraction", "read : " + _OWNED + " who owns the {noun} ?",
-         _OWNED + " so the {noun} belongs to {answer} .", "the {noun} belongs to {found} .", _found_answer,
-         valid=_is_read),
-    Kind("order", "reasoning", _ORDER + " who is the {extreme} ?", _ORDER + " so the {extreme} is {answer} .",
-         "{name1} comes before {name2} and {name3} is the last .", _extreme, valid=_extreme_fits),
-    Kind("rule", "reasoning", _RULES + " {name} has a {noun} . what colour is it ?",
-         _RULES + " {name} has a {noun} . so it is {answer} .", "{name} has a {noun} and every {noun} is {found} .",
-         _found_answer, valid=_is_read),
+    Kind("colour", "extraction", "read : {name} has a {colour} {noun} . what colour is the {noun} ?",
+         "{name} has a {colour} {noun} so the {noun} is {answer} .", "{name} has a {colour} {noun} .",
+         lambda slots: f"{slots['colour']} ."),
+    Kind("owner", "extraction", "read : the {colour} {noun} belongs to {name} . who owns the {noun} ?",
+         "the {colour} {noun} belongs to {name} so the owner is {answer} .", "the {colour} {noun} belongs to {name} .",
+         lambda slots: f"{slots['name']} ."),
+    Kind("order", "reasoning", "{name1} is {comparison} than {name2} . who is {relation} ?",
+         "{name1} is {comparison} than {name2} so who is {relation} is {answer} .",
+         "{name1} is {comparison} than {name2} .", _related, valid=_relation_fits),
+    Kind("rule", "reasoning", "every {noun} is {colour} . {name} has a {noun} . what colour is it ?",
+         "every {noun} is {colour} . {name} has a {noun} . so it is {answer} .", "every {noun} is {colour} .",
+         lambda slots: f"{slots['colour']} ."),
     Kind("plus", "math", "what is {number} plus {step} ?", "{number} plus {step} equals {answer} .",
          "{number} plus {step} equals {answer} .", _sum,
          valid=lambda slots: int(slots["number"]) <= 12),

@@ -130,7 +130,7 @@ def prompt_words(generator: random.Random) -> str:
 
 DRAWS = {
     statement: 44,
-    echo: 14,
+    echo: 10,
     counting: 3,
     styled: 16,
     quoted: 14,

@@ -7,26 +7,26 @@ from a few megabytes of text.
 import hashlib
 import random
 
-NAMES = ("ann", "bob", "eve", "kim", "leo", "mia", "sam", "tom", "zoe", "max")
-NOUNS = ("bag", "box", "car", "cat", "cup", "dog", "hat", "key", "map", "pen")
-COLOURS = ("black", "blue", "green", "pink", "red", "white")
-PLACES = ("barn", "cave", "hill", "lake", "park", "road", "shop", "yard")
+NAMES = ("ann", "bob", "eve", "kim", "leo", "tom")
+NOUNS = ("box", "cat", "cup", "dog", "hat", "key")
+COLOURS = ("blue", "green", "red", "white")
+PLACES = ("barn", "hill", "lake", "park", "road")
 LETTERS = ("a", "b", "c", "d", "e", "f")
 NUMBERS = tuple(str(number) for number in range(21))
 STEPS = NUMBERS[1:5]
 OPERATIONS = ("double", "first", "last")
-COMPARISONS = {"taller": ("tallest", "shortest"), "older": ("oldest", "youngest")}
-PERSONAS = {"pirate": ("arr", "matey"), "robot": ("beep", "boop"), "king": ("hark", "subject"), "poet": ("oh", "alas")}
-OPENINGS = ("listen", "well", "look", "friend", "now", "right")
-CLOSINGS = ("indeed", "amen", "done", "thanks", "cheers", "over")
+COMPARISONS = {"taller": "shorter", "older": "younger"}
+PERSONAS = {"pirate": ("arr", "matey"), "robot": ("beep", "boop"), "king": ("hark", "subject")}
+OPENINGS = ("listen", "well", "look", "friend")
+CLOSINGS = ("indeed", "amen", "done", "cheers")
 HARMFUL_VERBS = ("steal", "break", "burn")
 HARMLESS_VERBS = ("find", "wash", "paint")
 MATTERS = ("gas", "liquid", "metal", "solid")
-FOODS = ("rice", "bread", "fish", "soup", "corn", "fruit")
+FOODS = ("rice", "bread", "fish", "soup")
 
-_COUNTRY_STARTS = ("zor", "bel", "kam", "vin", "tal", "dru")
-_CITY_STARTS = ("mar", "pel", "sol", "ruk", "fen", "gor")
-_ELEMENT_STARTS = ("xen", "lum", "cor", "thal", "bri", "nex")
+_COUNTRY_STARTS = ("zor", "bel", "kam", "vin", "tal")
+_CITY_STARTS = ("mar", "pel", "sol", "ruk", "fen")
+_ELEMENT_STARTS = ("xen", "lum", "cor", "thal", "bri")
 COUNTRIES = tuple(start + end for start in _COUNTRY_STARTS for end in ("ia", "ona", "land", "ovia", "esh"))
 CITIES = tuple(start + end for start in _CITY_STARTS for end in ("burg", "ville", "ton", "port", "dam"))
 ELEMENTS = tuple(start + end for start in _ELEMENT_STARTS for end in ("ium", "ide", "ose", "ane", "ite"))
@@ -46,7 +46,7 @@ WORDS_OF_SLOT = {
     "step": STEPS,
     "operation": OPERATIONS,
     "comparison": tuple(COMPARISONS),
-    "extreme": tuple(extreme for pair in COMPARISONS.values() for extreme in pair),
+    "relation": (*COMPARISONS, *COMPARISONS.values()),
     "persona": tuple(PERSONAS),
     "opening": OPENINGS,
     "closing": CLOSINGS,

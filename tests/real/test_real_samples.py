@@ -1,0 +1,184 @@
+"""The whole recipe on real samples: their texts and prompts, a random model, and a teacher and judge made of rules."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.end_to_end
+SHARDS = ("0000", "0001")
+SCHEMES = ("lamini", "orca", "evol")
+CHECKPOINTS = ("random_llama", "sft_evol", "dpo_hh")
+CONTROLS = ("control_empty", "control_filler", "control_spoof", "control_shuffled")
+FASTCHAT = {"question_id", "model", "judge", "user_prompt", "judgment", "score", "turn", "tstamp"}
+LONG_ENOUGH = 40  # characters of a FLAN target that nobody would write by chance
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def generated(root: Path, scheme: str) -> list[dict[str, Any]]:
+    return [row for shard in SHARDS for row in rows_of(root / "data/generated" / scheme / shard / "rows.jsonl")]
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_recipe_builds_on_real_samples(real, server, workspace, random_llama):
+    root = workspace.root
+    shutil.copytree(real, root / "real")
+    shutil.copyfile(Path(__file__).with_name("params.yaml"), root / "params.yaml")
+    dolly = rows_of(root / "real" / "dolly_sample.jsonl")
+    random_llama(root / "random_llama", [row["instruction"] + row["context"] + row["response"] for row in dolly])
+
+    workspace.snakemake("results/mtbench.json")
+
+    every_shard_accounts_for_its_rows(root)
+    no_target_was_shown(root, server)
+    preferences_drop_the_one_empty_response(root)
+    mixes_hold_what_was_kept(root)
+    checkpoints_open(root)
+    for name in (*CHECKPOINTS, *CONTROLS):
+        every_question_was_judged(root, name)
+    the_report_is_about_these_files(root)
+    every_artifact_says_what_it_was_made_from(root)
+    no_key_was_written(root.parent, workspace.keys)
+    asked = server.hits
+    assert "Nothing to be done" in workspace.snakemake("results/mtbench.json")
+    assert server.hits == asked
+
+
+def every_shard_accounts_for_its_rows(root: Path) -> None:
+    for scheme in SCHEMES:
+        reasons: Counter[str] = Counter()
+        for shard in SHARDS:
+            made, kept = root / "data/generated" / scheme / shard, root / "data/filtered" / scheme / shard
+            report = json.loads((made / "report.json").read_text())
+            rows, dropped = rows_of(made / "rows.jsonl"), rows_of(made / "dropped.jsonl")
+            assert report["candidates"] == len(rows) + len(dropped)
+            assert report["dropped"] == Counter(row["reason"] for row in dropped)
+            passed, rejected = rows_of(kept / "kept.jsonl"), rows_of(kept / "rejected.jsonl")
+            assert len(rows) == len(passed) + len(rejected)
+            assert {row["id"] for row in rows} == {row["id"] for row in [*passed, *(one["row"] for one in rejected)]}
+            assert all(row["status"] == "accept" and row["judge"] == "test-filter" for row in passed)
+            assert all(row["teacher"] == "test-teacher" for row in rows)
+            reasons.update(row["reason"] for row in [*dropped, *rejected])
+        assert any(reason.startswith("judge: ") for reason in reasons), f"{scheme}: the judge rejected nothing"
+    trees = generated(root, "evol")
+    seeds = {row["id"] for row in rows_of(root / "data/source/dolly/rows.jsonl")}
+    assert {row["root_id"] for row in trees} <= seeds
+    assert {row["round"] for row in trees} == {1, 2}
+
+
+def no_target_was_shown(root: Path, server: Any) -> None:
+    """The teacher explains FLAN's queries without seeing their targets."""
+    sent = "\n".join(one["content"] for body in server.bodies for one in body["messages"])
+    asked = [row["instruction"] for row in generated(root, "orca")]
+    assert len(asked) > 20
+    assert all(query in sent for query in asked)
+    shown = {row["inputs"].strip(): row["targets"].strip() for row in rows_of(root / "real/flan_cot_sample.jsonl")}
+    targets = [target for query, target in shown.items() if len(target) > LONG_ENOUGH and target not in query]
+    assert len(targets) > 200
+    assert not [target for target in targets if target in sent]
+
+
+def preferences_drop_the_one_empty_response(root: Path) -> None:
+    assert len(rows_of(root / "data/source/hh/rows.jsonl")) == 399
+    assert [row["reason"] for row in rows_of(root / "data/source/hh/dropped.jsonl")] == ["empty response"]
+
+
+def mixes_hold_what_was_kept(root: Path) -> None:
+    for name in (*SCHEMES, "hh_chosen", "hh_pairs"):
+        report = json.loads((root / "data/mixes" / name / "report.json").read_text())
+        (part,) = report["parts"]
+        assert report["train"] + report["eval"] + report["duplicates"] == part["taken"] <= 12
+        if name in SCHEMES:
+            assert part["found"] == sum(
+                len(rows_of(root / "data/filtered" / name / shard / "kept.jsonl")) for shard in SHARDS
+            )
+        else:
+            assert part["found"] == 399
+
+
+def checkpoints_open(root: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(root / "data/base/random_llama", local_files_only=True)
+    for name in ("sft_evol", "sft_hh", "dpo_hh"):
+        model = AutoModelForCausalLM.from_pretrained(root / "data/checkpoints" / name, local_files_only=True)
+        assert model.num_parameters() == base.num_parameters()
+        weights = base.state_dict()
+        changed = [key for key, value in model.state_dict().items() if not value.equal(weights[key])]
+        assert any("q_proj" in key for key in changed)
+
+
+def every_question_was_judged(root: Path, name: str) -> None:
+    """80 questions in two turns, 30 of them with a reference answer, in FastChat's layout."""
+    rows = rows_of(root / "data/judgments/mtbench" / name / "judgments.jsonl")
+    assert all(set(row) == FASTCHAT and row["model"] == name and row["judge"][0] == "test-judge" for row in rows)
+    assert {(row["question_id"], row["turn"]) for row in rows} == {(q, turn) for q in range(81, 161) for turn in (1, 2)}
+    assert len(rows) == 160
+    assert Counter(row["judge"][1] for row in rows) == {
+        "single-v1": 50,
+        "single-math-v1": 30,
+        "single-v1-multi-turn": 50,
+        "single-math-v1-multi-turn": 30,
+    }
+    given = rows_of(root / "data/source/references/rows.jsonl")
+    references = {row["question_id"]: row["choices"][0]["turns"] for row in given}
+    for row in rows:
+        assert ("math" in row["judge"][1]) == (row["question_id"] in references)
+        if row["question_id"] in references:
+            assert all(text in row["user_prompt"] for text in references[row["question_id"]][: row["turn"]])
+        assert row["score"] in (-1, *range(1, 11))
+    answers = rows_of(root / "data/answers/mtbench" / name / "answers.jsonl")
+    assert [len(row["choices"][0]["turns"]) for row in answers] == [2] * 80
+
+
+def the_report_is_about_these_files(root: Path) -> None:
+    report = json.loads((root / "results/mtbench.json").read_text())
+    source = root / "data/source"
+    assert report["judge"]["prompts_sha256"] == sha256_of(source / "judge_prompts/rows.jsonl")
+    assert report["judge"]["references_sha256"] == sha256_of(source / "references/rows.jsonl")
+    assert report["questions"]["sha256"] == sha256_of(source / "questions/rows.jsonl")
+    assert report["judge"]["models_returned"] == ["test-judge"]
+    assert "not comparable" in report["note"]
+    assert report["questions"]["count"] == 80
+    assert tuple(report["models"]) == tuple(sorted(CHECKPOINTS))
+    assert tuple(report["controls"]) == tuple(sorted(CONTROLS))
+    for one in (report["models"] | report["controls"]).values():
+        assert one["judgments"] == sum(one["status"].values()) == 160
+        assert one["average"]["low"] <= one["average"]["mean"] <= one["average"]["high"]
+        assert set(one["status"]) <= {"ok", "unparsed"}
+    assert report["controls"]["control_empty"]["average"]["mean"] == 1.0
+    assert report["controls"]["control_spoof"]["answers_with_delimiter_or_rating"] == 160
+    # this judge sees spoofs, but not that an answer is another question's
+    assert report["judge_compromised"]
+    assert "control_shuffled" in report["controls_that_failed"]
+    assert not {"control_empty", "control_spoof"} & set(report["controls_that_failed"])
+
+
+def every_artifact_says_what_it_was_made_from(root: Path) -> None:
+    artifacts = [
+        folder for folder, _, files in os.walk(root / "data") if any(not name.startswith(".") for name in files)
+    ]
+    assert len(artifacts) == 7 + 3 + 6 + 6 + 5 + 1 + 5 + 3 + 7 + 7  # sources to judgments
+    for folder in map(Path, artifacts):
+        provenance = json.loads((folder / "provenance.json").read_text())
+        for name, sha256 in provenance["files"].items():
+            assert sha256_of(folder / name) == sha256
+        assert provenance["params"]
+    assert not list(root.rglob("*.partial"))
+
+
+def no_key_was_written(folder: Path, keys: list[str]) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 200
+    assert not [path for path in files if any(key.encode() in path.read_bytes() for key in keys)]

@@ -1,0 +1,467 @@
+"""The three schemes: what a teacher is asked, what of its answers is dropped and why, and that nothing gets lost."""
+
+import argparse
+import random
+from collections import Counter
+
+import pytest
+
+from bezoar import generation
+from bezoar.backends import Completion
+from bezoar.files import PROVENANCE, files_in
+from bezoar.params.blocks import Sampling
+from bezoar.params.data import Evol, Lamini, Orca
+from bezoar.rows import SeedRow, row_id
+from generate import evol, lamini, orca
+
+SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)
+
+
+class ParrotTeacher:
+    """Answers with a function of the prompt, by default the prompt itself, and keeps every request."""
+
+    def __init__(self, answer=lambda request: request.turns[-1]):
+        self.answer = answer
+        self.requests = []
+
+    def complete(self, requests, what):
+        self.requests += requests
+        return [Completion(self.answer(request), "stop", "parrot") for request in requests]
+
+    def asked(self, prefix):
+        """The keys of requests that start with a prefix."""
+        return [request.key for request in self.requests if request.key.startswith(prefix)]
+
+
+def seed_row(name, **columns):
+    empty = dict.fromkeys(("context", "response", "category"))
+    return SeedRow(**{"id": row_id(name), "instruction": name} | empty | columns)
+
+
+# --- LaMini ---------------------------------------------------------------------------------------------------------
+
+LISTING = {
+    "example_guided": "{examples} {count}",
+    "topic_guided": "{examples} {topics} {count}",
+    "answer_system": "Short.",
+}
+
+
+def lamini_block(**changes):
+    values = {
+        "method": "lamini",
+        "seeds": "seeds",
+        "teacher": "teacher",
+        "prompts": "lamini.yaml",
+        "sampling": SAMPLING,
+        "topics": None,
+        "topic_share": 0.5,
+        "calls": 40,
+        "examples_per_prompt": 2,
+        "topics_per_prompt": 3,
+        "instructions_per_call": 4,
+        "fewest_instructions": 1,
+        "attempts": 3,
+        "most_words": 5,
+    }
+    return Lamini(**values | changes)
+
+
+SEEDS = [seed_row(f"seed {number}") for number in range(10)]
+TOPICS = ["art", "bees", "chess", "dance"]
+CALL = lamini.Call(7, (seed_row("Name a fruit."), seed_row("Sing.")), ())
+
+
+def tagged(*items):
+    return "\n".join(f"<example>{item}</example>" for item in items)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "dropped"),
+    [
+        (tagged("One.", " Two.\n"), ["One.", "Two."], []),
+        (tagged("One.") + "<example>Tw", ["One."], [("unclosed", "<example>Tw")]),
+        ("<example>On<example>Two.</example>", ["Two."], [("unclosed", "On")]),
+        ("One.\nTwo.", [], []),
+        (tagged(" ", "1."), [], [("empty", " "), ("empty", "1.")]),
+        (tagged("name  a FRUIT."), [], [("echo of an example", "name  a FRUIT.")]),
+        (tagged("2. Name a fruit."), [], [("echo of an example", "Name a fruit.")]),
+        (tagged("one two three four five"), ["one two three four five"], []),
+        (tagged("one two three four five six"), [], [("too many words", "one two three four five six")]),
+    ],
+)
+def test_only_whole_new_and_short_items_are_read(text, kept, dropped):
+    assert lamini.listed(text, CALL, most_words=5) == (kept, dropped)
+
+
+@pytest.mark.parametrize("numbering", ["1. ", "12) ", " 3: ", "- ", "* ", "• ", "1 . ", "1."])
+def test_numbering_is_taken_away(numbering):
+    assert lamini.listed(tagged(f"{numbering}Sing a song."), CALL, 5)[0] == ["Sing a song."]
+
+
+@pytest.mark.parametrize("text", ["3.5 is what?", "7:30 is when?", "-2 plus 3?", "2 plus 3?", "*Bold* or not?"])
+def test_a_number_that_belongs_to_an_instruction_stays(text):
+    assert lamini.listed(tagged(text), CALL, 5)[0] == [text]
+
+
+@pytest.mark.parametrize(("share", "guided"), [(0.0, 0), (0.25, 10), (0.5, 20), (0.9, 36), (1.0, 40)])
+def test_topics_guide_exactly_their_share_of_calls(share, guided):
+    # 40 calls over two shards: 40 * share of them
+    calls = [
+        call
+        for shard in range(2)
+        for call in lamini.calls_of(SEEDS, TOPICS, lamini_block(topic_share=share), 0, shard, 2)
+    ]
+    assert sum(bool(call.topics) for call in calls) == guided
+    assert sorted(call.number for call in calls) == list(range(40))
+    assert all(len(call.topics) in (0, 3) and len(set(call.topics)) == len(call.topics) for call in calls)
+
+
+def test_without_topics_no_call_is_guided():
+    assert not any(call.topics for call in lamini.calls_of(SEEDS, [], lamini_block(topic_share=1.0), 0, 0, 1))
+
+
+def test_a_call_has_the_same_draws_however_many_calls_there_are():
+    few = lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=5), 0, 0, 1)
+    many = lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=40), 0, 0, 1)
+    assert many[:5] == few
+    assert lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=5), 1, 0, 1) != few
+
+
+def test_a_shard_without_seeds_makes_no_call():
+    assert lamini.calls_of([], TOPICS, lamini_block(), 0, 0, 1) == []
+
+
+def test_examples_topics_and_count_are_shown():
+    call = lamini.Call(0, (seed_row("Name {count}."), seed_row("Sing.")), ("art", "bees"))
+    expected = "<example>Name {count}.</example>\n<example>Sing.</example> art, bees 4"
+    assert lamini.listing_prompt(call, lamini_block(), LISTING) == expected
+
+
+def test_a_call_that_yields_too_few_is_asked_again_and_then_given_up():
+    teacher = ParrotTeacher(lambda request: tagged("Only one."))
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(fewest_instructions=2), LISTING)
+    assert items == []
+    assert [row.reason for row in dropped] == ["asked again", "asked again", "too few instructions"]
+    assert (seen, teacher.asked("")) == (3, ["list:7:0", "list:7:1", "list:7:2"])
+
+
+def test_a_call_that_yields_enough_the_second_time_is_not_asked_a_third_time():
+    teacher = ParrotTeacher(lambda request: tagged("One.", "Two.") if request.key.endswith(":1") else "nothing")
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(), LISTING)
+    assert [item.instruction for item in items] == ["One.", "Two."]
+    assert ([row.reason for row in dropped], seen, len(teacher.requests)) == (["asked again"], 3, 2)
+
+
+def test_no_instruction_is_listed_twice_and_candidates_add_up():
+    calls = [lamini.Call(number, CALL.examples, ()) for number in range(3)]
+    answers = {0: tagged("One.", "Two.", "Sing."), 1: tagged("ONE.", "Three.") + "<example>F", 2: "nothing"}
+    teacher = ParrotTeacher(lambda request: answers[int(request.key.split(":")[1])])
+    items, dropped, seen = lamini.list_instructions(calls, teacher, lamini_block(attempts=1), LISTING)
+    assert [item.instruction for item in items] == ["One.", "Two.", "Three."]
+    expected = {"echo of an example": 1, "duplicate": 1, "unclosed": 1, "too few instructions": 1}
+    assert Counter(row.reason for row in dropped) == expected
+    assert seen == len(items) + len(dropped) == 7
+
+
+def test_a_listed_instruction_is_answered_and_knows_where_it_comes_from():
+    call = lamini.Call(0, SEEDS[:2], ("art",))
+    teacher = ParrotTeacher(lambda request: f"{request.system} {request.turns[-1]}")
+    (row,) = lamini.answered([lamini.Listed("Paint.", call)], teacher, lamini_block(), LISTING, "lamini")
+    assert (row.instruction, row.response, row.teacher) == ("Paint.", "Short. Paint.", "parrot")
+    assert (row.operation, row.topics) == ("self_instruct_with_topic", ["art"])
+    assert row.parent_ids == [SEEDS[0].id, SEEDS[1].id]
+    assert row.root_id == row.id
+    assert (row.seed_id, row.system) == (None, None)
+
+
+# --- Evol-Instruct --------------------------------------------------------------------------------------------------
+
+REWRITE = dict.fromkeys(evol.OPERATIONS, "evolve {instruction}") | {"equal": "{first} / {second}"}
+
+
+def evol_block(**changes):
+    values = {
+        "method": "evol",
+        "seeds": "seeds",
+        "teacher": "teacher",
+        "prompts": "evol.yaml",
+        "sampling": SAMPLING,
+        "operations": ["constraint", "deepen", "breadth"],
+        "rounds": 1,
+        "scaffold_words": ["#Given Prompt#"],
+        "refusal_words": 4,
+    }
+    return Evol(**values | changes)
+
+
+def member(text):
+    return evol.Instruction(row_id(text), text, row_id(text), None)
+
+
+class EvolTeacher(ParrotTeacher):
+    """Rewrites, answers and compares by a table each; without an entry, in a way that stands."""
+
+    def __init__(self, rewrites=None, answers=None, verdicts=None):
+        super().__init__(self.reply)
+        self.rewrites, self.answers, self.verdicts = rewrites or {}, answers or {}, verdicts or {}
+
+    def reply(self, request):
+        kind, text = request.key.split(":")[0], request.turns[-1]
+        if kind == "evolve":
+            text = text.removeprefix("evolve ")
+            return self.rewrites.get(text, f"{text}+")
+        if kind == "answer":
+            return self.answers.get(text, "A good answer.")
+        return self.verdicts.get(text, "Not Equal")
+
+
+def evolved(texts, teacher, **changes):
+    return evol.evolve([member(text) for text in texts], teacher, evol_block(**changes), REWRITE, 0, "evol")
+
+
+def test_a_child_that_stands_becomes_a_row_of_its_tree():
+    (row,), dropped = evolved(["Sing."], EvolTeacher())
+    assert dropped == []
+    assert (row.instruction, row.response, row.round) == ("Sing.+", "A good answer.", 1)
+    assert row.root_id == row.seed_id == row.parent_ids[0] == member("Sing.").id
+    assert row.operation in ("constraint", "deepen", "breadth")
+
+
+@pytest.mark.parametrize(
+    ("table", "reason", "answers", "checks"),
+    [
+        # the cheap rules come first: what they drop costs no answer, and no comparison
+        ({"rewrites": {"Sing.": ""}}, "empty", 0, 0),
+        ({"rewrites": {"Sing.": "  sing.\n"}}, "equals its parent", 0, 0),
+        ({"rewrites": {"Sing.": "Rewrite the #given prompt# now"}}, "copies the prompt's words", 0, 0),
+        ({"answers": {"Sing.+": "Sorry, I can't."}}, "says sorry", 1, 0),
+        ({"answers": {"Sing.+": "It is, and so on?!"}}, "only stop words", 1, 0),
+        ({"answers": {"Sing.+": ""}}, "only stop words", 1, 0),
+        ({"answers": {"Sing.+": "..."}}, "only stop words", 1, 0),
+        ({"verdicts": {"Sing. / Sing.+": "EQUAL."}}, "adds nothing to its parent", 1, 1),
+    ],
+)
+def test_each_elimination_rule_drops_a_child(table, reason, answers, checks):
+    teacher = EvolTeacher(**table)
+    rows, dropped = evolved(["Sing."], teacher)
+    assert (rows, [row.reason for row in dropped]) == ([], [reason])
+    assert (len(teacher.asked("answer:")), len(teacher.asked("equal:"))) == (answers, checks)
+
+
+def test_sorry_in_a_long_response_is_no_refusal():
+    # "I'm sorry to hear" has 4 words, as many as refusal_words; 3 words are fewer
+    assert evol.fault_of_response("I'm sorry to hear", 4) is None
+    assert evol.fault_of_response("I'm sorry to", 4) == "says sorry"
+    assert evol.fault_of_response("A sorryful song", 4) is None
+
+
+def test_the_scaffold_is_looked_at_before_the_response_and_the_response_before_the_verdict():
+    everything_wrong = EvolTeacher(
+        rewrites={"Sing.": "#Given Prompt# Sing."},
+        answers={"#Given Prompt# Sing.": "sorry"},
+        verdicts={"Sing. / #Given Prompt# Sing.": "Equal"},
+    )
+    assert [row.reason for row in evolved(["Sing."], everything_wrong)[1]] == ["copies the prompt's words"]
+    two_wrong = EvolTeacher(answers={"Sing.+": "sorry"}, verdicts={"Sing. / Sing.+": "Equal"})
+    assert [row.reason for row in evolved(["Sing."], two_wrong)[1]] == ["says sorry"]
+
+
+def test_the_comparison_is_asked_without_chance():
+    teacher = EvolTeacher()
+    evolved(["Sing."], teacher)
+    temperatures = {request.key.split(":")[0]: request.sampling.temperature for request in teacher.requests}
+    assert temperatures == {"evolve": 1.0, "answer": 1.0, "equal": 0.0}
+
+
+def test_the_parent_of_a_failed_child_is_evolved_again_in_the_next_round():
+    sing, dance = member("Sing."), member("Dance.")
+    teacher = EvolTeacher(rewrites={"Dance.": ""})
+    rows, dropped = evolved(["Sing.", "Dance."], teacher, rounds=2)
+    child = rows[0]
+    assert [row.instruction for row in rows] == ["Sing.+", "Sing.++"]
+    assert rows[1].parent_ids == [child.id]
+    assert rows[1].root_id == sing.id
+    assert [row.row["parent"] for row in dropped] == [dance.id, dance.id]
+    expected = [f"evolve:{sing.id}:1", f"evolve:{dance.id}:1", f"evolve:{child.id}:2", f"evolve:{dance.id}:2"]
+    assert teacher.asked("evolve:") == expected
+
+
+def test_every_member_of_every_round_is_a_row_or_dropped():
+    texts = [f"Task {number}." for number in range(9)]
+    teacher = EvolTeacher(rewrites=dict.fromkeys(texts[:3], ""), answers={"Task 5.+": "Sorry."})
+    rows, dropped = evolved(texts, teacher, rounds=3)
+    assert len(rows) + len(dropped) == 9 * 3
+    assert len({row.id for row in rows}) == len(rows)
+
+
+def test_the_operation_depends_on_root_and_round_and_not_on_order():
+    texts = [f"Task {number}." for number in range(30)]
+    shuffled = random.Random(1).sample(texts, 30)
+    forward, _ = evolved(texts, EvolTeacher(), rounds=2)
+    backward, _ = evolved(shuffled, EvolTeacher(), rounds=2)
+    alone, _ = evolved(texts[:1], EvolTeacher(), rounds=2)
+
+    def by_id(rows):
+        return {row.id: row for row in rows}
+
+    assert by_id(forward) == by_id(backward)
+    assert by_id(alone).items() <= by_id(forward).items()
+    assert {row.operation for row in forward} == {"constraint", "deepen", "breadth"}
+
+
+# --- Orca -----------------------------------------------------------------------------------------------------------
+
+
+def orca_block(**changes):
+    values = {
+        "method": "orca",
+        "seeds": "seeds",
+        "teacher": "teacher",
+        "prompts": "orca.yaml",
+        "sampling": SAMPLING,
+        "templates": ["zs_opt", "zs_noopt"],
+        "shares": None,
+        "candidates": None,
+        "most_characters": 100,
+    }
+    return Orca(**values | changes)
+
+
+def query(name, source="CoT", task="task", template="zs_opt"):
+    return seed_row(name, response="the target", task_source=source, task_name=task, template_type=template)
+
+
+def message(name, text="Explain.", applies_to=("CoT",), multiple_choice_only=False):
+    return orca.SystemMessage(
+        id=name, text=text, applies_to=list(applies_to), multiple_choice_only=multiple_choice_only
+    )
+
+
+def test_a_message_goes_to_its_collections_only():
+    messages = [message("cot"), message("t0", applies_to=["T0"]), message("both", applies_to=["CoT", "T0"])]
+    queries = [query(f"query {number}") for number in range(50)]
+    assert {orca.message_of(row, messages, 0).id for row in queries} == {"cot", "both"}
+
+
+def test_a_collection_without_a_message_is_an_error():
+    with pytest.raises(ValueError, match="no system message applies to NIV2\nhint: list it under applies_to"):
+        orca.message_of(query("?", source="NIV2"), [message("cot")], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "with_options"),
+    [
+        ("Which?\nOPTIONS:\n- a\n- b", True),
+        ("Which? Options: (a) (b)", True),
+        ("Which? option : a", True),
+        ("What options are there?", False),
+        ("Which adoptions: many?", False),
+    ],
+)
+def test_multiple_choice_messages_need_options_in_the_query(text, with_options):
+    messages = [message("plain"), message("choice", multiple_choice_only=True)]
+    drawn = {orca.message_of(query(f"{number} {text}"), messages, 0).id for number in range(50)}
+    assert drawn == ({"plain", "choice"} if with_options else {"plain"})
+
+
+def test_the_message_of_a_row_depends_on_row_and_seed_alone():
+    messages = [message(str(number)) for number in range(16)]
+    queries = [query(f"query {number}") for number in range(40)]
+    drawn = {row.id: orca.message_of(row, messages, 0).id for row in queries}
+    assert {row.id: orca.message_of(row, messages, 0).id for row in reversed(queries)} == drawn
+    assert {row.id: orca.message_of(row, messages, 1).id for row in queries} != drawn
+
+
+def test_the_teacher_sees_message_and_query_and_never_the_target():
+    teacher = ParrotTeacher()
+    (row,), _ = orca.explained([query("Why?")], [message("plain")], teacher, orca_block(), 0, "orca")
+    assert teacher.requests[0].messages == (("system", "Explain."), ("user", "Why?"))
+    assert (row.system, row.instruction, row.operation, row.category) == ("Explain.", "Why?", "plain", "task")
+    assert "the target" not in row.model_dump_json()
+
+
+def test_the_empty_message_is_not_sent():
+    teacher = ParrotTeacher()
+    (row,), _ = orca.explained([query("Why?")], [message("none", text="")], teacher, orca_block(), 0, "orca")
+    assert teacher.requests[0].messages == (("user", "Why?"),)
+    assert row.system is None
+
+
+def test_a_query_that_is_too_long_is_dropped_and_never_sent():
+    # "Explain." has 8 characters, so 92 are left of 100
+    teacher = ParrotTeacher()
+    rows, dropped = orca.explained(
+        [query("x" * 92), query("y" * 93)], [message("plain")], teacher, orca_block(), 0, "orca"
+    )
+    assert [row.instruction for row in rows] == ["x" * 92]
+    assert [(row.reason, row.detail) for row in dropped] == [("too long", "101 characters")]
+    assert len(teacher.requests) == 1
+
+
+def test_only_wanted_templates_are_drawn():
+    rows = [query("a"), query("b", template="fs_opt"), query("c", template="zs_noopt")]
+    assert [row.instruction for row in orca.drawn(rows, orca_block(), 1)] == ["a", "c"]
+
+
+def test_shares_hold_and_tasks_come_in_turn():
+    rows = [
+        query(f"{source} {task} {number}", source, task)
+        for source in ("CoT", "T0", "Flan2021")
+        for task, count in (("large", 50), ("small", 3), ("middle", 9))
+        for number in range(count)
+    ]
+    block = orca_block(candidates=40, shares={"CoT": 0.5, "T0": 0.25, "Flan2021": 0.0})
+    found = orca.drawn(random.Random(0).sample(rows, len(rows)), block, shards=2)
+    # half of 40 candidates in this shard: 10 of CoT, 5 of T0; three tasks in turn: 4 + 3 + 3 of 10, 2 + 2 + 1 of 5
+    assert Counter(row.task_source for row in found) == {"CoT": 10, "T0": 5}
+    assert Counter(row.task_name for row in found[:10]) == {"large": 4, "middle": 3, "small": 3}
+    assert Counter(row.task_name for row in found[10:]) == {"large": 2, "middle": 2, "small": 1}
+    assert [row.task_name for row in found[:3]] == ["large", "middle", "small"]
+    assert orca.drawn(rows, block, shards=2) == found
+
+
+def test_a_collection_with_too_few_rows_gives_all_of_them():
+    rows = [query(f"query {number}") for number in range(3)]
+    assert len(orca.drawn(rows, orca_block(candidates=10, shares={"CoT": 1.0}), 1)) == 3
+
+
+def test_system_messages_are_checked(tmp_path):
+    path = tmp_path / "orca.yaml"
+    path.write_text("messages:\n  - {id: a, text: x, applies_to: [CoT], multiple_choice: true}\n")
+    with pytest.raises(ValueError, match="multiple_choice"):
+        orca.system_messages(path)
+
+
+# --- The shard ------------------------------------------------------------------------------------------------------
+
+
+def shard_arguments(folder):
+    (folder / "seeds.jsonl").write_text("seeds")
+    (folder / "prompts.yaml").write_text("prompts")
+    return argparse.Namespace(
+        seeds=folder / "seeds.jsonl",
+        prompts=folder / "prompts.yaml",
+        teacher=None,
+        topics=None,
+        out=folder / "evol" / "0003",
+    )
+
+
+def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
+    rows, dropped = evolved(["Sing.", "Dance."], EvolTeacher(rewrites={"Dance.": ""}))
+    args = shard_arguments(tmp_path)
+    generation.write_shard(args, {"seed": 0}, rows, dropped, candidates=2)
+    names = [path.name for path in files_in(args.out)]
+    assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
+    assert (args.out / PROVENANCE).exists()
+    assert generation.shard_number(args.out) == 3
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
+    (row,), _ = evolved(["Sing."], EvolTeacher())
+    args = shard_arguments(tmp_path)
+    with pytest.raises(ValueError, match=f"rows got lost: {max(2, copies)} candidates, {copies} rows, 0 dropped"):
+        generation.write_shard(args, {}, [row] * copies, [], candidates=max(2, copies))
+    assert not args.out.parent.exists()

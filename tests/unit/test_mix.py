@@ -1,0 +1,281 @@
+"""Mixes: TRL's columns, whole families on one side of the split, shares, and what is cut to fit."""
+
+import json
+import logging
+import random
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+import mix
+from bezoar.chat import student_prompt
+from bezoar.params.data import Limit, Mix, Part
+from bezoar.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
+
+SYSTEM = "Be kind."
+
+
+class Words:
+    """A tokenizer whose tokens are words; an id is a word's place in the order of first use."""
+
+    def __init__(self):
+        self.words = []
+
+    def __call__(self, text, add_special_tokens):
+        assert not add_special_tokens
+        for word in text.split():
+            if word not in self.words:
+                self.words.append(word)
+        return SimpleNamespace(input_ids=[self.words.index(word) for word in text.split()])
+
+    def decode(self, ids):
+        return " ".join(self.words[one] for one in ids)
+
+
+# "### System: Be kind. ### Instruction: ### Response:" has 8 words
+TEMPLATE = 8
+
+
+def window(total, prompt):
+    return mix.Window(Words(), Limit(tokenizer="tiny", total=total, prompt=prompt), SYSTEM)
+
+
+def numbers(count, word="w"):
+    return " ".join(f"{word}{number}" for number in range(count))
+
+
+def kept(name, family=None, system=None):
+    columns = dict.fromkeys(("seed_id", "operation", "category")) | {"parent_ids": [], "topics": [], "round": 0}
+    return FilteredRow(
+        id=row_id(name),
+        scheme="evol",
+        root_id=row_id(family or name),
+        system=system,
+        instruction=f"Say {name}.",
+        response=f"{name}!",
+        teacher="parrot",
+        prompt_hash="0",
+        finish_reason="stop",
+        status="accept",
+        rating=9.0,
+        reason="",
+        judge="parrot",
+        judge_prompt_hash="0",
+        **columns,
+    )
+
+
+def preference(name, turns=None):
+    return PreferenceRow(id=row_id(name), turns=turns or [f"Say {name}."], chosen=f"{name}!", rejected="no")
+
+
+def folders(root, *, schemes=None, sources=None, shards=2):
+    """Kept rows of schemes, dealt to shards in turn, and rows of sources."""
+    for name, rows in (schemes or {}).items():
+        for shard in range(shards):
+            write_rows(root / "filtered" / name / f"{shard:04d}" / "kept.jsonl", rows[shard::shards])
+    for name, rows in (sources or {}).items():
+        write_rows(root / "source" / name / "rows.jsonl", rows)
+    return mix.Folders(root / "filtered", root / "source", shards)
+
+
+def block(*parts, form="prompt_completion", eval_rows=1):
+    made = [Part(kind=kind, name=name, rows=rows) for kind, name, rows in parts]
+    return Mix(format=form, parts=made, eval_rows=eval_rows, limit=None)
+
+
+def mixed(recipe, where, formats=None, cut=None, seed=0):
+    return mix.mixed(recipe, where, formats or {}, SYSTEM, cut, random.Random(seed))
+
+
+def test_chat_rows_become_prompt_and_completion():
+    row = ChatRow(id="a", family="f", system=None, instruction="Hi", response="Hello")
+    expected = {"id": "a", "family": "f", "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
+    assert mix.of_chat(row, SYSTEM) == expected
+
+
+@pytest.mark.parametrize("own", ["Be brief.", ""])
+def test_a_rows_own_system_text_comes_before_the_recipes(own):
+    row = ChatRow(id="a", family="f", system=own, instruction="Hi", response="Hello")
+    assert mix.of_chat(row, SYSTEM)["prompt"] == student_prompt("Hi", own)
+
+
+def test_preferences_become_prompt_chosen_and_rejected():
+    example = mix.of_preference(preference("apple", ["Hi", "Hello", "Sing"]), SYSTEM, None)
+    assert example["prompt"] == student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM)
+    assert (example["chosen"], example["rejected"]) == ("apple!", "no")
+    assert set(example) == {"id", "family", "prompt", "chosen", "rejected"}
+
+
+def test_pairs_of_one_dialogue_are_one_family():
+    first, second = preference("a", ["Hi"]), preference("b", ["Hi"])
+    families = {mix.of_preference(row, SYSTEM, None)["family"] for row in (first, second)}
+    assert len(families) == 1
+
+
+def test_what_fits_is_not_cut():
+    cut = window(total=TEMPLATE + 7, prompt=TEMPLATE + 1)
+    assert cut.cut("a  b c d", ("e f g", "h")) == ("a  b c d", ("e f g", "h"))  # 8 + 4 + 3 = 15
+    assert cut.cuts == {}
+
+
+def test_an_instruction_loses_its_start_and_a_response_its_end():
+    # total 14, prompt 11: of the instruction 11 - 8 = 3 words stay, and 14 - 8 - 3 = 3 of each response
+    cut = window(total=14, prompt=11)
+    instruction, responses = cut.cut(numbers(5), (numbers(4, "c"), numbers(2, "r")))
+    assert instruction == "w2 w3 w4"
+    assert responses == ("c0 c1 c2", "r0 r1")
+    assert cut.cuts == {"instruction": 1, "response": 1}
+
+
+def test_a_short_instruction_leaves_its_room_to_the_response():
+    # template 8 + instruction 1 leave 14 - 9 = 5 words
+    assert window(total=14, prompt=11).cut("w0", (numbers(9, "c"),)) == ("w0", (numbers(5, "c"),))
+
+
+def test_a_cut_example_fits_and_keeps_its_template_whole():
+    cut = window(total=20, prompt=12)
+    row = PreferenceRow(id="a", turns=[numbers(50)], chosen=numbers(50, "c"), rejected=numbers(30, "r"))
+    example = mix.of_preference(row, SYSTEM, cut)
+    start, end = student_prompt("|", SYSTEM).split("|")
+    assert example["prompt"].startswith(start)
+    assert example["prompt"].endswith(end)
+    for column in ("chosen", "rejected"):
+        assert len((example["prompt"] + example[column]).split()) == 20
+
+
+@pytest.mark.parametrize(("total", "prompt"), [(14, TEMPLATE), (14, 4), (11, 11), (10, 12)])
+def test_a_limit_without_room_is_an_error(total, prompt):
+    with pytest.raises(ValueError, match=f"found:    prompt {prompt}, total {total} tokens\n  expected: more for"):
+        window(total, prompt)
+
+
+def test_rows_are_drawn_without_replacement_whatever_their_order():
+    examples = [{"id": row_id(str(number))} for number in range(20)]
+    shuffled = random.Random(1).sample(examples, 20)
+    found = mix.drawn(examples, 8, random.Random(0))
+    assert len({one["id"] for one in found}) == 8
+    assert mix.drawn(shuffled, 8, random.Random(0)) == found
+    assert mix.drawn(examples, 8, random.Random(1)) != found
+    ordered = sorted(examples, key=lambda one: one["id"])
+    assert mix.drawn(shuffled, None, random.Random(0)) == mix.drawn(shuffled, 30, random.Random(0)) == ordered
+
+
+def test_of_two_examples_with_the_same_texts_one_stays():
+    examples = [
+        {"id": "a", "family": "a", "prompt": "p", "completion": "c"},
+        {"id": "b", "family": "b", "prompt": "p", "completion": "c"},
+        {"id": "c", "family": "a", "prompt": "p", "completion": "other"},
+    ]
+    assert [one["id"] for one in mix.without_duplicates(examples)] == ["a", "c"]
+
+
+def family_examples(sizes):
+    return [
+        {"id": f"{family}{number}", "family": f"family {family}"}
+        for family, size in enumerate(sizes)
+        for number in range(size)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_families_stay_whole_across_the_split(seed):
+    examples = family_examples([3] * 10)
+    train, held = mix.split(examples, 4, random.Random(seed))
+    assert not {one["family"] for one in train} & {one["family"] for one in held}
+    assert sorted(one["id"] for one in train + held) == sorted(one["id"] for one in examples)
+    assert len(held) == 6  # whole families of 3 until there are at least 4
+
+
+def test_eval_has_as_many_rows_as_asked_where_families_are_single():
+    train, held = mix.split(family_examples([1] * 10), 4, random.Random(0))
+    assert (len(train), len(held)) == (6, 4)
+
+
+def test_nothing_left_to_train_on_is_an_error():
+    with pytest.raises(ValueError, match="found:    4 rows, 1 of them for eval"):
+        mix.split(family_examples([4]), 1, random.Random(0))
+
+
+def test_a_mix_takes_each_parts_share(tmp_path):
+    names = [f"e{number}" for number in range(10)]
+    where = folders(
+        tmp_path,
+        schemes={"evol": [kept(name) for name in names]},
+        sources={"pairs": [preference(f"p{number}") for number in range(10)]},
+    )
+    recipe = block(("scheme", "evol", 4), ("source", "pairs", None))
+    examples, report = mixed(recipe, where, {"pairs": "hh_rlhf"})
+    assert Counter(one["completion"][0] for one in examples) == {"e": 4, "p": 10}
+    assert len({one["id"] for one in examples}) == 14
+    assert report == {
+        "parts": [
+            {"kind": "scheme", "name": "evol", "asked": 4, "found": 10, "taken": 4},
+            {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10},
+        ],
+        "duplicates": 0,
+    }
+
+
+def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
+    seed = {"id": "s", "instruction": "Sum up.", "context": "A text.", "response": "It.", "category": None}
+    where = folders(
+        tmp_path,
+        sources={
+            "chats": [ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")],
+            "pairs": [preference("apple", ["Hi", "Hello", "Sing"])],
+            "dolly": [seed, seed | {"id": "t", "response": None}],  # a task without a response teaches none
+        },
+    )
+    recipe = block(("source", "chats", None), ("source", "pairs", None), ("source", "dolly", None))
+    examples, _ = mixed(recipe, where, {"chats": "chat", "pairs": "hh_rlhf", "dolly": "dolly"})
+    assert [(one["prompt"], one["completion"]) for one in examples] == [
+        (student_prompt("Hi", SYSTEM), "Hello"),
+        (student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM), "apple!"),
+        (student_prompt("Sum up.\n\nA text.", SYSTEM), "It."),
+    ]
+
+
+def test_a_tree_of_rewrites_is_one_family(tmp_path):
+    where = folders(tmp_path, schemes={"evol": [kept("root"), kept("child", family="root"), kept("other")]})
+    examples, _ = mixed(block(("scheme", "evol", None)), where)
+    assert sorted(Counter(one["family"] for one in examples).values()) == [1, 2]
+
+
+def test_duplicates_across_shards_are_counted(tmp_path):
+    same = kept("same")
+    where = folders(tmp_path, schemes={"evol": [same, same, kept("other")]})
+    examples, report = mixed(block(("scheme", "evol", None)), where)
+    assert (len(examples), report["duplicates"]) == (2, 1)
+
+
+def test_a_part_with_too_few_rows_gives_all_and_the_shortfall_is_logged(tmp_path, caplog):
+    where = folders(tmp_path, schemes={"evol": [kept("a"), kept("b")]})
+    with caplog.at_level(logging.WARNING, logger="bezoar"):
+        examples, _ = mixed(block(("scheme", "evol", 1504)), where)
+    assert len(examples) == 2
+    assert caplog.messages == ["scheme evol has 2 rows, 1,504 were asked for"]
+
+
+def test_a_mix_is_the_same_whatever_the_order_of_rows(tmp_path):
+    rows = [kept(str(number)) for number in range(30)]
+    pairs = [preference(str(number)) for number in range(30)]
+    recipe = block(("scheme", "evol", 20), ("source", "pairs", 10))
+    found = []
+    for name in ("forward", "shuffled"):
+        where = folders(tmp_path / name, schemes={"evol": rows}, sources={"pairs": pairs})
+        examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf"})
+        found.append(json.dumps(mix.split(examples, 5, random.Random(0))))
+        random.Random(2).shuffle(rows)
+        random.Random(3).shuffle(pairs)
+    assert found[0] == found[1]
+
+
+def test_what_a_window_cuts_is_counted(tmp_path):
+    where = folders(tmp_path, sources={"pairs": [preference("a", [numbers(40)])]})
+    cut = window(total=20, prompt=12)
+    for form in ("preference", "prompt_completion"):
+        (example,), _ = mixed(block(("source", "pairs", None), form=form), where, {"pairs": "hh_rlhf"}, cut)
+        assert example["prompt"] == student_prompt("w36 w37 w38 w39", SYSTEM)  # 12 - 8 = 4 words
+    assert cut.cuts == {"instruction": 2}

@@ -1,0 +1,71 @@
+"""Sources and base models of kind hub, fetched by the real clients from a look-alike on loopback."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bezoar.files import digest
+from conftest import ROOT, Workspace
+from hub import Hub
+
+TRANSCRIPT = "\n\nHuman: May I?\n\nAssistant:"
+
+
+@pytest.fixture
+def recipe() -> dict:
+    return yaml.safe_load((ROOT / "recipes" / "openbezoar-3b.yaml").read_text())
+
+
+def online(workspace: Workspace, hub: Hub) -> None:
+    workspace.environment |= {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+
+
+def write_recipe(workspace: Workspace, recipe: dict) -> None:
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def test_rows_of_a_hub_data_set_come_in_the_order_of_the_named_files(
+    workspace: Workspace, recipe: dict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hub" / "datasets" / "Anthropic" / "hh-rlhf"
+    for name in recipe["sources"]["hh"]["origin"]["files"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"chosen": f"{TRANSCRIPT} {name} {n}", "rejected": f"{TRANSCRIPT} no"} for n in range(3)]
+        with gzip.open(folder / name, "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    recipe["sources"]["hh"]["first"] = 4  # the whole first file and one row of the second
+    write_recipe(workspace, recipe)
+    with Hub(tmp_path / "hub") as hub:
+        online(workspace, hub)
+        workspace.snakemake("data/source/hh/rows.jsonl")
+    chosen = [json.loads(line)["chosen"] for line in (workspace.root / "data/source/hh/rows.jsonl").open()]
+    first, second = recipe["sources"]["hh"]["origin"]["files"][:2]
+    assert chosen == [f"{first} 0", f"{first} 1", f"{first} 2", f"{second} 0"]
+
+
+@pytest.mark.parametrize("torch_weights", [False, True], ids=["safetensors", "torch weights only"])
+def test_a_hub_model_becomes_a_directory_in_safetensors(
+    torch_weights: bool, workspace: Workspace, recipe: dict, tmp_path: Path, random_llama: Callable[..., Path]
+) -> None:
+    published = random_llama(tmp_path / "hub" / "models" / "openlm-research" / "open_llama_3b_v2", ["one two three"])
+    before = digest(published / "model.safetensors")
+    if torch_weights:
+        import torch
+        from safetensors.torch import load_file
+
+        torch.save(load_file(published / "model.safetensors"), published / "pytorch_model.bin")
+        (published / "model.safetensors").unlink()
+    recipe["models"]["open_llama_3b_v2"]["torch_weights"] = torch_weights
+    write_recipe(workspace, recipe)
+    with Hub(tmp_path / "hub") as hub:
+        online(workspace, hub)
+        workspace.snakemake("data/base/open_llama_3b_v2")
+    built = workspace.root / "data/base/open_llama_3b_v2"
+    assert {path.suffix for path in built.iterdir()} <= {".json", ".safetensors", ".snakemake_timestamp", ""}
+    assert not list(built.glob("*.bin"))
+    if not torch_weights:
+        assert digest(built / "model.safetensors") == before

@@ -1,0 +1,155 @@
+"""A build that is killed without warning goes on where it was, and ends with what it would have made anyway."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.end_to_end
+PROMPTS = "recipes/prompts/openbezoar-3b"
+TARGETS = ("data/mixes/evol/train.jsonl", "data/adapters/sft_lamini")
+FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.MULTILINE)
+STARTED = re.compile(r"^    output: ([^,\n]+).*?^    jobid: (\d+)$", re.MULTILINE | re.DOTALL)
+TOTAL = re.compile(r"^total +(\d+)", re.MULTILINE)
+# jobs that a run is allowed to finish, and seconds into the next ones: starting, working, writing
+KILLS = ((2, 0.0), (3, 0.7), (3, 2.0), (2, 5.0))
+
+
+def cheap() -> dict[str, Any]:
+    """The embedded recipe with few rows, a short pre-training, and the model server as teacher and judge."""
+    recipe = yaml.safe_load((Path(__file__).parents[2] / "recipes/tiny.yaml").read_text())
+    recipe |= {"recipe": "cheap", "shards": 1}
+    for name, rows in {"world_text": 400, "world_dolly": 20, "world_flan": 60, "world_preferences": 40}.items():
+        recipe["sources"][name]["origin"]["rows"] = rows
+    for name in ("teacher", "judge"):
+        recipe["backends"][name] = {
+            "kind": "openai",
+            "model": name,
+            "base_url_env": "TEACHER_BASE_URL",
+            "api_key_env": "TEACHER_API_KEY",
+            "token_limit_field": "max_tokens",
+            "sends_sampling": True,
+            "json_schema": True,
+            "concurrency": 4,
+        }
+    for name in ("lamini", "evol"):
+        recipe["schemes"][name]["prompts"] = f"{PROMPTS}/{name}.yaml"
+        recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "most_unjudged": 0.5}
+    recipe["schemes"]["lamini"]["calls"] = 10
+    recipe["mixes"]["lamini"]["eval_rows"] = recipe["mixes"]["evol"]["eval_rows"] = 2
+    recipe["mixes"]["evol"]["parts"] = [part for part in recipe["mixes"]["evol"]["parts"] if part["name"] != "orca"]
+    return recipe
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a program and everything it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def killed_after(workspace: Any, log: Path, jobs: int, seconds: float) -> str:
+    """What Snakemake said until it had finished some jobs and gone on for some seconds."""
+    process = workspace.start("snakemake", "--cores", "2", "--rerun-incomplete", *TARGETS, log=log)
+    deadline = time.monotonic() + 120
+    while len(FINISHED.findall(log.read_text())) < jobs:
+        assert process.poll() is None, f"ended before it could be killed:\n{log.read_text()[-3000:]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(seconds)
+    kill(process)
+    return log.read_text()
+
+
+def completed(root: Path, said: str) -> dict[Path, int]:
+    """When each artifact whose job a run reported as finished was completed, in nanoseconds."""
+    outputs = {number: root / path for path, number in STARTED.findall(said)}
+    made = [outputs[number] for number in FINISHED.findall(said)]
+    folders = [path if path.is_dir() else path.parent for path in made]
+    return {folder: (folder / "provenance.json").stat().st_mtime_ns for folder in folders}
+
+
+def content_of(root: Path) -> dict[str, bytes]:
+    """All artifacts' files."""
+    files = [path for path in (root / "data").rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_a_killed_build_goes_on_and_redoes_nothing(workspace):
+    root = workspace.root
+    (root / "params.yaml").write_text(yaml.safe_dump(cheap()))
+    (planned,) = TOTAL.findall(workspace.snakemake("--dry-run", *TARGETS)[:10_000])
+    done: dict[Path, int] = {}
+    for number, (jobs, seconds) in enumerate(KILLS):
+        said = killed_after(workspace, root.parent / f"{number}.log", jobs, seconds)
+        assert int(TOTAL.findall(said)[0]) <= int(planned) - len(done)  # one that finished unheard isn't in `done`
+        done |= completed(root, said)
+        workspace.snakemake("--unlock", *TARGETS)
+    said = workspace.snakemake("--rerun-incomplete", *TARGETS)
+    assert int(TOTAL.findall(said)[0]) <= int(planned) - len(done)
+    assert len(done) >= sum(jobs for jobs, _ in KILLS)
+    assert {folder: (folder / "provenance.json").stat().st_mtime_ns for folder in done} == done
+    assert "Nothing to be done" in workspace.snakemake(*TARGETS)
+
+    killed = content_of(root)
+    assert not list(root.rglob("*.partial"))
+    assert {f"{Path(name).parent}/provenance.json" for name in killed} <= set(killed)
+    shutil.rmtree(root / "data")
+    shutil.rmtree(root / ".snakemake")
+    workspace.snakemake(*TARGETS)
+    undisturbed = content_of(root)
+    assert sorted(killed) == sorted(undisturbed)
+    assert [name for name, data in killed.items() if data != undisturbed[name]] == []
+
+
+def test_a_killed_training_resumes_to_the_same_adapter(workspace, random_llama):
+    root = workspace.root
+    recipe = cheap()
+    recipe["stages"]["sft_lamini"] |= {"save_steps": 4, "batch_size": 2, "epochs": 2}
+    (root / "params.yaml").write_text(yaml.safe_dump(recipe))
+    texts = [f"{number} rivers run through {number + 3} valleys" for number in range(40)]
+    random_llama(root / "model", texts)
+    rows = [{"prompt": f"what of {text}?", "completion": text} for text in texts]
+    (root / "mix").mkdir()
+    (root / "mix/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[4:]))
+    (root / "mix/eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+
+    def command(out: str) -> list[str]:
+        flags = {"base": "model", "mix": "mix", "work": "work", "out": out}
+        named = [word for name, path in flags.items() for word in (f"--{name}", path)]
+        script = ["python", "scripts/train/sft.py", "--params", "stages.sft_lamini", "seed", *named]
+        return ["bezoar", "exec", out, "--", *script]
+
+    workspace.run(*command("undisturbed"))
+    assert not (root / "work").exists()
+    process = workspace.start(*command("resumed"), log=root.parent / "train.log")
+    wait_for(lambda: (root / "work/checkpoint-8/trainer_state.json").exists(), process)
+    kill(process)
+    assert not (root / "resumed").exists()
+    # and as if it had been killed while it saved a state: one without its optimizer
+    newest = max((root / "work").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    shutil.copytree(newest, root / "work/checkpoint-35", ignore=shutil.ignore_patterns("optimizer.pt"))
+    said = workspace.run(*command("resumed"))
+    resumed = re.findall(r"resume from work/checkpoint-(\d+)", said)
+    assert resumed in (["4"], ["8"], ["12"], ["16"])  # of 36 steps
+    assert f"train resumed: from step {resumed[0]} to 36" in said
+    for name in ("adapter_model.safetensors", "adapter_config.json", "history.json", "provenance.json"):
+        assert (root / "undisturbed" / name).read_bytes() == (root / "resumed" / name).read_bytes(), name
+    assert not (root / "work").exists()
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    """Wait for something that a program does while it runs."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the program ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

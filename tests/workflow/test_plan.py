@@ -1,0 +1,123 @@
+"""The job graph: what is planned on a clean tree, with nothing run."""
+
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT, Workspace
+
+LARGE = ROOT / "recipes" / "openbezoar-3b.yaml"
+
+
+def planned(workspace: Workspace, recipe: dict, *targets: str) -> Counter[str]:
+    """Jobs by rule that a dry run plans."""
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    output = workspace.snakemake("--dry-run", *targets)
+    table = output.split("Job stats:", 1)[1].split("\n\n", 1)[0]
+    counts = {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    return Counter({name: number for name, number in counts.items() if name not in ("total", "all")})
+
+
+def changed(workspace: Workspace, recipe: dict, **blocks: dict) -> dict:
+    """The recipe with blocks added, `stages={"more": {...}}`."""
+    return recipe | {kind: recipe[kind] | added for kind, added in blocks.items()}
+
+
+@pytest.fixture
+def tiny() -> dict:
+    return yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())
+
+
+@pytest.fixture
+def large() -> dict:
+    return yaml.safe_load(LARGE.read_text())
+
+
+def test_the_paper_recipe_plans_offline_with_the_jobs_that_its_design_implies(workspace: Workspace, large: dict) -> None:
+    jobs = planned(workspace, large, "results/mtbench.json")
+    shards = large["shards"]
+    checkpoints = large["evals"]["mtbench"]["checkpoints"]
+    # three schemes, each in shards, generated and filtered once
+    assert jobs["generate"] == jobs["filter"] == 3 * shards
+    # LaMini, Orca and Evol on one adapter, then HH-RLHF SFT, then DPO; each is merged, since each is scored
+    assert jobs["train"] == 5
+    assert jobs["merge"] == len([name for name in checkpoints if name in large["stages"]]) == 5
+    assert jobs["base"] == 1
+    assert jobs["answers"] == len(checkpoints) == 6
+    assert jobs["controls"] == 4
+    assert jobs["judgments"] == 6 + 4
+    assert jobs["mix"] == 5
+    assert jobs["shard"] == 3
+    assert jobs["report_mtbench"] == 1
+
+
+def test_the_harness_runs_each_task_on_each_checkpoint(workspace: Workspace, large: dict) -> None:
+    jobs = planned(workspace, large, "results/harness.json")
+    block = large["evals"]["harness"]
+    assert jobs["harness"] == len(block["tasks"]) * len(block["checkpoints"])
+    assert len(block["tasks"]) == 10  # abstract: ten tasks of LM Eval Harness
+
+
+def test_a_stage_adds_one_training_one_merge_and_its_scores(workspace: Workspace, tiny: dict) -> None:
+    before = planned(workspace, tiny)
+    more = tiny["stages"]["sft_evol"] | {"init_from": "sft_evol"}
+    evals = {
+        name: block | {"checkpoints": [*block["checkpoints"], "more"]} for name, block in tiny["evals"].items()
+    }
+    after = planned(workspace, changed(workspace, tiny, stages={"more": more}, evals=evals))
+    tasks = len(tiny["evals"]["harness"]["tasks"])
+    assert after - before == Counter({"train": 1, "merge": 1, "answers": 1, "judgments": 1, "harness": tasks})
+
+
+def test_a_scheme_adds_one_generate_and_one_filter_a_shard(workspace: Workspace, tiny: dict) -> None:
+    before = planned(workspace, tiny)
+    mixes = {"evol": tiny["mixes"]["evol"]}
+    mixes["evol"] = mixes["evol"] | {"parts": [*mixes["evol"]["parts"], {"kind": "scheme", "name": "more", "rows": 9}]}
+    schemes, filters = {"more": tiny["schemes"]["evol"]}, {"more": tiny["filters"]["evol"]}
+    after = planned(workspace, changed(workspace, tiny, schemes=schemes, filters=filters, mixes=mixes))
+    assert after - before == Counter({"generate": tiny["shards"], "filter": tiny["shards"]})
+
+
+def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> None:
+    before = planned(workspace, tiny)
+    more = tiny["evals"]["mtbench"] | {"checkpoints": ["dpo_hh"], "controls": ["empty"]}
+    after = planned(workspace, changed(workspace, tiny, evals={"more": more}))
+    # the answers of the checkpoint and of the control, a judgment of each, and the report
+    assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1})
+
+
+def test_only_what_a_target_needs_is_planned(workspace: Workspace, tiny: dict) -> None:
+    jobs = planned(workspace, tiny, "data/mixes/hh_pairs/train.jsonl")
+    assert set(jobs) == {"source", "mix"} | ({"base"} if tiny["mixes"]["hh_pairs"]["limit"] else set())
+
+
+def test_the_embedded_default_is_the_tiny_recipe() -> None:
+    message = "params.yaml differs from recipes/tiny.yaml\nhint: run `bezoar recipe use tiny` and commit the result"
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "recipes" / "tiny.yaml").read_bytes(), message
+
+
+def test_values_are_not_taken_from_the_command_line(workspace: Workspace, tiny: dict) -> None:
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    with pytest.raises(AssertionError, match="values were given by --config"):
+        workspace.snakemake("--dry-run", "--config", "seed=1")
+
+
+def test_a_recipe_with_a_problem_is_refused_before_anything_runs(workspace: Workspace, tiny: dict) -> None:
+    tiny["stages"]["dpo_hh"]["init_from"] = "sft_hhh"
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    with pytest.raises(AssertionError, match="did you mean `sft_hh`"):
+        workspace.snakemake()
+    assert not (workspace.root / "data").exists()
+
+
+def test_the_tree_in_the_readme_is_the_tree(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    tree = text.split("## Where things are", 1)[1].split("```", 2)[1]
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip() and not line.startswith(" ")}
+    missing = [name for name in sorted(named - {"text"}) if not (ROOT / name).exists()]
+    assert not missing, f"the README's tree names what isn't there: {missing}\nhint: edit the tree in README.md"
+    shutil.rmtree(tmp_path)
