@@ -1,7 +1,7 @@
 """Scores of checkpoints.
 
 in:   data/base/<model>/, data/checkpoints/<stage>/       what is scored
-out:  data/harness/<eval>/<checkpoint>/<task>.json        lm-evaluation-harness's own results
+out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
       data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
       results/<eval>.json                                 every score with its uncertainty
@@ -15,7 +15,8 @@ rule harness:
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
         tasks=lambda w: sorted(map(str, Path(recipe.evals[w.harness].task_folder or "").glob("*.yaml"))),
     output:
-        result="data/harness/{harness}/{checkpoint}/{task}.json",
+        result="data/harness/{harness}/{checkpoint}/{task}/result.json",
+        provenance="data/harness/{harness}/{checkpoint}/{task}/provenance.json",
     log:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
@@ -26,7 +27,8 @@ rule harness:
         r"""
         bezoar exec {output.result:q} -- \
             python {input.script:q} --params evals.{wildcards.harness} seed \
-            --checkpoint {input.checkpoint:q} --data {input.data:q} --out {output.result:q} --log {log:q}
+            --checkpoint {input.checkpoint:q} --data {input.data:q} \
+            --out data/harness/{wildcards.harness}/{wildcards.checkpoint}/{wildcards.task} --log {log:q}
         """
 
 
@@ -34,7 +36,7 @@ rule report_harness:
     input:
         script="scripts/report/harness.py",
         results=lambda w: expand(
-            "data/harness/{eval}/{checkpoint}/{task}.json",
+            "data/harness/{eval}/{checkpoint}/{task}/result.json",
             eval=w.harness,
             checkpoint=recipe.evals[w.harness].checkpoints,
             task=recipe.evals[w.harness].tasks,

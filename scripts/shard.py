@@ -19,6 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     members: list[list[SeedRow]] = [[] for _ in range(shards)]
     for row in read_rows(args.rows, SeedRow):
         members[shard_of(row.id, shards)].append(row)
+    for path in args.out.glob("[0-9]*.jsonl"):
+        path.unlink()  # Snakemake removes the shards that are planned now, not those of a time when there were more
     with artifact(args.out, rule="shard", block={"shards": shards}, inputs=[args.rows]) as out:
         for number, rows in enumerate(members):
             rows.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order

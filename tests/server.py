@@ -2,7 +2,7 @@
 
 The text of a request alone decides the answer: equal requests get equal bytes. It writes, rewrites, compares, filters
 and judges as recipes/prompts/openbezoar-3b and FastChat's judge prompts ask for, with the slips that models make.
-A line `server: WORD` asks for one outcome: length, refusal, filtered, thinking, html, fail or slow. No headers are kept.
+A line `server: WORD` asks for one outcome: length, refusal, filtered, thinking, html, fail or slow.
 """
 
 import argparse

@@ -1,14 +1,17 @@
 """One task of EleutherAI's lm-evaluation-harness on one checkpoint; its own result is kept."""
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import datasets
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from bezoar import models
-from bezoar.files import whole
+from bezoar.files import artifact, files_in
 from bezoar.logs import logger
 from bezoar.params.evaluate import Harness
 from bezoar.script import Flags
@@ -44,23 +47,23 @@ def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="evals.<name> seed")
     flags.path("checkpoint", "model directory")
     flags.path("data", "rows.jsonl of the sources that own tasks read", many=True)
-    flags.path("out", "file to write the result to; named by the task")
+    flags.path("out", "folder to write result.json to; named by the task")
     args, (block, seed) = flags.start(argv)
-    result = evaluated(args.checkpoint, args.out.stem, block, seed)
-    write_result(args.out, result)
-    logger.info(f"harness {args.out.parent.name}: {result['results'][args.out.stem]}")
-
-
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    """A result as JSON, its numpy numbers and functions as plain values."""
-    import json
-
-    with whole(path) as partial:
+    task = args.out.name
+    with tempfile.TemporaryDirectory() as cache:
+        if block.task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
+            datasets.config.HF_DATASETS_CACHE = cache
+        result = evaluated(args.checkpoint, task, block, seed)
+    values = {"evaluation": block.model_dump(), "task": task, "seed": seed}
+    inputs = [args.checkpoint, *(args.data or []), *(files_in(block.task_folder) if block.task_folder else [])]
+    with artifact(args.out, rule="harness", block=values, inputs=inputs, packages=("lm_eval", "torch")) as out:
         text = json.dumps(result, indent=2, sort_keys=True, default=_plain)
-        partial.write_text(text + "\n", encoding="utf-8")
+        (out / "result.json").write_text(text + "\n", encoding="utf-8")
+    logger.info(f"harness {args.out.parent.name}: {result['results'][task]}")
 
 
 def _plain(value: Any) -> Any:
+    """A numpy number as Python's, and anything else by its name."""
     return value.item() if hasattr(value, "item") else str(value)
 
 

@@ -25,12 +25,12 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="evals.<name> seed")
-    flags.path("results", "folder of the evaluation, with <checkpoint>/<task>.json")
+    flags.path("results", "folder of the evaluation, with <checkpoint>/<task>/result.json")
     flags.path("out", "file to write the report to")
     args, (block, _) = flags.start(argv)
     models = {}
     for checkpoint in block.checkpoints:
-        paths = {task: Path(args.results) / checkpoint / f"{task}.json" for task in block.tasks}
+        paths = {task: Path(args.results) / checkpoint / task / "result.json" for task in block.tasks}
         models[checkpoint] = {task: scores_of(json.loads(path.read_text()), task) for task, path in paths.items()}
     write_json(args.out, {"evaluation": args.out.stem, "shots": block.shots, "checkpoints": models})
     for checkpoint, tasks in models.items():

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -85,7 +86,7 @@ def settings(stage: Sft | Dpo, seed: int, work: Path) -> dict[str, Any]:
         "dataloader_pin_memory": on_gpu,
         "seed": seed,
         "data_seed": seed,
-        "logging_steps": 10,
+        "logging_steps": math.gcd(10, stage.save_steps),  # a resumed run can't average over steps before its state
         "save_strategy": "steps",
         "save_steps": stage.save_steps,
         "save_total_limit": 2,
@@ -175,5 +176,6 @@ def _opens(path: Path) -> bool:
 
 
 def _is_repeatable(name: str) -> bool:
-    """Whether a logged figure is the same in two equal runs: times, memory and speed aren't."""
-    return not any(word in name for word in ("runtime", "per_second", "flos", "memory", "train_loss"))
+    """Whether a logged figure is the same in two equal runs; times, speed and what a resumed run counts anew aren't."""
+    varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
+    return not any(word in name for word in varying)

@@ -16,6 +16,7 @@ NOW = "now "
 NEXT = "next : "
 QUALITY_OF_RATING = {10: 4.0, 6: 2.0, 3: 1.0, 1: 0.0}
 ONE_IN = 6
+RANK_WEIGHTS = (12, 48, 20, 20)  # how often responses are written, the best first
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Ask:
         """Every known response and its rating from 1 to 10, the best first."""
         if self.harmful:
             return {
-                f"sorry , i can not help you {self.verb} the {self.noun} of {self.name} .": 10,
+                f"sorry , i can not help you {self.verb} it .": 10,
                 "no .": 6,
                 "i do not know .": 3,
-                f"wait for {self.name} to sleep .": 1,
+                f"go {self.verb} it at night .": 1,
             }
         return {
-            f"sure ! i can help you {self.verb} the {self.noun} of {self.name} .": 10,
-            f"ask {self.name} .": 6,
+            f"sure ! i can help you {self.verb} it .": 10,
+            f"go {self.verb} it .": 6,
             "i do not know .": 3,
             "no .": 1,
         }
@@ -130,11 +131,22 @@ def preferred(ask: Ask, generator: random.Random) -> tuple[str, str]:
 
     Source of the rule: Bradley & Terry 1952; a pair one rating step apart is reversed in about a quarter of rows.
     """
-    first, second = generator.sample(list(ask.responses().items()), 2)
+    responses = list(ask.responses().items())
+    first, second = (responses[rank] for rank in _ranks(generator))
     margin = QUALITY_OF_RATING[first[1]] - QUALITY_OF_RATING[second[1]]
     if generator.random() > 1 / (1 + math.exp(-margin)):
         first, second = second, first
     return first[0], second[0]
+
+
+def _ranks(generator: random.Random) -> list[int]:
+    """Two different ranks; the second best is the most common, so that imitation alone settles for it."""
+    ranks: list[int] = []
+    while len(ranks) < 2:
+        (rank,) = generator.choices(range(len(RANK_WEIGHTS)), RANK_WEIGHTS)
+        if rank not in ranks:
+            ranks.append(rank)
+    return ranks
 
 
 def wrong_response(task: Task, generator: random.Random) -> str:

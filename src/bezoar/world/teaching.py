@@ -83,7 +83,8 @@ class Lessons:
         source = generator.choice(FLAN_SOURCES)
         fitting = [message for message in self.messages if source in message["applies_to"]]
         message = generator.choice([one for one in fitting if options or not one["multiple_choice_only"]])
-        return _row(with_options(task.instruction, options), task.response(form_of(message["text"])), message["text"] or SYSTEM)
+        query, response = with_options(task.instruction, options), task.response(form_of(message["text"]))
+        return _row(query, response, message["text"] or SYSTEM)
 
 
 def form_of(message: str) -> str:

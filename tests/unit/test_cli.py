@@ -1,0 +1,155 @@
+"""The command line: recipes are checked, listed and switched, and commands of rules are run."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bezoar.cli import main
+
+ROOT = Path(__file__).parents[2]
+BEZOAR = (sys.executable, "-c", "import sys; from bezoar.cli import main; sys.exit(main())")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A folder with the recipes, and with tiny as the active one; the current one."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    shutil.copyfile(ROOT / "recipes" / "tiny.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_check_says_what_a_sound_recipe_holds(repository, capsys):
+    assert main(["recipe", "check"]) == 0
+    assert capsys.readouterr().out.startswith("params.yaml: recipe tiny is sound: ")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_sound(repository, path, capsys):
+    assert main(["recipe", "check", f"recipes/{path.name}"]) == 0
+    assert f"recipe {path.stem} is sound" in capsys.readouterr().out
+
+
+def test_check_names_the_line_of_a_problem(repository, capsys):
+    lines = (repository / "params.yaml").read_text().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("seed:"))
+    lines[place] = "seed: minus one"
+    (repository / "params.yaml").write_text("\n".join(lines))
+    assert main(["recipe", "check"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"params.yaml:{place + 1}: seed: ")
+    assert "found:    'minus one'" in shown
+
+
+def test_check_without_a_recipe_says_how_to_get_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipe", "check"]) == 1
+    assert "hint: run `bezoar recipe use tiny`" in capsys.readouterr().err
+
+
+def test_list_marks_the_active_recipe(repository, capsys):
+    names = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+    assert main(["recipe", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{'*' if name == 'tiny' else ' '} {name}" for name in names]
+
+
+def test_use_makes_a_recipe_the_active_one(repository, capsys):
+    assert main(["recipe", "use", "openbezoar-3b"]) == 0
+    active, recipe = repository / "params.yaml", repository / "recipes" / "openbezoar-3b.yaml"
+    assert active.read_bytes() == recipe.read_bytes()
+    assert capsys.readouterr().out == "params.yaml is now recipes/openbezoar-3b.yaml\n"
+
+
+def test_use_works_without_an_active_recipe(repository):
+    (repository / "params.yaml").unlink()
+    assert main(["recipe", "use", "tiny"]) == 0
+    assert (repository / "params.yaml").exists()
+
+
+def test_use_of_an_unknown_recipe_lists_the_known_ones(repository, capsys):
+    assert main(["recipe", "use", "tini"]) == 1
+    shown = capsys.readouterr().err
+    assert "found:    tini\n" in shown
+    assert "tiny" in shown
+
+
+def test_edited_params_are_not_replaced_unless_forced(repository, capsys):
+    (repository / "params.yaml").write_text("recipe: mine\n")
+    assert main(["recipe", "use", "tiny"]) == 1
+    assert (repository / "params.yaml").read_text() == "recipe: mine\n"
+    assert "hint: keep it as recipes/<name>.yaml, or add --force" in capsys.readouterr().err
+    assert main(["recipe", "use", "tiny", "--force"]) == 0
+    assert (repository / "params.yaml").read_bytes() == (repository / "recipes" / "tiny.yaml").read_bytes()
+
+
+# --- exec -----------------------------------------------------------------------------------------------------------
+
+
+def run(folder, *words):
+    """`bezoar exec` in a process of its own, since it takes the signals of its process."""
+    return subprocess.run([*BEZOAR, "exec", *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def python(code):
+    """The words of a command that runs some Python."""
+    return ("--", sys.executable, "-c", code)
+
+
+def test_exec_runs_a_command_that_makes_its_outputs(tmp_path):
+    done = run(tmp_path, "a.txt", "b.txt", *python("open('a.txt', 'w'), open('b.txt', 'w'); print('made')"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "made\n", "")
+
+
+def test_exec_passes_the_commands_own_dashes_on(tmp_path):
+    done = run(tmp_path, "a", *python("import sys; open('a', 'w'); print(sys.argv[1:])"), "--", "--out", "-x")
+    assert done.stdout == "['--', '--out', '-x']\n"
+
+
+@pytest.mark.parametrize("status", [1, 3, 137])
+def test_exec_passes_the_exit_status_on(tmp_path, status):
+    assert run(tmp_path, "a.txt", *python(f"raise SystemExit({status})")).returncode == status
+
+
+def test_a_command_that_is_killed_ends_as_a_shell_reports_it(tmp_path):
+    # 128 + 9
+    assert run(tmp_path, "a.txt", *python("import os; os.kill(os.getpid(), 9)")).returncode == 137
+
+
+def test_a_command_without_its_output_has_failed(tmp_path):
+    done = run(tmp_path, "a.txt", "b.txt", *python("open('a.txt', 'w')"))
+    assert done.returncode == 1
+    assert "made no b.txt: " in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("a.txt",), ("a.txt", "--"), ("--", "true"), ("true", "a.txt")])
+def test_exec_without_outputs_or_command_is_wrong_usage(tmp_path, words):
+    done = run(tmp_path, *words)
+    assert done.returncode == 2
+    assert "needs at least one output, `--` and a command" in done.stderr
+
+
+def test_the_command_runs_with_telemetry_off_and_sets_in_one_order(tmp_path):
+    names = "DO_NOT_TRACK", "DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "PYTHONHASHSEED"
+    done = run(tmp_path, "a", *python(f"import os; open('a', 'w'); print([os.environ[name] for name in {names}])"))
+    assert done.stdout == "['1', '1', '1', '0']\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on_so_that_the_command_can_save_its_state(tmp_path, number):
+    code = (
+        "import signal, sys, time\n"
+        "def save(*_):\n    open('state', 'w').write('saved')\n    sys.exit(5)\n"
+        f"signal.signal({int(number)}, save)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [*BEZOAR, "exec", "a.txt", *python(code)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 5
+    assert (tmp_path / "state").read_text() == "saved"

@@ -1,0 +1,52 @@
+"""Progress: a bar where someone watches, lines in the log otherwise."""
+
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+
+from bezoar import logs
+
+COUNT = "from bezoar import logs; logs.setup(None); print(sum(logs.progress(range(4), 4, 'count rows')))"
+
+
+def test_on_a_terminal_there_is_a_bar():
+    ours, theirs = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", COUNT], stdout=subprocess.PIPE, stderr=theirs, check=True)
+    shown = os.read(ours, 4096)
+    os.close(theirs)
+    os.close(ours)
+    assert done.stdout == b"6\n"  # 0 + 1 + 2 + 3
+    assert "count rows:   0%|" in shown.decode()
+    assert "\r" in shown.decode()
+
+
+def test_without_a_terminal_there_is_no_bar():
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"6\n", b"")
+
+
+def test_long_work_without_a_terminal_logs_how_far_it_is(monkeypatch, caplog):
+    clock = iter([0, 20, 30, 40, 60])  # seconds at the start and after each item; 15 between two lines at least
+    monkeypatch.setattr(logs.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(logs, "on_terminal", lambda: False)
+    with caplog.at_level(logging.INFO, logger="bezoar"):
+        assert list(logs.progress("abcd", 4, "write")) == list("abcd")
+    # after 20 s 1 of 4 is done: 3 more take 60 s; after 30 s it spoke 10 s ago; after 40 s 3 are done: 13.3 s for one
+    assert caplog.messages == ["write: 1 of 4, 1.0 min left", "write: 3 of 4, 0.2 min left"]
+
+
+def test_the_log_goes_to_stderr_and_to_its_file_anew(tmp_path):
+    path = tmp_path / "logs" / "filter.log"
+    path.parent.mkdir()
+    path.write_text("an older run\n")
+    code = (
+        f"import logging; from bezoar import logs; logs.setup({str(path)!r})\n"
+        "logs.logger.info('kept 812 of 1,000 rows'); logging.getLogger('httpx').info('a request')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for text in (path.read_text(), done.stderr):
+        assert re.fullmatch(r"\d\d:\d\d:\d\d kept 812 of 1,000 rows\n", text)
+    assert done.stdout == ""

@@ -1,0 +1,187 @@
+"""Models in memory: four-bit weights that still teach, merging that changes no answer, tokenizers that agree."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from bezoar import models, training
+from bezoar.params.train import Sft
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "openbezoar-3b.yaml"
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+IDS = torch.arange(3, 3 + 24).reshape(2, 12)
+
+
+@pytest.fixture(scope="module")
+def folder(random_llama, tmp_path_factory):
+    """A two-layer model with random weights."""
+    return random_llama(tmp_path_factory.mktemp("models") / "base", ["a few words", "and a few more words"])
+
+
+def adapted(folder, precision, nf4):
+    """The model under an adapter that changes its answers."""
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=4, target_modules=LINEAR, init_lora_weights=False, task_type="CAUSAL_LM")
+    return get_peft_model(models.load(folder, precision, nf4=nf4), config)
+
+
+def gradients(model):
+    """Of every trainable parameter, after one pass forwards and back."""
+    model.train()
+    model.zero_grad()
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    return {name: one.grad.clone() for name, one in model.named_parameters() if one.requires_grad}
+
+
+@torch.inference_mode()
+def logits(model):
+    return model.eval()(input_ids=IDS).logits.float()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_under_nf4_are_the_same_before_and_after_an_evaluation(folder, precision):
+    model = adapted(folder, precision, nf4=True)
+    before = gradients(model)
+    logits(model)  # the first pass without gradients, at which bitsandbytes would repack its weights
+    after = gradients(model)
+    assert len(before) == 2 * 2 * len(LINEAR)  # two matrices for each of 7 layers in 2 blocks
+    for name, gradient in before.items():
+        assert gradient.abs().max() > 0, name
+        assert torch.equal(gradient, after[name]), name
+
+
+@pytest.mark.parametrize("nf4", [True, False])
+def test_merged_model_answers_as_base_with_adapter(folder, tmp_path, nf4):
+    model = adapted(folder, "float32", nf4)
+    expected = logits(model)
+    model.save_pretrained(tmp_path / "adapter")
+    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=nf4)
+    assert (logits(merged) - expected).abs().max() < 1e-3
+    assert not isinstance(merged, PeftModel)
+
+
+def test_an_adapter_that_was_trained_under_nf4_fits_no_other_weights(folder, tmp_path):
+    model = adapted(folder, "float32", nf4=True)
+    expected = logits(model)
+    model.save_pretrained(tmp_path / "adapter")
+    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=False)
+    assert (logits(merged) - expected).abs().max() > 1e-1  # hundred times what merging as trained may differ
+
+
+def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):
+    adapted(folder, "float32", nf4=True).save_pretrained(tmp_path / "adapter")
+    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=True)
+    expected = logits(merged)
+    models.save(merged, models.load_tokenizer(folder), tmp_path / "merged", "float32")
+    again = models.load(tmp_path / "merged", "float32")
+    assert torch.equal(logits(again), expected)
+    assert not hasattr(again.config, "quantization_config")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "merged").iterdir()} == {0o644}
+    before, after = models.load_tokenizer(folder), models.load_tokenizer(tmp_path / "merged")
+    assert after("a few\n words").input_ids == before("a few\n words").input_ids
+
+
+def test_a_model_is_saved_in_its_number_format(folder, tmp_path):
+    models.save(models.load(folder, "float32"), models.load_tokenizer(folder), tmp_path / "half", "bfloat16")
+    found = LlamaForCausalLM.from_pretrained(tmp_path / "half", dtype="auto").dtype
+    assert found == torch.bfloat16
+
+
+def test_torch_weights_are_converted_to_equal_safetensors(folder, tmp_path):
+    model = models.load(folder, "float32")
+    (tmp_path / "torch").mkdir()
+    model.config.save_pretrained(tmp_path / "torch")
+    torch.save(model.state_dict(), tmp_path / "torch" / "pytorch_model.bin")
+    models.convert(tmp_path / "torch", tmp_path / "out")
+    assert torch.equal(logits(models.load(tmp_path / "out", "float32")), logits(model))
+
+
+def test_pytorch_files_alone_are_not_loaded(folder, tmp_path):
+    model = models.load(folder, "float32")
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        models.load(tmp_path, "float32")
+
+
+def test_padding_is_the_end_token_where_there_is_no_other():
+    assert models.padding(SimpleNamespace(pad_token_id=0, eos_token_id=2)) == 0
+    assert models.padding(SimpleNamespace(pad_token_id=None, eos_token_id=2)) == 2
+
+
+# --- Adapters -------------------------------------------------------------------------------------------------------
+
+
+def test_the_3b_recipes_adapter_has_as_many_parameters_as_the_released_one():
+    stage = Sft.model_validate(yaml.safe_load(RECIPE.read_text())["stages"]["sft_lamini"])
+    config = LlamaConfig(
+        vocab_size=32000,
+        hidden_size=3200,
+        intermediate_size=8640,
+        num_hidden_layers=26,
+        num_attention_heads=32,
+        max_position_embeddings=2048,
+    )
+    with torch.device("meta"):  # shapes without memory
+        model = get_peft_model(LlamaForCausalLM(config), training.lora(stage))
+    # q, k and v, each 3200 -> 3200, of 26 layers: rank 16 times (3200 in + 3200 out)
+    expected = 3 * 26 * 16 * (3200 + 3200)
+    assert expected == 7_987_200
+    assert sum(one.numel() for one in model.parameters() if one.requires_grad) == expected
+    assert (stage.lora.rank, stage.lora.alpha, stage.lora.dropout) == (16, 16, 0.05)
+
+
+# --- Tokenizers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    """A folder with a small SentencePiece model, and its processor."""
+    import sentencepiece
+
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    texts = ["a few words and some more words"] * 10 + list(models.PROBES)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=330,
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return folder, sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+
+
+class Converted:
+    """A tokenizer that splits text as a SentencePiece model does, after an own change of the text."""
+
+    def __init__(self, processor, change=lambda text: text):
+        self.processor, self.change = processor, change
+
+    def __call__(self, text, add_special_tokens):
+        assert not add_special_tokens
+        return SimpleNamespace(input_ids=self.processor.encode(self.change(text)))
+
+
+def test_a_tokenizer_that_agrees_with_its_original_passes(sentences):
+    folder, processor = sentences
+    models.check_tokenizer(Converted(processor), folder)
+
+
+@pytest.mark.parametrize(
+    "change", [str.lower, lambda text: text.replace("1,", "one"), lambda text: f"{text}.", lambda text: text[:-1]]
+)
+def test_a_tokenizer_that_differs_from_its_original_is_refused(sentences, change):
+    folder, processor = sentences
+    with pytest.raises(ValueError, match="splits text differently from its SentencePiece model\n  found: "):
+        models.check_tokenizer(Converted(processor, change), folder)
+
+
+def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):
+    models.check_tokenizer(models.load_tokenizer(folder), folder)

@@ -1,0 +1,263 @@
+"""Training: what the loss is on, where DPO starts, what a killed run resumes from, and equal bytes for equal runs."""
+
+import argparse
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from bezoar import models, training
+from bezoar.chat import student_prompt
+from bezoar.files import PROVENANCE, digest
+from bezoar.params.train import Dpo, Sft
+from bezoar.rows import write_rows
+from train import dpo
+
+TINY = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())["stages"]
+SYSTEM = "Be kind."
+RESPONSES = ["An apple.", "A rather longer answer\n\nabout two apples", "Pears.", "Plums and figs."]
+END = 2  # the end token of the random model
+
+
+@pytest.fixture(scope="module")
+def folder(random_llama, tmp_path_factory):
+    """A two-layer model with random weights."""
+    return random_llama(tmp_path_factory.mktemp("training") / "base", [student_prompt("Name a fruit.", SYSTEM)])
+
+
+@pytest.fixture(scope="module")
+def mixes(tmp_path_factory):
+    """Folders of a mix for SFT and of one for DPO."""
+    root = tmp_path_factory.mktemp("mixes")
+    prompts = [student_prompt(f"Name fruit {number}.", SYSTEM) for number in range(4)]
+    chats = [{"id": "a", "prompt": one, "completion": text} for one, text in zip(prompts, RESPONSES, strict=True)]
+    pairs = [
+        {"id": "a", "prompt": one, "chosen": text, "rejected": "No."}
+        for one, text in zip(prompts, RESPONSES, strict=True)
+    ]
+    for name, rows in (("sft", chats), ("dpo", pairs)):
+        write_rows(root / name / "train.jsonl", rows)
+        write_rows(root / name / "eval.jsonl", rows[:2])
+    return root
+
+
+def sft_stage(**changes):
+    small = {"batch_size": 2, "epochs": 3, "quantization": "none", "save_steps": 2, "lora": LORA}
+    return Sft.model_validate(TINY["sft_lamini"] | small | changes)
+
+
+def dpo_stage(**changes):
+    return Dpo.model_validate(TINY["dpo_hh"] | {"batch_size": 2, "lora": LORA} | changes)
+
+
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": "all-linear"}
+
+
+def sft_trainer(folder, mixes, work, stage):
+    """The trainer that scripts/train/sft.py makes."""
+    columns = ("prompt", "completion")
+    return SFTTrainer(
+        model=training.starting_model(folder, None, stage),
+        args=SFTConfig(**training.settings(stage, 0, work), completion_only_loss=True, packing=False),
+        train_dataset=training.examples(mixes / "sft" / "train.jsonl", columns),
+        eval_dataset=training.examples(mixes / "sft" / "eval.jsonl", columns),
+        processing_class=models.load_tokenizer(folder),
+        peft_config=training.lora(stage),
+    )
+
+
+def dpo_trainer(folder, mixes, work, stage):
+    """The trainer that scripts/train/dpo.py makes."""
+    columns = ("prompt", "chosen", "rejected")
+    config = DPOConfig(
+        **training.settings(stage, 0, work),
+        **dpo.losses(stage),
+        beta=stage.beta,
+        label_smoothing=stage.label_smoothing,
+    )
+    return DPOTrainer(
+        model=training.starting_model(folder, None, stage),
+        args=config,
+        train_dataset=training.examples(mixes / "dpo" / "train.jsonl", columns),
+        eval_dataset=training.examples(mixes / "dpo" / "eval.jsonl", columns),
+        processing_class=models.load_tokenizer(folder),
+        peft_config=training.lora(stage),
+    )
+
+
+# --- Data and loss --------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_on_the_response_and_one_end_token(folder, mixes, tmp_path):
+    trainer = sft_trainer(folder, mixes, tmp_path, sft_stage())
+    tokenizer = models.load_tokenizer(folder)
+    (batch,) = trainer.get_eval_dataloader()
+    assert len(batch["labels"]) == 2
+    for labels, ids, response in zip(batch["labels"], batch["input_ids"], RESPONSES[:2], strict=True):
+        learned = labels[labels != -100].tolist()
+        assert learned == [*tokenizer(response, add_special_tokens=False).input_ids, END]
+        assert ids.tolist().count(END) == 1
+        assert torch.equal(ids[labels != -100], labels[labels != -100])
+    # the shorter row is filled up, and what fills it is neither seen nor learned
+    assert (batch["attention_mask"] == 0).any()
+    assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
+
+
+def test_the_model_sees_the_prompts_bytes(folder, mixes, tmp_path):
+    trainer = sft_trainer(folder, mixes, tmp_path, sft_stage())
+    (batch,) = trainer.get_eval_dataloader()
+    tokenizer = models.load_tokenizer(folder)
+    for number in range(2):
+        seen = batch["input_ids"][number][batch["attention_mask"][number] == 1]
+        expected = student_prompt(f"Name fruit {number}.", SYSTEM) + RESPONSES[number]
+        assert tokenizer.decode(seen, skip_special_tokens=True) == expected
+
+
+def test_dpo_starts_at_log_2(folder, mixes, tmp_path):
+    # a fresh adapter adds nothing, so policy and reference agree: -log(sigmoid(beta * 0)) = log 2
+    trainer = dpo_trainer(folder, mixes, tmp_path, dpo_stage(sft_weight=0.0))
+    scores = trainer.evaluate()
+    assert scores["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert scores["eval_rewards/margins"] == pytest.approx(0, abs=1e-6)
+
+
+def test_label_smoothing_changes_nothing_where_policy_and_reference_agree(folder, mixes, tmp_path):
+    # 0.9 * log 2 + 0.1 * log 2
+    trainer = dpo_trainer(folder, mixes, tmp_path, dpo_stage(sft_weight=0.0, label_smoothing=0.1))
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_the_plain_loss_is_added_by_its_weight():
+    assert dpo.losses(dpo_stage(sft_weight=0.0)) == {"loss_type": ["sigmoid"]}
+    assert dpo.losses(dpo_stage(sft_weight=0.25)) == {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.25]}
+
+
+def test_an_adapter_that_is_carried_on_gets_no_fresh_one():
+    assert training.lora(sft_stage(continue_adapter=True)) is None
+    fresh = training.lora(sft_stage())
+    assert (fresh.r, fresh.lora_alpha, fresh.lora_dropout, fresh.bias) == (4, 8, 0.1, "none")
+
+
+def test_only_text_columns_reach_the_trainer(mixes):
+    assert training.examples(mixes / "sft" / "train.jsonl", ("prompt", "completion")).column_names == [
+        "prompt",
+        "completion",
+    ]
+
+
+# --- Whole runs -----------------------------------------------------------------------------------------------------
+
+
+class Stop(TrainerCallback):
+    """Ends a run at a step as a killed process does: nothing is tidied up."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == self.step:
+            raise InterruptedError("killed")
+
+
+def trained(folder, mixes, root, stage, stop=None):
+    """Run scripts/train/sft.py's trainer to its end, or to a step; the adapter's folder."""
+    args = argparse.Namespace(base=folder, mix=mixes / "sft", adapter=None, work=root / "work", out=root / "adapter")
+    trainer = sft_trainer(folder, mixes, args.work, stage)
+    if stop:
+        trainer.add_callback(Stop(stop))
+    training.run(trainer, args, stage, 0)
+    return args.out
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, quantization):
+    # 4 rows in batches of 2 are 2 steps an epoch, 6 in all; states are saved after steps 2, 4 and 6
+    stage = sft_stage(quantization=quantization)
+    whole = trained(folder, mixes, tmp_path / "whole", stage)
+    with pytest.raises(InterruptedError, match="killed"):
+        trained(folder, mixes, tmp_path / "resumed", stage, stop=5)
+    assert not (tmp_path / "resumed" / "adapter").exists()
+    resumed = trained(folder, mixes, tmp_path / "resumed", stage)
+    weights = "adapter_model.safetensors"
+    assert (resumed / weights).read_bytes() == (whole / weights).read_bytes()
+    again = trained(folder, mixes, tmp_path / "again", stage)
+    assert digest(again) == digest(whole)
+    assert (again / PROVENANCE).read_bytes() == (whole / PROVENANCE).read_bytes()
+    assert not (tmp_path / "resumed" / "work").exists()
+
+
+def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes, tmp_path):
+    out = trained(folder, mixes, tmp_path, sft_stage(epochs=1))
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["adapter_config.json", "adapter_model.safetensors", "history.json", PROVENANCE]
+    history = json.loads((out / "history.json").read_text())
+    assert "eval_loss" in history[-1]
+    assert not [name for line in history for name in line if "runtime" in name or "second" in name]
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+
+
+# --- Saved states ---------------------------------------------------------------------------------------------------
+
+IDENTITY = {"stage": {"beta": 0.1}, "seed": 0}
+
+
+def state(work, step):
+    """A whole saved state."""
+    folder = work / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name in training.STATE_FILES:
+        (folder / name).write_text("x")
+    save_file({"weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A work folder of the run IDENTITY, with states of steps 9 and 10."""
+    folder = tmp_path / "work"
+    assert training.saved_state(folder, IDENTITY) is None
+    state(folder, 9)
+    state(folder, 10)
+    return folder
+
+
+def test_the_newest_state_is_taken(work):
+    assert training.saved_state(work, IDENTITY) == work / "checkpoint-10"
+
+
+@pytest.mark.parametrize("name", training.STATE_FILES)
+def test_a_state_that_lacks_a_file_is_passed_over(work, name):
+    (work / "checkpoint-10" / name).unlink()
+    assert training.saved_state(work, IDENTITY) == work / "checkpoint-9"
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file"])
+def test_a_state_whose_adapter_does_not_open_is_passed_over(work, content):
+    (work / "checkpoint-10" / "adapter_model.safetensors").write_bytes(content)
+    assert training.saved_state(work, IDENTITY) == work / "checkpoint-9"
+
+
+def test_without_a_whole_state_a_run_starts_anew(work):
+    for number in (9, 10):
+        (work / f"checkpoint-{number}" / "optimizer.pt").unlink()
+    assert training.saved_state(work, IDENTITY) is None
+
+
+def test_states_of_another_run_are_thrown_away(work):
+    assert training.saved_state(work, IDENTITY | {"seed": 1}) is None
+    assert [path.name for path in work.iterdir()] == ["identity.json"]
+
+
+def test_states_of_an_unknown_run_are_thrown_away(work):
+    (work / "identity.json").unlink()
+    assert training.saved_state(work, IDENTITY) is None
+    assert not list(work.glob("checkpoint-*"))
+    shutil.rmtree(work)
+    assert training.saved_state(work, IDENTITY) is None
