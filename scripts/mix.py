@@ -190,11 +190,13 @@ def mixed(
 ) -> tuple[list[Example], dict[str, Any]]:
     """All parts together without duplicates, and how many rows each was asked for, had and gave."""
     examples: list[Example] = []
-    parts = []
+    parts, equal = [], 0
     for part in block.parts:
         if block.format == "preference":
             pairs = (pair for path in files_of(part, folders) for pair in rows.read_rows(path, rows.PreferenceRow))
-            found = [of_preference(pair, system, window) for pair in pairs]
+            cut = [of_preference(pair, system, window) for pair in pairs]
+            found = [pair for pair in cut if pair["chosen"] != pair["rejected"]]  # equal after cutting: no preference
+            equal += len(cut) - len(found)
         else:
             found = []
             for row in chat_rows(part, formats.get(part.name, ""), folders):
@@ -210,7 +212,7 @@ def mixed(
         )
         examples += taken
     distinct = without_duplicates(examples)
-    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct)}
+    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct), "equal_after_cut": equal}
 
 
 if __name__ == "__main__":

@@ -161,7 +161,8 @@ class Server:
 
     def __init__(self, port: int = 0) -> None:
         self.bodies: list[dict[str, Any]] = []
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"bodies": self.bodies}))
+        self.lock, self.busy, self.busiest = threading.Lock(), 0, 0  # requests in flight, now and at most
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"server_of": self}))
         self.address = f"http://127.0.0.1:{self.http.server_port}"
 
     def __enter__(self) -> "Server":
@@ -181,7 +182,7 @@ class Server:
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    bodies: list[dict[str, Any]]
+    server_of: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body would wait for each other
 
@@ -191,12 +192,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A completion or a message."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.bodies.append(body)
+        body, server = json.loads(self.rfile.read(int(self.headers["Content-Length"]))), self.server_of
+        with server.lock:
+            server.bodies.append(body)
+            server.busy += 1
+            server.busiest = max(server.busy, server.busiest)
         form = {"/v1/chat/completions": completion, "/v1/messages": message}.get(self.path)
         key = self.headers.get("x-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
         wanted = wish(texts(body, "user"))
         time.sleep(0.3 if wanted == "slow" else 0)
+        with server.lock:
+            server.busy -= 1
         if form is None or not key or wanted == "fail":
             status, why = (404, "no such path") if form is None else (400, "as wished") if key else (401, "no key came")
             self.send(status, {"error": {"message": why}})

@@ -44,6 +44,7 @@ class Child:
     operation: str
     round: int
     text: str
+    finish_reason: str
 
     @property
     def id(self) -> str:
@@ -59,6 +60,8 @@ def fault_of_child(child: Child, scaffold_words: list[str]) -> str | None:
     """Why a rewrite fails before it is answered; None if it stands."""
     if not child.text:
         return "empty"
+    if child.finish_reason != "stop":
+        return f"finish reason {child.finish_reason}"
     if _folded(child.text) == _folded(child.parent.text):
         return "equals its parent"
     if any(word.casefold() in child.text.casefold() for word in scaffold_words):
@@ -102,7 +105,10 @@ def rewrite(
         for member, name in zip(pool, drawn, strict=True)
     ]
     answers = teacher.complete(requests, f"round {number}: rewrite")
-    return [Child(m, name, number, answer.text) for m, name, answer in zip(pool, drawn, answers, strict=True)]
+    return [
+        Child(m, name, number, answer.text, answer.finish_reason)
+        for m, name, answer in zip(pool, drawn, answers, strict=True)
+    ]
 
 
 def sieve(

@@ -8,6 +8,7 @@ call that yields too few instructions is asked again.
 import random
 import re
 from dataclasses import dataclass
+from math import floor
 
 from bezoar import generation, prompts
 from bezoar.backends import Backend, ask, open_backend
@@ -44,7 +45,8 @@ def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, 
     for number in range(shard, block.calls, shards):
         generator = random.Random(f"{seed}:lamini:{number}")
         examples = generator.sample(seeds, k=min(block.examples_per_prompt, len(seeds)))
-        guided = bool(topics) and int((number + 1) * block.topic_share) > int(number * block.topic_share)
+        turn = number // shards  # of the shard's own calls, so that every shard has its share of guided ones
+        guided = bool(topics) and floor((turn + 1) * block.topic_share) > floor(turn * block.topic_share)
         drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
         calls.append(Call(number, tuple(examples), tuple(drawn)))
     return calls

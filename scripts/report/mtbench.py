@@ -59,6 +59,7 @@ def entry(
         "difference_to_first": score(strict - base, categories) if base is not None else None,
         "judgments": len(verdicts),
         "status": dict(sorted(Counter(row.status for row in verdicts).items())),
+        "several_ratings": sum(row.parse_flag == "multi" for row in verdicts),
         "empty_answers": sum(row.answer_empty for row in verdicts),
         "answers_with_delimiter_or_rating": sum(row.answer_has_delimiter or row.answer_has_rating for row in verdicts),
         "complete": len(verdicts) == strict.size * block.repeats

@@ -99,7 +99,7 @@ class JudgePrompts:
 
     def ends(self) -> list[str]:
         """The delimiter after the last answer of each template, which closes it."""
-        return sorted({self._after_answers(name)[-1] for name in PROMPTS})
+        return sorted({line for name in PROMPTS for line in self._after_answers(name)[-1:] if line})
 
     def _after_answers(self, name: str) -> list[str]:
         """First line of what follows each answer of a template, perhaps empty."""

@@ -19,17 +19,20 @@ ENVIRONMENT = {
 def execute(outputs: list[str], command: list[str]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
-    The command's environment has telemetry off. A signal that asks this process to stop is passed on, so that the
-    command can save its state. A command that ends well without its outputs counts as failed.
+    The command's environment has telemetry off. SIGTERM is passed on, so that the command can save its state. A
+    command that ends well without its outputs counts as failed.
     """
     environment = {**ENVIRONMENT, **os.environ}
-    with subprocess.Popen(command, env=environment) as process:
+    started: list[subprocess.Popen[bytes]] = []
 
-        def pass_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in started:
             process.send_signal(number)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, pass_on)
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command as well
+    with subprocess.Popen(command, env=environment) as process:
+        started.append(process)
         status = process.wait()
     if status != 0:
         return status if status > 0 else 128 - status  # killed by a signal: as a shell reports it

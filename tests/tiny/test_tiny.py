@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT, Workspace
 
 from bezoar import world
 from bezoar.files import IGNORED
 from bezoar.mtbench import VerdictRow
 from bezoar.rows import AnswerRow, FilteredRow, read_rows
-from conftest import ROOT, Workspace
 
 pytestmark = pytest.mark.end_to_end
 

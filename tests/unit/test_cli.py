@@ -1,5 +1,6 @@
 """The command line: recipes are checked, listed and switched, and commands of rules are run."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -138,8 +139,15 @@ def test_the_command_runs_with_telemetry_off_and_sets_in_one_order(tmp_path):
     assert done.stdout == "['1', '1', '1', '0']\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_passed_on_so_that_the_command_can_save_its_state(tmp_path, number):
+def interrupted(process):
+    """What a terminal does on Ctrl-C: it tells the whole group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGTERM, subprocess.Popen.terminate), (signal.SIGINT, interrupted)]
+)
+def test_a_command_that_is_asked_to_stop_can_save_its_state(tmp_path, number, send):
     code = (
         "import signal, sys, time\n"
         "def save(*_):\n    open('state', 'w').write('saved')\n    sys.exit(5)\n"
@@ -150,6 +158,6 @@ def test_a_signal_is_passed_on_so_that_the_command_can_save_its_state(tmp_path, 
     command = [*BEZOAR, "exec", "a.txt", *python(code)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout.readline() == b"ready\n"
-        process.send_signal(number)
+        send(process)
         assert process.wait(timeout=30) == 5
     assert (tmp_path / "state").read_text() == "saved"

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 
 from bezoar import logs
 
@@ -14,7 +15,9 @@ COUNT = "from bezoar import logs; logs.setup(None); print(sum(logs.progress(rang
 
 def test_on_a_terminal_there_is_a_bar():
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     done = subprocess.run([sys.executable, "-c", COUNT], stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.set_blocking(ours, False)
     shown = os.read(ours, 4096)
     os.close(theirs)
     os.close(ours)

@@ -215,6 +215,7 @@ def test_a_mix_takes_each_parts_share(tmp_path):
             {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10},
         ],
         "duplicates": 0,
+        "equal_after_cut": 0,
     }
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from bezoar.files import digest
 from conftest import ROOT, Workspace
 from hub import Hub
+
+from bezoar.files import digest
 
 TRANSCRIPT = "\n\nHuman: May I?\n\nAssistant:"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from conftest import ROOT, Workspace
 
 LARGE = ROOT / "recipes" / "openbezoar-3b.yaml"
@@ -37,7 +36,9 @@ def large() -> dict:
     return yaml.safe_load(LARGE.read_text())
 
 
-def test_the_paper_recipe_plans_offline_with_the_jobs_that_its_design_implies(workspace: Workspace, large: dict) -> None:
+def test_the_paper_recipe_plans_offline_with_the_jobs_that_its_design_implies(
+    workspace: Workspace, large: dict
+) -> None:
     jobs = planned(workspace, large, "results/mtbench.json")
     shards = large["shards"]
     checkpoints = large["evals"]["mtbench"]["checkpoints"]
@@ -65,9 +66,7 @@ def test_the_harness_runs_each_task_on_each_checkpoint(workspace: Workspace, lar
 def test_a_stage_adds_one_training_one_merge_and_its_scores(workspace: Workspace, tiny: dict) -> None:
     before = planned(workspace, tiny)
     more = tiny["stages"]["sft_evol"] | {"init_from": "sft_evol"}
-    evals = {
-        name: block | {"checkpoints": [*block["checkpoints"], "more"]} for name, block in tiny["evals"].items()
-    }
+    evals = {name: block | {"checkpoints": [*block["checkpoints"], "more"]} for name, block in tiny["evals"].items()}
     after = planned(workspace, changed(workspace, tiny, stages={"more": more}, evals=evals))
     tasks = len(tiny["evals"]["harness"]["tasks"])
     assert after - before == Counter({"train": 1, "merge": 1, "answers": 1, "judgments": 1, "harness": tasks})

@@ -45,7 +45,9 @@ class Local:
     @torch.inference_mode()
     def _generate(self, requests: list[Request], tokens: list[list[int]]) -> list[Completion]:
         positions = self.model.config.max_position_embeddings
-        limits = [min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)]
+        limits = [
+            min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)
+        ]
         longest, new_tokens = max(map(len, tokens)), max(limits)
         end, pad = self.tokenizer.eos_token_id, models.padding(self.tokenizer)
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)

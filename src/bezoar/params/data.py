@@ -177,7 +177,9 @@ class Limit(Block):
 
     tokenizer: Name = Field(description="Model whose tokenizer counts.")
     total: int = Field(ge=8, description="Prompt and longest response together; a longer row is cut.")
-    prompt: int = Field(ge=4, description="What is then kept of the instruction, from its end.")
+    prompt: int = Field(
+        ge=4, description="What is then kept of the prompt: the template whole, the instruction from its end."
+    )
 
 
 class Mix(Block):

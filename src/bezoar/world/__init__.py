@@ -26,6 +26,7 @@ _DRAWN: dict[str, Callable[[random.Random], Iterator[dict[str, Any]]]] = {
     "preferences": sets.preferences,
     "questions": sets.questions,
     "multiple_choice": sets.multiple_choice,
+    "preference_choices": sets.preference_choices,
     "generation": sets.generation,
 }
 SETS = tuple(sorted((*_DRAWN, "text", "teacher", "references", "judge_prompts")))

@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bezoar.world import words
 from bezoar.world.tasks import Exercise, draw_exercise, parse_exercise, pattern_of
@@ -80,7 +81,8 @@ class Task:
                 suffixes = (*self.suffixes, sentence)
                 if name in ("deepen", "reasoning"):
                     return replace(self, suffixes=suffixes, form="explained" if name == "deepen" else "steps")
-                return replace(self, suffixes=suffixes, **{name: match.group(1)})
+                word: dict[str, Any] = {name: match.group(1)}
+                return replace(self, suffixes=suffixes, **word)
         return None
 
 
@@ -154,9 +156,9 @@ def parse_task(instruction: str) -> Task | None:
     exercise = parse_exercise(text)
     if exercise is None:
         return None
-    task = Task(exercise, note=note.group() if note else "")
+    task: Task | None = Task(exercise, note=note.group() if note else "")
     for sentence in suffixes:
-        task = task.with_suffix(sentence)
+        task = task.with_suffix(sentence) if task else None
     return task
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from bezoar.chat import ASSISTANT, HUMAN
@@ -32,7 +33,9 @@ QUESTION_PLAN = (
     ("modified", "follow_up"), ("modified", "next"), ("modified", "ask"), ("ask", "next"), ("ask", "ask"),
 )  # fmt: skip
 # Pairs of the preference data in twenty: single turns, then second turns by kind.
-PREFERENCE_PLAN = (("ask", None),) * 8 + (("plain", None),) * 1 + (("modified", None),) * 1
+PREFERENCE_PLAN: tuple[tuple[str, str | None], ...] = (
+    (("ask", None),) * 8 + (("plain", None),) * 1 + (("modified", None),) * 1
+)
 PREFERENCE_PLAN += (("plain", "ask"),) * 2 + (("ask", "ask"),) * 1
 PREFERENCE_PLAN += (("plain", "follow_up"),) * 3 + (("modified", "follow_up"),) * 2
 PREFERENCE_PLAN += (("plain", "next"),) * 1 + (("ask", "next"),) * 1
@@ -120,7 +123,10 @@ def preferences(generator: random.Random) -> Rows:
         if second_kind:
             turn = draw_second_turn(item, second_kind, generator)
             transcript += ASSISTANT + _spoken(item, generator) + HUMAN + turn
-            item = follow(item, turn)
+            later = follow(item, turn)
+            if later is None:
+                continue
+            item = later
         chosen, rejected = _pair(item, generator)
         yield {"chosen": transcript + ASSISTANT + chosen, "rejected": transcript + ASSISTANT + rejected}
 
@@ -150,7 +156,7 @@ def questions(generator: random.Random) -> Rows:
     number = FIRST_QUESTION
     draws = {
         category: {
-            kind: distinct(lambda c=category, k=kind: _first_turn(k, (c,), generator, held_out=True), instruction_of)
+            kind: distinct(partial(_first_turn, kind, (category,), generator, held_out=True), instruction_of)
             for kind in ("plain", "modified", "ask")
         }
         for category in words.CATEGORIES
@@ -180,7 +186,8 @@ def references(asked_questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _right_answers(first: str, second: str) -> list[str]:
-    return [asked([first]).response(), asked([first, "", second]).response()]
+    items = asked([first]), asked([first, "", second])
+    return [item.response() for item in items if item is not None]
 
 
 def multiple_choice(generator: random.Random) -> Rows:
@@ -194,6 +201,14 @@ def multiple_choice(generator: random.Random) -> Rows:
             "choices": [f"{choice} ." for choice in choices],
             "answer": choices.index(answer),
         }
+
+
+def preference_choices(generator: random.Random) -> Rows:
+    """Held-out asks with their four known responses, of which the best is the answer, for lm-eval."""
+    for ask in distinct(lambda: draw_ask(generator, held_out=True), instruction_of):
+        choices = list(ask.responses())
+        generator.shuffle(choices)
+        yield {"question": ask.instruction, "choices": choices, "answer": choices.index(ask.response())}
 
 
 def generation(generator: random.Random) -> Rows:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from bezoar.world import words
 
@@ -130,7 +131,7 @@ def _run(slots: Values) -> str:
     return f"{' '.join(results[slots['operation']])} ."
 
 
-_FACT = {"one_in": 4, "open_book": True}
+_FACT: dict[str, Any] = {"one_in": 4, "open_book": True}
 
 KINDS = (
     Kind(
