@@ -6,6 +6,7 @@ import sys
 from functools import reduce
 
 from bezoar import params as parameters
+from bezoar import runner
 from bezoar.params.evaluate import CONTROL
 
 try:
@@ -17,6 +18,9 @@ if config != parameters.plain():
         "values were given by --config or --configfile\n"
         "  expected: values in params.yaml, which is what the scripts read"
     )
+
+if workflow.is_main_process:
+    alive = runner.forget_killed_runs()  # a killed run needs no --unlock
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))

@@ -1,11 +1,14 @@
 """The one way in which rules start their command."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -16,6 +19,26 @@ ENVIRONMENT = {
 }
 
 
+ALIVE = Path(".snakemake/alive")
+
+
+def forget_killed_runs() -> TextIO:
+    """Clear Snakemake's lock of this folder away if the run that took it was killed.
+
+    Every run, and every command of a rule, holds a shared lock on one file until it ends, however it ends. Who gets
+    that file for itself is alone, and Snakemake's lock is then a dead run's. Returns the file, to be kept open.
+    """
+    ALIVE.parent.mkdir(exist_ok=True)
+    file = ALIVE.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(ALIVE.parent / "locks", ignore_errors=True)
+    except BlockingIOError:
+        pass  # another run, or a killed run's command, is alive: Snakemake's own lock refuses
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
 def execute(outputs: list[str], command: list[str]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
@@ -23,6 +46,9 @@ def execute(outputs: list[str], command: list[str]) -> int:
     command that ends well without its outputs counts as failed.
     """
     environment = {**ENVIRONMENT, **os.environ}
+    alive = ALIVE.open() if ALIVE.exists() else None
+    if alive:
+        fcntl.flock(alive, fcntl.LOCK_SH)
     started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
