@@ -10,7 +10,7 @@ def main(argv: list[str] | None = None) -> None:
     columns = ("prompt", "completion")
     trainer = SFTTrainer(
         model=training.starting_model(args.base, args.adapter, stage),
-        args=SFTConfig(**training.settings(stage, seed, args.work), completion_only_loss=True, packing=False),
+        args=SFTConfig(**training.settings(stage, seed, args.work), completion_only_loss=True, packing=stage.packing),
         train_dataset=training.examples(args.mix / "train.jsonl", columns),
         eval_dataset=training.examples(args.mix / "eval.jsonl", columns),
         processing_class=models.load_tokenizer(args.base),

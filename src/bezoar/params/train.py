@@ -101,6 +101,7 @@ class Sft(StageBlock):
     """Supervised fine-tuning with the loss on the response only."""
 
     method: Literal["sft"]
+    packing: bool = Field(description="Whole rows one after the other in a sequence of max_length, without padding.")
 
 
 class Dpo(StageBlock):
