@@ -1,7 +1,6 @@
 """A base model of the Hugging Face hub, at one revision, in safetensors."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -23,7 +22,6 @@ def fetch(model: HubModel, folder: Path) -> Path:
     """
     wanted = [*TOKENIZER_AND_CONFIG, "*.bin" if model.torch_weights else "*.safetensors"]
     snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub client's bookkeeping
     if not model.torch_weights and not list(folder.glob("*.safetensors")):
         raise ValueError(
             f"{model.repository} has no safetensors\n  found:    {sorted(path.name for path in folder.iterdir())}\n"
@@ -37,16 +35,16 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("source", "nothing: the model is fetched", optional=True)
     flags.path("out", "folder to write the model to")
     args, (model, _) = flags.start(argv)
-    with tempfile.TemporaryDirectory(dir=args.out.parent) as scratch:
-        fetched = fetch(model, Path(scratch) / args.out.name)
-        tokenizer = models.load_tokenizer(fetched)
-        models.check_tokenizer(tokenizer, fetched)
-        with artifact(args.out, rule="base", block=model.model_dump(), inputs=[]) as out:
-            if model.torch_weights:
-                models.convert(fetched, out)
-                tokenizer.save_pretrained(out)
-            else:
-                shutil.copytree(fetched, out, dirs_exist_ok=True)
+    fetched = fetch(model, args.out.with_name(f".{args.out.name}.fetched"))  # a killed download goes on from there
+    tokenizer = models.load_tokenizer(fetched)
+    models.check_tokenizer(tokenizer, fetched)
+    with artifact(args.out, rule="base", block=model.model_dump(), inputs=[]) as out:
+        if model.torch_weights:
+            models.convert(fetched, out)
+            tokenizer.save_pretrained(out)
+        else:
+            shutil.copytree(fetched, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
+    shutil.rmtree(fetched)
     logger.info(f"base {args.out.name}: {model.repository} at {model.revision}")
 
 

@@ -77,6 +77,12 @@ def write_json(path: Path | str, data: Any) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
+def readable(folder: Path) -> None:
+    """Let everyone read a folder's files: safetensors are written with mode 0600, which a shared folder can't use."""
+    for path in files_in(folder):
+        path.chmod(0o644)
+
+
 def files_in(folder: Path | str) -> list[Path]:
     """The files of an artifact, sorted, without its provenance."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in IGNORED)

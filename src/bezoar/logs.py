@@ -1,11 +1,16 @@
 """Logging for scripts: to stderr and to the rule's log file, and progress for long work."""
 
 import logging
+import os
+import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
+
+from bezoar import __version__
 
 Item = TypeVar("Item")
 logger = logging.getLogger("bezoar")
@@ -17,10 +22,17 @@ def setup(log: Path | str | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+        Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
+        handlers.append(logging.FileHandler(log, encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     for noisy in ("httpx", "httpx2", "openai", "anthropic", "datasets", "lm_eval", "urllib3", "absl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _facts_of_the_run() -> str:
+    """When, where and with what: facts that belong beside a result and never into it."""
+    machine = f"{platform.node()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{date.today()} on {machine}, bezoar {__version__}"
 
 
 def on_terminal() -> bool:

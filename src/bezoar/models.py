@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
+from bezoar.files import readable
+
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -68,17 +70,18 @@ def padding(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def merge(foundation: Path, adapter: Path, *, precision: str, nf4: bool) -> Any:
-    """The foundation's weights with an adapter added to them.
+    """The foundation's weights with an adapter added to them, in float32.
 
     With `nf4` the foundation is quantised and dequantised first: the adapter was trained on those very weights, and
-    added to the original ones it gives another model.
+    added to the original ones it gives another model. `precision` is what the weights had in training; the sum is
+    made in float32, since half precision would round a small adapter away.
     """
     from peft import PeftModel
 
     model = load(foundation, precision, nf4=nf4)
     if nf4:
         model = model.dequantize()
-    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    merged = PeftModel.from_pretrained(model.float(), adapter).merge_and_unload()
     if hasattr(merged.config, "quantization_config"):
         del merged.config.quantization_config
     return merged
@@ -88,8 +91,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, precision
     """A model and its tokenizer as a directory that AutoModelForCausalLM opens; files readable by everyone."""
     model.to(TORCH[precision]).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors are written with 0600, which a shared folder can't use
+    readable(folder)
 
 
 def convert(folder: Path, out: Path) -> None:
@@ -98,6 +100,7 @@ def convert(folder: Path, out: Path) -> None:
         folder, use_safetensors=False, local_files_only=True, trust_remote_code=False, dtype="auto"
     )
     model.save_pretrained(out)
+    readable(out)
 
 
 PROBES = (

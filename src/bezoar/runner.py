@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -33,22 +35,25 @@ def forget_killed_runs() -> TextIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(ALIVE.parent / "locks", ignore_errors=True)
-    except BlockingIOError:
-        pass  # another run, or a killed run's command, is alive: Snakemake's own lock refuses
-    fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except BlockingIOError:  # another run, or a killed run's command, is alive: Snakemake's own lock refuses
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:
+        pass  # a file system without locks: a killed run then needs `snakemake --unlock`
     return file
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
-    The command's environment has telemetry off. SIGTERM is passed on, so that the command can save its state. A
+    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end in order. A
     command that ends well without its outputs counts as failed.
     """
-    environment = {**ENVIRONMENT, **os.environ}
+    environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ}
     alive = ALIVE.open() if ALIVE.exists() else None
     if alive:
-        fcntl.flock(alive, fcntl.LOCK_SH)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(alive, fcntl.LOCK_SH)
     started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

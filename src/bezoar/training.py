@@ -5,16 +5,18 @@ import json
 import math
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError, safe_open
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bezoar import logs, models
-from bezoar.files import artifact, digest, write_json
+from bezoar.files import artifact, digest, readable, write_json
 from bezoar.logs import logger
 from bezoar.params.train import Dpo, Sft
 from bezoar.rows import read_json_lines
@@ -129,19 +131,40 @@ def run(trainer: Trainer, args: argparse.Namespace, stage: Sft | Dpo, seed: int)
     if not logs.on_terminal():
         trainer.add_callback(Lines(args.out.name))
     given = [args.base, args.mix / "train.jsonl", args.mix / "eval.jsonl", *([args.adapter] if args.adapter else [])]
-    state = saved_state(args.work, {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(p) for p in given]})
+    rows = {
+        name: counted(args.mix / f"{name}.jsonl", trainer.processing_class, stage.max_length)
+        for name in ("train", "eval")
+    }
+    logger.info(f"train {args.out.name}: rows {rows}, on {models.device()}")
+    identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
+    state = saved_state(args.work, identity | {"packages": {name: version(name) for name in PACKAGES}})
     trainer.train(resume_from_checkpoint=str(state) if state else None)
-    scores = {name: value for name, value in trainer.evaluate().items() if _is_repeatable(name)}
-    history = [{k: v for k, v in line.items() if _is_repeatable(k)} for line in trainer.state.log_history]
+    scores = _repeatable(trainer.evaluate())
+    history = [_repeatable(line) for line in trainer.state.log_history]
     block = {"stage": stage.model_dump(), "seed": seed}
     with artifact(args.out, rule="train", block=block, inputs=given, packages=PACKAGES) as out:
         trainer.model.save_pretrained(out, selected_adapters=["default"])
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
         write_json(out / "history.json", [line for line in history if len(line) > 1])
-        for path in out.iterdir():
-            path.chmod(0o644)  # safetensors are written with 0600, which a shared folder can't use
+        write_json(out / "rows.json", rows)
+        readable(out)
     shutil.rmtree(args.work, ignore_errors=True)
     logger.info(f"train {args.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+
+
+def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
+    """How many rows a file has, and how many don't fit: TRL cuts those, or drops them if the prompt alone fills them.
+
+    A row's length is that of its prompt with its longest response.
+    """
+    counts = {"rows": 0, "cut": 0, "dropped": 0}
+    for _, row in read_json_lines(path):
+        prompt = len(tokenizer(row["prompt"]).input_ids)
+        responses = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        longest = max(len(tokenizer(row["prompt"] + text).input_ids) for text in responses) + 1  # the end token
+        counts["rows"] += 1
+        counts["dropped" if prompt >= max_length else "cut"] += longest > max_length
+    return counts
 
 
 def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
@@ -159,23 +182,28 @@ def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
         return None
     states = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for state in states:
-        if all((state / name).exists() for name in STATE_FILES) and _opens(state / "adapter_model.safetensors"):
+        if _is_whole(state):
             logger.info(f"resume from {state}")
             return state
     return None
 
 
-def _opens(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
+def _is_whole(state: Path) -> bool:
+    if not all((state / name).exists() for name in STATE_FILES):
+        return False
     try:
-        with safe_open(path, framework="pt") as file:
+        json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
+        with safe_open(state / "adapter_model.safetensors", framework="pt") as file:
             return bool(list(file.keys()))
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return False
 
 
-def _is_repeatable(name: str) -> bool:
-    """Whether a logged figure is the same in two equal runs; times, speed and what a resumed run counts anew aren't."""
+def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
+    """Logged figures that are the same in two equal runs: no times, no speed, nothing that a resumed run counts anew.
+
+    A figure that isn't finite becomes None, which JSON can hold.
+    """
     varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
-    return not any(word in name for word in varying)
+    kept = {name: value for name, value in figures.items() if not any(word in name for word in varying)}
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in kept.items()}

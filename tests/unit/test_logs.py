@@ -50,6 +50,8 @@ def test_the_log_goes_to_stderr_and_to_its_file_anew(tmp_path):
         "logs.logger.info('kept 812 of 1,000 rows'); logging.getLogger('httpx').info('a request')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for text in (path.read_text(), done.stderr):
+    facts, line = path.read_text().splitlines(keepends=True)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d on .*, \d+ cores, Python 3.*, bezoar .*\n", facts)
+    for text in (line, done.stderr):
         assert re.fullmatch(r"\d\d:\d\d:\d\d kept 812 of 1,000 rows\n", text)
     assert done.stdout == ""

@@ -196,7 +196,7 @@ def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mi
 def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes, tmp_path):
     out = trained(folder, mixes, tmp_path, sft_stage(epochs=1))
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["adapter_config.json", "adapter_model.safetensors", "history.json", PROVENANCE]
+    assert names == ["adapter_config.json", "adapter_model.safetensors", "history.json", PROVENANCE, "rows.json"]
     history = json.loads((out / "history.json").read_text())
     assert "eval_loss" in history[-1]
     assert not [name for line in history for name in line if "runtime" in name or "second" in name]
@@ -213,7 +213,7 @@ def state(work, step):
     folder = work / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     for name in training.STATE_FILES:
-        (folder / name).write_text("x")
+        (folder / name).write_text("{}")
     save_file({"weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
     return folder
 
@@ -261,3 +261,25 @@ def test_states_of_an_unknown_run_are_thrown_away(work):
     assert not list(work.glob("checkpoint-*"))
     shutil.rmtree(work)
     assert training.saved_state(work, IDENTITY) is None
+
+
+def test_rows_that_do_not_fit_are_counted(tmp_path):
+    class Words:
+        """A token a word."""
+
+        def __call__(self, text):
+            return type("Encoding", (), {"input_ids": text.split()})
+
+    path = tmp_path / "train.jsonl"
+    rows = [
+        {"prompt": "a b ", "completion": "c"},  # 2 + 1 words and the end: fits
+        {"prompt": "a b ", "completion": "c d"},  # one too many: cut
+        {"prompt": "a b c d ", "completion": "e"},  # the prompt alone fills 4: dropped
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert training.counted(path, Words(), 4) == {"rows": 3, "cut": 1, "dropped": 1}
+
+
+def test_figures_that_are_not_finite_can_still_be_written():
+    figures = {"loss": 0.5, "grad_norm": math.inf, "epoch": 1, "train_runtime": 3.0}
+    assert training._repeatable(figures) == {"loss": 0.5, "grad_norm": None, "epoch": 1}
