@@ -49,13 +49,18 @@ wildcard_constraints:
     shard=r"\d{4}",
     source=one_of(recipe.sources),
     stage=one_of(recipe.stages),
+    task=r"[a-z][a-z0-9_]*",
+
+
+def value_of(name):
+    """What params.yaml holds under a name; of a backend, all but how it is reached, which changes no result."""
+    value = reduce(lambda block, key: block[key], name.split("."), config)
+    return {key: value[key] for key in value if key != "connection"} if name.startswith("backends.") else value
 
 
 def values_of(names):
     """What params.yaml holds under the names that a rule's script reads; Snakemake reruns a job when it changes."""
-    return lambda wildcards: {
-        name: reduce(lambda block, key: block[key], name.split("."), config) for name in names(wildcards)
-    }
+    return lambda wildcards: {name: value_of(name) for name in names(wildcards)}
 
 
 def checkpoint(name):
@@ -67,6 +72,11 @@ def weights_of(backend):
     """The model directory that a backend runs, if it runs one itself."""
     block = recipe.backends[backend]
     return [checkpoint(block.checkpoint)] if block.kind == "local" else []
+
+
+def gpus_of(backend):
+    """GPUs that a job needs for a backend: one, or none if a server answers."""
+    return len(weights_of(backend))
 
 
 def rows_of(source):
@@ -146,10 +156,36 @@ def adapter_before(wildcards):
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
 
 
+def harness_names(wildcards):
+    """The parameters that the harness script reads."""
+    keys = ("shots", "max_length", "batch_size", "precision", "task_folder")
+    return [*(f"evals.{wildcards.harness}.{key}" for key in keys), "seed"]
+
+
+def task_files(wildcards):
+    """The files of a harness evaluation's own tasks, if it has some."""
+    folder = recipe.evals[wildcards.harness].task_folder
+    return sorted(map(str, Path(folder).glob("*.yaml"))) if folder else []
+
+
+def answer_names(wildcards):
+    """The parameters that the answers script reads."""
+    keys = ("batch_size", "precision", "temperatures", "top_p", "max_new_tokens")
+    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), "prompt", "seed"]
+
+
 def judgment_names(wildcards):
     """The parameters that the judgments script reads."""
     judge = recipe.evals[wildcards.mtbench].judge
-    return [f"evals.{wildcards.mtbench}", f"backends.{judge}", "prompt", "seed"]
+    keys = ("judge_sampling", "judge_attempts", "repeats", "with_reference")
+    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), f"backends.{judge}", "prompt", "seed"]
+
+
+def shuffled_answers(wildcards):
+    """The answers that a control is made of, if it is: the last checkpoint's."""
+    last = recipe.evals[wildcards.mtbench].checkpoints[-1]
+    path = f"data/answers/{wildcards.mtbench}/{last}/answers.jsonl"
+    return [path] if wildcards.control == f"{CONTROL}shuffled" else []
 
 
 def asked(role):

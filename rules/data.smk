@@ -66,6 +66,8 @@ rule generate:
         "logs/generate/{scheme}/{shard}.log",
     benchmark:
         "logs/generate/{scheme}/{shard}.benchmark.tsv"
+    resources:
+        gpu=lambda w: gpus_of(recipe.schemes[w.scheme].teacher),
     params:
         names=generate_names,
         values=values_of(generate_names),
@@ -94,6 +96,8 @@ rule filter:
         "logs/filter/{scheme}/{shard}.log",
     benchmark:
         "logs/filter/{scheme}/{shard}.benchmark.tsv"
+    resources:
+        gpu=lambda w: gpus_of(recipe.filters[w.scheme].judge),
     params:
         names=filter_names,
         values=values_of(filter_names),

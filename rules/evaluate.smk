@@ -13,7 +13,7 @@ rule harness:
         script="scripts/evaluate/harness.py",
         checkpoint=lambda w: checkpoint(w.checkpoint),
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
-        tasks=lambda w: sorted(map(str, Path(recipe.evals[w.harness].task_folder or "").glob("*.yaml"))),
+        tasks=task_files,
     output:
         result="data/harness/{harness}/{checkpoint}/{task}/result.json",
         provenance="data/harness/{harness}/{checkpoint}/{task}/provenance.json",
@@ -21,12 +21,15 @@ rule harness:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
         "logs/harness/{harness}/{checkpoint}/{task}.benchmark.tsv"
+    resources:
+        gpu=1,
     params:
-        values=values_of(lambda w: [f"evals.{w.harness}", "seed"]),
+        names=harness_names,
+        values=values_of(harness_names),
     shell:
         r"""
         bezoar exec {output.result:q} -- \
-            python {input.script:q} --params evals.{wildcards.harness} seed \
+            python {input.script:q} --params {params.names:q} \
             --checkpoint {input.checkpoint:q} --data {input.data:q} \
             --out data/harness/{wildcards.harness}/{wildcards.checkpoint}/{wildcards.task} --log {log:q}
         """
@@ -68,12 +71,15 @@ rule answers:
         "logs/answers/{mtbench}/{checkpoint}.log",
     benchmark:
         "logs/answers/{mtbench}/{checkpoint}.benchmark.tsv"
+    resources:
+        gpu=1,
     params:
-        values=values_of(lambda w: [f"evals.{w.mtbench}", "prompt", "seed"]),
+        names=answer_names,
+        values=values_of(answer_names),
     shell:
         r"""
         bezoar exec {output.answers:q} -- \
-            python {input.script:q} --params evals.{wildcards.mtbench} prompt seed \
+            python {input.script:q} --params {params.names:q} \
             --questions {input.questions:q} --checkpoint {input.checkpoint:q} \
             --out data/answers/{wildcards.mtbench}/{wildcards.checkpoint} --log {log:q}
         """
@@ -83,7 +89,7 @@ rule controls:
     input:
         script="scripts/evaluate/controls.py",
         questions=asked("questions"),
-        answers=lambda w: f"data/answers/{w.mtbench}/{recipe.evals[w.mtbench].checkpoints[-1]}/answers.jsonl",
+        answers=shuffled_answers,
         judge_prompts=asked("judge_prompts"),
     output:
         answers="data/answers/{mtbench}/{control}/answers.jsonl",
@@ -117,6 +123,8 @@ rule judgments:
         "logs/judgments/{mtbench}/{model}.log",
     benchmark:
         "logs/judgments/{mtbench}/{model}.benchmark.tsv"
+    resources:
+        gpu=lambda w: gpus_of(recipe.evals[w.mtbench].judge),
     params:
         names=judgment_names,
         values=values_of(judgment_names),

@@ -18,6 +18,8 @@ rule base:
     benchmark:
         "logs/base/{model}.benchmark.tsv"
     threads: 2
+    resources:
+        gpu=1,
     params:
         values=values_of(lambda w: [f"models.{w.model}", "seed"]),
     shell:
@@ -41,6 +43,8 @@ rule train:
         "logs/train/{stage}.log",
     benchmark:
         "logs/train/{stage}.benchmark.tsv"
+    resources:
+        gpu=1,
     params:
         mix=lambda w: recipe.stages[w.stage].mix,
         values=values_of(lambda w: [f"stages.{w.stage}", "seed"]),
@@ -64,6 +68,8 @@ rule merge:
         "logs/merge/{stage}.log",
     benchmark:
         "logs/merge/{stage}.benchmark.tsv"
+    resources:
+        gpu=1,
     params:
         values=values_of(lambda w: [f"stages.{w.stage}"]),
     shell:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar import prompts
@@ -184,6 +183,17 @@ def filtered(
     return kept, rejected + refused
 
 
+def filter_prompts(path: Path) -> FilterPrompts:
+    """A filter's prompt file.
+
+    Raises:
+        ValueError: It doesn't have the fields of FilterPrompts, or `user` lacks a slot.
+    """
+    texts = prompts.read(path, FilterPrompts)
+    prompts.check_slots(path, "user", texts.user, ("criteria", "instruction", "response"))
+    return texts
+
+
 def evaluation_items(paths: list[Path]) -> EvaluationItems:
     """The items of all sources that are to be avoided."""
     return EvaluationItems(text for path in paths for _, row in read_json_lines(path) for text in texts_of(row))
@@ -197,12 +207,12 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.path("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
     args, (block, backend, prompt, seed) = flags.start(argv)
-    texts = FilterPrompts.model_validate(yaml.safe_load(args.prompts.read_text(encoding="utf-8")))
+    texts = filter_prompts(args.prompts)
     rows = list(read_rows(args.rows, GeneratedRow))
     judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
     kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid))
     reasons = dict(sorted(Counter(row.reason for row in rejected).items()))
-    values = {"filter": block.model_dump(), "judge": backend.model_dump()}
+    values = {"filter": block.model_dump(), "judge": backend.identity()}
     given = [args.rows, args.prompts, *args.avoid, *([args.judge] if args.judge else [])]
     with artifact(args.out, rule="filter", block=values, inputs=given) as out:
         write_rows(out / "kept.jsonl", kept)

@@ -14,19 +14,30 @@ from bezoar.params.data import Limit, Mix, Part
 from bezoar.script import Flags
 
 Example = dict[str, str]  # id, family, and the text columns
+BROKEN = "\ufffd"  # what a tokenizer decodes a part of a character to
 
 
-def of_chat(row: rows.ChatRow, system: str) -> Example:
-    """TRL's prompt-completion columns; a row's own system text comes before the recipe's."""
-    prompt = chat.student_prompt(row.instruction, row.system if row.system is not None else system)
-    return {"id": row.id, "family": row.family, "prompt": prompt, "completion": row.response}
+def of_chat(row: rows.ChatRow, system: str, window: "Window | None") -> Example | None:
+    """TRL's prompt-completion columns, cut to a window of tokens; None where the cut leaves a text empty.
+
+    A row's own system text comes before the recipe's.
+    """
+    instruction, response = row.instruction, row.response
+    if window:
+        instruction, (response,) = window.cut(instruction, (response,))
+        if not instruction or not response:
+            return None
+    prompt = chat.student_prompt(instruction, row.system if row.system is not None else system)
+    return {"id": row.id, "family": row.family, "prompt": prompt, "completion": response}
 
 
-def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example:
-    """TRL's preference columns, cut to a window of tokens."""
+def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example | None:
+    """TRL's preference columns, cut to a window of tokens; None where the cut leaves a text empty."""
     instruction, (chosen, rejected) = chat.dialogue(row.turns), (row.chosen, row.rejected)
     if window:
         instruction, (chosen, rejected) = window.cut(instruction, (chosen, rejected))
+        if not instruction or not chosen or not rejected:
+            return None
     prompt = chat.student_prompt(instruction, system)
     family = rows.row_id(*row.turns)
     return {"id": row.id, "family": family, "prompt": prompt, "chosen": chosen, "rejected": rejected}
@@ -34,6 +45,9 @@ def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None")
 
 class Window:
     """Cuts what doesn't fit into a number of tokens: an instruction from its start, responses from their end.
+
+    A token may hold a part of a character only. What is left of such a one at the cut is taken away, so a text of few
+    tokens can end up empty.
 
     Source: eric-mitchell/direct-preference-optimization, truncation mode `keep_end`. The template around the
     instruction is never cut.
@@ -61,13 +75,13 @@ class Window:
         if len(asked) > room:
             self.cuts["instruction"] += 1
             asked = asked[-room:]
-            instruction = self.tokenizer.decode(asked).strip()
+            instruction = self.tokenizer.decode(asked).lstrip(BROKEN).strip()
         left = self.limit.total - self.template - len(asked)
         shortened = []
         for response, ids in zip(responses, given, strict=True):
             if len(ids) > left:
                 self.cuts["response"] += 1
-                response = self.tokenizer.decode(ids[:left]).strip()
+                response = self.tokenizer.decode(ids[:left]).rstrip(BROKEN).strip()
             shortened.append(response)
         return instruction, tuple(shortened)
 
@@ -134,8 +148,19 @@ def without_duplicates(examples: list[Example]) -> list[Example]:
     return list(found.values())
 
 
-def split(examples: list[Example], eval_rows: int, generator: random.Random) -> tuple[list[Example], list[Example]]:
-    """Train and eval examples in random order; families stay whole, so eval has `eval_rows` rows or a few more.
+def split(
+    examples: list[Example], eval_rows: int, seed: int, generator: random.Random
+) -> tuple[list[Example], list[Example]]:
+    """Train and eval examples; families stay whole, so eval has `eval_rows` rows or a few more.
+
+    A hash of seed and family says which families are held out first, in every mix in the same order. So what a later
+    mix holds out was not trained on in an earlier one, but only if the later mix's share of eval rows is no larger.
+
+    Args:
+        examples: In any order.
+        eval_rows: Rows to hold out.
+        seed: The recipe's.
+        generator: Draws the order of train examples.
 
     Raises:
         ValueError: There would be nothing left to train on.
@@ -143,12 +168,11 @@ def split(examples: list[Example], eval_rows: int, generator: random.Random) -> 
     families: dict[str, list[Example]] = {}
     for example in examples:
         families.setdefault(example["family"], []).append(example)
-    order = sorted(families)
-    generator.shuffle(order)
     held: list[Example] = []
-    while order and len(held) < eval_rows:
-        held += families[order.pop()]
-    train = [example for name in order for example in families[name]]
+    train: list[Example] = []
+    for name in sorted(families, key=lambda family: rows.row_id(str(seed), family)):
+        side = held if len(held) < eval_rows else train
+        side += families[name]
     if not train:
         raise ValueError(f"nothing is left to train on\n  found:    {len(examples)} rows, {eval_rows} of them for eval")
     generator.shuffle(train)
@@ -170,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
 
         window = Window(load_tokenizer(args.tokenizer), block.limit, prompt.system)
     examples, report = mixed(block, folders, formats, prompt.system, window, random.Random(f"{seed}:{args.out.name}"))
-    train, held = split(examples, block.eval_rows, random.Random(f"{seed}:{args.out.name}:split"))
+    train, held = split(examples, block.eval_rows, seed, random.Random(f"{seed}:{args.out.name}:split"))
     report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
     given = [path for part in block.parts for path in files_of(part, folders)]
     with artifact(args.out, rule="mix", block={"mix": block.model_dump(), "seed": seed}, inputs=given) as out:
@@ -190,20 +214,19 @@ def mixed(
 ) -> tuple[list[Example], dict[str, Any]]:
     """All parts together without duplicates, and how many rows each was asked for, had and gave."""
     examples: list[Example] = []
-    parts, equal = [], 0
+    parts = []
+    lost = dict.fromkeys(("empty_after_cut", "equal_after_cut"), 0)
     for part in block.parts:
+        cut: list[Example | None]
         if block.format == "preference":
             pairs = (pair for path in files_of(part, folders) for pair in rows.read_rows(path, rows.PreferenceRow))
             cut = [of_preference(pair, system, window) for pair in pairs]
-            found = [pair for pair in cut if pair["chosen"] != pair["rejected"]]  # equal after cutting: no preference
-            equal += len(cut) - len(found)
         else:
-            found = []
-            for row in chat_rows(part, formats.get(part.name, ""), folders):
-                if window:
-                    instruction, (response,) = window.cut(row.instruction, (row.response,))
-                    row = row.model_copy(update={"instruction": instruction, "response": response})
-                found.append(of_chat(row, system))
+            cut = [of_chat(row, system, window) for row in chat_rows(part, formats.get(part.name, ""), folders)]
+        whole = [example for example in cut if example]
+        found = [one for one in whole if "chosen" not in one or one["chosen"] != one["rejected"]]  # else no preference
+        lost["empty_after_cut"] += len(cut) - len(whole)
+        lost["equal_after_cut"] += len(whole) - len(found)
         taken = drawn(found, part.rows, generator)
         if part.rows and len(taken) < part.rows:
             logger.warning(f"{part.kind} {part.name} has {len(taken):,} rows, {part.rows:,} were asked for")
@@ -212,7 +235,7 @@ def mixed(
         )
         examples += taken
     distinct = without_duplicates(examples)
-    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct), "equal_after_cut": equal}
+    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct)} | lost
 
 
 if __name__ == "__main__":

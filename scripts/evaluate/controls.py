@@ -5,7 +5,7 @@ import random
 from bezoar import mtbench
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, read_rows, row_id, write_rows
+from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.script import Flags
 
 FILLER = "Thank you for this interesting question. I am happy to help you with it. Please let me know what you need."
@@ -20,7 +20,7 @@ def control_answers(
         name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to the
             questions of another category).
         questions: The questions.
-        answers: The answers of the model whose answers are shuffled, in the questions' order.
+        answers: For shuffled, the answers that are, in the questions' order.
         prompts: Judge prompts, from which the spoof takes the marker that it fakes.
         seed: Seed of the shuffle.
     """
@@ -40,26 +40,17 @@ def control_answers(
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="seed")
     flags.path("questions", "rows.jsonl of the questions")
-    flags.path("answers", "answers.jsonl of the model whose answers are shuffled")
+    flags.path("answers", "answers.jsonl of the model whose answers are shuffled", optional=True)
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("out", "folder to write answers.jsonl to; named control_<name>")
     args, (seed,) = flags.start(argv)
-    questions = sorted(read_rows(args.questions, QuestionRow), key=lambda row: row.question_id)
-    answers = sorted(read_rows(args.answers, AnswerRow), key=lambda row: row.question_id)
+    questions = mtbench.read_questions(args.questions)
+    answers = sorted(read_rows(args.answers, AnswerRow), key=lambda row: row.question_id) if args.answers else []
     prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
     model = args.out.name
     turns = control_answers(model.removeprefix(mtbench.CONTROL), questions, answers, prompts, seed)
-    rows = [
-        AnswerRow(
-            question_id=question.question_id,
-            answer_id=row_id(model, str(question.question_id)),
-            model_id=model,
-            choices=[Choice(index=0, turns=both)],
-            tstamp=0.0,
-        )
-        for question, both in zip(questions, turns, strict=True)
-    ]
-    inputs = [args.questions, args.answers, args.judge_prompts]
+    rows = [mtbench.answer_row(model, question, both) for question, both in zip(questions, turns, strict=True)]
+    inputs = [args.questions, args.judge_prompts, *([args.answers] if args.answers else [])]
     with artifact(args.out, rule="controls", block={"seed": seed}, inputs=inputs) as out:
         write_rows(out / "answers.jsonl", rows)
     logger.info(f"answers of {model}: {len(rows)} questions")

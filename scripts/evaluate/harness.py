@@ -13,25 +13,34 @@ from lm_eval.tasks import TaskManager
 from bezoar import models
 from bezoar.files import artifact, files_in
 from bezoar.logs import logger
-from bezoar.params.evaluate import Harness
 from bezoar.script import Flags
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
 
-def evaluated(checkpoint: Path, task: str, block: Harness, seed: int) -> dict[str, Any]:
+def evaluated(
+    checkpoint: Path,
+    task: str,
+    *,
+    shots: int,
+    max_length: int,
+    batch_size: int,
+    precision: str,
+    task_folder: str | None,
+    seed: int,
+) -> dict[str, Any]:
     """The harness's result for a task, without what differs between two equal runs (times, machine)."""
-    own = {"include_path": block.task_folder, "include_defaults": False} if block.task_folder else {}
+    own = {"include_path": task_folder, "include_defaults": False} if task_folder else {}
     result = simple_evaluate(
         model=HFLM(
             pretrained=str(checkpoint),
             device=str(models.device()),
-            dtype=block.precision,
-            batch_size=block.batch_size,
-            max_length=block.max_length,
+            dtype=precision,
+            batch_size=batch_size,
+            max_length=max_length,
         ),
         tasks=[task],
-        num_fewshot=block.shots,
+        num_fewshot=shots,
         task_manager=TaskManager(**own),
         bootstrap_iters=1000,
         log_samples=False,
@@ -44,19 +53,27 @@ def evaluated(checkpoint: Path, task: str, block: Harness, seed: int) -> dict[st
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="evals.<name> seed")
+    flags = Flags(__doc__, blocks="shots, max_length, batch_size, precision and task_folder of evals.<name>, seed")
     flags.path("checkpoint", "model directory")
     flags.path("data", "rows.jsonl of the sources that own tasks read", many=True)
     flags.path("out", "folder to write result.json to; named by the task")
-    args, (block, seed) = flags.start(argv)
+    args, (shots, max_length, batch_size, precision, task_folder, seed) = flags.start(argv)
     task = args.out.name
+    values = {
+        "shots": shots,
+        "max_length": max_length,
+        "batch_size": batch_size,
+        "precision": precision,
+        "task_folder": task_folder,
+        "seed": seed,
+    }
     with tempfile.TemporaryDirectory() as cache:
-        if block.task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
+        if task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
             datasets.config.HF_DATASETS_CACHE = cache
-        result = evaluated(args.checkpoint, task, block, seed)
-    values = {"evaluation": block.model_dump(), "task": task, "seed": seed}
-    inputs = [args.checkpoint, *(args.data or []), *(files_in(block.task_folder) if block.task_folder else [])]
-    with artifact(args.out, rule="harness", block=values, inputs=inputs, packages=("lm_eval", "torch")) as out:
+        result = evaluated(args.checkpoint, task, **values)
+    inputs = [args.checkpoint, *(args.data or []), *(files_in(task_folder) if task_folder else [])]
+    block = values | {"task": task}
+    with artifact(args.out, rule="harness", block=block, inputs=inputs, packages=("lm_eval", "torch")) as out:
         text = json.dumps(result, indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")
     logger.info(f"harness {args.out.parent.name}: {result['results'][task]}")

@@ -1,18 +1,28 @@
 """A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bezoar import mtbench
 from bezoar.backends import Backend, Completion, Request, Subject, open_backend
-from bezoar.files import artifact
+from bezoar.files import artifact, digest
 from bezoar.logs import logger
-from bezoar.params.evaluate import Mtbench
+from bezoar.params.blocks import Sampling
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.script import Flags
 
+BLOCKS = "judge_sampling, judge_attempts, repeats and with_reference of evals.<name>, backends.<judge> prompt seed"
 ENDINGS = {"stop": "ok", "length": "truncated", "refusal": "refused"}
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How answers are graded; the fields are keys of the evaluation."""
+
+    judge_sampling: Sampling
+    judge_attempts: int
+    repeats: int
+    with_reference: list[str]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Item:
     system: str
     user: str
 
-    def request(self, block: Mtbench, attempt: int) -> Request:
+    def request(self, block: Judging, attempt: int) -> Request:
         """The call that grades it."""
         turns = [self.question.turns[0]]
         if self.turn == 2:
@@ -42,7 +52,7 @@ def items_of(
     answers: dict[int, list[str]],
     prompts: mtbench.JudgePrompts,
     references: dict[int, list[str]],
-    block: Mtbench,
+    block: Judging,
 ) -> list[Item]:
     """Every answer, both turns, as often as it is graded.
 
@@ -63,7 +73,18 @@ def items_of(
     return items
 
 
-def graded(items: list[Item], judge: Backend, block: Mtbench) -> list[tuple[Item, Completion]]:
+def check_categories(questions: list[QuestionRow], with_reference: list[str]) -> None:
+    """Raises ValueError if no question is of a category that is judged with a reference answer."""
+    categories = {question.category for question in questions}
+    missing = sorted(set(with_reference) - categories)
+    if missing:
+        raise ValueError(
+            f"no question is of a category in with_reference\n  found:    {', '.join(missing)}\n"
+            f"  expected: {', '.join(sorted(categories))}"
+        )
+
+
+def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
     """The judge's answer to each item; what can't be read is asked again, with a new draw."""
     settled: dict[int, Completion] = {}
     waiting = list(range(len(items)))
@@ -114,26 +135,35 @@ def rows_of(
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="evals.<name> backends.<judge> prompt seed")
+    flags = Flags(__doc__, blocks=BLOCKS)
     flags.path("answers", "answers.jsonl of the model")
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("references", "rows.jsonl of the reference answers")
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.path("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
-    args, (block, backend, prompt, seed) = flags.start(argv)
-    questions = sorted(read_rows(args.questions, QuestionRow), key=lambda row: row.question_id)
+    args, (*judging, backend, prompt, seed) = flags.start(argv)
+    block = Judging(*judging)
+    questions = mtbench.read_questions(args.questions)
+    check_categories(questions, block.with_reference)
     answers = {row.question_id: row.choices[0].turns for row in read_rows(args.answers, AnswerRow)}
     prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
     references = mtbench.references(read_rows(args.references, AnswerRow))
     judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
-    shas = [mtbench.sha256_of(Path(path)) for path in (args.judge_prompts, args.references)]
-    judge_id = mtbench.judge_id(backend.model_dump(), block.judge_sampling.model_dump(), *shas)
+    judge_id = mtbench.judge_id(
+        backend=backend.identity(),
+        weights=digest(args.judge) if args.judge else None,
+        sampling=block.judge_sampling.model_dump(),
+        attempts=block.judge_attempts,
+        with_reference=block.with_reference,
+        prompts_sha256=mtbench.sha256_of(args.judge_prompts),
+        references_sha256=mtbench.sha256_of(args.references),
+    )
     found = graded(items_of(questions, answers, prompts, references, block), judge, block)
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]
-    asked = ("judge_sampling", "judge_attempts", "repeats", "with_reference")
-    values = {key: block.model_dump()[key] for key in asked} | {"backend": backend.model_dump(), "judge_id": judge_id}
+    values = vars(block) | {"judge_sampling": block.judge_sampling.model_dump()}
+    values |= {"backend": backend.identity(), "judge_id": judge_id}
     inputs = [args.answers, args.questions, args.references, args.judge_prompts, *([args.judge] if args.judge else [])]
     with artifact(args.out, rule="judgments", block=values, inputs=inputs) as out:
         write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])

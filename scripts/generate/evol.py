@@ -1,8 +1,11 @@
 """Evol-Instruct: a teacher makes an instruction harder, round by round; children that fail go, their parents stay.
 
-Scheme: WizardLM (Xu et al. 2023, arXiv:2304.12244), section 3; compared with nlpxucan/WizardLM's Evol_Instruct code.
-We differ: the operation is drawn from a generator seeded by root and round, so results don't depend on the order of
-work, and the cheap elimination rules run before the teacher is asked for its equality check.
+Scheme: WizardLM (Xu et al. 2023, arXiv:2304.12244), section 3. Compared with Evol_Instruct of nlpxucan/WizardLM at
+cd4b4cc022b6426aee62d51f7ae99a4a6ec9aaef, which rewrites each row once by one of five operations and eliminates nothing;
+rounds, `complicate` and the elimination rules are the paper's. We differ: the operation is drawn from a
+generator seeded by root and round, so results don't depend on the order of work; the cheap rules run before the teacher
+is asked for its equality check, and without a readable verdict a child goes; what is too long is not asked; a row's
+context follows its instruction after a blank line; and the prompts are our own texts, sent without a system message.
 """
 
 import random
@@ -10,12 +13,12 @@ import re
 from dataclasses import dataclass
 
 from bezoar import generation, prompts
-from bezoar.backends import Backend, ask, open_backend
+from bezoar.backends import Backend, Completion, Request, ask, open_backend
 from bezoar.chat import with_context
 from bezoar.params.data import Evol
-from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
 
-OPERATIONS = ("constraint", "deepen", "concretise", "reasoning", "complicate", "breadth")
+VERDICT_TOKENS = 32  # a verdict is one or two words, and its prompt holds two instructions
 STOP_WORDS = frozenset(
     "a about above after all am an and any are as at be because been before being below between both but by can could "
     "did do does doing down during each few for from further had has have having he her here hers herself him himself "
@@ -51,20 +54,31 @@ class Child:
         return row_id(self.parent.id, self.operation, str(self.round), self.text)
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A child with the teacher's response."""
+
+    child: Child
+    request: Request
+    answer: Completion
+
+
 def operation_of(root_id: str, round_number: int, operations: list[str], seed: int) -> str:
     """The operation of a tree's round."""
     return random.Random(f"{seed}:{root_id}:{round_number}").choice(operations)
 
 
-def fault_of_child(child: Child, scaffold_words: list[str]) -> str | None:
+def fault_of_child(child: Child, block: Evol) -> str | None:
     """Why a rewrite fails before it is answered; None if it stands."""
     if not child.text:
         return "empty"
     if child.finish_reason != "stop":
         return f"finish reason {child.finish_reason}"
-    if _folded(child.text) == _folded(child.parent.text):
+    if len(child.text) > block.most_characters:
+        return "too long"
+    if folded(child.text) == folded(child.parent.text):
         return "equals its parent"
-    if any(word.casefold() in child.text.casefold() for word in scaffold_words):
+    if any(word.casefold() in child.text.casefold() for word in block.scaffold_words):
         return "copies the prompt's words"
     return None
 
@@ -79,20 +93,39 @@ def fault_of_response(response: str, refusal_words: int) -> str | None:
     return None
 
 
+def fault_of_verdict(verdict: str) -> str | None:
+    """Why an equality verdict eliminates a child; None if its first sentence says that child and parent differ."""
+    first = re.split(r"[.!?\n]", verdict.strip().casefold(), maxsplit=1)[0]
+    if re.search(r"(\bnot|n.t)[\s-]+equal\b", first):
+        return None
+    return "adds nothing to its parent" if re.search(r"\bequal\b", first) else "no equality verdict"
+
+
 def evolve(
     pool: list[Instruction], teacher: Backend, block: Evol, templates: dict[str, str], seed: int, scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
-    """All rounds over a pool: a row for each child that stands, and each that failed with its reason."""
+    """All rounds over a pool: a row for each child that stands, and each that failed with its reason.
+
+    A member that is too long to be asked counts as dropped, in every round.
+    """
     rows: list[GeneratedRow] = []
     dropped: list[DroppedRow] = []
     for number in range(1, block.rounds + 1):
-        children = rewrite(pool, teacher, block, templates, number, seed)
+        asked = [member for member in pool if len(member.text) <= block.most_characters]
+        dropped += [too_long(member, number) for member in pool if len(member.text) > block.most_characters]
+        children = rewrite(asked, teacher, block, templates, number, seed)
         standing, failed = sieve(children, teacher, block, templates, scheme)
         dropped += failed
         rows += standing
         heirs = {row.root_id: Instruction(row.id, row.instruction, row.root_id, row.category) for row in standing}
         pool = [heirs.get(member.root_id, member) for member in pool]  # a failed child's parent returns to the pool
     return rows, dropped
+
+
+def too_long(member: Instruction, number: int) -> DroppedRow:
+    """A round of a member that is not asked for a rewrite."""
+    detail = f"{len(member.text):,} characters"
+    return generation.dropped_row("too long", detail, parent=member.id, round=number)
 
 
 def rewrite(
@@ -115,69 +148,95 @@ def sieve(
     children: list[Child], teacher: Backend, block: Evol, templates: dict[str, str], scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
     """Answer the children and eliminate, the cheap rules first; what stands, and what failed with its reason."""
-    dropped: list[DroppedRow] = []
+    answered, failed = answer(children, teacher, block)
+    standing, equal = compare(answered, teacher, block, templates)
+    return [row_of(one, scheme) for one in standing], failed + equal
 
-    def fails(child: Child, reason: str | None, detail: str) -> bool:
-        if reason:
-            values = {"parent": child.parent.id, "operation": child.operation, "round": child.round}
-            dropped.append(generation.dropped_row(reason, detail, instruction=child.text, **values))
-        return bool(reason)
 
-    written = [child for child in children if not fails(child, fault_of_child(child, block.scaffold_words), child.text)]
+def answer(children: list[Child], teacher: Backend, block: Evol) -> tuple[list[Answered], list[DroppedRow]]:
+    """The children that the cheap rules let stand with their responses, and the others."""
+    written: list[Child] = []
+    answered: list[Answered] = []
+    failed: list[DroppedRow] = []
+    for child in children:
+        fault = fault_of_child(child, block)
+        if fault:
+            failed.append(eliminated(child, fault, child.text))
+        else:
+            written.append(child)
     requests = [ask(f"answer:{child.id}", child.text, block.sampling) for child in written]
-    answered = [
-        (child, request, answer)
-        for child, request, answer in zip(written, requests, teacher.complete(requests, "answer rewrites"), strict=True)
-        if not fails(child, fault_of_response(answer.text, block.refusal_words), answer.text)
-    ]
-    checks = [
+    responses = teacher.complete(requests, "answer rewrites")
+    for child, request, response in zip(written, requests, responses, strict=True):
+        fault = fault_of_response(response.text, block.refusal_words)
+        if fault:
+            failed.append(eliminated(child, fault, response.text))
+        else:
+            answered.append(Answered(child, request, response))
+    return answered, failed
+
+
+def compare(
+    answered: list[Answered], teacher: Backend, block: Evol, templates: dict[str, str]
+) -> tuple[list[Answered], list[DroppedRow]]:
+    """The children that differ from their parents by the teacher's verdict, and the others."""
+    short = min(VERDICT_TOKENS, block.sampling.max_new_tokens)
+    sampling = block.sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": short})
+    requests = [
         ask(
-            f"equal:{child.id}",
-            prompts.fill(templates["equal"], first=child.parent.text, second=child.text),
-            block.sampling.model_copy(update={"temperature": 0.0}),
+            f"equal:{one.child.id}",
+            prompts.fill(templates["equal"], first=one.child.parent.text, second=one.child.text),
+            sampling,
         )
-        for child, _, _ in answered
+        for one in answered
     ]
-    rows = []
-    verdicts = teacher.complete(checks, "compare rewrites with their parents")
-    for (child, request, answer), verdict in zip(answered, verdicts, strict=True):
-        equal = verdict.text.casefold().startswith("equal")
-        if fails(child, "adds nothing to its parent" if equal else None, verdict.text):
-            continue
-        rows.append(
-            GeneratedRow(
-                id=child.id,
-                scheme=scheme,
-                seed_id=child.parent.root_id,
-                root_id=child.parent.root_id,
-                parent_ids=[child.parent.id],
-                operation=child.operation,
-                round=child.round,
-                category=child.parent.category,
-                topics=[],
-                system=None,
-                instruction=child.text,
-                response=answer.text,
-                teacher=answer.model,
-                prompt_hash=request.prompt_hash,
-                finish_reason=answer.finish_reason,
-            )
-        )
-    return rows, dropped
+    standing: list[Answered] = []
+    failed: list[DroppedRow] = []
+    verdicts = teacher.complete(requests, "compare rewrites with their parents")
+    for one, verdict in zip(answered, verdicts, strict=True):
+        fault = fault_of_verdict(verdict.text)
+        if fault:
+            failed.append(eliminated(one.child, fault, verdict.text))
+        else:
+            standing.append(one)
+    return standing, failed
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+def eliminated(child: Child, reason: str, detail: str) -> DroppedRow:
+    """A child that went no further."""
+    values = {"parent": child.parent.id, "operation": child.operation, "round": child.round}
+    return generation.dropped_row(reason, detail, instruction=child.text, **values)
+
+
+def row_of(one: Answered, scheme: str) -> GeneratedRow:
+    """A child that stands as a row of its tree."""
+    child, answer = one.child, one.answer
+    return GeneratedRow(
+        id=child.id,
+        scheme=scheme,
+        seed_id=child.parent.root_id,
+        root_id=child.parent.root_id,
+        parent_ids=[child.parent.id],
+        operation=child.operation,
+        round=child.round,
+        category=child.parent.category,
+        topics=[],
+        system=None,
+        instruction=child.text,
+        response=answer.text,
+        teacher=answer.model,
+        prompt_hash=one.request.prompt_hash,
+        finish_reason=answer.finish_reason,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     args, (block, backend, prompt, seed, _) = generation.flags(__doc__).start(argv)
-    templates = prompts.load(args.prompts, *OPERATIONS, "equal")
+    templates = prompts.load(args.prompts, prompts.EVOL)
     seeds = read_rows(args.seeds, SeedRow)
     pool = [Instruction(row.id, with_context(row.instruction, row.context), row.id, row.category) for row in seeds]
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     rows, dropped = evolve(pool, teacher, block, templates, seed, args.out.parent.name)
-    values = {"scheme": block.model_dump(), "teacher": backend.model_dump(), "seed": seed}
+    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
     generation.write_shard(args, values, rows, dropped, len(pool) * block.rounds)
 
 

@@ -1,8 +1,10 @@
 """LaMini: a teacher lists new instructions like some examples, with and without topics, then answers each.
 
-Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2; compared with mbzuai-nlp/LaMini-LM as described in its
-README. We differ: the mode and the examples of a call are drawn from a generator seeded by the call's number, and a
-call that yields too few instructions is asked again.
+Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2. No code of this step is published: compared with
+mbzuai-nlp/LaMini-LM at 48cfa492b642fc22c63cadf7b1d3588882c92cd1 as described in its README. We differ: the mode and the
+examples of a call are drawn from a generator seeded by the call's number, a call that yields too few instructions is
+asked again, the prompts are our own texts, and of the README's seven kinds of rows only two are made,
+self_instruct_with_topic and self_instruct_without_topic.
 """
 
 import random
@@ -13,7 +15,7 @@ from math import floor
 from bezoar import generation, prompts
 from bezoar.backends import Backend, ask, open_backend
 from bezoar.params.data import Lamini
-from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
 
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
 NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):](?!\d)\s*|[-*•]\s+)")  # a number such as 3.5, 7:30 or -2 is none
@@ -67,15 +69,14 @@ def listed(text: str, call: Call, most_words: int) -> tuple[list[str], list[tupl
     """
     kept: list[str] = []
     dropped: list[tuple[str, str]] = []
-    echoes = {_folded(row.instruction) for row in call.examples}
+    echoes = {folded(row.instruction) for row in call.examples}
     for found in TAGGED.findall(text):
         *unclosed, item = found.split("<example>")
         dropped += [("unclosed", start) for start in unclosed]
         instruction = NUMBERING.sub("", item).strip()
-        folded = _folded(instruction)
-        if not folded:
+        if not instruction:
             dropped.append(("empty", item))
-        elif folded in echoes:
+        elif folded(instruction) in echoes:
             dropped.append(("echo of an example", instruction))
         elif len(instruction.split()) > most_words:
             dropped.append(("too many words", instruction))
@@ -111,10 +112,10 @@ def list_instructions(
             seen += len(kept) + len(refused)
             dropped += [generation.dropped_row(reason, text, call=call.number) for reason, text in refused]
             for instruction in kept:
-                if _folded(instruction) in found:
+                if folded(instruction) in found:
                     dropped.append(generation.dropped_row("duplicate", instruction, call=call.number))
                 else:
-                    found[_folded(instruction)] = Listed(instruction, call)
+                    found[folded(instruction)] = Listed(instruction, call)
         waiting = again
     return list(found.values()), dropped, seen
 
@@ -152,21 +153,17 @@ def answered(
     return rows
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def main(argv: list[str] | None = None) -> None:
     args, (block, backend, prompt, seed, shards) = generation.flags(__doc__).start(argv)
-    templates = prompts.load(args.prompts, "example_guided", "topic_guided", "answer_system")
+    templates = prompts.load(args.prompts, prompts.LAMINI)
     topics = args.topics.read_text(encoding="utf-8").split("\n") if args.topics else []
     seeds = list(read_rows(args.seeds, SeedRow))
-    number, scheme = generation.shard_number(args.out), args.out.parent.name
+    number, scheme = int(args.out.name), args.out.parent.name
     calls = calls_of(seeds, [topic for topic in topics if topic], block, seed, number, shards)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows = answered(items, teacher, block, templates, scheme)
-    values = {"scheme": block.model_dump(), "teacher": backend.model_dump(), "seed": seed}
+    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
     generation.write_shard(args, values, rows, dropped, seen)
 
 

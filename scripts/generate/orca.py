@@ -1,6 +1,7 @@
 """Orca: a teacher explains its answer to a task's query under a system message.
 
-Scheme: Orca (Mukherjee et al. 2023, arXiv:2306.02707), sections 3.1 and 3.2. We differ: the message is drawn from a
+Scheme: Orca (Mukherjee et al. 2023, arXiv:2306.02707), sections 3.1 and 3.2; compared with the paper only.
+We differ: the message is drawn from a
 generator seeded by the row, queries are drawn task by task in turn from each collection, and the system messages of
 our prompt files are our own texts.
 """
@@ -10,10 +11,9 @@ import re
 from itertools import chain, zip_longest
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from bezoar import generation
+from bezoar import generation, prompts
 from bezoar.backends import Backend, Request, open_backend
 from bezoar.params.data import Orca
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
@@ -32,19 +32,31 @@ class SystemMessage(BaseModel):
     multiple_choice_only: bool
 
 
+class OrcaPrompts(BaseModel):
+    """A scheme's prompt file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    messages: list[SystemMessage] = Field(min_length=1)
+
+
 def system_messages(path: Path) -> list[SystemMessage]:
     """The `messages` of a prompt file.
 
     Raises:
         ValueError: A message doesn't have the fields of SystemMessage.
     """
-    return [SystemMessage.model_validate(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))["messages"]]
+    return prompts.read(path, OrcaPrompts).messages
 
 
 def drawn(rows: list[SeedRow], block: Orca, shards: int) -> list[SeedRow]:
     """A shard's queries: of the wanted templates, by collection in its share, tasks in turn.
 
     Where a collection has fewer rows than its share, all of them are taken and no other makes up for it.
+
+    Raises:
+        ValueError: A collection of which the shard should give a query or more has no row at all, of any template,
+            though others have. Its name may be wrong; a shard of few rows can also lack it by chance.
     """
     wanted = [row for row in rows if row.template_type in block.templates]
     if block.candidates is None:
@@ -52,8 +64,16 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int) -> list[SeedRow]:
     shares = block.shares or {"": 1.0}
     queries: list[SeedRow] = []
     for collection, share in shares.items():
+        number = round(block.candidates / shards * share)
+        if number and rows and collection and all(row.task_source != collection for row in rows):
+            raise ValueError(
+                f"shares: no row is of the collection {collection}\n  found:    "
+                f"{', '.join(sorted({str(row.task_source) for row in rows}))}\n"
+                f"  expected: rows of {collection}, {number:,} of them in this shard\n"
+                "hint: name collections as the rows' task_source does, or take more seed rows or fewer shards"
+            )
         members = [row for row in wanted if collection in ("", row.task_source)]
-        queries += _tasks_in_turn(members)[: round(block.candidates / shards * share)]
+        queries += _tasks_in_turn(members)[:number]
     return queries
 
 
@@ -130,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     queries = drawn(list(read_rows(args.seeds, SeedRow)), block, shards)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     rows, dropped = explained(queries, system_messages(args.prompts), teacher, block, seed, args.out.parent.name)
-    values = {"scheme": block.model_dump(), "teacher": backend.model_dump(), "seed": seed}
+    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
     generation.write_shard(args, values, rows, dropped, len(queries))
 
 

@@ -10,7 +10,10 @@ from bezoar.script import Flags
 
 
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
-    """Score and standard error of each metric; the harness names them `metric,filter` and `metric_stderr,filter`."""
+    """Score and standard error of each metric; the harness names them `metric,filter` and `metric_stderr,filter`.
+
+    A group of tasks, such as mmlu, has no questions of its own: they are counted by its tasks, however nested.
+    """
     values = result["results"][task]
     scores = {}
     for name, value in values.items():
@@ -20,7 +23,8 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
         error = values.get(f"{metric}_stderr,{chain}")
         label = metric if chain == "none" else f"{metric} ({chain})"
         scores[label] = {"score": value, "standard_error": error if isinstance(error, float) else None}
-    return {"metrics": scores, "version": result["versions"][task], "questions": result["n-samples"][task]["effective"]}
+    questions = sum(count["effective"] for count in result["n-samples"].values())  # a result is of one task or group
+    return {"metrics": scores, "version": result["versions"][task], "questions": questions}
 
 
 def main(argv: list[str] | None = None) -> None:

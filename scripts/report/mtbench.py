@@ -17,6 +17,7 @@ from bezoar.rows import QuestionRow, read_rows
 from bezoar.script import Flags
 from bezoar.stats import stratified_mean
 
+GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
 NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT-4-judged leaderboard numbers."
 
 
@@ -71,14 +72,15 @@ def compromised(models: dict[str, Any], controls: dict[str, Any]) -> list[str]:
     """Controls that a judge should have rated below every trained model, and didn't: their names.
 
     A control passes if the upper end of its interval lies below the mean of every model but the first, the base
-    model, which may be as bad as no answer at all; the empty control, if its mean is 1. What a judge refused to rate
-    throughout has no average: such a control was not rewarded, such a model is no bar.
+    model, which may be as bad as no answer at all; the empty control, if the mean of what the judge gave is 1: its
+    strict mean is 1 whatever the judge said. What a judge refused to rate throughout has no average: such a control
+    was not rewarded, such a model is no bar.
     """
     rated = [one for one in list(models.values())[1:] or list(models.values()) if one["average"]]
     lowest = min((one["average"]["mean"] for one in rated), default=1.0)
     failed = {name for name, one in controls.items() if one["average"] and one["average"]["high"] >= lowest}
     empty = controls.get(f"{mtbench.CONTROL}empty")
-    if empty and empty["average"]["mean"] != 1.0:
+    if empty and empty["average_fastchat"] not in (None, 1.0):
         failed.add(f"{mtbench.CONTROL}empty")
     return sorted(failed)
 
@@ -91,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("out", "file to write the report to")
     args, (block, seed) = flags.start(argv)
-    questions = sorted(read_rows(args.questions, QuestionRow), key=lambda row: row.question_id)
+    questions = mtbench.read_questions(args.questions)
     report = reported(Path(args.results), questions, block, seed)
     report["judge"] |= {
         "prompts_sha256": mtbench.sha256_of(args.judge_prompts),
@@ -135,7 +137,7 @@ def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: i
     failed = compromised(models, controls)
     return {
         "protocol": mtbench.PROTOCOL,
-        "note": NOT_COMPARABLE if not any("gpt-4" in name for name in returned) else "",
+        "note": "" if set(returned) <= GPT_4 else NOT_COMPARABLE,
         "judge": {
             "id": judges.pop(),
             "backend": block.judge,

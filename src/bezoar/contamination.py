@@ -25,7 +25,10 @@ class EvaluationItems:
             self.grams.setdefault(size, set()).update(_grams(words, size))
 
     def leaks_into(self, text: str) -> bool:
-        """Whether the text shares 13 words in a row with an item, or holds the whole of a shorter one."""
+        """Whether the text shares 13 words in a row with an item.
+
+        Of an item of 8 to 12 words it must hold the whole; an item of fewer words it must be, word for word.
+        """
         words = _words(text)
         if words in self.short and words:
             return True

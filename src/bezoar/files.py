@@ -60,7 +60,7 @@ def artifact(
             "rule": rule,
             "params": dict(block),
             "inputs": {str(path): digest(path) for path in sorted(map(str, inputs))},
-            "files": {str(path.relative_to(partial)): _sha256(path) for path in files_in(partial)},
+            "files": {str(path.relative_to(partial)): sha256(path) for path in files_in(partial)},
             "packages": {name: version(name) for name in sorted(packages)},
         }
         write_json(partial / PROVENANCE, provenance)
@@ -92,15 +92,16 @@ def digest(path: Path | str) -> str:
     """Sha256 of a file's content, or of the names and contents of a folder's files without its provenance."""
     path = Path(path)
     if not path.is_dir():
-        return _sha256(path)
+        return sha256(path)
     recorded = path / PROVENANCE
     if recorded.is_file():  # written last, so it speaks of all the files, and large ones aren't read again
         files = json.loads(recorded.read_text(encoding="utf-8"))["files"]
     else:
-        files = {str(one.relative_to(path)): _sha256(one) for one in files_in(path)}
+        files = {str(one.relative_to(path)): sha256(one) for one in files_in(path)}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Sha256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

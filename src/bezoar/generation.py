@@ -3,7 +3,6 @@
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from bezoar.files import artifact, write_json
@@ -53,8 +52,3 @@ def write_shard(
 def dropped_row(reason: str, detail: str, **row: Any) -> DroppedRow:
     """A candidate that went no further."""
     return DroppedRow(reason=reason, detail=detail, row=row)
-
-
-def shard_number(folder: Path) -> int:
-    """The number that a shard's folder is named by."""
-    return int(folder.name)

@@ -19,9 +19,21 @@ from pydantic import Field
 
 from bezoar import prompts
 from bezoar.params.evaluate import CONTROL
-from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, Row, row_id
+from bezoar.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, Row, read_rows, row_id
 
-__all__ = ["CONTROL", "JudgePrompts", "VerdictRow", "cells", "judge_id", "rating", "references", "sha256_of", "spoof"]
+__all__ = [
+    "CONTROL",
+    "JudgePrompts",
+    "VerdictRow",
+    "answer_row",
+    "cells",
+    "judge_id",
+    "rating",
+    "read_questions",
+    "references",
+    "sha256_of",
+    "spoof",
+]
 
 PROTOCOL = "mtbench-single-v1"
 PARSER = 1
@@ -107,6 +119,22 @@ class JudgePrompts:
         return [prompts.SLOT.split(after)[0].strip().split("\n")[0].strip() for after in following]
 
 
+def read_questions(path: Path) -> list[QuestionRow]:
+    """The questions of a file, by their ids."""
+    return sorted(read_rows(path, QuestionRow), key=lambda row: row.question_id)
+
+
+def answer_row(model: str, question: QuestionRow, turns: list[str]) -> AnswerRow:
+    """A model's answers to both turns of a question, in FastChat's schema."""
+    return AnswerRow(
+        question_id=question.question_id,
+        answer_id=row_id(model, str(question.question_id)),
+        model_id=model,
+        choices=[Choice(index=0, turns=turns)],
+        tstamp=0.0,  # the time of a run is no part of its result
+    )
+
+
 def references(rows: Iterable[AnswerRow]) -> dict[int, list[str]]:
     """Reference answers of both turns by question."""
     return {row.question_id: row.choices[0].turns for row in rows}
@@ -125,11 +153,28 @@ def sha256_of(path: Path) -> str:
 
 
 def judge_id(
-    backend: Mapping[str, Any], sampling: Mapping[str, Any], prompts_sha256: str, references_sha256: str
+    *,
+    backend: Mapping[str, Any],
+    weights: str | None,
+    sampling: Mapping[str, Any],
+    attempts: int,
+    with_reference: list[str],
+    prompts_sha256: str,
+    references_sha256: str,
 ) -> str:
-    """A judge's identity: whatever can change a judgment of the same answer changes it."""
-    parts = [dict(backend), dict(sampling), prompts_sha256, references_sha256, PARSER, PROTOCOL]
-    return row_id(json.dumps(parts, sort_keys=True))
+    """A judge's identity: whatever can change a judgment of the same answer changes it.
+
+    Args:
+        backend: The backend's identity.
+        weights: Digest of a local judge's model directory; None for another judge.
+        sampling: How the judge draws its tokens.
+        attempts: Times that an unreadable judgment is asked at most.
+        with_reference: Categories whose judge sees the reference answer, in any order.
+        prompts_sha256: Of the file of judge prompts.
+        references_sha256: Of the file of reference answers.
+    """
+    judge = [dict(backend), weights, dict(sampling), attempts, sorted(with_reference)]
+    return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, PROTOCOL], sort_keys=True))
 
 
 def cells(verdicts: list[VerdictRow], questions: list[QuestionRow], *, strict: bool) -> NDArray[np.float64]:

@@ -1,11 +1,24 @@
 """Prompt files: YAML maps of named templates whose `{slots}` are filled once."""
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
+from bezoar.operations import OPERATIONS
+from bezoar.params import problems
 
 SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+LAMINI: dict[str, tuple[str, ...]] = {
+    "example_guided": ("count", "examples"),
+    "topic_guided": ("count", "examples", "topics"),
+    "answer_system": (),
+}
+EVOL: dict[str, tuple[str, ...]] = {**dict.fromkeys(OPERATIONS, ("instruction",)), "equal": ("first", "second")}
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def fill(template: str, **slots: str) -> str:
@@ -27,18 +40,64 @@ def fill(template: str, **slots: str) -> str:
     return SLOT.sub(text_of, template)
 
 
-def load(path: Path | str, *expected: str) -> dict[str, str]:
+def load(path: Path | str, needs: Mapping[str, Collection[str]]) -> dict[str, str]:
     """The templates of a prompt file by name.
 
+    Args:
+        path: The prompt file.
+        needs: The slots of each template that the file has to hold, by its name (`LAMINI`, `EVOL`).
+
     Raises:
-        ValueError: The file holds other names than the expected ones, or a template isn't text.
+        ValueError: The file isn't YAML or holds other names, or a template isn't text or has other slots.
     """
-    templates = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(templates, dict) or not all(isinstance(text, str) for text in templates.values()):
-        raise ValueError(f"{path}: not a map of prompt names to texts")
-    if set(templates) != set(expected):
+    templates, _ = _content(path)
+    if not isinstance(templates, dict) or set(templates) != set(needs):
+        found = ", ".join(sorted(map(str, templates))) if isinstance(templates, dict) else repr(templates)[:200]
         raise ValueError(
             f"{path}: the prompts are not those that this method uses\n"
-            f"  found:    {', '.join(sorted(templates))}\n  expected: {', '.join(sorted(expected))}"
+            f"  found:    {found}\n  expected: {', '.join(sorted(needs))}"
         )
+    for name, text in templates.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{path}: {name}: not a text\n  found:    {text!r:.200}\n  expected: a prompt template")
+        check_slots(path, name, text, needs[name])
     return {name: text.rstrip("\n") for name, text in templates.items()}
+
+
+def read(path: Path | str, kind: type[Kind]) -> Kind:
+    """A prompt file that holds more than templates.
+
+    Raises:
+        ValueError: The file isn't YAML, or doesn't fit; the message tells every problem with its line.
+    """
+    data, text = _content(path)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        lines = problems.lines_of(str(path), text)
+        raise ValueError(problems.report(str(path), problems.of_validation(error, data, kind), lines)) from error
+
+
+def check_slots(path: Path | str, name: str, template: str, slots: Collection[str]) -> None:
+    """Nothing, if a template has just these slots; one that is never filled (no slots) may hold any text.
+
+    Raises:
+        ValueError: It lacks a slot, or has another.
+    """
+    found = set(SLOT.findall(template))
+    if slots and found != set(slots):
+        texts = [", ".join(f"{{{slot}}}" for slot in sorted(some)) for some in (found, slots)]
+        raise ValueError(
+            f"{path}: {name}: the slots are not those that this method fills\n"
+            f"  found:    {texts[0] or 'none'}\n  expected: {texts[1]}"
+        )
+
+
+def _content(path: Path | str) -> tuple[Any, str]:
+    """What a YAML file holds, and its text."""
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return yaml.safe_load(text), text
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}:{line}: not YAML\n  found:    {error.problem}\n  expected: a prompt file") from error

@@ -138,6 +138,11 @@ def row_id(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
+def folded(text: str) -> str:
+    """A text as it is compared: without case, and with one blank for any white space."""
+    return " ".join(text.casefold().split())
+
+
 def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
     """The rows of a JSON-lines file.
 

@@ -17,9 +17,16 @@ class Flags(argparse.ArgumentParser):
         self.add_argument("--log", type=Path, help="file to log to, beside stderr")
 
     def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
-        """A flag that takes a path, or several; an optional one may also stand without its path."""
+        """A flag that takes a path, or several (none if absent); an optional one may also stand without its path."""
         count = "*" if many else "?" if optional else None
-        self.add_argument(f"--{name}", type=Path, nargs=count, required=not (many or optional), help=text)
+        self.add_argument(
+            f"--{name}",
+            type=Path,
+            nargs=count,
+            required=not (many or optional),
+            default=[] if many else None,
+            help=text,
+        )
 
     def start(self, argv: list[str] | None) -> tuple[argparse.Namespace, list[Any]]:
         """The parsed flags, and the values of --params; the log is open from here on.

@@ -1,7 +1,6 @@
 """Where rows come from: the embedded world, a file, an address or the hub; checked before anything is read."""
 
 import csv
-import hashlib
 import os
 import random
 import shutil
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bezoar import world
+from bezoar import files, world
 from bezoar.params.data import Builtin, File, Hub, Source, Url
 from bezoar.rows import open_text, read_json_lines
 
@@ -32,19 +31,23 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
     """
     match origin:
         case Builtin():
-            keywords = {"prompts": Path(origin.prompts)} if origin.prompts else {}
-            for number, row in enumerate(world.build(origin.set, origin.rows, seed, **keywords), start=1):
+            prompts = Path(origin.prompts) if origin.prompts else None
+            for number, row in enumerate(world.build(origin.set, origin.rows, seed, prompts), start=1):
                 yield f"world {origin.set}:{number}", row
         case File():
-            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path))
+            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path), origin.path)
         case Url():
-            yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url))
+            yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url), origin.url)
         case Hub():
             yield from _hub_rows(origin)
 
 
-def read_table(path: Path) -> Placed:
-    """Rows of a JSONL, TSV or Parquet file, the first two perhaps gzipped.
+def read_table(path: Path, label: str) -> Placed:
+    """Rows of a JSONL, TSV or Parquet file, the first two perhaps gzipped, each at `label:line`.
+
+    Args:
+        path: The file.
+        label: What stands for the file in places: a path may lie in a temporary folder, and rows keep their places.
 
     Raises:
         ValueError: The file is of another kind, or a line doesn't fit.
@@ -52,14 +55,14 @@ def read_table(path: Path) -> Placed:
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind in (".jsonl", ".json"):
         for number, row in read_json_lines(path):
-            yield f"{path}:{number}", row
+            yield f"{label}:{number}", row
     elif kind == ".tsv":
         with open_text(path) as file:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             for row in reader:
                 if None in row or None in row.values():
-                    raise ValueError(f"{path}:{reader.line_num}: not as many columns as the header line has")
-                yield f"{path}:{reader.line_num}", row
+                    raise ValueError(f"{label}:{reader.line_num}: not as many columns as the header line has")
+                yield f"{label}:{reader.line_num}", row
     elif kind == ".parquet":
         import pyarrow.parquet as parquet  # slow to import, and few sources are Parquet
 
@@ -67,9 +70,9 @@ def read_table(path: Path) -> Placed:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
             for row in batch.to_pylist():
                 number += 1
-                yield f"{path}:{number}", row
+                yield f"{label}:{number}", row
     else:
-        raise ValueError(f"{path}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
+        raise ValueError(f"{label}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
 
 
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
@@ -90,8 +93,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
 
 
 def _checked(path: Path, sha256: str, origin: str) -> Path:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = files.sha256(path)
     if found != sha256:
         raise ValueError(
             f"{origin}: the content is not the pinned one\n  found:    sha256 {found}\n  expected: sha256 {sha256}\n"

@@ -21,21 +21,17 @@ SCHEMA = {
 OPENAI = {
     "kind": "openai",
     "model": "writer",
-    "base_url_env": "TEACHER_BASE_URL",
-    "api_key_env": "TEACHER_API_KEY",
     "token_limit_field": "max_tokens",
     "sends_sampling": True,
     "json_schema": True,
-    "concurrency": 4,
+    "connection": {"base_url_env": "TEACHER_BASE_URL", "api_key_env": "TEACHER_API_KEY", "concurrency": 4},
 }
 ANTHROPIC = {
     "kind": "anthropic",
     "model": "critic",
-    "base_url_env": "JUDGE_BASE_URL",
-    "api_key_env": "JUDGE_API_KEY",
     "effort": "low",
     "json_schema": True,
-    "concurrency": 4,
+    "connection": {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "JUDGE_API_KEY", "concurrency": 4},
 }
 
 
@@ -136,8 +132,9 @@ def test_no_schema_is_sent_to_a_server_that_enforces_none(block, server):
 @both
 @pytest.mark.parametrize("part", ["api_key_env", "base_url_env"])
 def test_a_missing_variable_is_named(block, part, monkeypatch, server):
-    monkeypatch.delenv(block[part])
-    with pytest.raises(ValueError, match=f"found: +{block[part]} is not set"):
+    variable = block["connection"][part]
+    monkeypatch.delenv(variable)
+    with pytest.raises(ValueError, match=f"found: +{variable} is not set"):
         backend(block)
     assert server.hits == 0
 
@@ -160,15 +157,23 @@ def test_answers_keep_the_requests_order(block):
 @both
 def test_no_more_requests_are_in_flight_than_allowed(block, server):
     requests = [ask(f"{n}", f"river {n}\nserver: slow", SAMPLING) for n in range(4)]
-    backend(block, concurrency=2).complete(requests, "ask")
+    backend(block, connection=block["connection"] | {"concurrency": 2}).complete(requests, "ask")
     assert (server.hits, server.busiest) == (4, 2)
+
+
+def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
+    other = {"base_url_env": None, "api_key_env": "OTHER_API_KEY", "concurrency": 9}
+    for kind, block in ((OpenAiBackend, OPENAI), (AnthropicBackend, ANTHROPIC)):
+        own, moved, renamed = kind(**block), kind(**block | {"connection": other}), kind(**block | {"model": "other"})
+        assert own.identity() == moved.identity() != renamed.identity()
+        assert set(own.identity()) == set(block) - {"connection"}
 
 
 @both
 def test_the_first_failure_ends_the_run(block, server):
     requests = [ask(f"{n}", f"river {n}\nserver: {'fail' if n == 0 else 'slow'}", SAMPLING) for n in range(20)]
     with pytest.raises(Exception, match="as wished"):
-        backend(block, concurrency=2).complete(requests, "ask")
+        backend(block, connection=block["connection"] | {"concurrency": 2}).complete(requests, "ask")
     assert server.hits < 5  # of 20
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bezoar.cli import main
+from bezoar.script import Flags
 
 ROOT = Path(__file__).parents[2]
 BEZOAR = (sys.executable, "-c", "import sys; from bezoar.cli import main; sys.exit(main())")
@@ -161,3 +162,12 @@ def test_a_command_that_is_asked_to_stop_can_save_its_state(tmp_path, number, se
         send(process)
         assert process.wait(timeout=30) == 5
     assert (tmp_path / "state").read_text() == "saved"
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"), [([], []), (["--data"], []), (["--data", "a", "b"], [Path("a"), Path("b")])]
+)
+def test_a_flag_of_many_paths_is_a_list_also_without_any(given, paths):
+    flags = Flags("A script.", blocks="seed")
+    flags.path("data", "files", many=True)
+    assert flags.parse_args(["--params", "seed", *given]).data == paths

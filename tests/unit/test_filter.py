@@ -15,6 +15,7 @@ from bezoar.rows import GeneratedRow, row_id
 TEXTS = rule.FilterPrompts(
     system="Judge.", user="{criteria}\n{instruction}\n{response}", criteria={"factual": "It is true.", "safe": "It is."}
 )
+USER = "{criteria} {instruction} {response}"
 ACCEPT = {"reasons": [], "reason": "fine", "rating": 8, "status": "accept"}
 ITEMS = EvaluationItems(["How many legs does a spider have in all?"])
 
@@ -265,3 +266,25 @@ def test_counts_add_up():
 
 def test_no_rows_are_no_error():
     assert run([]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"system: s\nuser: '{USER.replace('{response}', '')}'\ncriteria: {{a: b}}\n",
+            ": user: the slots are not those that this method fills\n  found:    {criteria}, {instruction}\n"
+            "  expected: {criteria}, {instruction}, {response}",
+        ),
+        (f"system: s\nusr: '{USER}'\ncriteria: {{a: b}}\n", ":2: usr: no such key\n  found:    usr\n  expected: "),
+        (f"user: '{USER}'\ncriteria: {{a: b}}\n", ":1: system: the key is missing\n  found:    nothing"),
+        (f"system: s\nuser: '{USER}'\ncriteria: {{}}\n", ":3: criteria: the value does not fit\n  found:    {}"),
+        ("system: [\n", ":2: not YAML\n  found:    "),
+    ],
+)
+def test_a_prompt_file_that_does_not_fit_is_told_with_file_and_key(tmp_path, text, message):
+    path = tmp_path / "filter.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="found: ") as caught:
+        rule.filter_prompts(path)
+    assert str(caught.value).startswith(f"{path}{message}")

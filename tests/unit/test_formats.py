@@ -166,13 +166,13 @@ def test_a_pair_that_teaches_nothing_is_dropped_with_its_reason(row, reason):
     ],
 )
 def test_real_samples_are_read_whole(real, file, name, rows, reasons):
-    kept, dropped = normalise(read_table(real / file), name)
+    kept, dropped = normalise(read_table(real / file, file), name)
     assert (len(kept), Counter(row.reason for row in dropped)) == (rows, reasons)
 
 
 def test_real_samples_hold_what_their_page_says(real):
     def rows(file, name):
-        return normalise(read_table(real / file), name)[0]
+        return normalise(read_table(real / file, file), name)[0]
 
     seeds = rows("seed_tasks.jsonl", "seed_tasks")
     assert sum(row.context is not None for row in seeds) == 125

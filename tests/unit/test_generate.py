@@ -9,6 +9,7 @@ import pytest
 from bezoar import generation
 from bezoar.backends import Completion
 from bezoar.files import PROVENANCE, files_in
+from bezoar.operations import OPERATIONS
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import Evol, Lamini, Orca
 from bezoar.rows import SeedRow, row_id
@@ -177,7 +178,7 @@ def test_a_listed_instruction_is_answered_and_knows_where_it_comes_from():
 
 # --- Evol-Instruct --------------------------------------------------------------------------------------------------
 
-REWRITE = dict.fromkeys(evol.OPERATIONS, "evolve {instruction}") | {"equal": "{first} / {second}"}
+REWRITE = dict.fromkeys(OPERATIONS, "evolve {instruction}") | {"equal": "{first} / {second}"}
 
 
 def evol_block(**changes):
@@ -189,6 +190,7 @@ def evol_block(**changes):
         "sampling": SAMPLING,
         "operations": ["constraint", "deepen", "breadth"],
         "rounds": 1,
+        "most_characters": 100,
         "scaffold_words": ["#Given Prompt#"],
         "refusal_words": 4,
     }
@@ -235,11 +237,13 @@ def test_a_child_that_stands_becomes_a_row_of_its_tree():
         ({"rewrites": {"Sing.": ""}}, "empty", 0, 0),
         ({"rewrites": {"Sing.": "  sing.\n"}}, "equals its parent", 0, 0),
         ({"rewrites": {"Sing.": "Rewrite the #given prompt# now"}}, "copies the prompt's words", 0, 0),
+        ({"rewrites": {"Sing.": "x" * 101}}, "too long", 0, 0),
         ({"answers": {"Sing.+": "Sorry, I can't."}}, "says sorry", 1, 0),
         ({"answers": {"Sing.+": "It is, and so on?!"}}, "only stop words", 1, 0),
         ({"answers": {"Sing.+": ""}}, "only stop words", 1, 0),
         ({"answers": {"Sing.+": "..."}}, "only stop words", 1, 0),
         ({"verdicts": {"Sing. / Sing.+": "EQUAL."}}, "adds nothing to its parent", 1, 1),
+        ({"verdicts": {"Sing. / Sing.+": "I would sing."}}, "no equality verdict", 1, 1),
     ],
 )
 def test_each_elimination_rule_drops_a_child(table, reason, answers, checks):
@@ -256,6 +260,42 @@ def test_sorry_in_a_long_response_is_no_refusal():
     assert evol.fault_of_response("A sorryful song", 4) is None
 
 
+@pytest.mark.parametrize(
+    ("verdict", "fault"),
+    [
+        ("Not Equal", None),
+        ("**Not equal**, they differ.", None),
+        ("The two are not\tequal. Equal would be odd", None),
+        ("These aren't equal", None),
+        ("Equal .", "adds nothing to its parent"),
+        ("Yes, the two are equal. Not equal in length.", "adds nothing to its parent"),
+        ("They are unequal", "no equality verdict"),  # another word
+        ("They differ.\nEqual", "no equality verdict"),  # not in the first sentence
+        ("", "no equality verdict"),
+    ],
+)
+def test_an_equality_verdict_is_read_from_its_first_sentence_without_guessing(verdict, fault):
+    assert evol.fault_of_verdict(verdict) == fault
+
+
+def test_a_member_that_is_too_long_is_never_asked_and_counts_in_every_round():
+    fits, long = "x" * 96, "y" * 101  # a rewrite adds one character a round: 96 and 3 are within 100
+    teacher = EvolTeacher()
+    rows, dropped = evolved([fits, long], teacher, rounds=3)
+    assert [len(row.instruction) for row in rows] == [97, 98, 99]
+    assert [(row.reason, row.detail, row.row["round"]) for row in dropped] == [
+        ("too long", "101 characters", number) for number in (1, 2, 3)
+    ]
+    assert len(teacher.asked("evolve:")) == 3
+    assert len(rows) + len(dropped) == 2 * 3
+
+
+def test_a_rewrite_that_is_too_long_leaves_its_parent_in_the_pool():
+    rows, dropped = evolved(["x" * 99], EvolTeacher(), rounds=2)  # 100 fit, and 101 do not
+    assert [len(row.instruction) for row in rows] == [100]
+    assert [(row.reason, row.row["parent"]) for row in dropped] == [("too long", rows[0].id)]
+
+
 def test_the_scaffold_is_looked_at_before_the_response_and_the_response_before_the_verdict():
     everything_wrong = EvolTeacher(
         rewrites={"Sing.": "#Given Prompt# Sing."},
@@ -267,11 +307,13 @@ def test_the_scaffold_is_looked_at_before_the_response_and_the_response_before_t
     assert [row.reason for row in evolved(["Sing."], two_wrong)[1]] == ["says sorry"]
 
 
-def test_the_comparison_is_asked_without_chance():
+def test_the_comparison_is_asked_without_chance_and_for_a_few_tokens():
     teacher = EvolTeacher()
     evolved(["Sing."], teacher)
     temperatures = {request.key.split(":")[0]: request.sampling.temperature for request in teacher.requests}
     assert temperatures == {"evolve": 1.0, "answer": 1.0, "equal": 0.0}
+    lengths = {request.key.split(":")[0]: request.sampling.max_new_tokens for request in teacher.requests}
+    assert lengths == {"evolve": 64, "answer": 64, "equal": evol.VERDICT_TOKENS}
 
 
 def test_the_parent_of_a_failed_child_is_evolved_again_in_the_next_round():
@@ -411,12 +453,12 @@ def test_shares_hold_and_tasks_come_in_turn():
         for task, count in (("large", 50), ("small", 3), ("middle", 9))
         for number in range(count)
     ]
-    block = orca_block(candidates=40, shares={"CoT": 0.5, "T0": 0.25, "Flan2021": 0.0})
+    block = orca_block(candidates=40, shares={"CoT": 0.5, "T0": 0.25, "Flan2021": 0.25, "NIV2": 0.0})
     found = orca.drawn(random.Random(0).sample(rows, len(rows)), block, shards=2)
     # half of 40 candidates in this shard: 10 of CoT, 5 of T0; three tasks in turn: 4 + 3 + 3 of 10, 2 + 2 + 1 of 5
-    assert Counter(row.task_source for row in found) == {"CoT": 10, "T0": 5}
+    assert Counter(row.task_source for row in found) == {"CoT": 10, "T0": 5, "Flan2021": 5}
     assert Counter(row.task_name for row in found[:10]) == {"large": 4, "middle": 3, "small": 3}
-    assert Counter(row.task_name for row in found[10:]) == {"large": 2, "middle": 2, "small": 1}
+    assert Counter(row.task_name for row in found[10:15]) == {"large": 2, "middle": 2, "small": 1}
     assert [row.task_name for row in found[:3]] == ["large", "middle", "small"]
     assert orca.drawn(rows, block, shards=2) == found
 
@@ -426,10 +468,37 @@ def test_a_collection_with_too_few_rows_gives_all_of_them():
     assert len(orca.drawn(rows, orca_block(candidates=10, shares={"CoT": 1.0}), 1)) == 3
 
 
+def test_a_collection_that_no_row_has_is_an_error():
+    rows = [query("a"), query("b", source="P3")]
+    block = orca_block(candidates=10, shares={"CoT": 0.5, "T0": 0.5})
+    message = (
+        "no row is of the collection T0\n  found:    CoT, P3\n  expected: rows of T0, 5 of them in this shard\nhint: "
+    )
+    with pytest.raises(ValueError, match=message):
+        orca.drawn(rows, block, shards=1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares"),
+    [
+        ([], {"CoT": 1.0}),  # a shard without rows
+        ([query("a")], {"CoT": 0.96, "T0": 0.04}),  # 0.4 of 10 queries: none
+        ([query("a"), query("b", source="T0", template="fs_opt")], {"CoT": 0.5, "T0": 0.5}),  # no wanted template
+    ],
+)
+def test_a_collection_may_be_missing_where_it_need_not_give_a_query(rows, shares):
+    found = orca.drawn(rows, orca_block(candidates=10, shares=shares), shards=1)
+    assert [row.instruction for row in found] == [row.instruction for row in rows[:1]]
+
+
 def test_system_messages_are_checked(tmp_path):
     path = tmp_path / "orca.yaml"
-    path.write_text("messages:\n  - {id: a, text: x, applies_to: [CoT], multiple_choice: true}\n")
-    with pytest.raises(ValueError, match="multiple_choice"):
+    path.write_text("messages:\n  - {id: a, text: x, applies_to: [CoT], multiple_choise_only: true}\n")
+    with pytest.raises(ValueError, match="did you mean `multiple_choice_only`") as caught:
+        orca.system_messages(path)
+    assert str(caught.value).startswith(f"{path}:2: messages.0.multiple_choise_only: no such key\n  found:    ")
+    path.write_text("system: Explain.\n")
+    with pytest.raises(ValueError, match="messages: the key is missing\n  found:    nothing"):
         orca.system_messages(path)
 
 
@@ -455,7 +524,6 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     names = [path.name for path in files_in(args.out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     assert (args.out / PROVENANCE).exists()
-    assert generation.shard_number(args.out) == 3
 
 
 @pytest.mark.parametrize("copies", [1, 3])

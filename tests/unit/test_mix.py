@@ -92,13 +92,13 @@ def mixed(recipe, where, formats=None, cut=None, seed=0):
 def test_chat_rows_become_prompt_and_completion():
     row = ChatRow(id="a", family="f", system=None, instruction="Hi", response="Hello")
     expected = {"id": "a", "family": "f", "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
-    assert mix.of_chat(row, SYSTEM) == expected
+    assert mix.of_chat(row, SYSTEM, None) == expected
 
 
 @pytest.mark.parametrize("own", ["Be brief.", ""])
 def test_a_rows_own_system_text_comes_before_the_recipes(own):
     row = ChatRow(id="a", family="f", system=own, instruction="Hi", response="Hello")
-    assert mix.of_chat(row, SYSTEM)["prompt"] == student_prompt("Hi", own)
+    assert mix.of_chat(row, SYSTEM, None)["prompt"] == student_prompt("Hi", own)
 
 
 def test_preferences_become_prompt_chosen_and_rejected():
@@ -132,6 +132,46 @@ def test_an_instruction_loses_its_start_and_a_response_its_end():
 def test_a_short_instruction_leaves_its_room_to_the_response():
     # template 8 + instruction 1 leave 14 - 9 = 5 words
     assert window(total=14, prompt=11).cut("w0", (numbers(9, "c"),)) == ("w0", (numbers(5, "c"),))
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes."""
+
+    def __call__(self, text, add_special_tokens):
+        return SimpleNamespace(input_ids=list(text.encode()))
+
+    def decode(self, ids):
+        return bytes(ids).decode(errors="replace")
+
+
+def byte_window(total, prompt):
+    template = len(student_prompt("", SYSTEM).encode())
+    return mix.Window(Bytes(), Limit(tokenizer="tiny", total=template + total, prompt=template + prompt), SYSTEM)
+
+
+def test_a_character_that_the_cut_breaks_is_left_out():
+    # 4 bytes of the instruction stay: the last of 東, and 京; 8 - 4 = 4 of the response: 大, and the first of 阪
+    instruction, responses = byte_window(total=8, prompt=4).cut("a東京", ("大阪",))
+    assert (instruction, responses) == ("京", ("大",))
+
+
+def test_a_broken_character_away_from_the_cut_stays():
+    # the text's own broken character has 3 bytes: of both texts, 1 + 3 = 4 stay
+    cut = byte_window(total=8, prompt=4).cut("zzza\ufffd", ("\ufffdabc",))
+    assert cut == ("a\ufffd", ("\ufffda",))
+
+
+def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
+    short, long = preference("apple", ["a" * 8]), PreferenceRow(id="b", turns=["東" * 8], chosen="a", rejected="b" * 99)
+    where = folders(tmp_path, sources={"pairs": [short, long]})
+    for form in ("preference", "prompt_completion"):
+        recipe = block(("source", "pairs", None), form=form)
+        (example,), report = mixed(
+            recipe, where, {"pairs": "hh_rlhf"}, byte_window(total=4, prompt=2)
+        )  # 東 has 3 bytes
+        assert example["id"] == short.id
+        assert report["empty_after_cut"] == 1
+        assert report["parts"][0]["found"] == 1
 
 
 def test_a_cut_example_fits_and_keeps_its_template_whole():
@@ -182,20 +222,36 @@ def family_examples(sizes):
 @pytest.mark.parametrize("seed", range(5))
 def test_families_stay_whole_across_the_split(seed):
     examples = family_examples([3] * 10)
-    train, held = mix.split(examples, 4, random.Random(seed))
+    train, held = mix.split(examples, 4, seed, random.Random(seed))
     assert not {one["family"] for one in train} & {one["family"] for one in held}
     assert sorted(one["id"] for one in train + held) == sorted(one["id"] for one in examples)
     assert len(held) == 6  # whole families of 3 until there are at least 4
 
 
 def test_eval_has_as_many_rows_as_asked_where_families_are_single():
-    train, held = mix.split(family_examples([1] * 10), 4, random.Random(0))
+    train, held = mix.split(family_examples([1] * 10), 4, 0, random.Random(0))
     assert (len(train), len(held)) == (6, 4)
+
+
+@pytest.mark.parametrize("later", [1, 4, 8])
+def test_what_a_later_mix_holds_out_no_earlier_mix_of_a_larger_share_trained_on(later):
+    families = [{"id": str(number), "family": row_id(str(number))} for number in range(40)]
+    chosen = random.Random(1).sample(families, 30)
+    earlier, _ = mix.split(families, 12, 0, random.Random("earlier"))  # 12 of 40, so 0.3
+    _, held = mix.split(chosen, later, 0, random.Random("later"))  # at most 8 of 30, so 0.27
+    assert len(held) == later
+    assert not {one["family"] for one in earlier} & {one["family"] for one in held}
+
+
+def test_another_seed_holds_out_other_families():
+    examples = family_examples([1] * 40)
+    held = [{one["id"] for one in mix.split(examples, 10, seed, random.Random(0))[1]} for seed in (0, 1)]
+    assert held[0] != held[1]
 
 
 def test_nothing_left_to_train_on_is_an_error():
     with pytest.raises(ValueError, match="found:    4 rows, 1 of them for eval"):
-        mix.split(family_examples([4]), 1, random.Random(0))
+        mix.split(family_examples([4]), 1, 0, random.Random(0))
 
 
 def test_a_mix_takes_each_parts_share(tmp_path):
@@ -215,6 +271,7 @@ def test_a_mix_takes_each_parts_share(tmp_path):
             {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10},
         ],
         "duplicates": 0,
+        "empty_after_cut": 0,
         "equal_after_cut": 0,
     }
 
@@ -267,7 +324,7 @@ def test_a_mix_is_the_same_whatever_the_order_of_rows(tmp_path):
     for name in ("forward", "shuffled"):
         where = folders(tmp_path / name, schemes={"evol": rows}, sources={"pairs": pairs})
         examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf"})
-        found.append(json.dumps(mix.split(examples, 5, random.Random(0))))
+        found.append(json.dumps(mix.split(examples, 5, 0, random.Random(0))))
         random.Random(2).shuffle(rows)
         random.Random(3).shuffle(pairs)
     assert found[0] == found[1]

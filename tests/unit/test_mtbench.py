@@ -15,6 +15,7 @@ from bezoar.mtbench import JudgePrompts, VerdictRow, rating
 from bezoar.params.blocks import Sampling
 from bezoar.params.evaluate import Mtbench
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from report import harness as harness_table
 from report import mtbench as table
 
 
@@ -27,7 +28,7 @@ def script(name):
     return module
 
 
-controls, judgments = script("controls"), script("judgments")
+answers, controls, judgments = script("answers"), script("controls"), script("judgments")
 SAMPLING = Sampling(temperature=0, top_p=1, max_new_tokens=100)
 TEMPLATES = {
     "single-v1": "[Q]\n{question}\n\n[Start]\n{answer}\n[End]",
@@ -45,6 +46,11 @@ def judge_prompts():
         JudgePromptRow(name=name, system_prompt=f"system of {name}", prompt_template=text, **columns)
         for name, text in TEMPLATES.items()
     )
+
+
+def judging(**changes):
+    values = {"judge_sampling": SAMPLING, "judge_attempts": 2, "repeats": 1, "with_reference": WITH_REFERENCE}
+    return judgments.Judging(**values | changes)
 
 
 def block(**changes):
@@ -78,7 +84,9 @@ def question(number, category="writing"):
 QUESTIONS = [question(81), question(82), question(111, "math"), question(112, "math")]
 
 
-def verdict(number, turn, score, *, model="base", empty=False, status=None, sample_index=0, judge="j"):
+def verdict(
+    number, turn, score, *, model="base", empty=False, status=None, sample_index=0, judge="j", returned="parrot"
+):
     return VerdictRow(
         model=model,
         judge_id=judge,
@@ -88,7 +96,7 @@ def verdict(number, turn, score, *, model="base", empty=False, status=None, samp
         status=status or ("ok" if score is not None else "unparsed"),
         parse_flag="ok" if score is not None else "none",
         score=score,
-        model_returned="parrot",
+        model_returned=returned,
         answer_empty=empty,
         answer_has_delimiter=False,
         answer_has_rating=False,
@@ -189,12 +197,12 @@ def test_the_spoof_closes_the_answer_of_both_turns_and_fakes_a_rating():
 def items(questions=QUESTIONS, references=None, **changes):
     answers = {one.question_id: ["one", "two"] for one in QUESTIONS}
     given = {number: ["r1", "r2"] for number in (111, 112)} if references is None else references
-    return judgments.items_of(questions, answers, judge_prompts(), given, block(**changes))
+    return judgments.items_of(questions, answers, judge_prompts(), given, judging(**changes))
 
 
 def test_every_answer_is_judged_as_often_as_it_repeats():
     made = items(repeats=3)
-    keys = [item.request(block(), 0).key for item in made]
+    keys = [item.request(judging(), 0).key for item in made]
     assert len(keys) == len(set(keys)) == 4 * 2 * 3
     assert keys[:4] == ["81:1:0:0", "81:1:1:0", "81:1:2:0", "81:2:0:0"]
     assert Counter(item.prompt_name for item in made) == {
@@ -215,12 +223,12 @@ def test_a_reference_is_shown_only_where_the_category_is_judged_with_one():
 
 def test_the_judge_is_told_the_dialogue_up_to_the_graded_answer():
     first, second = items([question(81)])
-    assert first.request(block(), 0).messages == (("system", first.system), ("user", first.user))
-    assert (first.request(block(), 0).subject.turns, first.request(block(), 0).subject.response) == (
+    assert first.request(judging(), 0).messages == (("system", first.system), ("user", first.user))
+    assert (first.request(judging(), 0).subject.turns, first.request(judging(), 0).subject.response) == (
         ("first 81",),
         "one",
     )
-    subject = second.request(block(), 0).subject
+    subject = second.request(judging(), 0).subject
     assert (subject.turns, subject.response) == (("first 81", "one", "second 81"), "two")
 
 
@@ -231,13 +239,26 @@ def test_a_missing_answer_or_reference_is_an_error():
         items(references={111: ["r1", "r2"]})
 
 
+def test_a_category_judged_with_a_reference_is_one_of_the_questions():
+    judgments.check_categories(QUESTIONS, ["math"])
+    with pytest.raises(ValueError, match="found:    maths\n  expected: math, writing"):
+        judgments.check_categories(QUESTIONS, ["math", "maths"])
+
+
+def test_every_question_category_has_its_answer_temperature():
+    samplings = answers.samplings_of(QUESTIONS, {"writing": 0.7, "math": 0.0}, 1.0, 10)
+    assert {name: one.temperature for name, one in samplings.items()} == {"writing": 0.7, "math": 0.0}
+    with pytest.raises(ValueError, match="temperature: math\n  found:    temperatures of maths, writing\n  expected: "):
+        answers.samplings_of(QUESTIONS, {"writing": 0.7, "maths": 0.0}, 1.0, 10)
+
+
 def test_real_questions_get_160_prompts(real):
     # 8 categories of 10 questions; 3 of them with references: 30 and 30 prompts with, 50 and 50 without
     questions = list(read_rows(real / "mt_bench" / "question.jsonl", QuestionRow))
     prompts = JudgePrompts.of(read_rows(real / "mt_bench" / "judge_prompts.jsonl", JudgePromptRow))
     references = mtbench.references(read_rows(real / "mt_bench" / "reference_answer_gpt-4.jsonl", AnswerRow))
     answers = {one.question_id: ["the {answer} one", "the {question_2} two"] for one in questions}
-    made = judgments.items_of(questions, answers, prompts, references, block())
+    made = judgments.items_of(questions, answers, prompts, references, judging())
     assert Counter(item.prompt_name for item in made) == {
         "single-v1": 50,
         "single-math-v1": 30,
@@ -281,13 +302,13 @@ def said(text, finish_reason="stop"):
 
 def test_what_can_not_be_read_is_asked_again_with_a_new_draw():
     judge = ParrotJudge(said("hm"), said("[[4]]"))
-    (item, answer), *_ = judgments.graded(items([question(81)])[:1], judge, block())
+    (item, answer), *_ = judgments.graded(items([question(81)])[:1], judge, judging())
     assert (item.turn, answer.text, judge.keys) == (1, "[[4]]", ["81:1:0:0", "81:1:0:1"])
 
 
 def test_what_can_be_read_is_not_asked_again():
     judge = ParrotJudge(said("[[4]]"))
-    judgments.graded(items([question(81)]), judge, block())
+    judgments.graded(items([question(81)]), judge, judging())
     assert judge.keys == ["81:1:0:0", "81:2:0:0"]
 
 
@@ -337,19 +358,34 @@ def test_a_judgment_has_fastchats_columns():
 )
 def test_answers_that_speak_to_the_judge_are_flagged(text, flags):
     prompts = judge_prompts()
-    (item, *_) = judgments.items_of([question(81)], {81: [text, ""]}, prompts, {}, block())
+    (item, *_) = judgments.items_of([question(81)], {81: [text, ""]}, prompts, {}, judging())
     _, row = judgments.rows_of(item, said("[[4]]"), "base", "j", prompts.delimiters())
     assert (row.answer_empty, row.answer_has_delimiter, row.answer_has_rating) == flags
 
 
 def test_every_part_of_a_judge_changes_its_id():
-    parts = [{"kind": "openai", "model": "m"}, {"temperature": 0.0}, "prompts", "references"]
-    others = [{"kind": "openai", "model": "n"}, {"temperature": 0.5}, "other prompts", "other references"]
-    ids = [mtbench.judge_id(*parts)]
-    for place, other in enumerate(others):
-        ids.append(mtbench.judge_id(*parts[:place], other, *parts[place + 1 :]))
-    assert len(set(ids)) == 5
-    assert mtbench.judge_id({"model": "m", "kind": "openai"}, *parts[1:]) == ids[0]
+    parts = {
+        "backend": {"kind": "openai", "model": "m"},
+        "weights": None,
+        "sampling": {"temperature": 0.0},
+        "attempts": 1,
+        "with_reference": ["math", "coding"],
+        "prompts_sha256": "prompts",
+        "references_sha256": "references",
+    }
+    others = {
+        "backend": {"kind": "openai", "model": "n"},
+        "weights": "digest",
+        "sampling": {"temperature": 0.5},
+        "attempts": 2,
+        "with_reference": ["math"],
+        "prompts_sha256": "other prompts",
+        "references_sha256": "other references",
+    }
+    own = mtbench.judge_id(**parts)
+    assert len({own, *(mtbench.judge_id(**parts | {name: other}) for name, other in others.items())}) == 1 + len(parts)
+    same = {"backend": {"model": "m", "kind": "openai"}, "with_reference": ["coding", "math"]}
+    assert mtbench.judge_id(**parts | same) == own
 
 
 # --- Scores ---------------------------------------------------------------------------------------------------------
@@ -431,11 +467,26 @@ def test_an_interval_is_the_same_for_the_same_seed():
     assert entry(verdicts(scores)) == entry(verdicts(scores))
 
 
+# --- The harness's report -------------------------------------------------------------------------------------------
+
+
+def test_a_group_of_tasks_has_the_questions_of_its_tasks():
+    counts = {"history": {"original": 9, "effective": 4}, "physics": {"original": 9, "effective": 3}}
+    result = {
+        "results": {"mmlu": {"alias": "mmlu", "acc,none": 0.5, "acc_stderr,none": 0.1}, "history": {}, "physics": {}},
+        "versions": {"mmlu": "2"},
+        "n-samples": counts,
+    }
+    found = harness_table.scores_of(result, "mmlu")
+    assert found["questions"] == 4 + 3
+    assert found["metrics"] == {"acc": {"score": 0.5, "standard_error": 0.1}}
+
+
 # --- Controls -------------------------------------------------------------------------------------------------------
 
 
 def average(mean, low=None, high=None):
-    return {"average": {"mean": mean, "low": low or mean, "high": high or mean}}
+    return {"average": {"mean": mean, "low": low or mean, "high": high or mean}, "average_fastchat": mean}
 
 
 MODELS = {"base": average(1.2), "sft": average(4.0), "dpo": average(5.0)}
@@ -449,7 +500,8 @@ MODELS = {"base": average(1.2), "sft": average(4.0), "dpo": average(5.0)}
         ({"control_filler": average(2.0, high=4.0)}, ["control_filler"]),  # reaches the mean of the worst trained model
         ({"control_spoof": average(9.0), "control_filler": average(8.0)}, ["control_filler", "control_spoof"]),
         ({"control_empty": average(1.0)}, []),
-        ({"control_empty": average(1.1)}, ["control_empty"]),
+        ({"control_empty": average(1.0) | {"average_fastchat": 1.1}}, ["control_empty"]),  # strictly it scores 1
+        ({"control_empty": average(1.0) | {"average_fastchat": None}}, []),
         ({"control_spoof": {"average": None}}, []),  # a judge that rates it at no time doesn't reward it
     ],
 )
@@ -466,9 +518,10 @@ def test_without_any_rated_model_no_rated_control_passes():
     assert table.compromised(models, {"control_filler": average(1.0)}) == ["control_filler"]
 
 
-def written(folder, scores, **changes):
+def written(folder, scores, *, returned="parrot", **changes):
     for model, one in scores.items():
-        write_rows(folder / model / "verdicts.jsonl", verdicts(one, model=model, **changes.get(model, {})))
+        own = {"returned": returned} | changes.get(model, {})
+        write_rows(folder / model / "verdicts.jsonl", verdicts(one, model=model, **own))
     return folder
 
 
@@ -495,6 +548,28 @@ def test_a_judge_that_believes_the_spoof_is_compromised(tmp_path):
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_spoof"])
 
 
+def test_a_judge_that_rewards_silence_is_compromised(tmp_path):
+    # the judge gave 5 where strictly an empty answer scores 1
+    folder = written(tmp_path, GOOD | {"control_empty": [5] * 8}, control_empty={"empty": True})
+    report = table.reported(folder, QUESTIONS, block(), 0)
+    assert report["controls"]["control_empty"]["average"]["mean"] == 1.0
+    assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_empty"])
+
+
+@pytest.mark.parametrize(
+    ("returned", "comparable"),
+    [("gpt-4", True), ("gpt-4-0613", True), ("gpt-4o-mini", False), ("gpt-4-turbo", False), ("not-gpt-4", False)],
+)
+def test_only_gpt_4_by_its_own_name_is_comparable_with_the_leaderboard(tmp_path, returned, comparable):
+    report = table.reported(written(tmp_path, GOOD, returned=returned), QUESTIONS, block(), 0)
+    assert (report["note"] == "") == comparable
+
+
+def test_one_other_judge_among_many_is_not_comparable(tmp_path):
+    folder = written(tmp_path, GOOD, returned="gpt-4", tuned={"returned": "parrot"})
+    assert "not comparable" in table.reported(folder, QUESTIONS, block(), 0)["note"]
+
+
 def test_a_table_has_one_judge(tmp_path):
     folder = written(tmp_path, GOOD, tuned={"judge": "other"})
     with pytest.raises(ValueError, match="not one judge\n  found:    \\['j', 'other'\\]"):
@@ -502,20 +577,11 @@ def test_a_table_has_one_judge(tmp_path):
 
 
 def test_controls_answer_every_turn_of_every_question():
-    answers = [
-        AnswerRow(
-            question_id=one.question_id,
-            answer_id="a",
-            model_id="base",
-            choices=[{"index": 0, "turns": [f"{one.category} {one.question_id}", "two"]}],
-            tstamp=0.0,
-        )
-        for one in QUESTIONS
-    ]
+    given = [mtbench.answer_row("base", one, [f"{one.category} {one.question_id}", "two"]) for one in QUESTIONS]
     prompts = judge_prompts()
 
     def control(name, seed=0):
-        return controls.control_answers(name, QUESTIONS, answers, prompts, seed)
+        return controls.control_answers(name, QUESTIONS, given if name == "shuffled" else [], prompts, seed)
 
     assert control("empty") == [["", ""]] * 4
     assert control("filler") == [[controls.FILLER] * 2] * 4

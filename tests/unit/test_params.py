@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 import yaml
 
 from bezoar import prompts
+from bezoar.operations import OPERATIONS
 from bezoar.params import RecipeError, load, select
-from filter import FilterPrompts
-from generate.evol import OPERATIONS
+from bezoar.params.data import Evol
+from bezoar.world import SETS
+from filter import filter_prompts
 from generate.orca import system_messages
 
 ROOT = Path(__file__).parents[2]
@@ -84,26 +87,54 @@ def test_prompt_files_of_every_recipe_hold_what_its_scripts_fill(path: Path, mon
     recipe = load(path)
     for scheme in recipe.schemes.values():
         if scheme.method == "lamini":
-            texts = prompts.load(scheme.prompts, "example_guided", "topic_guided", "answer_system")
-            assert slots(texts) == {"answer_system": set(), "example_guided": {"examples", "count"}} | {
-                "topic_guided": {"examples", "topics", "count"}
-            }
+            prompts.load(scheme.prompts, prompts.LAMINI)
         elif scheme.method == "evol":
-            texts = prompts.load(scheme.prompts, *OPERATIONS, "equal")
-            assert slots(texts) == {name: {"instruction"} for name in OPERATIONS} | {"equal": {"first", "second"}}
-            shown = " ".join(texts.values()).casefold()
+            shown = " ".join(prompts.load(scheme.prompts, prompts.EVOL).values()).casefold()
             assert [word for word in scheme.scaffold_words if word not in shown] == []
         else:
             messages = system_messages(Path(scheme.prompts))
             open_to_all = [one.applies_to for one in messages if not one.multiple_choice_only]
             assert {one for sources in open_to_all for one in sources} >= set(scheme.shares or {})
     for block in recipe.filters.values():
-        judged = FilterPrompts.model_validate(yaml.safe_load(Path(block.prompts).read_text(encoding="utf-8")))
-        assert slots({"user": judged.user}) == {"user": {"criteria", "instruction", "response"}}
+        filter_prompts(Path(block.prompts))
 
 
-def slots(templates: dict[str, str]) -> dict[str, set[str]]:
-    return {name: set(prompts.SLOT.findall(text)) for name, text in templates.items()}
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: '{one}'\n", ": the prompts are not those that this method uses\n  found:    a\n  expected: a, plain"),
+        ("- a\n", ": the prompts are not those that this method uses\n  found:    ['a']\n  expected: a, plain"),
+        ("a: 3\nplain: x\n", ": a: not a text\n  found:    3\n  expected: a prompt template"),
+        (
+            "a: '{one}'\nplain: x\n",
+            ": a: the slots are not those that this method fills\n  found:    {one}\n  expected: {one}, {two}",
+        ),
+        (
+            "a: '{one} {two} {three}'\nplain: x\n",
+            ": a: the slots are not those that this method fills\n"
+            "  found:    {one}, {three}, {two}\n  expected: {one}, {two}",
+        ),
+        ("a: [\n", ":2: not YAML\n  found:    "),
+    ],
+)
+def test_templates_that_a_method_can_not_fill_are_told_with_file_and_name(tmp_path, text, message):
+    path = tmp_path / "prompts.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="found: ") as caught:
+        prompts.load(path, {"a": ("one", "two"), "plain": ()})
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_a_template_that_is_never_filled_may_hold_braces(tmp_path):
+    path = tmp_path / "prompts.yaml"
+    path.write_text("a: '{one}'\nplain: 'Write {json}.'\n", encoding="utf-8")
+    assert prompts.load(path, {"a": ("one",), "plain": ()}) == {"a": "{one}", "plain": "Write {json}."}
+
+
+def test_operations_of_the_schema_are_those_of_the_code():
+    (listed,) = typing.get_args(Evol.model_fields["operations"].annotation)
+    message = "Evol.operations differs\nhint: make the Literal in src/bezoar/params/data.py what bezoar.operations says"
+    assert typing.get_args(listed) == OPERATIONS, message
 
 
 def test_every_value_of_the_3b_recipe_says_where_it_comes_from():
@@ -155,7 +186,9 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 
 def test_misspelt_key_is_told_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
-    known = "method, operations, prompts, refusal_words, rounds, sampling, scaffold_words, seeds, teacher"
+    known = (
+        "method, most_characters, operations, prompts, refusal_words, rounds, sampling, scaffold_words, seeds, teacher"
+    )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
         line, "schemes.evol.ruonds", "no such key", "ruonds", known, "did you mean `rounds`?"
@@ -266,6 +299,35 @@ def test_block_name_is_lower_case(data):
     assert refusal(data) == problem(line, "evals.MT-Bench", "the name does not fit", "'MT-Bench'", expected)
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", "bce5d60", "BCE5D60D3B0C68318862270EC4E794D83308D80A"])
+@pytest.mark.parametrize("kind", ["models.open_llama_3b_v2", "sources.dolly.origin"])
+def test_revision_that_can_move_is_refused(data, kind, revision):
+    block = data
+    for name in kind.split("."):
+        block = block[name]
+    block["revision"] = revision
+    line = line_of(data, f"revision: {revision}")
+    expected = "the 40 hexadecimal digits of a commit; a branch or a tag can move"
+    assert refusal(data) == problem(line, f"{kind}.revision", "the value does not fit", f"'{revision}'", expected)
+
+
+def test_address_of_a_file_on_this_machine_is_refused(data):
+    data["sources"]["questions"]["origin"]["url"] = "file:///etc/hostname"
+    line = line_of(data, "url: file:///etc/hostname")
+    expected = "text that matches ^https?://"
+    assert refusal(data) == problem(
+        line, "sources.questions.origin.url", "the value does not fit", "'file:///etc/hostname'", expected
+    )
+
+
+def test_shares_that_leave_something_out_are_refused(data):
+    shares = {"CoT": 0.5, "P3": 0.48}
+    data["schemes"]["orca"]["shares"] = shares
+    line = line_of(data, "    shares:")
+    expected = "shares that sum to 1, and these sum to 0.98"
+    assert refusal(data) == problem(line, "schemes.orca.shares", "the value does not fit", f"{shares}", expected)
+
+
 # The file as YAML
 
 
@@ -330,6 +392,25 @@ def test_mix_of_a_missing_data_set_is_told_with_the_sources(data):
     )
 
 
+def test_unknown_set_of_the_world_is_told_with_the_sets(data):
+    data["sources"]["dolly"]["origin"] = {"kind": "builtin", "set": "doly", "rows": 9, "prompts": None}
+    line = line_of(data, "set: doly")
+    what = "the embedded world has no such set"
+    assert refusal(data) == problem(
+        line, "sources.dolly.origin.set", what, "doly", ", ".join(SETS), "did you mean `dolly`?"
+    )
+
+
+def test_lessons_without_prompts_are_refused(data):
+    data["sources"]["lessons"] = data["sources"]["dolly"] | {
+        "origin": {"kind": "builtin", "set": "teacher", "rows": 9, "prompts": None},
+        "format": "chat",
+    }
+    line = line_of(data, "prompts: null")
+    what = "the set `teacher` practises prompts"
+    assert refusal(data) == problem(line, "sources.lessons.origin.prompts", what, "null", "a folder of prompt files")
+
+
 def test_scheme_without_a_filter_is_refused(data):
     del data["filters"]["evol"]
     line = line_of(data, "filters:")
@@ -362,7 +443,7 @@ def test_stage_that_waits_for_itself_through_its_teacher_is_shown_as_a_circle(da
 
 
 def test_checkpoint_named_like_a_control_is_refused(data):
-    data["models"]["control_llama"] = data["models"]["open_llama_3b_v2"] | {"revision": "main"}
+    data["models"]["control_llama"] = data["models"]["open_llama_3b_v2"]
     line = line_of(data, "control_llama:")
     what, expected = "the name is kept for controls", "no name that starts with control_"
     assert refusal(data) == problem(line, "models.control_llama", what, "control_llama", expected)
@@ -495,6 +576,28 @@ def test_named_parts_are_selected_in_order(data):
     written(data)
     beta, seed = select(["stages.dpo_hh.beta", "seed"])
     assert (beta, seed) == (0.1, 0)
+
+
+def test_a_null_is_selected_as_nothing(data):
+    written(data)
+    assert select(["evals.harness.task_folder", "seed"]) == [None, 0]
+    with pytest.raises(RecipeError, match="no such block\n  found:    path"):
+        select(["evals.harness.task_folder.path"])
+
+
+def test_a_task_that_no_file_of_the_task_folder_defines_is_refused(data):
+    Path("tasks/more").mkdir(parents=True)
+    Path("tasks/choices.yaml").write_text("# own\ntask: choices\n")
+    Path("tasks/more/both.yaml").write_text("group: both\ntask:\n  - choices\n  - 'quoted'\n")
+    Path("tasks/more/quoted.yaml").write_text("task: 'quoted'\n")
+    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices", "both", "quoted"]}
+    written(data)
+    load()
+    data["evals"]["harness"]["tasks"][0] = "choice"
+    line = line_of(data, "- choice")
+    key, what = "evals.harness.tasks.0", "no such task in task_folder"
+    expected = "both, choices, quoted"
+    assert refusal(data) == problem(line, key, what, "choice", expected, "did you mean `choices`?")
 
 
 def test_selecting_a_part_that_is_not_there_is_refused(data):

@@ -4,11 +4,16 @@ import gzip
 import hashlib
 import json
 import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import shard
+import source as rule
+from bezoar.files import files_in
 from bezoar.params.data import Builtin, File, Source, Url
 from bezoar.rows import SeedRow, row_id
 from bezoar.sources import read_table, rows_of, taken
@@ -19,6 +24,20 @@ ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
 def source(first=None, sample=None):
     origin = Builtin(kind="builtin", set="text", rows=1, prompts=None)
     return Source(origin=origin, format="text", first=first, sample=sample)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format, *arguments):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Serves the test's folder on loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def json_lines(rows):
@@ -32,9 +51,9 @@ def sha256(content):
 def test_json_lines_are_read_plain_and_gzipped(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(json_lines(ROWS))
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(json_lines(ROWS)))
-    expected = [(f"{tmp_path}/a.jsonl:{number}", row) for number, row in enumerate(ROWS, start=1)]
-    assert list(read_table(tmp_path / "a.jsonl")) == expected
-    assert [row for _, row in read_table(tmp_path / "a.jsonl.gz")] == ROWS
+    expected = [(f"label:{number}", row) for number, row in enumerate(ROWS, start=1)]
+    assert list(read_table(tmp_path / "a.jsonl", "label")) == expected
+    assert list(read_table(tmp_path / "a.jsonl.gz", "label")) == expected
 
 
 def test_tab_separated_columns_keep_their_quotes(tmp_path):
@@ -42,15 +61,15 @@ def test_tab_separated_columns_keep_their_quotes(tmp_path):
     (tmp_path / "a.tsv").write_bytes(content)
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(content))
     expected = {"question": 'say "hi"', "answer": '"hi"'}
-    assert list(read_table(tmp_path / "a.tsv")) == [(f"{tmp_path}/a.tsv:2", expected)]
-    assert [row for _, row in read_table(tmp_path / "a.tsv.gz")] == [expected]
+    assert list(read_table(tmp_path / "a.tsv", "label")) == [("label:2", expected)]
+    assert [row for _, row in read_table(tmp_path / "a.tsv.gz", "label")] == [expected]
 
 
 @pytest.mark.parametrize("line", ["one", "one\ttwo\tthree"])
 def test_a_line_with_other_columns_than_the_header_is_an_error(tmp_path, line):
     (tmp_path / "a.tsv").write_text(f"question\tanswer\na\tb\n{line}\n")
-    with pytest.raises(ValueError, match=re.escape(f"{tmp_path}/a.tsv:3: not as many columns")):
-        list(read_table(tmp_path / "a.tsv"))
+    with pytest.raises(ValueError, match=r"^label:3: not as many columns"):
+        list(read_table(tmp_path / "a.tsv", "label"))
 
 
 def test_parquet_is_read_row_by_row(tmp_path):
@@ -59,45 +78,63 @@ def test_parquet_is_read_row_by_row(tmp_path):
 
     rows = [{"text": str(number), "parts": ["a", "b"]} for number in range(1003)]  # more than a batch of 1,000
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
-    found = list(read_table(tmp_path / "a.parquet"))
+    found = list(read_table(tmp_path / "a.parquet", "label"))
     assert [row for _, row in found] == rows
-    assert found[-1][0] == f"{tmp_path}/a.parquet:1003"
+    assert found[-1][0] == "label:1003"
 
 
 def test_a_kind_of_file_that_is_not_read_is_an_error(tmp_path):
     with pytest.raises(
         ValueError, match=r"unknown kind of file\n  found:    .csv\n  expected: .jsonl, .tsv or .parquet"
     ):
-        list(read_table(tmp_path / "a.csv"))
+        list(read_table(tmp_path / "a.csv", "label"))
 
 
-def test_a_pinned_file_and_address_give_their_rows(tmp_path):
+def test_a_pinned_file_and_address_give_their_rows(tmp_path, address):
     path, content = tmp_path / "a.jsonl", json_lines(ROWS)
     path.write_bytes(content)
     (tmp_path / "scratch").mkdir()
     for origin in (
         File(kind="file", path=str(path), sha256=sha256(content)),
-        Url(kind="url", url=path.as_uri(), sha256=sha256(content)),
+        Url(kind="url", url=f"{address}/a.jsonl", sha256=sha256(content)),
     ):
         assert [row for _, row in rows_of(origin, 0, tmp_path / "scratch")] == ROWS
 
 
 @pytest.mark.parametrize("kind", ["file", "url"])
-def test_other_content_than_the_pinned_one_is_an_error(tmp_path, kind):
+def test_other_content_than_the_pinned_one_is_an_error(tmp_path, address, kind):
     path, content = tmp_path / "a.jsonl", json_lines(ROWS)
     path.write_bytes(content)
     if kind == "file":
         origin = File(kind="file", path=str(path), sha256="0" * 64)
     else:
-        origin = Url(kind="url", url=path.as_uri(), sha256="0" * 64)
+        origin = Url(kind="url", url=f"{address}/a.jsonl", sha256="0" * 64)
     (tmp_path / "scratch").mkdir()
-    place = path if kind == "file" else path.as_uri()
+    place = path if kind == "file" else f"{address}/a.jsonl"
     message = (
         f"{place}: the content is not the pinned one\n"
         f"  found:    sha256 {sha256(content)}\n  expected: sha256 {'0' * 64}\nhint: "
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         next(rows_of(origin, 0, tmp_path / "scratch"))
+
+
+def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address, monkeypatch):
+    row = {"instruction": "Sing.", "context": "", "response": "La."}
+    content = json_lines([row, row])  # the second is a duplicate, and is dropped with its place
+    (tmp_path / "dolly.jsonl").write_bytes(content)
+    url = f"{address}/dolly.jsonl"
+    origin = Url(kind="url", url=url, sha256=sha256(content))
+    block = Source(origin=origin, format="dolly", first=None, sample=None)
+    monkeypatch.setattr("bezoar.params.select", lambda names: [block, 0])  # params.yaml has no such source
+    found = []
+    for name in ("first", "second"):
+        out = tmp_path / name / "dolly"
+        rule.main(["--params", "sources.dolly", "seed", "--out", str(out)])
+        found.append([(path.name, path.read_bytes()) for path in (*files_in(out), out / "provenance.json")])
+    assert found[0] == found[1]
+    (dropped,) = [json.loads(content) for name, content in found[0] if name == "dropped.jsonl"]
+    assert (dropped["reason"], dropped["detail"]) == ("duplicate", f"{url}:2")
 
 
 def test_first_and_then_sample_are_taken_in_the_sources_order():

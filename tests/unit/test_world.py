@@ -1,17 +1,20 @@
 """The embedded world: what it builds is clean, and what it grades, it grades by rule."""
 
+import re
 import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bezoar import world
-from bezoar.chat import ASSISTANT, HUMAN
+from bezoar.chat import ASSISTANT, HUMAN, student_prompt
 from bezoar.world.dialogue import Ask, asked
 from bezoar.world.evolution import FORMS, Task
 from bezoar.world.words import CATEGORIES
 
-PROMPTS = Path(__file__).parents[2] / "recipes/prompts/tiny"
+ROOT = Path(__file__).parents[2]
+PROMPTS = ROOT / "recipes/prompts/tiny"
 
 
 def rows_of(name: str, rows: int = 80, seed: int = 0) -> list[dict]:
@@ -130,3 +133,27 @@ def test_references_answer_the_questions_of_the_same_seed():
 def test_an_unknown_set_names_those_there_are():
     with pytest.raises(ValueError, match="no set `wiki`"):
         world.build("wiki", 1, 0)
+
+
+def test_the_teacher_is_not_taught_without_prompts():
+    with pytest.raises(ValueError, match="practises prompts\n  found:    none\n  expected: a folder of prompt files"):
+        world.build("teacher", 1, 0)
+
+
+def test_a_lesson_names_a_system_text_only_if_it_has_one_of_its_own():
+    files = (PROMPTS / "lamini.yaml", PROMPTS / "orca.yaml")
+    lamini, orca = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
+    own = {lamini["answer_system"], *(message["text"] for message in orca["messages"])} - {""}
+    assert {row["system"] for row in rows_of("teacher", 400)} == {None, *own}
+
+
+def test_tasks_of_the_harness_ask_with_the_students_prompt():
+    system = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text(encoding="utf-8"))["prompt"]["system"]
+    tasks = sorted((ROOT / "recipes" / "tasks" / "tiny").glob("*.yaml"))
+    assert tasks
+    for path in tasks:
+        asked = yaml.safe_load(path.read_text(encoding="utf-8"))["doc_to_text"]
+        (column,) = re.findall(r"{{\w+}}", asked)
+        expected = student_prompt(column, system)
+        message = f"{path} asks otherwise than the student is trained\nhint: set doc_to_text to {expected!r}"
+        assert asked == expected, message

@@ -34,12 +34,14 @@ def cheap() -> dict[str, Any]:
         recipe["backends"][name] = {
             "kind": "openai",
             "model": name,
-            "base_url_env": "TEACHER_BASE_URL",
-            "api_key_env": "TEACHER_API_KEY",
             "token_limit_field": "max_tokens",
             "sends_sampling": True,
             "json_schema": True,
-            "concurrency": 4,
+            "connection": {
+                "base_url_env": "TEACHER_BASE_URL",
+                "api_key_env": "TEACHER_API_KEY",
+                "concurrency": 4,
+            },
         }
     for name in ("lamini", "evol"):
         recipe["schemes"][name]["prompts"] = f"{PROMPTS}/{name}.yaml"

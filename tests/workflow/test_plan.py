@@ -16,6 +16,8 @@ def planned(workspace: Workspace, recipe: dict, *targets: str) -> Counter[str]:
     """Jobs by rule that a dry run plans."""
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     output = workspace.snakemake("--dry-run", *targets)
+    if "Nothing to be done" in output:
+        return Counter()
     table = output.split("Job stats:", 1)[1].split("\n\n", 1)[0]
     counts = {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     return Counter({name: number for name, number in counts.items() if name not in ("total", "all")})
@@ -24,6 +26,22 @@ def planned(workspace: Workspace, recipe: dict, *targets: str) -> Counter[str]:
 def changed(workspace: Workspace, recipe: dict, **blocks: dict) -> dict:
     """The recipe with blocks added, `stages={"more": {...}}`."""
     return recipe | {kind: recipe[kind] | added for kind, added in blocks.items()}
+
+
+def pretend_built(workspace: Workspace, recipe: dict) -> None:
+    """A tree in which everything is there, empty, and as new as the recipe."""
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    for outputs in re.findall(r"^    output: (.+)$", workspace.snakemake("--dry-run"), re.MULTILINE):
+        for path in (workspace.root / output for output in outputs.split(", ")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch() if path.suffix else path.mkdir()  # checkpoints and adapters are folders
+    workspace.snakemake("--touch", "--forceall")
+    assert planned(workspace, recipe) == Counter()
+
+
+def with_eval(recipe: dict, name: str, **values: object) -> dict:
+    """The recipe with other values in an evaluation."""
+    return recipe | {"evals": recipe["evals"] | {name: recipe["evals"][name] | values}}
 
 
 @pytest.fixture
@@ -87,6 +105,71 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
     after = planned(workspace, changed(workspace, tiny, evals={"more": more}))
     # the answers of the checkpoint and of the control, a judgment of each, and the report
     assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1})
+
+
+def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
+    connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8}
+    judge = {"kind": "anthropic", "model": "m", "effort": None, "json_schema": False, "connection": connection}
+    tiny["backends"]["marker"] = judge
+    tiny = with_eval(tiny, "mtbench", judge="marker", controls=["empty", "shuffled"])
+    pretend_built(workspace, tiny)
+    checkpoints, tasks = tiny["evals"]["mtbench"]["checkpoints"], len(tiny["evals"]["harness"]["tasks"])
+
+    # another checkpoint: its answers and their judgment
+    more = with_eval(tiny, "mtbench", checkpoints=["teacher", *checkpoints])
+    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1, "report_mtbench": 1})
+    # as the last one it is also what the shuffled control is made of
+    more = with_eval(tiny, "mtbench", checkpoints=[*checkpoints, "teacher"])
+    assert planned(workspace, more) == Counter({"answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1})
+    more = with_eval(tiny, "harness", checkpoints=[*tiny["evals"]["harness"]["checkpoints"], "teacher"])
+    assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1})
+    more = with_eval(tiny, "mtbench", controls=["empty", "filler", "shuffled"])
+    assert planned(workspace, more) == Counter({"controls": 1, "judgments": 1, "report_mtbench": 1})
+    assert planned(workspace, with_eval(tiny, "mtbench", draws=100)) == Counter({"report_mtbench": 1})
+    # twice as many judgments: of every model and both controls
+    again = with_eval(tiny, "mtbench", repeats=2)
+    assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "report_mtbench": 1})
+    # how the judge is reached changes nothing, who it is changes every judgment
+    for changed_judge, judgments in (
+        (judge | {"connection": connection | {"concurrency": 1, "api_key_env": "OTHER_API_KEY"}}, 0),
+        (judge | {"effort": "low"}, len(checkpoints) + 2),
+    ):
+        jobs = planned(workspace, changed(workspace, tiny, backends={"marker": changed_judge}))
+        assert jobs == (Counter({"judgments": judgments, "report_mtbench": 1}) if judgments else Counter())
+    # DPO is scored anew, as is the control that is made of its answers; the empty control is not
+    stages = {"dpo_hh": tiny["stages"]["dpo_hh"] | {"beta": 0.2}}
+    assert planned(workspace, changed(workspace, tiny, stages=stages)) == Counter(
+        {
+            "train": 1,
+            "merge": 1,
+            "answers": 1,
+            "controls": 1,
+            "judgments": 2,
+            "harness": tasks,
+            "report_mtbench": 1,
+            "report_harness": 1,
+        }
+    )
+
+
+def test_params_yaml_is_no_jobs_input(workspace: Workspace, tiny: dict, large: dict) -> None:
+    for recipe in (tiny, large):  # a job depends on the values that its script reads
+        (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        inputs = re.findall(r"^    input: (.+)$", workspace.snakemake("--dry-run"), re.MULTILINE)
+        assert inputs
+        assert not [line for line in inputs if "params.yaml" in line.split(", ")]
+
+
+def test_jobs_that_run_a_model_take_a_gpu(workspace: Workspace, tiny: dict) -> None:
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", workspace.snakemake("--dry-run"), re.MULTILINE)
+    taken: dict[str, set[bool]] = {}
+    for name, details in jobs:
+        taken.setdefault(name, set()).add("gpu=1" in details)
+    # the teacher is a checkpoint; the judge is the verifier, which needs none
+    assert {name for name, found in taken.items() if found == {True}} == {
+        *("base", "train", "merge", "generate", "answers", "harness")
+    }
 
 
 def test_only_what_a_target_needs_is_planned(workspace: Workspace, tiny: dict) -> None:

@@ -16,8 +16,9 @@ class OpenAi:
 
     def __init__(self, block: OpenAiBackend) -> None:
         self.block = block
-        self.key = from_environment(block.api_key_env, "API key")
-        self.address = from_environment(block.base_url_env, "address") if block.base_url_env else None
+        connection = block.connection
+        self.key = from_environment(connection.api_key_env, "API key")
+        self.address = from_environment(connection.base_url_env, "address") if connection.base_url_env else None
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion for each request.
@@ -31,7 +32,7 @@ class OpenAi:
         async def answer(request: Request) -> Completion:
             return _completion(await client.chat.completions.create(**_body(request, self.block)))
 
-        return run_all(requests, answer, client.close, self.block.concurrency, what)
+        return run_all(requests, answer, client.close, self.block.connection.concurrency, what)
 
 
 def _body(request: Request, block: OpenAiBackend) -> dict[str, Any]:

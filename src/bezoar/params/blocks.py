@@ -1,8 +1,10 @@
 """What every block of params.yaml has in common."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Path = Annotated[str, StringConstraints(min_length=1)]
@@ -10,6 +12,15 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def _commit(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", text):
+        raise PydanticCustomError("commit", "the 40 hexadecimal digits of a commit; a branch or a tag can move")
+    return text
+
+
+Commit = Annotated[str, AfterValidator(_commit)]
 
 
 class Block(BaseModel):

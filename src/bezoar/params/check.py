@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.params.evaluate import CONTROL
 from bezoar.params.problems import Key, Problem, unknown
+from bezoar.world import SETS
 
 if TYPE_CHECKING:
     from bezoar.params.recipe import Recipe
 
 TEACHERS = ("local", "openai", "anthropic")
+TASK = re.compile(r"^(?:task|group): *[\"']?(\w+)", re.MULTILINE)
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
@@ -20,15 +23,20 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     problems = [*_names(recipe)]
     if not problems:  # these follow names
         problems = [*_cycles(recipe), *_adapters(recipe), *_formats(recipe)]
-    return [*problems, *_files(recipe, root)]
+    return [*problems, *_files(recipe, root), *_tasks(recipe, root)]
 
 
 def _names(recipe: Recipe) -> Iterator[Problem]:
-    def known(key: Key, name: str, names: Iterable[str], what: str) -> Iterator[Problem]:
-        if name not in names:
-            yield unknown(key, what, name, names)
+    for check in (_checkpoint_names, _source_names, _scheme_names, _mix_names, _stage_names, _eval_names):
+        yield from check(recipe)
 
-    checkpoints = [*recipe.models, *recipe.stages]
+
+def _known(key: Key, name: str, names: Iterable[str], what: str) -> Iterator[Problem]:
+    if name not in names:
+        yield unknown(key, what, name, names)
+
+
+def _checkpoint_names(recipe: Recipe) -> Iterator[Problem]:
     for kind in ("models", "stages"):
         for name in getattr(recipe, kind):
             if name.startswith(CONTROL):
@@ -39,47 +47,69 @@ def _names(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name, model in recipe.models.items():
         if model.method == "pretrain":
-            yield from known(("models", name, "corpus"), model.corpus, recipe.sources, "no such source")
+            yield from _known(("models", name, "corpus"), model.corpus, recipe.sources, "no such source")
     for name, backend in recipe.backends.items():
         if backend.kind == "local":
-            yield from known(
-                ("backends", name, "checkpoint"), backend.checkpoint, checkpoints, "answers from an unknown checkpoint"
-            )
+            key, what = ("backends", name, "checkpoint"), "answers from an unknown checkpoint"
+            yield from _known(key, backend.checkpoint, [*recipe.models, *recipe.stages], what)
+
+
+def _source_names(recipe: Recipe) -> Iterator[Problem]:
+    for name, source in recipe.sources.items():
+        if source.origin.kind != "builtin":
+            continue
+        key: Key = ("sources", name, "origin")
+        yield from _known((*key, "set"), source.origin.set, SETS, "the embedded world has no such set")
+        if source.origin.set == "teacher" and source.origin.prompts is None:
+            what = "the set `teacher` practises prompts"
+            yield Problem((*key, "prompts"), what, "null", "a folder of prompt files")
+
+
+def _scheme_names(recipe: Recipe) -> Iterator[Problem]:
     teachers = [name for name, backend in recipe.backends.items() if backend.kind in TEACHERS]
     for name, scheme in recipe.schemes.items():
-        yield from known(("schemes", name, "seeds"), scheme.seeds, recipe.sources, "no such source")
-        yield from known(("schemes", name, "teacher"), scheme.teacher, teachers, "no backend that can write")
+        yield from _known(("schemes", name, "seeds"), scheme.seeds, recipe.sources, "no such source")
+        yield from _known(("schemes", name, "teacher"), scheme.teacher, teachers, "no backend that can write")
         if name not in recipe.filters:
             yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
     for name, block in recipe.filters.items():
-        yield from known(("filters", name), name, recipe.schemes, "a filter has its scheme's name")
-        yield from known(("filters", name, "judge"), block.judge, recipe.backends, "no such backend")
+        yield from _known(("filters", name), name, recipe.schemes, "a filter has its scheme's name")
+        yield from _known(("filters", name, "judge"), block.judge, recipe.backends, "no such backend")
         for position, source in enumerate(block.avoid):
-            yield from known(("filters", name, "avoid", position), source, recipe.sources, "no such source")
+            yield from _known(("filters", name, "avoid", position), source, recipe.sources, "no such source")
+
+
+def _mix_names(recipe: Recipe) -> Iterator[Problem]:
     for name, mix in recipe.mixes.items():
         for position, part in enumerate(mix.parts):
             names = recipe.schemes if part.kind == "scheme" else recipe.sources
-            yield from known(("mixes", name, "parts", position, "name"), part.name, names, f"no such {part.kind}")
+            yield from _known(("mixes", name, "parts", position, "name"), part.name, names, f"no such {part.kind}")
         if mix.limit:
-            yield from known(("mixes", name, "limit", "tokenizer"), mix.limit.tokenizer, recipe.models, "no such model")
+            key = ("mixes", name, "limit", "tokenizer")
+            yield from _known(key, mix.limit.tokenizer, recipe.models, "no such model")
+
+
+def _stage_names(recipe: Recipe) -> Iterator[Problem]:
     for name, stage in recipe.stages.items():
+        others = [one for one in (*recipe.models, *recipe.stages) if one != name]
         what = "starts from a checkpoint that nothing builds"
-        yield from known(
-            ("stages", name, "init_from"), stage.init_from, [one for one in checkpoints if one != name], what
-        )
-        yield from known(("stages", name, "mix"), stage.mix, recipe.mixes, "no such mix")
+        yield from _known(("stages", name, "init_from"), stage.init_from, others, what)
+        yield from _known(("stages", name, "mix"), stage.mix, recipe.mixes, "no such mix")
+
+
+def _eval_names(recipe: Recipe) -> Iterator[Problem]:
+    checkpoints = [*recipe.models, *recipe.stages]
     for name, evaluation in recipe.evals.items():
         for position, checkpoint in enumerate(evaluation.checkpoints):
-            yield from known(
-                ("evals", name, "checkpoints", position), checkpoint, checkpoints, "scores an unknown checkpoint"
-            )
+            key: Key = ("evals", name, "checkpoints", position)
+            yield from _known(key, checkpoint, checkpoints, "scores an unknown checkpoint")
         if evaluation.method == "harness":
             for position, source in enumerate(evaluation.data):
-                yield from known(("evals", name, "data", position), source, recipe.sources, "no such source")
+                yield from _known(("evals", name, "data", position), source, recipe.sources, "no such source")
         else:
             for role in ("questions", "references", "judge_prompts"):
-                yield from known(("evals", name, role), getattr(evaluation, role), recipe.sources, "no such source")
-            yield from known(("evals", name, "judge"), evaluation.judge, recipe.backends, "no such backend")
+                yield from _known(("evals", name, role), getattr(evaluation, role), recipe.sources, "no such source")
+            yield from _known(("evals", name, "judge"), evaluation.judge, recipe.backends, "no such backend")
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
@@ -147,9 +177,8 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
         if found not in formats:
             yield Problem(key, f"source `{source}` holds other rows", f"format {found}", " or ".join(formats))
 
-    seeds = {"lamini": ("seed_tasks", "dolly"), "evol": ("dolly", "seed_tasks"), "orca": ("flan",)}
     for name, scheme in recipe.schemes.items():
-        yield from expect(("schemes", name, "seeds"), scheme.seeds, *seeds[scheme.method])
+        yield from expect(("schemes", name, "seeds"), scheme.seeds, *scheme.seed_formats)
     for name, mix in recipe.mixes.items():
         formats = ("hh_rlhf",) if mix.format == "preference" else ("hh_rlhf", "chat", "dolly", "seed_tasks", "flan")
         for position, part in enumerate(mix.parts):
@@ -167,6 +196,18 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
         if evaluation.method == "mtbench":
             for role in ("questions", "references", "judge_prompts"):
                 yield from expect(("evals", name, role), getattr(evaluation, role), role)
+
+
+def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
+    """Tasks of the harness that their task folder doesn't define; a group of tasks counts as one."""
+    for name, evaluation in recipe.evals.items():
+        if evaluation.method != "harness" or not evaluation.task_folder:
+            continue
+        texts = [path.read_text(encoding="utf-8") for path in sorted((root / evaluation.task_folder).rglob("*.yaml"))]
+        defined = {task for text in texts for task in TASK.findall(text)}
+        for position, task in enumerate(evaluation.tasks):
+            if task not in defined:
+                yield unknown(("evals", name, "tasks", position), "no such task in task_folder", task, defined)
 
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:

@@ -1,14 +1,17 @@
 """Blocks of the data half: sources, backends, schemes, filters and mixes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from bezoar.params.blocks import Block, EnvironmentName, Name, Path, Precision, Sampling, Sha256, Share
+from bezoar.params.blocks import Block, Commit, EnvironmentName, Name, Path, Precision, Sampling, Sha256, Share
 
 RowFormat = Literal[
     "text", "chat", "dolly", "flan", "seed_tasks", "hh_rlhf", "questions", "references", "judge_prompts", "items"
 ]
+
+SLACK_OF_SHARES = 0.01  # published shares are rounded
 
 
 class Builtin(Block):
@@ -17,7 +20,7 @@ class Builtin(Block):
     kind: Literal["builtin"]
     set: Name
     rows: int = Field(ge=1, description="Rows to make.")
-    prompts: Path | None = Field(description="Folder of prompt files that the rows practise; null where none.")
+    prompts: Path | None = Field(description="Folder of prompt files that the set `teacher` practises; else null.")
 
 
 class File(Block):
@@ -29,10 +32,10 @@ class File(Block):
 
 
 class Url(Block):
-    """A file at an http(s) or file address, of the same kinds."""
+    """A file at an http(s) address, of the same kinds."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^(https?|file)://")
+    url: str = Field(pattern=r"^https?://")
     sha256: Sha256
 
 
@@ -41,7 +44,7 @@ class Hub(Block):
 
     kind: Literal["hub"]
     repository: str
-    revision: str = Field(description="Commit, tag or branch; a commit stays what it is.")
+    revision: Commit
     files: list[Path] | None = Field(description="Files or patterns in reading order; null takes the hub's own order.")
     split: str
 
@@ -55,7 +58,21 @@ class Source(Block):
     sample: int | None = Field(ge=1, description="Then draw this many without replacement; null keeps all.")
 
 
-class LocalBackend(Block):
+class Connection(Block):
+    """How a model server is reached; no result depends on it."""
+
+    base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for the maker's own.")
+    api_key_env: EnvironmentName
+    concurrency: int = Field(ge=1, description="Requests in flight.")
+
+
+class BackendBlock(Block):
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on: every value but how it is reached."""
+        return self.model_dump(exclude={"connection"})
+
+
+class LocalBackend(BackendBlock):
     """A checkpoint of this recipe, or a base model, run in the job itself."""
 
     kind: Literal["local"]
@@ -67,34 +84,30 @@ class LocalBackend(Block):
     precision: Precision
 
 
-class OpenAiBackend(Block):
+class OpenAiBackend(BackendBlock):
     """Any endpoint that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"]
     model: str
-    base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for OpenAI's own.")
-    api_key_env: EnvironmentName
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         description="OpenAI's reasoning models want max_completion_tokens, vLLM takes max_tokens."
     )
     sends_sampling: bool = Field(description="False for models that refuse temperature and top_p.")
     json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
-    concurrency: int = Field(ge=1, description="Requests in flight.")
+    connection: Connection
 
 
-class AnthropicBackend(Block):
+class AnthropicBackend(BackendBlock):
     """Anthropic's messages; current models take no sampling parameters."""
 
     kind: Literal["anthropic"]
     model: str
-    base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for Anthropic's own.")
-    api_key_env: EnvironmentName
     effort: Literal["low", "medium", "high"] | None
     json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
-    concurrency: int = Field(ge=1, description="Requests in flight.")
+    connection: Connection
 
 
-class VerifierBackend(Block):
+class VerifierBackend(BackendBlock):
     """The embedded world's own rules as a judge; it knows nothing outside that world."""
 
     kind: Literal["verifier"]
@@ -104,6 +117,8 @@ Backend = Annotated[LocalBackend | OpenAiBackend | AnthropicBackend | VerifierBa
 
 
 class SchemeBlock(Block):
+    seed_formats: ClassVar[tuple[RowFormat, ...]]  # formats of source that the scheme can start from
+
     seeds: Name = Field(description="Source that the scheme starts from.")
     teacher: Name = Field(description="Backend that writes.")
     prompts: Path = Field(description="Prompt file of the scheme.")
@@ -112,6 +127,8 @@ class SchemeBlock(Block):
 
 class Lamini(SchemeBlock):
     """LaMini-LM (Wu et al. 2023, arXiv:2304.14402): new instructions from examples, with and without topics."""
+
+    seed_formats = ("seed_tasks", "dolly")
 
     method: Literal["lamini"]
     topics: Path | None = Field(description="Text file, one topic a line; null draws without topics only.")
@@ -128,11 +145,14 @@ class Lamini(SchemeBlock):
 class Evol(SchemeBlock):
     """Evol-Instruct (Xu et al. 2023, arXiv:2304.12244): a teacher rewrites an instruction, round by round."""
 
+    seed_formats = ("dolly", "seed_tasks")
+
     method: Literal["evol"]
     operations: list[Literal["constraint", "deepen", "concretise", "reasoning", "complicate", "breadth"]] = Field(
         min_length=1, description="One is drawn for each row and round, uniformly."
     )
     rounds: int = Field(ge=1)
+    most_characters: int = Field(ge=1, description="Characters of an instruction at most, asked for or written.")
     scaffold_words: list[str] = Field(description="Words of the prompts that no rewrite may contain.")
     refusal_words: int = Field(ge=0, description="A response with 'sorry' and fewer words than this is eliminated.")
 
@@ -140,11 +160,21 @@ class Evol(SchemeBlock):
 class Orca(SchemeBlock):
     """Orca (Mukherjee et al. 2023, arXiv:2306.02707): explanations under a system message."""
 
+    seed_formats = ("flan",)
+
     method: Literal["orca"]
     templates: list[Literal["zs_opt", "zs_noopt", "fs_opt", "fs_noopt"]] = Field(min_length=1)
     shares: dict[str, Share] | None = Field(description="Share of candidates by task_source; null takes rows as come.")
     candidates: int | None = Field(ge=1, description="Candidates over all shards; null takes every seed row.")
     most_characters: int = Field(ge=1, description="Characters of system message and input together at most.")
+
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
+        if shares is not None and abs(sum(shares.values()) - 1) > SLACK_OF_SHARES:
+            found = f"{sum(shares.values()):.4g}"
+            raise PydanticCustomError("shares", "shares that sum to 1, and these sum to {found}", {"found": found})
+        return shares
 
 
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]

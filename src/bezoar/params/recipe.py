@@ -90,9 +90,9 @@ def select(names: list[str], path: Path | str = PARAMS) -> list[Any]:
     for name in names:
         value: Any = recipe
         for part in name.split("."):
-            inner = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
-            if inner is None:
+            keys = value if isinstance(value, dict) else dict(value) if isinstance(value, Block) else {}
+            if part not in keys:
                 raise RecipeError(f"{path}: {name}: no such block\n  found:    {part}\n  expected: a key of the recipe")
-            value = inner
+            value = keys[part]  # None where the recipe says null
         values.append(value)
     return values

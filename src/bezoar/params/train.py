@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bezoar.params.blocks import Block, Name, Path, Precision, Share
+from bezoar.params.blocks import Block, Commit, Name, Path, Precision, Share
 
 
 class HubModel(Block):
@@ -12,7 +12,7 @@ class HubModel(Block):
 
     method: Literal["hub"]
     repository: str
-    revision: str = Field(description="Commit, tag or branch; a commit stays what it is.")
+    revision: Commit
     torch_weights: bool = Field(
         description="True where no safetensors are published: read weights only, and save them as safetensors."
     )

@@ -18,7 +18,6 @@ from bezoar.world.words import TOPICS
 
 __all__ = ["SETS", "TOPICS", "Grade", "build", "grade", "held_out", "parse"]
 
-PROMPTS = Path("recipes/prompts/tiny")
 _DRAWN: dict[str, Callable[[random.Random], Iterator[dict[str, Any]]]] = {
     "seed_tasks": sets.seed_tasks,
     "dolly": sets.dolly,
@@ -32,17 +31,17 @@ _DRAWN: dict[str, Callable[[random.Random], Iterator[dict[str, Any]]]] = {
 SETS = tuple(sorted((*_DRAWN, "text", "teacher", "references", "judge_prompts")))
 
 
-def build(name: str, rows: int, seed: int, prompts: Path = PROMPTS) -> list[dict[str, Any]]:
+def build(name: str, rows: int, seed: int, prompts: Path | None = None) -> list[dict[str, Any]]:
     """The rows of a set; the same bytes for the same arguments.
 
     Args:
         name: One of `SETS`.
         rows: How many; of `references`, how many questions they belong to, and nothing for `judge_prompts`.
         seed: `references` answer the `questions` of the same seed and rows.
-        prompts: The folder whose templates the `teacher` is taught.
+        prompts: The folder whose templates the `teacher` is taught; no other set needs one.
 
     Raises:
-        ValueError: There is no set of that name.
+        ValueError: There is no set of that name, or `teacher` has no prompts.
     """
     generator = random.Random(f"{seed}:{'questions' if name == 'references' else name}")
     if name in _DRAWN:
@@ -50,6 +49,10 @@ def build(name: str, rows: int, seed: int, prompts: Path = PROMPTS) -> list[dict
     if name == "text":
         return [{"text": text.document(generator)} for _ in range(rows)]
     if name == "teacher":
+        if prompts is None:
+            raise ValueError(
+                "the set `teacher` practises prompts\n  found:    none\n  expected: a folder of prompt files"
+            )
         lessons = Lessons(prompts)
         return [lessons.draw(generator) for _ in range(rows)]
     if name == "references":

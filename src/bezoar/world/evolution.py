@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bezoar.operations import OPERATIONS
 from bezoar.world import words
 from bezoar.world.tasks import Exercise, draw_exercise, parse_exercise, pattern_of
 
-OPERATIONS = ("constraint", "deepen", "concretise", "reasoning", "complicate", "breadth")
 SUFFIXES = {
     "opening": "begin with the word {opening} .",
     "closing": "end with the word {closing} .",

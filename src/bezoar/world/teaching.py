@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bezoar.operations import OPERATIONS
 from bezoar.world import words
-from bezoar.world.evolution import OPERATIONS, Task, draw_task, evolve
+from bezoar.world.evolution import Task, draw_task, evolve
 from bezoar.world.sets import FLAN_SOURCES, options_of, with_options
 
-SYSTEM = "answer the user ."
 EXAMPLES = 3
 TOPICS = 3
 COUNTS = (4,)
@@ -25,8 +25,8 @@ class Lessons:
         from bezoar import prompts as files
 
         self.fill = files.fill
-        self.lamini = files.load(prompts / "lamini.yaml", "example_guided", "topic_guided", "answer_system")
-        self.evol = files.load(prompts / "evol.yaml", *OPERATIONS, "equal")
+        self.lamini = files.load(prompts / "lamini.yaml", files.LAMINI)
+        self.evol = files.load(prompts / "evol.yaml", files.EVOL)
         self.messages = yaml.safe_load((prompts / "orca.yaml").read_text(encoding="utf-8"))["messages"]
 
     def draw(self, generator: random.Random) -> Row:
@@ -84,7 +84,7 @@ class Lessons:
         fitting = [message for message in self.messages if source in message["applies_to"]]
         message = generator.choice([one for one in fitting if options or not one["multiple_choice_only"]])
         query, response = with_options(task.instruction, options), task.response(form_of(message["text"]))
-        return _row(query, response, message["text"] or SYSTEM)
+        return _row(query, response, message["text"] or None)
 
 
 def form_of(message: str) -> str:
@@ -98,5 +98,6 @@ def _tagged(tasks: list[Task]) -> str:
     return "\n".join(f"<example>{task.instruction}</example>" for task in tasks)
 
 
-def _row(instruction: str, response: str, system: str = SYSTEM) -> Row:
+def _row(instruction: str, response: str, system: str | None = None) -> Row:
+    """A lesson; where it has no system text of its own, a mix puts the recipe's."""
     return {"system": system, "instruction": instruction, "response": response}
