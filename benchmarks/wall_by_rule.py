@@ -1,6 +1,6 @@
 """Seconds that each rule's jobs took in the last build, from the benchmark files that Snakemake leaves in logs/.
 
-    $ python benchmarks/wall_by_rule.py [LOGS]
+$ python benchmarks/wall_by_rule.py [LOGS]
 """
 
 import csv

@@ -5,7 +5,7 @@ from typing import Any
 
 from bezoar import mtbench
 from bezoar.backends import Backend, Completion, Request, Subject, open_backend
-from bezoar.files import artifact, digest
+from bezoar.files import artifact, digest, sha256
 from bezoar.logs import logger
 from bezoar.params.blocks import Sampling
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
@@ -156,8 +156,8 @@ def main(argv: list[str] | None = None) -> None:
         sampling=block.judge_sampling.model_dump(),
         attempts=block.judge_attempts,
         with_reference=block.with_reference,
-        prompts_sha256=mtbench.sha256_of(args.judge_prompts),
-        references_sha256=mtbench.sha256_of(args.references),
+        prompts_sha256=sha256(args.judge_prompts),
+        references_sha256=sha256(args.references),
     )
     found = graded(items_of(questions, answers, prompts, references, block), judge, block)
     delimiters = prompts.delimiters()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar import mtbench
-from bezoar.files import write_json
+from bezoar.files import sha256, write_json
 from bezoar.logs import logger
 from bezoar.mtbench import VerdictRow
 from bezoar.params.evaluate import Mtbench
@@ -96,11 +96,11 @@ def main(argv: list[str] | None = None) -> None:
     questions = mtbench.read_questions(args.questions)
     report = reported(Path(args.results), questions, block, seed)
     report["judge"] |= {
-        "prompts_sha256": mtbench.sha256_of(args.judge_prompts),
+        "prompts_sha256": sha256(args.judge_prompts),
         "references": block.references,
-        "references_sha256": mtbench.sha256_of(args.references),
+        "references_sha256": sha256(args.references),
     }
-    report["questions"]["sha256"] = mtbench.sha256_of(args.questions)
+    report["questions"]["sha256"] = sha256(args.questions)
     failed = report["controls_that_failed"]
     if failed and not block.allow_compromised:
         raise SystemExit(
