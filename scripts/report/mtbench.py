@@ -150,6 +150,7 @@ def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: i
             "count": len(questions),
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
+        "checkpoints": list(block.checkpoints),  # in order: differences are to the first
         "judge_compromised": bool(failed),
         "controls_that_failed": failed,
         "models": models,

@@ -58,9 +58,11 @@ def _recipes() -> dict[str, Path]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
+    active = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
     for name, path in _recipes().items():
-        print(f"{'*' if path.read_bytes() == active else ' '} {name}")
+        chosen = f"recipe: {name}" in [line.partition("#")[0].strip() for line in active.splitlines()]
+        edited = chosen and path.read_text(encoding="utf-8") != active
+        print(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
     return 0
 
 
