@@ -59,11 +59,13 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def killed_after(workspace: Any, log: Path, jobs: int, seconds: float) -> str:
-    """What Snakemake said until it had finished some jobs and gone on for some seconds."""
+    """What Snakemake said until it had finished some jobs and gone on for some seconds, or was done before that."""
     process = workspace.start("snakemake", "--cores", "2", "--rerun-incomplete", *TARGETS, log=log)
     deadline = time.monotonic() + 120
     while len(FINISHED.findall(log.read_text())) < jobs:
-        assert process.poll() is None, f"ended before it could be killed:\n{log.read_text()[-3000:]}"
+        if process.poll() is not None:
+            assert process.returncode == 0, f"failed before it could be killed:\n{log.read_text()[-3000:]}"
+            return log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(seconds)
@@ -101,7 +103,7 @@ def test_a_killed_build_goes_on_and_redoes_nothing(workspace):
         done |= completed(root, said)
     said = workspace.snakemake("--rerun-incomplete", *TARGETS)
     assert jobs_in(said) <= planned - len(done)
-    assert len(done) >= sum(jobs for jobs, _ in KILLS)
+    assert len(done) >= sum(jobs for jobs, _ in KILLS[:-1])  # a fast machine leaves nothing to the last one
     assert {folder: (folder / "provenance.json").stat().st_mtime_ns for folder in done} == done
     assert "Nothing to be done" in workspace.snakemake(*TARGETS)
 
