@@ -162,16 +162,19 @@ class Converted:
     """A tokenizer that splits text as a SentencePiece model does, after an own change of the text."""
 
     def __init__(self, processor, change=lambda text: text):
-        self.processor, self.change = processor, change
+        self.processor, self.change, self.calls = processor, change, 0
 
     def __call__(self, text, add_special_tokens):
         assert not add_special_tokens
+        self.calls += 1
         return SimpleNamespace(input_ids=self.processor.encode(self.change(text)))
 
 
 def test_a_tokenizer_that_agrees_with_its_original_passes(sentences):
     folder, processor = sentences
-    models.check_tokenizer(Converted(processor), folder)
+    converted = Converted(processor)
+    models.check_tokenizer(converted, folder)
+    assert converted.calls == len(models.PROBES)  # it was asked for every probe, and none differed
 
 
 @pytest.mark.parametrize(
@@ -184,4 +187,5 @@ def test_a_tokenizer_that_differs_from_its_original_is_refused(sentences, change
 
 
 def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):
+    assert not (folder / "tokenizer.model").exists()
     models.check_tokenizer(models.load_tokenizer(folder), folder)
