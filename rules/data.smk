@@ -16,7 +16,6 @@ rule source:
     output:
         rows="data/source/{source}/rows.jsonl",
         dropped="data/source/{source}/dropped.jsonl",
-        provenance="data/source/{source}/provenance.json",
     log:
         "logs/source/{source}.log",
     benchmark:
@@ -27,7 +26,7 @@ rule source:
         r"""
         bezoar exec {output.rows:q} -- \
             python {input.script:q} --params sources.{wildcards.source} seed \
-            --inputs {input.files:q} --out data/source/{wildcards.source} --log {log:q}
+            --out data/source/{wildcards.source} --log {log:q}
         """
 
 
@@ -37,14 +36,13 @@ rule shard:
         rows="data/source/{source}/rows.jsonl",
     output:
         shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
-        provenance="data/seed/{source}/provenance.json",
     log:
         "logs/shard/{source}.log",
     params:
         values=values_of(lambda w: ["shards"]),
     shell:
         r"""
-        bezoar exec {output.provenance:q} -- \
+        bezoar exec {output.shards[0]:q} -- \
             python {input.script:q} --params shards \
             --rows {input.rows:q} --out data/seed/{wildcards.source} --log {log:q}
         """
@@ -61,7 +59,6 @@ rule generate:
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         dropped="data/generated/{scheme}/{shard}/dropped.jsonl",
         report="data/generated/{scheme}/{shard}/report.json",
-        provenance="data/generated/{scheme}/{shard}/provenance.json",
     log:
         "logs/generate/{scheme}/{shard}.log",
     benchmark:
@@ -91,7 +88,6 @@ rule filter:
         kept="data/filtered/{scheme}/{shard}/kept.jsonl",
         rejected="data/filtered/{scheme}/{shard}/rejected.jsonl",
         report="data/filtered/{scheme}/{shard}/report.json",
-        provenance="data/filtered/{scheme}/{shard}/provenance.json",
     log:
         "logs/filter/{scheme}/{shard}.log",
     benchmark:
@@ -119,7 +115,6 @@ rule mix:
         train="data/mixes/{mix}/train.jsonl",
         eval="data/mixes/{mix}/eval.jsonl",
         report="data/mixes/{mix}/report.json",
-        provenance="data/mixes/{mix}/provenance.json",
     log:
         "logs/mix/{mix}.log",
     benchmark:

@@ -16,7 +16,6 @@ rule harness:
         tasks=task_files,
     output:
         result="data/harness/{harness}/{checkpoint}/{task}/result.json",
-        provenance="data/harness/{harness}/{checkpoint}/{task}/provenance.json",
     log:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
@@ -30,7 +29,7 @@ rule harness:
         r"""
         bezoar exec {output.result:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --checkpoint {input.checkpoint:q} --data {input.data:q} \
+            --checkpoint {input.checkpoint:q} \
             --out data/harness/{wildcards.harness}/{wildcards.checkpoint}/{wildcards.task} --log {log:q}
         """
 
@@ -66,7 +65,6 @@ rule answers:
     output:
         answers="data/answers/{mtbench}/{checkpoint}/answers.jsonl",
         turns="data/answers/{mtbench}/{checkpoint}/turns.jsonl",
-        provenance="data/answers/{mtbench}/{checkpoint}/provenance.json",
     log:
         "logs/answers/{mtbench}/{checkpoint}.log",
     benchmark:
@@ -93,7 +91,6 @@ rule controls:
         judge_prompts=asked("judge_prompts"),
     output:
         answers="data/answers/{mtbench}/{control}/answers.jsonl",
-        provenance="data/answers/{mtbench}/{control}/provenance.json",
     log:
         "logs/controls/{mtbench}/{control}.log",
     params:
@@ -118,7 +115,6 @@ rule judgments:
     output:
         judgments="data/judgments/{mtbench}/{model}/judgments.jsonl",
         verdicts="data/judgments/{mtbench}/{model}/verdicts.jsonl",
-        provenance="data/judgments/{mtbench}/{model}/provenance.json",
     log:
         "logs/judgments/{mtbench}/{model}.log",
     benchmark:

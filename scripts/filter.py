@@ -205,16 +205,14 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("prompts", "prompt file of the filter")
     flags.path("avoid", "rows.jsonl of sources with evaluation items", many=True)
     flags.path("judge", "model directory of a local judge", optional=True)
-    flags.path("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
+    flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
     args, (block, backend, prompt, seed) = flags.start(argv)
     texts = filter_prompts(args.prompts)
     rows = list(read_rows(args.rows, GeneratedRow))
     judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
     kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid))
     reasons = dict(sorted(Counter(row.reason for row in rejected).items()))
-    values = {"filter": block.model_dump(), "judge": backend.identity()}
-    given = [args.rows, args.prompts, *args.avoid, *([args.judge] if args.judge else [])]
-    with artifact(args.out, rule="filter", block=values, inputs=given) as out:
+    with artifact(args.out) as out:
         write_rows(out / "kept.jsonl", kept)
         write_rows(out / "rejected.jsonl", rejected)
         write_json(out / "report.json", {"rows": len(rows), "kept": len(kept), "rejected": reasons})

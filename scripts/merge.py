@@ -10,13 +10,11 @@ def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="stages.<name>")
     flags.path("base", "model directory that the adapter lies on")
     flags.path("adapter", "adapter of the stage")
-    flags.path("out", "folder to write the checkpoint to")
+    flags.folder("out", "folder to write the checkpoint to")
     args, (stage,) = flags.start(argv)
     nf4 = stage.quantization == "nf4" and stage.merge_into == "as_trained"
     model = models.merge(args.base, args.adapter, precision=stage.compute, nf4=nf4)
-    block = {name: getattr(stage, name) for name in ("quantization", "compute", "merge_into", "merged")}
-    packages = ("torch", "transformers", "peft", "bitsandbytes")
-    with artifact(args.out, rule="merge", block=block, inputs=[args.base, args.adapter], packages=packages) as out:
+    with artifact(args.out) as out:
         models.save(model, models.load_tokenizer(args.base), out, stage.merged)
     logger.info(f"merge {args.out.name}: {model.num_parameters():,} parameters in {stage.merged}")
 

@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("filtered", "folder of filtered schemes")
     flags.path("source", "folder of sources")
     flags.path("tokenizer", "model directory whose tokenizer counts", optional=True)
-    flags.path("out", "folder to write train.jsonl, eval.jsonl and report.json to")
+    flags.folder("out", "folder to write train.jsonl, eval.jsonl and report.json to")
     args, (block, prompt, seed, shards, *forms) = flags.start(argv)
     folders = Folders(args.filtered, args.source, shards)
     formats = dict(zip([part.name for part in block.parts if part.kind == "source"], forms, strict=True))
@@ -196,8 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     examples, report = mixed(block, folders, formats, prompt.system, window, random.Random(f"{seed}:{args.out.name}"))
     train, held = split(examples, block.eval_rows, seed, random.Random(f"{seed}:{args.out.name}:split"))
     report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
-    given = [path for part in block.parts for path in files_of(part, folders)]
-    with artifact(args.out, rule="mix", block={"mix": block.model_dump(), "seed": seed}, inputs=given) as out:
+    with artifact(args.out) as out:
         rows.write_rows(out / "train.jsonl", train)
         rows.write_rows(out / "eval.jsonl", held)
         write_json(out / "report.json", report)

@@ -14,17 +14,14 @@ from bezoar.sources import rows_of, taken
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="sources.<name> seed")
-    flags.path("out", "folder to write rows.jsonl and dropped.jsonl to")
-    flags.path("inputs", "local files that the source reads", many=True)
+    flags.folder("out", "folder to write rows.jsonl and dropped.jsonl to")
     args, (source, seed) = flags.start(argv)
     name = args.out.name
     with tempfile.TemporaryDirectory() as scratch:
         placed = rows_of(source.origin, seed, Path(scratch))
         rows, dropped = normalise(placed, source.format)
     kept = taken(rows, source, seed, name)
-    with artifact(
-        args.out, rule="source", block={"source": source.model_dump(), "seed": seed}, inputs=args.inputs
-    ) as out:
+    with artifact(args.out) as out:
         write_rows(out / "rows.jsonl", kept)
         write_rows(out / "dropped.jsonl", dropped)
     reasons = dict(Counter(row.reason for row in dropped))

@@ -33,12 +33,12 @@ def fetch(model: HubModel, folder: Path) -> Path:
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="models.<name> seed")
     flags.path("source", "nothing: the model is fetched", optional=True)
-    flags.path("out", "folder to write the model to")
+    flags.folder("out", "folder to write the model to")
     args, (model, _) = flags.start(argv)
     fetched = fetch(model, args.out.with_name(f".{args.out.name}.fetched"))  # a killed download goes on from there
     tokenizer = models.load_tokenizer(fetched)
     models.check_tokenizer(tokenizer, fetched)
-    with artifact(args.out, rule="base", block=model.model_dump(), inputs=[]) as out:
+    with artifact(args.out) as out:
         if model.torch_weights:
             models.convert(fetched, out)
             tokenizer.save_pretrained(out)

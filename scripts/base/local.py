@@ -11,13 +11,13 @@ from bezoar.script import Flags
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="models.<name> seed")
     flags.path("source", "model directory")
-    flags.path("out", "folder to write the model to")
-    args, (model, _) = flags.start(argv)
+    flags.folder("out", "folder to write the model to")
+    args, _ = flags.start(argv)
     folder = args.source
     if not list(folder.glob("*.safetensors")):
         raise ValueError(f"{folder} is not a model directory\n  expected: config.json and *.safetensors")
     models.check_tokenizer(models.load_tokenizer(folder), folder)
-    with artifact(args.out, rule="base", block=model.model_dump(), inputs=[folder]) as out:
+    with artifact(args.out) as out:
         shutil.copytree(
             folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
         )

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -127,7 +126,7 @@ def train(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor, bloc
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="models.<name> seed")
     flags.path("source", "rows.jsonl of raw text")
-    flags.path("out", "folder to write the model to")
+    flags.folder("out", "folder to write the model to")
     args, (block, seed) = flags.start(argv)
     texts = [row.text for row in read_rows(args.source, TextRow)]
     tokenizer = trained_tokenizer(texts, block)
@@ -136,9 +135,7 @@ def main(argv: list[str] | None = None) -> None:
     size, tokens = model.num_parameters(), ids.numel()
     logger.info(f"base {args.out.name}: {size:,} parameters, {tokens:,} tokens, vocabulary of {len(tokenizer):,}")
     loss = train(model, ids, labels, block, seed)
-    values = {"model": block.model_dump(), "seed": seed}
-    packages = ("torch", "transformers", "tokenizers")
-    with artifact(args.out, rule="base", block=values, inputs=[Path(args.source)], packages=packages) as out:
+    with artifact(args.out) as out:
         save(model, tokenizer, out, "float32")
     logger.info(f"base {args.out.name}: loss {loss:.3f} nats a token at the end")
 

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("checkpoint", "model directory")
-    flags.path("out", "folder to write answers.jsonl and turns.jsonl to; named by the checkpoint")
+    flags.folder("out", "folder to write answers.jsonl and turns.jsonl to; named by the checkpoint")
     args, (batch_size, precision, temperatures, top_p, max_new_tokens, prompt, seed) = flags.start(argv)
     name = args.out.name
     questions = mtbench.read_questions(args.questions)
@@ -75,16 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     model = open_backend(backend, checkpoint=args.checkpoint, system=prompt.system, seed=seed)
     rows, ends = answers_to(questions, model, samplings, name)
-    values = {
-        "batch_size": batch_size,
-        "precision": precision,
-        "temperatures": temperatures,
-        "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-        "system": prompt.system,
-        "seed": seed,
-    }
-    with artifact(args.out, rule="answers", block=values, inputs=[args.questions, args.checkpoint]) as out:
+    with artifact(args.out) as out:
         write_rows(out / "answers.jsonl", rows)
         write_rows(out / "turns.jsonl", ends)
     cut = sum(end["finish_reason"] == "length" for end in ends)

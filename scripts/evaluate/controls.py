@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("answers", "answers.jsonl of the model whose answers are shuffled", optional=True)
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
-    flags.path("out", "folder to write answers.jsonl to; named control_<name>")
+    flags.folder("out", "folder to write answers.jsonl to; named control_<name>")
     args, (seed,) = flags.start(argv)
     questions = mtbench.read_questions(args.questions)
     answers = sorted(read_rows(args.answers, AnswerRow), key=lambda row: row.question_id) if args.answers else []
@@ -50,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     model = args.out.name
     turns = control_answers(model.removeprefix(mtbench.CONTROL), questions, answers, prompts, seed)
     rows = [mtbench.answer_row(model, question, both) for question, both in zip(questions, turns, strict=True)]
-    inputs = [args.questions, args.judge_prompts, *([args.answers] if args.answers else [])]
-    with artifact(args.out, rule="controls", block={"seed": seed}, inputs=inputs) as out:
+    with artifact(args.out) as out:
         write_rows(out / "answers.jsonl", rows)
     logger.info(f"answers of {model}: {len(rows)} questions")
 

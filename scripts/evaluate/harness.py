@@ -11,7 +11,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from bezoar import models
-from bezoar.files import artifact, files_in
+from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.script import Flags
 
@@ -55,25 +55,23 @@ def evaluated(
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="shots, max_length, batch_size, precision and task_folder of evals.<name>, seed")
     flags.path("checkpoint", "model directory")
-    flags.path("data", "rows.jsonl of the sources that own tasks read", many=True)
-    flags.path("out", "folder to write result.json to; named by the task")
+    flags.folder("out", "folder to write result.json to; named by the task")
     args, (shots, max_length, batch_size, precision, task_folder, seed) = flags.start(argv)
     task = args.out.name
-    values = {
-        "shots": shots,
-        "max_length": max_length,
-        "batch_size": batch_size,
-        "precision": precision,
-        "task_folder": task_folder,
-        "seed": seed,
-    }
     with tempfile.TemporaryDirectory() as cache:
         if task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
             datasets.config.HF_DATASETS_CACHE = cache
-        result = evaluated(args.checkpoint, task, **values)
-    inputs = [args.checkpoint, *(args.data or []), *(files_in(task_folder) if task_folder else [])]
-    block = values | {"task": task}
-    with artifact(args.out, rule="harness", block=block, inputs=inputs, packages=("lm_eval", "torch")) as out:
+        result = evaluated(
+            args.checkpoint,
+            task,
+            shots=shots,
+            max_length=max_length,
+            batch_size=batch_size,
+            precision=precision,
+            task_folder=task_folder,
+            seed=seed,
+        )
+    with artifact(args.out) as out:
         text = json.dumps(result, indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")
     logger.info(f"harness {args.out.parent.name}: {result['results'][task]}")

@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("references", "rows.jsonl of the reference answers")
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("judge", "model directory of a local judge", optional=True)
-    flags.path("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
+    flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
     args, (*judging, backend, prompt, seed) = flags.start(argv)
     block = Judging(*judging)
     questions = mtbench.read_questions(args.questions)
@@ -162,10 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     found = graded(items_of(questions, answers, prompts, references, block), judge, block)
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]
-    values = vars(block) | {"judge_sampling": block.judge_sampling.model_dump()}
-    values |= {"backend": backend.identity(), "judge_id": judge_id}
-    inputs = [args.answers, args.questions, args.references, args.judge_prompts, *([args.judge] if args.judge else [])]
-    with artifact(args.out, rule="judgments", block=values, inputs=inputs) as out:
+    with artifact(args.out) as out:
         write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
         write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
     read = sum(verdict.score is not None for _, verdict in rows)

@@ -236,8 +236,7 @@ def main(argv: list[str] | None = None) -> None:
     pool = [Instruction(row.id, with_context(row.instruction, row.context), row.id, row.category) for row in seeds]
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     rows, dropped = evolve(pool, teacher, block, templates, seed, args.out.parent.name)
-    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
-    generation.write_shard(args, values, rows, dropped, len(pool) * block.rounds)
+    generation.write_shard(args, rows, dropped, len(pool) * block.rounds)
 
 
 if __name__ == "__main__":

@@ -163,8 +163,7 @@ def main(argv: list[str] | None = None) -> None:
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows = answered(items, teacher, block, templates, scheme)
-    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
-    generation.write_shard(args, values, rows, dropped, seen)
+    generation.write_shard(args, rows, dropped, seen)
 
 
 if __name__ == "__main__":

@@ -150,8 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     queries = drawn(list(read_rows(args.seeds, SeedRow)), block, shards)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
     rows, dropped = explained(queries, system_messages(args.prompts), teacher, block, seed, args.out.parent.name)
-    values = {"scheme": block.model_dump(), "teacher": backend.identity(), "seed": seed}
-    generation.write_shard(args, values, rows, dropped, len(queries))
+    generation.write_shard(args, rows, dropped, len(queries))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
-"""Files that are written whole or not at all, and what they were made from."""
+"""Files that are written whole or not at all, and the hashes of their content."""
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PROVENANCE = "provenance.json"
-IGNORED = (PROVENANCE, ".snakemake_timestamp")  # Snakemake's marker inside a directory output
+MARKER = ".snakemake_timestamp"  # Snakemake writes it into a folder that a job made; it is no file of the artifact
 
 
 @contextmanager
@@ -28,46 +26,40 @@ def whole(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def artifact(
-    folder: Path | str,
-    *,
-    rule: str,
-    block: Mapping[str, Any],
-    inputs: Iterable[Path | str],
-    packages: Iterable[str] = (),
-) -> Iterator[Path]:
-    """A neighbour of `folder` to write an artifact's files to; it replaces `folder` once it is complete.
-
-    Last of all, provenance.json is written: the rule, the parameters, and a sha256 of every input and file. It holds
-    nothing that differs between two equal runs, so that equal artifacts have equal bytes.
+def artifact(folder: Path | str) -> Iterator[Path]:
+    """A neighbour of `folder` to write to; it takes the place of `folder` once the block is left without an exception.
 
     Raises:
-        FileExistsError: `folder` holds files but no provenance.json, so it isn't an artifact and isn't replaced.
+        FileExistsError: `folder` holds files, before or after the block.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PROVENANCE).exists():
-        raise FileExistsError(
-            f"{folder} is not an artifact and would be replaced\n"
-            f"  found:    files without {PROVENANCE}\n  expected: an artifact, an empty folder or none\n"
-            "hint: move the folder away, or name another"
-        )
+    check_empty(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
-        provenance = {
-            "rule": rule,
-            "params": dict(block),
-            "inputs": {str(path): digest(path) for path in sorted(map(str, inputs))},
-            "files": {str(path.relative_to(partial)): sha256(path) for path in files_in(partial)},
-            "packages": {name: version(name) for name in sorted(packages)},
-        }
-        write_json(partial / PROVENANCE, provenance)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        check_empty(folder)
+        (folder / MARKER).unlink(missing_ok=True)
+        os.replace(partial, folder)  # takes the place of an empty folder, and fails on any other
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse to write an artifact over files; under Snakemake there are none, it removes a job's outputs first.
+
+    Raises:
+        FileExistsError: There is more in the folder than Snakemake's marker.
+    """
+    found = sorted(path.name for path in folder.iterdir() if path.name != MARKER) if folder.is_dir() else []
+    if found:
+        raise FileExistsError(
+            f"{folder} is not empty and would be replaced\n"
+            f"  found:    {', '.join(found[:3])}{' and more' if len(found) > 3 else ''}\n"
+            "  expected: an empty folder or none\n"
+            "hint: remove the folder, or name another"
+        )
 
 
 def write_json(path: Path | str, data: Any) -> None:
@@ -84,20 +76,16 @@ def readable(folder: Path) -> None:
 
 
 def files_in(folder: Path | str) -> list[Path]:
-    """The files of an artifact, sorted, without its provenance."""
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in IGNORED)
+    """The files of an artifact, sorted, without Snakemake's marker."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != MARKER)
 
 
 def digest(path: Path | str) -> str:
-    """Sha256 of a file's content, or of the names and contents of a folder's files without its provenance."""
+    """Sha256 of a file's content, or of the names and contents of a folder's files."""
     path = Path(path)
     if not path.is_dir():
         return sha256(path)
-    recorded = path / PROVENANCE
-    if recorded.is_file():  # written last, so it speaks of all the files, and large ones aren't read again
-        files = json.loads(recorded.read_text(encoding="utf-8"))["files"]
-    else:
-        files = {str(one.relative_to(path)): sha256(one) for one in files_in(path)}
+    files = {str(one.relative_to(path)): sha256(one) for one in files_in(path)}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 

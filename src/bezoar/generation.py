@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from bezoar.files import artifact, write_json
@@ -18,13 +18,12 @@ def flags(description: str | None) -> Flags:
     parser.path("prompts", "prompt file of the scheme")
     parser.path("teacher", "model directory of a local teacher", optional=True)
     parser.path("topics", "topic list, one a line", optional=True)
-    parser.path("out", "folder of the shard to write rows.jsonl, dropped.jsonl and report.json to; named by its number")
+    parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
     return parser
 
 
 def write_shard(
     args: argparse.Namespace,
-    block: Mapping[str, Any],
     rows: Iterable[GeneratedRow],
     dropped: Iterable[DroppedRow],
     candidates: int,
@@ -40,8 +39,7 @@ def write_shard(
     reasons = dict(sorted(Counter(row.reason for row in dropped).items()))
     report = {"candidates": candidates, "rows": len(rows), "dropped": reasons}
     report["operations"] = dict(sorted(Counter(row.operation or "none" for row in rows).items()))
-    given = [path for path in (args.seeds, args.prompts, args.teacher, args.topics) if path]
-    with artifact(args.out, rule="generate", block=block, inputs=given) as out:
+    with artifact(args.out) as out:
         write_rows(out / "rows.jsonl", rows)
         write_rows(out / "dropped.jsonl", dropped)
         write_json(out / "report.json", report)

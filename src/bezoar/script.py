@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar import logs, params
+from bezoar.files import check_empty
 
 
 class Flags(argparse.ArgumentParser):
@@ -15,6 +16,7 @@ class Flags(argparse.ArgumentParser):
         super().__init__(description=(description or "").split("\n", 1)[0])
         self.add_argument("--params", nargs="+", required=True, metavar="NAME", help=f"names in params.yaml: {blocks}")
         self.add_argument("--log", type=Path, help="file to log to, beside stderr")
+        self.folders: list[str] = []
 
     def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
         """A flag that takes a path, or several (none if absent); an optional one may also stand without its path."""
@@ -28,14 +30,22 @@ class Flags(argparse.ArgumentParser):
             help=text,
         )
 
+    def folder(self, name: str, text: str) -> None:
+        """A flag that takes the folder of an artifact to make; `start` refuses one that holds files."""
+        self.path(name, text)
+        self.folders.append(name)
+
     def start(self, argv: list[str] | None) -> tuple[argparse.Namespace, list[Any]]:
         """The parsed flags, and the values of --params; the log is open from here on.
 
         Raises:
             bezoar.params.RecipeError: params.yaml isn't a recipe, or has no such block.
+            FileExistsError: The folder of an artifact to make holds files.
         """
         args = self.parse_args(argv)
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
+        for name in self.folders:
+            check_empty(getattr(args, name))  # here, since there may be hours of work before it is written
         logs.setup(args.log)
         return args, params.select(args.params)

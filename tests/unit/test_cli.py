@@ -171,3 +171,16 @@ def test_a_flag_of_many_paths_is_a_list_also_without_any(given, paths):
     flags = Flags("A script.", blocks="seed")
     flags.path("data", "files", many=True)
     assert flags.parse_args(["--params", "seed", *given]).data == paths
+
+
+def test_a_script_refuses_a_folder_that_holds_files_before_it_starts(repository):
+    flags = Flags("A script.", blocks="seed")
+    flags.folder("out", "folder to write to")
+    command = ["--params", "seed", "--out", "made", "--log", "log.txt"]
+    assert flags.start(command)[0].out == Path("made")
+    (repository / "log.txt").unlink()
+    (repository / "made").mkdir()
+    (repository / "made" / "rows.jsonl").touch()
+    with pytest.raises(FileExistsError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
+        flags.start(command)
+    assert not (repository / "log.txt").exists()

@@ -1,16 +1,16 @@
-"""Files that are written whole or not at all, and artifacts with what they were made from."""
+"""Files and artifacts that are written whole or not at all, and their hashes."""
 
 import hashlib
-import json
+import re
 
 import pytest
 
-from bezoar.files import PROVENANCE, artifact, digest, files_in, whole, write_json
+from bezoar.files import MARKER, artifact, digest, files_in, whole, write_json
 
 
-def build(folder, text="one", inputs=()):
+def build(folder, text="one"):
     """A small artifact."""
-    with artifact(folder, rule="mix", block={"b": 1, "a": [2]}, inputs=inputs) as out:
+    with artifact(folder) as out:
         (out / "sub").mkdir()
         (out / "sub" / "rows.jsonl").write_text(text)
         (out / "report.json").write_text("{}")
@@ -45,94 +45,91 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_an_exception_leaves_no_artifact(tmp_path):
     with pytest.raises(RuntimeError, match="no disk"):
-        break_off(artifact(tmp_path / "mix", rule="mix", block={}, inputs=[]), "rows.jsonl")
+        break_off(artifact(tmp_path / "mix"), "rows.jsonl")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exception_leaves_the_old_artifact(tmp_path):
-    folder = build(tmp_path / "mix")
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(RuntimeError, match="no disk"):
-        break_off(artifact(folder, rule="mix", block={}, inputs=[]), "rows.jsonl")
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_a_missing_input_leaves_no_artifact(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.jsonl"):
-        build(tmp_path / "mix", inputs=[tmp_path / "gone.jsonl"])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_provenance_is_written_last(tmp_path):
-    with artifact(tmp_path / "mix", rule="mix", block={}, inputs=[]) as out:
+def test_an_artifact_appears_once_it_is_whole(tmp_path):
+    folder = tmp_path / "new" / "mix"
+    with artifact(folder) as out:
         (out / "rows.jsonl").write_text("one")
-        assert not (out / PROVENANCE).exists()
-    assert (tmp_path / "mix" / PROVENANCE).exists()
+        assert not folder.exists()
+    assert (folder / "rows.jsonl").read_text() == "one"
+    assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_provenance_names_rule_params_inputs_files_and_packages(tmp_path):
-    given = tmp_path / "seed.jsonl"
-    given.write_text("seed")
-    with artifact(tmp_path / "mix", rule="mix", block={"a": 1}, inputs=[given], packages=["pytest"]) as out:
-        (out / "rows.jsonl").write_text("one")
-    assert json.loads((tmp_path / "mix" / PROVENANCE).read_text()) == {
-        "rule": "mix",
-        "params": {"a": 1},
-        "inputs": {str(given): hashlib.sha256(b"seed").hexdigest()},
-        "files": {"rows.jsonl": hashlib.sha256(b"one").hexdigest()},
-        "packages": {"pytest": pytest.__version__},
-    }
-
-
-def test_equal_runs_have_equal_bytes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "b").write_text("2")
-    (tmp_path / "a").write_text("1")
-    first = build(tmp_path / "first" / "mix", inputs=["a", "b"])
-    second = build(tmp_path / "second" / "mix", inputs=["b", "a"])
-    for path in [*files_in(first), first / PROVENANCE]:
-        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path.name
-
-
-def test_an_artifact_replaces_an_older_one_whole(tmp_path):
-    folder = build(tmp_path / "mix")
-    with artifact(folder, rule="mix", block={}, inputs=[]) as out:
-        (out / "other.jsonl").write_text("two")
-    assert [path.name for path in files_in(folder)] == ["other.jsonl"]
-
-
-def test_a_folder_that_is_no_artifact_is_not_replaced(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["chapter.txt"], "chapter.txt"),
+        (["d", MARKER, "c", "b", "a"], "a, b, c and more"),
+    ],
+)
+def test_a_folder_that_holds_files_is_not_replaced(tmp_path, names, found):
     folder = tmp_path / "thesis"
     folder.mkdir()
-    (folder / "chapter.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match=r"thesis is not an artifact and would be replaced\n  found: "):
-        build(folder)
-    assert (folder / "chapter.txt").read_text() == "years of work"
+    for name in names:
+        (folder / name).write_text("years of work")
+    message = (
+        f"{folder} is not empty and would be replaced\n  found:    {found}\n  expected: an empty folder or none\n"
+        "hint: remove the folder, or name another"
+    )
+    entered = []
+    with pytest.raises(FileExistsError, match=f"^{re.escape(message)}$"), artifact(folder):
+        entered.append("the block")
+    assert entered == []
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "years of work")
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "mix").mkdir()
-    assert len(files_in(build(tmp_path / "mix"))) == 2
-
-
-def test_digest_of_a_folder_is_the_same_with_and_without_provenance(tmp_path):
+def test_a_finished_artifact_is_not_replaced(tmp_path):
     folder = build(tmp_path / "mix")
-    recorded = digest(folder)
-    (folder / PROVENANCE).unlink()
-    (folder / ".snakemake_timestamp").write_text("")
-    assert digest(folder) == recorded
+    with pytest.raises(FileExistsError, match=r"found:    report\.json, sub\n"):
+        build(folder, text="two")
+    assert (folder / "sub" / "rows.jsonl").read_text() == "one"
 
 
-def test_digest_depends_on_names_and_contents_only(tmp_path):
-    first, second = build(tmp_path / "first"), tmp_path / "second"
-    with artifact(second, rule="other", block={"other": 1}, inputs=[first]) as out:
-        (out / "sub").mkdir()
-        (out / "sub" / "rows.jsonl").write_text("one")
-        (out / "report.json").write_text("{}")
+def test_files_that_came_meanwhile_are_not_replaced(tmp_path):
+    def overtaken():
+        with artifact(tmp_path / "mix"):
+            build(tmp_path / "elsewhere").rename(tmp_path / "mix")
+
+    with pytest.raises(FileExistsError, match=r"found:    report\.json, sub\n"):
+        overtaken()
+    assert len(files_in(tmp_path / "mix")) == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "mix"]
+
+
+@pytest.mark.parametrize("names", [[], [MARKER]])
+def test_an_empty_folder_is_filled(tmp_path, names):
+    folder = tmp_path / "mix"
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    assert [path.name for path in build(folder).iterdir() if path.is_file()] == ["report.json"]
+    assert len(files_in(folder)) == 2
+
+
+def test_a_folder_that_is_not_written_stays_empty(tmp_path):
+    (tmp_path / "mix").mkdir()
+    with pytest.raises(RuntimeError, match="no disk"):
+        break_off(artifact(tmp_path / "mix"), "rows.jsonl")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mix"]
+
+
+def test_what_a_killed_run_left_is_no_part_of_an_artifact(tmp_path):
+    (tmp_path / ".mix.partial").mkdir()
+    (tmp_path / ".mix.partial" / "half.jsonl").write_text("half")
+    assert [path.name for path in files_in(build(tmp_path / "mix"))] == ["report.json", "rows.jsonl"]
+
+
+def test_digest_of_a_folder_depends_on_names_and_contents_only(tmp_path):
+    first, second = build(tmp_path / "first"), build(tmp_path / "second")
+    (second / MARKER).touch()
     assert digest(first) == digest(second)
     assert digest(first) != digest(build(tmp_path / "third", text="two"))
+    (second / "report.json").rename(second / "other.json")
+    assert digest(first) != digest(second)
     assert digest(first / "report.json") == hashlib.sha256(b"{}").hexdigest()
 
 

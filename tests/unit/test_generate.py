@@ -8,7 +8,7 @@ import pytest
 
 from bezoar import generation
 from bezoar.backends import Completion
-from bezoar.files import PROVENANCE, files_in
+from bezoar.files import files_in
 from bezoar.operations import OPERATIONS
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import Evol, Lamini, Orca
@@ -520,10 +520,9 @@ def shard_arguments(folder):
 def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     rows, dropped = evolved(["Sing.", "Dance."], EvolTeacher(rewrites={"Dance.": ""}))
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, {"seed": 0}, rows, dropped, candidates=2)
+    generation.write_shard(args, rows, dropped, candidates=2)
     names = [path.name for path in files_in(args.out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
-    assert (args.out / PROVENANCE).exists()
 
 
 @pytest.mark.parametrize("copies", [1, 3])
@@ -531,5 +530,5 @@ def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
     args = shard_arguments(tmp_path)
     with pytest.raises(ValueError, match=f"rows got lost: {max(2, copies)} candidates, {copies} rows, 0 dropped"):
-        generation.write_shard(args, {}, [row] * copies, [], candidates=max(2, copies))
+        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies))
     assert not args.out.parent.exists()

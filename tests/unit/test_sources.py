@@ -131,7 +131,7 @@ def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address
     for name in ("first", "second"):
         out = tmp_path / name / "dolly"
         rule.main(["--params", "sources.dolly", "seed", "--out", str(out)])
-        found.append([(path.name, path.read_bytes()) for path in (*files_in(out), out / "provenance.json")])
+        found.append([(path.name, path.read_bytes()) for path in files_in(out)])
     assert found[0] == found[1]
     (dropped,) = [json.loads(content) for name, content in found[0] if name == "dropped.jsonl"]
     assert (dropped["reason"], dropped["detail"]) == ("duplicate", f"{url}:2")
@@ -168,7 +168,7 @@ def members(folder: Path) -> dict[str, bytes]:
 def sharded(folder: Path, names, monkeypatch) -> dict[str, bytes]:
     """The shards that the script makes of some rows, in the recipe's number."""
     rows = [SeedRow(id=row_id(name), instruction=name, context=None, response=None, category=None) for name in names]
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "rows.jsonl").write_bytes(json_lines([row.model_dump() for row in rows]))
     monkeypatch.chdir(Path(__file__).parents[2])
     shard.main(["--params", "shards", "--rows", str(folder / "rows.jsonl"), "--out", str(folder / "shards")])
@@ -181,6 +181,19 @@ def test_a_new_row_changes_one_shard_only(tmp_path, monkeypatch):
     after = sharded(tmp_path / "after", [*names, "new"], monkeypatch)
     changed = [name for name in before if before[name] != after[name]]
     assert changed == [f"{shard.shard_of(row_id('new'), len(before)):04d}.jsonl"]
+
+
+def test_shards_of_a_time_when_there_were_more_are_removed_and_others_are_not_replaced(tmp_path, monkeypatch):
+    names = [f"row {number}" for number in range(20)]
+    planned = sorted(sharded(tmp_path / "plain", names, monkeypatch))
+    folder = tmp_path / "fewer" / "shards"
+    folder.mkdir(parents=True)
+    (folder / f"{len(planned):04d}.jsonl").write_text("old")  # the first that isn't planned any more
+    assert sorted(sharded(tmp_path / "fewer", names, monkeypatch)) == planned
+    before = members(folder)
+    with pytest.raises(FileExistsError, match=re.escape(f"{folder} is not empty and would be replaced")):
+        sharded(tmp_path / "fewer", names[1:], monkeypatch)
+    assert members(folder) == before
 
 
 def test_the_order_of_rows_changes_no_shard(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bezoar.files import MARKER, files_in
+
 pytestmark = pytest.mark.end_to_end
 PROMPTS = "recipes/prompts/openbezoar-3b"
 TARGETS = ("data/mixes/evol/train.jsonl", "data/adapters/sft_lamini")
@@ -78,12 +80,17 @@ def completed(root: Path, said: str) -> dict[Path, int]:
     outputs = {number: root / path for path, number in STARTED.findall(said)}
     made = [outputs[number] for number in FINISHED.findall(said)]
     folders = [path if path.is_dir() else path.parent for path in made]
-    return {folder: (folder / "provenance.json").stat().st_mtime_ns for folder in folders}
+    return {folder: completed_at(folder) for folder in folders}
+
+
+def completed_at(folder: Path) -> int:
+    """When the newest file of an artifact was written, in nanoseconds."""
+    return max(path.stat().st_mtime_ns for path in files_in(folder))
 
 
 def content_of(root: Path) -> dict[str, bytes]:
     """All artifacts' files."""
-    files = [path for path in (root / "data").rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"]
+    files = [path for path in (root / "data").rglob("*") if path.is_file() and path.name != MARKER]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -104,12 +111,11 @@ def test_a_killed_build_goes_on_and_redoes_nothing(workspace):
     said = workspace.snakemake("--rerun-incomplete", *TARGETS)
     assert jobs_in(said) <= planned - len(done)
     assert len(done) >= sum(jobs for jobs, _ in KILLS[:-1])  # a fast machine leaves nothing to the last one
-    assert {folder: (folder / "provenance.json").stat().st_mtime_ns for folder in done} == done
+    assert {folder: completed_at(folder) for folder in done} == done
     assert "Nothing to be done" in workspace.snakemake(*TARGETS)
 
     killed = content_of(root)
     assert not list(root.rglob("*.partial"))
-    assert {f"{Path(name).parent}/provenance.json" for name in killed} <= set(killed)
     shutil.rmtree(root / "data")
     shutil.rmtree(root / ".snakemake")
     workspace.snakemake(*TARGETS)
@@ -149,7 +155,7 @@ def test_a_killed_training_resumes_to_the_same_adapter(workspace, random_llama):
     resumed = re.findall(r"resume from work/checkpoint-(\d+)", said)
     assert resumed in (["4"], ["8"], ["12"], ["16"])  # of 36 steps
     assert f"train resumed: from step {resumed[0]} to 36" in said
-    for name in ("adapter_model.safetensors", "adapter_config.json", "history.json", "provenance.json"):
+    for name in ("adapter_model.safetensors", "adapter_config.json", "history.json", "rows.json"):
         assert (root / "undisturbed" / name).read_bytes() == (root / "resumed" / name).read_bytes(), name
     assert not (root / "work").exists()
 
