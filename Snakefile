@@ -4,12 +4,13 @@ source -> seed -> generated -> filtered -> mixes -> adapters -> checkpoints -> e
                       ^ teacher                        ^ next stage ---+
 """
 
+from bezoar.params import active
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: "params.yaml"
+configfile: active()
 
 
 # Only with --software-deployment-method apptainer: the image brings Python, .venv brings the packages.

@@ -6,7 +6,7 @@ import sys
 from functools import reduce
 
 from bezoar import params as parameters
-from bezoar import runner
+from bezoar.cache import alive, graph
 from bezoar.params.evaluate import CONTROL
 
 try:
@@ -20,7 +20,15 @@ if config != parameters.plain():
     )
 
 if workflow.is_main_process:
-    alive = runner.forget_killed_runs()  # a killed run needs no --unlock
+    held = alive.forget_killed_runs()  # a killed run needs no --unlock
+
+# Proofs decide what runs (docs/how-it-decides.md). A DVC stage holds all shards, and all tasks, of its block.
+graph.attach(
+    workflow,
+    parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
+    plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
+    params=str(parameters.active()),
+)
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
@@ -52,15 +60,21 @@ wildcard_constraints:
     task=r"[a-z][a-z0-9_]*",
 
 
+def leaves_of(name):
+    """The names that stand for a value: of a backend, all but how it is reached, which changes no result."""
+    return [f"{name}.{key}" for key in config["backends"][name[9:]] if key != "connection"] if name.startswith(
+        "backends."
+    ) else [name]
+
+
 def value_of(name):
-    """What params.yaml holds under a name; of a backend, all but how it is reached, which changes no result."""
-    value = reduce(lambda block, key: block[key], name.split("."), config)
-    return {key: value[key] for key in value if key != "connection"} if name.startswith("backends.") else value
+    """What params.yaml holds under a name."""
+    return reduce(lambda block, key: block[key], name.split("."), config)
 
 
 def values_of(names):
-    """What params.yaml holds under the names that a rule's script reads; Snakemake reruns a job when it changes."""
-    return lambda wildcards: {name: value_of(name) for name in names(wildcards)}
+    """What params.yaml holds under the names that a rule's script reads: a job's result depends on these values."""
+    return lambda wildcards: {leaf: value_of(leaf) for name in names(wildcards) for leaf in leaves_of(name)}
 
 
 def checkpoint(name):

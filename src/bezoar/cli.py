@@ -24,20 +24,54 @@ def main(argv: list[str] | None = None) -> int:
         "exec", help="run the command of a rule", usage="bezoar exec OUTPUT [OUTPUT ...] -- COMMAND [ARGUMENT ...]"
     )
     execute.add_argument("words", nargs=argparse.REMAINDER, help="files that the command makes, `--`, the command")
+    _cache_commands(commands)
     args = parser.parse_args(argv)
     if args.command == "exec":
         return _exec(execute, args.words)
+    if args.command != "recipe":
+        return _cache(args)
     return {"check": _check, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
 
 
 def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
-    from bezoar.runner import execute
+    from bezoar.cache.execute import execute
 
     mark = words.index("--") if "--" in words else len(words)
     outputs, command = words[:mark], words[mark + 1 :]
     if not outputs or not command:
         parser.error("needs at least one output, `--` and a command")
     return execute(outputs, command)
+
+
+def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser("plan", help="what would run and why, what is restored, and what it would cost")
+    plan.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
+    plan.add_argument(
+        "-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="with another value, as in YAML"
+    )
+    plan.add_argument("--json", action="store_true", help="for programs")
+    accept = commands.add_parser("accept", help="record that a code change is cosmetic, so that its proofs carry over")
+    accept.add_argument("stage", help="stage of dvc.yaml, such as train-dpo_hh")
+    accept.add_argument("--reason", required=True, help="why results can't differ, for whoever reviews it")
+    verify = commands.add_parser(
+        "verify", help="walk the proofs from sources to results, and name the first broken link"
+    )
+    verify.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
+    build = commands.add_parser("build", help="make one stage of dvc.yaml; what `dvc repro` calls")
+    build.add_argument("rule")
+    build.add_argument("block", nargs="*", help="names of params.yaml")
+    commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
+    commands.add_parser("fingerprint", help="write code.lock: what each rule's code means now")
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from bezoar.cache import CacheError, commands  # slow to import: it brings Snakemake
+
+    try:
+        return commands.COMMANDS[args.command](args)
+    except CacheError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The recipe: params.yaml as a whole, read, checked and taken apart."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from bezoar.params.evaluate import Eval
 from bezoar.params.problems import RecipeError, lines_of, of_validation, report
 from bezoar.params.train import Model, Stage
 
-PARAMS = Path("params.yaml")
+
+def active() -> Path:
+    """The params file that this process goes by: params.yaml, or the copy that a run made of it when it started."""
+    return Path(os.environ.get("BEZOAR_PARAMS", "params.yaml"))
 
 
 class Recipe(Block):
@@ -42,15 +46,15 @@ class Recipe(Block):
         return [f"{shard:04d}" for shard in range(self.shards)]
 
 
-def load(path: Path | str = PARAMS) -> Recipe:
-    """A params file, read and checked.
+def load(path: Path | str | None = None) -> Recipe:
+    """A params file, by default the active one, read and checked.
 
     Raises:
         RecipeError: The file isn't there or isn't YAML, a block doesn't fit the schema, a name refers to nothing,
             stages form a cycle, a file that it names is missing or lies outside the repository. The message lists
             every problem with file, line, key, what was found and what was expected.
     """
-    path = Path(path)
+    path = Path(path or active())
     if not path.is_file():
         raise RecipeError(
             f"{path}: no params file here\n  found:    nothing\n  expected: a recipe\n"
@@ -74,12 +78,12 @@ def load(path: Path | str = PARAMS) -> Recipe:
     return recipe
 
 
-def plain(path: Path | str = PARAMS) -> Any:
+def plain(path: Path | str | None = None) -> Any:
     """A params file's content as plain maps, lists and values."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(path or active()).read_text(encoding="utf-8"))
 
 
-def select(names: list[str], path: Path | str = PARAMS) -> list[Any]:
+def select(names: list[str], path: Path | str | None = None) -> list[Any]:
     """The named values of a params file, in order: `stages.dpo_hh` gives that block, `seed` the number.
 
     Raises:
@@ -92,7 +96,9 @@ def select(names: list[str], path: Path | str = PARAMS) -> list[Any]:
         for part in name.split("."):
             keys = value if isinstance(value, dict) else dict(value) if isinstance(value, Block) else {}
             if part not in keys:
-                raise RecipeError(f"{path}: {name}: no such block\n  found:    {part}\n  expected: a key of the recipe")
+                raise RecipeError(
+                    f"{path or active()}: {name}: no such block\n  found:    {part}\n  expected: a key of the recipe"
+                )
             value = keys[part]  # None where the recipe says null
         values.append(value)
     return values

@@ -1,0 +1,5 @@
+"""The action cache: an artifact is up to date only if a proof says what it was made from (docs/architecture.md)."""
+
+
+class CacheError(Exception):
+    """Something that the cache holds, or should hold, can't be used; the message says what, and the way out."""

@@ -1,0 +1,169 @@
+"""One run over a graph: decide, bring what is needed, write down what is planned, and fold the proofs at the end."""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bezoar.cache import dvc
+from bezoar.cache.code import Code, script_name
+from bezoar.cache.decide import Decider, Decision, bytes_of
+from bezoar.cache.execute import clear
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared
+from bezoar.cache.objects import Objects, unwritable
+from bezoar.cache.proofs import Proofs
+
+logger = logging.getLogger("bezoar")
+OFFLINE = "BEZOAR_OFFLINE"
+STAGE = "BEZOAR_STAGE"  # set by `bezoar build`: the run makes that stage, and DVC writes dvc.lock
+
+
+class Build:
+    """A graph with its cache.
+
+    Args:
+        commands: The rules' commands by name, as they stand in the rules.
+        params: The file that the run takes its values from.
+    """
+
+    def __init__(self, commands: dict[str, str], params: str) -> None:
+        self.cache, remote = dvc.settings()
+        self.remote = remote and not os.environ.get(OFFLINE)
+        self.params = params
+        self.hasher = Hasher()
+        self.hasher.recall_all()
+        self.objects = Objects(self.cache, self.hasher)
+        self.proofs = Proofs(self.cache)
+        self.code = Code(commands, self.hasher)
+        self.steps: list[Step] = []
+        self.stages: dict[str, dvc.Stage] = {}
+        self.decision = Decision()
+        self._targets: list[str] = []
+        self._forced: set[str] = set()
+
+    def code_of(self, rule: str, script: str) -> dict[str, str]:
+        """The fingerprints that a step's result depends on."""
+        names = (f"rules.{rule}", script_name(script))
+        return {name: self.code.prints[name] for name in names}
+
+    def decide(self, steps: list[Step], targets: Iterable[str], forced: set[str]) -> Decision:
+        """Decide what runs; steps come in topological order. Outputs stay as they are.
+
+        Raises:
+            CacheError: A file that it needs can't be read, or the remote can't.
+        """
+        self.steps, self._targets, self._forced = steps, list(targets), forced
+        self.stages = dvc.stages_of(steps)
+        decider = Decider(steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs)
+        if not self.remote:
+            self.decision = decider.decide(self._targets, forced, set())
+        else:
+            if lists := decider.lists():
+                self._fetch(lists)
+            self.decision = decider.decide(self._targets, forced)
+            if self.decision.fetch:
+                from bezoar.cache.remote import available  # slow to import
+
+                lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)}
+                self.decision = decider.decide(self._targets, forced, available(lacking))
+        return self.decision
+
+    def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
+        """Restore what is needed, check what can be checked before money is spent, and write the plan.
+
+        Returns whether the decision changed, since something that was to be restored can't be.
+
+        Raises:
+            CacheError: dvc.yaml is not what the rules say, the cache can't be written to, a file that the cache
+                doesn't hold lies in an artifact's folder.
+        """
+        changed = self._restore()
+        written = dvc.read(dvc.PIPELINE)
+        if written:
+            dvc.check(self.stages, written)
+        self._clear_folders()
+        if self.decision.reasons:
+            self._check_writable()
+            self._write_plan(command_of)
+        if os.path.isdir(self.cache) or self.decision.reasons:
+            self.code.write(self.cache)
+        self._fold()
+        self.hasher.save()
+        return changed
+
+    def finish(self) -> None:
+        """Fold what the run's jobs have proven into dvc.lock."""
+        self.hasher = Hasher()  # jobs have read and written since
+        self.hasher.recall_all()
+        self.objects = Objects(self.cache, self.hasher)
+        decider = Decider(self.steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs)
+        self.decision = decider.decide([], set(), set())
+        self._fold()
+        self.hasher.save()
+
+    def _restore(self) -> bool:
+        """Bring outputs back, deciding again if an object turns out not to be there; whether that was so."""
+        changed = False
+        if self.decision.fetch:
+            self._fetch(self.decision.fetch)
+            if any(self.objects.missing(md5) for md5 in self.decision.fetch):
+                self.remote, changed = False, True
+                self.decide(self.steps, self._targets, self._forced)
+        for name in self.decision.restore:
+            for path, content in self.decision.proofs[name].outputs.items():
+                if not self.hasher.holds(path, content.md5):
+                    if os.path.lexists(path):
+                        logger.warning(f"{path} was altered since it was made; what its record says takes its place")
+                    self.objects.restore(content.md5, path)
+        if self.decision.restore:
+            logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
+        return changed
+
+    def _fetch(self, contents: list[str]) -> None:
+        from bezoar.cache.remote import fetch  # slow to import
+
+        fetch(contents, self.objects)
+
+    def _clear_folders(self) -> None:
+        """Remove what a recipe with more shards or tasks left in a folder that DVC stores as a whole."""
+        for stage in self.stages.values():
+            if stage.complete and stage.steps[0].parts > 1:
+                declared = [output for step in stage.steps for output in step.outputs]
+                for out in stage.outs:
+                    for path in undeclared(out, declared):
+                        clear(path, self.hasher, self.objects, stage.steps[0].rule)
+
+    def _check_writable(self) -> None:
+        try:
+            os.makedirs(self.proofs.folder, exist_ok=True)
+            probe = os.path.join(self.proofs.folder, f".{os.getpid()}.partial")
+            Path(probe).write_bytes(b"")
+            os.unlink(probe)
+        except OSError as error:
+            raise unwritable(self.cache, error) from error
+
+    def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
+        """What each job's process reads; params.yaml as a copy, so that an edit reaches the next run and not this."""
+        text = Path(self.params).read_bytes()
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(text)
+        steps = [step for step in self.steps if step.name in self.decision.reasons]
+        closures = {
+            script: {path: self.hasher.file(path).md5 for path in self.code.closures.files(script)}
+            for script in sorted({step.script for step in steps})
+        }
+        Run(self.cache, str(copy), self.remote, closures).write()
+        for step in steps:
+            known = self.decision.known.get(step.name)
+            proofs = [(known.key.inputs, known.outputs)] if known else []
+            Job(step, command_of(step), step.name not in self._forced, proofs).write()
+
+    def _fold(self) -> None:
+        written = dvc.read(dvc.PIPELINE)
+        if written and STAGE not in os.environ:
+            dvc.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)

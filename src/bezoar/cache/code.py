@@ -1,0 +1,272 @@
+"""Code by its meaning: a fingerprint of a script with all that it imports, in code.lock.
+
+A fingerprint covers the syntax tree, without comments, docstrings and layout, of the script and of every module of the
+project that it imports, directly or not, also inside functions; and the version of each other distribution that they
+import. An import that is computed while the program runs is not seen.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import sys
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bezoar.cache import CacheError
+from bezoar.cache.hashing import Hasher, digest_of
+
+LOCK = "code.lock"
+ACCEPTED = "code.accepted.yaml"
+SCRIPTS = "scripts"
+MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}.json"  # syntax trees differ
+LENGTH = 32  # hexadecimal digits of a fingerprint
+HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
+
+
+def script_name(path: str) -> str:
+    """Name of a script in code.lock: `scripts.train.dpo` for scripts/train/dpo.py."""
+    return ".".join(Path(path).with_suffix("").parts)
+
+
+def rule_print(command: str) -> str:
+    """Fingerprint of a rule's command as it stands in the rule, without its layout."""
+    return hashlib.sha256(" ".join(command.split()).encode()).hexdigest()[:LENGTH]
+
+
+def meaning(text: str, path: str) -> tuple[str, list[str]]:
+    """A digest of a module's syntax tree without docstrings, and the names that it imports.
+
+    Raises:
+        CacheError: The text isn't Python.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise CacheError(
+            f"{path}:{error.lineno}: not Python\n  found:    {error.msg}\n  expected: a module\nhint: mend it"
+        ) from error
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            names += [module, *(f"{module}{'' if module.endswith('.') else '.'}{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:LENGTH], sorted(set(names))
+
+
+@cache
+def _package_folder() -> str:
+    """Where the package `bezoar` lies: a checkout's src, or where it was installed."""
+    spec = find_spec("bezoar")
+    assert spec and spec.origin
+    return os.path.relpath(Path(spec.origin).parents[1])
+
+
+@cache
+def version_of(module: str) -> str:
+    """`name==version` of the distribution that a top-level module comes from."""
+    for name in (module, {"yaml": "pyyaml"}.get(module, module)):
+        try:
+            return f"{name}=={_release(name)}"
+        except PackageNotFoundError:
+            pass
+    names = sorted(set(packages_distributions().get(module, [])))  # slow, so last
+    return ", ".join(f"{name}=={_release(name)}" for name in names) or f"{module}, not installed"
+
+
+def _release(name: str) -> str:
+    """A distribution's version, without what it was built for: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130."""
+    return version(name).partition("+")[0]
+
+
+class Closures:
+    """What scripts import, module by module."""
+
+    def __init__(self, hasher: Hasher) -> None:
+        self.hasher = hasher
+        self._memory: dict[str, tuple[str, list[str]]] = {}
+        self._new = False
+        try:
+            self._memory = json.loads(Path(MEMORY).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            pass
+        self._modules: dict[str, tuple[str, list[str]]] = {}
+
+    def files(self, script: str) -> dict[str, str]:
+        """Name in the closure by path: of the script and of each project module that it imports."""
+        return {path: name for path, name in self._walk(script)[0].items()}
+
+    def parts(self, script: str) -> dict[str, str]:
+        """What a script's fingerprint is made of: digest by module, version by distribution, Python's version."""
+        files, foreign = self._walk(script)
+        parts = {name: self._module(path)[0] for path, name in files.items()}
+        parts |= {f"{name} (package)": version_of(name) for name in foreign}
+        return parts | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+
+    def save(self) -> None:
+        """Remember modules by their content."""
+        if self._new:
+            os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
+            partial = f"{MEMORY}.{os.getpid()}"
+            Path(partial).write_text(json.dumps(dict(self._modules_by_content())), encoding="utf-8")
+            os.replace(partial, MEMORY)
+
+    def _modules_by_content(self) -> dict[str, tuple[str, list[str]]]:
+        return {self.hasher.file(path).md5: found for path, found in self._modules.items()}
+
+    def _module(self, path: str) -> tuple[str, list[str]]:
+        if path not in self._modules:
+            md5 = self.hasher.file(path).md5
+            if md5 not in self._memory:
+                self._new = True
+                self._memory[md5] = meaning(Path(path).read_text(encoding="utf-8"), path)
+            self._modules[path] = self._memory[md5]
+        return self._modules[path]
+
+    def _walk(self, script: str) -> tuple[dict[str, str], list[str]]:
+        files = {script: script_name(script)}
+        foreign: set[str] = set()
+        todo = [(script, "")]
+        while todo:
+            path, package = todo.pop()
+            for name in self._module(path)[1]:
+                found = self._find(_absolute(name, package), os.path.dirname(script))
+                if not found:
+                    top = name.split(".")[0]
+                    if top and not name.startswith(".") and top not in sys.stdlib_module_names:
+                        foreign.add(top)
+                for module, file, inside in found:
+                    if file not in files:
+                        files[file] = module
+                        todo.append((file, inside))
+        return files, sorted(foreign - {"bezoar"})
+
+    def _find(self, name: str, folder: str) -> list[tuple[str, str, str]]:
+        """Files of a dotted name, of the packages around it first: name, path, package. None if it isn't ours."""
+        parts = name.split(".")
+        for base in (folder, "src", _package_folder()):
+            found = []
+            for length in range(1, len(parts) + 1):
+                stem = os.path.join(base, *parts[:length])
+                dotted = ".".join(parts[:length])
+                if os.path.isfile(f"{stem}/__init__.py"):
+                    found.append((dotted, f"{stem}/__init__.py", dotted))
+                elif os.path.isfile(f"{stem}.py"):
+                    found.append((dotted, f"{stem}.py", ".".join(parts[: length - 1])))
+            if found:
+                return found
+        return []
+
+
+def _absolute(name: str, package: str) -> str:
+    """A dotted name without leading dots, as seen from a package."""
+    level = len(name) - len(name.lstrip("."))
+    if not level:
+        return name
+    around = package.split(".")
+    return ".".join([*around[: len(around) - level + 1], name[level:]]).strip(".")
+
+
+def fingerprint(parts: dict[str, str]) -> str:
+    """One fingerprint of all parts."""
+    return digest_of(parts)[:LENGTH]
+
+
+def acceptances() -> dict[tuple[str, str], dict[str, str]]:
+    """By name in code.lock and fingerprint: the earlier fingerprint that it was accepted to be equal to, and why.
+
+    Raises:
+        CacheError: The file isn't what `bezoar accept` writes.
+    """
+    try:
+        entries = yaml.safe_load(Path(ACCEPTED).read_text(encoding="utf-8")) or []
+        return {(entry["code"], entry["now"]): {"was": entry["was"], "reason": entry["reason"]} for entry in entries}
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise CacheError(
+            f"{ACCEPTED} can't be read\n  found:    {error}\n  expected: a list of code, was, now and reason\n"
+            "hint: restore it with `git checkout`"
+        ) from error
+
+
+def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, str]]) -> str:
+    """The fingerprint that another one stands for by acceptance, or itself."""
+    seen = {found}
+    while (name, found) in accepted_:
+        found = accepted_[name, found]["was"]
+        if found in seen:
+            break
+        seen.add(found)
+    return found
+
+
+def accepted(name: str, closures: Closures) -> str:
+    """A script's fingerprint now, or the earlier one that it was accepted to be equal to."""
+    path = name.replace(".", "/") + ".py"
+    return earliest(name, fingerprint(closures.parts(path)), acceptances())
+
+
+class Code:
+    """The fingerprints of all rules and scripts now.
+
+    Attributes:
+        prints: By name: `rules.train`, `scripts.train.dpo`; what acceptances stand for.
+    """
+
+    def __init__(self, commands: dict[str, str], hasher: Hasher) -> None:
+        """Take the rules' commands by name; scripts are found in scripts/."""
+        self.closures = Closures(hasher)
+        scripts = sorted(str(path) for path in Path(SCRIPTS).rglob("*.py"))
+        self.parts = {script_name(path): self.closures.parts(path) for path in scripts}
+        self.found = {name: fingerprint(parts) for name, parts in self.parts.items()}
+        self.found |= {f"rules.{name}": rule_print(text) for name, text in commands.items()}
+        known = acceptances()
+        self.prints = {name: earliest(name, print_, known) for name, print_ in sorted(self.found.items())}
+        self.closures.save()
+
+    @cached_property
+    def text(self) -> str:
+        """What code.lock holds."""
+        nested: dict[str, Any] = {}
+        for name, print_ in self.prints.items():
+            *parents, last = name.split(".")
+            place = nested
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = print_
+        return HEAD + yaml.safe_dump(nested, sort_keys=True)
+
+    def write(self, cache_folder: str) -> None:
+        """Write code.lock if it changed, and what each fingerprint was made of to the cache."""
+        for name, parts in self.parts.items():
+            path = Path(cache_folder, "code", f"{self.found[name]}.json")
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(parts, indent=1, sort_keys=True), encoding="utf-8")
+        lock = Path(LOCK)
+        if not lock.exists() or lock.read_text(encoding="utf-8") != self.text:
+            partial = lock.with_name(f".{LOCK}.partial")
+            partial.write_text(self.text, encoding="utf-8")
+            os.replace(partial, lock)
+
+
+def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
+    """What an earlier fingerprint was made of; None if this cache never saw it."""
+    try:
+        found: dict[str, str] = json.loads(Path(cache_folder, "code", f"{print_}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found

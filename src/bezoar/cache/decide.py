@@ -1,0 +1,231 @@
+"""What must run, what is restored, and why: decided from contents and proofs alone, before anything runs."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bezoar.cache.code import parts_of
+from bezoar.cache.dvc import Recorded, Stage
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import Step
+from bezoar.cache.objects import Objects
+from bezoar.cache.proofs import Key, Proof, Proofs
+
+
+class Reason(NamedTuple):
+    """One reason for a job to run.
+
+    Attributes:
+        kind: `forced`, `unrecorded`, `missing` (an object), `rule`, `code`, `param`, `input`, or `upstream`: what it
+            takes is made again, and the job runs unless that comes out as before.
+        name: Of what changed: a parameter, a module, a package, a path.
+        was: What the record says; None if that is unknown.
+        now: What is the case; None if that is unknown.
+    """
+
+    kind: str
+    name: str
+    was: Any = None
+    now: Any = None
+
+    def __str__(self) -> str:
+        if self.kind == "param":
+            return f"{self.name}: {self.was!r} -> {self.now!r}"
+        text = {
+            "forced": "forced",
+            "unrecorded": "no record of it",
+            "missing": f"{self.name} is neither in the cache nor on a remote",
+            "rule": f"command of {self.name} changed",
+            "code": f"code changed: {self.name}",
+            "input": f"{self.name} {'changed' if self.was and self.now else 'is new' if self.now else 'is gone'}",
+            "upstream": f"{self.name} is made again",
+        }[self.kind]
+        return f"{text} ({self.was} -> {self.now})" if self.kind == "code" and "==" in str(self.now) else text
+
+
+@dataclass
+class Decision:
+    """What a run will do.
+
+    Attributes:
+        proofs: By step name: the proof of each step that needn't run.
+        reasons: By step name: why each other step runs, in topological order.
+        known: By step name: what dvc.lock says of it, if that is of these parameters and this code.
+        restore: Names of proven steps whose outputs aren't on disk as proven, but are needed there.
+        fetch: Contents of these that the local cache lacks.
+    """
+
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    reasons: dict[str, list[Reason]] = field(default_factory=dict)
+    known: dict[str, Proof] = field(default_factory=dict)
+    last: dict[str, Proof] = field(default_factory=dict)
+    restore: list[str] = field(default_factory=list)
+    fetch: list[str] = field(default_factory=list)
+
+
+class Decider:
+    """Decides for one graph.
+
+    Args:
+        steps: In topological order.
+        stages: Of these steps, by name.
+        locked: Entries of dvc.lock.
+    """
+
+    def __init__(
+        self,
+        steps: list[Step],
+        stages: dict[str, Stage],
+        locked: dict[str, Any],
+        hasher: Hasher,
+        objects: Objects,
+        proofs: Proofs,
+    ) -> None:
+        self.steps = steps
+        self.hasher = hasher
+        self.objects = objects
+        self.proofs = proofs
+        self.producers = {output: step for step in steps for output in step.outputs}
+        self.recorded = {name: Recorded(locked[name], objects) for name in stages if name in locked}
+
+    def lists(self) -> list[str]:
+        """The directory lists that dvc.lock names and the cache lacks."""
+        named = {md5 for one in self.recorded.values() for md5 in one.lists()}
+        return sorted(md5 for md5 in named if not self.objects.sound(md5))
+
+    def decide(self, targets: Iterable[str], forced: set[str], remote: "set[str] | None" = None) -> Decision:
+        """Decide what runs.
+
+        Args:
+            targets: Paths of outputs that must be on disk at the end.
+            forced: Names of steps that run whatever is proven.
+            remote: Objects that the remote has. None: those that the local cache lacks are taken to be there, and
+                are listed in the decision's `fetch`.
+        """
+        wanted = [self.producers[path] for path in targets if path in self.producers]
+        lost: dict[str, str] = {}
+        while True:
+            decision = self._proven(forced, lost)
+            more = self._needed(decision, wanted, remote)
+            if not more:
+                return decision
+            lost |= more
+
+    def _proven(self, forced: set[str], lost: dict[str, str]) -> Decision:
+        """Proofs and reasons, step by step, from what is on disk and was proven before."""
+        decision = Decision()
+        for step in self.steps:
+            recorded = self.recorded.get(step.stage)
+            last = recorded.proof(step) if recorded else None
+            if last:
+                decision.last[step.name] = last
+                if last.key.params == step.params and last.key.code == step.code:
+                    decision.known[step.name] = last
+            inputs, pending = self._inputs(step, decision)
+            if step.name in forced:
+                decision.reasons[step.name] = [Reason("forced", step.name)]
+            elif step.name in lost:
+                decision.reasons[step.name] = [Reason("missing", lost[step.name])]
+            elif pending:
+                decision.reasons[step.name] = [Reason("upstream", path) for path in pending]
+            else:
+                key = step.key(inputs)
+                proof = self._find(key, decision.known.get(step.name))
+                if proof:
+                    decision.proofs[step.name] = proof
+                else:
+                    decision.reasons[step.name] = self._reasons(key, last)
+        return decision
+
+    def _inputs(self, step: Step, decision: Decision) -> tuple[dict[str, str], list[str]]:
+        inputs, pending = {}, []
+        for path in step.inputs:
+            producer = self.producers.get(path)
+            if producer:
+                proof = decision.proofs.get(producer.name)
+                content = proof.outputs[path] if proof else None
+            else:
+                content = self.hasher.content(path)
+            if content:
+                inputs[path] = content.md5
+            else:
+                pending.append(path)
+        return inputs, pending
+
+    def _find(self, key: Key, known: Proof | None) -> Proof | None:
+        if known and known.key == key:  # before any other, so that everybody gets the same checkpoint
+            return known
+        return self.proofs.find(key)
+
+    def _needed(self, decision: Decision, wanted: list[Step], remote: set[str] | None) -> dict[str, str]:
+        """Fill in what is restored and fetched; steps that can't be restored, with an object that they lack."""
+        lost: dict[str, str] = {}
+        todo = [
+            *wanted,
+            *(step for step in self.steps if step.name in decision.reasons or self._altered(step, decision)),
+        ]
+        seen: set[str] = set()
+        while todo:
+            step = todo.pop()
+            if step.name in seen:
+                continue
+            seen.add(step.name)
+            proof = decision.proofs.get(step.name)
+            if proof is None:
+                todo += [self.producers[path] for path in step.inputs if path in self.producers]
+                continue
+            absent = [one for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
+            lacking = [md5 for one in absent for md5 in self.objects.missing(one.md5)]
+            if remote is not None and not remote.issuperset(lacking):
+                lost[step.name] = next(md5 for md5 in lacking if md5 not in remote)
+            elif absent:
+                decision.restore.append(step.name)
+                decision.fetch += [one.md5 for one in absent if self.objects.missing(one.md5)]
+        return lost
+
+    def _altered(self, step: Step, decision: Decision) -> bool:
+        """Whether something else than what is proven lies in the place of an output."""
+        for path, content in decision.proofs[step.name].outputs.items():
+            found = self.hasher.content(path)
+            if found and found.md5 != content.md5:
+                return True
+        return False
+
+    def _reasons(self, key: Key, last: Proof | None) -> list[Reason]:
+        """What differs between a key without a proof and the last one in dvc.lock."""
+        if last is None:
+            return [Reason("unrecorded", key.outputs[0])]
+        was = last.key
+        found = [
+            *(reason for name, now in key.code.items() for reason in self._code(name, was.code.get(name), now)),
+            *_differences("param", was.params, key.params),
+            *_differences("input", was.inputs, key.inputs),
+        ]
+        return found or [Reason("unrecorded", key.outputs[0])]
+
+    def _code(self, name: str, was: str | None, now: str) -> list[Reason]:
+        if was == now:
+            return []
+        if name.startswith("rules."):
+            return [Reason("rule", name.removeprefix("rules."), was, now)]
+        before, after = (parts_of(one or "", os.path.dirname(self.proofs.folder)) for one in (was, now))
+        if before is None or after is None:
+            return [Reason("code", name, was, now)]
+        return _differences("code", before, after)
+
+
+def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
+    """Leaves that differ between two values, maps taken apart."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [
+            reason
+            for key in sorted({*was, *now})
+            for reason in _differences(kind, was.get(key), now.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if was == now else [Reason(kind, name, was, now)]
+
+
+def bytes_of(decision: Decision) -> int:
+    """Bytes of all outputs that are restored."""
+    return sum(one.size for name in decision.restore for one in decision.proofs[name].outputs.values())

@@ -1,0 +1,214 @@
+"""`bezoar exec`: the one way in which rules start their command. Nothing slow is imported here."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+from bezoar.cache import CacheError, alive
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import FOLDER, Job, Run, Step, read_job, read_run, undeclared
+from bezoar.cache.objects import Objects, all_missing, remove
+from bezoar.cache.proofs import Key, Proof, Proofs
+
+NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONHASHSEED": "0",  # no order of a set may reach an artifact
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def execute(outputs: list[str], command: list[str]) -> int:
+    """Make the outputs, by the cache if it has a proof for them and else by the command; the exit status.
+
+    Outputs that no run has planned are made by the command, and nothing is recorded.
+    """
+    held = alive.hold()  # until this process ends
+    job = read_job(os.path.normpath(outputs[0]))
+    try:
+        return run(command, outputs, {}) if job is None else _Execution(job, command).status()
+    except CacheError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if held:
+            held.close()
+
+
+class _Execution:
+    """A planned job: looked up, or run and recorded."""
+
+    def __init__(self, job: Job, command: list[str]) -> None:
+        if job.command != command:
+            raise CacheError(
+                f"{job.step.name}: the command isn't the one that was planned\n  found:    {' '.join(command)}\n"
+                f"  expected: {' '.join(job.command)}\n"
+                "hint: by hand, call the script without `bezoar exec`; in a rule, keep threads and resources out of it"
+            )
+        self.job = job
+        self.step: Step = job.step
+        self.run: Run = read_run()
+        self.hasher = Hasher()
+        self.objects = Objects(self.run.cache, self.hasher)
+        self.proofs = Proofs(self.run.cache)
+
+    def status(self) -> int:
+        """Make the outputs, and return the exit status."""
+        try:
+            self._check_code("before it started")
+            key = self._key()
+            proof = self._lookup(key) if self.job.lookup else None
+            self._clear_folder()
+            if proof:
+                for path, content in proof.outputs.items():
+                    if not self.hasher.holds(path, content.md5):
+                        self.objects.restore(content.md5, path)
+                print(f"restored {self.step.name}: nothing that it depends on has changed", file=sys.stderr)
+                return 0
+            return self._make(key)
+        finally:
+            self.hasher.save()
+
+    def _make(self, key: Key) -> int:
+        costs = f"{FOLDER}/costs.{os.getpid()}.jsonl"
+        start = time.monotonic()
+        try:
+            status = run(self.job.command, self.step.outputs, {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs})
+            cost = {"seconds": round(time.monotonic() - start, 3), **_sum(costs)}
+        finally:
+            remove(costs)
+        if status == 0:
+            self._record(key, cost)
+        return status
+
+    def _record(self, key: Key, cost: dict[str, float]) -> None:
+        self._check_code("while it ran")
+        after = self._key().inputs
+        for path in key.inputs:
+            if after[path] != key.inputs[path]:
+                raise CacheError(
+                    f"{path} changed while {self.step.name} was made of it, so nothing is recorded\n"
+                    "  found:    another content than at the start\n  expected: inputs that stay as they are\n"
+                    "hint: start again"
+                )
+        if self.step.folder:
+            stray = undeclared(self.step.folder, self.step.outputs)
+            if stray:
+                raise CacheError(
+                    f"{stray[0]} was written, but no rule declares it, so nothing is recorded\n"
+                    f"  found:    {len(stray)} undeclared file{'s' * (len(stray) > 1)} in {self.step.folder}\n"
+                    f"  expected: the outputs of rule {self.step.rule}\nhint: declare it there, or write it elsewhere"
+                )
+        made = {}
+        for path in self.step.outputs:
+            content = self.hasher.content(path)
+            assert content  # run() has seen it
+            made[path] = content
+        try:
+            for path, content in made.items():
+                self.objects.store(path, content)
+        except CacheError as error:  # hours of work are on disk and proven: a later run stores them
+            print(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
+        self.proofs.add(Proof(key, made, cost))
+
+    def _key(self) -> Key:
+        inputs = {}
+        for path in self.step.inputs:
+            content = self.hasher.content(path)
+            if content is None:
+                raise CacheError(
+                    f"{self.step.name} is made of {path}, which isn't there\n  found:    nothing\n"
+                    "  expected: a file or a directory\nhint: start again"
+                )
+            inputs[path] = content.md5
+        return self.step.key(inputs)
+
+    def _lookup(self, key: Key) -> Proof | None:
+        proof = self.job.proof(key) or self.proofs.find(key)
+        if proof is None:
+            return None
+        absent = [one.md5 for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
+        lacking = all_missing(self.objects, absent)
+        if lacking and self.run.remote:
+            subprocess.run([sys.executable, "-m", "bezoar.cache.remote", *lacking], check=False)
+            lacking = all_missing(self.objects, absent)
+        return None if lacking else proof
+
+    def _clear_folder(self) -> None:
+        """Remove what an earlier recipe left in the job's folder, as far as the cache has it."""
+        for path in undeclared(self.step.folder, self.step.outputs) if self.step.folder else []:
+            clear(path, self.hasher, self.objects, self.step.rule)
+
+    def _check_code(self, when: str) -> None:
+        expected = self.run.closures[self.step.script]
+        changed = [path for path, md5 in expected.items() if not self.hasher.holds(path, md5)]
+        if not changed:
+            return
+        from bezoar.cache import code  # slow, and nobody edits code while it runs
+
+        fingerprint = code.accepted(code.script_name(self.step.script), code.Closures(self.hasher))
+        if fingerprint != self.step.code[code.script_name(self.step.script)]:
+            raise CacheError(
+                f"{changed[0]} was edited {when}: {self.step.name}, so nothing is recorded\n"
+                "  found:    other code than at the start of the run\n  expected: code that stays as it is\n"
+                "hint: start again"
+            )
+
+
+def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
+    """Remove a file that no rule makes any more, if the cache holds its content.
+
+    Raises:
+        CacheError: The cache doesn't hold it, so that it would be lost.
+    """
+    content = hasher.content(path)
+    if content and objects.missing(content.md5):
+        raise CacheError(
+            f"{path} isn't made by any rule, but lies in an artifact's folder\n  found:    a file that the cache "
+            f"doesn't hold\n  expected: only outputs of rule {rule}\nhint: move it away, or remove it"
+        )
+    remove(path)
+
+
+def run(command: list[str], outputs: Sequence[str], more: dict[str, str]) -> int:
+    """Run a command that makes the outputs, and return its exit status.
+
+    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end in order. A
+    command that ends well without its outputs counts as failed.
+    """
+    environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **more}
+    started: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in started:
+            process.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command as well
+    with subprocess.Popen(command, env=environment) as process:
+        started.append(process)
+        status = process.wait()
+    if status != 0:
+        return status if status > 0 else 128 - status  # killed by a signal: as a shell reports it
+    missing = [output for output in outputs if not os.path.exists(output)]
+    if missing:
+        print(f"the command ended well, but made no {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _sum(path: str) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        for line in file:
+            total.update(json.loads(line))
+    return dict(total)

@@ -1,0 +1,292 @@
+"""Snakemake's graph with our decision in it. Every call into Snakemake's inner parts is in this module.
+
+Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
+`snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
+`postprocess` and `check_output_mtime`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs` and `_len`.
+"""
+
+import itertools
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import snakemake.api  # before snakemake.workflow, which it and this import in a circle
+import snakemake.workflow
+from snakemake.dag import DAG
+from snakemake.exceptions import WorkflowError
+from snakemake.io import is_flagged
+
+from bezoar.cache import CacheError
+from bezoar.cache.build import STAGE, Build
+from bezoar.cache.decide import Decision, Reason
+from bezoar.cache.job import Step
+
+WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
+Parts = Mapping[str, Callable[[Any], Iterable[str]]]
+
+
+@dataclass
+class Attached:
+    """What the Snakefile says about itself beyond its rules.
+
+    Attributes:
+        parts: For each wildcard that splits a block's work, its values; they see the other wildcards.
+        plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
+        params: The file that holds the parameters.
+    """
+
+    workflow: Any
+    parts: Parts
+    plots: dict[str, dict[str, Any]]
+    params: str
+
+    @cached_property
+    def build(self) -> Build:
+        """The run's cache; rules are known by the time it is asked for."""
+        return Build({rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}, self.params)
+
+
+def attach(workflow: Any, *, parts: Parts, plots: dict[str, dict[str, Any]], params: str = "params.yaml") -> None:
+    """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.
+
+    Args:
+        workflow: Snakemake's, as a Snakefile knows it.
+        parts: For each wildcard that splits a block's work (shards, tasks), its values, as a function of the others.
+        plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
+        params: The file that holds the parameters.
+    """
+    if workflow.is_main_process:
+        ProvenDAG.attached = Attached(workflow, parts, plots, params)
+        snakemake.workflow.DAG = ProvenDAG
+        workflow.onsuccess(_finish)
+        workflow.onerror(_finish)
+        workflow.log_provenance_info = lambda: None  # advice on Snakemake's records, which decide nothing here
+
+
+def _finish(log: str) -> None:
+    assert ProvenDAG.attached
+    with _Reported():
+        ProvenDAG.attached.build.finish()
+
+
+class _Reported:
+    """Shows the cache's errors as Snakemake shows its own."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CacheError):
+            raise WorkflowError(str(error)) from error
+
+
+class ProvenDAG(DAG):
+    """A graph of jobs in which a job runs if it has no proof, and for no other reason.
+
+    Neither times of files nor Snakemake's own records take part.
+    """
+
+    attached: Attached | None = None
+
+    def __init__(self, workflow: Any, rules: Iterable[Any], **options: Any) -> None:
+        assert self.attached
+        self.steps: dict[Any, Step] = {}
+        self.shapes: dict[str, Shape] = {}
+        if stage := os.environ.get(STAGE):
+            rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
+            if rule is None:
+                raise WorkflowError(f"no such stage\n  found:    {stage}\n  expected: RULE-BLOCK, as dvc.yaml has them")
+            targets = self._shape(rule).targets(stage.split("-")[1:], self.attached.parts)
+            rules, options = [rule], {**options, "targetfiles": set(targets), "targetrules": set()}
+        super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # what has a proof is complete
+
+    async def update_needrun(self, create_inventory: bool = False) -> None:
+        """Decide which jobs run, and say why in Snakemake's words."""
+        assert self.attached
+        levels = list(self.toposorted())
+        with _Reported():
+            self.steps = {job: self._step(job) for level in levels for job in level if job.output}
+            forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
+            targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
+            decision = self.attached.build.decide(list(self.steps.values()), targets, forced)
+        self._apply(levels, decision)
+
+    async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
+        """Once the run holds Snakemake's lock: restore what is proven and needed, and write the plan."""
+        assert self.attached
+        if check_initial and not (self.workflow.dryrun or self.workflow.touch):
+            jobs = {step.name: job for job, step in self.steps.items()}
+            with _Reported():
+                if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
+                    self._apply(list(self.toposorted()), self.attached.build.decision)
+        await super().postprocess(*arguments, check_initial=check_initial, **options)
+
+    async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
+        """Times of files mean nothing here."""
+
+    def _apply(self, levels: list[list[Any]], decision: Decision) -> None:
+        for place in (self._needrun, self._checkpoint_jobs, self._n_until_ready, self._ready_jobs):
+            place.clear()
+        for job in itertools.chain(*levels):
+            if self.finished(job):
+                continue
+            self.reason(job).clear()
+            step = self.steps.get(job)
+            if step and step.name in decision.reasons:
+                self._needrun.add(job)
+                _explain(self.reason(job), step, decision.reasons[step.name])
+            elif not step and any(before in self._needrun for before in self.dependencies[job]):
+                self._needrun.add(job)  # a target without outputs
+                self.reason(job).updated_input_run.update(job.input)
+        for job in self._needrun:
+            self._n_until_ready[job] = sum(1 for before in self.dependencies[job] if before in self._needrun)
+        self._len = len(self._finished | self._needrun)
+
+    def _is_forced(self, job: Any) -> bool:
+        return job.rule in self.forcerules or not self.forcefiles.isdisjoint(job.output)
+
+    def _shape(self, rule: Any) -> "Shape":
+        if rule.name not in self.shapes:
+            assert self.attached
+            self.shapes[rule.name] = Shape(rule, frozenset(self.attached.parts))
+        return self.shapes[rule.name]
+
+    def _step(self, job: Any) -> Step:
+        assert self.attached
+        script = job.input.get("script")
+        if not (job.rule.shellcmd or "").strip().startswith("bezoar exec ") or not script:
+            raise CacheError(
+                f"rule {job.rule.name} doesn't go through the cache\n  found:    a command without `bezoar exec`, or "
+                "no input named script\n  expected: `bezoar exec OUTPUT -- COMMAND`\n"
+                "hint: see rules/train.smk for the form"
+            )
+        return self._shape(job.rule).step(job, self.attached)
+
+
+class Shape:
+    """How a rule's outputs lie in folders, by its patterns."""
+
+    def __init__(self, rule: Any, inner: frozenset[str]) -> None:
+        self.rule = rule.name
+        self.patterns = [WILDCARD.sub(r"{\1}", str(path)) for path in rule.output]
+        self.names = list(dict.fromkeys(WILDCARD.findall(self.patterns[0])))
+        self.inner = [name for name in self.names if name in inner]
+        self.outer = [name for name in self.names if name not in inner]
+        self.folder = self._folder()
+        self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
+
+    def _folder(self) -> str | None:
+        """The folder pattern that holds all wildcards, and so is one job's alone; None if there isn't one."""
+        folders = {self._prefix(pattern) for pattern in self.patterns}
+        return folders.pop() if len(folders) == 1 and self.names else None
+
+    def _prefix(self, pattern: str) -> str | None:
+        parts = pattern.split("/")
+        for length in range(1, len(parts)):
+            if set(WILDCARD.findall("/".join(parts[:length]))) == set(self.names):
+                return "/".join(parts[:length])
+        return None
+
+    def _out(self, pattern: str, path: Any) -> str:
+        if self.inner:
+            parts = pattern.split("/")
+            first = next(n for n, part in enumerate(parts) if set(WILDCARD.findall(part)) & set(self.inner))
+            out = "/".join(parts[:first])
+            if set(WILDCARD.findall(out)) != set(self.outer):
+                raise CacheError(
+                    f"rule {self.rule}: {pattern} can't be stored as one folder a block\n  found:    "
+                    f"{{{self.inner[0]}}} before another wildcard\n  expected: the wildcards of the block first\n"
+                    "hint: put the folder of the parts inside the block's"
+                )
+            return out
+        return pattern if is_flagged(path, "directory") or not self.folder else self.folder
+
+    def targets(self, block: list[str], parts: Parts) -> list[str]:
+        """The first output of every job of a block."""
+        if len(block) != len(self.outer):
+            raise WorkflowError(f"no such stage\n  found:    {block}\n  expected: {self.rule} {' '.join(self.outer)}")
+        outer = dict(zip(self.outer, block, strict=True))
+        values = [parts[name](SimpleNamespace(**outer)) for name in self.inner]
+        combinations = itertools.product(*values)
+        return [self.patterns[0].format(**outer, **dict(zip(self.inner, one, strict=True))) for one in combinations]
+
+    def step(self, job: Any, attached: Attached) -> Step:
+        """A job in the cache's terms."""
+        values = job.wildcards_dict
+        count = 1
+        for name in self.inner:
+            count *= len(list(attached.parts[name](job.wildcards)))
+        return Step(
+            rule=self.rule,
+            block=tuple(values[name] for name in self.outer),
+            parts=count,
+            inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
+            outputs=tuple(map(str, job.output)),
+            folder=self.folder.format(**values) if self.folder else None,
+            outs=tuple(out.format(**values) for out in self.outs),
+            params=dict(job.params.get("values", {})),
+            script=str(job.input.script),
+            code=attached.build.code_of(self.rule, str(job.input.script)),
+        )
+
+
+def _command(job: Any) -> list[str]:
+    """The words behind `--` in a job's shell line."""
+    words = shlex.split(job.shellcmd.replace("\\\n", " "))  # a shell joins continued lines
+    return words[words.index("--") + 1 :]
+
+
+def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
+    """Fill in Snakemake's own account of why a job runs."""
+    kinds = {one.kind for one in found}
+    reason.derived = kinds == {"upstream"}
+    reason.forced = "forced" in kinds
+    reason.code_changed = bool(kinds & {"code", "rule"})
+    reason.updated_input.update(one.name for one in found if one.kind == "input")
+    reason.updated_input_run.update(one.name for one in found if one.kind == "upstream")
+    if values := [str(one) for one in found if one.kind == "param"]:
+        reason.params_changed = "; ".join(values)
+    if kinds & {"unrecorded", "missing"}:
+        reason.missing_output.update(step.outputs)
+
+
+@contextmanager
+def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attached]:
+    """The Snakefile of this folder, read and, with `graph`, its jobs decided upon; nothing is run or written.
+
+    Args:
+        targets: Files or rules; without any, all that the default target needs.
+
+    Raises:
+        CacheError: The Snakefile or a target can't be used; Snakemake has said why.
+    """
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import DAGSettings, ExecutionSettings, OutputSettings, Quietness, ResourceSettings
+
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        try:
+            settings = DAGSettings(targets=frozenset(targets))
+            workflow = (
+                api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
+                .dag(settings)
+                .workflow_api._workflow
+            )
+            workflow.dag_settings = settings
+            workflow.execution_settings = ExecutionSettings(lock=False)
+            if ProvenDAG.attached is None:
+                raise CacheError(
+                    "the Snakefile doesn't call bezoar.cache.graph.attach\n  found:    none\n  expected: it"
+                )
+            if graph:
+                workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+                workflow._build_dag()
+            yield ProvenDAG.attached
+        except WorkflowError as error:
+            raise CacheError(str(error).strip() or f"{type(error).__name__}") from error

@@ -1,0 +1,201 @@
+"""What files contain, as MD5 in DVC's form, and a memory of it that spares reading an unchanged file again.
+
+MD5 names contents here since DVC's remotes do; it is no protection against somebody who forges files.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+STATE = ".dvc/tmp/bezoar.sqlite"
+IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
+IGNORED_FOLDERS = {"__pycache__", ".dvc", ".git", ".hg"}  # what DVC leaves out of a directory, or .dvcignore does
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS files"
+    " (path TEXT PRIMARY KEY, mtime INT, ctime INT, size INT, inode INT, md5 TEXT) WITHOUT ROWID"
+)
+TICK = 10_000_000  # nanoseconds within which a file system may give two changes one time
+
+
+class Content(NamedTuple):
+    """What is at a path: MD5 of the file, or of the list of a directory's files with `.dir` behind it.
+
+    `size` is in bytes, of all files together; `files` is 0 for a file and else the number of a directory's files.
+    """
+
+    md5: str
+    size: int
+    files: int = 0
+
+
+class Listing(NamedTuple):
+    """A file of a directory: MD5, and path relative to the directory with `/` between its parts."""
+
+    md5: str
+    relpath: str
+
+
+def listing_bytes(files: list[Listing]) -> bytes:
+    """The list of a directory's files as DVC stores it."""
+    entries = [{"md5": one.md5, "relpath": one.relpath} for one in sorted(files, key=lambda one: one.relpath)]
+    return json.dumps(entries, sort_keys=True).encode()
+
+
+def listing_of(data: bytes) -> list[Listing]:
+    """The files that a stored list names."""
+    return [Listing(entry["md5"], entry["relpath"]) for entry in json.loads(data)]
+
+
+def directory(files: dict[str, Content]) -> Content:
+    """The content of a directory with these files, by relative path."""
+    data = listing_bytes([Listing(content.md5, name) for name, content in files.items()])
+    size = sum(content.size for content in files.values())
+    return Content(hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir", size, len(files))
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """Paths of the files of a directory that DVC would see, relative to it, in no particular order."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+        relative = os.path.relpath(parent, folder)
+        for name in names:
+            if name not in IGNORED:
+                yield name if relative == "." else f"{relative}/{name}"
+
+
+def md5_of(path: str) -> str:
+    """MD5 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+Signature = tuple[int, int, int, int]
+
+
+def signature(path: str) -> Signature:
+    """Times of change of content and of status in nanoseconds, size in bytes, inode: new if a file was written to."""
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+class Hasher:
+    """Contents by path, read once and then remembered for as long as the file's signature stays.
+
+    The memory is a database in `.dvc/tmp`. It is only ever a shortcut: where it can't be read or written (a file
+    system without locks, a full disk), files are read again.
+    """
+
+    def __init__(self, memory: str | None = STATE) -> None:
+        """Use a database, or none (None)."""
+        self._known: dict[str, tuple[Signature, str]] = {}
+        self._new: dict[str, tuple[Signature, str]] = {}
+        self._memory = memory
+        self._database: sqlite3.Connection | None = None
+        self._whole = False
+
+    def content(self, path: str) -> Content | None:
+        """What is at a path; None if nothing is.
+
+        Raises:
+            OSError: It is there and can't be read.
+        """
+        try:
+            if os.path.isdir(path):
+                return directory({name: self.file(os.path.join(path, name)) for name in files_below(path)})
+            return self.file(path)
+        except FileNotFoundError:
+            return None
+
+    def holds(self, path: str, md5: str) -> bool:
+        """Whether this content is at a path."""
+        content = self.content(path)
+        return content is not None and content.md5 == md5
+
+    def file(self, path: str) -> Content:
+        """What a file contains.
+
+        Raises:
+            OSError: There is no such file, or it can't be read.
+        """
+        before = signature(path)
+        known = self._new.get(path) or self._recall(path)
+        if known is None or known[0] != before:
+            known = (before, md5_of(path))
+            self._new[path] = known
+        return Content(known[1], before[2])
+
+    def learn(self, path: str, md5: str) -> None:
+        """Remember what a file contains that was just written with that content."""
+        self._new[path] = (signature(path), md5)
+
+    def recall_all(self) -> None:
+        """Load the whole memory at once: quicker than to ask for each of thousands of files."""
+        rows = self._ask("SELECT * FROM files")
+        self._known = {row[0]: ((row[1], row[2], row[3], row[4]), row[5]) for row in rows}
+        self._whole = True
+
+    def save(self) -> None:
+        """Add what was read since the start to the memory.
+
+        A file that changed within the file system's clock tick could change again without a new signature, so what
+        is that fresh is looked at once more after the tick.
+        """
+        if not self._new or not self._memory:
+            return
+        newest = max(max(found[0], found[1]) for found, _ in self._new.values())
+        if 0 <= time.time_ns() - newest < TICK:
+            time.sleep(TICK / 1e9)
+        rows = [(path, *found, md5) for path, (found, md5) in self._new.items() if _still(path, found)]
+        self._known.update(self._new)
+        self._new = {}
+        try:
+            os.makedirs(os.path.dirname(self._memory), exist_ok=True)
+            with self._open() as database:
+                database.execute(TABLE)
+                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+        except (sqlite3.Error, OSError):
+            pass
+
+    def _recall(self, path: str) -> tuple[Signature, str] | None:
+        if path not in self._known and not self._whole:
+            for row in self._ask("SELECT * FROM files WHERE path = ?", path):
+                self._known[path] = ((row[1], row[2], row[3], row[4]), row[5])
+        return self._known.get(path)
+
+    def _ask(self, query: str, *values: str) -> list[tuple[str, int, int, int, int, str]]:
+        if not self._memory or not os.path.exists(self._memory):
+            return []
+        try:
+            return self._open().execute(query, values).fetchall()
+        except sqlite3.Error:
+            return []
+
+    def _open(self) -> sqlite3.Connection:
+        assert self._memory
+        if self._database is None:
+            self._database = sqlite3.connect(self._memory, timeout=10, check_same_thread=False)
+            self._database.execute("PRAGMA synchronous = OFF")  # a shortcut that a power cut may take away
+        return self._database
+
+
+def _still(path: str, found: Signature) -> bool:
+    try:
+        return signature(path) == found
+    except OSError:
+        return False
+
+
+def digest_of(data: object) -> str:
+    """Sha256 of data as canonical JSON: sorted keys, no blanks, in hexadecimal digits."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def relative(path: str | Path) -> str:
+    """A path with `/` between its parts and without `./`, as keys hold it."""
+    return os.path.normpath(path).replace(os.sep, "/")

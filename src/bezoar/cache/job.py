@@ -1,0 +1,153 @@
+"""What a run plans: written once by Snakemake's process, read by the process of each job."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bezoar.cache.hashing import Content, files_below
+from bezoar.cache.proofs import Key, Proof
+
+FOLDER = ".snakemake/bezoar"
+RUN = f"{FOLDER}/run.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job of the graph as the cache sees it.
+
+    Attributes:
+        rule: The rule's name.
+        block: Names of params.yaml that the job stands for: values of its wildcards, but for the inner ones.
+        parts: How many jobs share rule and block: 1, or as many as there are shards or tasks.
+        inputs: Paths of all that it takes but its script.
+        outputs: Paths of all that it makes.
+        folder: A folder that belongs to this job alone, if its outputs lie in one.
+        outs: For each output what DVC stores it as: itself, or a folder around it.
+        params: Values by dotted name of params.yaml.
+        script: Path of its script.
+        code: Fingerprints by name in code.lock.
+    """
+
+    rule: str
+    block: tuple[str, ...]
+    parts: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    folder: str | None
+    outs: tuple[str, ...]
+    params: dict[str, Any]
+    script: str
+    code: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The first output's path, which no other step has."""
+        return self.outputs[0]
+
+    @property
+    def stage(self) -> str:
+        """Name of the DVC stage that the step belongs to."""
+        return "-".join((self.rule, *self.block))
+
+    def key(self, inputs: dict[str, str]) -> Key:
+        """The step's key with the contents (MD5 by path) of its inputs."""
+        return Key(self.rule, inputs, self.params, self.code, sorted(self.outputs))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A step that a run plans to run.
+
+    Attributes:
+        command: The words that the rule's shell line gives to `bezoar exec`.
+        lookup: False if the user forced the rule: then it runs although a proof may exist.
+        known: Proofs from dvc.lock, for this job with the same parameters and code: MD5 of inputs, contents made.
+    """
+
+    step: Step
+    command: list[str]
+    lookup: bool
+    known: list[tuple[dict[str, str], dict[str, Content]]]
+
+    def write(self) -> None:
+        """Write the job where the process that runs it looks."""
+        path = _path(self.step.name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, ensure_ascii=False)
+
+    def proof(self, key: Key) -> Proof | None:
+        """What dvc.lock knows for a key."""
+        for inputs, outputs in self.known:
+            if inputs == key.inputs:
+                return Proof(key, outputs)
+        return None
+
+
+def read_job(output: str) -> Job | None:
+    """The planned job that makes an output first of all; None if no run planned one."""
+    try:
+        with open(_path(output), encoding="utf-8") as file:
+            data = json.load(file)
+    except FileNotFoundError:
+        return None
+    step = data.pop("step")
+    for name in ("block", "inputs", "outputs", "outs"):
+        step[name] = tuple(step[name])
+    known = [(inputs, {path: Content(*one) for path, one in made.items()}) for inputs, made in data.pop("known")]
+    return Job(Step(**step), known=known, **data)
+
+
+def _path(output: str) -> str:
+    return f"{FOLDER}/jobs/{output}.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all jobs of a run share.
+
+    Attributes:
+        cache: Folder of the DVC cache.
+        params: The copy of params.yaml that the run goes by, whatever becomes of the original.
+        remote: Whether a DVC remote is configured.
+        closures: By script: MD5 of each project file that it imports, itself included.
+    """
+
+    cache: str
+    params: str
+    remote: bool
+    closures: dict[str, dict[str, str]]
+
+    def write(self) -> None:
+        """Write it where the processes of jobs look."""
+        os.makedirs(FOLDER, exist_ok=True)
+        partial = f"{RUN}.partial"
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+        os.replace(partial, RUN)
+
+
+def read_run() -> Run:
+    """The run under way."""
+    with open(RUN, encoding="utf-8") as file:
+        return Run(**json.load(file))
+
+
+def undeclared(folder: str, declared: Sequence[str]) -> list[str]:
+    """Files in a folder that are no declared output, nor inside one."""
+    if not os.path.isdir(folder):
+        return []
+    known = set(declared)
+    found = [os.path.join(folder, name) for name in files_below(folder)]
+    return sorted(path for path in found if path not in known and not _inside(path, known))
+
+
+def _inside(path: str, folders: set[str]) -> bool:
+    parent = os.path.dirname(path)
+    while parent:
+        if parent in folders:
+            return True
+        parent = os.path.dirname(parent)
+    return False

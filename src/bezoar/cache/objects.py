@@ -1,0 +1,198 @@
+"""Contents by their MD5, in DVC's own cache: what is stored here, `dvc push` sends and `dvc checkout` finds."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+
+from bezoar.cache import CacheError
+from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
+
+CHUNK = 1 << 30  # bytes per system call
+NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+
+
+class Objects:
+    """The object store in a DVC cache folder.
+
+    An object counts only if its bytes have the MD5 that its name says; how they were found is remembered by the
+    hasher, so that an untouched object is read once.
+    """
+
+    def __init__(self, cache: str, hasher: Hasher) -> None:
+        self.cache = cache
+        self.hasher = hasher
+
+    def path(self, md5: str) -> str:
+        """Where an object lies, or would."""
+        return os.path.join(self.cache, "files", "md5", md5[:2], md5[2:])
+
+    def sound(self, md5: str) -> bool:
+        """Whether a file's or a directory list's object is there with the right bytes."""
+        try:
+            return self.hasher.file(self.path(md5)).md5 == md5.removesuffix(".dir")
+        except OSError:
+            return False
+
+    def listing(self, md5: str) -> list[Listing] | None:
+        """The files of a directory; None if its list isn't there."""
+        if not self.sound(md5):
+            return None
+        with open(self.path(md5), "rb") as file:
+            return listing_of(file.read())
+
+    def missing(self, md5: str) -> list[str]:
+        """The objects that are needed to restore a content and aren't there, or aren't sound."""
+        if not md5.endswith(".dir"):
+            return [] if self.sound(md5) else [md5]
+        files = self.listing(md5)
+        return [md5] if files is None else [one.md5 for one in files if not self.sound(one.md5)]
+
+    def forget_unsound(self, md5: str) -> None:
+        """Remove an object whose bytes are wrong, so that a sound one can take its place."""
+        with suppress(FileNotFoundError, PermissionError):
+            if not self.sound(md5):
+                os.unlink(self.path(md5))
+
+    def store(self, path: str, content: Content) -> None:
+        """Copy what is at a path into the store.
+
+        Raises:
+            CacheError: It changed since `content` was found, the disk is full, or the store can't be written.
+        """
+        if content.md5.endswith(".dir"):
+            files = [Listing(self.hasher.file(os.path.join(path, name)).md5, name) for name in files_below(path)]
+            for one in files:
+                self._put(os.path.join(path, one.relpath), one.md5)
+            self.store_listing(content.md5, files)
+        else:
+            self._put(path, content.md5)
+
+    def store_listing(self, md5: str, files: list[Listing]) -> None:
+        """Write the list of a directory's files."""
+        if not self.sound(md5):
+            with self._writing(md5) as partial, open(partial, "wb") as file:
+                file.write(listing_bytes(files))
+
+    def restore(self, md5: str, path: str) -> None:
+        """Put a content at a path, in place of what is there; whole or not at all.
+
+        Raises:
+            CacheError: An object is missing or isn't sound.
+        """
+        lacking = self.missing(md5)
+        if lacking:
+            raise CacheError(
+                f"{path} can't be restored\n  found:    no sound object {lacking[0]} in {self.cache}\n"
+                "  expected: what its record names\nhint: `dvc fetch`, or build it again"
+            )
+        partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
+        remove(partial)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        try:
+            if md5.endswith(".dir"):
+                for one in self.listing(md5) or []:
+                    target = os.path.join(partial, one.relpath)
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    copy(self.path(one.md5), target)
+                os.makedirs(partial, exist_ok=True)  # a directory without files
+            else:
+                copy(self.path(md5), partial)
+            if os.path.isdir(path) or md5.endswith(".dir"):
+                remove(path)
+            os.replace(partial, path)
+        finally:
+            remove(partial)
+        self._learn(md5, path)
+
+    def _learn(self, md5: str, path: str) -> None:
+        if md5.endswith(".dir"):
+            for one in self.listing(md5) or []:
+                self.hasher.learn(os.path.join(path, one.relpath), one.md5)
+        else:
+            self.hasher.learn(path, md5)
+
+    def _put(self, path: str, md5: str) -> None:
+        if self.sound(md5):
+            return
+        with self._writing(md5) as partial:
+            copy(path, partial)
+            if self.hasher.file(path).md5 != md5:
+                raise CacheError(
+                    f"{path} changed while it was stored\n  found:    a process that still writes to it\n"
+                    "  expected: a finished artifact\nhint: let the script wait for what it starts"
+                )
+
+    def _writing(self, md5: str) -> "_Writing":
+        return _Writing(self, md5)
+
+
+class _Writing:
+    """A neighbour of an object to write to; read-only and in its place at the end, as DVC has it."""
+
+    def __init__(self, objects: Objects, md5: str) -> None:
+        self.objects = objects
+        self.md5 = md5
+        self.path = objects.path(md5)
+        self.partial = f"{self.path}.{os.getpid()}.partial"
+
+    def __enter__(self) -> str:
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.objects.cache, error) from error
+        return self.partial
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                os.chmod(self.partial, 0o444)
+                os.replace(self.partial, self.path)
+                self.objects.hasher.learn(self.path, self.md5.removesuffix(".dir"))
+        except OSError as problem:
+            raise unwritable(self.objects.cache, problem) from problem
+        finally:
+            with suppress(OSError):
+                os.unlink(self.partial)
+        if isinstance(error, OSError):
+            raise unwritable(self.objects.cache, error) from error
+
+
+def unwritable(cache: str, error: OSError) -> CacheError:
+    """What to say when the cache takes nothing more."""
+    hints = {
+        errno.ENOSPC: "free some space there, or move the cache with `dvc cache dir`",
+        errno.EDQUOT: "free some of your quota, or move the cache with `dvc cache dir`",
+    }
+    hint = hints.get(error.errno or 0, "make it writable for you, or choose another one with `dvc cache dir`")
+    return CacheError(
+        f"the cache can't be written to\n  found:    {error.strerror} in {cache}\n"
+        f"  expected: a writable folder with room\nhint: {hint}"
+    )
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file's bytes by the kernel, which shares the blocks where the file system can."""
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        try:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), CHUNK):
+                pass
+        except OSError as error:
+            if error.errno not in NO_KERNEL_COPY or writer.tell():
+                raise
+            shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def remove(path: str) -> None:
+    """Remove a file or a directory, or nothing."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def all_missing(objects: Objects, contents: Iterable[str]) -> list[str]:
+    """The objects that several contents lack, each once, in order."""
+    return list(dict.fromkeys(lacking for md5 in contents for lacking in objects.missing(md5)))

@@ -1,0 +1,82 @@
+"""Objects from the DVC remote that `.dvc/config` names, whatever kind it is.
+
+Also a program, for a job that finds a proof but not its objects: `python -m bezoar.cache.remote MD5 [MD5 ...]`.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+
+from bezoar.cache import CacheError
+from bezoar.cache.dvc import settings
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.objects import Objects, all_missing
+
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+
+
+def fetch(contents: Iterable[str], objects: Objects) -> None:
+    """Bring what is missing of some contents from the remote to the cache, as far as the remote has it sound.
+
+    Raises:
+        CacheError: The remote can't be read.
+    """
+    wanted = list(contents)
+    for _ in range(2):  # a directory's list first, then its files
+        lacking = all_missing(objects, wanted)
+        if not lacking:
+            return
+        for md5 in lacking:
+            objects.forget_unsound(md5)
+        _pull(lacking)
+        for md5 in lacking:
+            objects.forget_unsound(md5)  # what came is checked: a remote can hold wrong bytes
+
+
+def available(md5s: Iterable[str]) -> set[str]:
+    """Those of some objects that the remote has; nothing is copied.
+
+    Raises:
+        CacheError: The remote can't be read.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    wanted = list(md5s)
+    try:
+        with Repo() as repo:
+            odb = repo.cloud.get_remote_odb()
+            return set(odb.oids_exist(wanted))
+    except (DvcException, OSError) as error:
+        raise _unreadable(error) from error
+
+
+def _pull(md5s: list[str]) -> None:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    try:
+        with Repo() as repo:
+            repo.cloud.pull({HashInfo("md5", md5) for md5 in md5s})
+    except (DvcException, OSError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> CacheError:
+    return CacheError(
+        f"the DVC remote can't be read\n  found:    {type(error).__name__}: {error}\n"
+        "  expected: a remote as in .dvc/config\nhint: try `dvc status --cloud`; without the remote, what is missing "
+        "is built"
+    )
+
+
+if __name__ == "__main__":
+    hasher = Hasher()
+    try:
+        fetch(sys.argv[1:], Objects(settings()[0], hasher))
+    except CacheError as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(1)
+    finally:
+        hasher.save()

@@ -1,0 +1,7 @@
+"""Rows in shards, by their own letters."""
+
+from helper import lines, start, write
+
+args, (shards,) = start()
+for shard in range(shards):
+    write(args.out / f"{shard:04d}.txt", [row for row in lines(args.inputs[0]) if sum(map(ord, row)) % shards == shard])

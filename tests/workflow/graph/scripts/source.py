@@ -1,0 +1,8 @@
+"""Rows of a file, without those that begin with a letter."""
+
+from helper import lines, start, write
+
+args, (block,) = start()
+rows = [row.strip() for row in lines(args.inputs[0]) if row.strip()]
+write(args.out / "rows.txt", [row for row in rows if not row.startswith(block["drop"])])
+write(args.out / "dropped.txt", [row for row in rows if row.startswith(block["drop"])])
