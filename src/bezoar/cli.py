@@ -57,6 +57,8 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         "verify", help="walk the proofs from sources to results, and name the first broken link"
     )
     verify.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
+    costs = commands.add_parser("costs", help="what artifacts cost to make, with all that they are made of")
+    costs.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     build = commands.add_parser("build", help="make one stage of dvc.yaml; what `dvc repro` calls")
     build.add_argument("rule")
     build.add_argument("block", nargs="*", help="names of params.yaml")
@@ -128,4 +130,7 @@ def _use(args: argparse.Namespace) -> int:
         return 1
     shutil.copyfile(recipes[args.name], active)
     print(f"params.yaml is now {recipes[args.name]}")
-    return 0
+    if not Path("dvc.yaml").exists():
+        return 0
+    args.command = "dvc"  # its stages are those of the recipe
+    return _cache(args)

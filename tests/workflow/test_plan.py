@@ -29,13 +29,9 @@ def changed(workspace: Workspace, recipe: dict, **blocks: dict) -> dict:
 
 
 def pretend_built(workspace: Workspace, recipe: dict) -> None:
-    """A tree in which everything is there, empty, and as new as the recipe."""
+    """A tree in which everything has an output and a proof."""
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    for outputs in re.findall(r"^    output: (.+)$", workspace.snakemake("--dry-run"), re.MULTILINE):
-        for path in (workspace.root / output for output in outputs.split(", ")):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch() if path.suffix else path.mkdir()  # checkpoints and adapters are folders
-    workspace.snakemake("--touch", "--forceall")
+    workspace.run("python", str(ROOT / "tests" / "pretend.py"))
     assert planned(workspace, recipe) == Counter()
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
@@ -60,9 +61,9 @@ def meaning(text: str, path: str) -> tuple[str, list[str]]:
             names += [module, *(f"{module}{'' if module.endswith('.') else '.'}{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body = node.body[1:]
+            value = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:LENGTH], sorted(set(names))
 
 
@@ -70,7 +71,8 @@ def meaning(text: str, path: str) -> tuple[str, list[str]]:
 def _package_folder() -> str:
     """Where the package `bezoar` lies: a checkout's src, or where it was installed."""
     spec = find_spec("bezoar")
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     return os.path.relpath(Path(spec.origin).parents[1])
 
 
@@ -98,15 +100,13 @@ class Closures:
         self.hasher = hasher
         self._memory: dict[str, tuple[str, list[str]]] = {}
         self._new = False
-        try:
+        with suppress(OSError, ValueError):
             self._memory = json.loads(Path(MEMORY).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            pass
         self._modules: dict[str, tuple[str, list[str]]] = {}
 
     def files(self, script: str) -> dict[str, str]:
         """Name in the closure by path: of the script and of each project module that it imports."""
-        return {path: name for path, name in self._walk(script)[0].items()}
+        return self._walk(script)[0]
 
     def parts(self, script: str) -> dict[str, str]:
         """What a script's fingerprint is made of: digest by module, version by distribution, Python's version."""

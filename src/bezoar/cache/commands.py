@@ -6,18 +6,23 @@ import sys
 from pathlib import Path
 
 from bezoar.cache import dvc
+from bezoar.cache.accept import accept
 from bezoar.cache.build import STAGE
+from bezoar.cache.code import ACCEPTED
+from bezoar.cache.costs import table
 from bezoar.cache.graph import loaded
+from bezoar.cache.plan import plan
+from bezoar.cache.verify import rerun, verify
 
 
-def build(args: argparse.Namespace) -> int:
-    """Make one stage through Snakemake; the environment chooses profile and cores."""
+def _build(args: argparse.Namespace) -> int:
+    """Make one stage through Snakemake; its profile says where and on how many cores."""
     os.environ[STAGE] = "-".join((args.rule, *args.block))
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])
 
 
-def write_dvc(args: argparse.Namespace) -> int:
+def _dvc(args: argparse.Namespace) -> int:
     """Write dvc.yaml."""
     with loaded() as attached:
         text = dvc.pipeline(attached.build.stages, attached.plots)
@@ -29,7 +34,7 @@ def write_dvc(args: argparse.Namespace) -> int:
     return 0
 
 
-def fingerprint(args: argparse.Namespace) -> int:
+def _fingerprint(args: argparse.Namespace) -> int:
     """Write code.lock."""
     with loaded(graph=False) as attached:
         attached.build.code.write(attached.build.cache)
@@ -37,4 +42,49 @@ def fingerprint(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"build": build, "dvc": write_dvc, "fingerprint": fingerprint}
+def _plan(args: argparse.Namespace) -> int:
+    """Print what would run."""
+    found = plan(args.targets, args.settings)
+    print(found.json() if args.json else found.text())
+    return 0
+
+
+def _accept(args: argparse.Namespace) -> int:
+    """Record an acceptance, and write code.lock by it."""
+    with loaded() as attached:
+        names = accept(attached.build, args.stage, args.reason)
+    _fingerprint(args)
+    print(f"accepted {', '.join(names)}: commit {ACCEPTED} and code.lock, so that others can review it")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Print broken links; 1 if there are any, or if a rerun came out different."""
+    if args.rerun:
+        return 0 if rerun(args.rerun, print) else 1
+    broken, remarks = verify()
+    print("\n".join(remarks), end="\n" if remarks else "")
+    if broken:
+        print(f"first broken link: {broken[0]}", file=sys.stderr)
+        print("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
+        return 1
+    print("every artifact is what its proof says, from the sources to the results")
+    return 0
+
+
+def _costs(args: argparse.Namespace) -> int:
+    """Print what artifacts cost."""
+    with loaded(args.targets) as attached:
+        print(table(attached.build))
+    return 0
+
+
+COMMANDS = {
+    "accept": _accept,
+    "build": _build,
+    "costs": _costs,
+    "dvc": _dvc,
+    "fingerprint": _fingerprint,
+    "plan": _plan,
+    "verify": _verify,
+}

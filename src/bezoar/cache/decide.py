@@ -128,14 +128,15 @@ class Decider:
             elif step.name in lost:
                 decision.reasons[step.name] = [Reason("missing", lost[step.name])]
             elif pending:
-                decision.reasons[step.name] = [Reason("upstream", path) for path in pending]
+                own = self._own_reasons(step, last) if last else []
+                decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 key = step.key(inputs)
                 proof = self._find(key, decision.known.get(step.name))
                 if proof:
                     decision.proofs[step.name] = proof
                 else:
-                    decision.reasons[step.name] = self._reasons(key, last)
+                    decision.reasons[step.name] = self._reasons(step, key, last)
         return decision
 
     def _inputs(self, step: Step, decision: Decision) -> tuple[dict[str, str], list[str]]:
@@ -192,17 +193,18 @@ class Decider:
                 return True
         return False
 
-    def _reasons(self, key: Key, last: Proof | None) -> list[Reason]:
+    def _reasons(self, step: Step, key: Key, last: Proof | None) -> list[Reason]:
         """What differs between a key without a proof and the last one in dvc.lock."""
         if last is None:
             return [Reason("unrecorded", key.outputs[0])]
-        was = last.key
-        found = [
-            *(reason for name, now in key.code.items() for reason in self._code(name, was.code.get(name), now)),
-            *_differences("param", was.params, key.params),
-            *_differences("input", was.inputs, key.inputs),
-        ]
+        found = [*self._own_reasons(step, last), *_differences("input", last.key.inputs, key.inputs)]
         return found or [Reason("unrecorded", key.outputs[0])]
+
+    def _own_reasons(self, step: Step, last: Proof) -> list[Reason]:
+        """What differs in a step's code and parameters from the last record."""
+        was = last.key.code
+        code = [reason for name, now in step.code.items() for reason in self._code(name, was.get(name), now)]
+        return [*code, *_differences("param", last.key.params, step.params)]
 
     def _code(self, name: str, was: str | None, now: str) -> list[Reason]:
         if was == now:

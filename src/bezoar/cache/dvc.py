@@ -43,6 +43,7 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
 
 Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", ""))  # as DVC
 
+
 def settings() -> tuple[str, bool]:
     """Folder of the DVC cache, and whether a default remote is configured, by DVC's four configuration files."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
@@ -230,6 +231,7 @@ class Recorded:
         self.objects = objects
         self.deps = {one["path"]: one["md5"] for one in entry.get("deps", []) if "md5" in one}
         self.outs = {one["path"]: one for one in entry.get("outs", []) if "md5" in one}
+        self.made = {path: one["md5"] for path, one in self.outs.items()}
         values = entry.get("params", {})
         self.params: dict[str, Any] = values.get(PARAMS, {})
         self.code: dict[str, str] = values.get(CODE_LOCK, {})
@@ -237,7 +239,7 @@ class Recorded:
 
     def lists(self) -> list[str]:
         """The directory lists that are needed to take the entry apart."""
-        return [md5 for md5 in [*self.deps.values(), *(out["md5"] for out in self.outs.values())] if _is_list(md5)]
+        return [md5 for md5 in (*self.deps.values(), *self.made.values()) if _is_list(md5)]
 
     def proof(self, step: Step) -> Proof | None:
         """The proof for a step, with the parameters and code of the entry; None if the entry doesn't speak of it."""

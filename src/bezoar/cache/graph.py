@@ -52,6 +52,10 @@ class Attached:
         """The run's cache; rules are known by the time it is asked for."""
         return Build({rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}, self.params)
 
+    def commands(self) -> dict[str, list[str]]:
+        """The command of each step of the graph, by the step's name."""
+        return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
+
 
 def attach(workflow: Any, *, parts: Parts, plots: dict[str, dict[str, Any]], params: str = "params.yaml") -> None:
     """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.

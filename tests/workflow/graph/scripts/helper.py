@@ -1,11 +1,20 @@
-"""What the scripts share."""
+"""What the scripts share.
+
+Tests make a run special by the environment: $SLOW names an output folder, whose job waits at its start, or a file, whose
+job waits when half of it is written, until the file $RUNS.go exists; $RANDOM_STAGE names an output that is never the
+same twice.
+"""
 
 import argparse
 import os
+import random
+import time
 from functools import reduce
 from pathlib import Path
 
 import yaml
+
+END = "\n"
 
 
 def start():
@@ -18,16 +27,35 @@ def start():
     if "RUNS" in os.environ:
         with open(os.environ["RUNS"], "a") as file:
             file.write(f"{args.out}\n")
+    wait(args.out)
     params = yaml.safe_load(Path(os.environ.get("BEZOAR_PARAMS", "params.yaml")).read_text())
     return args, [reduce(lambda block, key: block[key], name.split("."), params) for name in args.params]
 
 
 def lines(path):
-    """The lines of a file."""
-    return path.read_text().splitlines()
+    """The lines of a file, whatever its bytes."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def write(path, rows):
     """Write lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{row}\n" for row in rows))
+    text = "".join(f"{row}{END}" for row in rows)
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text[: len(text) // 2])
+        file.flush()
+        wait(path)
+        file.write(text[len(text) // 2 :])
+
+
+def wait(path):
+    """Wait for a minute at most, if a test wants that of this output."""
+    end = time.monotonic() + 60
+    while os.environ.get("SLOW") == str(path) and not os.path.exists(f"{os.environ['RUNS']}.go"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def chance(path):
+    """0, or another number each time, if a test wants that of this output."""
+    return random.random() if os.environ.get("RANDOM_STAGE") == str(path) else 0.0

@@ -1,0 +1,47 @@
+"""What artifacts cost to make: what `dvc gc` may free is for a person to decide, by this."""
+
+from collections import Counter
+
+from bezoar.cache.build import Build
+
+COLUMNS = ("seconds", "prompt_tokens", "completion_tokens", "dollars")
+
+
+def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:
+    """By stage: bytes, its own cost, and the cost of it and all that it is made of.
+
+    A cost is of the time that it was made, as far as this cache knows: what came from a remote cost nothing here.
+    """
+    own: dict[str, Counter[str]] = {}
+    sizes: dict[str, int] = {}
+    before: dict[str, set[str]] = {}
+    producers = {output: step.stage for step in build.steps for output in step.outputs}
+    for step in build.steps:
+        proof = build.decision.proofs.get(step.name) or build.decision.last.get(step.name)
+        found = (build.proofs.find(proof.key) or proof) if proof else None
+        own.setdefault(step.stage, Counter()).update(found.cost if found else {})
+        sizes[step.stage] = sizes.get(step.stage, 0) + sum(
+            one.size for one in (found.outputs if found else {}).values()
+        )
+        direct = {producers[path] for path in step.inputs if path in producers}
+        inherited = (before[one] | {one} for one in direct)
+        before.setdefault(step.stage, set()).update(*inherited)
+    everything = {
+        name: sum((own[one] for one in before[name]), Counter()) + own[name]  # each ancestor once
+        for name in own
+    }
+    return {name: (sizes[name], own[name], everything[name]) for name in own}
+
+
+def table(build: Build) -> str:
+    """The costs as text, the dearest to make again first."""
+    rows = sorted(costs(build).items(), key=lambda item: -item[1][2]["seconds"])
+    shown = [name for name in COLUMNS if any(own[name] for _, (_, own, _) in rows)]
+    head = ["stage", "bytes", *shown, *(f"{name} with all before" for name in shown)]
+    lines = [head]
+    for name, (size, own, everything) in rows:
+        lines.append([name, f"{size:,}", *(f"{one[key]:,.6g}" for one in (own, everything) for key in shown)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    )

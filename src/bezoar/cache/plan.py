@@ -1,0 +1,204 @@
+"""`bezoar plan`: what would run and why, what would be restored from where, and what that would cost."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bezoar.cache import CacheError
+from bezoar.cache.build import Build
+from bezoar.cache.code import ACCEPTED, acceptances
+from bezoar.cache.decide import Reason
+from bezoar.cache.graph import loaded
+from bezoar.cache.job import Step
+
+SHOWN = 4  # reasons that a line shows
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """The jobs of one stage that would run.
+
+    Attributes:
+        jobs: How many of its jobs would run, of `of`.
+        certain: False if all of them only run should their inputs, made anew, come out different.
+        seconds: What these jobs took the last time, together; None if that isn't known of all.
+        outputs: What they make.
+    """
+
+    stage: str
+    jobs: int
+    of: int
+    certain: bool
+    seconds: float | None
+    reasons: list[Reason]
+    outputs: list[str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """An artifact that would be brought back.
+
+    Attributes:
+        source: `cache` or `remote`.
+    """
+
+    path: str
+    bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build would do.
+
+    Attributes:
+        proven: Jobs that wouldn't run.
+        accepted: Code names that stand for an earlier fingerprint, and why.
+    """
+
+    stages: list[PlannedStage]
+    proven: int
+    restored: list[Restored]
+    accepted: dict[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """What the jobs took the last time, as far as that is known."""
+        return sum(stage.seconds or 0 for stage in self.stages)
+
+    def json(self) -> str:
+        """The plan for programs."""
+        stages = [
+            {**asdict(stage), "reasons": [{**one._asdict(), "text": str(one)} for one in stage.reasons]}
+            for stage in self.stages
+        ]
+        restored = [asdict(one) for one in self.restored]
+        data = {"stages": stages, "proven": self.proven, "restored": restored, "accepted": self.accepted}
+        return json.dumps({**data, "seconds": self.seconds}, indent=2, ensure_ascii=False)
+
+    def text(self) -> str:
+        """The plan for people."""
+        count = sum(stage.jobs for stage in self.stages)
+        unknown = sum(stage.jobs for stage in self.stages if stage.seconds is None)
+        lines = [f"{count:,} job{'s' * (count != 1)} would run, {self.proven:,} needn't" if count else "nothing to run"]
+        if count:
+            known = f"about {_duration(self.seconds)} of work, by the last time" if self.seconds else ""
+            missing = f"no time known for {unknown:,} of them" if unknown else ""
+            lines.append("; ".join(part for part in (known, missing) if part))
+        width = max((len(stage.stage) for stage in self.stages), default=0)
+        for stage in self.stages:
+            jobs = f" ({stage.jobs:,} of {stage.of:,} jobs)" if stage.of > 1 else ""
+            lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
+        for source in ("cache", "remote"):
+            found = [one for one in self.restored if one.source == source]
+            if found:
+                size = sum(one.bytes for one in found)
+                lines.append(f"restored from the {source}: {len(found):,} artifacts, {size:,} bytes")
+                lines += [f"  {one.path}" for one in found[:10]]
+                lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
+        for name, reason in self.accepted.items():
+            lines.append(f"accepted in {ACCEPTED}: {name} as what it was: {reason}")
+        return "\n".join(lines)
+
+
+def _why(stage: PlannedStage) -> str:
+    if not stage.certain:
+        return f"if other than before: {', '.join(one.name for one in stage.reasons[:SHOWN])}"
+    reasons = [str(one) for one in stage.reasons if one.kind != "upstream"]
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return "; ".join(reasons[:SHOWN]) + more
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
+    """What a build of the targets would do with other values; nothing is run or changed.
+
+    Args:
+        targets: Files or rules; all results without any.
+        settings: `stages.dpo_hh.beta=0.2`: names that params.yaml has, values as in YAML.
+
+    Raises:
+        CacheError: params.yaml has no such name, the recipe with that value has problems, a target isn't known.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if settings := list(settings):
+            path = Path(folder, "params.yaml")
+            path.write_text(yaml.safe_dump(_changed(settings), sort_keys=False), encoding="utf-8")
+            os.environ["BEZOAR_PARAMS"] = str(path)
+        with loaded(targets) as attached:
+            return planned(attached.build)
+
+
+def planned(build: Build) -> Plan:
+    """The plan that a decided build stands for."""
+    stages = []
+    for stage in build.stages.values():
+        steps = [step for step in stage.steps if step.name in build.decision.reasons]
+        if steps:
+            reasons = list(dict.fromkeys(one for step in steps for one in build.decision.reasons[step.name]))
+            times = [_seconds(build, step) for step in steps]
+            stages.append(
+                PlannedStage(
+                    stage=stage.name,
+                    jobs=len(steps),
+                    of=len(stage.steps),
+                    certain=any(one.kind != "upstream" for one in reasons),
+                    seconds=None if None in times else round(sum(one or 0 for one in times), 3),
+                    reasons=reasons,
+                    outputs=[output for step in steps for output in step.outputs],
+                )
+            )
+    return Plan(stages, len(build.decision.proofs), _restored(build), _accepted(build))
+
+
+def _seconds(build: Build, step: Step) -> float | None:
+    """What a job took the last time that somebody with this cache ran it."""
+    last = build.decision.last.get(step.name)
+    found = build.proofs.find(last.key) if last else None
+    return found.cost.get("seconds") if found else None
+
+
+def _restored(build: Build) -> list[Restored]:
+    remote = set(build.decision.fetch)
+    return [
+        Restored(path, one.size, "remote" if one.md5 in remote else "cache")
+        for name in build.decision.restore
+        for path, one in build.decision.proofs[name].outputs.items()
+        if not build.hasher.holds(path, one.md5)
+    ]
+
+
+def _accepted(build: Build) -> dict[str, str]:
+    known = acceptances()
+    used = {name for step in build.steps for name in step.code}
+    found = {name: known.get((name, build.code.found[name])) for name in sorted(used)}
+    return {name: entry["reason"] for name, entry in found.items() if entry}
+
+
+def _changed(settings: list[str]) -> Any:
+    """The content of params.yaml with other values."""
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    for setting in settings:
+        name, mark, text = setting.partition("=")
+        *parents, last = name.split(".")
+        block = params
+        for parent in parents:
+            block = block.get(parent) if isinstance(block, dict) else None
+        if not mark or not isinstance(block, dict) or last not in block:
+            raise CacheError(
+                f"-S {setting}: params.yaml has no such value\n  found:    {name}\n"
+                "  expected: NAME=VALUE, with a dotted name that params.yaml has\nhint: -S stages.dpo_hh.beta=0.2"
+            )
+        block[last] = yaml.safe_load(text)
+    return params

@@ -1,0 +1,157 @@
+"""`bezoar verify`: whether every artifact is what its proof says, from sources to results, without a network."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from bezoar.cache import CacheError, dvc
+from bezoar.cache.build import OFFLINE, Build
+from bezoar.cache.decide import Decider
+from bezoar.cache.execute import ENVIRONMENT
+from bezoar.cache.graph import loaded
+from bezoar.cache.hashing import Content, Hasher, files_below
+from bezoar.cache.job import Step
+from bezoar.cache.objects import Objects, copy, remove
+
+SCRATCH = Path("scratch/verify")
+BUILT = {".dvc", ".git", ".snakemake", ".venv", "data", "logs", "results", "scratch"}  # not taken along to a rerun
+
+
+def verify() -> tuple[list[str], list[str]]:
+    """Broken links of the proof chain in topological order, and remarks on what isn't held here.
+
+    Every byte is read again: objects of the cache and artifacts on disk.
+    """
+    os.environ[OFFLINE] = "1"
+    with loaded() as attached:
+        return broken_links(attached.build)
+
+
+def broken_links(build: Build) -> tuple[list[str], list[str]]:
+    """As `verify`, for a graph that is loaded."""
+    hasher = Hasher(None)
+    objects = Objects(build.cache, hasher)
+    locked = dvc.read(dvc.LOCK)
+    decision = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs).decide([], set(), set())
+    broken, absent = [], 0
+    for step in build.steps:
+        if reasons := [one for one in decision.reasons.get(step.name, []) if one.kind != "upstream"]:
+            broken.append(f"{step.name}: {'; '.join(map(str, reasons))}")
+        proof = decision.proofs.get(step.name)
+        for path, content in proof.outputs.items() if proof else []:
+            found = hasher.content(path)
+            if found and found.md5 != content.md5:
+                broken.append(f"{path}: what is on disk isn't what was made")
+            lacking = objects.missing(content.md5)
+            unsound = [md5 for md5 in lacking if os.path.exists(objects.path(md5))]
+            broken += [f"{path}: object {md5} in the cache has other bytes than its name says" for md5 in unsound]
+            absent += bool(lacking) and not found
+    remarks = [f"{absent} outputs are neither on disk nor in the cache: `dvc fetch` brings them"] if absent else []
+    return broken, remarks + [f"accepted: {line}" for line in _accepted(build)]
+
+
+def _accepted(build: Build) -> list[str]:
+    from bezoar.cache.plan import planned
+
+    return [f"{name} as what it was: {reason}" for name, reason in planned(build).accepted.items()]
+
+
+def rerun(name: str, report: Callable[[str], None]) -> bool:
+    """Make a stage's artifacts again in a scratch folder, and report for each file whether it came out equal.
+
+    Raises:
+        CacheError: There is no such stage, it has no proof, or its inputs aren't held here.
+    """
+    with loaded() as attached:
+        build, commands = attached.build, attached.commands()
+    if name not in build.stages:
+        known = ", ".join(sorted(build.stages))
+        raise CacheError(f"no such stage\n  found:    {name}\n  expected: one of {known}")
+    equal = True
+    for step in build.stages[name].steps:
+        proof = build.decision.proofs.get(step.name)
+        if proof is None:
+            raise CacheError(
+                f"{step.name} has no proof to compare with\n  found:    "
+                f"{'; '.join(map(str, build.decision.reasons[step.name]))}\n  expected: a stage that is up to date\n"
+                "hint: build it first"
+            )
+        folder = SCRATCH / name
+        try:
+            _populate(folder, step, proof.key.inputs, build)
+            environment = {**ENVIRONMENT, **os.environ, "BEZOAR_PARAMS": os.path.abspath("params.yaml")}
+            status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
+            if status:
+                raise CacheError(f"{step.name}: the command failed with status {status} in {folder}")
+            for path, content in proof.outputs.items():
+                for line in differences(path, content, folder / path, build.objects):
+                    equal = False
+                    report(line)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    report(f"{name}: {'every byte came out as recorded' if equal else 'not repeatable'}")
+    return equal
+
+
+def _populate(folder: Path, step: Step, inputs: dict[str, str], build: Build) -> None:
+    """A folder with the code, and with a step's inputs as they were."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for entry in sorted(Path.cwd().iterdir()):
+        if entry.name not in BUILT and not any(path.split("/")[0] == entry.name for path in step.outputs):
+            (folder / entry.name).symlink_to(entry)
+    for path, md5 in inputs.items():
+        if not (folder / path).exists():
+            if build.objects.missing(md5) and build.hasher.holds(path, md5) and os.path.isfile(path):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                copy(path, str(folder / path))
+            else:
+                build.objects.restore(md5, str(folder / path))
+
+
+def differences(path: str, content: Content, made: Path, objects: Objects) -> list[str]:
+    """How what was made again differs from what is recorded, a line for each file."""
+    hasher = Hasher(None)
+    if hasher.holds(str(made), content.md5):
+        return []
+    before = made.with_name(f".{made.name}.before")
+    try:
+        objects.restore(content.md5, str(before))
+        if not content.md5.endswith(".dir"):
+            return [f"{path}: {_difference(before, made)}"]
+        names = sorted({*files_below(str(before)), *files_below(str(made))})
+        found = [(name, before / name, made / name) for name in names]
+        return [
+            f"{path}/{name}: {_difference(one, other)}"
+            for name, one, other in found
+            if not (one.exists() and other.exists()) or one.read_bytes() != other.read_bytes()
+        ]
+    finally:
+        remove(str(before))
+
+
+def _difference(before: Path, after: Path) -> str:
+    if not before.exists() or not after.exists():
+        return "is new" if after.exists() else "wasn't made"
+    if before.suffix == ".safetensors":
+        return _largest_difference(before, after)
+    one, other = before.read_bytes(), after.read_bytes()
+    if before.suffix in (".json", ".jsonl", ".txt"):
+        lines = [one.splitlines(), other.splitlines()]
+        unequal = sum(a != b for a, b in zip(*lines, strict=False)) + abs(len(lines[0]) - len(lines[1]))
+        return f"{unequal:,} of {max(map(len, lines)):,} lines differ"
+    unequal = sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
+    return f"{unequal:,} of {max(len(one), len(other)):,} bytes differ"
+
+
+def _largest_difference(before: Path, after: Path) -> str:
+    """How far two sets of weights are apart."""
+    from safetensors.torch import load_file  # slow to import
+
+    one, other = load_file(before), load_file(after)
+    if one.keys() != other.keys() or any(one[name].shape != other[name].shape for name in one):
+        return "other tensors"
+    largest = max((one[name].float() - other[name].float()).abs().max().item() for name in one)
+    return f"weights differ by {largest:.3g} at most"
