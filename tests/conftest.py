@@ -100,7 +100,12 @@ class Workspace:
 @pytest.fixture
 def workspace(tmp_path: Path, server: Server) -> Workspace:
     """A copy of what a build needs, without params.yaml; the package is the installed one."""
-    root, home = tmp_path / "workspace", tmp_path / "home"
+    return workspace_in(tmp_path, server)
+
+
+def workspace_in(folder: Path, server: Server) -> Workspace:
+    """The workspace of that fixture, in a folder."""
+    root, home = folder / "workspace", folder / "home"
     home.mkdir()
     root.mkdir()
     for name in NEEDED:

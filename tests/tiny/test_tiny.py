@@ -1,11 +1,16 @@
 """The embedded recipe: it learns, it is repeatable, and what is done is not done again."""
 
 import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Workspace
+from conftest import ROOT, Workspace, workspace_in
+from server import Server
 
 from bezoar import world
 from bezoar.files import MARKER
@@ -14,6 +19,7 @@ from bezoar.rows import AnswerRow, FilteredRow, read_rows
 
 pytestmark = pytest.mark.end_to_end
 
+GIT_NAMES = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 CHAIN = ("tiny_llama", "sft_lamini", "sft_orca", "sft_evol", "sft_hh", "dpo_hh")
 
 
@@ -78,11 +84,92 @@ def test_the_embedded_recipe_learns_and_a_second_run_has_nothing_to_do(workspace
     assert "Nothing to be done" in workspace.snakemake()
 
 
-def test_two_builds_have_equal_bytes(workspace: Workspace, recipe: dict, tmp_path: Path) -> None:
-    built(workspace, small(recipe))
-    first = contents(workspace.root)
-    for name in ("data", "results", "logs", ".snakemake"):
-        (workspace.root / name).rename(tmp_path / f"first_{name}")
-    workspace.snakemake()
-    second = contents(workspace.root)
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A repository with the small recipe built by Snakemake, committed, and pushed to a DVC remote."""
+    with Server() as server:
+        made = workspace_in(tmp_path_factory.mktemp("published"), server)
+        names = {
+            f"GIT_{role}_{what}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        made.environment |= {"DVC_NO_ANALYTICS": "1", **names}
+        for name in (".dvcignore", ".gitignore"):
+            shutil.copyfile(ROOT / name, made.root / name)
+        recipe = small(yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text()))
+        (made.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        made.run("git", "init", "--quiet", ".")
+        made.run("dvc", "init", "--quiet")
+        made.run("dvc", "remote", "add", "--quiet", "--default", "shared", str(made.root.parent / "remote"))
+        made.run("bezoar", "dvc")
+        made.snakemake()
+        made.run("dvc", "push", "--quiet")
+        commit(made)
+        yield made
+
+
+def commit(workspace: Workspace) -> None:
+    """Commit everything that isn't ignored."""
+    workspace.run("git", "add", "--all")
+    workspace.run("git", "commit", "--quiet", "--message", "state")
+
+
+def clone_of(workspace: Workspace, root: Path) -> Workspace:
+    """What git holds of a repository, in another folder."""
+    workspace.run("git", "clone", "--quiet", str(workspace.root), str(root))
+    return Workspace(root, workspace.environment)
+
+
+def jobs(said: str) -> Counter[str]:
+    """Jobs by rule that a run planned."""
+    return Counter(re.findall(r"^(?:local)?rule (\w+):$", said, re.MULTILINE)) - Counter(["all"])
+
+
+def set_beta(workspace: Workspace, beta: float) -> None:
+    recipe = yaml.safe_load((workspace.root / "params.yaml").read_text())
+    recipe["stages"]["dpo_hh"]["beta"] = beta
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def test_a_build_without_the_cache_has_equal_bytes(published: Workspace, tmp_path: Path) -> None:
+    clone = clone_of(published, tmp_path / "again")
+    (clone.root / "dvc.lock").unlink()
+    clone.environment = published.environment | {"BEZOAR_OFFLINE": "1"}
+    assert sum(jobs(clone.snakemake()).values()) > 60
+    first, second = contents(published.root), contents(clone.root)
     assert [name for name in sorted(first | second) if first.get(name) != second.get(name)] == []
+
+
+def test_a_clone_with_a_remote_builds_only_what_a_change_touches(published: Workspace, tmp_path: Path) -> None:
+    clone = clone_of(published, tmp_path / "clone")
+    before = contents(published.root)
+    assert "Nothing to be done" in clone.snakemake("results/mtbench.json")
+    assert list(contents(clone.root)) == ["results/mtbench.json"]  # and nothing else was fetched
+
+    set_beta(clone, 0.3)
+    tasks = len(yaml.safe_load((clone.root / "params.yaml").read_text())["evals"]["harness"]["tasks"])
+    expected = {"train": 1, "merge": 1, "answers": 1, "controls": 1, "judgments": 2, "harness": tasks}
+    reports = {"report_mtbench": 1, "report_harness": 1}
+    assert jobs(clone.snakemake()) == Counter(expected | reports)  # judgments: of DPO, and of its shuffled answers
+    changed = contents(clone.root)
+    assert changed["results/mtbench.json"] != before["results/mtbench.json"]
+    assert "up to date" in clone.run("dvc", "status")
+    clone.run("dvc", "push", "--quiet")
+    commit(clone)
+
+    set_beta(clone, 0.1)
+    assert "Nothing to be done" in clone.snakemake()
+    assert contents(clone.root)["results/mtbench.json"] == before["results/mtbench.json"]
+
+    published.run("git", "pull", "--quiet", str(clone.root))
+    published.run("dvc", "pull", "--quiet")
+    assert "Nothing to be done" in published.snakemake()
+    assert "up to date" in published.run("dvc", "repro")
+    assert contents(published.root)["results/mtbench.json"] == changed["results/mtbench.json"]
+    set_beta(published, 0.1)
+    assert "is cached - skipping run" in published.run("dvc", "repro")
+    assert contents(published.root)["results/mtbench.json"] == before["results/mtbench.json"]
+    set_beta(published, 0.2)
+    said = published.run("dvc", "repro", "results/mtbench.json")
+    assert jobs(said) == Counter(
+        {"train": 1, "merge": 1, "answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1}
+    )
