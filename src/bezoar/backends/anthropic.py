@@ -7,6 +7,7 @@ from anthropic import AsyncAnthropic
 from bezoar.backends.api import from_environment, run_all
 from bezoar.backends.base import Completion, Request
 from bezoar.params.data import AnthropicBackend
+from bezoar.spending import spend
 
 FINISH_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "refusal": "refusal"}
 
@@ -30,7 +31,10 @@ class Anthropic:
         client = AsyncAnthropic(api_key=self.key, base_url=self.address)
 
         async def answer(request: Request) -> Completion:
-            return _completion(await client.messages.create(**_body(request, self.block)))
+            found = await client.messages.create(**_body(request, self.block))
+            if usage := getattr(found, "usage", None):
+                spend(prompt_tokens=usage.input_tokens, completion_tokens=usage.output_tokens)
+            return _completion(found)
 
         return run_all(requests, answer, client.close, self.block.connection.concurrency, what)
 

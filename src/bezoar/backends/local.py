@@ -9,6 +9,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from bezoar import chat, logs, models, prompts
 from bezoar.backends.base import Completion, Request
 from bezoar.params.data import LocalBackend
+from bezoar.spending import spend
 
 
 class Local:
@@ -20,6 +21,7 @@ class Local:
         self.name = block.checkpoint
         self.template, self.batch_size = block.template, block.batch_size
         self.system, self.seed = system, seed
+        self.written = 0  # tokens
 
     def prompt(self, request: Request) -> str:
         """The text that the model continues."""
@@ -40,6 +42,8 @@ class Local:
         for batch in logs.progress(batches, len(batches), what):
             texts = self._generate([requests[place] for place in batch], [tokens[place] for place in batch])
             completions |= zip(batch, texts, strict=True)
+        spend(prompt_tokens=sum(len(tokens[place]) for place in order), completion_tokens=self.written)
+        self.written = 0
         return [completions[place] for place in range(len(requests))]
 
     @torch.inference_mode()
@@ -67,6 +71,7 @@ class Local:
         end = self.tokenizer.eos_token_id
         ended = end in row[:limit]
         row = row[: row.index(end)] if ended else row[:limit]
+        self.written += len(row)
         text = self.tokenizer.decode(row, skip_special_tokens=True).strip()
         return Completion(text, "stop" if ended else "length", self.name)
 

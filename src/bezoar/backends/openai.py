@@ -7,6 +7,7 @@ from openai import AsyncOpenAI
 from bezoar.backends.api import from_environment, run_all
 from bezoar.backends.base import Completion, Request
 from bezoar.params.data import OpenAiBackend
+from bezoar.spending import spend
 
 FINISH_REASONS = {"stop": "stop", "length": "length", "content_filter": "refusal"}
 
@@ -30,7 +31,10 @@ class OpenAi:
         client = AsyncOpenAI(api_key=self.key, base_url=self.address)
 
         async def answer(request: Request) -> Completion:
-            return _completion(await client.chat.completions.create(**_body(request, self.block)))
+            found = await client.chat.completions.create(**_body(request, self.block))
+            if usage := getattr(found, "usage", None):
+                spend(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+            return _completion(found)
 
         return run_all(requests, answer, client.close, self.block.connection.concurrency, what)
 

@@ -40,17 +40,22 @@ def rule_print(command: str) -> str:
     return hashlib.sha256(" ".join(command.split()).encode()).hexdigest()[:LENGTH]
 
 
-def meaning(text: str, path: str) -> tuple[str, list[str]]:
+def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
     """A digest of a module's syntax tree without docstrings, and the names that it imports.
+
+    Args:
+        text: The module as it lies on disk: it says its encoding itself.
+        path: Of the module, for messages.
 
     Raises:
         CacheError: The text isn't Python.
     """
     try:
         tree = ast.parse(text)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:  # the latter for a null byte
+        line, found = getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))
         raise CacheError(
-            f"{path}:{error.lineno}: not Python\n  found:    {error.msg}\n  expected: a module\nhint: mend it"
+            f"{path}:{line}: not Python\n  found:    {found}\n  expected: a module\nhint: mend it"
         ) from error
     names: list[str] = []
     for node in ast.walk(tree):
@@ -131,7 +136,7 @@ class Closures:
             md5 = self.hasher.file(path).md5
             if md5 not in self._memory:
                 self._new = True
-                self._memory[md5] = meaning(Path(path).read_text(encoding="utf-8"), path)
+                self._memory[md5] = meaning(Path(path).read_bytes(), path)
             self._modules[path] = self._memory[md5]
         return self._modules[path]
 
@@ -195,7 +200,7 @@ def acceptances() -> dict[tuple[str, str], dict[str, str]]:
         return {(entry["code"], entry["now"]): {"was": entry["was"], "reason": entry["reason"]} for entry in entries}
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise CacheError(
             f"{ACCEPTED} can't be read\n  found:    {error}\n  expected: a list of code, was, now and reason\n"
             "hint: restore it with `git checkout`"

@@ -52,7 +52,7 @@ def settings() -> tuple[str, bool]:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             parser.read(path, encoding="utf-8")
-        except configparser.Error as error:
+        except (configparser.Error, UnicodeDecodeError) as error:
             raise CacheError(
                 f"{path} can't be read\n  found:    {error}\n  expected: what `dvc config` writes\nhint: mend it"
             ) from error
@@ -174,7 +174,7 @@ def read(path: str) -> dict[str, Any]:
         CacheError: It isn't YAML of that shape, as after a merge with conflicts.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8", errors="replace")  # YAML refuses what takes a wrong byte's place
         found = (yaml.load(text, Loader) or {}).get("stages", {})
         assert isinstance(found, dict)
         assert all(isinstance(stage, dict) for stage in found.values())
@@ -348,7 +348,7 @@ def _outs(stage: Stage, proofs: dict[str, Proof], objects: Objects) -> dict[str,
             folders.setdefault(out, {}).update(found)
     for out, files in folders.items():
         made[out] = directory(files)
-        objects.store_listing(made[out].md5, [Listing(content.md5, name) for name, content in files.items()])
+        objects.store_listing(made[out].md5, [Listing(content.md5, name) for name, content in files.items()], out)
     return made
 
 

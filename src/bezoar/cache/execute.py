@@ -79,7 +79,7 @@ class _Execution:
             self.hasher.save()
 
     def _make(self, key: Key) -> int:
-        costs = f"{FOLDER}/costs.{os.getpid()}.jsonl"
+        costs = os.path.abspath(f"{FOLDER}/costs.{os.getpid()}.jsonl")
         start = time.monotonic()
         try:
             status = run(self.job.command, self.step.outputs, {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs})

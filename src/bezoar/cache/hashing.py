@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bezoar.cache import CacheError
+
 STATE = ".dvc/tmp/bezoar.sqlite"
 IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
 IGNORED_FOLDERS = {"__pycache__", ".dvc", ".git", ".hg"}  # what DVC leaves out of a directory, or .dvcignore does
@@ -19,6 +21,7 @@ TABLE = (
     "CREATE TABLE IF NOT EXISTS files"
     " (path TEXT PRIMARY KEY, mtime INT, ctime INT, size INT, inode INT, md5 TEXT) WITHOUT ROWID"
 )
+COLUMNS = "path, mtime, ctime, size, inode, md5"
 TICK = 10_000_000  # nanoseconds within which a file system may give two changes one time
 
 
@@ -102,14 +105,19 @@ class Hasher:
         """What is at a path; None if nothing is.
 
         Raises:
-            OSError: It is there and can't be read.
+            CacheError: It is there and can't be read.
         """
         try:
             if os.path.isdir(path):
                 return directory({name: self.file(os.path.join(path, name)) for name in files_below(path)})
             return self.file(path)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.filename == path and isinstance(error, FileNotFoundError | NotADirectoryError):
+                return None
+            raise CacheError(
+                f"{error.filename or path} can't be read\n  found:    {error.strerror}\n"
+                "  expected: a file with its bytes\nhint: make it readable, or remove it"
+            ) from error
 
     def holds(self, path: str, md5: str) -> bool:
         """Whether this content is at a path."""
@@ -125,6 +133,7 @@ class Hasher:
         before = signature(path)
         known = self._new.get(path) or self._recall(path)
         if known is None or known[0] != before:
+            before = _settled(path, before)
             known = (before, md5_of(path))
             self._new[path] = known
         return Content(known[1], before[2])
@@ -135,15 +144,15 @@ class Hasher:
 
     def recall_all(self) -> None:
         """Load the whole memory at once: quicker than to ask for each of thousands of files."""
-        rows = self._ask("SELECT * FROM files")
+        rows = self._ask(f"SELECT {COLUMNS} FROM files")
         self._known = {row[0]: ((row[1], row[2], row[3], row[4]), row[5]) for row in rows}
         self._whole = True
 
     def save(self) -> None:
-        """Add what was read since the start to the memory.
+        """Add what was read since the start to the memory, unless it changed meanwhile.
 
-        A file that changed within the file system's clock tick could change again without a new signature, so what
-        is that fresh is looked at once more after the tick.
+        A file that was learned within the file system's clock tick could change again without a new signature, so
+        what is that fresh is looked at once more after the tick.
         """
         if not self._new or not self._memory:
             return
@@ -157,13 +166,13 @@ class Hasher:
             os.makedirs(os.path.dirname(self._memory), exist_ok=True)
             with self._open() as database:
                 database.execute(TABLE)
-                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+                database.executemany(f"INSERT OR REPLACE INTO files ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             pass
 
     def _recall(self, path: str) -> tuple[Signature, str] | None:
         if path not in self._known and not self._whole:
-            for row in self._ask("SELECT * FROM files WHERE path = ?", path):
+            for row in self._ask(f"SELECT {COLUMNS} FROM files WHERE path = ?", path):
                 self._known[path] = ((row[1], row[2], row[3], row[4]), row[5])
         return self._known.get(path)
 
@@ -181,6 +190,15 @@ class Hasher:
             self._database = sqlite3.connect(self._memory, timeout=10, check_same_thread=False)
             self._database.execute("PRAGMA synchronous = OFF")  # a shortcut that a power cut may take away
         return self._database
+
+
+def _settled(path: str, found: Signature) -> Signature:
+    """A file's signature once the clock has ticked since the last write: the next one will give it another."""
+    age = time.time_ns() - max(found[0], found[1])
+    if not 0 <= age < TICK:
+        return found
+    time.sleep((TICK - age) / 1e9)
+    return signature(path)
 
 
 def _still(path: str, found: Signature) -> bool:

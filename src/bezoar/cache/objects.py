@@ -1,6 +1,7 @@
 """Contents by their MD5, in DVC's own cache: what is stored here, `dvc push` sends and `dvc checkout` finds."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -65,21 +66,28 @@ class Objects:
             files = [Listing(self.hasher.file(os.path.join(path, name)).md5, name) for name in files_below(path)]
             for one in files:
                 self._put(os.path.join(path, one.relpath), one.md5)
-            self.store_listing(content.md5, files)
+            self.store_listing(content.md5, files, path)
         else:
             self._put(path, content.md5)
 
-    def store_listing(self, md5: str, files: list[Listing]) -> None:
-        """Write the list of a directory's files."""
+    def store_listing(self, md5: str, files: list[Listing], path: str) -> None:
+        """Write the list of a directory's files.
+
+        Raises:
+            CacheError: It isn't the list of that name, the disk is full, or the store can't be written.
+        """
         if not self.sound(md5):
+            data = listing_bytes(files)
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+                raise _changed(path)
             with self._writing(md5) as partial, open(partial, "wb") as file:
-                file.write(listing_bytes(files))
+                file.write(data)
 
     def restore(self, md5: str, path: str) -> None:
         """Put a content at a path, in place of what is there; whole or not at all.
 
         Raises:
-            CacheError: An object is missing or isn't sound.
+            CacheError: An object is missing or isn't sound, or the disk is full.
         """
         lacking = self.missing(md5)
         if lacking:
@@ -88,9 +96,9 @@ class Objects:
                 "  expected: what its record names\nhint: `dvc fetch`, or build it again"
             )
         partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
-        remove(partial)
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         try:
+            remove(partial)
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             if md5.endswith(".dir"):
                 for one in self.listing(md5) or []:
                     target = os.path.join(partial, one.relpath)
@@ -102,6 +110,11 @@ class Objects:
             if os.path.isdir(path) or md5.endswith(".dir"):
                 remove(path)
             os.replace(partial, path)
+        except OSError as error:
+            raise CacheError(
+                f"{path} can't be restored\n  found:    {error.strerror}\n"
+                "  expected: a writable folder with room\nhint: free some space there, or make it writable for you"
+            ) from error
         finally:
             remove(partial)
         self._learn(md5, path)
@@ -116,13 +129,13 @@ class Objects:
     def _put(self, path: str, md5: str) -> None:
         if self.sound(md5):
             return
-        with self._writing(md5) as partial:
-            copy(path, partial)
-            if self.hasher.file(path).md5 != md5:
-                raise CacheError(
-                    f"{path} changed while it was stored\n  found:    a process that still writes to it\n"
-                    "  expected: a finished artifact\nhint: let the script wait for what it starts"
-                )
+        try:
+            with self._writing(md5) as partial:
+                copy(path, partial)
+                if self.hasher.file(path).md5 != md5:
+                    raise _changed(path)
+        except FileNotFoundError as error:
+            raise _changed(path) from error
 
     def _writing(self, md5: str) -> "_Writing":
         return _Writing(self, md5)
@@ -155,8 +168,15 @@ class _Writing:
         finally:
             with suppress(OSError):
                 os.unlink(self.partial)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.filename in (None, self.partial):
             raise unwritable(self.objects.cache, error) from error
+
+
+def _changed(path: str) -> CacheError:
+    return CacheError(
+        f"{path} changed while it was stored\n  found:    a process that still writes to it\n"
+        "  expected: a finished artifact\nhint: let the script wait for what it starts"
+    )
 
 
 def unwritable(cache: str, error: OSError) -> CacheError:
@@ -189,7 +209,7 @@ def remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)
 
 

@@ -70,11 +70,14 @@ class Proofs:
         try:
             with open(path, encoding="utf-8") as file:
                 data = json.load(file)
-            return Proof(key, {name: Content(*one) for name, one in data["outputs"].items()}, data["cost"])
-        except FileNotFoundError:
+            outputs = {name: Content(*one) for name, one in data["outputs"].items()}
+            if digest_of(data["key"]) != key.digest or sorted(outputs) != sorted(key.outputs):
+                raise ValueError("of another key")
+            return Proof(key, outputs, dict(data["cost"]))
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError):
-            print(f"{path}: not a proof; it is ignored, and its job runs again", file=sys.stderr)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            print(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
             return None
 
     def add(self, proof: Proof) -> None:

@@ -1,0 +1,64 @@
+"""dvc.yaml and code.lock of this repository, and what DVC makes of them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+PRINT = """
+import json
+from bezoar.cache.dvc import pipeline
+from bezoar.cache.graph import loaded
+with loaded() as attached:
+    jobs = attached.commands()
+    steps = [[step.rule, sorted(step.params), jobs[step.name]] for step in attached.build.steps]
+    print(json.dumps([pipeline(attached.build.stages, attached.plots), attached.build.code.text, steps]))
+"""
+
+
+@pytest.fixture(scope="module")
+def said() -> list:
+    """What the rules of this repository say: dvc.yaml, code.lock, and each job's rule, parameters and command."""
+    done = subprocess.run([sys.executable, "-c", PRINT], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.decode().splitlines()[-1])
+
+
+def test_dvc_yaml_is_what_the_rules_say(said: list) -> None:
+    message = "dvc.yaml differs from the rules\nhint: run `bezoar dvc` and commit the result"
+    assert (ROOT / "dvc.yaml").read_text() == said[0], message
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="code.lock was written by Python 3.11")
+def test_code_lock_is_what_the_code_says(said: list) -> None:
+    message = "code.lock differs from the code\nhint: run `bezoar fingerprint` and commit the result"
+    assert (ROOT / "code.lock").read_text() == said[1], message
+
+
+def test_a_job_depends_on_all_that_its_script_may_read(said: list) -> None:
+    backends = yaml.safe_load((ROOT / "params.yaml").read_text())["backends"]
+    for rule, tracked, command in said[2]:
+        names = command[command.index("--params") + 1 :]
+        names = names[: next(n for n, word in enumerate(names) if word.startswith("--"))]
+        expected = set()
+        for name in names:  # of a backend, all but how it is reached
+            block = backends.get(name.removeprefix("backends."), {}) if name.startswith("backends.") else {}
+            expected |= {f"{name}.{key}" for key in block if key != "connection"} or {name}
+        assert expected <= set(tracked), rule
+
+
+def test_no_stage_is_a_shard_or_a_task() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    recipe = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert {name for name in stages if name.startswith("generate-")} == {f"generate-{one}" for one in recipe["schemes"]}
+    checkpoints = recipe["evals"]["harness"]["checkpoints"]
+    assert len([name for name in stages if name.startswith("harness-")]) == len(checkpoints)
+
+
+def test_stages_know_their_metrics_plots_and_parameters() -> None:
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == ["results/mtbench.json"]
+    assert {"data/adapters/dpo_hh/history.json"} <= {path for one in pipeline["plots"] for path in one}
+    assert "stages.dpo_hh" in pipeline["stages"]["train-dpo_hh"]["params"]
