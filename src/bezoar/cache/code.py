@@ -105,8 +105,8 @@ class Closures:
         self.hasher = hasher
         self._memory: dict[str, tuple[str, list[str]]] = {}
         self._new = False
-        with suppress(OSError, ValueError):
-            self._memory = json.loads(Path(MEMORY).read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, TypeError):
+            self._memory = dict(json.loads(Path(MEMORY).read_text(encoding="utf-8")))
         self._modules: dict[str, tuple[str, list[str]]] = {}
 
     def files(self, script: str) -> dict[str, str]:
@@ -170,9 +170,20 @@ class Closures:
                     found.append((dotted, f"{stem}/__init__.py", dotted))
                 elif os.path.isfile(f"{stem}.py"):
                     found.append((dotted, f"{stem}.py", ".".join(parts[: length - 1])))
+            if parts[-1] == "*" and found and found[-1][0] == ".".join(parts[:-1]):
+                found += _starred(found[-1])
             if found:
                 return found
         return []
+
+
+def _starred(package: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    """The modules in a package, any of which its `__all__` may name; none for a module."""
+    dotted, path, inside = package
+    if os.path.basename(path) != "__init__.py":
+        return []
+    modules = sorted(one for one in Path(path).parent.glob("*.py") if one.name != "__init__.py")
+    return [(f"{dotted}.{one.stem}", str(one), inside) for one in modules]
 
 
 def _absolute(name: str, package: str) -> str:
