@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-end-to-end test-gpu check format setup clean
+.PHONY: run test test-end-to-end test-gpu fuzz check format setup clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
@@ -18,6 +18,9 @@ test-end-to-end: $(INSTALLED)  ## Whole builds
 test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 	$(BIN)/pytest -m gpu
 
+fuzz: $(INSTALLED)  ## FUZZ_STEPS random edits, each followed by a build and compared with a plain oracle
+	$(BIN)/pytest -m fuzz
+
 check: $(INSTALLED)  ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,10 +29,12 @@ check: $(INSTALLED)  ## Format, lint and types
 	$(BIN)/bezoar recipe check
 	$(BIN)/snakemake --lint
 
-format: $(INSTALLED)  ## Bring the code into form
+format: $(INSTALLED)  ## Bring the code into form, and what is generated from it into step
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/bezoar fingerprint
+	$(BIN)/bezoar dvc
 
 setup: $(INSTALLED)
 
@@ -44,5 +49,5 @@ results/%.json: $(INSTALLED) FORCE  # Snakemake knows whether there is anything 
 
 FORCE:
 
-clean:  ## Remove what was built, not the environment
+clean:  ## Remove what was built, not the environment and not .dvc/cache, which brings it back
 	rm -rf data/[!R]* logs results scratch
