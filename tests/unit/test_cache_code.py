@@ -325,6 +325,20 @@ def test_code_lock_is_written_only_if_it_changed():
     assert os.stat(code.LOCK).st_mtime_ns == 1
 
 
+@pytest.mark.parametrize("garbage", [b"", b"<<<<<<< HEAD\n", b"\xff\xfe\x00"])
+def test_a_code_lock_that_is_garbage_is_written_anew(garbage):
+    Path(code.LOCK).write_bytes(garbage)
+    found = Code({}, Hasher(None))
+    found.write("cache")
+    assert Path(code.LOCK).read_text() == found.text
+
+
+def test_a_cache_that_can_not_be_written_is_an_error_with_the_way_out():
+    write("cache", "a file")
+    with pytest.raises(CacheError, match=r"the cache can't be written to\n(.|\n)*hint: "):
+        Code({}, Hasher(None)).write("cache")
+
+
 def test_what_a_fingerprint_was_made_of_is_kept():
     found = Code({}, Hasher(None))
     found.write("cache")

@@ -21,6 +21,7 @@ import yaml
 
 from bezoar.cache import CacheError
 from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.objects import unwritable
 
 LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
@@ -266,17 +267,32 @@ class Code:
         return HEAD + yaml.safe_dump(nested, sort_keys=True)
 
     def write(self, cache_folder: str) -> None:
-        """Write code.lock if it changed, and what each fingerprint was made of to the cache."""
-        for name, parts in self.parts.items():
-            path = Path(cache_folder, "code", f"{self.found[name]}.json")
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(parts, indent=1, sort_keys=True), encoding="utf-8")
+        """Write code.lock if it changed, and what each fingerprint was made of to the cache.
+
+        Raises:
+            CacheError: The disk is full, or the cache can't be written.
+        """
+        try:
+            for name, parts in self.parts.items():
+                path = Path(cache_folder, "code", f"{self.found[name]}.json")
+                if not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write(path, json.dumps(parts, indent=1, sort_keys=True))
+        except OSError as error:
+            raise unwritable(cache_folder, error) from error
         lock = Path(LOCK)
-        if not lock.exists() or lock.read_text(encoding="utf-8") != self.text:
-            partial = lock.with_name(f".{LOCK}.partial")
-            partial.write_text(self.text, encoding="utf-8")
-            os.replace(partial, lock)
+        if not lock.exists() or lock.read_bytes() != self.text.encode():
+            _write(lock, self.text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bezoar.cache.code import parts_of
 from bezoar.cache.dvc import Recorded, Stage
-from bezoar.cache.hashing import Hasher
+from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof, Proofs
@@ -120,7 +120,7 @@ class Decider:
             last = recorded.proof(step) if recorded else None
             if last:
                 decision.last[step.name] = last
-                if last.key.params == step.params and last.key.code == step.code:
+                if _same(last.key.params, step.params) and last.key.code == step.code:
                     decision.known[step.name] = last
             inputs, pending = self._inputs(step, decision)
             if step.name in forced:
@@ -155,7 +155,7 @@ class Decider:
         return inputs, pending
 
     def _find(self, key: Key, known: Proof | None) -> Proof | None:
-        if known and known.key == key:  # before any other, so that everybody gets the same checkpoint
+        if known and known.key.digest == key.digest:  # before any other, so that everybody gets the same checkpoint
             return known
         return self.proofs.find(key)
 
@@ -225,7 +225,12 @@ def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
             for key in sorted({*was, *now})
             for reason in _differences(kind, was.get(key), now.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if was == now else [Reason(kind, name, was, now)]
+    return [] if _same(was, now) else [Reason(kind, name, was, now)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same as keys hold them; for Python, 1, 1.0 and True are equal."""
+    return digest_of(one) == digest_of(other)
 
 
 def bytes_of(decision: Decision) -> int:

@@ -21,7 +21,7 @@ from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
-from bezoar.cache.objects import Objects
+from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Key, Proof
 
 PIPELINE = "dvc.yaml"
@@ -30,6 +30,8 @@ PARAMS = "params.yaml"
 CODE_STAGE = "code"
 RESULTS = "results/"  # what lies there is scores
 HEAD = "# Generated from the Snakefile and params.yaml. Don't edit: `bezoar dvc` writes it.\n"
+NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
+NO_FILES = directory({}).md5
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -174,14 +176,14 @@ def read(path: str) -> dict[str, Any]:
         CacheError: It isn't YAML of that shape, as after a merge with conflicts.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")  # YAML refuses what takes a wrong byte's place
-        found = (yaml.load(text, Loader) or {}).get("stages", {})
+        data = Path(path).read_bytes()
+        found = (yaml.load(data.decode(), Loader) or {}).get("stages", {})
         assert isinstance(found, dict)
         assert all(isinstance(stage, dict) for stage in found.values())
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, AttributeError, AssertionError) as error:
-        lines = text.splitlines()
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, AssertionError) as error:
+        lines = data.decode(errors="replace").splitlines()
         conflict = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<<", "=======", ">>>>>>>"))), 0)
         mark = getattr(error, "problem_mark", None)
         line = conflict or (mark.line + 1 if mark else 1)
@@ -207,7 +209,7 @@ def check(stages: dict[str, Stage], written: dict[str, Any]) -> None:
         uses = {path for one in stage.steps for path in one.inputs}
         covering = {_cover(path, deps) for path in uses}
         params = [*sorted(step.params), {CODE_LOCK: sorted(step.code)}]
-        outs = sorted([*there.get("outs", []), *there.get("metrics", [])])
+        outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, maps stand there too
         same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, stage.outs, params, covering)
         if not same:
             raise CacheError(
@@ -229,12 +231,12 @@ class Recorded:
 
     def __init__(self, entry: dict[str, Any], objects: Objects) -> None:
         self.objects = objects
-        self.deps = {one["path"]: one["md5"] for one in entry.get("deps", []) if "md5" in one}
-        self.outs = {one["path"]: one for one in entry.get("outs", []) if "md5" in one}
+        self.deps = {one["path"]: one["md5"] for one in _listed(entry, "deps")}
+        self.outs = {one["path"]: one for one in _listed(entry, "outs")}
         self.made = {path: one["md5"] for path, one in self.outs.items()}
-        values = entry.get("params", {})
-        self.params: dict[str, Any] = values.get(PARAMS, {})
-        self.code: dict[str, str] = values.get(CODE_LOCK, {})
+        values = _map(entry.get("params"))
+        self.params: dict[str, Any] = _map(values.get(PARAMS))
+        self.code: dict[str, str] = _map(values.get(CODE_LOCK))
         self._files: dict[str, dict[str, str] | None] = {}
 
     def lists(self) -> list[str]:
@@ -283,6 +285,17 @@ class Recorded:
         return self._files[md5]
 
 
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The files and folders that an entry gives an MD5; an entry that another program wrote may lack anything."""
+    given = entry.get(name)
+    listed = [_map(one) for one in given] if isinstance(given, list) else []
+    return [one for one in listed if isinstance(one.get("path"), str) and isinstance(one.get("md5"), str)]
+
+
 def _is_list(md5: str) -> bool:
     return md5.endswith(".dir")
 
@@ -322,11 +335,15 @@ def fold(
         _remember(after[name], objects.cache)
     if CODE_STAGE in written:
         after[CODE_STAGE] = _code_entry(hasher)
-    if after != before:
+    if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         partial = f".{LOCK}.partial"
         ordered = {"schema": "2.0", "stages": {name: after[name] for name in sorted(after)}}
         Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
         os.replace(partial, LOCK)
+
+
+def _text(stages: dict[str, Any]) -> str:
+    return str(yaml.dump(stages, Dumper=Dumper, sort_keys=True))
 
 
 def _outs(stage: Stage, proofs: dict[str, Proof], objects: Objects) -> dict[str, Content]:
@@ -368,8 +385,9 @@ def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> 
 
 
 def _entry(path: str, content: Content) -> dict[str, Any]:
-    size = {"size": content.size} if content.size else {}
-    files = {"nfiles": content.files} if content.files else {}
+    empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 stands for an unknown size as well
+    size = {"size": content.size} if content.size or empty else {}
+    files = {"nfiles": content.files} if content.files or content.md5 == NO_FILES else {}
     return {"path": path, "hash": "md5", "md5": content.md5, **size, **files}
 
 
@@ -390,11 +408,18 @@ def _remember(entry: dict[str, Any], cache: str) -> None:
     key = _dvc_digest({**plain, "outs": [one["path"] for one in strip]})
     folder = os.path.join(cache, "runs", key[:2], key)
     path = os.path.join(folder, _dvc_digest({**plain, "outs": strip}))
-    if not os.path.exists(path):
+    if os.path.exists(path):
+        return
+    partial = f"{path}.partial"
+    try:
         os.makedirs(folder, exist_ok=True)
-        partial = f"{path}.partial"
         Path(partial).write_text(yaml.dump({**plain, "outs": strip}, Dumper=Dumper, sort_keys=False), encoding="utf-8")
         os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(cache, error) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
 
 
 def _dvc_digest(data: dict[str, Any]) -> str:

@@ -1,0 +1,301 @@
+"""Decisions on a chain of three jobs made by hand: what runs, what is restored, and why."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bezoar.cache.decide import Decider, Reason, bytes_of
+from bezoar.cache.dvc import stages_of
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import Step
+from bezoar.cache.objects import Objects
+from bezoar.cache.proofs import Proof, Proofs
+
+CACHE = ".dvc/cache"
+
+
+def step(rule, inputs, **params):
+    """A job that makes one file, named as its rule."""
+    return Step(
+        rule=rule,
+        block=(),
+        parts=1,
+        inputs=inputs,
+        outputs=(rule,),
+        folder=None,
+        outs=(rule,),
+        params=params,
+        script="s.py",
+        code={f"rules.{rule}": "f" * 32},
+    )
+
+
+A, B, C = step("a", ("source",), rate=1), step("b", ("a",)), step("c", ("b",))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("source").write_text("source")
+
+
+class Chain:
+    """source -> a -> b -> c, in a folder with a cache."""
+
+    def __init__(self, *steps):
+        self.steps = list(steps) or [A, B, C]
+        self.locked = {}
+
+    @property
+    def objects(self):
+        return Objects(CACHE, Hasher(None))
+
+    def prove(self, one, text, *, locked=False):
+        """Make a step's output of what lies there now, and record that: in the cache, or in dvc.lock only."""
+        hasher, objects = Hasher(None), self.objects
+        Path(one.name).write_text(text)
+        content = hasher.content(one.name)
+        objects.store(one.name, content)
+        proof = Proof(one.key({path: hasher.content(path).md5 for path in one.inputs}), {one.name: content})
+        if locked:
+            self.locked[one.stage] = {
+                "deps": [{"path": path, "md5": md5} for path, md5 in proof.key.inputs.items()],
+                "outs": [{"path": one.name, "md5": content.md5, "size": content.size}],
+                "params": {"params.yaml": one.params, "code.lock": one.code},
+            }
+        else:
+            Proofs(CACHE).add(proof)
+        return content.md5
+
+    def prove_all(self):
+        for one in self.steps:
+            self.prove(one, f"made by {one.name}")
+
+    def decide(self, targets=("c",), forced=(), remote=frozenset()):
+        hasher = Hasher(None)
+        decider = Decider(self.steps, stages_of(self.steps), self.locked, hasher, Objects(CACHE, hasher), Proofs(CACHE))
+        return decider.decide(targets, set(forced), None if remote is None else set(remote))
+
+
+@pytest.fixture
+def chain():
+    made = Chain()
+    made.prove_all()
+    return made
+
+
+def lose(chain, md5):
+    os.unlink(chain.objects.path(md5))
+
+
+def test_without_a_proof_everything_runs_whatever_lies_there():
+    for name in "abc":
+        Path(name).write_text("made by hand")
+    decision = Chain().decide()
+    assert decision.reasons == {
+        "a": [Reason("unrecorded", "a")],
+        "b": [Reason("upstream", "a")],
+        "c": [Reason("upstream", "b")],
+    }
+    assert decision.restore == []
+
+
+def test_what_is_proven_and_there_is_left_alone(chain):
+    decision = chain.decide()
+    assert (decision.reasons, decision.restore, decision.fetch) == ({}, [], [])
+    assert set(decision.proofs) == {"a", "b", "c"}
+
+
+def test_times_of_files_mean_nothing(chain):
+    for number, name in enumerate(("c", "a", "b", "source")):
+        os.utime(name, (number, number))
+    assert chain.decide().reasons == {}
+
+
+def test_of_what_is_deleted_only_the_target_is_restored(chain):
+    for name in "abc":
+        os.unlink(name)
+    decision = chain.decide()
+    assert (decision.reasons, decision.restore) == ({}, ["c"])
+    assert not Path("c").exists()  # a decision changes nothing
+
+
+def test_an_altered_output_is_restored_though_no_target_needs_it(chain):
+    Path("a").write_text("altered")
+    decision = chain.decide()
+    assert (decision.reasons, decision.restore) == ({}, ["a"])
+
+
+def test_a_changed_source_runs_what_takes_it_and_the_rest_waits(chain):
+    Path("source").write_text("other")
+    decision = chain.decide()
+    assert [one.kind for one in decision.reasons["a"]] == ["unrecorded"]
+    assert decision.reasons["b"] == [Reason("upstream", "a")]
+    assert decision.reasons["c"] == [Reason("upstream", "b")]
+    assert decision.proofs == {}
+
+
+def test_a_source_that_is_back_as_it_was_has_its_proof_again(chain):
+    Path("source").write_text("other")
+    for one in chain.steps:
+        chain.prove(one, f"other by {one.name}")
+    Path("source").write_text("source")
+    decision = chain.decide()
+    assert decision.reasons == {}
+    assert set(decision.restore) == {"a", "b", "c"}  # what lies there was made of the other source
+
+
+def test_what_comes_out_as_before_stops_the_chain(chain):
+    Path("source").write_text("other")
+    chain.prove(A, "made by a")  # the same bytes of another source
+    decision = chain.decide()
+    assert (decision.reasons, decision.restore) == ({}, [])
+
+
+def test_a_forced_job_runs_and_what_follows_waits_for_what_it_makes(chain):
+    decision = chain.decide(forced={"b"})
+    assert decision.reasons == {"b": [Reason("forced", "b")], "c": [Reason("upstream", "b")]}
+    assert set(decision.proofs) == {"a"}
+
+
+def test_what_a_job_takes_is_restored_for_it(chain):
+    os.unlink("a")
+    assert chain.decide(forced={"b"}).restore == ["a"]
+
+
+def test_a_job_whose_object_is_lost_runs_again(chain):
+    md5 = Hasher(None).content("c").md5
+    os.unlink("c")
+    lose(chain, md5)
+    decision = chain.decide()
+    assert decision.reasons == {"c": [Reason("missing", md5)]}
+    assert decision.restore == []
+
+
+def test_a_lost_object_of_what_lies_there_costs_nothing(chain):
+    for name in "abc":
+        lose(chain, Hasher(None).content(name).md5)
+    assert chain.decide().reasons == {}
+
+
+def test_a_lost_object_in_the_middle_runs_only_what_needs_it(chain):
+    md5 = Hasher(None).content("b").md5
+    for name in "abc":
+        os.unlink(name)
+    lose(chain, md5)
+    assert chain.decide().reasons == {}  # c is in the cache
+    decision = chain.decide(forced={"c"})
+    assert decision.reasons == {"b": [Reason("missing", md5)], "c": [Reason("forced", "c")]}
+    assert decision.restore == ["a"]
+
+
+def test_lost_objects_are_looked_for_up_the_chain(chain):
+    found = {name: Hasher(None).content(name).md5 for name in "abc"}
+    for name, md5 in found.items():
+        os.unlink(name)
+        lose(chain, md5)
+    decision = chain.decide()
+    assert {name: reasons[0].kind for name, reasons in decision.reasons.items()} == dict.fromkeys("abc", "missing")
+
+
+def test_what_the_remote_has_is_fetched_and_not_made(chain):
+    md5 = Hasher(None).content("c").md5
+    os.unlink("c")
+    lose(chain, md5)
+    for remote in (None, {md5}):
+        decision = chain.decide(remote=remote)
+        assert (decision.reasons, decision.restore, decision.fetch) == ({}, ["c"], [md5])
+
+
+def test_a_damaged_object_is_a_lost_one(chain):
+    md5 = Hasher(None).content("c").md5
+    os.unlink("c")
+    os.chmod(chain.objects.path(md5), 0o644)
+    Path(chain.objects.path(md5)).write_text("other bytes")
+    assert chain.decide().reasons == {"c": [Reason("missing", md5)]}
+
+
+def test_a_record_in_the_lock_is_a_proof_too():
+    chain = Chain()
+    for one in chain.steps:
+        chain.prove(one, f"made by {one.name}", locked=True)
+    decision = chain.decide()
+    assert decision.reasons == {}
+    assert set(decision.known) == {"a", "b", "c"}
+
+
+def test_the_lock_goes_before_what_was_made_here():
+    chain = Chain(A)
+    theirs = chain.prove(A, "theirs", locked=True)
+    ours = chain.prove(A, "ours")
+    decision = chain.decide(targets=("a",))
+    assert decision.proofs["a"].outputs["a"].md5 == theirs != ours
+    assert decision.restore == ["a"]
+
+
+def test_a_lock_of_other_parameters_leaves_the_proof_made_here():
+    chain = Chain(A)
+    chain.prove(replace(A, params={"rate": 2}), "theirs", locked=True)
+    ours = chain.prove(A, "ours")
+    decision = chain.decide(targets=("a",))
+    assert decision.proofs["a"].outputs["a"].md5 == ours
+    assert decision.known == {}
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", [1], None], ids=repr)
+def test_a_lock_whose_value_is_of_another_type_is_no_proof(value):
+    chain = Chain(A)
+    chain.prove(replace(A, params={"rate": value}), "theirs", locked=True)
+    decision = chain.decide(targets=("a",))
+    assert decision.reasons == {"a": [Reason("param", "rate", value, 1)]}
+    assert repr(decision.reasons["a"][0].was) == repr(value)  # for Python, 1, 1.0 and True are equal
+    assert decision.known == {}
+
+
+def test_two_values_that_changed_places_are_two_changes():
+    one = step("a", ("source",), rate=0.1, decay=0.2)
+    chain = Chain(one)
+    chain.prove(one, "made", locked=True)
+    chain.steps = [replace(one, params={"rate": 0.2, "decay": 0.1})]
+    assert chain.decide(targets=("a",)).reasons["a"] == [
+        Reason("param", "decay", 0.2, 0.1),
+        Reason("param", "rate", 0.1, 0.2),
+    ]
+
+
+def test_a_changed_leaf_is_named_and_not_its_block():
+    one = step("a", ("source",), block={"rate": 0.1, "deep": {"x": 1, "y": 2}})
+    chain = Chain(one)
+    chain.prove(one, "made", locked=True)
+    chain.steps = [replace(one, params={"block": {"rate": 0.1, "deep": {"x": 1, "y": 3}}})]
+    (reason,) = chain.decide(targets=("a",)).reasons["a"]
+    assert str(reason) == "block.deep.y: 2 -> 3"
+
+
+def test_an_input_and_a_command_that_changed_are_named():
+    chain = Chain(A)
+    chain.prove(A, "made", locked=True)
+    Path("source").write_text("other")
+    chain.steps = [replace(A, code={"rules.a": "e" * 32})]
+    assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == [
+        "command of a changed",
+        "source changed",
+    ]
+
+
+def test_a_proof_whose_outputs_are_not_the_jobs_is_none(chain):
+    other = replace(B, outputs=("b", "b2"), outs=("b", "b2"))
+    chain.steps = [A, other, C]
+    assert set(chain.decide().reasons) == {"b", "c"}
+
+
+def test_what_no_job_makes_is_no_target(chain):
+    assert chain.decide(targets=("source",)).restore == []
+
+
+def test_bytes_are_counted_of_what_is_restored(chain):
+    os.unlink("c")
+    Path("a").write_text("altered")
+    assert bytes_of(chain.decide()) == len("made by c") + len("made by a")
