@@ -1,4 +1,4 @@
-"""What every job of the small graph must make, from its sources alone: plain Python, without the cache or its front ends.
+"""What every job of the small graph must make, from its sources alone: plain Python, neither cache nor front ends.
 
 It computes again what the scripts of tests/workflow/graph/ do. Their code means what their constants say: these are all
 that the tests' edits of meaning change.
@@ -148,7 +148,9 @@ class Oracle:
     def _score(self, name: str) -> Made:
         block, out = self.params["evals"][name], f"results/{name}.json"
         taken = [f"data/adapters/{stage}" for stage in block["stages"]]
-        scores = {stage: self._weight(path) * block["draws"] for stage, path in zip(block["stages"], taken, strict=True)}
+        scores = {
+            stage: self._weight(path) * block["draws"] for stage, path in zip(block["stages"], taken, strict=True)
+        }
         files = {out: [json.dumps({"scores": scores}, sort_keys=True)]}
         return self._job("score", out, files, taken, {f"evals.{name}": block})
 

@@ -1,8 +1,8 @@
 """What the scripts share.
 
-Tests make a run special by the environment: $SLOW names an output folder, whose job waits at its start, or a file, whose
-job waits when half of it is written, until the file $RUNS.go exists; $RANDOM_STAGE names an output that is never the
-same twice.
+Tests make a run special by the environment: $SLOW names an output folder, whose job waits at its start, or a file,
+whose job waits when half of it is written, until the file $RUNS.go exists; $RANDOM_STAGE names an output that is never
+the same twice.
 """
 
 import argparse
