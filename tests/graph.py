@@ -133,7 +133,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     made = Graph(root, environment)
     made.run("git", "init", "--quiet", "--initial-branch=main", ".")
     made.run("dvc", "init", "--quiet")
-    made.run("dvc", "remote", "add", "--quiet", "--default", "shared", "../../remote")  # beside the repository
+    made.run("dvc", "remote", "add", "--quiet", "--default", "shared", "../remote")  # beside the repository
     made.run("bezoar", "dvc")
     made.run("bezoar", "fingerprint")
     made.commit()
