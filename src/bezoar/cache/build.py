@@ -57,7 +57,9 @@ class Build:
         """
         self.steps, self._targets, self._forced = steps, list(targets), forced
         self.stages = dvc.stages_of(steps)
-        decider = Decider(steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs)
+        decider = Decider(
+            steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs, self.code.parts
+        )
         if not self.remote:
             self.decision = decider.decide(self._targets, forced, set())
         else:
@@ -99,10 +101,14 @@ class Build:
         self.hasher = Hasher()  # jobs have read and written since
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
-        decider = Decider(self.steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs)
+        decider = self._decider()
         self.decision = decider.decide([], set(), set())
         self._fold()
         self.hasher.save()
+
+    def _decider(self) -> Decider:
+        locked = dvc.read(dvc.LOCK)
+        return Decider(self.steps, self.stages, locked, self.hasher, self.objects, self.proofs, self.code.parts)
 
     def _restore(self) -> bool:
         """Bring outputs back, deciding again if an object turns out not to be there; whether that was so."""

@@ -71,6 +71,7 @@ class Decider:
         steps: In topological order.
         stages: Of these steps, by name.
         locked: Entries of dvc.lock.
+        parts: What the fingerprints of scripts are made of now, to name what changed.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Decider:
         hasher: Hasher,
         objects: Objects,
         proofs: Proofs,
+        parts: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.steps = steps
         self.hasher = hasher
         self.objects = objects
         self.proofs = proofs
+        self.parts = parts or {}
         self.producers = {output: step for step in steps for output in step.outputs}
         self.recorded = {name: Recorded(locked[name], objects) for name in stages if name in locked}
 
@@ -105,14 +108,16 @@ class Decider:
         """
         wanted = [self.producers[path] for path in targets if path in self.producers]
         lost: dict[str, str] = {}
+        useless: list[Proof] = []
         while True:
-            decision = self._proven(forced, lost)
+            decision = self._proven(forced, lost, useless)
             more = self._needed(decision, wanted, remote)
             if not more:
                 return decision
             lost |= more
+            useless += [decision.proofs[name] for name in more]
 
-    def _proven(self, forced: set[str], lost: dict[str, str]) -> Decision:
+    def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof]) -> Decision:
         """Proofs and reasons, step by step, from what is on disk and was proven before."""
         decision = Decision()
         for step in self.steps:
@@ -125,16 +130,18 @@ class Decider:
             inputs, pending = self._inputs(step, decision)
             if step.name in forced:
                 decision.reasons[step.name] = [Reason("forced", step.name)]
-            elif step.name in lost:
+            elif pending and step.name in lost:
                 decision.reasons[step.name] = [Reason("missing", lost[step.name])]
             elif pending:
                 own = self._own_reasons(step, last) if last else []
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 key = step.key(inputs)
-                proof = self._find(key, decision.known.get(step.name))
+                proof = self._find(key, decision.known.get(step.name), useless)
                 if proof:
                     decision.proofs[step.name] = proof
+                elif step.name in lost:
+                    decision.reasons[step.name] = [Reason("missing", lost[step.name])]
                 else:
                     decision.reasons[step.name] = self._reasons(step, key, last)
         return decision
@@ -154,10 +161,11 @@ class Decider:
                 pending.append(path)
         return inputs, pending
 
-    def _find(self, key: Key, known: Proof | None) -> Proof | None:
-        if known and known.key.digest == key.digest:  # before any other, so that everybody gets the same checkpoint
-            return known
-        return self.proofs.find(key)
+    def _find(self, key: Key, known: Proof | None, useless: list[Proof]) -> Proof | None:
+        if known and known.key.digest == key.digest and known not in useless:
+            return known  # before any other, so that everybody gets the same checkpoint
+        proof = self.proofs.find(key)
+        return None if proof in useless else proof
 
     def _needed(self, decision: Decision, wanted: list[Step], remote: set[str] | None) -> dict[str, str]:
         """Fill in what is restored and fetched; steps that can't be restored, with an object that they lack."""
@@ -211,7 +219,7 @@ class Decider:
             return []
         if name.startswith("rules."):
             return [Reason("rule", name.removeprefix("rules."), was, now)]
-        before, after = (parts_of(one or "", os.path.dirname(self.proofs.folder)) for one in (was, now))
+        before, after = parts_of(was or "", os.path.dirname(self.proofs.folder)), self.parts.get(name)
         if before is None or after is None:
             return [Reason("code", name, was, now)]
         return _differences("code", before, after)

@@ -14,7 +14,7 @@ from types import FrameType
 from bezoar.cache import CacheError, alive
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import FOLDER, Job, Run, Step, read_job, read_run, undeclared
-from bezoar.cache.objects import Objects, all_missing, remove
+from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs
 
 NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -133,15 +133,17 @@ class _Execution:
         return self.step.key(inputs)
 
     def _lookup(self, key: Key) -> Proof | None:
-        proof = self.job.proof(key) or self.proofs.find(key)
-        if proof is None:
-            return None
+        found = (proof for proof in (self.job.proof(key), self.proofs.find(key)) if proof)
+        return next((proof for proof in found if self._is_at_hand(proof)), None)
+
+    def _is_at_hand(self, proof: Proof) -> bool:
+        """Whether all outputs are on disk or in the cache, once what is missing was looked for on the remote."""
         absent = [one.md5 for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
         lacking = all_missing(self.objects, absent)
         if lacking and self.run.remote:
             subprocess.run([sys.executable, "-m", "bezoar.cache.remote", *lacking], check=False)
             lacking = all_missing(self.objects, absent)
-        return None if lacking else proof
+        return not lacking
 
     def _clear_folder(self) -> None:
         """Remove what an earlier recipe left in the job's folder, as far as the cache has it."""
@@ -170,7 +172,7 @@ def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
     Raises:
         CacheError: The cache doesn't hold it, so that it would be lost.
     """
-    content = hasher.content(path)
+    content = None if is_partial(path) else hasher.content(path)
     if content and objects.missing(content.md5):
         raise CacheError(
             f"{path} isn't made by any rule, but lies in an artifact's folder\n  found:    a file that the cache "

@@ -76,19 +76,17 @@ def attach(workflow: Any, *, parts: Parts, plots: dict[str, dict[str, Any]], par
 
 def _finish(log: str) -> None:
     assert ProvenDAG.attached
-    with _Reported():
+    with _reported():
         ProvenDAG.attached.build.finish()
 
 
-class _Reported:
+@contextmanager
+def _reported() -> Iterator[None]:
     """Shows the cache's errors as Snakemake shows its own."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CacheError):
-            raise WorkflowError(str(error)) from error
+    try:
+        yield
+    except CacheError as error:
+        raise WorkflowError(str(error)) from error
 
 
 class ProvenDAG(DAG):
@@ -115,7 +113,7 @@ class ProvenDAG(DAG):
         """Decide which jobs run, and say why in Snakemake's words."""
         assert self.attached
         levels = list(self.toposorted())
-        with _Reported():
+        with _reported():
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
@@ -127,7 +125,7 @@ class ProvenDAG(DAG):
         assert self.attached
         if check_initial and not (self.workflow.dryrun or self.workflow.touch):
             jobs = {step.name: job for job, step in self.steps.items()}
-            with _Reported():
+            with _reported():
                 if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
         await super().postprocess(*arguments, check_initial=check_initial, **options)

@@ -87,7 +87,8 @@ class Objects:
         """Put a content at a path, in place of what is there; whole or not at all.
 
         Raises:
-            CacheError: An object is missing or isn't sound, or the disk is full.
+            CacheError: An object is missing or isn't sound, or the disk is full; or a file that the cache doesn't
+                hold lies among a directory's own.
         """
         lacking = self.missing(md5)
         if lacking:
@@ -95,6 +96,8 @@ class Objects:
                 f"{path} can't be restored\n  found:    no sound object {lacking[0]} in {self.cache}\n"
                 "  expected: what its record names\nhint: `dvc fetch`, or build it again"
             )
+        if md5.endswith(".dir"):
+            self._spare_strangers(md5, path)
         partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
         try:
             remove(partial)
@@ -118,6 +121,24 @@ class Objects:
         finally:
             remove(partial)
         self._learn(md5, path)
+
+    def _spare_strangers(self, md5: str, path: str) -> None:
+        """Refuse to replace a directory that is whole but for files that somebody has put into it.
+
+        One that lacks some of its own is what a killed job has left, and nobody's work.
+        """
+        own = {one.relpath for one in self.listing(md5) or []}
+        found = set(files_below(path))
+        if not own <= found:
+            return
+        for name in sorted(found - own):
+            place = os.path.join(path, name)
+            if os.path.exists(place) and not self.sound(self.hasher.file(place).md5):
+                raise CacheError(
+                    f"{place} isn't made by any rule, but lies in an artifact\n  found:    a file that the cache "
+                    f"doesn't hold\n  expected: {len(own)} files as the record of {path} names them\n"
+                    "hint: move it away, or remove it"
+                )
 
     def _learn(self, md5: str, path: str) -> None:
         if md5.endswith(".dir"):
@@ -202,6 +223,12 @@ def copy(source: str, target: str) -> None:
             if error.errno not in NO_KERNEL_COPY or writer.tell():
                 raise
             shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def is_partial(path: str) -> bool:
+    """Whether this is a copy that was being restored when its process was killed."""
+    name = os.path.basename(path)
+    return name.startswith(".") and name.endswith(".partial")
 
 
 def remove(path: str) -> None:

@@ -39,7 +39,6 @@ def available(md5s: Iterable[str]) -> set[str]:
     Raises:
         CacheError: The remote can't be read.
     """
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     wanted = list(md5s)
@@ -47,19 +46,18 @@ def available(md5s: Iterable[str]) -> set[str]:
         with Repo() as repo:
             odb = repo.cloud.get_remote_odb()
             return set(odb.oids_exist(wanted))
-    except (DvcException, OSError) as error:
+    except Exception as error:  # each kind of remote has a library with errors of its own
         raise _unreadable(error) from error
 
 
 def _pull(md5s: list[str]) -> None:
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
     try:
         with Repo() as repo:
             repo.cloud.pull({HashInfo("md5", md5) for md5 in md5s})
-    except (DvcException, OSError) as error:
+    except Exception as error:  # each kind of remote has a library with errors of its own
         raise _unreadable(error) from error
 
 

@@ -34,7 +34,8 @@ def broken_links(build: Build) -> tuple[list[str], list[str]]:
     hasher = Hasher(None)
     objects = Objects(build.cache, hasher)
     locked = dvc.read(dvc.LOCK)
-    decision = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs).decide([], set(), set())
+    decider = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs, build.code.parts)
+    decision = decider.decide([], set(), set())
     broken, absent = [], 0
     for step in build.steps:
         if reasons := [one for one in decision.reasons.get(step.name, []) if one.kind != "upstream"]:

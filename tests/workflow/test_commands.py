@@ -1,0 +1,165 @@
+"""`bezoar plan`, `accept`, `verify` and `costs` on the small graph, and DVC's own commands on its results."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from graph import Graph
+
+
+@pytest.fixture(scope="module")
+def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """The small graph, built and committed."""
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copytree(template.root, folder / "graph")
+    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
+    made.build()
+    made.commit()
+    made.ran()
+    return made
+
+
+@pytest.fixture
+def built(once: Graph, tmp_path: Path) -> Graph:
+    """A copy of that for one test."""
+    return once.copy(tmp_path)
+
+
+def plan(graph: Graph, *arguments: str) -> dict[str, Any]:
+    """What `bezoar plan --json` says."""
+    said = graph.run("bezoar", "plan", "--json", *arguments)
+    return json.loads(said[said.index("{") :])
+
+
+def reasons(stage: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(one["kind"], one["name"], one["was"], one["now"]) for one in stage["reasons"]]
+
+
+def test_plan_says_what_a_value_would_change_and_changes_nothing(built: Graph) -> None:
+    before = built.contents()
+    found = plan(built, "-S", "stages.dpo.rate=0.9")
+    dpo, score = found["stages"]
+    assert (dpo["stage"], dpo["certain"], reasons(dpo)) == ("train-dpo", True, [("param", "stages.dpo.rate", 0.1, 0.9)])
+    assert (score["stage"], score["certain"]) == ("score-score", False)  # only if the adapter comes out different
+    assert reasons(score) == [("upstream", "data/adapters/dpo", None, None)]
+    assert found["proven"] == 13 - 2
+    assert dpo["seconds"] > 0  # what it took in the build
+    assert found["seconds"] == pytest.approx(dpo["seconds"] + score["seconds"])
+    assert built.contents() == before
+    assert built.run("git", "status", "--porcelain") == ""
+    assert "nothing to run" in built.run("bezoar", "plan")
+
+
+def test_plan_names_the_module_that_changed_and_the_jobs_of_many(built: Graph) -> None:
+    built.edit("scripts/helper.py", "path.read_text(", "path.resolve().read_text(")
+    stages = {stage["stage"]: stage for stage in plan(built)["stages"]}
+    assert {one[1] for one in reasons(stages["generate-upper"]) if one[0] == "code"} == {"helper"}
+    assert (stages["generate-upper"]["jobs"], stages["generate-upper"]["of"]) == (3, 3)
+    assert len(stages) == 9  # every stage imports it
+
+
+def test_plan_says_what_is_restored_from_where(built: Graph, tmp_path: Path) -> None:
+    built.run("dvc", "push", "--quiet")
+    clone = built.clone(tmp_path / "clone")
+    (one,) = plan(clone)["restored"]
+    size = (built.root / "results/score.json").stat().st_size
+    assert one == {"path": "results/score.json", "bytes": size, "source": "remote"}
+    (built.root / "results/score.json").unlink()
+    (one,) = plan(built)["restored"]
+    assert one["source"] == "cache"
+
+
+def test_plan_refuses_what_params_yaml_has_not(built: Graph) -> None:
+    assert "params.yaml has no such value\n  found:    stages.dpo.rat\n" in built.refused(
+        "bezoar", "plan", "-S", "stages.dpo.rat=1"
+    )
+
+
+@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+def test_an_accepted_change_reruns_nothing_and_is_on_record(built: Graph, front_end: str) -> None:
+    built.edit("scripts/train.py", "losses = []", "losses = list()")
+    assert [stage["stage"] for stage in plan(built)["stages"]] == ["train-sft", "train-dpo", "score-score"]
+    built.run("bezoar", "accept", "train-sft", "--reason", "the same list")
+    (entry,) = yaml.safe_load((built.root / "code.accepted.yaml").read_text())
+    assert (entry["code"], entry["what"], entry["reason"]) == ("scripts.train", ["scripts.train"], "the same list")
+    built.by(front_end)
+    assert built.ran() == []
+    assert plan(built)["accepted"] == {"scripts.train": "the same list"}
+    assert "accepted: scripts.train as what it was: the same list" in built.run("bezoar", "verify")
+    # the next change isn't covered
+    built.edit("scripts/train.py", "MODULUS = 97", "MODULUS = 89")
+    built.by(front_end)
+    assert built.ran() == ["data/adapters/dpo", "data/adapters/sft", "results/score.json"]
+
+
+def test_nothing_is_accepted_where_nothing_changed(built: Graph) -> None:
+    said = built.refused("bezoar", "accept", "train-sft", "--reason", "none")
+    assert "nothing to accept\n  found:    the code of train-sft as it was" in said
+    assert "no stage to accept\n  found:    train-x\n" in built.refused("bezoar", "accept", "train-x", "--reason", "n")
+
+
+def test_verify_names_the_first_broken_link(built: Graph) -> None:
+    assert "every artifact is what its proof says" in built.run("bezoar", "verify")
+    rows = built.root / "data/mixes/all/rows.txt"
+    rows.write_text(rows.read_text().replace("A", "B"))
+    assert "first broken link: data/mixes/all/rows.txt: what is on disk isn't what was made" in built.refused(
+        "bezoar", "verify"
+    )
+    built.build()
+    built.edit("words.txt", "Cid", "Cyd")
+    assert "first broken link: data/source/words/rows.txt: words.txt changed" in built.refused("bezoar", "verify")
+
+
+def test_verify_reads_every_object_again(built: Graph) -> None:
+    (path,) = [
+        path
+        for path in (built.root / ".dvc/cache/files/md5").rglob("*")
+        if path.is_file() and path.read_bytes() == (built.root / "results/score.json").read_bytes()
+    ]
+    times = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "results/score.json: object " in built.refused("bezoar", "verify")
+
+
+def test_a_rerun_compares_bytes_and_leaves_no_trace(built: Graph) -> None:
+    before = built.contents()
+    said = built.run("bezoar", "verify", "--rerun", "generate-upper")
+    assert "generate-upper: every byte came out as recorded" in said
+    assert len(built.ran()) == 3  # shards
+    built.edit("scripts/train.py", "MODULUS = 97", "MODULUS = 89")
+    built.run("bezoar", "accept", "train-sft", "--reason", "wrong, as the rerun finds out")
+    said = built.refused("bezoar", "verify", "--rerun", "train-sft")
+    assert "data/adapters/sft/weights/weight.txt: 1 of 1 lines differ" in said
+    assert "train-sft: not repeatable" in said
+    assert built.contents() == before
+    assert not (built.root / "scratch/verify/train-sft").exists()
+
+
+def test_costs_add_up_along_the_graph_each_ancestor_once(built: Graph) -> None:
+    lines = [line.split() for line in built.run("bezoar", "costs").splitlines() if line.count("  ") > 2]
+    own = {line[0]: float(line[2]) for line in lines[1:]}
+    everything = {line[0]: float(line[3]) for line in lines[1:]}
+    stages = yaml.safe_load((built.root / "dvc.yaml").read_text())["stages"]
+    assert set(own) == set(stages) - {"code"}
+    # mix-few is made of upper, and so of shard-words and source-words; mix-all of lower as well
+    few = own["mix-few"] + own["generate-upper"] + own["shard-words"] + own["source-words"]
+    assert everything["mix-few"] == pytest.approx(few, abs=0.005)
+    assert everything["score-score"] == pytest.approx(sum(own.values()), abs=0.01)
+
+
+def test_dvc_compares_metrics_and_parameters_and_runs_experiments(built: Graph) -> None:
+    built.run("dvc", "exp", "run", "--quiet", "-S", "stages.dpo.rate=0.9")
+    assert built.ran() == ["data/adapters/dpo", "results/score.json"]
+    metrics = json.loads(built.run("dvc", "metrics", "diff", "--json"))["results/score.json"]
+    assert set(metrics) == {"scores.dpo"}
+    params = json.loads(built.run("dvc", "params", "diff", "--json"))["params.yaml"]
+    assert params == {"stages.dpo.rate": {"old": 0.1, "new": 0.9, "diff": 0.8}}
+    built.run("dvc", "plots", "show", "--out", "plots")
+    page = (built.root / "plots/index.html").read_text()
+    assert "data/adapters/dpo/history.json" in page
