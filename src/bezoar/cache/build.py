@@ -5,13 +5,16 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import reduce
 from pathlib import Path
 
-from bezoar.cache import dvc
-from bezoar.cache.code import Code, script_name
+import yaml
+
+from bezoar.cache import CacheError, dvc
+from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
-from bezoar.cache.hashing import Hasher
+from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
@@ -37,6 +40,7 @@ class Build:
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         self.proofs = Proofs(self.cache)
+        self._commands = commands
         self.code = Code(commands, self.hasher)
         self.steps: list[Step] = []
         self.stages: dict[str, dvc.Stage] = {}
@@ -89,9 +93,11 @@ class Build:
         self._clear_folders()
         if self.decision.reasons:
             self._check_writable()
+            self._keep()
             self._write_plan(command_of)
         if os.path.isdir(self.cache) or self.decision.reasons:
             self.code.write(self.cache)
+        self._check_what_dvc_reads()
         self._fold()
         self.hasher.save()
         return changed
@@ -103,6 +109,11 @@ class Build:
         self.objects = Objects(self.cache, self.hasher)
         decider = self._decider()
         self.decision = decider.decide([], set(), set())
+        if STAGE in os.environ:
+            self._check_what_dvc_reads()
+        else:
+            self.code = Code(self._commands, self.hasher)  # code.lock and its stage are to say what is there now
+            self.code.write(self.cache)
         self._fold()
         self.hasher.save()
 
@@ -154,13 +165,14 @@ class Build:
     def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
         """What each job's process reads; params.yaml as a copy, so that an edit reaches the next run and not this."""
         text = Path(self.params).read_bytes()
+        self._check_values(text)
         shutil.rmtree(FOLDER, ignore_errors=True)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
         copy.parent.mkdir(parents=True)
         copy.write_bytes(text)
         steps = [step for step in self.steps if step.name in self.decision.reasons]
         closures = {
-            script: {path: self.hasher.file(path).md5 for path in self.code.closures.files(script)}
+            script: {path: self.code.closures.md5s[path] for path in self.code.closures.files(script)}
             for script in sorted({step.script for step in steps})
         }
         Run(self.cache, str(copy), self.remote, closures).write()
@@ -168,6 +180,41 @@ class Build:
             known = self.decision.known.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
             Job(step, command_of(step), step.name not in self._forced, proofs).write()
+
+    def _keep(self) -> None:
+        """Store what is on disk as dvc.lock knows it, for jobs that may not have to run: Snakemake removes it first."""
+        for name in self.decision.reasons.keys() & self.decision.known.keys():
+            for path, content in self.decision.known[name].outputs.items():
+                if self.objects.missing(content.md5) and self.hasher.holds(path, content.md5):
+                    self.objects.store(path, content)
+
+    def _check_values(self, text: bytes) -> None:
+        """Compare the values that the graph was made of with a parameter file as it is now.
+
+        Raises:
+            CacheError: It was edited meanwhile, or Snakemake was given other values by `--config`.
+        """
+        there = yaml.load(text, dvc.Loader)
+        for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
+            try:
+                found = reduce(lambda block, key: block[key], name.split("."), there)
+            except (KeyError, TypeError):
+                found = None
+            if digest_of(found) != digest_of(value):
+                raise CacheError(
+                    f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
+                    f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"
+                )
+
+    def _check_what_dvc_reads(self) -> None:
+        """DVC records the values and the code that it finds when a stage ends: it must find what made the stage."""
+        if STAGE in os.environ:
+            self._check_values(Path(self.params).read_bytes())
+            if Path(LOCK).read_text(encoding="utf-8") != self.code.text:
+                raise CacheError(
+                    f"{LOCK} was written while {os.environ[STAGE]} was made\n  found:    other fingerprints\n"
+                    "  expected: those of the start\nhint: start again"
+                )
 
     def _fold(self) -> None:
         written = dvc.read(dvc.PIPELINE)

@@ -109,6 +109,7 @@ class Closures:
         with suppress(OSError, ValueError, TypeError):
             self._memory = dict(json.loads(Path(MEMORY).read_text(encoding="utf-8")))
         self._modules: dict[str, tuple[str, list[str]]] = {}
+        self.md5s: dict[str, str] = {}  # of each module as it was read
 
     def files(self, script: str) -> dict[str, str]:
         """Name in the closure by path: of the script and of each project module that it imports."""
@@ -130,14 +131,16 @@ class Closures:
             os.replace(partial, MEMORY)
 
     def _modules_by_content(self) -> dict[str, tuple[str, list[str]]]:
-        return {self.hasher.file(path).md5: found for path, found in self._modules.items()}
+        return {self.md5s[path]: found for path, found in self._modules.items()}
 
     def _module(self, path: str) -> tuple[str, list[str]]:
         if path not in self._modules:
-            md5 = self.hasher.file(path).md5
+            md5 = self.md5s[path] = self.hasher.file(path).md5
             if md5 not in self._memory:
+                data = Path(path).read_bytes()
+                md5 = self.md5s[path] = hashlib.md5(data, usedforsecurity=False).hexdigest()  # it may just be edited
                 self._new = True
-                self._memory[md5] = meaning(Path(path).read_bytes(), path)
+                self._memory[md5] = meaning(data, path)
             self._modules[path] = self._memory[md5]
         return self._modules[path]
 
