@@ -16,10 +16,11 @@ from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared
-from bezoar.cache.objects import Objects, unwritable
+from bezoar.cache.objects import Objects, remove, unwritable
 from bezoar.cache.proofs import Proofs
 
 logger = logging.getLogger("bezoar")
+ALTERED = "scratch/altered"
 OFFLINE = "BEZOAR_OFFLINE"
 STAGE = "BEZOAR_STAGE"  # set by `bezoar build`: the run makes that stage, and DVC writes dvc.lock
 
@@ -61,9 +62,7 @@ class Build:
         """
         self.steps, self._targets, self._forced = steps, list(targets), forced
         self.stages = dvc.stages_of(steps)
-        decider = Decider(
-            steps, self.stages, dvc.read(dvc.LOCK), self.hasher, self.objects, self.proofs, self.code.parts
-        )
+        decider = self._decider()
         if not self.remote:
             self.decision = decider.decide(self._targets, forced, set())
         else:
@@ -108,7 +107,7 @@ class Build:
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         decider = self._decider()
-        self.decision = decider.decide([], set(), set())
+        self.decision = decider.decide([], set(), set(), made=frozenset(self.decision.reasons))
         if STAGE in os.environ:
             self._check_what_dvc_reads()
         else:
@@ -132,12 +131,25 @@ class Build:
         for name in self.decision.restore:
             for path, content in self.decision.proofs[name].outputs.items():
                 if not self.hasher.holds(path, content.md5):
-                    if os.path.lexists(path):
-                        logger.warning(f"{path} was altered since it was made; what its record says takes its place")
+                    self._set_aside(path)
                     self.objects.restore(content.md5, path)
         if self.decision.restore:
             logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
         return changed
+
+    def _set_aside(self, path: str) -> None:
+        """Keep what somebody made of an artifact by hand, if the cache doesn't have it."""
+        content = self.hasher.content(path)
+        if content is None:
+            return
+        note = "what its record says takes its place"
+        if self.objects.missing(content.md5):
+            kept = os.path.join(ALTERED, f"{path}.{content.md5[:8]}")
+            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            remove(kept)
+            os.replace(path, kept)
+            note += f", and it was moved to {kept}"
+        logger.warning(f"{path} was altered since it was made; {note}")
 
     def _fetch(self, contents: list[str]) -> None:
         from bezoar.cache.remote import fetch  # slow to import
@@ -147,9 +159,9 @@ class Build:
     def _clear_folders(self) -> None:
         """Remove what a recipe with more shards or tasks left in a folder that DVC stores as a whole."""
         for stage in self.stages.values():
-            if stage.complete and stage.steps[0].parts > 1:
-                declared = [output for step in stage.steps for output in step.outputs]
-                for out in stage.outs:
+            declared = {output for step in stage.steps for output in step.outputs}
+            for out in stage.outs if stage.complete else []:
+                if out not in declared:
                     for path in undeclared(out, declared):
                         clear(path, self.hasher, self.objects, stage.steps[0].rule)
 

@@ -97,7 +97,13 @@ class Decider:
         named = {md5 for one in self.recorded.values() for md5 in one.lists()}
         return sorted(md5 for md5 in named if not self.objects.sound(md5))
 
-    def decide(self, targets: Iterable[str], forced: set[str], remote: "set[str] | None" = None) -> Decision:
+    def decide(
+        self,
+        targets: Iterable[str],
+        forced: set[str],
+        remote: set[str] | None = None,
+        made: frozenset[str] = frozenset(),
+    ) -> Decision:
         """Decide what runs.
 
         Args:
@@ -105,19 +111,20 @@ class Decider:
             forced: Names of steps that run whatever is proven.
             remote: Objects that the remote has. None: those that the local cache lacks are taken to be there, and
                 are listed in the decision's `fetch`.
+            made: Names of steps that have just run: what they left on disk beats what dvc.lock says of them.
         """
         wanted = [self.producers[path] for path in targets if path in self.producers]
         lost: dict[str, str] = {}
         useless: list[Proof] = []
         while True:
-            decision = self._proven(forced, lost, useless)
+            decision = self._proven(forced, lost, useless, made)
             more = self._needed(decision, wanted, remote)
             if not more:
                 return decision
             lost |= more
             useless += [decision.proofs[name] for name in more]
 
-    def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof]) -> Decision:
+    def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof], made: frozenset[str]) -> Decision:
         """Proofs and reasons, step by step, from what is on disk and was proven before."""
         decision = Decision()
         for step in self.steps:
@@ -137,7 +144,7 @@ class Decider:
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 key = step.key(inputs)
-                proof = self._find(key, decision.known.get(step.name), useless)
+                proof = self._find(key, decision.known.get(step.name), useless, step.name in made)
                 if proof:
                     decision.proofs[step.name] = proof
                 elif step.name in lost:
@@ -161,8 +168,11 @@ class Decider:
                 pending.append(path)
         return inputs, pending
 
-    def _find(self, key: Key, known: Proof | None, useless: list[Proof]) -> Proof | None:
+    def _find(self, key: Key, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.key.digest == key.digest and known not in useless:
+            own = self.proofs.find(key) if made else None
+            if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
+                return own  # a forced run's
             return known  # before any other, so that everybody gets the same checkpoint
         proof = self.proofs.find(key)
         return None if proof in useless else proof

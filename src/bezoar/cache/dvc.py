@@ -317,6 +317,7 @@ def fold(
         for name, stage in stages.items()
         if name in written and stage.complete and all(step.name in proofs for step in stage.steps)
     }
+    _store_late([proofs[step.name] for stage in proven.values() for step in stage.steps], hasher, objects)
     made = {out: content for stage in proven.values() for out, content in _outs(stage, proofs, objects).items()}
     for name, stage in proven.items():
         deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
@@ -340,6 +341,15 @@ def fold(
         ordered = {"schema": "2.0", "stages": {name: after[name] for name in sorted(after)}}
         Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
         os.replace(partial, LOCK)
+
+
+def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:
+    """Store what a full disk could not take when it was made, and lies there still."""
+    for proof in proofs:
+        for path, content in proof.outputs.items():
+            if objects.missing(content.md5) and hasher.holds(path, content.md5):
+                with suppress(CacheError):  # as full as before: the run that made it has said so
+                    objects.store(path, content)
 
 
 def _text(stages: dict[str, Any]) -> str:

@@ -167,7 +167,7 @@ class _Execution:
 
 
 def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
-    """Remove a file that no rule makes any more, if the cache holds its content.
+    """Remove a file that no rule makes any more, if the cache holds its content, or if a killed job left it half made.
 
     Raises:
         CacheError: The cache doesn't hold it, so that it would be lost.

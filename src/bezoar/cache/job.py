@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -135,7 +135,7 @@ def read_run() -> Run:
         return Run(**json.load(file))
 
 
-def undeclared(folder: str, declared: Sequence[str]) -> list[str]:
+def undeclared(folder: str, declared: Collection[str]) -> list[str]:
     """Files in a folder that are no declared output, nor inside one."""
     if not os.path.isdir(folder):
         return []

@@ -52,7 +52,7 @@ class Objects:
 
     def forget_unsound(self, md5: str) -> None:
         """Remove an object whose bytes are wrong, so that a sound one can take its place."""
-        with suppress(FileNotFoundError, PermissionError):
+        with suppress(OSError):
             if not self.sound(md5):
                 os.unlink(self.path(md5))
 
@@ -226,9 +226,8 @@ def copy(source: str, target: str) -> None:
 
 
 def is_partial(path: str) -> bool:
-    """Whether this is a copy that was being restored when its process was killed."""
-    name = os.path.basename(path)
-    return name.startswith(".") and name.endswith(".partial")
+    """Whether this was being written or restored when its process was killed."""
+    return any(part.startswith(".") and part.endswith(".partial") for part in path.split("/"))
 
 
 def remove(path: str) -> None:
