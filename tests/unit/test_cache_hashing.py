@@ -162,7 +162,7 @@ def test_edits_of_the_same_size_right_after_reading_are_noticed(folder):
 
 def test_an_edit_of_the_same_size_within_the_clock_tick_is_not_remembered_wrongly(folder, monkeypatch):
     # a file system with a coarse clock gives both versions one signature, as long as its tick lasts
-    tick = hashing.TICK
+    tick = hashing.TICK // 2
     path = write(folder / "a", "Ann\n")
 
     def coarse(name):
