@@ -64,7 +64,9 @@ class Graph(Workspace):
 
     def copy(self, folder: Path) -> "Graph":
         """All of it, built artifacts, caches and remote too, in another folder."""
-        shutil.copytree(self.root.parent, folder, dirs_exist_ok=True, symlinks=True)
+        for name in (self.root.name, "remote"):
+            if (self.root.parent / name).exists():
+                shutil.copytree(self.root.parent / name, folder / name, symlinks=True)
         runs = folder / "runs"
         return Graph(folder / self.root.name, {**self.environment, "RUNS": str(runs)}, runs=runs)
 
