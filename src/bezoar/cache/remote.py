@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from bezoar.cache import CacheError
 from bezoar.cache.dvc import settings
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.objects import Objects, all_missing
+from bezoar.cache.objects import Objects, all_missing, unwritable
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 
@@ -19,9 +19,13 @@ def fetch(contents: Iterable[str], objects: Objects) -> None:
     """Bring what is missing of some contents from the remote to the cache, as far as the remote has it sound.
 
     Raises:
-        CacheError: The remote can't be read.
+        CacheError: The remote can't be read, or the cache can't be written.
     """
     wanted = list(contents)
+    try:
+        os.makedirs(objects.cache, exist_ok=True)
+    except OSError as error:
+        raise unwritable(objects.cache, error) from error
     for _ in range(2):  # a directory's list first, then its files
         lacking = all_missing(objects, wanted)
         if not lacking:
