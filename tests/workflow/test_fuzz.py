@@ -81,6 +81,7 @@ class Fuzz:
         detail = change(self)
         self.story[-1] += f" {detail}" if detail else ""
         self.build(self.chance.choice(["snakemake", "dvc"]) if not self.forced else "snakemake")
+        self.forced = []
         if self.chance.random() < 0.2:
             self.build(self.chance.choice(["snakemake", "dvc"]))
 
