@@ -1,4 +1,4 @@
-"""A program: makes this folder look as if everything were built, with an output of one line and a proof for each job."""
+"""A program: makes this folder look as if all were built, with an output of one line and a proof for each job."""
 
 from pathlib import Path
 

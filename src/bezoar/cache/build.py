@@ -15,7 +15,7 @@ from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared
+from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared, under_way
 from bezoar.cache.objects import Objects, remove, unwritable
 from bezoar.cache.proofs import Proofs
 
@@ -93,6 +93,7 @@ class Build:
         if self.decision.reasons:
             self._check_writable()
             self._keep()
+            self._spare_altered()
             self._write_plan(command_of)
         if os.path.isdir(self.cache) or self.decision.reasons:
             self.code.write(self.cache)
@@ -142,14 +143,22 @@ class Build:
         content = self.hasher.content(path)
         if content is None:
             return
-        note = "what its record says takes its place"
+        note = ""
         if self.objects.missing(content.md5):
             kept = os.path.join(ALTERED, f"{path}.{content.md5[:8]}")
             os.makedirs(os.path.dirname(kept), exist_ok=True)
             remove(kept)
             os.replace(path, kept)
-            note += f", and it was moved to {kept}"
-        logger.warning(f"{path} was altered since it was made; {note}")
+            note = f"; it was moved to {kept}"
+        logger.warning(f"{path} was altered since it was made and is replaced{note}")
+
+    def _spare_altered(self) -> None:
+        """Set aside what jobs would overwrite, where it isn't what they made."""
+        for name in self.decision.reasons:
+            last = None if under_way(name) else self.decision.last.get(name)
+            for path, content in last.outputs.items() if last else []:
+                if not self.hasher.holds(path, content.md5):
+                    self._set_aside(path)
 
     def _fetch(self, contents: list[str]) -> None:
         from bezoar.cache.remote import fetch  # slow to import

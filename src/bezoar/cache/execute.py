@@ -81,6 +81,7 @@ class _Execution:
     def _make(self, key: Key) -> int:
         costs = os.path.abspath(f"{FOLDER}/costs.{os.getpid()}.jsonl")
         start = time.monotonic()
+        self.job.start()
         try:
             status = run(self.job.command, self.step.outputs, {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs})
             cost = {"seconds": round(time.monotonic() - start, 3), **_sum(costs)}
@@ -88,6 +89,7 @@ class _Execution:
             remove(costs)
         if status == 0:
             self._record(key, cost)
+            self.job.end()
         return status
 
     def _record(self, key: Key, cost: dict[str, float]) -> None:

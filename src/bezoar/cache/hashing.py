@@ -9,7 +9,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from bezoar.cache import CacheError
@@ -212,8 +211,3 @@ def digest_of(data: object) -> str:
     """Sha256 of data as canonical JSON: sorted keys, no blanks, in hexadecimal digits."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def relative(path: str | Path) -> str:
-    """A path with `/` between its parts and without `./`, as keys hold it."""
-    return os.path.normpath(path).replace(os.sep, "/")

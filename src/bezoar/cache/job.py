@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bezoar.cache import CacheError
 from bezoar.cache.hashing import Content, files_below
 from bezoar.cache.proofs import Key, Proof
 
@@ -78,6 +79,15 @@ class Job:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file, ensure_ascii=False)
 
+    def start(self) -> None:
+        """Note that the command begins."""
+        with open(_started(self.step.name), "w", encoding="utf-8"):
+            pass
+
+    def end(self) -> None:
+        """Note that the outputs are whole."""
+        os.unlink(_started(self.step.name))
+
     def proof(self, key: Key) -> Proof | None:
         """What dvc.lock knows for a key."""
         for inputs, outputs in self.known:
@@ -93,6 +103,10 @@ def read_job(output: str) -> Job | None:
             data = json.load(file)
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise CacheError(
+            f"{_path(output)}: not a plan\n  found:    {error}\n  expected: what a run writes\nhint: start again"
+        ) from error
     step = data.pop("step")
     for name in ("block", "inputs", "outputs", "outs"):
         step[name] = tuple(step[name])
@@ -100,8 +114,17 @@ def read_job(output: str) -> Job | None:
     return Job(Step(**step), known=known, **data)
 
 
+def under_way(output: str) -> bool:
+    """Whether the command that makes an output began in the last run and didn't end well: what lies there is junk."""
+    return os.path.exists(_started(output))
+
+
 def _path(output: str) -> str:
     return f"{FOLDER}/jobs/{output}.json"
+
+
+def _started(output: str) -> str:
+    return f"{FOLDER}/jobs/{output}.started"
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,6 @@ class Objects:
                 f"{path} can't be restored\n  found:    no sound object {lacking[0]} in {self.cache}\n"
                 "  expected: what its record names\nhint: `dvc fetch`, or build it again"
             )
-        if md5.endswith(".dir"):
-            self._spare_strangers(md5, path)
         partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
         try:
             remove(partial)
@@ -121,24 +119,6 @@ class Objects:
         finally:
             remove(partial)
         self._learn(md5, path)
-
-    def _spare_strangers(self, md5: str, path: str) -> None:
-        """Refuse to replace a directory that is whole but for files that somebody has put into it.
-
-        One that lacks some of its own is what a killed job has left, and nobody's work.
-        """
-        own = {one.relpath for one in self.listing(md5) or []}
-        found = set(files_below(path))
-        if not own <= found:
-            return
-        for name in sorted(found - own):
-            place = os.path.join(path, name)
-            if os.path.exists(place) and not self.sound(self.hasher.file(place).md5):
-                raise CacheError(
-                    f"{place} isn't made by any rule, but lies in an artifact\n  found:    a file that the cache "
-                    f"doesn't hold\n  expected: {len(own)} files as the record of {path} names them\n"
-                    "hint: move it away, or remove it"
-                )
 
     def _learn(self, md5: str, path: str) -> None:
         if md5.endswith(".dir"):

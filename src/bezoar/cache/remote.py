@@ -68,8 +68,7 @@ def _pull(md5s: list[str]) -> None:
 def _unreadable(error: Exception) -> CacheError:
     return CacheError(
         f"the DVC remote can't be read\n  found:    {type(error).__name__}: {error}\n"
-        "  expected: a remote as in .dvc/config\nhint: try `dvc status --cloud`; without the remote, what is missing "
-        "is built"
+        "  expected: a remote as in .dvc/config\nhint: try `dvc status --cloud`; BEZOAR_OFFLINE=1 builds without it"
     )
 
 
