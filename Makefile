@@ -10,7 +10,7 @@ run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the 
 	$(BIN)/snakemake --cores all results/mtbench.json
 
 test: $(INSTALLED)  ## The tests that take minutes at most
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-end-to-end: $(INSTALLED)  ## Whole builds
 	$(BIN)/pytest -m end_to_end

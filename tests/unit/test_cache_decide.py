@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache.decide import Decider, Reason, bytes_of
-from bezoar.cache.dvc import stages_of
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.stages import stages_of
 
 CACHE = ".dvc/cache"
 

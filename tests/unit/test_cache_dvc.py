@@ -8,11 +8,13 @@ import pytest
 import yaml
 
 from bezoar.cache import CacheError, dvc
-from bezoar.cache.dvc import Recorded, check, fold, pipeline, read, settings, stages_of
+from bezoar.cache.dvc import read, settings
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
+from bezoar.cache.lock import Recorded, fold
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof
+from bezoar.cache.stages import check, pipeline, stages_of
 
 CODE = {"rules.r": "f" * 32, "scripts.s": "e" * 32}
 
@@ -421,3 +423,14 @@ def test_values_are_written_as_dvc_writes_them():
     assert "&" not in text
     assert "none:\n" in text
     assert yaml.safe_load(text) == data
+
+
+def test_text_that_looks_like_a_number_or_a_truth_value_stays_text(tmp_path: Path) -> None:
+    from dvc.utils.serialize import load_yaml  # DVC's own reader
+
+    words = ["1e-05", "no", "0x10", "1_000", "true", "12", "-.5", ".inf", "null", "", "plain", "2024-01-01"]
+    values = [*words, 1e-05, 3, None]
+    path = tmp_path / "some.yaml"
+    path.write_text(yaml.dump({"values": values}, Dumper=dvc.Dumper))
+    assert load_yaml(str(path))["values"] == values
+    assert yaml.load(path.read_text(), dvc.Loader)["values"] == values

@@ -37,3 +37,13 @@ def test_a_forced_run_of_what_is_never_the_same_twice_is_kept(graph: Graph) -> N
     assert "Nothing to be done" in graph.build()
     assert graph.contents()["data/adapters/dpo/weights/weight.txt"] == second
     assert "up to date" in graph.run("dvc", "status")
+
+
+def test_a_forced_stage_of_dvc_runs_with_lookup_off(graph: Graph) -> None:
+    graph.repro()
+    graph.ran()
+    graph.repro("--force", "--single-item", "train-sft")
+    assert graph.ran() == []  # a proof says that it would come out the same
+    graph.environment["BEZOAR_NO_LOOKUP"] = "1"
+    graph.repro("--force", "--single-item", "train-sft")
+    assert graph.ran() == ["data/adapters/sft"]

@@ -16,7 +16,9 @@ from snakemake.dag import DAG
 
 from bezoar.cache import dvc as ours
 from bezoar.cache.hashing import Hasher, listing_of
+from bezoar.cache.lock import _dvc_digest
 from bezoar.cache.objects import Objects
+from bezoar.cache.stages import CODE_STAGE
 
 VALUES = {
     "none": None,
@@ -130,16 +132,16 @@ def test_the_key_of_the_run_cache_is_dvcs_own() -> None:
         "deps": [{"path": "ü", "hash": "md5", "md5": "1" * 32}],
         "outs": [{"path": "o", "hash": "md5", "md5": "2" * 32 + ".dir"}],
     }
-    assert ours._dvc_digest(VALUES) == dict_sha256(VALUES)
-    assert ours._dvc_digest(plain) == _get_cache_hash(json.loads(json.dumps(entry)))
-    assert ours._dvc_digest({**plain, "outs": ["o"]}) == _get_cache_hash(json.loads(json.dumps(entry)), key=True)
+    assert _dvc_digest(VALUES) == dict_sha256(VALUES)
+    assert _dvc_digest(plain) == _get_cache_hash(json.loads(json.dumps(entry)))
+    assert _dvc_digest({**plain, "outs": ["o"]}) == _get_cache_hash(json.loads(json.dumps(entry)), key=True)
 
 
 def test_dvc_skips_what_our_run_cache_record_answers(built: Graph) -> None:
     (built.root / "dvc.lock").unlink()
     said = built.repro()
     stages = yaml.safe_load((built.root / "dvc.yaml").read_text())["stages"]
-    for name in set(stages) - {ours.CODE_STAGE}:
+    for name in set(stages) - {CODE_STAGE}:
         assert f"Stage '{name}' is cached - skipping run, checking out outputs" in said
     assert built.ran() == []
 

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 PRINT = """
 import json
-from bezoar.cache.dvc import pipeline
+from bezoar.cache.stages import pipeline
 from bezoar.cache.graph import loaded
 with loaded() as attached:
     jobs = attached.commands()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from bezoar.cache import CacheError, dvc
+from bezoar.cache import CacheError, dvc, lock, stages
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
@@ -44,7 +44,7 @@ class Build:
         self._commands = commands
         self.code = Code(commands, self.hasher)
         self.steps: list[Step] = []
-        self.stages: dict[str, dvc.Stage] = {}
+        self.stages: dict[str, stages.Stage] = {}
         self.decision = Decision()
         self._targets: list[str] = []
         self._forced: set[str] = set()
@@ -61,7 +61,7 @@ class Build:
             CacheError: A file that it needs can't be read, or the remote can't.
         """
         self.steps, self._targets, self._forced = steps, list(targets), forced
-        self.stages = dvc.stages_of(steps)
+        self.stages = stages.stages_of(steps)
         decider = self._decider()
         if not self.remote:
             self.decision = decider.decide(self._targets, forced, set())
@@ -88,7 +88,7 @@ class Build:
         changed = self._restore()
         written = dvc.read(dvc.PIPELINE)
         if written:
-            dvc.check(self.stages, written)
+            stages.check(self.stages, written)
         self._clear_folders()
         if self.decision.reasons:
             self._check_writable()
@@ -240,4 +240,4 @@ class Build:
     def _fold(self) -> None:
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
-            dvc.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)
+            lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bezoar.cache import dvc
+from bezoar.cache import dvc, stages
 from bezoar.cache.accept import accept
 from bezoar.cache.build import STAGE
 from bezoar.cache.code import ACCEPTED
@@ -25,7 +25,7 @@ def _build(args: argparse.Namespace) -> int:
 def _dvc(args: argparse.Namespace) -> int:
     """Write dvc.yaml."""
     with loaded() as attached:
-        text = dvc.pipeline(attached.build.stages, attached.plots)
+        text = stages.pipeline(attached.build.stages, attached.plots)
     if not Path(dvc.PIPELINE).exists() or Path(dvc.PIPELINE).read_text(encoding="utf-8") != text:
         Path(dvc.PIPELINE).write_text(text, encoding="utf-8")
         print(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bezoar.cache.code import parts_of
-from bezoar.cache.dvc import Recorded, Stage
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
+from bezoar.cache.lock import Recorded
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof, Proofs
+from bezoar.cache.stages import Stage
 
 
 class Reason(NamedTuple):

@@ -1,0 +1,222 @@
+"""dvc.lock: its entries taken apart into proofs of single jobs, and folded from them."""
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bezoar.cache import CacheError
+from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.dvc import LOCK, PARAMS, Dumper, as_list, as_map, read
+from bezoar.cache.hashing import Content, Hasher, Listing, directory
+from bezoar.cache.job import Step
+from bezoar.cache.objects import Objects, unwritable
+from bezoar.cache.proofs import Key, Proof
+from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
+
+NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
+NO_FILES = directory({}).md5
+
+
+class Recorded:
+    """A stage's entry in dvc.lock, taken apart into proofs of its steps."""
+
+    def __init__(self, entry: dict[str, Any], objects: Objects) -> None:
+        self.objects = objects
+        self.deps = {one["path"]: one["md5"] for one in as_list(entry, "deps")}
+        self.outs = {one["path"]: one for one in as_list(entry, "outs")}
+        self.made = {path: one["md5"] for path, one in self.outs.items()}
+        values = as_map(entry.get("params"))
+        self.params: dict[str, Any] = as_map(values.get(PARAMS))
+        self.code: dict[str, str] = as_map(values.get(CODE_LOCK))
+        self._files: dict[str, dict[str, str] | None] = {}
+
+    def lists(self) -> list[str]:
+        """The directory lists that are needed to take the entry apart."""
+        return [md5 for md5 in (*self.deps.values(), *self.made.values()) if _is_list(md5)]
+
+    def proof(self, step: Step) -> Proof | None:
+        """The proof for a step, with the parameters and code of the entry; None if the entry doesn't speak of it."""
+        inputs = {path: self._content(path, self.deps) for path in step.inputs}
+        found = {
+            path: self._content(path, {name: one["md5"] for name, one in self.outs.items()}) for path in step.outputs
+        }
+        if None in inputs.values() or None in found.values():
+            return None
+        key = Key(
+            step.rule, {path: md5 for path, md5 in inputs.items() if md5}, self.params, self.code, sorted(step.outputs)
+        )
+        return Proof(key, {path: self._sized(path, md5) for path, md5 in found.items() if md5})
+
+    def _sized(self, path: str, md5: str) -> Content:
+        one = self.outs.get(path, {})
+        if "size" in one:
+            return Content(md5, one["size"], one.get("nfiles", 0))
+        size = 0
+        with suppress(OSError):
+            size = os.stat(self.objects.path(md5)).st_size
+        return Content(md5, size)
+
+    def _content(self, path: str, among: dict[str, str]) -> str | None:
+        if path in among:
+            return among[path]
+        folder = cover(path, set(among))
+        if folder is None or not _is_list(among[folder]):
+            return None
+        files = self._listing(among[folder])
+        relative = os.path.relpath(path, folder)
+        if files is None or relative in files:
+            return None if files is None else files[relative]
+        inside = {name[len(relative) + 1 :]: md5 for name, md5 in files.items() if name.startswith(f"{relative}/")}
+        return directory({name: Content(md5, 0) for name, md5 in inside.items()}).md5 if inside else None
+
+    def _listing(self, md5: str) -> dict[str, str] | None:
+        if md5 not in self._files:
+            files = self.objects.listing(md5)
+            self._files[md5] = None if files is None else {one.relpath: one.md5 for one in files}
+        return self._files[md5]
+
+
+def _is_list(md5: str) -> bool:
+    return md5.endswith(".dir")
+
+
+def fold(
+    stages: dict[str, Stage], proofs: dict[str, Proof], hasher: Hasher, objects: Objects, written: dict[str, Any]
+) -> None:
+    """Bring dvc.lock, and DVC's run cache, to what is proven; entries of other stages stay.
+
+    Args:
+        stages: Of the graph.
+        proofs: By step name, of all steps that have one.
+        written: The stages in dvc.yaml; dvc.lock speaks of no others.
+    """
+    before = read(LOCK)
+    after = {name: entry for name, entry in before.items() if name in written}
+    proven = {
+        name: stage
+        for name, stage in stages.items()
+        if name in written and stage.complete and all(step.name in proofs for step in stage.steps)
+    }
+    _store_late([proofs[step.name] for stage in proven.values() for step in stage.steps], hasher, objects)
+    made = {out: content for stage in proven.values() for out, content in _outs(stage, proofs, objects).items()}
+    for name, stage in proven.items():
+        deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
+        if None in deps.values():
+            continue  # of a folder that is only in part in this graph
+        step = stage.steps[0]
+        after[name] = {
+            "cmd": stage.command,
+            "deps": [_entry(path, content) for path, content in sorted(deps.items()) if content],
+            "params": {
+                PARAMS: {key: step.params[key] for key in sorted(step.params)},
+                CODE_LOCK: {key: step.code[key] for key in sorted(step.code)},
+            },
+            "outs": [_entry(out, made[out]) for out in stage.outs],
+        }
+        _remember(after[name], objects.cache)
+    if CODE_STAGE in written:
+        after[CODE_STAGE] = _code_entry(hasher)
+    if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
+        partial = f".{LOCK}.partial"
+        ordered = {"schema": "2.0", "stages": {name: after[name] for name in sorted(after)}}
+        Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
+        os.replace(partial, LOCK)
+
+
+def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:
+    """Store what a full disk could not take when it was made, and lies there still."""
+    for proof in proofs:
+        for path, content in proof.outputs.items():
+            if objects.missing(content.md5) and hasher.holds(path, content.md5):
+                with suppress(CacheError):  # as full as before: the run that made it has said so
+                    objects.store(path, content)
+
+
+def _text(stages: dict[str, Any]) -> str:
+    return str(yaml.dump(stages, Dumper=Dumper, sort_keys=True))
+
+
+def _outs(stage: Stage, proofs: dict[str, Proof], objects: Objects) -> dict[str, Content]:
+    """What a proven stage made, as DVC stores it: files of several steps as one folder."""
+    made: dict[str, Content] = {}
+    folders: dict[str, dict[str, Content]] = {}
+    for step in stage.steps:
+        for output, out in zip(step.outputs, step.outs, strict=True):
+            content = proofs[step.name].outputs[output]
+            if output == out:
+                made[out] = content
+                continue
+            name = os.path.relpath(output, out)
+            if _is_list(content.md5):
+                inside = objects.listing(content.md5) or []
+                found = {f"{name}/{one.relpath}": Content(one.md5, _size(objects, one.md5)) for one in inside}
+            else:
+                found = {name: content}
+            folders.setdefault(out, {}).update(found)
+    for out, files in folders.items():
+        made[out] = directory(files)
+        objects.store_listing(made[out].md5, [Listing(content.md5, name) for name, content in files.items()], out)
+    return made
+
+
+def _size(objects: Objects, md5: str) -> int:
+    with suppress(OSError):
+        return os.stat(objects.path(md5)).st_size
+    return 0
+
+
+def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> Content | None:
+    """What was at a path when the stage's steps took it."""
+    md5 = next((proofs[one.name].key.inputs[path] for one in stage.steps if path in one.inputs), None)
+    content = hasher.content(path)
+    if md5 is None or content is None or content.md5 != md5:
+        return None if md5 is None else Content(md5, 0)
+    return content
+
+
+def _entry(path: str, content: Content) -> dict[str, Any]:
+    empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 stands for an unknown size as well
+    size = {"size": content.size} if content.size or empty else {}
+    files = {"nfiles": content.files} if content.files or content.md5 == NO_FILES else {}
+    return {"path": path, "hash": "md5", "md5": content.md5, **size, **files}
+
+
+def _code_entry(hasher: Hasher) -> dict[str, Any]:
+    stage = code_stage()
+    found = {path: hasher.content(path) for path in [*stage["deps"], CODE_LOCK]}
+    return {
+        "cmd": stage["cmd"],
+        "deps": [_entry(path, content) for path, content in sorted(found.items()) if content and path != CODE_LOCK],
+        "outs": [_entry(CODE_LOCK, content) for path, content in found.items() if content and path == CODE_LOCK],
+    }
+
+
+def _remember(entry: dict[str, Any], cache: str) -> None:
+    """Write an entry to DVC's run cache, so that `dvc repro` finds it again after a change and its reversal."""
+    strip = [{name: one[name] for name in ("path", "hash", "md5")} for one in entry["outs"]]
+    plain = {**entry, "deps": [{name: one[name] for name in ("path", "hash", "md5")} for one in entry["deps"]]}
+    key = _dvc_digest({**plain, "outs": [one["path"] for one in strip]})
+    folder = os.path.join(cache, "runs", key[:2], key)
+    path = os.path.join(folder, _dvc_digest({**plain, "outs": strip}))
+    if os.path.exists(path):
+        return
+    partial = f"{path}.partial"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        Path(partial).write_text(yaml.dump({**plain, "outs": strip}, Dumper=Dumper, sort_keys=False), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(cache, error) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
+
+
+def _dvc_digest(data: dict[str, Any]) -> str:
+    """Sha256 as DVC's `dict_sha256` computes it."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""Stages: the graph as DVC sees it, one stage for each rule and named block, and dvc.yaml made of them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from bezoar.cache import CacheError
+from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.dvc import PARAMS, PIPELINE, Dumper
+from bezoar.cache.job import Step
+
+CODE_STAGE = "code"
+RESULTS = "results/"  # what lies there is scores
+HEAD = "# Generated from the Snakefile and params.yaml. Don't edit: `bezoar dvc` writes it.\n"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rule and a named block, with all steps that they stand for in the graph."""
+
+    name: str
+    steps: list[Step]
+    deps: list[str]
+
+    @property
+    def outs(self) -> list[str]:
+        """What DVC stores of it, sorted."""
+        return sorted({out for step in self.steps for out in step.outs})
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its steps are in the graph, and not just those that one target needs."""
+        return len(self.steps) == self.steps[0].parts
+
+    @property
+    def command(self) -> str:
+        """What `dvc repro` calls; nothing in it changes with a value, a host or a number of cores."""
+        return " ".join(("bezoar build", self.steps[0].rule, *self.steps[0].block))
+
+
+def stages_of(steps: Iterable[Step]) -> dict[str, Stage]:
+    """The stages of a graph by name.
+
+    Raises:
+        CacheError: Two stages would store the same file or folder, or one inside the other's.
+    """
+    grouped: dict[str, list[Step]] = {}
+    producers: dict[str, tuple[Step, str]] = {}
+    for step in steps:
+        grouped.setdefault(step.stage, []).append(step)
+        producers |= {output: (step, out) for output, out in zip(step.outputs, step.outs, strict=True)}
+    stages = {name: Stage(name, members, _deps(members, producers)) for name, members in grouped.items()}
+    owners: dict[str, str] = {}
+    for stage in stages.values():
+        for out in stage.outs:
+            if owners.setdefault(out, stage.name) != stage.name:
+                raise _overlap(out, owners[out], stage.name)
+    for out, owner in owners.items():
+        parent = os.path.dirname(out)
+        while parent:
+            if parent in owners:
+                raise _overlap(out, owner, owners[parent])
+            parent = os.path.dirname(parent)
+    return stages
+
+
+def _overlap(path: str, one: str, other: str) -> CacheError:
+    return CacheError(
+        f"{path} would be stored by two stages\n  found:    it in {one} and in {other}\n"
+        "  expected: every output in one stage\nhint: give each rule a folder of its own"
+    )
+
+
+def _deps(steps: list[Step], producers: dict[str, tuple[Step, str]]) -> list[str]:
+    """What the steps take; a folder where they take one of its files each, or where another stage has many parts."""
+    uses = Counter(path for step in steps for path in step.inputs)
+    deps = set()
+    for path, count in uses.items():
+        step, out = producers.get(path, (None, path))
+        deps.add(out if step and (step.parts > 1 or count < len(steps)) else path)
+    return sorted(deps)
+
+
+def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]]) -> str:
+    """The text of dvc.yaml.
+
+    Args:
+        stages: Of the whole graph.
+        plots: By rule: `file` inside its output, and DVC's plot settings.
+    """
+    written: dict[str, Any] = {CODE_STAGE: code_stage()}
+    drawn = []
+    for name, stage in sorted(stages.items()):
+        step = stage.steps[0]
+        outs = [out for out in stage.outs if not out.startswith(RESULTS)]
+        metrics = [out for out in stage.outs if out.startswith(RESULTS)]
+        entry = {
+            "cmd": stage.command,
+            "deps": stage.deps,
+            "params": [*sorted(step.params), {CODE_LOCK: sorted(step.code)}],
+            "outs": outs,
+            "metrics": metrics,
+        }
+        written[name] = {field: value for field, value in entry.items() if value}
+        if step.rule in plots:
+            settings_ = dict(plots[step.rule])
+            drawn.append({f"{outs[0]}/{settings_.pop('file')}": settings_})
+    text = yaml.dump({"stages": written, **({"plots": drawn} if drawn else {})}, Dumper=Dumper, sort_keys=False)
+    return HEAD + text
+
+
+def code_stage() -> dict[str, Any]:
+    """The stage by which plain `dvc repro` sees edited code: it writes code.lock."""
+    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", "rules", "scripts", "src/bezoar"]
+    return {
+        "cmd": "bezoar fingerprint",
+        "deps": [path for path in candidates if os.path.exists(path)],
+        "outs": [{CODE_LOCK: {"cache": False}}],
+    }
+
+
+def check(stages: dict[str, Stage], written: dict[str, Any]) -> None:
+    """Compare the graph with dvc.yaml.
+
+    Raises:
+        CacheError: A stage isn't there, or stands there with another command, parameters, inputs or outputs.
+    """
+    for stage in stages.values():
+        if not stage.complete:
+            continue
+        there = written.get(stage.name, {})
+        deps, step = set(there.get("deps", [])), stage.steps[0]
+        uses = {path for one in stage.steps for path in one.inputs}
+        covering = {cover(path, deps) for path in uses}
+        params = [*sorted(step.params), {CODE_LOCK: sorted(step.code)}]
+        outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, maps stand there too
+        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, stage.outs, params, covering)
+        if not same:
+            raise CacheError(
+                f"{PIPELINE} is not what the Snakefile and {PARAMS} say\n  found:    "
+                f"{'another' if there else 'no'} stage {stage.name}\n  expected: the stage as the rules have it\n"
+                "hint: run `bezoar dvc`"
+            )
+
+
+def cover(path: str, folders: set[str]) -> str | None:
+    """The path itself or the folder around it that is among the folders."""
+    while path and path not in folders:
+        path = os.path.dirname(path)
+    return path or None
