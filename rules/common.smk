@@ -62,9 +62,9 @@ wildcard_constraints:
 
 def leaves_of(name):
     """The names that stand for a value: of a backend, all but how it is reached, which changes no result."""
-    return [f"{name}.{key}" for key in config["backends"][name[9:]] if key != "connection"] if name.startswith(
-        "backends."
-    ) else [name]
+    if not name.startswith("backends."):
+        return [name]
+    return [f"{name}.{key}" for key in config["backends"][name.removeprefix("backends.")] if key != "connection"]
 
 
 def value_of(name):

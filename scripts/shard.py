@@ -1,7 +1,5 @@
 """Split a source into shards by each row's own key, so that a new row changes one shard only."""
 
-from pathlib import Path
-
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.rows import SeedRow, read_rows, write_rows
@@ -13,22 +11,14 @@ def shard_of(row_id: str, shards: int) -> int:
     return int(row_id, 16) % shards
 
 
-def forget_surplus(folder: Path, shards: int) -> None:
-    """Remove shards of a time when there were more: Snakemake removes those that are planned now, and no others."""
-    for path in folder.glob("[0-9][0-9][0-9][0-9].jsonl"):
-        if int(path.stem) >= shards:
-            path.unlink()
-
-
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="shards")
     flags.path("rows", "rows.jsonl of the source")
-    flags.path("out", "folder to write one file a shard to")
+    flags.folder("out", "folder to write one file a shard to")
     args, (shards,) = flags.start(argv)
     members: list[list[SeedRow]] = [[] for _ in range(shards)]
     for row in read_rows(args.rows, SeedRow):
         members[shard_of(row.id, shards)].append(row)
-    forget_surplus(args.out, shards)
     with artifact(args.out) as out:
         for number, rows in enumerate(members):
             rows.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order

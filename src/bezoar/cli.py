@@ -56,12 +56,14 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     verify = commands.add_parser(
         "verify", help="walk the proofs from sources to results, and name the first broken link"
     )
+    verify.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     verify.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
     costs = commands.add_parser("costs", help="what artifacts cost to make, with all that they are made of")
     costs.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     build = commands.add_parser("build", help="make one stage of dvc.yaml; what `dvc repro` calls")
     build.add_argument("rule")
     build.add_argument("block", nargs="*", help="names of params.yaml")
+    build.add_argument("--roles", default="", help="digest of what its inputs are for, as dvc.yaml has it")
     commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
     commands.add_parser("fingerprint", help="write code.lock: what each rule's code means now")
 

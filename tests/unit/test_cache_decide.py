@@ -1,6 +1,7 @@
 """Decisions on a chain of three jobs made by hand: what runs, what is restored, and why."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def step(rule, inputs, **params):
         block=(),
         parts=1,
         inputs=inputs,
+        roles=f"takes {inputs}",
         outputs=(rule,),
         folder=None,
         outs=(rule,),
@@ -61,6 +63,7 @@ class Chain:
         proof = Proof(one.key({path: hasher.content(path).md5 for path in one.inputs}), {one.name: content})
         if locked:
             self.locked[one.stage] = {
+                "cmd": stages_of(self.steps)[one.stage].command,
                 "deps": [{"path": path, "md5": md5} for path, md5 in proof.key.inputs.items()],
                 "outs": [{"path": one.name, "md5": content.md5, "size": content.size}],
                 "params": {"params.yaml": one.params, "code.lock": one.code},
@@ -299,3 +302,24 @@ def test_bytes_are_counted_of_what_is_restored(chain):
     os.unlink("c")
     Path("a").write_text("altered")
     assert bytes_of(chain.decide()) == len("made by c") + len("made by a")
+
+
+def test_an_entry_of_a_stage_that_took_more_proves_nothing(chain):
+    chain.steps = [A, step("b", ("a", "more")), C]
+    Path("more").write_text("more")
+    for one, text in zip(chain.steps, "abc", strict=True):
+        chain.prove(one, text, locked=True)
+    assert not chain.decide().reasons
+    chain.steps = [A, B, C]  # without the other input, whose content is in the lock still
+    shutil.rmtree(f"{CACHE}/proofs")
+    assert chain.decide().reasons["b"] == [Reason("unrecorded", "b")]
+
+
+def test_inputs_that_swap_their_parts_are_another_job(chain):
+    one = step("b", ("a", "source"))
+    other = replace(one, roles="takes ('source', 'a')")  # the same contents at the same paths
+    chain.steps = [A, one, C]
+    chain.prove_all()
+    assert not chain.decide().reasons
+    chain.steps = [A, other, C]
+    assert "b" in chain.decide().reasons

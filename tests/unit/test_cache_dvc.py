@@ -9,7 +9,7 @@ import yaml
 
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.dvc import read, settings
-from bezoar.cache.hashing import Content, Hasher, Listing, directory
+from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.lock import Recorded, fold
 from bezoar.cache.objects import Objects
@@ -27,6 +27,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+ROLES = digest_of(["roles"])[:8]  # of all steps here
+
+
 @pytest.fixture
 def objects():
     return Objects(".dvc/cache", Hasher(None))
@@ -39,6 +42,7 @@ def step(rule, block=(), *, inputs=(), outputs=(), outs=None, parts=1, params=No
         block=block,
         parts=parts,
         inputs=inputs,
+        roles="roles",
         outputs=outputs,
         folder=None,
         outs=outs or outputs,
@@ -90,7 +94,7 @@ def test_jobs_of_a_rule_and_a_block_are_one_stage():
     stages = stages_of([*SHARDS, other])
     assert {name: len(stage.steps) for name, stage in stages.items()} == {"generate-up": 3, "generate-low": 1}
     assert stages["generate-up"].outs == ["gen/up"]
-    assert stages["generate-up"].command == "bezoar build generate up"
+    assert stages["generate-up"].command == f"bezoar build generate up --roles {ROLES}"
 
 
 def test_a_stage_is_complete_with_all_its_parts():
@@ -142,7 +146,7 @@ def test_scores_are_metrics_and_all_else_is_stored():
     text = pipeline(stages_of([step("score", outputs=("results/a.json", "data/a"), inputs=("b",))]), {})
     stage = yaml.safe_load(text)["stages"]["score"]
     assert stage == {
-        "cmd": "bezoar build score",
+        "cmd": f"bezoar build score --roles {ROLES}",
         "deps": ["b"],
         "params": [{"code.lock": ["rules.r", "scripts.s"]}],
         "outs": ["data/a"],
@@ -350,7 +354,7 @@ def test_a_proof_is_folded_as_dvc_writes_it(objects):
     write("words", "Ann\n")
     lock = folded(objects, [MIX], [proven(objects, MIX)])
     assert lock["mix"] == {
-        "cmd": "bezoar build mix",
+        "cmd": f"bezoar build mix --roles {ROLES}",
         "deps": [entry("words", Content(md5("Ann\n"), 4))],
         "params": {"params.yaml": {"a": 1}, "code.lock": CODE},
         "outs": [entry("mix", Content(md5("made"), 4))],

@@ -11,7 +11,9 @@ from bezoar.cache import CacheError
 from bezoar.cache.hashing import Content
 from bezoar.cache.proofs import Key, Proof, Proofs
 
-KEY = Key("mix", {"in": "1" * 32}, {"seed": 0, "rate": 0.5}, {"rules.mix": "f" * 32}, ["out/report", "out/rows"])
+KEY = Key(
+    "mix", {"in": "1" * 32}, "roles", {"seed": 0, "rate": 0.5}, {"rules.mix": "f" * 32}, ["out/report", "out/rows"]
+)
 MADE = {"out/rows": Content("2" * 32, 10), "out/report": Content("3" * 32, 3)}
 PROOF = Proof(KEY, MADE, {"seconds": 1.5})
 

@@ -3,3 +3,7 @@
 
 class CacheError(Exception):
     """Something that the cache holds, or should hold, can't be used; the message says what, and the way out."""
+
+
+class Unwritable(CacheError):
+    """The cache takes nothing more: no room, no permission."""

@@ -7,6 +7,7 @@ import yaml
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED, LOCK, acceptances, parts_of
+from bezoar.files import whole
 
 HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
 
@@ -18,26 +19,32 @@ def accept(build: Build, name: str, reason: str) -> list[str]:
         CacheError: There is no such stage, dvc.lock doesn't have it, its code is as it was, or the same code was
             accepted before in place of another one.
     """
-    recorded = dvc.read(dvc.LOCK).get(name, {}).get("params", {}).get(LOCK, {})
+    recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(LOCK))
     if name not in build.stages or not recorded:
         known = ", ".join(sorted(stage for stage in dvc.read(dvc.LOCK) if stage in build.stages)) or "none"
         raise CacheError(f"no stage to accept\n  found:    {name}\n  expected: a stage of {dvc.LOCK}: {known}")
     code = build.stages[name].steps[0].code
+    if other := sorted(code.keys() - recorded.keys()):
+        raise CacheError(
+            f"{name} was made by another script\n  found:    {', '.join(sorted(recorded))}\n"
+            f"  expected: {', '.join(other)}\nhint: build {name}"
+        )
     changed = [one for one in code if code[one] != recorded.get(one)]
     if not changed:
         raise CacheError(f"nothing to accept\n  found:    the code of {name} as it was\n  expected: changed code")
-    known_ = acceptances()
+    earlier = acceptances()
     path = Path(ACCEPTED)
     entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.exists() else []
     for one in changed:
         now, was = build.code.found[one], recorded[one]
-        if (one, now) in known_ and known_[one, now]["was"] != was:
+        if (one, now) in earlier and earlier[one, now]["was"] != was:
             raise CacheError(
-                f"{one} stands for another code already\n  found:    {known_[one, now]['was']} in {ACCEPTED}\n"
+                f"{one} stands for another code already\n  found:    {earlier[one, now]['was']} in {ACCEPTED}\n"
                 f"  expected: {was}, of which {name} was made\nhint: build {name}"
             )
         entries.append({"code": one, "now": now, "was": was, "what": _what(build, one, was), "reason": reason})
-    path.write_text(HEAD + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    with whole(path) as partial:
+        partial.write_text(HEAD + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return changed
 
 

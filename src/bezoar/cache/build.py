@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,7 +16,7 @@ from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, Job, Run, Step, undeclared, under_way
+from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared, under_way
 from bezoar.cache.objects import Objects, remove, unwritable
 from bezoar.cache.proofs import Proofs
 
@@ -63,17 +64,18 @@ class Build:
         self.steps, self._targets, self._forced = steps, list(targets), forced
         self.stages = stages.stages_of(steps)
         decider = self._decider()
+        made = frozenset(forced_runs())  # of a run that was killed before it could tell dvc.lock
         if not self.remote:
-            self.decision = decider.decide(self._targets, forced, set())
+            self.decision = decider.decide(self._targets, forced, set(), made)
         else:
             if lists := decider.lists():
                 self._fetch(lists)
-            self.decision = decider.decide(self._targets, forced)
+            self.decision = decider.decide(self._targets, forced, None, made)
             if self.decision.fetch:
                 from bezoar.cache.remote import available  # slow to import
 
                 lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)}
-                self.decision = decider.decide(self._targets, forced, available(lacking))
+                self.decision = decider.decide(self._targets, forced, available(lacking), made)
         return self.decision
 
     def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
@@ -143,14 +145,12 @@ class Build:
         content = self.hasher.content(path)
         if content is None:
             return
-        note = ""
         if self.objects.missing(content.md5):
             kept = os.path.join(ALTERED, f"{path}.{content.md5[:8]}")
             os.makedirs(os.path.dirname(kept), exist_ok=True)
             remove(kept)
-            os.replace(path, kept)
-            note = f"; it was moved to {kept}"
-        logger.warning(f"{path} was altered since it was made and is replaced{note}")
+            shutil.move(path, kept)
+            logger.warning(f"{path} was altered since it was made and is replaced; it was moved to {kept}")
 
     def _spare_altered(self) -> None:
         """Set aside what jobs would overwrite, where it isn't what they made."""
@@ -187,6 +187,7 @@ class Build:
         """What each job's process reads; params.yaml as a copy, so that an edit reaches the next run and not this."""
         text = Path(self.params).read_bytes()
         self._check_values(text)
+        junk = {name for name in self.decision.reasons if under_way(name)}
         shutil.rmtree(FOLDER, ignore_errors=True)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
         copy.parent.mkdir(parents=True)
@@ -200,7 +201,10 @@ class Build:
         for step in steps:
             known = self.decision.known.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
-            Job(step, command_of(step), step.name not in self._forced, proofs).write()
+            job = Job(step, command_of(step), step.name not in self._forced, proofs)
+            job.write()
+            if step.name in junk:
+                job.start()  # still junk, until it is made
 
     def _keep(self) -> None:
         """Store what is on disk as dvc.lock knows it, for jobs that may not have to run: Snakemake removes it first."""
@@ -215,12 +219,15 @@ class Build:
         Raises:
             CacheError: It was edited meanwhile, or Snakemake was given other values by `--config`.
         """
-        there = yaml.load(text, dvc.Loader)
+        there, by_dvc = yaml.safe_load(text), yaml.load(text, dvc.Loader)
         for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
-            try:
-                found = reduce(lambda block, key: block[key], name.split("."), there)
-            except (KeyError, TypeError):
-                found = None
+            found, other = (_leaf(name, content) for content in (there, by_dvc))
+            if digest_of(found) != digest_of(other):
+                raise CacheError(
+                    f"{self.params}: {name} can be read in two ways\n  found:    {found!r} in YAML 1.1, {other!r} in "
+                    "YAML 1.2\n  expected: the same in both, since DVC reads 1.2\n"
+                    "hint: write `1.0e-5` for a number, `true` for a truth value, quotes around a text"
+                )
             if digest_of(found) != digest_of(value):
                 raise CacheError(
                     f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
@@ -233,11 +240,19 @@ class Build:
             self._check_values(Path(self.params).read_bytes())
             if Path(LOCK).read_text(encoding="utf-8") != self.code.text:
                 raise CacheError(
-                    f"{LOCK} was written while {os.environ[STAGE]} was made\n  found:    other fingerprints\n"
-                    "  expected: those of the start\nhint: start again"
+                    f"{LOCK} was written while {os.environ[STAGE].split()[0]} was made\n"
+                    "  found:    other fingerprints\n  expected: those of the start\nhint: start again"
                 )
 
     def _fold(self) -> None:
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
             lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)
+
+
+def _leaf(name: str, params: Any) -> Any:
+    """What parameters hold under a dotted name; None if they don't."""
+    try:
+        return reduce(lambda block, key: block[key], name.split("."), params)
+    except (KeyError, TypeError):
+        return None

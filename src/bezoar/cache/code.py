@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import shlex
 import sys
 from contextlib import suppress
 from functools import cache, cached_property
@@ -26,7 +27,8 @@ from bezoar.cache.objects import unwritable
 LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
 SCRIPTS = "scripts"
-MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}.json"  # syntax trees differ
+OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what `meaning` means may change with this file
+MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}-{OWN}.json"  # syntax trees differ
 LENGTH = 32  # hexadecimal digits of a fingerprint
 HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
 
@@ -38,7 +40,11 @@ def script_name(path: str) -> str:
 
 def rule_print(command: str) -> str:
     """Fingerprint of a rule's command as it stands in the rule, without its layout."""
-    return hashlib.sha256(" ".join(command.split()).encode()).hexdigest()[:LENGTH]
+    try:
+        words = shlex.split(command.replace("\\\n", " "))
+    except ValueError:  # unbalanced quotes: the shell will say so
+        words = [command]
+    return digest_of(words)[:LENGTH]
 
 
 def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
@@ -125,10 +131,9 @@ class Closures:
     def save(self) -> None:
         """Remember modules by their content."""
         if self._new:
-            os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
-            partial = f"{MEMORY}.{os.getpid()}"
-            Path(partial).write_text(json.dumps(dict(self._modules_by_content())), encoding="utf-8")
-            os.replace(partial, MEMORY)
+            with suppress(OSError):
+                os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
+                _write(Path(MEMORY), json.dumps(self._modules_by_content()))
 
     def _modules_by_content(self) -> dict[str, tuple[str, list[str]]]:
         return {self.md5s[path]: found for path, found in self._modules.items()}
@@ -163,7 +168,7 @@ class Closures:
         return files, sorted(foreign - {"bezoar"})
 
     def _find(self, name: str, folder: str) -> list[tuple[str, str, str]]:
-        """Files of a dotted name, of the packages around it first: name, path, package. None if it isn't ours."""
+        """Files of a dotted name, of packages around it first: name, path, package. None of them if it isn't ours."""
         parts = name.split(".")
         for base in (folder, "src", _package_folder()):
             found = []

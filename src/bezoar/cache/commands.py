@@ -13,11 +13,12 @@ from bezoar.cache.costs import table
 from bezoar.cache.graph import loaded
 from bezoar.cache.plan import plan
 from bezoar.cache.verify import rerun, verify
+from bezoar.files import whole
 
 
 def _build(args: argparse.Namespace) -> int:
     """Make one stage through Snakemake; its profile says where and on how many cores."""
-    os.environ[STAGE] = "-".join((args.rule, *args.block))
+    os.environ[STAGE] = f"{'-'.join((args.rule, *args.block))} {args.roles}".strip()
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])
 
@@ -27,7 +28,8 @@ def _dvc(args: argparse.Namespace) -> int:
     with loaded() as attached:
         text = stages.pipeline(attached.build.stages, attached.plots)
     if not Path(dvc.PIPELINE).exists() or Path(dvc.PIPELINE).read_text(encoding="utf-8") != text:
-        Path(dvc.PIPELINE).write_text(text, encoding="utf-8")
+        with whole(dvc.PIPELINE) as partial:
+            partial.write_text(text, encoding="utf-8")
         print(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
     else:
         print(f"{dvc.PIPELINE} is as the rules say")
@@ -62,7 +64,7 @@ def _verify(args: argparse.Namespace) -> int:
     """Print broken links; 1 if there are any, or if a rerun came out different."""
     if args.rerun:
         return 0 if rerun(args.rerun, print) else 1
-    broken, remarks = verify()
+    broken, remarks = verify(args.targets)
     print("\n".join(remarks), end="\n" if remarks else "")
     if broken:
         print(f"first broken link: {broken[0]}", file=sys.stderr)

@@ -53,6 +53,7 @@ class Decision:
         proofs: By step name: the proof of each step that needn't run.
         reasons: By step name: why each other step runs, in topological order.
         known: By step name: what dvc.lock says of it, if that is of these parameters and this code.
+        last: By step name: what dvc.lock says of it.
         restore: Names of proven steps whose outputs aren't on disk as proven, but are needed there.
         fetch: Contents of these that the local cache lacks.
     """
@@ -91,7 +92,11 @@ class Decider:
         self.proofs = proofs
         self.parts = parts or {}
         self.producers = {output: step for step in steps for output in step.outputs}
-        self.recorded = {name: Recorded(locked[name], objects) for name in stages if name in locked}
+        self.recorded = {
+            name: Recorded(locked[name], objects)
+            for name, stage in stages.items()
+            if locked.get(name, {}).get("cmd") == stage.command  # else its inputs had other roles
+        }
 
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""

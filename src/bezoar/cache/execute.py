@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import TextIO
 
-from bezoar.cache import CacheError, alive
+from bezoar.cache import CacheError, Unwritable, alive
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import FOLDER, Job, Run, Step, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
@@ -22,9 +23,9 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONHASHSEED": "0",  # no order of a set may reach an artifact
     "TOKENIZERS_PARALLELISM": "false",
 }
+FIXED = {"PYTHONHASHSEED": "0"}  # no order of a set may reach an artifact
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
@@ -32,11 +33,11 @@ def execute(outputs: list[str], command: list[str]) -> int:
 
     Outputs that no run has planned are made by the command, and nothing is recorded.
     """
-    held = alive.hold()  # until this process ends
-    job = read_job(os.path.normpath(outputs[0]))
+    held = alive.hold()  # until this process, and the command, end
     try:
-        return run(command, outputs, {}) if job is None else _Execution(job, command).status()
-    except CacheError as error:
+        job = read_job(os.path.normpath(outputs[0]))
+        return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
+    except (CacheError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:
@@ -47,7 +48,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
 class _Execution:
     """A planned job: looked up, or run and recorded."""
 
-    def __init__(self, job: Job, command: list[str]) -> None:
+    def __init__(self, job: Job, command: list[str], held: TextIO | None) -> None:
         if job.command != command:
             raise CacheError(
                 f"{job.step.name}: the command isn't the one that was planned\n  found:    {' '.join(command)}\n"
@@ -55,6 +56,7 @@ class _Execution:
                 "hint: by hand, call the script without `bezoar exec`; in a rule, keep threads and resources out of it"
             )
         self.job = job
+        self.held = held
         self.step: Step = job.step
         self.run: Run = read_run()
         self.hasher = Hasher()
@@ -83,7 +85,8 @@ class _Execution:
         start = time.monotonic()
         self.job.start()
         try:
-            status = run(self.job.command, self.step.outputs, {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs})
+            variables = {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs}
+            status = run(self.job.command, self.step.outputs, variables, self.held)
             cost = {"seconds": round(time.monotonic() - start, 3), **_sum(costs)}
         finally:
             remove(costs)
@@ -118,7 +121,7 @@ class _Execution:
         try:
             for path, content in made.items():
                 self.objects.store(path, content)
-        except CacheError as error:  # hours of work are on disk and proven: a later run stores them
+        except Unwritable as error:  # hours of work are on disk and proven: a later run stores them
             print(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
         self.proofs.add(Proof(key, made, cost))
 
@@ -183,13 +186,14 @@ def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
     remove(path)
 
 
-def run(command: list[str], outputs: Sequence[str], more: dict[str, str]) -> int:
+def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: TextIO | None) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
     The command's environment has telemetry off. SIGTERM is passed on, so that the command can end in order. A
-    command that ends well without its outputs counts as failed.
+    command that ends well without its outputs counts as failed. It inherits `held`, so that whoever kills this process
+    alone doesn't let go of the lock while the command still writes.
     """
-    environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **more}
+    environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
     started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -198,7 +202,7 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str]) -> int
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command as well
-    with subprocess.Popen(command, env=environment) as process:
+    with subprocess.Popen(command, env=environment, pass_fds=[held.fileno()] if held else []) as process:
         started.append(process)
         status = process.wait()
     if status != 0:
@@ -214,5 +218,6 @@ def _sum(path: str) -> dict[str, float]:
     total: Counter[str] = Counter()
     with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         for line in file:
-            total.update(json.loads(line))
+            with suppress(ValueError, TypeError, AttributeError):  # a line cut short by a kill costs no result
+                total.update(json.loads(line))
     return dict(total)

@@ -2,7 +2,8 @@
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
-`postprocess` and `check_output_mtime`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs` and `_len`.
+`postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs`,
+`_checkpoint_jobs`, `_len` and the jobs' reasons. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`.
 """
 
 import itertools
@@ -26,7 +27,9 @@ from snakemake.io import is_flagged
 from bezoar.cache import CacheError
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
+from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
+from bezoar.cache.stages import stale
 
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't tell a stage's command that it is forced
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
@@ -88,6 +91,8 @@ def _reported() -> Iterator[None]:
         yield
     except CacheError as error:
         raise WorkflowError(str(error)) from error
+    except OSError as error:
+        raise WorkflowError(f"{error.filename or 'a file'} can't be used\n  found:    {error.strerror}") from error
 
 
 class ProvenDAG(DAG):
@@ -102,7 +107,9 @@ class ProvenDAG(DAG):
         assert self.attached
         self.steps: dict[Any, Step] = {}
         self.shapes: dict[str, Shape] = {}
+        self.expected_roles = ""
         if stage := os.environ.get(STAGE):
+            stage, _, self.expected_roles = stage.partition(" ")
             rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
             if rule is None:
                 raise WorkflowError(f"no such stage\n  found:    {stage}\n  expected: RULE-BLOCK, as dvc.yaml has them")
@@ -119,6 +126,9 @@ class ProvenDAG(DAG):
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = self.attached.build.decide(list(self.steps.values()), targets, forced)
+            roles = [stage.roles for stage in self.attached.build.stages.values()]
+            if self.expected_roles and roles != [self.expected_roles]:
+                raise stale(f"the inputs of {os.environ[STAGE].split()[0]} with other roles")
         self._apply(levels, decision)
 
     async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
@@ -169,6 +179,12 @@ class ProvenDAG(DAG):
             raise CacheError(
                 f"rule {job.rule.name} doesn't go through the cache\n  found:    a command without `bezoar exec`, or "
                 "no input named script\n  expected: `bezoar exec OUTPUT -- COMMAND`\n"
+                "hint: see rules/train.smk for the form"
+            )
+        if job.params.get("values") is None:
+            raise CacheError(
+                f"rule {job.rule.name} doesn't say which parameters it reads\n  found:    no params named values\n"
+                "  expected: a map of dotted names to values, empty if it reads none\n"
                 "hint: see rules/train.smk for the form"
             )
         return self._shape(job.rule).step(job, self.attached)
@@ -227,24 +243,46 @@ class Shape:
         count = 1
         for name in self.inner:
             count *= len(list(attached.parts[name](job.wildcards)))
+        inner = [re.escape(values[name]) for name in self.inner]
+        roles = _roles(job)
+        own = re.compile(rf"(?<!\w)(?:{'|'.join(inner)})(?!\w)") if inner else None  # a part's name, such as 0003
         return Step(
             rule=self.rule,
             block=tuple(values[name] for name in self.outer),
             parts=count,
             inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
+            roles=digest_of({name: [own.sub("*", path) if own else path for path in paths] for name, paths in roles}),
             outputs=tuple(map(str, job.output)),
             folder=self.folder.format(**values) if self.folder else None,
             outs=tuple(out.format(**values) for out in self.outs),
-            params=dict(job.params.get("values", {})),
+            params=dict(job.params.get("values")),
             script=str(job.input.script),
             code=attached.build.code_of(self.rule, str(job.input.script)),
         )
 
 
+def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
+    """The inputs of a job by their names, those without one by their places; the script apart."""
+    names = [name for name in job.input.keys() if name != "script"]  # noqa: SIM118 - not a dict
+    named = set()
+    for name in names:
+        found = job.input.get(name)
+        paths = [found] if isinstance(found, str) else list(found)
+        named.update(paths)
+        yield name, [str(path) for path in paths]
+    yield "", [str(path) for path in job.input if path not in named and path != job.input.script]
+
+
 def _command(job: Any) -> list[str]:
     """The words behind `--` in a job's shell line."""
     words = shlex.split(job.shellcmd.replace("\\\n", " "))  # a shell joins continued lines
-    return words[words.index("--") + 1 :]
+    first, mark = str(job.output[0]), words.index("--") if "--" in words else len(words)
+    if words[2:3] != [first] or not words[mark + 1 :]:
+        raise CacheError(
+            f"rule {job.rule.name} doesn't name its job as the cache does\n  found:    {' '.join(words[:mark])}\n"
+            f"  expected: bezoar exec {first} -- COMMAND\nhint: name the rule's first output behind `bezoar exec`"
+        )
+    return words[mark + 1 :]
 
 
 def _explain(reason: Any, step: Step, found: list[Reason]) -> None:

@@ -62,10 +62,18 @@ def directory(files: dict[str, Content]) -> Content:
 
 def files_below(folder: str) -> Iterator[str]:
     """Paths of the files of a directory that DVC would see, relative to it, in no particular order."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
+
+    def fail(error: OSError) -> None:
+        raise error  # a folder that can't be read isn't empty
+
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
         relative = os.path.relpath(parent, folder)
         for name in names:
+            if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise CacheError(
+                    f"{parent}: a file's name isn't UTF-8\n  found:    {name!r}\n  expected: text\nhint: rename it"
+                )
             if name not in IGNORED:
                 yield name if relative == "." else f"{relative}/{name}"
 

@@ -23,6 +23,7 @@ class Step:
         block: Names of params.yaml that the job stands for: values of its wildcards, but for the inner ones.
         parts: How many jobs share rule and block: 1, or as many as there are shards or tasks.
         inputs: Paths of all that it takes but its script.
+        roles: Digest of which input plays which part, in which order; equal for all parts of a block.
         outputs: Paths of all that it makes.
         folder: A folder that belongs to this job alone, if its outputs lie in one.
         outs: For each output what DVC stores it as: itself, or a folder around it.
@@ -35,6 +36,7 @@ class Step:
     block: tuple[str, ...]
     parts: int
     inputs: tuple[str, ...]
+    roles: str
     outputs: tuple[str, ...]
     folder: str | None
     outs: tuple[str, ...]
@@ -54,7 +56,7 @@ class Step:
 
     def key(self, inputs: dict[str, str]) -> Key:
         """The step's key with the contents (MD5 by path) of its inputs."""
-        return Key(self.rule, inputs, self.params, self.code, sorted(self.outputs))
+        return Key(self.rule, inputs, self.roles, self.params, self.code, sorted(self.outputs))
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,11 @@ class Job:
             pass
 
     def end(self) -> None:
-        """Note that the outputs are whole."""
+        """Note that the outputs are whole; of a forced job, that they are to be kept."""
         os.unlink(_started(self.step.name))
+        if not self.lookup:
+            with open(f"{FOLDER}/forced.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(self.step.name) + "\n")
 
     def proof(self, key: Key) -> Proof | None:
         """What dvc.lock knows for a key."""
@@ -112,6 +117,15 @@ def read_job(output: str) -> Job | None:
         step[name] = tuple(step[name])
     known = [(inputs, {path: Content(*one) for path, one in made.items()}) for inputs, made in data.pop("known")]
     return Job(Step(**step), known=known, **data)
+
+
+def forced_runs() -> list[str]:
+    """Names of the forced steps that ended well in the last run."""
+    try:
+        with open(f"{FOLDER}/forced.jsonl", encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def under_way(output: str) -> bool:
@@ -153,9 +167,18 @@ class Run:
 
 
 def read_run() -> Run:
-    """The run under way."""
-    with open(RUN, encoding="utf-8") as file:
-        return Run(**json.load(file))
+    """The run under way.
+
+    Raises:
+        CacheError: There is none, or its file isn't one.
+    """
+    try:
+        with open(RUN, encoding="utf-8") as file:
+            return Run(**json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise CacheError(
+            f"{RUN}: not a run\n  found:    {error}\n  expected: what a run writes\nhint: start again"
+        ) from error
 
 
 def undeclared(folder: str, declared: Collection[str]) -> list[str]:

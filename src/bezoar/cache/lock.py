@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bezoar.cache.dvc import LOCK, PARAMS, Dumper, as_list, as_map, read
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, unwritable
-from bezoar.cache.proofs import Key, Proof
+from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
 
 NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
@@ -42,14 +43,11 @@ class Recorded:
     def proof(self, step: Step) -> Proof | None:
         """The proof for a step, with the parameters and code of the entry; None if the entry doesn't speak of it."""
         inputs = {path: self._content(path, self.deps) for path in step.inputs}
-        found = {
-            path: self._content(path, {name: one["md5"] for name, one in self.outs.items()}) for path in step.outputs
-        }
+        found = {path: self._content(path, self.made) for path in step.outputs}
         if None in inputs.values() or None in found.values():
             return None
-        key = Key(
-            step.rule, {path: md5 for path, md5 in inputs.items() if md5}, self.params, self.code, sorted(step.outputs)
-        )
+        known = {path: md5 for path, md5 in inputs.items() if md5}
+        key = replace(step.key(known), params=self.params, code=self.code)
         return Proof(key, {path: self._sized(path, md5) for path, md5 in found.items() if md5})
 
     def _sized(self, path: str, md5: str) -> Content:

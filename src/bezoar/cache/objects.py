@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, Unwritable
 from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
 
 CHUNK = 1 << 30  # bytes per system call
@@ -87,8 +87,7 @@ class Objects:
         """Put a content at a path, in place of what is there; whole or not at all.
 
         Raises:
-            CacheError: An object is missing or isn't sound, or the disk is full; or a file that the cache doesn't
-                hold lies among a directory's own.
+            CacheError: An object is missing or isn't sound, or the disk is full.
         """
         lacking = self.missing(md5)
         if lacking:
@@ -149,7 +148,7 @@ class _Writing:
         self.objects = objects
         self.md5 = md5
         self.path = objects.path(md5)
-        self.partial = f"{self.path}.{os.getpid()}.partial"
+        self.partial = f"{self.path}.{os.urandom(6).hex()}.partial"  # of this process alone, on any machine
 
     def __enter__(self) -> str:
         try:
@@ -180,14 +179,14 @@ def _changed(path: str) -> CacheError:
     )
 
 
-def unwritable(cache: str, error: OSError) -> CacheError:
+def unwritable(cache: str, error: OSError) -> Unwritable:
     """What to say when the cache takes nothing more."""
     hints = {
         errno.ENOSPC: "free some space there, or move the cache with `dvc cache dir`",
         errno.EDQUOT: "free some of your quota, or move the cache with `dvc cache dir`",
     }
     hint = hints.get(error.errno or 0, "make it writable for you, or choose another one with `dvc cache dir`")
-    return CacheError(
+    return Unwritable(
         f"the cache can't be written to\n  found:    {error.strerror} in {cache}\n"
         f"  expected: a writable folder with room\nhint: {hint}"
     )

@@ -159,7 +159,7 @@ def planned(build: Build) -> Plan:
                     outputs=[output for step in steps for output in step.outputs],
                 )
             )
-    return Plan(stages, len(build.decision.proofs), _restored(build), _accepted(build))
+    return Plan(stages, len(build.decision.proofs), _restored(build), accepted(build))
 
 
 def _seconds(build: Build, step: Step) -> float | None:
@@ -179,7 +179,8 @@ def _restored(build: Build) -> list[Restored]:
     ]
 
 
-def _accepted(build: Build) -> dict[str, str]:
+def accepted(build: Build) -> dict[str, str]:
+    """Why code of the graph stands for earlier code, by its name in code.lock."""
     known = acceptances()
     used = {name for step in build.steps for name in step.code}
     found = {name: known.get((name, build.code.found[name])) for name in sorted(used)}

@@ -23,6 +23,7 @@ class Key:
     Attributes:
         rule: The rule's name.
         inputs: MD5 by path, of everything the rule takes but its script.
+        roles: Digest of which of them plays which part.
         params: Values of params.yaml by dotted name.
         code: Fingerprints by name: of the rule's command and of the script with all that it imports.
         outputs: Paths, sorted.
@@ -30,6 +31,7 @@ class Key:
 
     rule: str
     inputs: dict[str, str]
+    roles: str
     params: dict[str, Any]
     code: dict[str, str]
     outputs: list[str]
@@ -87,7 +89,7 @@ class Proofs:
             CacheError: The disk is full, or the cache can't be written.
         """
         path = self.path(proof.key.digest)
-        partial = f"{path}.{os.getpid()}.partial"
+        partial = f"{path}.{os.urandom(6).hex()}.partial"  # of this process alone, on any machine
         data = {"key": asdict(proof.key), "outputs": proof.outputs, "cost": proof.cost}
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -11,6 +11,7 @@ import yaml
 from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
 from bezoar.cache.dvc import PARAMS, PIPELINE, Dumper
+from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
 
 CODE_STAGE = "code"
@@ -38,8 +39,17 @@ class Stage:
 
     @property
     def command(self) -> str:
-        """What `dvc repro` calls; nothing in it changes with a value, a host or a number of cores."""
-        return " ".join(("bezoar build", self.steps[0].rule, *self.steps[0].block))
+        """What `dvc repro` calls; nothing in it changes with a value, a host or a number of cores.
+
+        DVC knows what a stage takes, but not as what; the digest of the roles makes it run when two inputs swap theirs.
+        """
+        step = self.steps[0]
+        return " ".join(("bezoar build", step.rule, *step.block, "--roles", self.roles))
+
+    @property
+    def roles(self) -> str:
+        """Digest of which input plays which part in its steps."""
+        return digest_of(sorted({step.roles for step in self.steps}))[:8]
 
 
 def stages_of(steps: Iterable[Step]) -> dict[str, Stage]:
@@ -140,11 +150,15 @@ def check(stages: dict[str, Stage], written: dict[str, Any]) -> None:
         outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, maps stand there too
         same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, stage.outs, params, covering)
         if not same:
-            raise CacheError(
-                f"{PIPELINE} is not what the Snakefile and {PARAMS} say\n  found:    "
-                f"{'another' if there else 'no'} stage {stage.name}\n  expected: the stage as the rules have it\n"
-                "hint: run `bezoar dvc`"
-            )
+            raise stale(f"{'another' if there else 'no'} stage {stage.name}")
+
+
+def stale(found: str) -> CacheError:
+    """What to say of a dvc.yaml that is behind the rules."""
+    return CacheError(
+        f"{PIPELINE} is not what the Snakefile and {PARAMS} say\n  found:    {found}\n"
+        "  expected: the stages as the rules have them\nhint: run `bezoar dvc`"
+    )
 
 
 def cover(path: str, folders: set[str]) -> str | None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bezoar.cache import CacheError, dvc
@@ -14,31 +14,36 @@ from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, copy, remove
+from bezoar.cache.plan import accepted
 
 SCRATCH = Path("scratch/verify")
 BUILT = {".dvc", ".git", ".snakemake", ".venv", "data", "logs", "results", "scratch"}  # not taken along to a rerun
 
 
-def verify() -> tuple[list[str], list[str]]:
+def verify(targets: Iterable[str]) -> tuple[list[str], list[str]]:
     """Broken links of the proof chain in topological order, and remarks on what isn't held here.
 
     Every byte is read again: objects of the cache and artifacts on disk.
+
+    Args:
+        targets: Files or rules; all results without any.
     """
     os.environ[OFFLINE] = "1"
-    with loaded() as attached:
-        return broken_links(attached.build)
+    with loaded(targets) as attached:
+        return _broken_links(attached.build)
 
 
-def broken_links(build: Build) -> tuple[list[str], list[str]]:
-    """As `verify`, for a graph that is loaded."""
+def _broken_links(build: Build) -> tuple[list[str], list[str]]:
     hasher = Hasher(None)
     objects = Objects(build.cache, hasher)
     locked = dvc.read(dvc.LOCK)
     decider = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs, build.code.parts)
     decision = decider.decide([], set(), set())
-    broken, absent = [], 0
+    broken, absent, unbuilt = [], 0, 0
     for step in build.steps:
-        if reasons := [one for one in decision.reasons.get(step.name, []) if one.kind != "upstream"]:
+        if not any(os.path.lexists(path) for path in step.outputs) and step.name not in decision.last:
+            unbuilt += step.name in decision.reasons
+        elif reasons := [one for one in decision.reasons.get(step.name, []) if one.kind != "upstream"]:
             broken.append(f"{step.name}: {'; '.join(map(str, reasons))}")
         proof = decision.proofs.get(step.name)
         for path, content in proof.outputs.items() if proof else []:
@@ -49,14 +54,9 @@ def broken_links(build: Build) -> tuple[list[str], list[str]]:
             unsound = [md5 for md5 in lacking if os.path.exists(objects.path(md5))]
             broken += [f"{path}: object {md5} in the cache has other bytes than its name says" for md5 in unsound]
             absent += bool(lacking) and not found
-    remarks = [f"{absent} outputs are neither on disk nor in the cache: `dvc fetch` brings them"] if absent else []
-    return broken, remarks + [f"accepted: {line}" for line in _accepted(build)]
-
-
-def _accepted(build: Build) -> list[str]:
-    from bezoar.cache.plan import planned
-
-    return [f"{name} as what it was: {reason}" for name, reason in planned(build).accepted.items()]
+    remarks = [f"{absent} outputs are neither on disk nor in the cache: `dvc fetch` brings them"] * bool(absent)
+    remarks += [f"{unbuilt} jobs were never run: there is nothing of theirs to verify"] * bool(unbuilt)
+    return broken, remarks + [f"accepted: {name} as what it was: {why}" for name, why in accepted(build).items()]
 
 
 def rerun(name: str, report: Callable[[str], None]) -> bool:
@@ -85,7 +85,10 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
             environment = {**ENVIRONMENT, **os.environ, "BEZOAR_PARAMS": os.path.abspath("params.yaml")}
             status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
             if status:
-                raise CacheError(f"{step.name}: the command failed with status {status} in {folder}")
+                raise CacheError(
+                    f"{step.name} can't be made again\n  found:    status {status} of {' '.join(commands[step.name])}\n"
+                    "  expected: 0\nhint: its messages stand above"
+                )
             for path, content in proof.outputs.items():
                 for line in differences(path, content, folder / path, build.objects):
                     equal = False
