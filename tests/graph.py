@@ -148,3 +148,21 @@ def graph(template: Graph, tmp_path: Path) -> Graph:
     shutil.copytree(template.root, tmp_path / "graph")
     runs = tmp_path / "runs"
     return Graph(tmp_path / "graph", {**template.environment, "RUNS": str(runs)}, runs=runs)
+
+
+@pytest.fixture(scope="session")
+def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """The small graph, built by Snakemake and committed, to be copied; its remote has nothing."""
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copytree(template.root, folder / "graph")
+    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
+    made.build()
+    assert made.ran() == sorted(JOBS)
+    made.commit()
+    return made
+
+
+@pytest.fixture
+def built(once: Graph, tmp_path: Path) -> Graph:
+    """The small graph, built by Snakemake and committed."""
+    return once.copy(tmp_path)

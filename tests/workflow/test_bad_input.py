@@ -13,24 +13,6 @@ from graph import JOBS, Graph
 UPPER, LOWER = "data/generated/upper/0000", "data/generated/lower/0000"
 
 
-@pytest.fixture(scope="module")
-def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """The graph, built and committed, to be copied."""
-    folder = tmp_path_factory.mktemp("built")
-    shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
-    made.build()
-    assert made.ran() == sorted(JOBS)
-    made.commit()
-    return made
-
-
-@pytest.fixture
-def built(once: Graph, tmp_path: Path) -> Graph:
-    """The graph, built and committed."""
-    return once.copy(tmp_path)
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system of 1 MiB."""

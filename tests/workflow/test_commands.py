@@ -2,31 +2,12 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from graph import Graph
-
-
-@pytest.fixture(scope="module")
-def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """The small graph, built and committed."""
-    folder = tmp_path_factory.mktemp("built")
-    shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
-    made.build()
-    made.commit()
-    made.ran()
-    return made
-
-
-@pytest.fixture
-def built(once: Graph, tmp_path: Path) -> Graph:
-    """A copy of that for one test."""
-    return once.copy(tmp_path)
 
 
 def plan(graph: Graph, *arguments: str) -> dict[str, Any]:

@@ -35,24 +35,6 @@ VALUES = {
 }
 
 
-@pytest.fixture(scope="module")
-def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """The graph, built by Snakemake and committed, to be copied."""
-    folder = tmp_path_factory.mktemp("built")
-    shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
-    made.build()
-    assert made.ran() == sorted(JOBS)
-    made.commit()
-    return made
-
-
-@pytest.fixture
-def built(once: Graph, tmp_path: Path) -> Graph:
-    """The graph, built by Snakemake and committed."""
-    return once.copy(tmp_path)
-
-
 @pytest.fixture
 def empty(template: Graph, tmp_path: Path) -> Graph:
     """A DVC repository without stages."""

@@ -28,25 +28,7 @@ def front_end(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(scope="module")
-def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """The small graph, built by Snakemake and committed; the remote has nothing."""
-    folder = tmp_path_factory.mktemp("once")
-    shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
-    made.build()
-    assert made.ran() == sorted(JOBS)
-    made.commit()
-    return made
-
-
-@pytest.fixture
-def built(once: Graph, tmp_path: Path) -> Graph:
-    """The small graph as one build left it."""
-    return once.copy(tmp_path)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def once_pushed(once: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The built graph, whose remote has everything."""
     made = once.copy(tmp_path_factory.mktemp("pushed"))
