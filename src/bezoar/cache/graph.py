@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,6 +201,7 @@ class Shape:
         self.inner = [name for name in self.names if name in inner]
         self.outer = [name for name in self.names if name not in inner]
         self.folder = self._folder()
+        self._parts: dict[tuple[str, ...], int] = {}
         self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
 
     def _folder(self) -> str | None:
@@ -240,18 +242,16 @@ class Shape:
     def step(self, job: Any, attached: Attached) -> Step:
         """A job in the cache's terms."""
         values = job.wildcards_dict
-        count = 1
-        for name in self.inner:
-            count *= len(list(attached.parts[name](job.wildcards)))
-        inner = [re.escape(values[name]) for name in self.inner]
-        roles = _roles(job)
-        own = re.compile(rf"(?<!\w)(?:{'|'.join(inner)})(?!\w)") if inner else None  # a part's name, such as 0003
+        block = tuple(values[name] for name in self.outer)
+        if block not in self._parts:  # once for a block: it may have thousands of jobs
+            self._parts[block] = prod(len(list(attached.parts[name](job.wildcards))) for name in self.inner)
+        own = {values[name] for name in self.inner}
         return Step(
             rule=self.rule,
-            block=tuple(values[name] for name in self.outer),
-            parts=count,
+            block=block,
+            parts=self._parts[block],
             inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
-            roles=digest_of({name: [own.sub("*", path) if own else path for path in paths] for name, paths in roles}),
+            roles=digest_of({name: [_of_any_part(path, own) for path in paths] for name, paths in _roles(job)}),
             outputs=tuple(map(str, job.output)),
             folder=self.folder.format(**values) if self.folder else None,
             outs=tuple(out.format(**values) for out in self.outs),
@@ -259,6 +259,13 @@ class Shape:
             script=str(job.input.script),
             code=attached.build.code_of(self.rule, str(job.input.script)),
         )
+
+
+def _of_any_part(path: str, own: set[str]) -> str:
+    """A path with `*` for the name of a job's own part, such as 0003: `data/seed/words/*.jsonl`."""
+    if not own:
+        return path
+    return "/".join(".".join("*" if word in own else word for word in name.split(".")) for name in path.split("/"))
 
 
 def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:

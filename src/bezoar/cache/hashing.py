@@ -21,6 +21,7 @@ TABLE = (
     " (path TEXT PRIMARY KEY, mtime INT, ctime INT, size INT, inode INT, md5 TEXT) WITHOUT ROWID"
 )
 COLUMNS = "path, mtime, ctime, size, inode, md5"
+CHUNK = 1 << 18  # bytes that are read at once
 TICK = 10_000_000  # nanoseconds within which a file system may give two changes one time
 
 
@@ -68,20 +69,23 @@ def files_below(folder: str) -> Iterator[str]:
 
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
-        relative = os.path.relpath(parent, folder)
+        relative = parent[len(folder) :].lstrip("/")
         for name in names:
             if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
                 raise CacheError(
                     f"{parent}: a file's name isn't UTF-8\n  found:    {name!r}\n  expected: text\nhint: rename it"
                 )
             if name not in IGNORED:
-                yield name if relative == "." else f"{relative}/{name}"
+                yield f"{relative}/{name}" if relative else name
 
 
 def md5_of(path: str) -> str:
     """MD5 of a file's bytes, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb", buffering=0) as file:  # hashlib.file_digest fills a large buffer for each small file
+        while part := file.read(CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 Signature = tuple[int, int, int, int]

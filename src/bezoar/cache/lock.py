@@ -34,7 +34,8 @@ class Recorded:
         values = as_map(entry.get("params"))
         self.params: dict[str, Any] = as_map(values.get(PARAMS))
         self.code: dict[str, str] = as_map(values.get(CODE_LOCK))
-        self._files: dict[str, dict[str, str] | None] = {}
+        self._files: dict[str, dict[str, str]] = {}
+        self._folders: dict[str, dict[str, dict[str, Content]]] = {}
 
     def lists(self) -> list[str]:
         """The directory lists that are needed to take the entry apart."""
@@ -62,21 +63,24 @@ class Recorded:
     def _content(self, path: str, among: dict[str, str]) -> str | None:
         if path in among:
             return among[path]
-        folder = cover(path, set(among))
+        folder = cover(path, among)
         if folder is None or not _is_list(among[folder]):
             return None
-        files = self._listing(among[folder])
-        relative = os.path.relpath(path, folder)
-        if files is None or relative in files:
-            return None if files is None else files[relative]
-        inside = {name[len(relative) + 1 :]: md5 for name, md5 in files.items() if name.startswith(f"{relative}/")}
-        return directory({name: Content(md5, 0) for name, md5 in inside.items()}).md5 if inside else None
-
-    def _listing(self, md5: str) -> dict[str, str] | None:
+        md5, name = among[folder], path[len(folder) + 1 :]
         if md5 not in self._files:
-            files = self.objects.listing(md5)
-            self._files[md5] = None if files is None else {one.relpath: one.md5 for one in files}
-        return self._files[md5]
+            self._files[md5] = {one.relpath: one.md5 for one in self.objects.listing(md5) or []}
+        return self._files[md5].get(name) or self._inside(md5, name)
+
+    def _inside(self, md5: str, name: str) -> str | None:
+        """MD5 of a directory in a directory."""
+        if md5 not in self._folders:  # all at once: thousands of steps may ask
+            folders: dict[str, dict[str, Content]] = {}
+            for file, found in self._files[md5].items():
+                for end in (at for at, letter in enumerate(file) if letter == "/"):
+                    folders.setdefault(file[:end], {})[file[end + 1 :]] = Content(found, 0)
+            self._folders[md5] = folders
+        files = self._folders[md5].get(name)
+        return directory(files).md5 if files else None
 
 
 def _is_list(md5: str) -> bool:
@@ -149,7 +153,7 @@ def _outs(stage: Stage, proofs: dict[str, Proof], objects: Objects) -> dict[str,
             if output == out:
                 made[out] = content
                 continue
-            name = os.path.relpath(output, out)
+            name = output[len(out) + 1 :]
             if _is_list(content.md5):
                 inside = objects.listing(content.md5) or []
                 found = {f"{name}/{one.relpath}": Content(one.md5, _size(objects, one.md5)) for one in inside}

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ def stale(found: str) -> CacheError:
     )
 
 
-def cover(path: str, folders: set[str]) -> str | None:
+def cover(path: str, folders: Container[str]) -> str | None:
     """The path itself or the folder around it that is among the folders."""
     while path and path not in folders:
         path = os.path.dirname(path)
