@@ -108,9 +108,7 @@ class ProvenDAG(DAG):
         assert self.attached
         self.steps: dict[Any, Step] = {}
         self.shapes: dict[str, Shape] = {}
-        self.expected_roles = ""
-        if stage := os.environ.get(STAGE):
-            stage, _, self.expected_roles = stage.partition(" ")
+        if stage := os.environ.get(STAGE, "").partition(" ")[0]:
             rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
             if rule is None:
                 raise WorkflowError(f"no such stage\n  found:    {stage}\n  expected: RULE-BLOCK, as dvc.yaml has them")
@@ -127,9 +125,9 @@ class ProvenDAG(DAG):
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = self.attached.build.decide(list(self.steps.values()), targets, forced)
-            roles = [stage.roles for stage in self.attached.build.stages.values()]
-            if self.expected_roles and roles != [self.expected_roles]:
-                raise stale(f"the inputs of {os.environ[STAGE].split()[0]} with other roles")
+            name, _, roles = os.environ.get(STAGE, "").partition(" ")
+            if roles and self.attached.build.stages[name].roles != roles:
+                raise stale(f"the inputs of {name} with other roles")
         self._apply(levels, decision)
 
     async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
