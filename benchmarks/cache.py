@@ -199,14 +199,14 @@ def restore(args: argparse.Namespace) -> str:
         for name in list(works)[:: -1 if number % 2 else 1]:
             found[name].append(after_removal(works[name]))
     shutil.rmtree(folder / "target")
-    rows = [["`cp -r --reflink=auto`", seconds(middle(found["cp"]).wall), ""]]
+    rows = [["`cp -r --reflink=auto`", *map(seconds, middle(found["cp"])), "", ""]]
     for name, label in (
         ("ours", "restored, objects remembered"),
         ("first", "restored, objects read for the first time"),
     ):
         both = compared(found[name], found["cp"])
-        rows.append([label, seconds(both.ours.wall), ratio(both.wall)])
-    return table(["1 GiB in 4 files", "s", "ratio"], rows)
+        rows.append([label, *map(seconds, both.ours), ratio(both.wall), ratio(both.cpu)])
+    return table(["1 GiB in 4 files", "s", "CPU s", "ratio", "ratio of CPU"], rows)
 
 
 def hashing(args: argparse.Namespace) -> str:
@@ -239,8 +239,9 @@ def hashing(args: argparse.Namespace) -> str:
     for label, (ours, bare) in pairs.items():
         found = alternated({"ours": ours, "bare": bare}, args.rounds)
         both = compared(found["ours"], found["bare"])
-        rows.append([label, seconds(both.bare.wall), seconds(both.ours.wall), ratio(both.wall)])
-    return table(["MD5 of", "md5sum, s", "ours, s", "ratio"], rows)
+        numbers = [both.bare.wall, both.ours.wall, both.bare.cpu, both.ours.cpu]
+        rows.append([label, *map(seconds, numbers), ratio(both.wall), ratio(both.cpu)])
+    return table(["MD5 of", "md5sum, s", "ours, s", "md5sum, CPU s", "ours, CPU s", "ratio", "ratio of CPU"], rows)
 
 
 def start(args: argparse.Namespace) -> str:
