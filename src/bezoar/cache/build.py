@@ -69,7 +69,9 @@ class Build:
             self.decision = decider.decide(self._targets, forced, set(), made)
         else:
             if lists := decider.lists():
-                self._fetch(lists)
+                from bezoar.cache.remote import fetch_objects  # slow to import
+
+                fetch_objects(lists, self.objects)
             self.decision = decider.decide(self._targets, forced, None, made)
             if self.decision.fetch:
                 from bezoar.cache.remote import available  # slow to import

@@ -56,7 +56,8 @@ def _accept(args: argparse.Namespace) -> int:
     with loaded() as attached:
         names = accept(attached.build, args.stage, args.reason)
     _fingerprint(args)
-    print(f"accepted {', '.join(names)}: commit {ACCEPTED} and code.lock, so that others can review it")
+    _dvc(args)  # its stage `code` takes that file
+    print(f"accepted {', '.join(names)}: commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
     return 0
 
 
@@ -70,7 +71,7 @@ def _verify(args: argparse.Namespace) -> int:
         print(f"first broken link: {broken[0]}", file=sys.stderr)
         print("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
         return 1
-    print("every artifact is what its proof says, from the sources to the results")
+    print("every artifact that was made is what its proof says, from the sources on")
     return 0
 
 

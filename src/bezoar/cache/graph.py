@@ -22,7 +22,7 @@ from typing import Any
 import snakemake.api  # before snakemake.workflow, which it and this import in a circle
 import snakemake.workflow
 from snakemake.dag import DAG
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import RuleException, WorkflowError
 from snakemake.io import is_flagged
 
 from bezoar.cache import CacheError
@@ -335,5 +335,5 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
                 workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
                 workflow._build_dag()
             yield ProvenDAG.attached
-        except WorkflowError as error:
+        except (RuleException, WorkflowError) as error:
             raise CacheError(str(error).strip() or f"{type(error).__name__}") from error

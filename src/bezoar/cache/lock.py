@@ -113,7 +113,7 @@ def fold(
         step = stage.steps[0]
         after[name] = {
             "cmd": stage.command,
-            "deps": [_entry(path, content) for path, content in sorted(deps.items()) if content],
+            "deps": [_entry(path, content, before.get(name)) for path, content in sorted(deps.items()) if content],
             "params": {
                 PARAMS: {key: step.params[key] for key in sorted(step.params)},
                 CODE_LOCK: {key: step.code[key] for key in sorted(step.code)},
@@ -181,7 +181,11 @@ def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> 
     return content
 
 
-def _entry(path: str, content: Content) -> dict[str, Any]:
+def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
+    """A line of dvc.lock; as it was before, where that has the same content: its size may not be known here."""
+    for one in as_list(as_map(before), "deps"):
+        if (one["path"], one["md5"]) == (path, content.md5):
+            return one
     empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 stands for an unknown size as well
     size = {"size": content.size} if content.size or empty else {}
     files = {"nfiles": content.files} if content.files or content.md5 == NO_FILES else {}

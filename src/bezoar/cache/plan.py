@@ -27,6 +27,7 @@ class PlannedStage:
     Attributes:
         jobs: How many of its jobs would run, of `of`.
         certain: False if all of them only run should their inputs, made anew, come out different.
+        new: Whether none of them is on record.
         seconds: What these jobs took the last time, together; None if that isn't known of all.
         outputs: What they make.
     """
@@ -35,6 +36,7 @@ class PlannedStage:
     jobs: int
     of: int
     certain: bool
+    new: bool
     seconds: float | None
     reasons: list[Reason]
     outputs: list[str]
@@ -108,8 +110,11 @@ class Plan:
 
 
 def _why(stage: PlannedStage) -> str:
+    if stage.new:
+        return "no record of it"
     if not stage.certain:
-        return f"if other than before: {', '.join(one.name for one in stage.reasons[:SHOWN])}"
+        more = f" and {len(stage.reasons) - SHOWN} more" * (len(stage.reasons) > SHOWN)
+        return f"if other than before: {', '.join(one.name for one in stage.reasons[:SHOWN])}{more}"
     reasons = [str(one) for one in stage.reasons if one.kind != "upstream"]
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
@@ -154,6 +159,7 @@ def planned(build: Build) -> Plan:
                     jobs=len(steps),
                     of=len(stage.steps),
                     certain=any(one.kind != "upstream" for one in reasons),
+                    new=not any(step.name in build.decision.last for step in steps),
                     seconds=None if None in times else round(sum(one or 0 for one in times), 3),
                     reasons=reasons,
                     outputs=[output for step in steps for output in step.outputs],

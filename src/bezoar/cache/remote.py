@@ -18,6 +18,8 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 def fetch(contents: Iterable[str], objects: Objects) -> None:
     """Bring what is missing of some contents from the remote to the cache, as far as the remote has it sound.
 
+    Of directories, their lists and then their files.
+
     Raises:
         CacheError: The remote can't be read, or the cache can't be written.
     """
@@ -27,9 +29,17 @@ def fetch(contents: Iterable[str], objects: Objects) -> None:
     except OSError as error:
         raise unwritable(objects.cache, error) from error
     for _ in range(2):  # a directory's list first, then its files
-        lacking = all_missing(objects, wanted)
-        if not lacking:
-            return
+        fetch_objects(all_missing(objects, wanted), objects)
+
+
+def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
+    """Bring single objects from the remote to the cache: of a directory, its list alone.
+
+    Raises:
+        CacheError: The remote can't be read.
+    """
+    lacking = list(md5s)
+    if lacking:
         for md5 in lacking:
             objects.forget_unsound(md5)
         _pull(lacking)
