@@ -1,5 +1,8 @@
 """What somebody put, or left, among artifacts."""
 
+from pathlib import Path
+
+import pytest
 from graph import Graph
 
 
@@ -47,3 +50,34 @@ def test_a_forced_stage_of_dvc_runs_with_lookup_off(graph: Graph) -> None:
     graph.environment["BEZOAR_NO_LOOKUP"] = "1"
     graph.repro("--force", "--single-item", "train-sft")
     assert graph.ran() == ["data/adapters/sft"]
+
+
+@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+def test_inputs_that_swap_their_parts_are_another_job(built: Graph, front_end: str) -> None:
+    swap = "seeds=lambda w: f\"data/seed/{config['schemes'][w.scheme]['source']}/{w.shard}.txt\","
+    built.edit("Snakefile", swap, f'{swap}\n        note="notes.txt",')
+    (built.root / "notes.txt").write_text("a note")
+    built.run("bezoar", "dvc")
+    built.by(front_end)
+    assert len(built.ran()) == 6  # all shards of both schemes take a note now
+    built.edit("Snakefile", 'note="notes.txt"', 'remark="notes.txt"')
+    built.run("bezoar", "dvc")
+    built.by(front_end)
+    assert len(built.ran()) == 6
+
+
+def test_a_dry_run_in_a_clone_fetches_lists_and_no_files(built: Graph, tmp_path: Path) -> None:
+    built.run("dvc", "push", "--quiet")
+    clone = built.clone(tmp_path / "clone")
+    assert "Nothing to be done" in clone.build("--dry-run")
+    objects = [path.name for path in (clone.root / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
+    assert objects
+    assert [name for name in objects if not name.endswith(".dir")] == []
+    assert "Nothing to be done" in clone.build()
+    assert clone.run("git", "status", "--porcelain") == ""  # dvc.lock as it came
+
+
+def test_a_target_that_no_rule_makes_is_named(graph: Graph) -> None:
+    said = graph.refused("bezoar", "plan", "results/nonsense.json")
+    assert "Traceback" not in said
+    assert "nonsense" in said

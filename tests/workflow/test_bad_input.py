@@ -471,11 +471,20 @@ def test_an_output_in_two_stages_is_refused(built: Graph) -> None:
     add_rule(
         built,
         '\n\nrule extra:\n    input:\n        script="scripts/mix.py",\n        rows="data/mixes/{mix}/rows.txt",\n'
-        '    output:\n        extra="data/mixes/{mix}/extra/out.txt",\n'
+        '    output:\n        extra="data/mixes/{mix}/extra/out.txt",\n    params:\n        values={},\n'
         '    shell:\n        "bezoar exec {output.extra} -- python {input.script} --out {output.extra}"\n',
     )
     stated(built.refused("snakemake", "data/mixes/all/extra/out.txt"), "would be stored by two stages")
     assert built.ran() == []
+
+
+def test_a_rule_that_does_not_say_what_it_reads_is_refused(built: Graph) -> None:
+    add_rule(
+        built,
+        '\n\nrule plain:\n    input:\n        script="scripts/mix.py",\n    output:\n        "data/plain.txt",\n'
+        '    shell:\n        "bezoar exec {output} -- touch {output}"\n',
+    )
+    stated(built.refused("snakemake", "data/plain.txt"), "rule plain doesn't say which parameters it reads")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -199,7 +198,7 @@ class Shape:
         self.inner = [name for name in self.names if name in inner]
         self.outer = [name for name in self.names if name not in inner]
         self.folder = self._folder()
-        self._parts: dict[tuple[str, ...], int] = {}
+        self._parts: dict[tuple[str, ...], tuple[int, set[str]]] = {}
         self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
 
     def _folder(self) -> str | None:
@@ -237,19 +236,32 @@ class Shape:
         combinations = itertools.product(*values)
         return [self.patterns[0].format(**outer, **dict(zip(self.inner, one, strict=True))) for one in combinations]
 
+    def _count_and_names(self, job: Any, parts: Parts) -> tuple[int, set[str]]:
+        """How many jobs a block has, and the names of all parts that its inputs may be of."""
+        count, names = 1, set()
+        for name, values_of in parts.items():
+            try:
+                values = list(values_of(job.wildcards))
+            except (AttributeError, KeyError):  # parts of something that this rule has nothing to do with
+                continue
+            names.update(values)
+            count *= len(values) if name in self.inner else 1
+        return count, names
+
     def step(self, job: Any, attached: Attached) -> Step:
         """A job in the cache's terms."""
         values = job.wildcards_dict
         block = tuple(values[name] for name in self.outer)
         if block not in self._parts:  # once for a block: it may have thousands of jobs
-            self._parts[block] = prod(len(list(attached.parts[name](job.wildcards))) for name in self.inner)
-        own = {values[name] for name in self.inner}
+            self._parts[block] = self._count_and_names(job, attached.parts)
+        count, names = self._parts[block]
+        roles = {role: sorted({_of_any_part(path, names) for path in paths}) for role, paths in _roles(job)}
         return Step(
             rule=self.rule,
             block=block,
-            parts=self._parts[block],
+            parts=count,
             inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
-            roles=digest_of({name: [_of_any_part(path, own) for path in paths] for name, paths in _roles(job)}),
+            roles=digest_of(roles),
             outputs=tuple(map(str, job.output)),
             folder=self.folder.format(**values) if self.folder else None,
             outs=tuple(out.format(**values) for out in self.outs),
@@ -259,11 +271,9 @@ class Shape:
         )
 
 
-def _of_any_part(path: str, own: set[str]) -> str:
-    """A path with `*` for the name of a job's own part, such as 0003: `data/seed/words/*.jsonl`."""
-    if not own:
-        return path
-    return "/".join(".".join("*" if word in own else word for word in name.split(".")) for name in path.split("/"))
+def _of_any_part(path: str, names: set[str]) -> str:
+    """A path with `*` for the name of a part, such as 0003: `data/seed/words/*.jsonl`, however many there are."""
+    return "/".join(".".join("*" if word in names else word for word in name.split(".")) for name in path.split("/"))
 
 
 def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:

@@ -23,7 +23,7 @@ class Step:
         block: Names of params.yaml that the job stands for: values of its wildcards, but for the inner ones.
         parts: How many jobs share rule and block: 1, or as many as there are shards or tasks.
         inputs: Paths of all that it takes but its script.
-        roles: Digest of which input plays which part, in which order; equal for all parts of a block.
+        roles: Digest of which input plays which part; equal for all parts of a block, however many there are.
         outputs: Paths of all that it makes.
         folder: A folder that belongs to this job alone, if its outputs lie in one.
         outs: For each output what DVC stores it as: itself, or a folder around it.

@@ -118,7 +118,7 @@ def fold(
                 PARAMS: {key: step.params[key] for key in sorted(step.params)},
                 CODE_LOCK: {key: step.code[key] for key in sorted(step.code)},
             },
-            "outs": [_entry(out, made[out]) for out in stage.outs],
+            "outs": [_entry(out, made[out], before.get(name)) for out in stage.outs],
         }
         _remember(after[name], objects.cache)
     if CODE_STAGE in written:
@@ -183,7 +183,8 @@ def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> 
 
 def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
     """A line of dvc.lock; as it was before, where that has the same content: its size may not be known here."""
-    for one in as_list(as_map(before), "deps"):
+    earlier = as_map(before)
+    for one in (*as_list(earlier, "deps"), *as_list(earlier, "outs")):
         if (one["path"], one["md5"]) == (path, content.md5):
             return one
     empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 stands for an unknown size as well
