@@ -81,3 +81,18 @@ def test_a_target_that_no_rule_makes_is_named(graph: Graph) -> None:
     said = graph.refused("bezoar", "plan", "results/nonsense.json")
     assert "Traceback" not in said
     assert "nonsense" in said
+
+
+@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+def test_a_clone_remembers_what_came_with_dvc_lock(built: Graph, tmp_path: Path, front_end: str) -> None:
+    before = built.contents()
+    built.run("dvc", "push", "--quiet")
+    clone = built.clone(tmp_path / "clone")
+    clone.run("dvc", "pull", "--quiet")
+    clone.set("stages.dpo.rate", 0.9)
+    clone.by(front_end)
+    assert clone.ran() == ["data/adapters/dpo", "results/score.json"]
+    clone.run("git", "checkout", "--quiet", "params.yaml")  # and dvc.lock stays as it is now
+    clone.by(front_end)
+    assert clone.ran() == []
+    assert clone.contents() == before

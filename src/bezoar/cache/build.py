@@ -96,6 +96,7 @@ class Build:
         self._clear_folders()
         if self.decision.reasons:
             self._check_writable()
+            self._remember()
             self._keep()
             self._spare_altered()
             self._write_plan(command_of)
@@ -207,6 +208,13 @@ class Build:
             job.write()
             if step.name in junk:
                 job.start()  # still junk, until it is made
+
+    def _remember(self) -> None:
+        """Make proofs of what only dvc.lock knows, before its entries give way to those of other values or code."""
+        for name in self.decision.reasons:
+            last = self.decision.last.get(name)
+            if last and self.proofs.find(last.key) is None:
+                self.proofs.add(last)
 
     def _keep(self) -> None:
         """Store what is on disk as dvc.lock knows it, for jobs that may not have to run: Snakemake removes it first."""
