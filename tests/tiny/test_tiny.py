@@ -171,6 +171,6 @@ def test_a_clone_with_a_remote_builds_only_what_a_change_touches(published: Work
     assert contents(published.root)["results/mtbench.json"] == before["results/mtbench.json"]
     set_beta(published, 0.2)
     said = published.run("dvc", "repro", "report_mtbench-mtbench")
-    assert jobs(said) == Counter(
-        {"train": 1, "merge": 1, "answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1}
-    )
+    # so small a model may get the same verdicts as before; then its report is there already
+    again = {"train": 1, "merge": 1, "answers": 1, "controls": 1, "judgments": 2}
+    assert jobs(said) - Counter(["report_mtbench"]) == Counter(again)

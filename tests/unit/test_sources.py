@@ -183,17 +183,13 @@ def test_a_new_row_changes_one_shard_only(tmp_path, monkeypatch):
     assert changed == [f"{shard.shard_of(row_id('new'), len(before)):04d}.jsonl"]
 
 
-def test_shards_of_a_time_when_there_were_more_are_removed_and_others_are_not_replaced(tmp_path, monkeypatch):
+def test_a_folder_with_shards_is_not_replaced(tmp_path, monkeypatch):
     names = [f"row {number}" for number in range(20)]
-    planned = sorted(sharded(tmp_path / "plain", names, monkeypatch))
-    folder = tmp_path / "fewer" / "shards"
-    folder.mkdir(parents=True)
-    (folder / f"{len(planned):04d}.jsonl").write_text("old")  # the first that isn't planned any more
-    assert sorted(sharded(tmp_path / "fewer", names, monkeypatch)) == planned
-    before = members(folder)
-    with pytest.raises(FileExistsError, match=re.escape(f"{folder} is not empty and would be replaced")):
-        sharded(tmp_path / "fewer", names[1:], monkeypatch)
-    assert members(folder) == before
+    sharded(tmp_path / "some", names, monkeypatch)
+    before = members(tmp_path / "some" / "shards")
+    with pytest.raises(FileExistsError, match="is not empty and would be replaced"):
+        sharded(tmp_path / "some", names[1:], monkeypatch)
+    assert members(tmp_path / "some" / "shards") == before
 
 
 def test_the_order_of_rows_changes_no_shard(tmp_path, monkeypatch):

@@ -120,12 +120,13 @@ class ProvenDAG(DAG):
         assert self.attached
         levels = list(self.toposorted())
         with _reported():
+            build = self.attached.build  # reads the code, before anything else may take its time
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
-            decision = self.attached.build.decide(list(self.steps.values()), targets, forced)
+            decision = build.decide(list(self.steps.values()), targets, forced)
             name, _, roles = os.environ.get(STAGE, "").partition(" ")
-            if roles and self.attached.build.stages[name].roles != roles:
+            if roles and build.stages[name].roles != roles:
                 raise stale(f"the inputs of {name} with other roles")
         self._apply(levels, decision)
 

@@ -24,10 +24,6 @@ def fetch(contents: Iterable[str], objects: Objects) -> None:
         CacheError: The remote can't be read, or the cache can't be written.
     """
     wanted = list(contents)
-    try:
-        os.makedirs(objects.cache, exist_ok=True)
-    except OSError as error:
-        raise unwritable(objects.cache, error) from error
     for _ in range(2):  # a directory's list first, then its files
         fetch_objects(all_missing(objects, wanted), objects)
 
@@ -39,6 +35,10 @@ def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
         CacheError: The remote can't be read.
     """
     lacking = list(md5s)
+    try:
+        os.makedirs(objects.cache, exist_ok=True)
+    except OSError as error:
+        raise unwritable(objects.cache, error) from error
     if lacking:
         for md5 in lacking:
             objects.forget_unsound(md5)
