@@ -135,9 +135,9 @@ def test_exec_without_outputs_or_command_is_wrong_usage(tmp_path, words):
 
 
 def test_the_command_runs_with_telemetry_off_and_sets_in_one_order(tmp_path):
-    names = "DO_NOT_TRACK", "DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "PYTHONHASHSEED"
+    names = "DO_NOT_TRACK", "DVC_NO_ANALYTICS", "HF_HUB_DISABLE_TELEMETRY", "PYTHONHASHSEED", "OMP_WAIT_POLICY"
     done = run(tmp_path, "a", *python(f"import os; open('a', 'w'); print([os.environ[name] for name in {names}])"))
-    assert done.stdout == "['1', '1', '1', '0']\n"
+    assert done.stdout == "['1', '1', '1', '0', 'passive']\n"
 
 
 def interrupted(process):

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the one that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }
 FIXED = {"PYTHONHASHSEED": "0"}  # no order of a set may reach an artifact
