@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
+	@echo 'results/mtbench.json has every score with its interval; logs/report/mtbench.log has a line for each model'
 
 test: $(INSTALLED)  ## The tests that take minutes at most
 	$(BIN)/pytest -n auto --dist worksteal

@@ -22,12 +22,21 @@ if config != parameters.plain():
 if workflow.is_main_process:
     held = alive.forget_killed_runs()  # a killed run needs no --unlock
 
+
+def spending():
+    """What runs spend on models over a network."""
+    from bezoar.llm.allowance import Spending  # slow to import, and only asked where something runs
+
+    return Spending(recipe)
+
+
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage holds all shards, and all tasks, of its block.
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
     plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
     params=str(parameters.active()),
+    spending=spending,
 )
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
@@ -61,7 +70,9 @@ wildcard_constraints:
 
 
 def leaves_of(name):
-    """The names that stand for a value: of a backend, all but how it is reached, which changes no result."""
+    """The names that stand for a value: of a backend, all but how it is reached; nothing of the budget."""
+    if name == "budget":
+        return []  # no result depends on it
     if not name.startswith("backends."):
         return [name]
     return [f"{name}.{key}" for key in config["backends"][name.removeprefix("backends.")] if key != "connection"]
@@ -111,13 +122,14 @@ def source_files(wildcards):
 def generate_names(wildcards):
     """The parameters that a generate script reads."""
     teacher = recipe.schemes[wildcards.scheme].teacher
-    return [f"schemes.{wildcards.scheme}", f"backends.{teacher}", "prompt", "seed", "shards"]
+    return [f"schemes.{wildcards.scheme}", f"backends.{teacher}", "prompt", "seed", "shards", "budget"]
 
 
 def filter_names(wildcards):
     """The parameters that the filter script reads."""
-    judge = recipe.filters[wildcards.scheme].judge
-    return [f"filters.{wildcards.scheme}", f"backends.{judge}", "prompt", "seed"]
+    block = recipe.filters[wildcards.scheme]
+    quota = ["shards"] if block.quota else []
+    return [f"filters.{wildcards.scheme}", f"backends.{block.judge}", "prompt", "seed", "budget", *quota]
 
 
 def topics_of(wildcards):
@@ -191,8 +203,8 @@ def answer_names(wildcards):
 def judgment_names(wildcards):
     """The parameters that the judgments script reads."""
     judge = recipe.evals[wildcards.mtbench].judge
-    keys = ("judge_sampling", "judge_attempts", "repeats", "with_reference")
-    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), f"backends.{judge}", "prompt", "seed"]
+    keys = ("judge_sampling", "judge_attempts", "repeats", "with_reference", "most_failed")
+    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), f"backends.{judge}", "prompt", "seed", "budget"]
 
 
 def shuffled_answers(wildcards):

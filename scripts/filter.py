@@ -1,8 +1,7 @@
 """Keep the generated rows that cheap rules and then a judge let pass; keep the others too, with their reasons."""
 
 import json
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,20 @@ from bezoar.contamination import EvaluationItems, texts_of
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.params.data import Filter
-from bezoar.rows import DroppedRow, FilteredRow, GeneratedRow, read_json_lines, read_rows, row_id, write_rows
-from bezoar.script import Flags
+from bezoar.rows import (
+    FAILED,
+    DroppedRow,
+    FilteredRow,
+    GeneratedRow,
+    read_json_lines,
+    read_rows,
+    reasons_of,
+    row_id,
+    write_rows,
+)
+from bezoar.script import Flags, run
 
+OVER_QUOTA = "over quota"
 FEWEST_TRIPLES = 12  # repetition says nothing about a text of a few words
 
 
@@ -124,7 +134,10 @@ def judged(
             verdict = read_verdict(answer.text)
             if verdict is None:
                 unread.append(row)
-                dropped[row.id] = DroppedRow(reason="unjudged", detail=answer.text, row=row.model_dump())
+                why = "unreadable verdict" if answer.fault in (None, "length") else answer.fault
+                dropped[row.id] = DroppedRow(
+                    reason=f"{FAILED}{why}", detail=answer.error or answer.text, row=row.model_dump()
+                )
                 continue
             dropped.pop(row.id, None)
             filtered = FilteredRow(
@@ -149,18 +162,40 @@ def judged(
 def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int) -> Request:
     criteria = "\n".join(f"- {code}: {text}" for code, text in texts.criteria.items())
     user = prompts.fill(texts.user, criteria=criteria, instruction=row.instruction, response=row.response)
-    request = ask(f"judge:{row.id}:{attempt}", user, block.sampling, texts.system)
+    request = ask(f"judge:{row.id}:{attempt}", user, block.sampling, texts.system, sample=str(attempt))
     subject = Subject((row.instruction,), row.response)
-    return Request(request.key, request.messages, request.sampling, subject, verdict_schema(texts.criteria))
+    return replace(request, subject=subject, schema=verdict_schema(texts.criteria))
+
+
+def judged_up_to(
+    quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts
+) -> tuple[list[FilteredRow], list[DroppedRow]]:
+    """Exactly so many accepted rows, the first ones; those that it takes no verdict of are dropped as over quota.
+
+    Each round judges no more rows than are still wanted, so none is judged in vain. There may be fewer.
+    """
+    kept: list[FilteredRow] = []
+    dropped: list[DroppedRow] = []
+    rest = rows
+    while rest and len(kept) < quota:
+        wanted = quota - len(kept)
+        accepted, refused = judged(rest[:wanted], judge, block, texts)
+        kept, dropped, rest = kept + accepted, dropped + refused, rest[wanted:]
+    return kept, dropped + [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]
 
 
 def filtered(
-    rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, items: EvaluationItems
+    rows: list[GeneratedRow],
+    judge: Backend,
+    block: Filter,
+    texts: FilterPrompts,
+    items: EvaluationItems,
+    quota: int | None = None,
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
     """Kept and rejected rows; together they are all rows.
 
     Raises:
-        ValueError: Too many rows are left without a readable verdict, or rows got lost.
+        ValueError: Too many rows are left without a readable verdict, too few are accepted, or rows got lost.
     """
     rules = Rules(block, items)
     passed, rejected = [], []
@@ -170,17 +205,32 @@ def filtered(
             rejected.append(DroppedRow(reason=fault[0], detail=fault[1], row=row.model_dump()))
         else:
             passed.append(row)
-    kept, refused = judged(passed, judge, block, texts)
-    unjudged = sum(row.reason == "unjudged" for row in refused)
-    if unjudged > block.most_unjudged * max(1, len(passed)):
-        example = next(row.detail for row in refused if row.reason == "unjudged")
+    if quota is None:
+        kept, refused = judged(passed, judge, block, texts)
+    else:
+        kept, refused = judged_up_to(quota, passed, judge, block, texts)
+    failed = [row for row in refused if row.failed]
+    asked = len(kept) + sum(row.reason != OVER_QUOTA for row in refused)
+    if len(failed) > block.most_failed * asked:
         raise ValueError(
-            f"the judge's verdicts can't be read\n  found:    {unjudged:,} of {len(passed):,} rows without a verdict, "
-            f"such as {example[:200]!r}\n  expected: at most a share of {block.most_unjudged}"
+            f"the judge's verdicts can't be read\n  found:    {len(failed):,} of {asked:,} rows without a "
+            f"verdict, such as {failed[0].reason}: {failed[0].detail[:200]!r}\n"
+            f"  expected: at most a share of {block.most_failed}"
+        )
+    if quota and len(kept) < quota:
+        raise ValueError(
+            f"too few rows are accepted\n  found:    {len(kept):,} of {len(passed):,} that the cheap rules let pass\n"
+            f"  expected: {quota:,}, this shard's part of the quota\n"
+            "hint: have the scheme write more candidates; what was judged is not paid for again"
         )
     if len(kept) + len(refused) + len(rejected) != len(rows):
         raise ValueError(f"rows got lost: {len(rows)} in, {len(kept)} kept, {len(rejected) + len(refused)} rejected")
     return kept, rejected + refused
+
+
+def share_of(quota: int, shard: int, shards: int) -> int:
+    """A shard's part of a quota; the parts of all shards sum to it."""
+    return quota // shards + (shard < quota % shards)
 
 
 def filter_prompts(path: Path) -> FilterPrompts:
@@ -200,25 +250,28 @@ def evaluation_items(paths: list[Path]) -> EvaluationItems:
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="filters.<scheme> backends.<judge> prompt seed")
+    flags = Flags(__doc__, blocks="filters.<scheme> backends.<judge> prompt seed budget, and shards for a quota")
     flags.path("rows", "rows.jsonl of a generated shard")
     flags.path("prompts", "prompt file of the filter")
     flags.path("avoid", "rows.jsonl of sources with evaluation items", many=True)
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
-    args, (block, backend, prompt, seed) = flags.start(argv)
+    args, (block, backend, prompt, seed, budget, *shards) = flags.start(argv)
     texts = filter_prompts(args.prompts)
     rows = list(read_rows(args.rows, GeneratedRow))
-    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
-    kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid))
-    reasons = dict(sorted(Counter(row.reason for row in rejected).items()))
+    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
+    quota = share_of(block.quota, int(args.out.name), *shards) if block.quota else None
+    kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid), quota)
+    reasons = reasons_of(row for row in rejected if not row.failed)
+    failed = reasons_of(row for row in rejected if row.failed)
     with artifact(args.out) as out:
         write_rows(out / "kept.jsonl", kept)
         write_rows(out / "rejected.jsonl", rejected)
-        write_json(out / "report.json", {"rows": len(rows), "kept": len(kept), "rejected": reasons})
+        write_json(out / "report.json", {"rows": len(rows), "kept": len(kept), "rejected": reasons, "failed": failed})
     share = len(kept) / max(1, len(rows))
-    logger.info(f"filter {args.out.parent.name}: kept {len(kept):,} of {len(rows):,} rows ({share:.1%}); {reasons}")
+    why = f"rejected {reasons or 'none'}, failed {failed or 'none'}"
+    logger.info(f"filter {args.out.parent.name}: kept {len(kept):,} of {len(rows):,} rows ({share:.1%}); {why}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -3,7 +3,7 @@
 from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,4 +20,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

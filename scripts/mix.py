@@ -11,7 +11,7 @@ from bezoar import chat, rows
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.params.data import Limit, Mix, Part
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 Example = dict[str, str]  # id, family, and the text columns
 BROKEN = "\ufffd"  # what a tokenizer decodes a part of a character to
@@ -238,4 +238,4 @@ def mixed(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

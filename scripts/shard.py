@@ -3,7 +3,7 @@
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.rows import SeedRow, read_rows, write_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 
 def shard_of(row_id: str, shards: int) -> int:
@@ -27,4 +27,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

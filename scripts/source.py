@@ -8,7 +8,7 @@ from bezoar.files import artifact
 from bezoar.formats import normalise
 from bezoar.logs import logger
 from bezoar.rows import write_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 from bezoar.sources import rows_of, taken
 
 
@@ -29,4 +29,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

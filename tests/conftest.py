@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from server import Server
 
-pytest_plugins = ["graph"]  # the fixture of that name
+pytest_plugins = ["graph", "llm"]  # fixtures
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "real"
 NEEDED = ("Snakefile", "rules", "scripts", "recipes", "profiles")

@@ -22,6 +22,8 @@ CODES = re.compile(r"^- (\w+): ", re.MULTILINE)
 SINGLE = re.compile(r"\[The Start of Assistant's Answer\]\n(.*)\n\[The End of Assistant's Answer\]", re.DOTALL)
 SECOND = re.compile(r".*### Assistant A:\n(.*)\n\n<\|The End of Assistant A's Conversation with User\|>", re.DOTALL)
 
+MODELS = ("writer", "teacher", "judge", "test-teacher", "test-filter")  # that tests reach as OpenAI's
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -187,8 +189,17 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body would wait for each other
 
     def do_GET(self) -> None:
-        """The list of models."""
-        self.send(200 if self.path == "/v1/models" else 404, {"object": "list", "data": [{"id": "rules"}]})
+        """The list of models, or one of them: any that it is asked for."""
+        version, models, *name = self.path.removeprefix("/").split("/")
+        if (version, models) != ("v1", "models") or len(name) > 1:
+            self.send(404, {"error": {"message": "no such path"}})
+        elif name:
+            self.send(
+                200, {"id": name[0], "type": "model", "display_name": name[0], "created_at": "2026-01-01T00:00:00Z"}
+            )
+        else:
+            known = [{"id": one, "object": "model", "created": 0, "owned_by": "tests"} for one in MODELS]
+            self.send(200, {"object": "list", "data": known})
 
     def do_POST(self) -> None:
         """A completion or a message."""

@@ -9,7 +9,7 @@ from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.params.train import HubModel
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 TOKENIZER_AND_CONFIG = ["*.json", "tokenizer.model", "*.txt"]
 
@@ -49,4 +49,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

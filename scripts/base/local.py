@@ -5,7 +5,7 @@ import shutil
 from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -25,4 +25,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

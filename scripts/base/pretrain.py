@@ -13,7 +13,7 @@ from bezoar.logs import logger
 from bezoar.models import save
 from bezoar.params.train import PretrainedModel
 from bezoar.rows import TextRow, read_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 PAD, START, END = "<|pad|>", "<|start|>", "<|end|>"
 IGNORED = -100  # a label that adds nothing to the loss, in torch and transformers
@@ -141,4 +141,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

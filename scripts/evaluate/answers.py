@@ -1,13 +1,14 @@
 """A checkpoint's answers to MT-Bench questions: two turns, the second after its own first answer."""
 
 from bezoar import mtbench
-from bezoar.backends import Backend, Request, open_backend
+from bezoar.backends import Backend, Request
+from bezoar.backends.local import Local
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import LocalBackend
 from bezoar.rows import AnswerRow, QuestionRow, write_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 GREEDY_BELOW = 1e-4  # FastChat samples from here on
 
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     backend = LocalBackend(
         kind="local", checkpoint=name, template="student", batch_size=batch_size, precision=precision
     )
-    model = open_backend(backend, checkpoint=args.checkpoint, system=prompt.system, seed=seed)
+    model = Local(args.checkpoint, backend, system=prompt.system, seed=seed)
     rows, ends = answers_to(questions, model, samplings, name)
     with artifact(args.out) as out:
         write_rows(out / "answers.jsonl", rows)
@@ -83,4 +84,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

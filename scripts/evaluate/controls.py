@@ -6,7 +6,7 @@ from bezoar import mtbench
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 FILLER = "Thank you for this interesting question. I am happy to help you with it. Please let me know what you need."
 
@@ -56,4 +56,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

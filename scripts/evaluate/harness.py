@@ -13,7 +13,7 @@ from lm_eval.tasks import TaskManager
 from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
@@ -83,4 +83,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

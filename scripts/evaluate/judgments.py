@@ -1,5 +1,6 @@
 """A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ from bezoar.files import artifact, digest, sha256
 from bezoar.logs import logger
 from bezoar.params.blocks import Sampling
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
-BLOCKS = "judge_sampling, judge_attempts, repeats and with_reference of evals.<name>, backends.<judge> prompt seed"
-ENDINGS = {"stop": "ok", "length": "truncated", "refusal": "refused"}
+KEYS = "judge_sampling, judge_attempts, repeats, with_reference and most_failed"
+BLOCKS = f"{KEYS} of evals.<name>, backends.<judge> prompt seed budget"
+ENDINGS = {"stop": "ok", "length": "truncated", "refusal": "refused", "error": "error"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Judging:
     judge_attempts: int
     repeats: int
     with_reference: list[str]
+    most_failed: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Item:
             turns += [self.answers[0], self.question.turns[1]]
         key = f"{self.question.question_id}:{self.turn}:{self.sample_index}:{attempt}"
         messages = (("system", self.system), ("user", self.user))
-        return Request(key, messages, block.judge_sampling, Subject(tuple(turns), self.answers[self.turn - 1]))
+        subject = Subject(tuple(turns), self.answers[self.turn - 1])
+        return Request(key, messages, block.judge_sampling, subject, sample=f"{self.sample_index}.{attempt}")
 
 
 def items_of(
@@ -134,6 +138,22 @@ def rows_of(
     return fastchat, verdict
 
 
+def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, most_failed: float) -> None:
+    """Nothing, if every answer was judged as often as asked for, and few enough ratings couldn't be had.
+
+    Raises:
+        ValueError: Judgments got lost, or a larger share than `most_failed` has no rating.
+    """
+    failed = Counter(verdict.status for verdict in verdicts if verdict.score is None)
+    if len(verdicts) != asked:
+        raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
+    if failed.total() > most_failed * asked:
+        raise ValueError(
+            f"the judge failed too often\n  found:    {failed.total():,} of {asked:,} judgments without a rating: "
+            f"{dict(failed)}\n  expected: at most a share of {most_failed}"
+        )
+
+
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks=BLOCKS)
     flags.path("answers", "answers.jsonl of the model")
@@ -142,14 +162,14 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
-    args, (*judging, backend, prompt, seed) = flags.start(argv)
+    args, (*judging, backend, prompt, seed, budget) = flags.start(argv)
     block = Judging(*judging)
     questions = mtbench.read_questions(args.questions)
     check_categories(questions, block.with_reference)
     answers = {row.question_id: row.choices[0].turns for row in read_rows(args.answers, AnswerRow)}
     prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
     references = mtbench.references(read_rows(args.references, AnswerRow))
-    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed)
+    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
     judge_id = mtbench.judge_id(
         backend=backend.identity(),
         weights=digest(args.judge) if args.judge else None,
@@ -162,6 +182,9 @@ def main(argv: list[str] | None = None) -> None:
     found = graded(items_of(questions, answers, prompts, references, block), judge, block)
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]
+    check_failed(
+        [verdict for _, verdict in rows], len(questions) * len(mtbench.TURNS) * block.repeats, block.most_failed
+    )
     with artifact(args.out) as out:
         write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
         write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
@@ -170,4 +193,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ from bezoar.backends import Backend, Completion, Request, ask, open_backend
 from bezoar.chat import with_context
 from bezoar.params.data import Evol
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
+from bezoar.script import run
 
 VERDICT_TOKENS = 32  # a verdict is one or two words, and its prompt holds two instructions
 STOP_WORDS = frozenset(
@@ -46,8 +47,11 @@ class Child:
     parent: Instruction
     operation: str
     round: int
-    text: str
-    finish_reason: str
+    answer: Completion
+
+    @property
+    def text(self) -> str:
+        return self.answer.text
 
     @property
     def id(self) -> str:
@@ -70,10 +74,6 @@ def operation_of(root_id: str, round_number: int, operations: list[str], seed: i
 
 def fault_of_child(child: Child, block: Evol) -> str | None:
     """Why a rewrite fails before it is answered; None if it stands."""
-    if not child.text:
-        return "empty"
-    if child.finish_reason != "stop":
-        return f"finish reason {child.finish_reason}"
     if len(child.text) > block.most_characters:
         return "too long"
     if folded(child.text) == folded(child.parent.text):
@@ -138,10 +138,7 @@ def rewrite(
         for member, name in zip(pool, drawn, strict=True)
     ]
     answers = teacher.complete(requests, f"round {number}: rewrite")
-    return [
-        Child(m, name, number, answer.text, answer.finish_reason)
-        for m, name, answer in zip(pool, drawn, answers, strict=True)
-    ]
+    return [Child(member, name, number, answer) for member, name, answer in zip(pool, drawn, answers, strict=True)]
 
 
 def sieve(
@@ -159,16 +156,18 @@ def answer(children: list[Child], teacher: Backend, block: Evol) -> tuple[list[A
     answered: list[Answered] = []
     failed: list[DroppedRow] = []
     for child in children:
-        fault = fault_of_child(child, block)
-        if fault:
+        if child.answer.fault:
+            failed.append(unanswered(child, child.answer))
+        elif fault := fault_of_child(child, block):
             failed.append(eliminated(child, fault, child.text))
         else:
             written.append(child)
     requests = [ask(f"answer:{child.id}", child.text, block.sampling) for child in written]
     responses = teacher.complete(requests, "answer rewrites")
     for child, request, response in zip(written, requests, responses, strict=True):
-        fault = fault_of_response(response.text, block.refusal_words)
-        if fault:
+        if response.fault:
+            failed.append(unanswered(child, response))
+        elif fault := fault_of_response(response.text, block.refusal_words):
             failed.append(eliminated(child, fault, response.text))
         else:
             answered.append(Answered(child, request, response))
@@ -193,8 +192,9 @@ def compare(
     failed: list[DroppedRow] = []
     verdicts = teacher.complete(requests, "compare rewrites with their parents")
     for one, verdict in zip(answered, verdicts, strict=True):
-        fault = fault_of_verdict(verdict.text)
-        if fault:
+        if verdict.fault and verdict.fault != "length":  # a verdict's first words are enough
+            failed.append(unanswered(one.child, verdict))
+        elif fault := fault_of_verdict(verdict.text):
             failed.append(eliminated(one.child, fault, verdict.text))
         else:
             standing.append(one)
@@ -203,8 +203,17 @@ def compare(
 
 def eliminated(child: Child, reason: str, detail: str) -> DroppedRow:
     """A child that went no further."""
+    return generation.dropped_row(reason, detail, **_facts(child))
+
+
+def unanswered(child: Child, answer: Completion) -> DroppedRow:
+    """A child of which the teacher gave no usable text, response or verdict."""
+    return generation.failed_row(answer, **_facts(child))
+
+
+def _facts(child: Child) -> dict[str, object]:
     values = {"parent": child.parent.id, "operation": child.operation, "round": child.round}
-    return generation.dropped_row(reason, detail, instruction=child.text, **values)
+    return {"instruction": child.text, **values}
 
 
 def row_of(one: Answered, scheme: str) -> GeneratedRow:
@@ -230,14 +239,14 @@ def row_of(one: Answered, scheme: str) -> GeneratedRow:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args, (block, backend, prompt, seed, _) = generation.flags(__doc__).start(argv)
+    args, (block, backend, prompt, seed, _, budget) = generation.flags(__doc__).start(argv)
     templates = prompts.load(args.prompts, prompts.EVOL)
     seeds = read_rows(args.seeds, SeedRow)
     pool = [Instruction(row.id, with_context(row.instruction, row.context), row.id, row.category) for row in seeds]
-    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
+    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = evolve(pool, teacher, block, templates, seed, args.out.parent.name)
-    generation.write_shard(args, rows, dropped, len(pool) * block.rounds)
+    generation.write_shard(args, rows, dropped, len(pool) * block.rounds, block.most_failed)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

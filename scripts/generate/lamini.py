@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from math import floor
 
 from bezoar import generation, prompts
-from bezoar.backends import Backend, ask, open_backend
+from bezoar.backends import Backend, Completion, ask, open_backend
 from bezoar.params.data import Lamini
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
+from bezoar.script import run
 
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
 NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):](?!\d)\s*|[-*•]\s+)")  # a number such as 3.5, 7:30 or -2 is none
@@ -99,16 +100,22 @@ def list_instructions(
     seen, waiting = 0, calls
     for attempt in range(block.attempts):
         requests = [
-            ask(f"list:{call.number}:{attempt}", listing_prompt(call, block, templates), block.sampling)
+            ask(
+                f"list:{call.number}:{attempt}",
+                listing_prompt(call, block, templates),
+                block.sampling,
+                sample=str(attempt),
+            )
             for call in waiting
         ]
         again = []
         for call, answer in zip(waiting, teacher.complete(requests, "list instructions"), strict=True):
             kept, refused = listed(answer.text, call, block.most_words)
             if len(kept) < block.fewest_instructions:
-                reason = "asked again" if attempt + 1 < block.attempts else "too few instructions"
-                kept, refused = [], [(reason, answer.text)]
+                kept, refused = [], []
                 again.append(call)
+                seen += 1
+                dropped.append(_too_few(answer, call, last=attempt + 1 == block.attempts))
             seen += len(kept) + len(refused)
             dropped += [generation.dropped_row(reason, text, call=call.number) for reason, text in refused]
             for instruction in kept:
@@ -120,16 +127,29 @@ def list_instructions(
     return list(found.values()), dropped, seen
 
 
+def _too_few(answer: Completion, call: Call, *, last: bool) -> DroppedRow:
+    """A listing call without enough instructions in its answer."""
+    if not last:
+        return generation.dropped_row("asked again", answer.text, call=call.number)
+    if answer.fault:
+        return generation.failed_row(answer, call=call.number)
+    return generation.dropped_row("too few instructions", answer.text, call=call.number)
+
+
 def answered(
     items: list[Listed], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
-) -> list[GeneratedRow]:
-    """Each listed instruction with the teacher's answer, which is asked to be concise."""
+) -> tuple[list[GeneratedRow], list[DroppedRow]]:
+    """Each listed instruction with the teacher's answer, which is asked to be concise; and those without one."""
     requests = [
         ask(f"answer:{row_id(scheme, item.instruction)}", item.instruction, block.sampling, templates["answer_system"])
         for item in items
     ]
-    rows = []
+    rows: list[GeneratedRow] = []
+    failed: list[DroppedRow] = []
     for item, request, answer in zip(items, requests, teacher.complete(requests, "answer instructions"), strict=True):
+        if answer.fault:
+            failed.append(generation.failed_row(answer, instruction=item.instruction, call=item.call.number))
+            continue
         name = row_id(scheme, item.instruction)
         rows.append(
             GeneratedRow(
@@ -150,21 +170,21 @@ def answered(
                 finish_reason=answer.finish_reason,
             )
         )
-    return rows
+    return rows, failed
 
 
 def main(argv: list[str] | None = None) -> None:
-    args, (block, backend, prompt, seed, shards) = generation.flags(__doc__).start(argv)
+    args, (block, backend, prompt, seed, shards, budget) = generation.flags(__doc__).start(argv)
     templates = prompts.load(args.prompts, prompts.LAMINI)
     topics = args.topics.read_text(encoding="utf-8").split("\n") if args.topics else []
     seeds = list(read_rows(args.seeds, SeedRow))
     number, scheme = int(args.out.name), args.out.parent.name
     calls = calls_of(seeds, [topic for topic in topics if topic], block, seed, number, shards)
-    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
+    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
-    rows = answered(items, teacher, block, templates, scheme)
-    generation.write_shard(args, rows, dropped, seen)
+    rows, failed = answered(items, teacher, block, templates, scheme)
+    generation.write_shard(args, rows, dropped + failed, seen, block.most_failed)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

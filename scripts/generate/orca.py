@@ -17,6 +17,7 @@ from bezoar import generation, prompts
 from bezoar.backends import Backend, Request, open_backend
 from bezoar.params.data import Orca
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.script import run
 
 CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
 
@@ -120,38 +121,41 @@ def explained(
         else Request(f"explain:{row.id}", (("user", row.instruction),), block.sampling)
         for row, one in short
     ]
-    rows = [
-        GeneratedRow(
-            id=row_id(scheme, row.id, one.id),
-            scheme=scheme,
-            seed_id=row.id,
-            root_id=row.id,
-            parent_ids=[row.id],
-            operation=one.id,
-            round=0,
-            category=row.task_name,
-            topics=[],
-            system=one.text or None,
-            instruction=row.instruction,
-            response=answer.text,
-            teacher=answer.model,
-            prompt_hash=request.prompt_hash,
-            finish_reason=answer.finish_reason,
+    rows: list[GeneratedRow] = []
+    answers = teacher.complete(requests, "explain answers")
+    for (row, one), request, answer in zip(short, requests, answers, strict=True):
+        if answer.fault:
+            dropped.append(generation.failed_row(answer, seed_id=row.id, operation=one.id))
+            continue
+        rows.append(
+            GeneratedRow(
+                id=row_id(scheme, row.id, one.id),
+                scheme=scheme,
+                seed_id=row.id,
+                root_id=row.id,
+                parent_ids=[row.id],
+                operation=one.id,
+                round=0,
+                category=row.task_name,
+                topics=[],
+                system=one.text or None,
+                instruction=row.instruction,
+                response=answer.text,
+                teacher=answer.model,
+                prompt_hash=request.prompt_hash,
+                finish_reason=answer.finish_reason,
+            )
         )
-        for (row, one), request, answer in zip(
-            short, requests, teacher.complete(requests, "explain answers"), strict=True
-        )
-    ]
     return rows, dropped
 
 
 def main(argv: list[str] | None = None) -> None:
-    args, (block, backend, prompt, seed, shards) = generation.flags(__doc__).start(argv)
+    args, (block, backend, prompt, seed, shards, budget) = generation.flags(__doc__).start(argv)
     queries = drawn(list(read_rows(args.seeds, SeedRow)), block, shards)
-    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed)
+    teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = explained(queries, system_messages(args.prompts), teacher, block, seed, args.out.parent.name)
-    generation.write_shard(args, rows, dropped, len(queries))
+    generation.write_shard(args, rows, dropped, len(queries), block.most_failed)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,7 @@ from typing import Any
 
 from bezoar.files import write_json
 from bezoar.logs import logger
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 
 
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
@@ -47,4 +47,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

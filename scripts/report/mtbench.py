@@ -14,7 +14,7 @@ from bezoar.logs import logger
 from bezoar.mtbench import VerdictRow
 from bezoar.params.evaluate import Mtbench
 from bezoar.rows import QuestionRow, read_rows
-from bezoar.script import Flags
+from bezoar.script import Flags, run
 from bezoar.stats import stratified_mean
 
 GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
@@ -160,4 +160,4 @@ def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: i
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

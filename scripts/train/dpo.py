@@ -8,6 +8,7 @@ from trl import DPOConfig, DPOTrainer
 
 from bezoar import models, training
 from bezoar.params.train import Dpo
+from bezoar.script import run
 
 
 def losses(stage: Dpo) -> dict[str, list[str] | list[float]]:
@@ -38,4 +39,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -3,6 +3,7 @@
 from trl import SFTConfig, SFTTrainer
 
 from bezoar import models, training
+from bezoar.script import run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,4 +21,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "exec":
         return _exec(execute, args.words)
+    if args.command == "responses":
+        return _responses()
     if args.command != "recipe":
         return _cache(args)
     return {"check": _check, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
@@ -64,8 +66,16 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     build.add_argument("rule")
     build.add_argument("block", nargs="*", help="names of params.yaml")
     build.add_argument("--roles", default="", help="digest of what its inputs are for, as dvc.yaml has it")
+    commands.add_parser("responses", help="the stored answers of models: how many, what they cost, what failed")
     commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
     commands.add_parser("fingerprint", help="write code.lock: what each rule's code means now")
+
+
+def _responses() -> int:
+    from bezoar.llm.ledger import table
+
+    print(table())
+    return 0
 
 
 def _cache(args: argparse.Namespace) -> int:

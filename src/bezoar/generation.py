@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from bezoar.backends import Completion
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
-from bezoar.rows import DroppedRow, GeneratedRow, write_rows
+from bezoar.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
 from bezoar.script import Flags
 
 
 def flags(description: str | None) -> Flags:
     """The flags of every generate script."""
-    parser = Flags(description, blocks="schemes.<name> backends.<teacher> prompt seed shards")
+    parser = Flags(description, blocks="schemes.<name> backends.<teacher> prompt seed shards budget")
     parser.path("seeds", "shard of seed rows")
     parser.path("prompts", "prompt file of the scheme")
     parser.path("teacher", "model directory of a local teacher", optional=True)
@@ -27,24 +28,42 @@ def write_shard(
     rows: Iterable[GeneratedRow],
     dropped: Iterable[DroppedRow],
     candidates: int,
+    most_failed: float,
 ) -> None:
-    """A shard's rows and its dropped rows; together they are all candidates.
+    """A shard's rows, and its dropped and failed rows; together they are all candidates.
 
     Raises:
-        ValueError: Rows got lost or doubled: candidates isn't rows + dropped, or two rows share an id.
+        ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or a
+            larger share than `most_failed` has failed.
     """
     rows, dropped = list(rows), list(dropped)
     if candidates != len(rows) + len(dropped) or len({row.id for row in rows}) != len(rows):
         raise ValueError(f"rows got lost: {candidates} candidates, {len(rows)} rows, {len(dropped)} dropped")
-    reasons = dict(sorted(Counter(row.reason for row in dropped).items()))
-    report = {"candidates": candidates, "rows": len(rows), "dropped": reasons}
+    failed = [row for row in dropped if row.failed]
+    if len(failed) > most_failed * candidates:
+        raise ValueError(
+            f"the teacher failed too often\n  found:    {len(failed):,} of {candidates:,} candidates, such as "
+            f"{failed[0].reason}: {failed[0].detail[:200]!r}\n  expected: at most a share of {most_failed}"
+        )
+    report: dict[str, Any] = {
+        "candidates": candidates,
+        "rows": len(rows),
+        "dropped": reasons_of(row for row in dropped if not row.failed),
+        "failed": reasons_of(failed),
+    }
     report["operations"] = dict(sorted(Counter(row.operation or "none" for row in rows).items()))
     with artifact(args.out) as out:
         write_rows(out / "rows.jsonl", rows)
         write_rows(out / "dropped.jsonl", dropped)
         write_json(out / "report.json", report)
     name = f"{args.out.parent.name} {args.out.name}"
-    logger.info(f"generate {name}: {len(rows):,} rows of {candidates:,} candidates; dropped {reasons or 'none'}")
+    reasons = f"dropped {report['dropped'] or 'none'}, failed {report['failed'] or 'none'}"
+    logger.info(f"generate {name}: {len(rows):,} rows of {candidates:,} candidates; {reasons}")
+
+
+def failed_row(answer: Completion, **row: Any) -> DroppedRow:
+    """A candidate whose answer was refused, cut, empty or not given, each time that it was asked for."""
+    return dropped_row(f"{FAILED}{answer.fault}", answer.error or answer.text, **row)
 
 
 def dropped_row(reason: str, detail: str, **row: Any) -> DroppedRow:

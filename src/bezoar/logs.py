@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bezoar import __version__
 
@@ -40,18 +40,41 @@ def on_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """The items, with a progress bar on a terminal and a log line every 15 seconds otherwise."""
-    if on_terminal():
-        from tqdm import tqdm  # not needed, and not imported, where nobody watches
+class Bar:
+    """Progress of long work: a bar on a terminal, a log line every 15 seconds otherwise; to be used in `with`."""
 
-        yield from tqdm(items, total=total, desc=what, unit="", leave=False)
-        return
-    started = spoken = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.done = total, what, 0
+        self._started = self._spoken = time.monotonic()
+        self._tqdm: Any = None
+        if on_terminal():
+            from tqdm import tqdm  # not needed, and not imported, where nobody watches
+
+            self._tqdm = tqdm(total=total, desc=what, unit="", leave=False)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tqdm is not None:
+            self._tqdm.close()
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self._tqdm is not None:
+            self._tqdm.update()
+            return
         now = time.monotonic()
-        if now - spoken > SECONDS_BETWEEN_LINES and done < total:
-            spoken = now
-            left = (now - started) / done * (total - done)
-            logger.info(f"{what}: {done:,} of {total:,}, {left / 60:.1f} min left")
+        if now - self._spoken > SECONDS_BETWEEN_LINES and self.done < self.total:
+            self._spoken = now
+            left = (now - self._started) / self.done * (self.total - self.done)
+            logger.info(f"{self.what}: {self.done:,} of {self.total:,}, {left / 60:.1f} min left")
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The items, with their progress."""
+    with Bar(total, what) as bar:
+        for item in items:
+            yield item
+            bar.advance()

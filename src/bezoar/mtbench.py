@@ -49,7 +49,7 @@ class VerdictRow(Row):
     question_id: int
     turn: int
     sample_index: int
-    status: str = Field(description="ok, unparsed, refused or truncated.")
+    status: str = Field(description="ok, unparsed, refused, truncated or error.")
     parse_flag: str = Field(description="ok, multi (several ratings, the last one counts), none or invalid.")
     score: float | None
     model_returned: str

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
@@ -10,6 +11,8 @@ from typing import Any, TextIO, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.files import whole
+
+FAILED = "failed: "  # in front of reasons that lie with a model that gave no usable answer, and not with the row
 
 
 class Row(BaseModel):
@@ -93,6 +96,11 @@ class DroppedRow(Row):
     detail: str
     row: dict[str, Any]
 
+    @property
+    def failed(self) -> bool:
+        """Whether a model gave no usable answer, which says nothing about the row."""
+        return self.reason.startswith(FAILED)
+
 
 class QuestionRow(Row):
     """A question of MT-Bench (FastChat's question.jsonl)."""
@@ -141,6 +149,11 @@ def row_id(*parts: str) -> str:
 def folded(text: str) -> str:
     """A text as it is compared: without case, and with one blank for any white space."""
     return " ".join(text.casefold().split())
+
+
+def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:
+    """How many rows were dropped for each reason."""
+    return dict(sorted(Counter(row.reason for row in rows).items()))
 
 
 def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:

@@ -1,12 +1,15 @@
-"""What every script starts with: its flags, its log and the blocks of params.yaml that it may read."""
+"""What every script starts with: its flags, its log, the blocks of params.yaml that it may read, and how it ends."""
 
 import argparse
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bezoar import logs, params
 from bezoar.files import check_empty
+from bezoar.llm import Stopped
 
 
 class Flags(argparse.ArgumentParser):
@@ -49,3 +52,15 @@ class Flags(argparse.ArgumentParser):
             check_empty(getattr(args, name))  # here, since there may be hours of work before it is written
         logs.setup(args.log)
         return args, params.select(args.params)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script to its exit status; what ends it is in its log as well, where Snakemake shows it."""
+    try:
+        main()
+    except Stopped as stopped:
+        logs.logger.error(stopped)
+        sys.exit(stopped.status)
+    except Exception:
+        logs.logger.exception("failed")
+        sys.exit(1)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import NEEDED, Workspace
+
+from bezoar.files import MARKER
 
 pytestmark = pytest.mark.end_to_end
 SHARDS = ("0000", "0001")
@@ -16,6 +19,7 @@ SCHEMES = ("lamini", "orca", "evol")
 CHECKPOINTS = ("random_llama", "sft_evol", "dpo_hh")
 CONTROLS = ("control_empty", "control_filler", "control_spoof", "control_shuffled")
 FASTCHAT = {"question_id", "model", "judge", "user_prompt", "judgment", "score", "turn", "tstamp"}
+ASKED = ("data/generated", "data/filtered", "data/judgments", "results/mtbench.json")  # made of models' answers
 LONG_ENOUGH = 40  # characters of a FLAN target that nobody would write by chance
 
 
@@ -34,7 +38,8 @@ def sha256_of(path: Path) -> str:
 def test_the_recipe_builds_on_real_samples(real, server, workspace, random_llama):
     root = workspace.root
     shutil.copytree(real, root / "real")
-    shutil.copyfile(Path(__file__).with_name("params.yaml"), root / "params.yaml")
+    for name in ("params.yaml", "prices.yaml"):
+        shutil.copyfile(Path(__file__).with_name(name), root / name)
     dolly = rows_of(root / "real" / "dolly_sample.jsonl")
     random_llama(root / "random_llama", [row["instruction"] + row["context"] + row["response"] for row in dolly])
 
@@ -50,8 +55,11 @@ def test_the_recipe_builds_on_real_samples(real, server, workspace, random_llama
     the_report_is_about_these_files(root)
     every_artifact_is_there_and_none_is_half_made(root)
     no_key_was_written(root.parent, workspace.keys)
+    every_answer_was_stored_and_priced(root, server)
     asked = server.hits
     assert "Nothing to be done" in workspace.snakemake("results/mtbench.json")
+    assert server.hits == asked
+    stored_answers_alone_make_the_same(workspace)
     assert server.hits == asked
 
 
@@ -63,10 +71,16 @@ def every_shard_accounts_for_its_rows(root: Path) -> None:
             report = json.loads((made / "report.json").read_text())
             rows, dropped = rows_of(made / "rows.jsonl"), rows_of(made / "dropped.jsonl")
             assert report["candidates"] == len(rows) + len(dropped)
-            assert report["dropped"] == Counter(row["reason"] for row in dropped)
+            failed = Counter(row["reason"] for row in dropped if row["reason"].startswith("failed: "))
+            assert report["failed"] == failed
+            assert report["dropped"] == Counter(row["reason"] for row in dropped) - failed
+            assert {row["finish_reason"] for row in rows} == {"stop"}
             passed, rejected = rows_of(kept / "kept.jsonl"), rows_of(kept / "rejected.jsonl")
             assert len(rows) == len(passed) + len(rejected)
             assert {row["id"] for row in rows} == {row["id"] for row in [*passed, *(one["row"] for one in rejected)]}
+            report = json.loads((kept / "report.json").read_text())
+            assert (report["rows"], report["kept"]) == (len(rows), len(passed))
+            assert sum([*report["rejected"].values(), *report["failed"].values()]) == len(rejected)
             assert all(row["status"] == "accept" and row["judge"] == "test-filter" for row in passed)
             assert all(row["teacher"] == "test-teacher" for row in rows)
             reasons.update(row["reason"] for row in [*dropped, *rejected])
@@ -177,3 +191,53 @@ def no_key_was_written(folder: Path, keys: list[str]) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 200
     assert not [path for path in files if any(key.encode() in path.read_bytes() for key in keys)]
+
+
+def every_answer_was_stored_and_priced(root: Path, server: Any) -> None:
+    """Each request that the server saw has its line in the store and in a ledger, and what it cost."""
+    stored = [row for path in root.glob("responses/*/*.answers.jsonl") for row in rows_of(path)]
+    spent = [row for path in root.glob("responses/*/*.ledger.jsonl") for row in rows_of(path)]
+    assert len(stored) == len(spent) == server.hits > 1000
+    assert sorted(row["key"] for row in stored) == sorted(row["key"] for row in spent)
+    made = {"generate": "test-teacher", "filter": "test-filter", "judgments": "test-judge"}
+    asked = {
+        (path.parent.name.partition("-")[0], row["model"])
+        for path in root.glob("responses/*/*.ledger.jsonl")
+        for row in rows_of(path)
+    }
+    assert asked == set(made.items())
+    prices = {"test-teacher": (0, 0), "test-filter": (1, 4), "test-judge": (2, 10)}  # dollars for a million, in and out
+    for row in spent:
+        going_in, coming_out = prices[row["model"]]
+        assert row["micro"] == going_in * row["prompt_tokens"] + coming_out * row["completion_tokens"]
+
+
+def stored_answers_alone_make_the_same(workspace: Workspace) -> None:
+    """Elsewhere, without keys, addresses or a request, all that models of others had a part in comes out the same.
+
+    What they had no part in, training above all, comes from the cache: it holds for inputs of the same bytes only.
+    """
+    old, new = workspace.root, workspace.root.parent / "replay"
+    for name in ("responses", "real", "random_llama", ".dvc", *NEEDED):
+        if (old / name).is_dir():
+            shutil.copytree(old / name, new / name)
+    for name in ("Snakefile", "params.yaml", "prices.yaml"):
+        shutil.copyfile(old / name, new / name)
+    for proof in (new / ".dvc/cache/proofs").rglob("*.json"):
+        if json.loads(proof.read_text())["key"]["outputs"][0].startswith(ASKED):
+            proof.unlink()
+    hidden = ("_API_KEY", "_BASE_URL")
+    environment = {name: value for name, value in workspace.environment.items() if not name.endswith(hidden)}
+    Workspace(new, environment | {"BEZOAR_REPLAY_ONLY": "1"}).snakemake("results/mtbench.json")
+    logs = [path for path in new.glob("logs/**/*.log") if path.stat().st_size]  # a restored job has an empty one
+    ran = Counter(path.relative_to(new / "logs").parts[0] for path in logs)
+    assert ran == {"generate": 6, "filter": 6, "judgments": 7, "report": 1}
+    for name in ASKED:
+        assert contents(new, name) == contents(old, name) != {}
+    assert contents(new, "responses") == contents(old, "responses")
+
+
+def contents(root: Path, name: str) -> dict[str, bytes]:
+    """The bytes of a file, or of all files in a folder."""
+    files = [path for path in (root / name, *(root / name).rglob("*")) if path.is_file() and path.name != MARKER]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}

@@ -1,14 +1,18 @@
 """The backends against a real server and a real, if random, model."""
 
 import math
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bezoar.backends import Completion, Request, ask, open_backend
+from bezoar.llm import Stopped
 from bezoar.params.blocks import Sampling
+from bezoar.params.budget import Budget
 from bezoar.params.data import AnthropicBackend, LocalBackend, OpenAiBackend
 
 SAMPLING = Sampling(temperature=0.5, top_p=0.9, max_new_tokens=100)
@@ -18,25 +22,46 @@ SCHEMA = {
     "required": ["reasons"],
     "additionalProperties": False,
 }
+CONNECTION = {
+    "base_url_env": "TEACHER_BASE_URL",
+    "api_key_env": "TEACHER_API_KEY",
+    "concurrency": 4,
+    "requests_per_minute": None,
+    "tokens_per_minute": None,
+    "timeout": 20.0,
+    "deadline": 20.0,
+    "batch": False,
+}
 OPENAI = {
     "kind": "openai",
     "model": "writer",
     "token_limit_field": "max_tokens",
     "sends_sampling": True,
     "json_schema": True,
-    "connection": {"base_url_env": "TEACHER_BASE_URL", "api_key_env": "TEACHER_API_KEY", "concurrency": 4},
+    "tries": 1,
+    "most_tokens": None,
+    "connection": CONNECTION,
 }
 ANTHROPIC = {
     "kind": "anthropic",
     "model": "critic",
     "effort": "low",
     "json_schema": True,
-    "connection": {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "JUDGE_API_KEY", "concurrency": 4},
+    "tries": 1,
+    "most_tokens": None,
+    "connection": CONNECTION | {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "JUDGE_API_KEY"},
 }
+NO_CEILING = {"dollars": None, "tokens": None}
+BUDGET = Budget(prices="prices.yaml", run=NO_CEILING, stages={}, approve_above=None)
+FREE = dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0) | {"batch": 1, "long_prompts": None}
 
 
 @pytest.fixture(autouse=True)
-def addresses(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def addresses(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the servers are; and a folder for answers, with a price of each model."""
+    monkeypatch.chdir(tmp_path)
+    prices = [{"model": name, "since": date(2026, 1, 1), "source": "made up"} | FREE for name in ("writer", "critic")]
+    Path("prices.yaml").write_text(yaml.safe_dump({"prices": prices}))
     monkeypatch.setenv("TEACHER_BASE_URL", f"{server.address}/v1")
     monkeypatch.setenv("JUDGE_BASE_URL", server.address)  # Anthropic's client adds /v1 itself
     monkeypatch.setenv("TEACHER_API_KEY", "dummy")
@@ -45,7 +70,7 @@ def addresses(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backend(block: dict[str, Any], **changes: Any) -> Any:
     kind = OpenAiBackend if block["kind"] == "openai" else AnthropicBackend
-    return open_backend(kind(**block | changes), checkpoint=None, system="", seed=0)
+    return open_backend(kind(**block | changes), checkpoint=None, system="", seed=0, budget=BUDGET)
 
 
 def answer(block: dict[str, Any], text: str, **changes: Any) -> Completion:
@@ -134,15 +159,41 @@ def test_no_schema_is_sent_to_a_server_that_enforces_none(block, server):
 def test_a_missing_variable_is_named(block, part, monkeypatch, server):
     variable = block["connection"][part]
     monkeypatch.delenv(variable)
+    made = backend(block)  # which needs nothing yet: all may be answered already
     with pytest.raises(ValueError, match=f"found: +{variable} is not set"):
-        backend(block)
+        made.complete([ask("key", "Name three rivers", SAMPLING)], "ask")
     assert server.hits == 0
 
 
 @both
-def test_a_web_page_instead_of_an_answer_is_an_error(block):
-    with pytest.raises(ValueError, match=r"(?s)answer is not a .*found: +<html>maintenance</html>"):
-        answer(block, "Name three rivers\nserver: html")
+def test_what_is_answered_needs_no_key_no_address_and_no_server(block, monkeypatch, server):
+    first = answer(block, "Name three rivers")
+    for part in ("api_key_env", "base_url_env"):
+        monkeypatch.delenv(block["connection"][part])
+    assert answer(block, "Name three rivers") == first
+    assert server.hits == 1
+
+
+@both
+def test_a_model_without_a_price_is_not_asked(block, server):
+    with pytest.raises(ValueError, match="no price for the model other\n  found:    prices of critic, writer\n"):
+        answer(block, "Name three rivers", model="other")
+    assert server.hits == 0
+
+
+def test_a_model_that_the_server_does_not_have_is_not_asked(server):
+    Path("prices.yaml").write_text(Path("prices.yaml").read_text().replace("writer", "scribe"))
+    with pytest.raises(Stopped, match=r"found:    the server has no model scribe, but judge, .*, writer\n"):
+        answer(OPENAI, "Name three rivers", model="scribe")
+    assert server.hits == 0
+
+
+@both
+def test_a_web_page_instead_of_an_answer_ends_the_job_and_never_is_one(block, server):
+    short = block["connection"] | {"deadline": 0.01}  # within which it would be asked again
+    with pytest.raises(Stopped, match=r"1 of 1 requests got no answer\n.*not JSON.*<html>maintenance</html>") as caught:
+        answer(block, "Name three rivers\nserver: html", connection=short)
+    assert (caught.value.status, server.hits) == (1, 1)
 
 
 @both
@@ -162,7 +213,8 @@ def test_no_more_requests_are_in_flight_than_allowed(block, server):
 
 
 def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
-    other = {"base_url_env": None, "api_key_env": "OTHER_API_KEY", "concurrency": 9}
+    other = {"base_url_env": None, "api_key_env": "OTHER_API_KEY", "concurrency": 9, "timeout": 1.0, "deadline": 2.0}
+    other |= {"requests_per_minute": 3, "tokens_per_minute": 4, "batch": True}
     for kind, block in ((OpenAiBackend, OPENAI), (AnthropicBackend, ANTHROPIC)):
         own, moved, renamed = kind(**block), kind(**block | {"connection": other}), kind(**block | {"model": "other"})
         assert own.identity() == moved.identity() != renamed.identity()
@@ -170,11 +222,42 @@ def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
 
 
 @both
-def test_the_first_failure_ends_the_run(block, server):
-    requests = [ask(f"{n}", f"river {n}\nserver: {'fail' if n == 0 else 'slow'}", SAMPLING) for n in range(20)]
-    with pytest.raises(Exception, match="as wished"):
-        backend(block, connection=block["connection"] | {"concurrency": 2}).complete(requests, "ask")
-    assert server.hits < 5  # of 20
+def test_a_request_that_is_refused_for_good_is_an_error_and_the_others_are_answered(block, server):
+    texts = ["river", "lake\nserver: fail", "valley", "meadow"]
+    requests = [ask(text, text, SAMPLING) for text in texts]
+    first, failed, *others = backend(block, tries=3).complete(requests, "ask")
+    assert failed == Completion("", "error", block["model"], "HTTP 400: as wished")
+    assert (failed.fault, [one.finish_reason for one in (first, *others)]) == ("error", ["stop"] * 3)
+    assert server.hits == 4  # it isn't tried again
+
+
+@both
+@pytest.mark.parametrize("wished", ["refusal", "filtered"])
+def test_a_refusal_is_asked_again_and_ends_as_one(block, wished, server):
+    found = answer(block, f"Name three rivers\nserver: {wished}", tries=3)
+    assert (found.finish_reason, found.fault) == ("refusal", "refusal")
+    assert server.bodies == [server.bodies[0]] * 3
+
+
+@both
+def test_a_cut_answer_gets_twice_the_room_up_to_a_limit(block, server):
+    found = answer(block, "Name three rivers\nserver: length", tries=5, most_tokens=300)
+    assert (found.finish_reason, found.fault) == ("length", "length")
+    assert [body["max_tokens"] for body in server.bodies] == [100, 200, 300]
+
+
+@both
+def test_a_cut_answer_that_fits_in_the_end_is_one(block):
+    short = SAMPLING.model_copy(update={"max_new_tokens": 5})
+    (found,) = backend(block, tries=2).complete([ask("key", "Name three rivers", short)], "ask")
+    assert (found.text.split()[:5], found.fault) == ("Here is what I think".split(), None)
+
+
+def test_equal_requests_of_one_sample_share_an_answer_and_others_are_drawn_apart(server):
+    requests = [ask(key, "Name three rivers", SAMPLING, sample=sample) for key, sample in ("a0", "b0", "a1")]
+    found = backend(OPENAI).complete(requests, "ask")
+    assert server.hits == 2
+    assert found[0] == found[1]
 
 
 @both
@@ -183,9 +266,25 @@ def test_no_requests_need_no_server(block, server):
     assert server.hits == 0
 
 
-def test_equal_requests_get_equal_answers():
+def test_equal_requests_get_equal_answers_and_are_sent_once(server):
     first, second = (answer(OPENAI, "Name three rivers") for _ in range(2))
     assert first == second
+    assert server.hits == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "fault"),
+    [
+        ("A river.", "stop", None),
+        ("", "stop", "empty"),
+        ("A ri", "length", "length"),
+        ("", "length", "length"),
+        ("I can't.", "refusal", "refusal"),
+        ("", "error", "error"),
+    ],
+)
+def test_only_a_whole_answer_with_text_can_be_used(text, finish, fault):
+    assert Completion(text, finish, "writer").fault == fault
 
 
 # A local model
@@ -200,7 +299,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_llama) -> Path:
 def local(folder: Path, batch_size: int, seed: int = 0) -> Any:
     block = {"kind": "local", "checkpoint": "tiny", "template": "student", "precision": "float32"}
     model = LocalBackend(**block, batch_size=batch_size)
-    return open_backend(model, checkpoint=folder, system="answer the user .", seed=seed)
+    return open_backend(model, checkpoint=folder, system="answer the user .", seed=seed, budget=BUDGET)
 
 
 def requests_of(temperatures: list[float], new_tokens: int = 16) -> list[Request]:

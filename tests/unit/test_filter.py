@@ -1,17 +1,21 @@
 """The filter: cheap rules in their order, a judge's verdict read without guessing, and every row accounted for."""
 
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 
 import filter as rule  # the script is named like the rule, and so like a builtin
 from bezoar.backends import Completion
 from bezoar.contamination import EvaluationItems
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import Filter
-from bezoar.rows import GeneratedRow, row_id
+from bezoar.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
 
+ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
     system="Judge.", user="{criteria}\n{instruction}\n{response}", criteria={"factual": "It is true.", "safe": "It is."}
 )
@@ -46,7 +50,8 @@ def block(**changes):
         "leaked_markers": ["<|answer|>"],
         "most_repetition": 0.5,
         "avoid": [],
-        "most_unjudged": 0.0,
+        "most_failed": 0.0,
+        "quota": None,
     }
     return Filter(**values | changes)
 
@@ -68,8 +73,13 @@ def made(instruction="Name a fruit.", response="An apple.", finish_reason="stop"
     )
 
 
-def run(rows, judge=None, **changes):
-    return rule.filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, ITEMS)
+def run(rows, judge=None, quota=None, **changes):
+    return rule.filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, ITEMS, quota)
+
+
+def apples(number):
+    """So many rows that the cheap rules let pass."""
+    return [made(response=f"Apple {one} is good.") for one in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +233,8 @@ def test_an_unreadable_verdict_is_asked_again_with_a_new_draw():
     kept, rejected = run([made()], judge, attempts=3)
     assert (len(kept), rejected) == (1, [])
     assert [request.key for request in judge.requests] == [f"judge:{made().id}:{attempt}" for attempt in range(3)]
+    assert [request.sample for request in judge.requests] == ["0", "1", "2"]
+    assert len({request.messages for request in judge.requests}) == 1
 
 
 def test_a_readable_rejection_is_not_asked_again():
@@ -233,21 +245,226 @@ def test_a_readable_rejection_is_not_asked_again():
 
 def test_too_many_rows_without_a_verdict_are_an_error():
     rows = [made(response=f"Apple {number}.") for number in range(4)]
-    message = r"found:    4 of 4 rows without a verdict, such as 'hm'\n  expected: at most a share of 0\.5"
-    with pytest.raises(ValueError, match=message):
-        run(rows, ParrotJudge("hm"), most_unjudged=0.5)
+    found = r"4 of 4 rows without a verdict, such as failed: unreadable verdict: 'hm'"
+    with pytest.raises(ValueError, match=rf"found:    {found}\n  expected: at most a share of 0\.5"):
+        run(rows, ParrotJudge("hm"), most_failed=0.5)
+
+
+class Moody(ParrotJudge):
+    """Ends its answer on the first apple in some way, and accepts the others."""
+
+    def __init__(self, text="hm", finish_reason="stop", error=""):
+        super().__init__()
+        self.odd = Completion(text, finish_reason, "parrot-2", error)
+
+    def complete(self, requests, what):
+        found = super().complete(requests, what)
+        return [
+            self.odd if request.subject.response == "Apple 0 is good." else one
+            for request, one in zip(requests, found, strict=True)
+        ]
 
 
 def test_rows_without_a_verdict_are_rejected_as_such_where_they_are_few():
-    class Moody(ParrotJudge):
-        def answer(self, request):
-            return "hm" if request.subject.response == "Apple 0." else json.dumps(ACCEPT)
-
-    rows = [made(response=f"Apple {number}.") for number in range(4)]
-    kept, rejected = run(rows, Moody(), most_unjudged=0.25)  # 1 of 4 is a share of 0.25
-    assert (len(kept), [(row.reason, row.detail) for row in rejected]) == (3, [("unjudged", "hm")])
+    kept, rejected = run(apples(4), Moody(), most_failed=0.25)  # 1 of 4 is a share of 0.25
+    expected = [("failed: unreadable verdict", "hm")]
+    assert (len(kept), [(row.reason, row.detail) for row in rejected]) == (3, expected)
+    assert [(row.failed, row.row) for row in rejected] == [(True, apples(1)[0].model_dump())]
     with pytest.raises(ValueError, match="1 of 4 rows"):
-        run(rows, Moody(), most_unjudged=0.24)
+        run(apples(4), Moody(), most_failed=0.24)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "detail"),
+    [
+        (("I won't.", "refusal"), "failed: refusal", "I won't."),
+        (("", "refusal"), "failed: refusal", ""),
+        (("", "error", "HTTP 400: too long"), "failed: error", "HTTP 400: too long"),
+        (("", "stop"), "failed: empty", ""),
+        (('{"reasons": [', "length"), "failed: unreadable verdict", '{"reasons": ['),
+    ],
+)
+def test_a_row_whose_judge_failed_says_how(answer, reason, detail):
+    kept, rejected = run(apples(4), Moody(*answer), most_failed=0.25)
+    assert len(kept) == 3
+    assert [(row.reason, row.detail, row.failed) for row in rejected] == [(reason, detail, True)]
+
+
+def test_a_verdict_that_is_whole_counts_though_its_answer_was_cut_after_it():
+    kept, rejected = run(apples(2), Moody(json.dumps(ACCEPT) + " and", "length"))
+    assert (len(kept), rejected) == (2, [])
+
+
+def test_only_judged_rows_count_for_the_share_that_failed():
+    rows = apples(2) + [made(response="")] * 2  # 1 of the 2 judged, or 1 of 4
+    with pytest.raises(ValueError, match="1 of 2 rows"):
+        run(rows, Moody(), most_failed=0.49)
+    assert len(run(rows, Moody(), most_failed=0.5)[0]) == 1
+
+
+# --- The quota --------------------------------------------------------------------------------------------------------
+
+
+class Choosy(ParrotJudge):
+    """Accepts every third apple; keeps the sizes of its rounds."""
+
+    def __init__(self):
+        super().__init__()
+        self.rounds = []
+
+    def complete(self, requests, what):
+        self.rounds.append(len(requests))
+        return super().complete(requests, what)
+
+    def answer(self, request):
+        number = int(request.subject.response.split()[1])
+        return json.dumps(ACCEPT if number % 3 == 0 else ACCEPT | {"status": "reject"})
+
+
+def test_a_quota_is_met_exactly_by_the_first_rows_that_are_accepted():
+    rows = apples(30)
+    judge = Choosy()
+    kept, rejected = run(rows, judge, quota=4)
+    assert [row.id for row in kept] == [rows[number].id for number in (0, 3, 6, 9)]
+    # 4 are wanted: of 0 to 3 two stand; 2 are wanted: of 4 and 5 none does; of 6 and 7 one; of 8 none; of 9 the last
+    assert judge.rounds == [4, 2, 2, 1, 1]
+    assert Counter(row.reason for row in rejected) == {"judge: status": 6, "over quota": 20}
+    assert [row.row["id"] for row in rejected if row.reason == "over quota"] == [row.id for row in rows[10:]]
+    assert not any(row.failed for row in rejected)
+    assert len(kept) + len(rejected) == len(rows)
+
+
+@pytest.mark.parametrize("quota", range(1, 11))
+def test_no_row_is_judged_in_vain(quota):
+    judge = Choosy()
+    kept, rejected = run(apples(30), judge, quota=quota)  # 10 of 30 can be accepted
+    assert len(kept) == quota
+    judged_before = 0
+    for size in judge.rounds:
+        accepted_before = (judged_before + 2) // 3  # of rows 0, 1, 2, ...: 0, 3, 6, ...
+        assert size <= quota - accepted_before
+        judged_before += size
+    assert len(judge.requests) == judged_before == 3 * (quota - 1) + 1  # up to the last that is accepted
+    assert Counter(row.reason == "over quota" for row in rejected)[True] == 30 - judged_before
+
+
+def test_what_the_cheap_rules_reject_takes_no_place_in_a_quota():
+    rows = [made(response=""), *apples(3), made(response="as an AI")]
+    kept, rejected = run(rows, quota=2)
+    assert [row.id for row in kept] == [row.id for row in rows[1:3]]
+    assert [row.reason for row in rejected] == ["empty response", "refusal", "over quota"]
+
+
+@pytest.mark.parametrize("quota", [11, 12, 31])
+def test_a_quota_that_too_few_rows_meet_is_an_error(quota):
+    message = (
+        rf"too few rows are accepted\n  found:    10 of 30 that the cheap rules let pass\n  expected: {quota}, "
+        "this shard's part of the quota\nhint: have the scheme write more candidates; "
+    )
+    judge = Choosy()
+    with pytest.raises(ValueError, match=message):
+        run(apples(30), judge, quota=quota)
+    assert len(judge.requests) == 30  # all were judged, none twice
+
+
+def test_a_quota_that_all_rows_just_meet_leaves_none_over():
+    kept, rejected = run(apples(5), quota=5)
+    assert (len(kept), rejected) == (5, [])
+
+
+def test_the_part_of_a_shard_may_be_none_and_then_nothing_is_judged():
+    judge = ParrotJudge()
+    kept, rejected = run(apples(2), judge, quota=0)
+    assert (kept, judge.requests) == ([], [])
+    assert [row.reason for row in rejected] == ["over quota"] * 2
+
+
+def test_rows_that_failed_are_made_up_for_by_later_ones():
+    kept, rejected = run(apples(4), Moody(), quota=2, most_failed=0.34)  # 1 of the 3 that were judged
+    assert [row.response for row in kept] == ["Apple 1 is good.", "Apple 2 is good."]
+    assert [row.reason for row in rejected] == ["failed: unreadable verdict", "over quota"]
+
+
+def test_a_judge_that_fails_is_told_before_a_quota_that_is_not_met_for_it():
+    with pytest.raises(ValueError, match="found:    1 of 3 rows without a verdict"):  # the fourth is over quota
+        run(apples(4), Moody(), quota=2, most_failed=0.33)
+    with pytest.raises(ValueError, match="found:    5 of 5 rows without a verdict"):
+        run(apples(5), ParrotJudge("hm"), quota=5, most_failed=0.5)
+
+
+@pytest.mark.parametrize("quota", [1, 2, 3, 7, 8, 9, 100])
+@pytest.mark.parametrize("shards", [1, 2, 3, 8])
+def test_the_parts_of_shards_sum_to_the_quota_and_differ_by_one_at_most(quota, shards):
+    parts = [rule.share_of(quota, shard, shards) for shard in range(shards)]
+    assert sum(parts) == quota
+    assert max(parts) - min(parts) <= 1
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    """A function that runs the script on 9 rows, of which the judge accepts every third, as the job of a shard."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes", "recipes")
+    Path("prompts.yaml").write_text(yaml.safe_dump(TEXTS.model_dump() | {"user": USER}))
+    Path("avoid.jsonl").write_text("")
+    write_rows("rows.jsonl", apples(9))
+    opened = []
+
+    def open_choosy(backend, **others):
+        opened.append(others["budget"])
+        return Choosy()
+
+    monkeypatch.setattr(rule, "open_backend", open_choosy)
+
+    def run_shard(shard, quota, *names, most_failed=0.0):
+        recipe = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text()) | {"shards": 2}
+        recipe["filters"]["evol"] |= {"quota": quota, "most_failed": most_failed}
+        Path("params.yaml").write_text(yaml.safe_dump(recipe))
+        out = Path("evol") / shard
+        names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
+        files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml", "--avoid", "avoid.jsonl", "--out", str(out))
+        rule.main(["--params", *names, *files])
+        assert opened[-1].model_dump() == recipe["budget"]
+        report = json.loads((out / "report.json").read_text())
+        kept, rejected = read_rows(out / "kept.jsonl", FilteredRow), read_rows(out / "rejected.jsonl", DroppedRow)
+        return report, list(kept), list(rejected)
+
+    return run_shard
+
+
+def test_each_shard_gives_its_part_of_the_quota_and_says_what_it_left(shards):
+    first, kept, rejected = shards("0000", 3, "shards")  # 3 over two shards: 2 and 1
+    assert first == {"rows": 9, "kept": 2, "rejected": {"judge: status": 2, "over quota": 5}, "failed": {}}
+    assert (len(kept), len(rejected)) == (2, 7)
+    second, kept, rejected = shards("0001", 3, "shards")
+    assert second == {"rows": 9, "kept": 1, "rejected": {"over quota": 8}, "failed": {}}
+    assert (len(kept), len(rejected)) == (1, 8)
+
+
+def test_without_a_quota_the_script_takes_all_that_are_good_and_needs_no_shards(shards):
+    report, kept, _ = shards("0000", None)
+    assert report == {"rows": 9, "kept": 3, "rejected": {"judge: status": 6}, "failed": {}}
+    assert len(kept) == 3
+
+
+def test_a_shard_that_can_not_give_its_part_writes_nothing(shards):
+    with pytest.raises(ValueError, match=r"found:    3 of 9 .*\n  expected: 4, this shard's part of the quota"):
+        shards("0000", 8, "shards")
+    assert not Path("evol/0000").exists()
+
+
+def test_what_failed_is_reported_apart_from_what_was_rejected(shards, monkeypatch):
+    def answer(self, request):
+        return "hm" if request.subject.response == "Apple 1 is good." else json.dumps(ACCEPT | {"reasons": ["safe"]})
+
+    monkeypatch.setattr(Choosy, "answer", answer)
+    report, _, rejected = shards("0000", None, most_failed=0.12)  # 1 of 9 is a share of 0.111
+    unread = {"failed: unreadable verdict": 1}
+    assert report == {"rows": 9, "kept": 0, "rejected": {"judge: safe": 8}, "failed": unread}
+    assert [row.failed for row in rejected].count(True) == 1
+    with pytest.raises(ValueError, match="1 of 9 rows without a verdict, such as failed: unreadable verdict: 'hm'"):
+        shards("0001", None)  # the embedded recipe bears no failure
+    assert not Path("evol/0001").exists()
 
 
 def test_counts_add_up():

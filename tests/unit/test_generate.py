@@ -1,6 +1,7 @@
 """The three schemes: what a teacher is asked, what of its answers is dropped and why, and that nothing gets lost."""
 
 import argparse
+import json
 import random
 from collections import Counter
 
@@ -12,14 +13,17 @@ from bezoar.files import files_in
 from bezoar.operations import OPERATIONS
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import Evol, Lamini, Orca
-from bezoar.rows import SeedRow, row_id
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
 from generate import evol, lamini, orca
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)
 
 
 class ParrotTeacher:
-    """Answers with a function of the prompt, by default the prompt itself, and keeps every request."""
+    """Answers with a function of the prompt, by default the prompt itself, and keeps every request.
+
+    The function gives a text, or a completion that ends in another way.
+    """
 
     def __init__(self, answer=lambda request: request.turns[-1]):
         self.answer = answer
@@ -27,11 +31,25 @@ class ParrotTeacher:
 
     def complete(self, requests, what):
         self.requests += requests
-        return [Completion(self.answer(request), "stop", "parrot") for request in requests]
+        found = [self.answer(request) for request in requests]
+        return [one if isinstance(one, Completion) else Completion(one, "stop", "parrot") for one in found]
 
     def asked(self, prefix):
         """The keys of requests that start with a prefix."""
         return [request.key for request in self.requests if request.key.startswith(prefix)]
+
+
+# What a teacher gives if it gives nothing that can be used, and the reason and detail of its row then.
+CUT = Completion("Half of", "length", "parrot")
+FAULTS = [
+    (CUT, "failed: length", "Half of"),
+    (Completion("", "length", "parrot"), "failed: length", ""),
+    (Completion("I can't.", "refusal", "parrot"), "failed: refusal", "I can't."),
+    (Completion("", "refusal", "parrot"), "failed: refusal", ""),
+    (Completion("", "stop", "parrot"), "failed: empty", ""),
+    (Completion("", "error", "parrot", "HTTP 400: too long"), "failed: error", "HTTP 400: too long"),
+]
+every_fault = pytest.mark.parametrize(("fault", "reason", "detail"), FAULTS)
 
 
 def seed_row(name, **columns):
@@ -55,6 +73,7 @@ def lamini_block(**changes):
         "teacher": "teacher",
         "prompts": "lamini.yaml",
         "sampling": SAMPLING,
+        "most_failed": 0.0,
         "topics": None,
         "topic_share": 0.5,
         "calls": 40,
@@ -145,6 +164,34 @@ def test_a_call_that_yields_too_few_is_asked_again_and_then_given_up():
     assert items == []
     assert [row.reason for row in dropped] == ["asked again", "asked again", "too few instructions"]
     assert (seen, teacher.asked("")) == (3, ["list:7:0", "list:7:1", "list:7:2"])
+    assert [request.sample for request in teacher.requests] == ["0", "1", "2"]  # of one text, which is drawn anew
+    assert len({request.messages for request in teacher.requests}) == 1
+    assert not any(row.failed for row in dropped)
+
+
+@every_fault
+def test_a_call_whose_last_answer_can_not_be_used_has_failed(fault, reason, detail):
+    teacher = ParrotTeacher(lambda request: fault if request.key.endswith(":2") else "nothing")
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(), LISTING)
+    assert items == []
+    expected = [("asked again", "nothing"), ("asked again", "nothing"), (reason, detail)]
+    assert [(row.reason, row.detail) for row in dropped] == expected
+    assert ([row.failed for row in dropped], seen) == ([False, False, True], 3)
+
+
+@every_fault
+def test_a_call_that_is_answered_after_a_fault_has_not_failed(fault, reason, detail):
+    teacher = ParrotTeacher(lambda request: tagged("One.") if request.key.endswith(":1") else fault)
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(), LISTING)
+    assert [item.instruction for item in items] == ["One."]
+    assert ([(row.reason, row.failed) for row in dropped], seen) == ([("asked again", False)], 2)
+
+
+def test_whole_items_of_a_list_that_was_cut_are_kept():
+    teacher = ParrotTeacher(lambda request: Completion(tagged("One.") + "<example>Tw", "length", "parrot"))
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(), LISTING)
+    assert [item.instruction for item in items] == ["One."]
+    assert ([row.reason for row in dropped], seen, len(teacher.requests)) == (["unclosed"], 2, 1)
 
 
 def test_a_call_that_yields_enough_the_second_time_is_not_asked_a_third_time():
@@ -168,12 +215,23 @@ def test_no_instruction_is_listed_twice_and_candidates_add_up():
 def test_a_listed_instruction_is_answered_and_knows_where_it_comes_from():
     call = lamini.Call(0, SEEDS[:2], ("art",))
     teacher = ParrotTeacher(lambda request: f"{request.system} {request.turns[-1]}")
-    (row,) = lamini.answered([lamini.Listed("Paint.", call)], teacher, lamini_block(), LISTING, "lamini")
+    (row,), failed = lamini.answered([lamini.Listed("Paint.", call)], teacher, lamini_block(), LISTING, "lamini")
+    assert failed == []
     assert (row.instruction, row.response, row.teacher) == ("Paint.", "Short. Paint.", "parrot")
     assert (row.operation, row.topics) == ("self_instruct_with_topic", ["art"])
     assert row.parent_ids == [SEEDS[0].id, SEEDS[1].id]
     assert row.root_id == row.id
     assert (row.seed_id, row.system) == (None, None)
+
+
+@every_fault
+def test_a_listed_instruction_without_a_usable_answer_has_failed(fault, reason, detail):
+    items = [lamini.Listed(text, CALL) for text in ("Paint.", "Draw.")]
+    teacher = ParrotTeacher(lambda request: fault if request.turns[-1] == "Paint." else "Done.")
+    rows, failed = lamini.answered(items, teacher, lamini_block(), LISTING, "lamini")
+    assert [row.instruction for row in rows] == ["Draw."]
+    assert [(row.reason, row.detail, row.failed) for row in failed] == [(reason, detail, True)]
+    assert failed[0].row == {"instruction": "Paint.", "call": 7}
 
 
 # --- Evol-Instruct --------------------------------------------------------------------------------------------------
@@ -188,6 +246,7 @@ def evol_block(**changes):
         "teacher": "teacher",
         "prompts": "evol.yaml",
         "sampling": SAMPLING,
+        "most_failed": 0.0,
         "operations": ["constraint", "deepen", "breadth"],
         "rounds": 1,
         "most_characters": 100,
@@ -234,23 +293,57 @@ def test_a_child_that_stands_becomes_a_row_of_its_tree():
     ("table", "reason", "answers", "checks"),
     [
         # the cheap rules come first: what they drop costs no answer, and no comparison
-        ({"rewrites": {"Sing.": ""}}, "empty", 0, 0),
+        ({"rewrites": {"Sing.": ""}}, "failed: empty", 0, 0),
         ({"rewrites": {"Sing.": "  sing.\n"}}, "equals its parent", 0, 0),
         ({"rewrites": {"Sing.": "Rewrite the #given prompt# now"}}, "copies the prompt's words", 0, 0),
         ({"rewrites": {"Sing.": "x" * 101}}, "too long", 0, 0),
         ({"answers": {"Sing.+": "Sorry, I can't."}}, "says sorry", 1, 0),
         ({"answers": {"Sing.+": "It is, and so on?!"}}, "only stop words", 1, 0),
-        ({"answers": {"Sing.+": ""}}, "only stop words", 1, 0),
+        ({"answers": {"Sing.+": ""}}, "failed: empty", 1, 0),
         ({"answers": {"Sing.+": "..."}}, "only stop words", 1, 0),
         ({"verdicts": {"Sing. / Sing.+": "EQUAL."}}, "adds nothing to its parent", 1, 1),
         ({"verdicts": {"Sing. / Sing.+": "I would sing."}}, "no equality verdict", 1, 1),
+        ({"verdicts": {"Sing. / Sing.+": ""}}, "failed: empty", 1, 1),
     ],
 )
 def test_each_elimination_rule_drops_a_child(table, reason, answers, checks):
     teacher = EvolTeacher(**table)
     rows, dropped = evolved(["Sing."], teacher)
     assert (rows, [row.reason for row in dropped]) == ([], [reason])
+    assert [row.failed for row in dropped] == [reason.startswith("failed: ")]
     assert (len(teacher.asked("answer:")), len(teacher.asked("equal:"))) == (answers, checks)
+
+
+PLACES = [("rewrites", "Sing.", (2, 1, 1)), ("answers", "Sing.+", (2, 2, 1)), ("verdicts", "Sing. / Sing.+", (2, 2, 2))]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "asked", "fault", "reason", "detail"),
+    [(*place, *fault) for place in PLACES for fault in FAULTS if place[0] != "verdicts" or "length" not in fault[1]],
+)
+def test_a_child_without_a_usable_text_response_or_verdict_has_failed(table, key, asked, fault, reason, detail):
+    teacher = EvolTeacher(**{table: {key: fault}})
+    rows, dropped = evolved(["Sing.", "Dance."], teacher)
+    assert [row.instruction for row in rows] == ["Dance.+"]
+    assert [(row.reason, row.detail, row.failed) for row in dropped] == [(reason, detail, True)]
+    assert dropped[0].row["parent"] == member("Sing.").id
+    assert dropped[0].row["instruction"] == (fault.text if table == "rewrites" else "Sing.+")
+    assert tuple(len(teacher.asked(prefix)) for prefix in ("evolve:", "answer:", "equal:")) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("Not Equal, since the", []),
+        ("Equal", ["adds nothing to its parent"]),
+        ("They", ["no equality verdict"]),
+        ("", ["no equality verdict"]),
+    ],
+)
+def test_a_verdict_that_was_cut_is_read_as_far_as_it_goes(text, reasons):
+    teacher = EvolTeacher(verdicts={"Sing. / Sing.+": Completion(text, "length", "parrot")})
+    rows, dropped = evolved(["Sing."], teacher)
+    assert (len(rows), [row.reason for row in dropped]) == (1 - len(reasons), reasons)
 
 
 def test_sorry_in_a_long_response_is_no_refusal():
@@ -362,6 +455,7 @@ def orca_block(**changes):
         "teacher": "teacher",
         "prompts": "orca.yaml",
         "sampling": SAMPLING,
+        "most_failed": 0.0,
         "templates": ["zs_opt", "zs_noopt"],
         "shares": None,
         "candidates": None,
@@ -421,6 +515,16 @@ def test_the_teacher_sees_message_and_query_and_never_the_target():
     assert teacher.requests[0].messages == (("system", "Explain."), ("user", "Why?"))
     assert (row.system, row.instruction, row.operation, row.category) == ("Explain.", "Why?", "plain", "task")
     assert "the target" not in row.model_dump_json()
+
+
+@every_fault
+def test_a_query_without_a_usable_answer_has_failed(fault, reason, detail):
+    teacher = ParrotTeacher(lambda request: fault if request.turns[-1] == "Why?" else "Because.")
+    queries = [query("Why?"), query("How?")]
+    rows, dropped = orca.explained(queries, [message("plain")], teacher, orca_block(), 0, "orca")
+    assert [row.instruction for row in rows] == ["How?"]
+    assert [(row.reason, row.detail, row.failed) for row in dropped] == [(reason, detail, True)]
+    assert dropped[0].row == {"seed_id": queries[0].id, "operation": "plain"}
 
 
 def test_the_empty_message_is_not_sent():
@@ -517,12 +621,28 @@ def shard_arguments(folder):
     )
 
 
+def written(args):
+    """A shard's report, and how many rows its files hold."""
+    report = json.loads((args.out / "report.json").read_text())
+    rows, dropped = read_rows(args.out / "rows.jsonl", GeneratedRow), read_rows(args.out / "dropped.jsonl", DroppedRow)
+    return report, len(list(rows)), len(list(dropped))
+
+
 def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
-    rows, dropped = evolved(["Sing.", "Dance."], EvolTeacher(rewrites={"Dance.": ""}))
+    teacher = EvolTeacher(rewrites={"Dance.": "dance.", "Draw.": ""}, answers={"Paint.+": FAULTS[2][0]})
+    rows, dropped = evolved(["Sing.", "Dance.", "Draw.", "Paint."], teacher)
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, rows, dropped, candidates=2)
+    generation.write_shard(args, rows, dropped, candidates=4, most_failed=0.5)
     names = [path.name for path in files_in(args.out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
+    expected = {
+        "candidates": 4,
+        "rows": 1,
+        "dropped": {"equals its parent": 1},
+        "failed": {"failed: empty": 1, "failed: refusal": 1},
+        "operations": {rows[0].operation: 1},
+    }
+    assert written(args) == (expected, 1, 3)
 
 
 @pytest.mark.parametrize("copies", [1, 3])
@@ -530,5 +650,48 @@ def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
     args = shard_arguments(tmp_path)
     with pytest.raises(ValueError, match=f"rows got lost: {max(2, copies)} candidates, {copies} rows, 0 dropped"):
-        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies))
+        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies), most_failed=1.0)
     assert not args.out.parent.exists()
+
+
+def test_failed_rows_are_no_lost_rows_and_lost_rows_no_failed_ones(tmp_path):
+    rows, dropped = evolved(["Sing.", "Draw."], EvolTeacher(rewrites={"Draw.": ""}))
+    args = shard_arguments(tmp_path)
+    with pytest.raises(ValueError, match="rows got lost: 3 candidates, 1 rows, 1 dropped"):
+        generation.write_shard(args, rows, dropped, candidates=3, most_failed=1.0)
+    generation.write_shard(args, rows, dropped, candidates=2, most_failed=1.0)
+
+
+@pytest.mark.parametrize(("candidates", "refused"), [(3, True), (4, False), (5, False)])
+def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refused):
+    texts = ["Draw.", *(f"Task {number}." for number in range(1, candidates))]
+    rows, dropped = evolved(texts, EvolTeacher(rewrites={"Draw.": Completion("", "error", "parrot", "HTTP 400: no")}))
+    args = shard_arguments(tmp_path)
+    if refused:  # 1 of 3 is more than a quarter, 1 of 4 is one
+        message = (
+            r"the teacher failed too often\n  found:    1 of 3 candidates, such as failed: error: 'HTTP 400: no'\n"
+            r"  expected: at most a share of 0\.25"
+        )
+        with pytest.raises(ValueError, match=message):
+            generation.write_shard(args, rows, dropped, candidates, most_failed=0.25)
+        assert not args.out.parent.exists()
+    else:
+        generation.write_shard(args, rows, dropped, candidates, most_failed=0.25)
+        report, *counts = written(args)
+        assert (report["failed"], report["dropped"]) == ({"failed: error": 1}, {})
+        assert counts == [candidates - 1, 1]
+
+
+def test_what_is_dropped_for_its_own_sake_is_no_failure(tmp_path):
+    texts = ["Sing.", "Dance."]
+    rows, dropped = evolved(texts, EvolTeacher(rewrites={text: text for text in texts}))
+    args = shard_arguments(tmp_path)
+    generation.write_shard(args, rows, dropped, candidates=2, most_failed=0.0)
+    report, *counts = written(args)
+    assert (report["dropped"], report["failed"], counts) == ({"equals its parent": 2}, {}, [0, 2])
+
+
+def test_a_shard_without_candidates_is_no_failure(tmp_path):
+    args = shard_arguments(tmp_path)
+    generation.write_shard(args, [], [], candidates=0, most_failed=0.0)
+    assert written(args)[0]["failed"] == {}

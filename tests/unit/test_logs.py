@@ -26,6 +26,24 @@ def test_on_a_terminal_there_is_a_bar():
     assert "\r" in shown.decode()
 
 
+def test_a_bar_that_is_advanced_by_hand_shows_how_far_it_is_and_goes_in_the_end(monkeypatch):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(logs.sys, "stderr", terminal)
+        with logs.Bar(4, "send requests") as bar:
+            for _ in range(4):
+                bar._tqdm.mininterval = 0  # show each step
+                bar.advance()
+        os.set_blocking(ours, False)
+        shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert bar.done == 4
+    assert "send requests:   0%|" in shown
+    assert "send requests: 100%|" in shown
+    assert shown.endswith("\r")  # which leaves the line to what comes next
+
+
 def test_without_a_terminal_there_is_no_bar():
     done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"6\n", b"")
@@ -39,6 +57,18 @@ def test_long_work_without_a_terminal_logs_how_far_it_is(monkeypatch, caplog):
         assert list(logs.progress("abcd", 4, "write")) == list("abcd")
     # after 20 s 1 of 4 is done: 3 more take 60 s; after 30 s it spoke 10 s ago; after 40 s 3 are done: 13.3 s for one
     assert caplog.messages == ["write: 1 of 4, 1.0 min left", "write: 3 of 4, 0.2 min left"]
+
+
+def test_a_bar_without_a_terminal_logs_how_far_it_is_and_nothing_once_all_is_done(monkeypatch, caplog):
+    clock = iter([0, 16, 20, 40])  # seconds at the start and after each of 3
+    monkeypatch.setattr(logs.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(logs, "on_terminal", lambda: False)
+    with caplog.at_level(logging.INFO, logger="bezoar"), logs.Bar(3, "send") as bar:
+        for done in (1, 2, 3):
+            bar.advance()
+            assert bar.done == done
+    # after 16 s 1 of 3 is done: 2 more take 32 s; after 20 s it spoke 4 s ago; after 40 s nothing is left
+    assert caplog.messages == ["send: 1 of 3, 0.5 min left"]
 
 
 def test_the_log_goes_to_stderr_and_to_its_file_anew(tmp_path):

@@ -50,7 +50,7 @@ def judge_prompts():
 
 def judging(**changes):
     values = {"judge_sampling": SAMPLING, "judge_attempts": 2, "repeats": 1, "with_reference": WITH_REFERENCE}
-    return judgments.Judging(**values | changes)
+    return judgments.Judging(**values | {"most_failed": 0.0} | changes)
 
 
 def block(**changes):
@@ -65,6 +65,7 @@ def block(**changes):
         "judge": "judge",
         "judge_sampling": SAMPLING,
         "judge_attempts": 2,
+        "most_failed": 0.0,
         "repeats": 1,
         "temperatures": {},
         "top_p": 1.0,
@@ -205,12 +206,23 @@ def test_every_answer_is_judged_as_often_as_it_repeats():
     keys = [item.request(judging(), 0).key for item in made]
     assert len(keys) == len(set(keys)) == 4 * 2 * 3
     assert keys[:4] == ["81:1:0:0", "81:1:1:0", "81:1:2:0", "81:2:0:0"]
+    samples = [item.request(judging(), 0).sample for item in made]
+    assert samples == ["0.0", "1.0", "2.0"] * 4 * 2
     assert Counter(item.prompt_name for item in made) == {
         "single-v1": 6,
         "single-v1-multi-turn": 6,
         "single-math-v1": 6,
         "single-math-v1-multi-turn": 6,
     }
+
+
+def test_no_two_draws_of_one_prompt_share_an_answer():
+    # three repeats of one prompt, each asked at most twice, are six draws
+    first, second, third, *_ = items(repeats=3)
+    assert first.user == second.user == third.user
+    requests = [item.request(judging(), attempt) for item in (first, second, third) for attempt in (0, 1)]
+    assert len({request.messages for request in requests}) == 1
+    assert [request.sample for request in requests] == ["0.0", "0.1", "1.0", "1.1", "2.0", "2.1"]
 
 
 def test_a_reference_is_shown_only_where_the_category_is_judged_with_one():
@@ -296,8 +308,8 @@ class ParrotJudge:
         return [self.answers[int(request.key.split(":")[3])] for request in requests]
 
 
-def said(text, finish_reason="stop"):
-    return Completion(text, finish_reason, "parrot-2")
+def said(text, finish_reason="stop", error=""):
+    return Completion(text, finish_reason, "parrot-2", error)
 
 
 def test_what_can_not_be_read_is_asked_again_with_a_new_draw():
@@ -323,12 +335,59 @@ def test_what_can_be_read_is_not_asked_again():
         (said("[[4]] since", "length"), "ok", "ok", 4.0),
         (said("", "refusal"), "refused", "none", None),
         (said("[[4]]", "refusal"), "refused", "ok", None),
+        (said(""), "unparsed", "none", None),
+        (said("", "error", "HTTP 400: too long"), "error", "none", None),
     ],
 )
 def test_an_error_is_a_status_and_never_a_score(answer, status, flag, score):
     fastchat, row = judgments.rows_of(items([question(81)])[0], answer, "base", "j", set())
     assert (row.status, row.parse_flag, row.score) == (status, flag, score)
     assert fastchat["score"] == (-1 if score is None else score)
+
+
+def graded_by(*answers, questions=QUESTIONS[:2], **changes):
+    """The verdicts of a judge that answers each attempt in one way."""
+    found = judgments.graded(items(questions, **changes), ParrotJudge(*answers), judging(**changes))
+    return [judgments.rows_of(item, answer, "base", "j", set())[1] for item, answer in found]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (said("hm"), "unparsed"),
+        (said("It is", "length"), "truncated"),
+        (said("[[4]]", "refusal"), "refused"),
+        (said("", "error", "HTTP 400: too long"), "error"),
+    ],
+)
+def test_every_judgment_without_a_rating_counts_as_failed(answer, status):
+    bad, good = graded_by(answer, answer), graded_by(said("[[4]]"))  # two questions in two turns: 4 each
+    assert {verdict.status for verdict in bad} == {status}
+    judgments.check_failed([*bad[:1], *good[1:]], 4, 0.25)
+    judgments.check_failed(bad, 4, 1.0)
+    message = rf"found:    1 of 4 judgments without a rating: \{{'{status}': 1\}}\n  expected: at most a share of 0\.24"
+    with pytest.raises(ValueError, match=message):
+        judgments.check_failed([*bad[:1], *good[1:]], 4, 0.24)
+
+
+def test_statuses_of_failed_judgments_are_counted():
+    rows = [*graded_by(said("hm"), said("hm"))[:2], *graded_by(*[said("", "error")] * 2)[:1], *graded_by(said("[[1]]"))]
+    message = r"found:    3 of 7 judgments without a rating: \{'unparsed': 2, 'error': 1\}"
+    with pytest.raises(ValueError, match=message):
+        judgments.check_failed(rows, 7, 0.0)
+
+
+@pytest.mark.parametrize("there", [0, 3, 5])
+def test_judgments_that_got_lost_or_doubled_are_an_error_whatever_may_fail(there):
+    rows = (graded_by(said("[[4]]")) * 2)[:there]
+    with pytest.raises(ValueError, match=f"judgments got lost: 4 asked for, {there} there"):
+        judgments.check_failed(rows, 4, 1.0)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_all_answers_are_judged_as_often_as_asked_for_and_none_fails(repeats):
+    rows = graded_by(said("hm"), said("[[4]]"), questions=QUESTIONS, repeats=repeats)
+    judgments.check_failed(rows, 4 * 2 * repeats, 0.0)
 
 
 def test_a_judgment_has_fastchats_columns():

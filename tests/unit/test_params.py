@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from bezoar import prompts
+from bezoar.llm.prices import load as load_prices
 from bezoar.operations import OPERATIONS
 from bezoar.params import RecipeError, load, select
-from bezoar.params.data import Evol
+from bezoar.params.data import ApiBackend, Evol
 from bezoar.world import SETS
 from filter import filter_prompts
 from generate.orca import system_messages
@@ -26,8 +27,9 @@ SOURCE = re.compile(r"  # (fact: \S.*|fallback: \S.*|fallback \(own\)(: \S.*)?)$
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The 3B recipe, in a working directory that holds a copy of its prompt files."""
+    """The 3B recipe, in a working directory that holds a copy of its prompt files and prices."""
     shutil.copytree(ROOT / "recipes" / "prompts", tmp_path / "recipes" / "prompts")
+    shutil.copytree(ROOT / "recipes" / "prices", tmp_path / "recipes" / "prices")
     monkeypatch.chdir(tmp_path)
     return yaml.safe_load(RECIPE_3B.read_text(encoding="utf-8"))
 
@@ -97,6 +99,16 @@ def test_prompt_files_of_every_recipe_hold_what_its_scripts_fill(path: Path, mon
             assert {one for sources in open_to_all for one in sources} >= set(scheme.shares or {})
     for block in recipe.filters.values():
         filter_prompts(Path(block.prompts))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_model_that_a_recipe_reaches_over_a_network_has_a_price(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    recipe = load(path)
+    prices = load_prices(recipe.budget.prices)
+    asked = [block.model for block in recipe.backends.values() if isinstance(block, ApiBackend)]
+    assert [prices.of(model, recipe.budget.prices).model for model in asked] == asked
+    assert len(asked) == (3 if path == RECIPE_3B else 0)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +199,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_told_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "method, most_characters, operations, prompts, refusal_words, rounds, sampling, scaffold_words, seeds, teacher"
+        "method, most_characters, most_failed, operations, prompts, refusal_words, rounds, sampling, scaffold_words, "
+        "seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -253,6 +266,88 @@ def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, ex
     data["schemes"] = {"evol": data["schemes"].pop("evol")} | data["schemes"]  # its keys stand first
     line = line_of(data, f"    {key}:")
     assert refusal(data) == problem(line, f"schemes.evol.{key}", "the value does not fit", found, expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "found", "expected"),
+    [
+        ("schemes.evol.most_failed", 1.5, "1.5", "less than or equal to 1"),
+        ("schemes.evol.most_failed", -0.1, "-0.1", "greater than or equal to 0"),
+        ("filters.evol.most_failed", None, "None", "a number"),
+        ("filters.evol.quota", 0, "0", "greater than or equal to 1"),
+        ("filters.evol.quota", "all", "'all'", "a whole number"),
+        ("evals.mtbench.most_failed", 2, "2", "less than or equal to 1"),
+        ("backends.filter.tries", 0, "0", "greater than or equal to 1"),
+        ("backends.filter.most_tokens", 0, "0", "greater than or equal to 1"),
+        ("backends.filter.connection.concurrency", 0, "0", "greater than or equal to 1"),
+        ("backends.filter.connection.requests_per_minute", 0, "0", "greater than or equal to 1"),
+        ("backends.filter.connection.tokens_per_minute", 0.5, "0.5", "a whole number"),
+        ("backends.filter.connection.timeout", 0, "0", "greater than 0"),
+        ("backends.filter.connection.deadline", 0, "0", "greater than 0"),
+        ("backends.filter.connection.batch", "no batch", "'no batch'", "true or false"),
+        ("budget.run.dollars", -1, "-1", "greater than or equal to 0"),
+        ("budget.run.tokens", 0.5, "0.5", "a whole number"),
+        ("budget.approve_above", -1, "-1", "greater than or equal to 0"),
+    ],
+)
+def test_value_about_requests_or_money_does_not_fit(data, place, value, found, expected):
+    *blocks, key = place.split(".")
+    block = data
+    for name in blocks:
+        block = block[name]
+    block[key] = value
+    message = refusal(data)
+    (line,) = re.findall(r"^params\.yaml:(\d+): ", message, re.MULTILINE)
+    assert message == problem(int(line), place, "the value does not fit", found, expected)
+    assert Path("params.yaml").read_text().splitlines()[int(line) - 1].split(":")[0].strip() == key
+
+
+def test_null_is_no_limit_where_there_need_not_be_one(data):
+    data["filters"]["evol"]["quota"] = data["backends"]["judge"]["most_tokens"] = None
+    data["backends"]["judge"]["connection"] |= {"requests_per_minute": None, "tokens_per_minute": None}
+    data["budget"] |= {"run": {"dollars": None, "tokens": None}, "approve_above": None}
+    written(data)
+    recipe = load()
+    assert (recipe.filters["evol"].quota, recipe.budget.run.dollars, recipe.budget.run.tokens) == (None, None, None)
+
+
+def test_a_recipe_without_a_budget_is_refused(data):
+    del data["budget"]
+    expected = "a value for `budget`; every value is shown"
+    assert refusal(data) == problem(1, "budget", "the key is missing", "nothing", expected)
+
+
+def test_a_stages_ceiling_has_dollars_and_tokens(data):
+    data["budget"]["stages"] = {"generate-lamini": {"dollars": 3.0}}
+    line = line_of(data, "generate-lamini:")
+    expected = "a value for `tokens`; every value is shown"
+    assert refusal(data) == problem(
+        line, "budget.stages.generate-lamini.tokens", "the key is missing", "nothing", expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "known"),
+    [
+        ("filters", "most_unjudged", "most_failed"),
+        ("backends", "retries", "tries"),
+    ],
+)
+def test_a_key_of_before_is_told_with_the_keys_of_now(data, block, key, known):
+    data[block]["filter" if block == "backends" else "evol"][key] = 1
+    message = refusal(data)
+    assert f": no such key\n  found:    {key}\n  expected: " in message
+    assert known in message.split("expected: ")[1].split("\n")[0].split(", ")
+
+
+def test_a_connection_shows_every_value(data):
+    connection = data["backends"]["judge"]["connection"]
+    del connection["deadline"]
+    line = line_of(data, "    connection:", nth=3)
+    expected = "a value for `deadline`; every value is shown"
+    assert refusal(data) == problem(
+        line, "backends.judge.connection.deadline", "the key is missing", "nothing", expected
+    )
 
 
 def test_number_that_yaml_reads_as_text_comes_with_a_hint(data):
@@ -506,6 +601,24 @@ def test_missing_prompt_file_is_refused(data):
     assert refusal(data) == problem(
         line, "schemes.evol.prompts", "no such file", "recipes/prompts/evil.yaml", "a file in the repository"
     )
+
+
+def test_missing_price_table_is_refused(data):
+    data["budget"]["prices"] = "recipes/prizes.yaml"
+    line = line_of(data, "prizes.yaml")
+    expected = "a file in the repository"
+    assert refusal(data) == problem(line, "budget.prices", "no such file", "recipes/prizes.yaml", expected)
+
+
+def test_a_ceiling_of_a_stage_that_is_not_there_is_refused(data):
+    ceiling = {"dollars": 1.0, "tokens": None}
+    data["budget"]["stages"] = {"generate-lamini": ceiling, "judgments-mtbench-control_empty": ceiling}
+    written(data)
+    load()
+    data["budget"]["stages"]["filter-lamni"] = ceiling
+    said = refusal(data)
+    assert "budget.stages.filter-lamni: no stage of this name asks a model" in said
+    assert "hint: did you mean `filter-lamini`?" in said
 
 
 @pytest.mark.parametrize("path", ["../outside.yaml", "/etc/hostname", "recipes/../../outside.yaml"])

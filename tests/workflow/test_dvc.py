@@ -43,10 +43,16 @@ def test_a_job_depends_on_all_that_its_script_may_read(said: list) -> None:
         names = command[command.index("--params") + 1 :]
         names = names[: next(n for n, word in enumerate(names) if word.startswith("--"))]
         expected = set()
-        for name in names:  # of a backend, all but how it is reached
+        for name in set(names) - {"budget"}:  # of a backend, all but how it is reached
             block = backends.get(name.removeprefix("backends."), {}) if name.startswith("backends.") else {}
             expected |= {f"{name}.{key}" for key in block if key != "connection"} or {name}
         assert expected <= set(tracked), rule
+        assert ("budget" in names) == (rule in ("generate", "filter", "judgments")), rule
+
+
+def test_no_job_depends_on_what_may_be_spent_or_how_a_server_is_reached(said: list) -> None:
+    tracked = [name for _, names, _ in said[2] for name in names]
+    assert not [name for name in tracked if "budget" in name.split(".") or "connection" in name.split(".")]
 
 
 def test_no_stage_is_a_shard_or_a_task() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bezoar.files import MARKER, files_in
 
 pytestmark = pytest.mark.end_to_end
 PROMPTS = "recipes/prompts/openbezoar-3b"
+IN_FLIGHT = 4  # requests of one job
 TARGETS = ("data/mixes/evol/train.jsonl", "data/adapters/sft_lamini")
 FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.MULTILINE)
 STARTED = re.compile(r"^    output: ([^,\n]+).*?^    jobid: (\d+)$", re.MULTILINE | re.DOTALL)
@@ -39,19 +41,36 @@ def cheap() -> dict[str, Any]:
             "token_limit_field": "max_tokens",
             "sends_sampling": True,
             "json_schema": True,
+            "tries": 1,
+            "most_tokens": None,
             "connection": {
                 "base_url_env": "TEACHER_BASE_URL",
                 "api_key_env": "TEACHER_API_KEY",
-                "concurrency": 4,
+                "concurrency": IN_FLIGHT,
+                "requests_per_minute": None,
+                "tokens_per_minute": None,
+                "timeout": 30.0,
+                "deadline": 60.0,
+                "batch": False,
             },
         }
+    recipe["budget"] |= {"prices": "prices.yaml", "run": {"dollars": 0.0, "tokens": None}}
     for name in ("lamini", "evol"):
-        recipe["schemes"][name]["prompts"] = f"{PROMPTS}/{name}.yaml"
-        recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "most_unjudged": 0.5}
+        recipe["schemes"][name] |= {"prompts": f"{PROMPTS}/{name}.yaml", "most_failed": 0.5}
+        recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "most_failed": 0.5}
     recipe["schemes"]["lamini"]["calls"] = 10
     recipe["mixes"]["lamini"]["eval_rows"] = recipe["mixes"]["evol"]["eval_rows"] = 2
     recipe["mixes"]["evol"]["parts"] = [part for part in recipe["mixes"]["evol"]["parts"] if part["name"] != "orca"]
     return recipe
+
+
+def prepare(root: Path, recipe: dict[str, Any]) -> None:
+    """Write a recipe, and the prices of its models: none."""
+    free = dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0) | {"batch": 1, "long_prompts": None}
+    since = {"since": date(2026, 1, 1), "source": "made up"}
+    prices = [{"model": name} | since | free for name in ("teacher", "judge")]
+    (root / "params.yaml").write_text(yaml.safe_dump(recipe))
+    (root / "prices.yaml").write_text(yaml.safe_dump({"prices": prices}))
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:
@@ -99,9 +118,9 @@ def jobs_in(said: str) -> int:
     return int([*TOTAL.findall(said), "0"][0])
 
 
-def test_a_killed_build_goes_on_and_redoes_nothing(workspace):
+def test_a_killed_build_goes_on_and_redoes_nothing(workspace, server):
     root = workspace.root
-    (root / "params.yaml").write_text(yaml.safe_dump(cheap()))
+    prepare(root, cheap())
     planned = int(TOTAL.findall(workspace.snakemake("--dry-run", *TARGETS))[0])
     done: dict[Path, int] = {}
     for number, (jobs, seconds) in enumerate(KILLS):
@@ -116,10 +135,13 @@ def test_a_killed_build_goes_on_and_redoes_nothing(workspace):
 
     killed = content_of(root)
     assert not list(root.rglob("*.partial"))
-    for name in ("data", ".snakemake", ".dvc"):  # without the cache, which would bring everything back
+    asked = server.hits
+    for name in ("data", ".snakemake", ".dvc", "responses"):  # without the cache, which would bring everything back
         shutil.rmtree(root / name)
     workspace.snakemake(*TARGETS)
     undisturbed = content_of(root)
+    # a kill loses what two jobs have in flight, and no answer that had come
+    assert asked <= (server.hits - asked) + len(KILLS) * 2 * IN_FLIGHT
     assert sorted(killed) == sorted(undisturbed)
     assert [name for name, data in killed.items() if data != undisturbed[name]] == []
 
@@ -128,7 +150,7 @@ def test_a_killed_training_resumes_to_the_same_adapter(workspace, random_llama):
     root = workspace.root
     recipe = cheap()
     recipe["stages"]["sft_lamini"] |= {"save_steps": 4, "batch_size": 2, "epochs": 2}
-    (root / "params.yaml").write_text(yaml.safe_dump(recipe))
+    prepare(root, recipe)
     texts = [f"{number} rivers run through {number + 3} valleys" for number in range(40)]
     random_llama(root / "model", texts)
     rows = [{"prompt": f"what of {text}?", "completion": text} for text in texts]

@@ -104,8 +104,10 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
 
 
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
-    connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8}
-    judge = {"kind": "anthropic", "model": "m", "effort": None, "json_schema": False, "connection": connection}
+    connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8, "requests_per_minute": None}
+    connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False}
+    judge = {"kind": "anthropic", "model": "m", "effort": None, "json_schema": False, "tries": 2, "most_tokens": None}
+    judge |= {"connection": connection}
     tiny["backends"]["marker"] = judge
     tiny = with_eval(tiny, "mtbench", judge="marker", controls=["empty", "shuffled"])
     pretend_built(workspace, tiny)
@@ -125,10 +127,15 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     # twice as many judgments: of every model and both controls
     again = with_eval(tiny, "mtbench", repeats=2)
     assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "report_mtbench": 1})
-    # how the judge is reached changes nothing, who it is changes every judgment
+    # how the judge is reached changes nothing, who it is and how often it is asked changes every judgment
+    other = {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "OTHER_API_KEY", "concurrency": 1, "timeout": 1.0}
+    other |= {"requests_per_minute": 9, "tokens_per_minute": 99, "deadline": 2.0, "batch": True}
+    assert set(other) == set(connection)
     for changed_judge, judgments in (
-        (judge | {"connection": connection | {"concurrency": 1, "api_key_env": "OTHER_API_KEY"}}, 0),
+        (judge | {"connection": other}, 0),
         (judge | {"effort": "low"}, len(checkpoints) + 2),
+        (judge | {"tries": 3}, len(checkpoints) + 2),
+        (judge | {"most_tokens": 999}, len(checkpoints) + 2),
     ):
         jobs = planned(workspace, changed(workspace, tiny, backends={"marker": changed_judge}))
         assert jobs == (Counter({"judgments": judgments, "report_mtbench": 1}) if judgments else Counter())
@@ -146,6 +153,17 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
             "report_harness": 1,
         }
     )
+
+
+def test_a_budget_reruns_nothing_and_a_quota_the_filters_of_its_scheme(workspace: Workspace, tiny: dict) -> None:
+    pretend_built(workspace, tiny)
+    (workspace.root / "prices.yaml").write_text("prices: []\n")
+    budget = {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
+    budget |= {"stages": {"filter-evol": {"dollars": None, "tokens": 1}}}
+    assert set(budget) == set(tiny["budget"])
+    assert planned(workspace, tiny | {"budget": budget}) == Counter()
+    jobs = planned(workspace, changed(workspace, tiny, filters={"evol": tiny["filters"]["evol"] | {"quota": 10}}))
+    assert (jobs["filter"], jobs["generate"]) == (tiny["shards"], 0)
 
 
 def test_params_yaml_is_no_jobs_input(workspace: Workspace, tiny: dict, large: dict) -> None:

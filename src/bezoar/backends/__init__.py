@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bezoar.backends.base import Backend, Completion, Request, Subject, ask
+from bezoar.params.budget import Budget
 from bezoar.params.data import AnthropicBackend, LocalBackend, OpenAiBackend, VerifierBackend
 
 __all__ = ["Backend", "Completion", "Request", "Subject", "ask", "open_backend"]
@@ -14,6 +15,7 @@ def open_backend(
     checkpoint: Path | None,
     system: str,
     seed: int,
+    budget: Budget,
 ) -> Backend:
     """The backend that a block describes.
 
@@ -22,9 +24,10 @@ def open_backend(
         checkpoint: Model directory, for a local backend.
         system: The student prompt's default system text, for a local backend.
         seed: Start of a local backend's draws.
+        budget: What an API backend may spend.
 
     Raises:
-        ValueError: A local backend without a model directory, or an API backend whose key isn't in the environment.
+        ValueError: A local backend without a model directory.
     """
     match block:  # each kind is imported only where it is used: torch and the API clients take seconds
         case LocalBackend():
@@ -33,14 +36,11 @@ def open_backend(
             if checkpoint is None:
                 raise ValueError(f"a local backend needs the model directory of {block.checkpoint}")
             return Local(checkpoint, block, system=system, seed=seed)
-        case OpenAiBackend():
-            from bezoar.backends.openai import OpenAi
+        case OpenAiBackend() | AnthropicBackend():
+            from bezoar.llm import provider_of
+            from bezoar.llm.client import Client
 
-            return OpenAi(block)
-        case AnthropicBackend():
-            from bezoar.backends.anthropic import Anthropic
-
-            return Anthropic(block)
+            return Client(provider_of(block), block, budget)
         case VerifierBackend():
             from bezoar.backends.verifier import Verifier
 

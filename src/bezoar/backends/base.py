@@ -25,6 +25,7 @@ class Request:
         messages: Role (`system`, `user` or `assistant`) and text, at most one system message, user last.
         sampling: How tokens are drawn, as far as the backend takes it.
         subject: What is graded, for a judge; None for a call that writes.
+        sample: Tells draws of one request apart; equal ones share an answer where each is paid for.
         schema: JSON schema of the answer; None for free text.
     """
 
@@ -33,6 +34,7 @@ class Request:
     sampling: Sampling
     subject: Subject | None = None
     schema: dict[str, Any] | None = None
+    sample: str = "0"
 
     @property
     def system(self) -> str | None:
@@ -50,10 +52,10 @@ class Request:
         return hashlib.sha256(json.dumps(self.messages, ensure_ascii=False).encode()).hexdigest()
 
 
-def ask(key: str, user: str, sampling: Sampling, system: str | None = None) -> Request:
+def ask(key: str, user: str, sampling: Sampling, system: str | None = None, sample: str = "0") -> Request:
     """A request of one user message, perhaps under a system message."""
     head = (("system", system),) if system else ()
-    return Request(key, (*head, ("user", user)), sampling)
+    return Request(key, (*head, ("user", user)), sampling, sample=sample)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,22 @@ class Completion:
 
     Attributes:
         text: The answer, stripped of blanks around it.
-        finish_reason: `stop`, `length` (cut by the token limit) or `refusal`.
+        finish_reason: `stop`, `length` (cut by the token limit), `refusal`, or `error` (the server refused to work).
         model: The model's name as its server gives it.
+        error: What the server said, if it refused to work.
     """
 
     text: str
     finish_reason: str
     model: str
+    error: str = ""
+
+    @property
+    def fault(self) -> str | None:
+        """Why this is no answer that can be used: `empty`, or the finish reason; None if it is one."""
+        if self.finish_reason != "stop":
+            return self.finish_reason
+        return None if self.text else "empty"
 
 
 class Backend(Protocol):

@@ -86,7 +86,8 @@ class _Execution:
         start = time.monotonic()
         self.job.start()
         try:
-            variables = {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs}
+            job = f"{self.step.stage}/{self.step.part}"
+            variables = {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs, "BEZOAR_JOB": job}
             status = run(self.job.command, self.step.outputs, variables, self.held)
             cost = {"seconds": round(time.monotonic() - start, 3), **_sum(costs)}
         finally:

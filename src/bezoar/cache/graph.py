@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import snakemake.api  # before snakemake.workflow, which it and this import in a circle
 import snakemake.workflow
@@ -36,6 +36,18 @@ WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
 
 
+class Spending(Protocol):
+    """What steps spend beyond time."""
+
+    def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Any]:
+        """What they would spend, a line for each stage."""
+        ...
+
+    def check(self, steps: list[Step], commands: dict[str, list[str]]) -> None:
+        """Raise CacheError if they may not."""
+        ...
+
+
 @dataclass
 class Attached:
     """What the Snakefile says about itself beyond its rules.
@@ -44,24 +56,37 @@ class Attached:
         parts: For each wildcard that splits a block's work, its values; they see the other wildcards.
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
         params: The file that holds the parameters.
+        spending: Makes what says what steps would spend, and whether they may; None if nothing costs money.
     """
 
     workflow: Any
     parts: Parts
     plots: dict[str, dict[str, Any]]
     params: str
+    spending: Callable[[], Spending] | None
 
     @cached_property
     def build(self) -> Build:
         """The run's cache; rules are known by the time it is asked for."""
         return Build({rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}, self.params)
 
+    def planned(self) -> list[Step]:
+        """The steps that would run."""
+        return [step for step in self.build.steps if step.name in self.build.decision.reasons]
+
     def commands(self) -> dict[str, list[str]]:
         """The command of each step of the graph, by the step's name."""
         return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
 
 
-def attach(workflow: Any, *, parts: Parts, plots: dict[str, dict[str, Any]], params: str = "params.yaml") -> None:
+def attach(
+    workflow: Any,
+    *,
+    parts: Parts,
+    plots: dict[str, dict[str, Any]],
+    params: str = "params.yaml",
+    spending: Callable[[], Spending] | None = None,
+) -> None:
     """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.
 
     Args:
@@ -69,9 +94,10 @@ def attach(workflow: Any, *, parts: Parts, plots: dict[str, dict[str, Any]], par
         parts: For each wildcard that splits a block's work (shards, tasks), its values, as a function of the others.
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
         params: The file that holds the parameters.
+        spending: Makes what says what steps would spend, and whether they may.
     """
     if workflow.is_main_process:
-        ProvenDAG.attached = Attached(workflow, parts, plots, params)
+        ProvenDAG.attached = Attached(workflow, parts, plots, params, spending)
         snakemake.workflow.DAG = ProvenDAG
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)
@@ -136,6 +162,8 @@ class ProvenDAG(DAG):
         if check_initial and not (self.workflow.dryrun or self.workflow.touch):
             jobs = {step.name: job for job, step in self.steps.items()}
             with _reported():
+                if self.attached.spending and self._needrun:
+                    self.attached.spending().check(self.attached.planned(), self.attached.commands())
                 if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
         await super().postprocess(*arguments, check_initial=check_initial, **options)

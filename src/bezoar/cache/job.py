@@ -50,6 +50,11 @@ class Step:
         return self.outputs[0]
 
     @property
+    def part(self) -> str:
+        """Name of the folder that the first output lies in, such as a shard's number."""
+        return os.path.basename(os.path.dirname(self.name))
+
+    @property
     def stage(self) -> str:
         """Name of the DVC stage that the step belongs to."""
         return "-".join((self.rule, *self.block))

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,14 @@ class Plan:
     Attributes:
         proven: Jobs that wouldn't run.
         accepted: Code names that stand for an earlier fingerprint, and why.
+        spending: What would be asked of models over a network, stage by stage (bezoar.llm.estimate.Expected).
     """
 
     stages: list[PlannedStage]
     proven: int
     restored: list[Restored]
     accepted: dict[str, str]
+    spending: list[Any] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -81,7 +83,13 @@ class Plan:
             for stage in self.stages
         ]
         restored = [asdict(one) for one in self.restored]
-        data = {"stages": stages, "proven": self.proven, "restored": restored, "accepted": self.accepted}
+        data: dict[str, Any] = {
+            "stages": stages,
+            "proven": self.proven,
+            "restored": restored,
+            "accepted": self.accepted,
+        }
+        data["spending"] = [asdict(one) for one in self.spending]
         return json.dumps({**data, "seconds": self.seconds}, indent=2, ensure_ascii=False)
 
     def text(self) -> str:
@@ -97,6 +105,7 @@ class Plan:
         for stage in self.stages:
             jobs = f" ({stage.jobs:,} of {stage.of:,} jobs)" if stage.of > 1 else ""
             lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
+        lines += [f"asks {one}" for one in self.spending]
         for source in ("cache", "remote"):
             found = [one for one in self.restored if one.source == source]
             if found:
@@ -142,7 +151,11 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
             path.write_text(yaml.safe_dump(_changed(settings), sort_keys=False), encoding="utf-8")
             os.environ["BEZOAR_PARAMS"] = str(path)
         with loaded(targets) as attached:
-            return planned(attached.build)
+            found = planned(attached.build)
+            if attached.spending and found.stages:
+                spending = attached.spending().expected(attached.planned(), attached.commands())
+                return replace(found, spending=spending)
+            return found
 
 
 def planned(build: Build) -> Plan:

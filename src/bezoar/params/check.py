@@ -27,7 +27,8 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
 
 
 def _names(recipe: Recipe) -> Iterator[Problem]:
-    for check in (_checkpoint_names, _source_names, _scheme_names, _mix_names, _stage_names, _eval_names):
+    yield from _checkpoint_names(recipe)
+    for check in (_source_names, _scheme_names, _mix_names, _stage_names, _eval_names, _budget_names):
         yield from check(recipe)
 
 
@@ -110,6 +111,16 @@ def _eval_names(recipe: Recipe) -> Iterator[Problem]:
             for role in ("questions", "references", "judge_prompts"):
                 yield from _known(("evals", name, role), getattr(evaluation, role), recipe.sources, "no such source")
             yield from _known(("evals", name, "judge"), evaluation.judge, recipe.backends, "no such backend")
+
+
+def _budget_names(recipe: Recipe) -> Iterator[Problem]:
+    stages = [f"{rule}-{name}" for name in recipe.schemes for rule in ("generate", "filter")]
+    for name, evaluation in recipe.evals.items():
+        if evaluation.method == "mtbench":
+            models = [*evaluation.checkpoints, *(f"{CONTROL}{control}" for control in evaluation.controls)]
+            stages += [f"judgments-{name}-{model}" for model in models]
+    for stage in recipe.budget.stages:
+        yield from _known(("budget", "stages", stage), stage, stages, "no stage of this name asks a model")
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
@@ -236,6 +247,7 @@ def _paths(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
             yield ("schemes", name, "topics"), scheme.topics, "file"
     for name, block in recipe.filters.items():
         yield ("filters", name, "prompts"), block.prompts, "file"
+    yield ("budget", "prices"), recipe.budget.prices, "file"
     for name, evaluation in recipe.evals.items():
         if evaluation.method == "harness" and evaluation.task_folder:
             yield ("evals", name, "task_folder"), evaluation.task_folder, "folder"

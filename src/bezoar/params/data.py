@@ -63,7 +63,12 @@ class Connection(Block):
 
     base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for the maker's own.")
     api_key_env: EnvironmentName
-    concurrency: int = Field(ge=1, description="Requests in flight.")
+    concurrency: int = Field(ge=1, description="Requests in flight at most; fewer while the server says 429.")
+    requests_per_minute: int | None = Field(ge=1, description="Null for no limit but the server's own.")
+    tokens_per_minute: int | None = Field(ge=1, description="Prompt and answer together; null likewise.")
+    timeout: float = Field(gt=0, description="Seconds for one try, from sending to the last byte.")
+    deadline: float = Field(gt=0, description="Seconds for all tries of one request.")
+    batch: bool = Field(description="Send by the provider's batch API: half the price, within 24 hours.")
 
 
 class BackendBlock(Block):
@@ -84,27 +89,31 @@ class LocalBackend(BackendBlock):
     precision: Precision
 
 
-class OpenAiBackend(BackendBlock):
+class ApiBackend(BackendBlock):
+    model: str
+    json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
+    tries: int = Field(ge=1, description="Times that a refused, cut or empty answer is asked at most.")
+    most_tokens: int | None = Field(
+        ge=1, description="Tokens up to which a cut answer's limit is doubled for its next try; null for any."
+    )
+    connection: Connection
+
+
+class OpenAiBackend(ApiBackend):
     """Any endpoint that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"]
-    model: str
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         description="OpenAI's reasoning models want max_completion_tokens, vLLM takes max_tokens."
     )
     sends_sampling: bool = Field(description="False for models that refuse temperature and top_p.")
-    json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
-    connection: Connection
 
 
-class AnthropicBackend(BackendBlock):
+class AnthropicBackend(ApiBackend):
     """Anthropic's messages; current models take no sampling parameters."""
 
     kind: Literal["anthropic"]
-    model: str
     effort: Literal["low", "medium", "high"] | None
-    json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
-    connection: Connection
 
 
 class VerifierBackend(BackendBlock):
@@ -123,6 +132,7 @@ class SchemeBlock(Block):
     teacher: Name = Field(description="Backend that writes.")
     prompts: Path = Field(description="Prompt file of the scheme.")
     sampling: Sampling
+    most_failed: Share = Field(description="Share of a shard's candidates without a usable answer that a job bears.")
 
 
 class Lamini(SchemeBlock):
@@ -191,7 +201,10 @@ class Filter(Block):
     leaked_markers: list[str]
     most_repetition: Share = Field(description="Share of repeated word triples at most.")
     avoid: list[Name] = Field(description="Sources of evaluation items that no row may repeat.")
-    most_unjudged: Share = Field(description="Share of rows without a readable verdict at which the job fails.")
+    most_failed: Share = Field(description="Share of judged rows without a readable verdict that a job bears.")
+    quota: int | None = Field(
+        ge=1, description="Rows to accept over all shards, exactly: then judging ends. Null takes all that are good."
+    )
 
 
 class Part(Block):

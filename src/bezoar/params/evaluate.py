@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bezoar.params.blocks import Block, Name, Path, Precision, Sampling
+from bezoar.params.blocks import Block, Name, Path, Precision, Sampling, Share
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 CONTROL = "control_"  # in front of the names of controls, which stand beside checkpoints
@@ -37,6 +37,7 @@ class Mtbench(EvalBlock):
     judge: Name = Field(description="Backend that grades.")
     judge_sampling: Sampling
     judge_attempts: int = Field(ge=1, description="Times that an unreadable judgment is asked at most.")
+    most_failed: Share = Field(description="Share of a model's judgments without a readable rating that a job bears.")
     repeats: int = Field(ge=1, description="Judgments of each answer.")
     temperatures: dict[str, Temperature] = Field(description="Answer temperature of each question category.")
     top_p: float = Field(gt=0, le=1)

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from bezoar.params.blocks import Block, Name, Prompt
+from bezoar.params.budget import Budget
 from bezoar.params.check import problems_of
 from bezoar.params.data import Backend, Filter, Mix, Scheme, Source
 from bezoar.params.evaluate import Eval
@@ -27,6 +28,7 @@ class Recipe(Block):
     seed: int = Field(ge=0, description="Start of every random draw.")
     shards: int = Field(ge=1, le=10_000, description="Parts that each scheme's work is split into.")
     prompt: Prompt
+    budget: Budget
     sources: dict[Name, Source] = Field(min_length=1)
     backends: dict[Name, Backend] = Field(min_length=1)
     models: dict[Name, Model] = Field(min_length=1)

@@ -1,0 +1,135 @@
+"""Anthropic's messages, through the anthropic package."""
+
+from functools import cached_property
+from typing import Any
+
+from aiohttp import ClientSession
+from anthropic import APIStatusError, AsyncAnthropic, DefaultAioHttpClient
+
+from bezoar.backends.base import Request
+from bezoar.llm import failures, provider
+from bezoar.llm.calls import Call, canonical, encoded
+from bezoar.llm.failures import Kind
+from bezoar.llm.prices import Usage
+from bezoar.llm.provider import Answer, Ending, Result, count, parsed
+from bezoar.params.data import AnthropicBackend
+
+ENDPOINT = "/v1/messages"
+API_VERSION = "2026-10-21"  # as anthropic 2.12 sends it; another one is another question
+ENDINGS: dict[str, Ending] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+
+
+class Anthropic:
+    """Messages; current models take no sampling parameters, so none are sent."""
+
+    name = "anthropic"
+
+    def __init__(self, block: AnthropicBackend) -> None:
+        self.block, self.model = block, block.model
+
+    @cached_property
+    def client(self) -> AsyncAnthropic:
+        """The client; made, and so the key asked for, when there is something to send."""
+        connection = self.block.connection
+        return AsyncAnthropic(
+            api_key=provider.from_environment(connection.api_key_env, "API key"),
+            base_url=provider.address_of(connection),
+            max_retries=0,
+            timeout=connection.timeout,
+            http_client=DefaultAioHttpClient(),
+            default_headers={"anthropic-version": API_VERSION},
+        )
+
+    @cached_property
+    def session(self) -> ClientSession:
+        """What calls are sent by."""
+        return provider.session_of(self.client)
+
+    def call(self, request: Request, tries: int, limit: int) -> Call:
+        body: dict[str, Any] = {
+            "model": self.block.model,
+            "messages": [{"role": role, "content": text} for role, text in request.messages if role != "system"],
+            "max_tokens": limit,
+        }
+        if request.system:
+            body["system"] = request.system
+        output: dict[str, Any] = {"effort": self.block.effort} if self.block.effort else {}
+        if request.schema and self.block.json_schema:
+            output["format"] = {"type": "json_schema", "schema": request.schema}
+        if output:
+            body["output_config"] = output
+        sample = f"{request.sample}+{tries}" if tries else request.sample
+        return Call(self.name, ENDPOINT, API_VERSION, canonical(body), sample)
+
+    def read(self, text: str) -> Answer:
+        """A message's text blocks; thinking may come before them."""
+        data = parsed(text, "a message")
+        try:
+            blocks, finish, model, usage = data["content"], data["stop_reason"], data["model"], data["usage"]
+            said = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
+            prompt, completion = int(usage["input_tokens"]), int(usage["output_tokens"])
+        except (KeyError, TypeError) as error:
+            raise failures.of_answer("a message without content or usage", text) from error
+        if finish not in ENDINGS:
+            raise failures.of_answer(f"a message that ended with {finish}", text)
+        if not blocks and ENDINGS[finish] == "stop":
+            raise failures.of_answer("a message without content", text)
+        hour = count(usage, "cache_creation", "ephemeral_1h_input_tokens")
+        written = count(usage, "cache_creation_input_tokens") - hour
+        cached = count(usage, "cache_read_input_tokens")
+        used = Usage(prompt=prompt, completion=completion, cached=cached, written=written, written_1h=hour)
+        ending = ENDINGS[finish]
+        return Answer(said, "empty" if ending == "stop" and not said else ending, str(model), used)
+
+    async def send(self, call: Call) -> str:
+        return await provider.posted(self.session, ENDPOINT.removeprefix("/"), call, self.block.connection.timeout)
+
+    async def model_facts(self) -> dict[str, Any]:
+        """From the model's own page.
+
+        Raises:
+            Failure: The server can't be reached, refuses the key, or doesn't know the model.
+        """
+        client = self.client
+        with provider.failing(APIStatusError):
+            found = (await client.models.retrieve(self.model)).model_dump(mode="json")
+        stage = found.get("lifecycle")
+        ends = found.get("deprecated_at") if stage == "deprecated" else None
+        return {"context": found.get("max_input_tokens"), "ends": ends, "retired": stage == "retired"}
+
+    async def submit(self, calls: list[Call], note: str) -> str:
+        requests: Any = [{"custom_id": call.key, "params": call.body} for call in calls]
+        client = self.client
+        with provider.failing(APIStatusError):
+            return (await client.messages.batches.create(requests=requests)).id
+
+    async def ended(self, batch: str) -> bool:
+        client = self.client
+        with provider.failing(APIStatusError):
+            return (await client.messages.batches.retrieve(batch)).processing_status == "ended"
+
+    async def results(self, batch: str) -> list[Result]:
+        client = self.client
+        with provider.failing(APIStatusError):
+            lines = await client.messages.batches.results(batch)
+            return [_result(line.model_dump(mode="json")) async for line in lines]
+
+    async def close(self) -> None:
+        for name in ("session", "client"):  # bound to their event loop
+            if one := self.__dict__.pop(name, None):
+                await one.close()
+
+
+def _result(line: dict[str, Any]) -> Result:
+    result, key = line["result"], str(line["custom_id"])
+    if result["type"] == "succeeded":
+        return Result(key, encoded(result["message"]).decode(), None)
+    error = (result.get("error") or {}).get("error") or {}
+    kind: Kind = "terminal" if error.get("type") == "invalid_request_error" else "transient"
+    return Result(key, None, failures.Failure(kind, f"{result['type']} in the batch: {error.get('message', '')}"))

@@ -1,0 +1,143 @@
+"""Calls sent by a provider's batch API: half the price, done within a day, and resumed after any crash."""
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+from bezoar.llm import Stopped
+from bezoar.llm.budget import Amount
+from bezoar.llm.calls import Call
+from bezoar.llm.failures import Failure
+from bezoar.llm.ledger import open_batches
+from bezoar.llm.provider import Answer, Result
+from bezoar.llm.sender import MOST_TRANSIENT, Sender
+from bezoar.logs import logger
+
+MOST_CALLS = 50_000  # OpenAI's limit; Anthropic's is 100,000
+MOST_CHARACTERS = 150_000_000  # OpenAI's limit is 200 MB, Anthropic's 256 MB
+SECONDS_BETWEEN_POLLS = 30.0
+
+
+async def answers(sender: Sender, calls: list[Call]) -> AsyncIterator[tuple[Call, Answer | Failure]]:
+    """The end of each call, as batches bring them: its answer, stored already, or the failure that it comes to.
+
+    Batches that an earlier run handed in and didn't see the end of are awaited first, so none is paid twice.
+
+    Raises:
+        Stopped: The budget is reached, the run is stopped, or a batch came back with other calls than were sent.
+    """
+    waiting = {call.key: call for call in calls}
+    tries = dict.fromkeys(waiting, 0)
+    for batch, provider, keys in list(open_batches(sender.store.folder, sender.job.stage)):
+        if provider == sender.provider.name and waiting.keys() & set(keys):
+            async for one in _ends(sender, batch, keys, waiting, Amount()):
+                yield one
+    while waiting:
+        for chunk in _chunks(waiting.values()):
+            batch, worst = await _hand_in(sender, chunk)
+            async for one in _ends(sender, batch, [call.key for call in chunk], waiting, worst):
+                yield one
+        for key in list(waiting):
+            tries[key] += 1
+            if tries[key] >= MOST_TRANSIENT:
+                yield waiting.pop(key), Failure("transient", f"not answered in {MOST_TRANSIENT} batches")
+
+
+async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
+    if sender.stopping:
+        raise sender.stopping
+    worst = Amount()
+    for call in chunk:
+        worst += sender.worst(call)
+    sender.purse.reserve(worst)  # nothing else is in flight: there is room, or it raises
+    try:
+        batch = await sender.persist(_submitted, sender, chunk)
+    except Failure as failure:
+        raise sender.stopped(failure) from failure
+    sender.ledger.batch_created(batch, sender.provider.name, [call.key for call in chunk])  # before it is asked after
+    logger.info(f"batch {batch}: {len(chunk):,} calls handed in; they may take a day, and a kill loses nothing")
+    return batch, worst
+
+
+async def _submitted(sender: Sender, chunk: list[Call]) -> str:
+    try:
+        return await sender.provider.submit(chunk, sender.job.stage)
+    except Failure as failure:
+        if failure.perhaps_billed:  # it may have been created, and trying again could create a second one
+            failure.kind = "stop"
+            failure.detail = f"whether the batch was created is not known; {failure.detail}"
+        raise
+
+
+async def _ends(
+    sender: Sender, batch: str, keys: list[str], waiting: dict[str, Call], worst: Amount
+) -> AsyncIterator[tuple[Call, Answer | Failure]]:
+    """Wait for a batch, and take what it brought; what it should have and hasn't stays in `waiting`."""
+    try:
+        while not await sender.persist(sender.provider.ended, batch):
+            await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))
+        found, doubtful = _sorted(batch, set(keys), await sender.persist(sender.provider.results, batch))
+    except Failure as failure:
+        if failure.kind == "stop" and failure.status in (None, 404):  # it failed as a whole, or is gone: forget it
+            sender.ledger.batch_settled(batch)
+        raise sender.stopped(failure) from failure
+    others = set(keys) - waiting.keys()
+    used = Amount()
+    try:
+        for key, result in found.items():
+            call = waiting.get(key)
+            if call is None or key in doubtful:
+                continue
+            try:
+                if result.failure or result.text is None:
+                    raise result.failure or Failure("transient", "an empty line in the batch")
+                answer = sender.provider.read(result.text)
+                used += sender.take(call, answer, result.text)
+                end: Answer | Failure = answer
+            except Failure as failure:
+                sender.failed(call, replace(failure, perhaps_billed=False), Amount())
+                if failure.kind != "terminal":
+                    continue
+                end = failure
+            yield waiting.pop(key), end
+        for key in doubtful & waiting.keys():
+            doubt = Failure("terminal", "the batch brought two different answers to it", perhaps_billed=True)
+            used += sender.failed(waiting[key], doubt, sender.worst(waiting[key]))
+            yield waiting.pop(key), doubt
+    finally:
+        sender.purse.settle(worst, used)
+    if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
+        sender.ledger.batch_settled(batch)
+
+
+def _sorted(batch: str, sent: set[str], results: list[Result]) -> tuple[dict[str, Result], set[str]]:
+    """A batch's lines by key, and the keys that have two lines which differ."""
+    found: dict[str, Result] = {}
+    doubtful: set[str] = set()
+    unknown = []
+    for result in results:
+        if result.key not in sent:
+            unknown.append(result.key)
+        elif result.key in found and found[result.key].text != result.text:
+            doubtful.add(result.key)
+        else:
+            found[result.key] = result
+    if unknown:
+        raise Stopped(
+            f"batch {batch} brought {len(unknown):,} answers to calls that it was not given\n  found:    "
+            f"{unknown[0]}\n  expected: the ids that were sent\nhint: nothing of it was used; look at it by its id"
+        )
+    return found, doubtful
+
+
+def _chunks(calls: Iterable[Call]) -> list[list[Call]]:
+    """The calls in parts that a provider takes."""
+    chunks: list[list[Call]] = [[]]
+    size = 0
+    for call in calls:
+        if len(chunks[-1]) == MOST_CALLS or size + call.characters > MOST_CHARACTERS:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(call)
+        size += call.characters
+    return chunks

@@ -1,0 +1,250 @@
+"""The backend that answers over a network: from the store if it can, else by sending."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from bezoar import logs
+from bezoar.backends.base import Completion, Request
+from bezoar.llm import Stopped, batches, dry
+from bezoar.llm.budget import MILLION, Amount, Purse
+from bezoar.llm.calls import Call
+from bezoar.llm.failures import Failure
+from bezoar.llm.job import Job
+from bezoar.llm.preflight import check
+from bezoar.llm.prices import load
+from bezoar.llm.provider import Answer, Provider
+from bezoar.llm.sender import Sender
+from bezoar.llm.store import Store
+from bezoar.logs import logger
+from bezoar.params.budget import Budget
+from bezoar.params.data import AnthropicBackend, OpenAiBackend
+
+MOST_CHARACTERS_A_TOKEN = 8  # more than texts have, so that no prompt is refused that would fit
+
+
+@dataclass
+class Work:
+    """A request that has no end yet, with all places that asked for it.
+
+    Attributes:
+        limit: Tokens that the next answer may have.
+        tries: Tries whose answers are known, and were no success.
+    """
+
+    request: Request
+    limit: int
+    tries: int = 0
+    places: list[int] = field(default_factory=list)
+
+
+class Client:
+    """Answers requests through a provider, each at most once.
+
+    Args:
+        provider: Who answers.
+        block: Its block of params.yaml.
+        budget: What may be spent.
+    """
+
+    def __init__(self, provider: Provider, block: OpenAiBackend | AnthropicBackend, budget: Budget) -> None:
+        self.provider, self.block, self.budget = provider, block, budget
+        self.job = Job.current()
+        self.store = Store(self.job.stage, self.job.part)
+        self.purse = Purse(budget, self.job.stage, self.job.folder, self.job.approved)
+        self._checked = False
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request, in their order.
+
+        What the provider refuses for good ends as a completion with the reason `error`; what was refused, cut or
+        empty each time that it was asked, with that of its last answer.
+
+        Raises:
+            Stopped: Not all could be answered: the budget, a refused key, an outage, or a kill. What was answered is
+                stored, and another run asks for the rest only.
+            ValueError: A model has no price, a key isn't in the environment, or an answer isn't stored in replay.
+        """
+        self.store.refresh()
+        done: dict[int, Completion] = {}
+        waiting: dict[str, Work] = {}
+        for place, request in enumerate(requests):
+            one = Work(request, request.sampling.max_new_tokens)
+            found = self._known(one)
+            if isinstance(found, Completion):
+                done[place] = found
+            else:
+                waiting.setdefault(found.key, one).places.append(place)
+        work = list(waiting.values())
+        if dry.wanted():
+            dry.tell(len(done), len(requests) - len(done))
+        if work:
+            done |= self._sent(work, len(done), len(requests), what)
+        return [done[place] for place in range(len(requests))]
+
+    def _call(self, work: Work) -> Call:
+        return self.provider.call(work.request, work.tries, work.limit)
+
+    def _known(self, work: Work) -> Completion | Call:
+        """The end of a request, or the call that it has come to by what is stored."""
+        while True:
+            call = self._call(work)
+            record = self.store.find(call.key)
+            if record is None or ("failure" in record and not self.job.replay):
+                return call  # what was refused for good has cost nothing, and may be accepted now
+            if "failure" in record:
+                return self._failed(record["failure"])
+            completion = self._end(work, self.provider.read(record["response"]))
+            if completion:
+                return completion
+
+    def _end(self, work: Work, answer: Answer) -> Completion | None:
+        """The completion that an answer is; None if the request is to be tried once more."""
+        longer = min(work.limit * 2, self.block.most_tokens or work.limit * 2)
+        in_vain = answer.ending == "length" and longer <= work.limit
+        if answer.ending == "stop" or in_vain or work.tries + 1 == self.block.tries:
+            finish = "stop" if answer.ending == "empty" else answer.ending
+            return Completion(answer.text, finish, answer.model)
+        work.tries += 1
+        if answer.ending == "length":
+            work.limit = longer
+        return None
+
+    def _failed(self, why: str) -> Completion:
+        return Completion("", "error", self.provider.model, why)
+
+    def _sent(self, work: list[Work], stored: int, asked: int, what: str) -> dict[int, Completion]:
+        """The ends of requests that the store doesn't have, by place."""
+        if dry.wanted():
+            raise dry.Counted
+        if self.job.replay:
+            raise ValueError(
+                f"{what}: answers are missing, and BEZOAR_REPLAY_ONLY is set\n  found:    {stored:,} of {asked:,} "
+                f"answers; none for the call {self._call(work[0]).key}\n  expected: all of them in "
+                f"{self.store.folder}/\nhint: `dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model"
+            )
+        price = load(self.budget.prices).of(self.provider.model, self.budget.prices)
+        sender = Sender(self.provider, self.block.connection, self.job, self.store, self.purse, price)
+        self._announce(sender, work, stored, asked, what)
+        try:
+            return asyncio.run(self._settled(sender, work, what))
+        finally:
+            sender.ledger.tell()
+            self.purse.close()
+            self.store.settle()
+
+    def _announce(self, sender: Sender, work: list[Work], stored: int, asked: int, what: str) -> None:
+        worst = Amount()
+        for one in work:
+            worst += sender.worst(self._call(one))
+        logger.info(
+            f"{self.job.stage} {self.job.part}, {what}: {asked:,} requests, {stored:,} answered before, {len(work):,} "
+            f"to send to {self.provider.model}; at most {worst.tokens:,} tokens, ${worst.micro / MILLION:,.2f}"
+        )
+
+    async def _settled(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        try:
+            async with sender.stoppable():
+                self.job.check_halt()
+                await self._check(sender, work)
+                if self.block.connection.batch:
+                    return await self._by_batches(sender, work, what)
+                return await self._live(sender, work, what)
+        finally:
+            await self.provider.close()
+
+    async def _check(self, sender: Sender, work: list[Work]) -> None:
+        """Preflight, once."""
+        if self._checked:
+            return
+        longest = max(self._call(one).characters for one in work)
+        try:
+            await sender.persist(check, self.provider, longest // MOST_CHARACTERS_A_TOKEN)
+        except Failure as failure:
+            raise sender.stopped(failure) from failure
+        self._checked = True
+
+    async def _live(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        """Send, as many at a time as the server bears."""
+        done: dict[int, Completion] = {}
+        lost: list[Failure] = []
+        waiting = iter(work)
+
+        async def worker() -> None:
+            for one in waiting:
+                if sender.stopping:
+                    return
+                try:
+                    done.update(dict.fromkeys(one.places, await self._live_end(sender, one)))
+                except Failure as failure:
+                    lost.append(failure)
+                    if len(lost) >= self.block.connection.concurrency and len(lost) > len(done):
+                        sender.stop(self._outage(lost, len(work), what))
+                except Stopped as stopped:
+                    sender.stop(stopped)
+                bar.advance()
+
+        try:
+            with logs.Bar(len(work), what) as bar:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self.block.connection.concurrency, len(work))):
+                        group.create_task(worker())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        if sender.stopping:
+            raise sender.stopping
+        if lost:
+            raise self._outage(lost, len(work), what)
+        return done
+
+    async def _live_end(self, sender: Sender, work: Work) -> Completion:
+        while True:
+            call = self._known(work)
+            if isinstance(call, Completion):
+                return call
+            try:
+                completion = self._end(work, await sender.answer(call))
+            except Failure as failure:
+                if failure.kind != "terminal":
+                    raise
+                return self._refused(call, failure)
+            if completion:
+                return completion
+
+    def _refused(self, call: Call, failure: Failure) -> Completion:
+        """The end of a request that is refused for good; stored, so that a replay comes to the same."""
+        self.store.add(call.key, {"request": call.body, "failure": str(failure)})
+        return self._failed(str(failure))
+
+    async def _by_batches(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        """Send in batches, round after round, until each request has its end."""
+        done: dict[int, Completion] = {}
+        lost: list[Failure] = []
+        with logs.Bar(len(work), what) as bar:
+            while work:
+                round_of = {self._call(one).key: one for one in work}
+                work = []
+                async for call, end in batches.answers(sender, [self._call(one) for one in round_of.values()]):
+                    one = round_of[call.key]
+                    completion: Completion | None = None
+                    if isinstance(end, Answer):
+                        completion = self._end(one, end)
+                    elif end.kind == "terminal":
+                        completion = self._refused(call, end)
+                    else:
+                        lost.append(end)
+                        continue
+                    if completion:
+                        done.update(dict.fromkeys(one.places, completion))
+                        bar.advance()
+                    else:
+                        work.append(one)
+        if lost:
+            raise self._outage(lost, len(lost) + len(done), what)
+        return done
+
+    def _outage(self, lost: list[Failure], asked: int, what: str) -> Stopped:
+        return Stopped(
+            f"{what}: {len(lost):,} of {asked:,} requests got no answer\n  found:    {lost[0]}\n  expected: an answer "
+            f"within {self.block.connection.deadline:g} s\n"
+            "hint: start again: what was answered is stored and not paid for twice"
+        )

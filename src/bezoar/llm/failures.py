@@ -1,0 +1,101 @@
+"""What can go wrong with a request, and what is to be done about it."""
+
+import email.utils
+import json
+import math
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["fatal", "stop", "terminal", "rate", "transient"]
+OUT_OF_MONEY = ("insufficient_quota", "billing", "enforced_spend_limit_reached", "credit balance")
+DETAIL = 500  # characters of a server's words that are kept
+NEVER_CONNECTED = (ConnectionRefusedError, socket.gaierror)
+
+
+@dataclass
+class Failure(Exception):
+    """A request without an answer.
+
+    Attributes:
+        kind: `fatal` (a refused key: the whole run stops), `stop` (no money, or no such model: this job stops),
+            `terminal` (this request alone, for good), `rate` (sent too fast) or `transient` (worth another try).
+        detail: What was seen, for people.
+        status: HTTP status; None if no whole response came.
+        retry_after: Seconds that the server asks to wait.
+        perhaps_billed: Whether the server may have done the work all the same.
+    """
+
+    kind: Kind
+    detail: str
+    status: int | None = None
+    retry_after: float | None = None
+    perhaps_billed: bool = False
+
+    def __str__(self) -> str:
+        return f"{f'HTTP {self.status}: ' if self.status else ''}{self.detail}"
+
+
+def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:
+    """The failure that a response other than 200 stands for."""
+    wait = retry_after(headers)
+    said = _words(text)
+    if status in (401, 403):
+        return Failure("fatal", said, status)
+    if status == 402 or (status == 429 and any(word in text for word in OUT_OF_MONEY)):
+        return Failure("stop", said, status)
+    if status == 404:
+        return Failure("stop", said, status)
+    if status == 429:
+        return Failure("rate", said, status, wait)
+    if status in (408, 409) or status >= 500:
+        return Failure("transient", said, status, wait)
+    return Failure("terminal", said, status)
+
+
+def of_answer(what: str, text: str) -> Failure:
+    """A response with status 200 that isn't an answer; it may have been billed."""
+    return Failure("transient", f"{what}: {text!r}", 200, perhaps_billed=True)
+
+
+def of_connection(error: Exception) -> Failure:
+    """No whole response: the connection failed, or it took too long."""
+    words = str(error.__cause__ or error) or type(error).__name__  # the SDKs say the same of every cause
+    return Failure("transient", f"no response: {words}", perhaps_billed=not _never_connected(error))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, by `retry-after-ms` or `retry-after` (seconds, or a date of RFC 9110)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name)
+        if text is None:
+            continue
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            try:
+                seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+            except ValueError:
+                continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return None
+
+
+def _words(text: str) -> str:
+    """A server's own words, out of either provider's form of an error."""
+    try:
+        data: Any = json.loads(text)
+        error = data["error"]
+        return str(error["message"]) if isinstance(error, dict) else str(error)
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+def _never_connected(error: BaseException | None) -> bool:
+    """Whether an error comes from a server that wasn't there."""
+    while error and not isinstance(error, NEVER_CONNECTED):
+        error = error.__cause__
+    return error is not None

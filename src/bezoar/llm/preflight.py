@@ -1,0 +1,31 @@
+"""What can be known of a provider before the first request that costs money."""
+
+from datetime import date
+
+from bezoar.llm.failures import Failure
+from bezoar.llm.provider import Provider
+from bezoar.logs import logger
+
+
+async def check(provider: Provider, fewest_tokens: int) -> None:
+    """Ask the server whether it answers, takes the key, and has the model, with room for the longest prompt.
+
+    Args:
+        provider: The provider.
+        fewest_tokens: Tokens that the longest prompt and its answer have at least.
+
+    Raises:
+        Failure: It doesn't.
+    """
+    facts = await provider.model_facts()
+    ends = facts.get("ends")
+    if facts.get("retired") or (ends and date.fromisoformat(ends[:10]) <= date.today() and provider.name == "openai"):
+        raise Failure("stop", f"the model {provider.model} is retired; its server says so")
+    if ends:
+        logger.warning(f"{provider.model} is about to be retired: its server says {ends[:10]}")
+    context = facts.get("context")
+    if context and fewest_tokens > context:
+        raise Failure(
+            "stop",
+            f"{provider.model} has room for {context:,} tokens; the longest prompt and answer need more than that",
+        )

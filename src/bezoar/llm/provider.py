@@ -1,0 +1,169 @@
+"""What the layer asks of a provider, and what its own clients are kept from doing."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx2
+
+from bezoar.backends.base import Request
+from bezoar.llm import failures
+from bezoar.llm.calls import Call
+from bezoar.llm.failures import Failure
+from bezoar.llm.prices import Usage
+from bezoar.params.data import Connection
+
+Ending = Literal["stop", "length", "refusal", "empty"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, read from a whole response.
+
+    Attributes:
+        ending: `stop`, `length` (cut by the token limit), `refusal` or `empty`; only `stop` is a success.
+        model: The model's name as its server gives it.
+    """
+
+    text: str
+    ending: Ending
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of a batch: a response's text, or why there is none."""
+
+    key: str
+    text: str | None
+    failure: Failure | None
+
+
+class Provider(Protocol):
+    """A maker's API."""
+
+    name: str
+    model: str
+
+    def call(self, request: Request, tries: int, limit: int) -> Call:
+        """The call that asks a request for the (tries + 1)th time, with a limit of tokens."""
+        ...
+
+    def read(self, text: str) -> Answer:
+        """The answer in a response's text; raises Failure if it isn't one."""
+        ...
+
+    async def send(self, call: Call) -> str:
+        """Send a call once, and return the response's text; raises Failure."""
+        ...
+
+    async def model_facts(self) -> dict[str, Any]:
+        """What the server says of the model: `context` (tokens), `ends` or `retired`, as far as it does."""
+        ...
+
+    async def submit(self, calls: list[Call], note: str) -> str:
+        """Hand in a batch under a note, and return its id."""
+        ...
+
+    async def ended(self, batch: str) -> bool:
+        """Whether a batch has come to its end, whichever; raises Failure if the provider wouldn't begin it."""
+        ...
+
+    async def results(self, batch: str) -> list[Result]:
+        """The lines of a batch that ended, in any order."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+def from_environment(variable: str, what: str) -> str:
+    """The value of an environment variable.
+
+    Raises:
+        ValueError: It isn't set; the message names the variable, never a value.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise ValueError(
+            f"no {what} in the environment\n  found:    {variable} is not set\n  expected: {variable}=<{what}>"
+        )
+    return value
+
+
+def address_of(connection: Connection) -> str | None:
+    """The server's address; None for the maker's own."""
+    return from_environment(connection.base_url_env, "address") if connection.base_url_env else None
+
+
+def session_of(client: Any) -> aiohttp.ClientSession:
+    """What sends calls as an SDK's client does, with its address and headers, in a quarter of its processor time."""
+    address = urlsplit(str(client.base_url))
+    headers = {**client.default_headers, **client.auth_headers}  # some only say that another is to be left out
+    return aiohttp.ClientSession(
+        address.geturl(),
+        headers={name: value for name, value in headers.items() if isinstance(value, str)},
+        connector=aiohttp.TCPConnector(limit=0, ssl=httpx2.create_ssl_context() if address.scheme == "https" else True),
+        proxy=None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme),
+        timeout=aiohttp.ClientTimeout(total=None),  # a call has its own
+    )
+
+
+async def posted(session: aiohttp.ClientSession, path: str, call: Call, seconds: float) -> str:
+    """The text of a response to the call's exact bytes, all of it within so many seconds.
+
+    Raises:
+        Failure: There was no response, or one with another status than 200.
+    """
+    try:
+        async with asyncio.timeout(seconds), session.post(path, data=call.data) as response:
+            text = await response.text("utf-8", "replace")
+    except TimeoutError as error:
+        raise failures.of_connection(TimeoutError(f"nothing whole in {seconds:g} s")) from error
+    except Exception as error:  # aiohttp's own, and the system's
+        raise failures.of_connection(error) from error
+    if response.status != 200:
+        raise failures.of_status(response.status, response.headers, text)
+    return text
+
+
+@contextmanager
+def failing(status_error: type[Any]) -> Iterator[None]:
+    """Turn what an SDK raises into a Failure.
+
+    Args:
+        status_error: The SDK's error for a status other than 200; no cause of a Failure, since it may repeat the key.
+    """
+    try:
+        yield
+    except status_error as error:
+        raise failures.of_status(error.status_code, error.response.headers, error.response.text) from None
+    except Exception as error:  # the SDKs' own errors of connection, and httpx2's
+        raise failures.of_connection(error) from error
+
+
+def parsed(text: str, what: str) -> dict[str, Any]:
+    """A response's JSON; raises Failure if it is cut, or no map."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise failures.of_answer(f"not JSON, where {what} was expected", text) from error
+    if not isinstance(data, dict):
+        raise failures.of_answer(f"not {what}", text)
+    return data
+
+
+def count(usage: Any, *names: str) -> int:
+    """A count of tokens, perhaps nested; 0 where the server leaves it out."""
+    for name in names:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return usage if isinstance(usage, int) else 0

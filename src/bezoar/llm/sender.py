@@ -1,0 +1,217 @@
+"""Sends calls: the one loop of retries, the pace, the budget, the ledger, and the stop that ends them all."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_any,
+    stop_before_delay,
+    wait_random_exponential,
+)
+from tenacity.stop import stop_base
+
+from bezoar.llm import EXIT_FATAL, Stopped
+from bezoar.llm.budget import Amount, Purse
+from bezoar.llm.calls import CHARACTERS_A_TOKEN, Call
+from bezoar.llm.failures import DETAIL, Failure
+from bezoar.llm.job import Job
+from bezoar.llm.ledger import Ledger
+from bezoar.llm.pace import Gate
+from bezoar.llm.prices import Price, Usage
+from bezoar.llm.provider import Answer, Provider
+from bezoar.llm.store import Store
+from bezoar.params.data import Connection
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
+backoff = wait_random_exponential(multiplier=0.5, max=30)  # seconds: below 0.5, 1, 2, ... 30
+INTERRUPTED = 130  # as a shell reports SIGINT
+SECONDS_BETWEEN_LOOKS = 1.0  # at whether another job has halted the run
+
+
+class Sender:
+    """Sends calls of one provider, and keeps the books.
+
+    Attributes:
+        stopping: Why nothing more may be sent; None as long as something may.
+    """
+
+    def __init__(
+        self, provider: Provider, connection: Connection, job: Job, store: Store, purse: Purse, price: Price
+    ) -> None:
+        self.provider, self.connection, self.job, self.store, self.purse = provider, connection, job, store, purse
+        self.price = price
+        self.ledger = Ledger(store.ledger, price, batch=connection.batch)
+        self.stopping: Stopped | None = None
+        allowed = connection.requests_per_minute, connection.tokens_per_minute
+        self._gate = Gate(connection.concurrency, *allowed, pause=self.pause)
+        self._settled, self._stopped = asyncio.Event(), asyncio.Event()
+        self._looked = 0.0
+
+    @asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """Take SIGTERM and the first Ctrl-C as the wish to stop once what is in flight has come: it is paid for."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+
+        def stop(number: int) -> None:
+            self.stop(Stopped("interrupted; every answer so far is stored", INTERRUPTED))
+            loop.remove_signal_handler(number)
+
+        for number in signals:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def stop(self, why: Stopped) -> None:
+        """Send nothing more."""
+        self.stopping = self.stopping or why
+        self._stopped.set()
+        self._settled.set()
+
+    def stopped(self, failure: Failure) -> Stopped:
+        """The end of the job, or of the whole run, that a failure means."""
+        self._hide_key(failure)
+        cure = f"look at {self.connection.api_key_env} and at the model's name"
+        if failure.kind in ("rate", "transient"):
+            cure = "start again when its server is well"
+        why = (
+            f"{self.provider.model}: nothing more is sent\n  found:    {failure}\n  expected: an answer within "
+            f"{self.connection.deadline:g} s\nhint: {cure}; what was answered is stored"
+        )
+        if failure.kind == "fatal":
+            self.job.halt(why)
+        return Stopped(why, EXIT_FATAL if failure.kind == "fatal" else 1)
+
+    async def answer(self, call: Call) -> Answer:
+        """The answer to a call, which is stored then.
+
+        Raises:
+            Failure: It is refused for good (`terminal`), or there was no answer in time.
+            Stopped: Nothing more may be sent.
+        """
+        try:
+            return await self.persist(self._once, call)
+        except Failure as failure:
+            if failure.kind in ("fatal", "stop"):
+                raise self.stopped(failure) from failure
+            raise
+
+    async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
+        """What a function returns, through the pauses and tries that its failures ask for; raises the last of them."""
+        failures = _Transient()
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.kind in ("rate", "transient")),
+            wait=failures.wait,
+            stop=stop_any(stop_before_delay(self.connection.deadline), failures),
+            sleep=self.pause,
+            reraise=True,
+        )
+        found: Found = await retrying(what, *given, **more)
+        return found
+
+    def worst(self, call: Call) -> Amount:
+        """The most that a call can use: its characters as tokens, at the dearest, and its whole limit of tokens."""
+        limit = call.body.get("max_tokens") or call.body["max_completion_tokens"]
+        prompt = call.characters // CHARACTERS_A_TOKEN + 1
+        dearest = Usage(prompt=0, completion=limit, written_1h=prompt)
+        plain = Usage(prompt=prompt, completion=limit)
+        batch = self.connection.batch
+        return Amount(max(self.price.micro(one, batch=batch) for one in (dearest, plain)), prompt + limit)
+
+    async def _once(self, call: Call) -> Answer:
+        worst = self.worst(call)
+        async with self._gate.slot(worst.tokens):
+            self._look()
+            await self._reserve(worst)
+            used = worst  # unless it is known better: a request that was cut off may be paid for
+            try:
+                text = await self.provider.send(call)
+                answer = self.provider.read(text)
+                used = self.take(call, answer, text)
+                self._gate.answered()
+                return answer
+            except Failure as failure:
+                used = self.failed(call, failure, worst)
+                if failure.kind == "rate":
+                    self._gate.refused(failure.retry_after)
+                    if (failure.retry_after or 0.0) >= self.connection.deadline:
+                        self.stop(self.stopped(failure))  # the others would have to wait as long
+                elif failure.kind == "transient":
+                    self._gate.stumbled()
+                raise
+            finally:
+                self.purse.settle(worst, used)
+                self._settled.set()
+
+    def take(self, call: Call, answer: Answer, text: str) -> Amount:
+        """Store an answer and enter it in the ledger; what it used."""
+        self.store.add(call.key, {"request": call.body, "response": text})
+        return self.ledger.answered(call, answer)
+
+    def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
+        """Enter a failure in the ledger; what it may have used."""
+        self._hide_key(failure)
+        return self.ledger.failed(call, failure, worst)
+
+    def _hide_key(self, failure: Failure) -> None:
+        """Take the key, which a server may repeat, out of a failure, and cut its words then."""
+        key = os.environ.get(self.connection.api_key_env)
+        failure.detail = (failure.detail.replace(key, "[key]") if key else failure.detail)[:DETAIL]
+
+    async def _reserve(self, worst: Amount) -> None:
+        while not self.stopping:
+            if self.purse.reserve(worst):
+                return
+            self._settled.clear()
+            await self._settled.wait()
+        raise self.stopping
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            self.job.check_halt()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than something may be sent; raises Stopped then."""
+        try:
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        except TimeoutError:
+            return
+        assert self.stopping
+        raise self.stopping
+
+
+class _Transient(stop_base):
+    """Counts the transient failures of one call, and gives up after some; says how long to wait after any failure."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def wait(self, state: RetryCallState) -> float:
+        failure = _failure(state)
+        self.count += failure.kind == "transient"
+        return max(backoff(state), failure.retry_after or 0.0)
+
+    def __call__(self, state: RetryCallState) -> bool:
+        return self.count >= MOST_TRANSIENT
+
+
+def _failure(state: RetryCallState) -> Failure:
+    failure = state.outcome.exception() if state.outcome else None
+    assert isinstance(failure, Failure)
+    return failure

@@ -1,0 +1,213 @@
+"""What tests of the request layer share: a desk, at which jobs ask a server that fails on demand, and jobs apart."""
+
+import json
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from faults import Faults
+
+from bezoar.backends import Backend, Completion, ask, open_backend
+from bezoar.llm import Stopped, sender
+from bezoar.llm.pace import Gate
+from bezoar.llm.prices import Price
+from bezoar.llm.store import ANSWERS, FOLDER, LEDGER, lines_of
+from bezoar.params.blocks import Sampling
+from bezoar.params.budget import Budget
+from bezoar.params.data import AnthropicBackend, OpenAiBackend
+
+apart = multiprocessing.get_context("forkserver")  # processes that have the imports, but no threads and no sockets
+apart.set_forkserver_preload(["bezoar.llm.anthropic", "bezoar.llm.client", "bezoar.llm.openai", "pytest", "yaml"])
+MILLION = 1_000_000
+KEY = "sk-dummy-0123456789abcdef"
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=16)
+PRICE: dict[str, Any] = {  # dollars for a million tokens, so millionths of a dollar for one
+    "model": "rules",
+    "since": "2026-01-01",
+    "source": "a test",
+    "input": 1.0,
+    "cached": 0.1,
+    "written": 1.25,
+    "written_1h": 2.0,
+    "output": 5.0,
+    "batch": 0.5,
+    "long_prompts": None,
+}
+CONNECTION: dict[str, Any] = {
+    "api_key_env": "FAULTS_API_KEY",
+    "concurrency": 8,
+    "requests_per_minute": None,
+    "tokens_per_minute": None,
+    "timeout": 5.0,
+    "deadline": 20.0,
+    "batch": False,
+}
+OWN: dict[str, dict[str, Any]] = {
+    "openai": {"token_limit_field": "max_tokens", "sends_sampling": True},
+    "anthropic": {"effort": None},
+}
+
+
+def price(**changes: Any) -> Price:
+    """The price of the only model, with other values."""
+    return Price(**PRICE | changes)
+
+
+def ceilings(dollars: float | None = 1.0, tokens: int | None = None, **stages: Any) -> Budget:
+    """Ceilings of the run, and of stages by name with _ for -."""
+    run = {"dollars": dollars, "tokens": tokens}
+    by_name = {name.replace("_", "-"): one for name, one in stages.items()}
+    return Budget(prices="prices.yaml", run=run, stages=by_name, approve_above=None)
+
+
+def block(kind: str, connection: dict[str, Any], **changes: Any) -> OpenAiBackend | AnthropicBackend:
+    """A provider's block, which asks twice at most."""
+    common = {"kind": kind, "model": "rules", "json_schema": True, "tries": 2, "most_tokens": None}
+    whole = {**common, **OWN[kind], "connection": {**CONNECTION, "base_url_env": f"{kind.upper()}_URL", **connection}}
+    return (OpenAiBackend if kind == "openai" else AnthropicBackend)(**whole | changes)
+
+
+def addresses(server: str) -> dict[str, str]:
+    """The variables with a server's address and with the key."""
+    return {"OPENAI_URL": f"{server}/v1", "ANTHROPIC_URL": server, "FAULTS_API_KEY": KEY}
+
+
+def rows(count: int, first: int = 0) -> list[str]:
+    """Texts of which none contains another."""
+    return [f"row {number:04}" for number in range(first, first + count)]
+
+
+@dataclass
+class Desk:
+    """A folder with a price table, in which jobs ask a server.
+
+    Attributes:
+        gates: Those that were opened, for a look at how wide they are.
+        waits: Waits that the layer chose itself.
+    """
+
+    server: Faults
+    kind: str
+    folder: Path
+    gates: list[Gate] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+    def client(self, budget: Budget | None = None, connection: dict[str, Any] | None = None, **changes: Any) -> Backend:
+        """A job's client, new: it knows nothing but what is on the disk."""
+        made = block(self.kind, connection or {}, **changes)
+        return open_backend(made, checkpoint=None, system="", seed=0, budget=budget or ceilings())
+
+    def ask(self, *texts: str, **settings: Any) -> list[Completion]:
+        """What a new client answers."""
+        return self.client(**settings).complete([ask(text, text, SAMPLING) for text in texts], "test")
+
+    def stop(self, *texts: str, **settings: Any) -> Stopped:
+        """Why a new client stops."""
+        with pytest.raises(Stopped) as caught:
+            self.ask(*texts, **settings)
+        return caught.value
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """The lines of all jobs' ledgers."""
+        return [line for _, line in lines_of(FOLDER, LEDGER)]
+
+    def outcomes(self) -> Counter[str]:
+        """What became of requests."""
+        return Counter(line["outcome"] for line in self.ledger() if "outcome" in line)
+
+    def micro(self) -> int:
+        """What all answers cost by the ledgers."""
+        return sum(line.get("micro", 0) for line in self.ledger())
+
+    def stored(self) -> list[dict[str, Any]]:
+        """The records of all jobs."""
+        return [line for _, line in lines_of(FOLDER, ANSWERS)]
+
+    def billed(self) -> int:
+        """Millionths of a dollar by the server's own count, where it counts no caches."""
+        return int(self.server.usage["prompt_tokens"] * 1 + self.server.usage["completion_tokens"] * 5)
+
+    def start(self, count: int, job: str = "try/0", **settings: Any) -> BaseProcess:
+        """A job in a process of its own."""
+        return start(self.folder, self.server.address, self.kind, count, job, **settings)
+
+
+def start(folder: Path, server: str, kind: str, count: int, job: str = "try/0", **settings: Any) -> BaseProcess:
+    """A job in a folder, in a process of its own: it asks for rows, and leaves the completions in `out.jsonl`."""
+    process = apart.Process(target=run, args=(folder, server, kind, count, job), kwargs=settings)
+    process.start()
+    return process
+
+
+def run(
+    folder: Path,
+    server: str,
+    kind: str,
+    count: int,
+    job: str,
+    first: int = 0,
+    dollars: float = 1.0,
+    batch: bool = False,
+) -> None:
+    """That job; it exits as a script does."""
+    os.chdir(folder)
+    os.environ.update({**addresses(server), "BEZOAR_JOB": job, "BEZOAR_BATCH_POLL": "0.05"})
+    made = block(kind, {"batch": batch})
+    backend = open_backend(made, checkpoint=None, system="", seed=0, budget=ceilings(dollars))
+    try:
+        found = backend.complete([ask(text, text, SAMPLING) for text in rows(count, first)], "test")
+    except Stopped as stopped:
+        sys.exit(stopped.status)
+    Path("out.jsonl").write_text("".join(json.dumps(asdict(one)) + "\n" for one in found))
+
+
+def end(process: BaseProcess) -> int | None:
+    """How a process exits, within half a minute."""
+    process.join(30)
+    return process.exitcode
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each provider."""
+    return str(request.param)
+
+
+only_openai = pytest.mark.parametrize("kind", ["openai"])
+only_anthropic = pytest.mark.parametrize("kind", ["anthropic"])
+
+
+@pytest.fixture
+def desk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A desk in a folder of its own, where waits that the layer chooses take a hundredth of a second."""
+    monkeypatch.chdir(tmp_path)
+    set_up(tmp_path)
+    with Faults() as server:
+        made = Desk(server, kind, tmp_path)
+        for name, value in {**addresses(server.address), "BEZOAR_JOB": "try/0", "BEZOAR_BATCH_POLL": "0.05"}.items():
+            monkeypatch.setenv(name, value)
+
+        def wait(state: Any) -> float:
+            made.waits.append(0.01)
+            return 0.01
+
+        def gate(*arguments: Any, **more: Any) -> Gate:
+            made.gates.append(Gate(*arguments, **more))
+            return made.gates[-1]
+
+        monkeypatch.setattr(sender, "backoff", wait)
+        monkeypatch.setattr(sender, "Gate", gate)
+        yield made
+
+
+def set_up(folder: Path, *prices: dict[str, Any]) -> None:
+    """Write the price table."""
+    (folder / "prices.yaml").write_text(yaml.safe_dump({"prices": list(prices) or [PRICE]}))
