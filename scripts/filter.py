@@ -133,8 +133,9 @@ def judged(
         for row, request, answer in zip(waiting, requests, judge.complete(requests, "judge rows"), strict=True):
             verdict = read_verdict(answer.text)
             if verdict is None:
-                unread.append(row)
-                why = "unreadable verdict" if answer.fault in (None, "length") else answer.fault
+                if answer.fault is None:  # else the backend has tried already
+                    unread.append(row)
+                why = answer.fault or "unreadable verdict"
                 dropped[row.id] = DroppedRow(
                     reason=f"{FAILED}{why}", detail=answer.error or answer.text, row=row.model_dump()
                 )

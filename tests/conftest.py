@@ -8,32 +8,20 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
 
 pytest_plugins = ["graph", "llm"]  # fixtures
 ROOT = Path(__file__).parents[1]
+GUARD = Path(__file__).parent / "guard"
 REAL = ROOT.parent / "shared" / "data" / "real"
 NEEDED = ("Snakefile", "rules", "scripts", "recipes", "profiles")
 KEYS = ("TEACHER_API_KEY", "FILTER_API_KEY", "JUDGE_API_KEY")
 OWN = ("PROXY", "_API_KEY", "_BASE_URL", "_AUTH_TOKEN", "HF_TOKEN")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
-attempts: list[object] = []
-
-
-def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Refuse connections that leave this machine, and remember them: a library may swallow the refusal."""
-    if event == "socket.connect" and isinstance(arguments[1], tuple):
-        host = str(arguments[1][0])
-        if not (host.startswith("127.") or host in ("::1", "localhost")):
-            attempts.append(arguments[1])
-            raise PermissionError(f"tests stay on this machine, and this one connects to {host}")
-
-
-sys.addaudithook(watch)
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +106,7 @@ def workspace_in(folder: Path, server: Server) -> Workspace:
         "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.defpath]),
         "HOME": str(home),
         "LANG": "C.UTF-8",
+        "PYTHONPATH": str(GUARD),  # has only a module that refuses connections to other machines
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "ANTHROPIC_CONFIG_DIR": str(home / "no_profile"),

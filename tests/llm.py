@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import guard.sitecustomize  # noqa: F401  processes apart import this module, and so stay on this machine
 import pytest
 import yaml
 from faults import Faults
@@ -28,6 +29,7 @@ apart = multiprocessing.get_context("forkserver")  # processes that have the imp
 apart.set_forkserver_preload(["bezoar.llm.anthropic", "bezoar.llm.client", "bezoar.llm.openai", "pytest", "yaml"])
 MILLION = 1_000_000
 KEY = "sk-dummy-0123456789abcdef"
+RUN = "a-run"
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=16)
 PRICE: dict[str, Any] = {  # dollars for a million tokens, so millionths of a dollar for one
     "model": "rules",
@@ -61,11 +63,13 @@ def price(**changes: Any) -> Price:
     return Price(**PRICE | changes)
 
 
-def ceilings(dollars: float | None = 1.0, tokens: int | None = None, **stages: Any) -> Budget:
+def ceilings(
+    dollars: float | None = 1.0, tokens: int | None = None, approve_above: float | None = None, **stages: Any
+) -> Budget:
     """Ceilings of the run, and of stages by name with _ for -."""
     run = {"dollars": dollars, "tokens": tokens}
     by_name = {name.replace("_", "-"): one for name, one in stages.items()}
-    return Budget(prices="prices.yaml", run=run, stages=by_name, approve_above=None)
+    return Budget(prices="prices.yaml", run=run, stages=by_name, approve_above=approve_above)
 
 
 def block(kind: str, connection: dict[str, Any], **changes: Any) -> OpenAiBackend | AnthropicBackend:
@@ -159,7 +163,7 @@ def run(
 ) -> None:
     """That job; it exits as a script does."""
     os.chdir(folder)
-    os.environ.update({**addresses(server), "BEZOAR_JOB": job, "BEZOAR_BATCH_POLL": "0.05"})
+    os.environ.update({**addresses(server), "BEZOAR_JOB": job, "BEZOAR_RUN": RUN, "BEZOAR_BATCH_POLL": "0.05"})
     made = block(kind, {"batch": batch})
     backend = open_backend(made, checkpoint=None, system="", seed=0, budget=ceilings(dollars))
     try:
@@ -192,7 +196,8 @@ def desk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     set_up(tmp_path)
     with Faults() as server:
         made = Desk(server, kind, tmp_path)
-        for name, value in {**addresses(server.address), "BEZOAR_JOB": "try/0", "BEZOAR_BATCH_POLL": "0.05"}.items():
+        own = {"BEZOAR_JOB": "try/0", "BEZOAR_RUN": RUN, "BEZOAR_BATCH_POLL": "0.05"}
+        for name, value in {**addresses(server.address), **own}.items():
             monkeypatch.setenv(name, value)
 
         def wait(state: Any) -> float:

@@ -89,14 +89,19 @@ def check_categories(questions: list[QuestionRow], with_reference: list[str]) ->
 
 
 def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
-    """The judge's answer to each item; what can't be read is asked again, with a new draw."""
+    """The judge's answer to each item; one that can't be read is asked again, with a new draw."""
     settled: dict[int, Completion] = {}
     waiting = list(range(len(items)))
     for attempt in range(block.judge_attempts):
         requests = [items[place].request(block, attempt) for place in waiting]
         settled |= zip(waiting, judge.complete(requests, "judge answers"), strict=True)
-        waiting = [place for place in waiting if mtbench.rating(settled[place].text)[0] is None]
+        waiting = [place for place in waiting if _unread(settled[place])]
     return [(item, settled[place]) for place, item in enumerate(items)]
+
+
+def _unread(answer: Completion) -> bool:
+    """Whether a whole answer has no rating; what was refused or cut the backend has tried again already."""
+    return answer.fault is None and mtbench.rating(answer.text)[0] is None
 
 
 def rows_of(

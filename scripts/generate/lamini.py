@@ -113,9 +113,11 @@ def list_instructions(
             kept, refused = listed(answer.text, call, block.most_words)
             if len(kept) < block.fewest_instructions:
                 kept, refused = [], []
-                again.append(call)
+                last = answer.fault == "error" or attempt + 1 == block.attempts
+                if not last:
+                    again.append(call)
                 seen += 1
-                dropped.append(_too_few(answer, call, last=attempt + 1 == block.attempts))
+                dropped.append(_too_few(answer, call, last=last))
             seen += len(kept) + len(refused)
             dropped += [generation.dropped_row(reason, text, call=call.number) for reason, text in refused]
             for instruction in kept:

@@ -281,7 +281,7 @@ def test_rows_without_a_verdict_are_rejected_as_such_where_they_are_few():
         (("", "refusal"), "failed: refusal", ""),
         (("", "error", "HTTP 400: too long"), "failed: error", "HTTP 400: too long"),
         (("", "stop"), "failed: empty", ""),
-        (('{"reasons": [', "length"), "failed: unreadable verdict", '{"reasons": ['),
+        (('{"reasons": [', "length"), "failed: length", '{"reasons": ['),
     ],
 )
 def test_a_row_whose_judge_failed_says_how(answer, reason, detail):

@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 from faults import CONFLICT, EXPIRED, LENGTH, MISSING, RESET, TWICE, Ending, limited, status
-from llm import MILLION, ceilings, end, only_anthropic, only_openai, rows
+from llm import MILLION, ceilings, end, only_anthropic, only_openai, price, rows
 
 from bezoar.llm import EXIT_BUDGET, EXIT_FATAL
-from bezoar.llm.ledger import open_batches
+from bezoar.llm.ledger import Ledger, open_batches
 from bezoar.llm.sender import MOST_TRANSIENT
-from bezoar.llm.store import FOLDER
+from bezoar.llm.store import FOLDER, Store
 
 BATCH = {"batch": True}
 
@@ -165,20 +165,47 @@ def test_failures_that_pass_while_a_batch_is_asked_after_do_no_harm(desk):
     assert len(desk.server.batches) == 1
 
 
+def hand_in(desk, batch, keys):
+    """What an earlier run wrote down when it had handed a batch in."""
+    Ledger(Store("try", "0").ledger, price(), batch=True).batch_created(batch, desk.kind, keys)
+
+
 def created(desk):
     return {"openai": "POST /v1/batches", "anthropic": "POST /v1/messages/batches"}[desk.kind]
 
 
 def test_a_batch_that_was_turned_away_is_handed_in_again(desk):
-    desk.server.script(created(desk), status(500), limited("0.1"))
+    desk.server.script(created(desk), limited("0.1"))
     assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
     assert len(desk.server.batches) == 1
 
 
-def test_a_batch_of_which_no_more_is_known_is_not_handed_in_twice_by_itself(desk):
-    desk.server.script(created(desk), RESET)
+@pytest.mark.parametrize("step", [RESET, status(500), status(504)], ids=["reset", "500", "504"])
+def test_a_batch_of_which_no_more_is_known_is_not_handed_in_twice_by_itself(desk, step):
+    desk.server.script(created(desk), step)
     stopped = desk.stop(*rows(3), connection=BATCH)
     assert "whether the batch was created is not known" in str(stopped)
+    assert len(desk.server.batches) == (step is RESET)  # whose loss of the reply comes after it was created
+
+
+def test_calls_of_an_open_batch_are_not_sent_live_as_well(desk):
+    desk.server.script(created(desk), RESET)
+    desk.stop(*rows(3), connection=BATCH)
+    (batch,) = desk.server.batches
+    hand_in(desk, batch.id, list(batch.sent))
+    stopped = desk.stop(*rows(3))
+    assert "3 of its calls that would be sent and paid for once more" in str(stopped)
+    assert desk.server.hits() == 0
+    assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
+    assert len(desk.server.batches) == 1
+
+
+def test_a_batch_that_is_not_found_is_not_forgotten(desk):
+    desk.server.script(created(desk), RESET)
+    desk.stop(*rows(3), connection=BATCH)
+    hand_in(desk, "batch_of_another_account", list(desk.server.batches[0].sent))
+    for _ in range(2):  # by another key or address it would be there
+        assert desk.stop(*rows(3), connection=BATCH).status == 1
     assert len(desk.server.batches) == 1
 
 
@@ -190,9 +217,9 @@ def test_a_key_that_a_batch_is_refused_with_halts_the_run(desk):
 
 
 def test_a_batch_that_may_cost_more_than_is_left_is_not_handed_in(desk):
-    assert desk.stop(*rows(100), connection=BATCH, budget=ceilings(1000 / MILLION)).status == EXIT_BUDGET
+    assert desk.stop(*rows(100), connection=BATCH, budget=ceilings(3000 / MILLION)).status == EXIT_BUDGET
     assert not desk.server.batches
-    desk.ask(*rows(10), connection=BATCH, budget=ceilings(1000 / MILLION))  # below 80 each, in a batch
+    desk.ask(*rows(10), connection=BATCH, budget=ceilings(3000 / MILLION))  # below 300 each, in a batch
     assert len(desk.server.batches) == 1
 
 

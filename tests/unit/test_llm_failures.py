@@ -1,8 +1,10 @@
 """Every way in which a server can fail, by the real clients against a server that fails on demand."""
 
+import json
 import threading
 import time
 import traceback
+from dataclasses import replace
 from datetime import date as day
 from datetime import timedelta
 from email.utils import formatdate
@@ -16,9 +18,11 @@ from faults import (
     HTML502,
     NO_RETRY,
     NO_USAGE,
+    OK,
     QUOTA,
     RESET,
     SHORT_BODY,
+    Faults,
     Step,
     date,
     delay,
@@ -27,7 +31,7 @@ from faults import (
     limited,
     status,
 )
-from llm import KEY, only_openai, rows
+from llm import KEY, RUN, only_openai, rows
 
 from bezoar.llm import EXIT_FATAL, failures
 from bezoar.llm.job import HALTED, SPENT, Job
@@ -104,13 +108,37 @@ def test_what_a_server_asks_to_wait(headers, seconds):
     assert failures.retry_after(headers) == seconds
 
 
-@pytest.mark.parametrize("step", [QUOTA, status(402)], ids=["quota", "402"])
+EMPTY_ACCOUNT = status(400, text="Your credit balance is too low to access the API.")
+
+
+@pytest.mark.parametrize("step", [QUOTA, status(402), EMPTY_ACCOUNT], ids=["quota", "402", "empty_account"])
 def test_a_server_that_wants_money_is_asked_once_and_the_job_stops(desk, step):
     desk.server.always(step)
     stopped = desk.stop(*rows(3), connection={"concurrency": 1})
     assert (stopped.status, desk.server.hits()) == (1, 1)
     assert desk.outcomes() == {"stop": 1}
-    assert not (SPENT / HALTED).exists()  # other jobs may ask other models
+    assert not (SPENT / RUN / HALTED).exists()  # other jobs may ask other models
+
+
+def test_a_limit_whose_text_speaks_of_billing_is_a_limit():
+    body = {"error": {"message": "Slow down. See your plan at /account/billing.", "code": "rate_limit_exceeded"}}
+    assert failures.of_status(429, {}, json.dumps(body)).kind == "rate"
+
+
+def test_a_redirect_is_not_followed(desk):
+    with Faults() as elsewhere:
+        desk.server.always(status(307, {"Location": f"{elsewhere.address}/v1/messages"}))
+        assert desk.stop(*rows(3), connection={"concurrency": 1}).status == 1
+        assert (desk.server.hits(), elsewhere.hits()) == (1, 0)
+
+
+def test_an_ending_that_is_not_known_is_paid_for_once(desk):
+    desk.server.always(replace(OK, finish="pause_turn"))
+    first = desk.ask("row", tries=2)
+    assert [one.fault for one in first] == ["other"]
+    assert desk.server.hits() == 2  # as a refusal it is tried once more, and then known
+    assert desk.ask("row", tries=2) == first
+    assert desk.server.hits() == 2
 
 
 def test_no_more_are_in_flight_than_allowed(desk):
@@ -134,7 +162,10 @@ def test_a_failure_of_the_server_passes_and_is_written_down(desk, steps):
     lines = desk.ledger()
     assert [line.get("status") for line in lines] == [*(step.status for step in steps), None]
     assert [line["outcome"] for line in lines] == ["transient"] * len(steps) + ["stop"]
-    assert not any("perhaps_micro" in line for line in lines)
+    gateway = [line["status"] for line in lines if "perhaps_micro" in line]
+    assert gateway == [
+        one for one in (408, 502, 504) if one in [step.status for step in steps]
+    ]  # that may have asked on
 
 
 @pytest.mark.parametrize(
@@ -217,14 +248,14 @@ def test_a_key_that_is_refused_at_the_first_call_stops_the_run_and_quarantines_n
     desk.server.always(status(code))
     assert desk.stop(*rows(3), connection={"concurrency": 1}).status == EXIT_FATAL
     assert desk.server.hits() == 1
-    assert (SPENT / HALTED).exists()
+    assert (SPENT / RUN / HALTED).exists()
     assert not desk.stored()
 
 
 def test_a_job_under_way_stops_when_another_halts_the_run(desk, monkeypatch):
     monkeypatch.setattr("bezoar.llm.sender.SECONDS_BETWEEN_LOOKS", 0.0)
     desk.server.latency = 0.1
-    halting = threading.Timer(0.5, Job("other", "0", SPENT).halt, ["a key was refused"])
+    halting = threading.Timer(0.5, Job("other", "0", SPENT / RUN).halt, ["a key was refused"])
     halting.start()
     assert desk.stop(*rows(50), connection={"concurrency": 1}).status == EXIT_FATAL
     assert len(desk.stored()) == desk.server.hits() < 10
@@ -307,7 +338,7 @@ def test_no_file_and_no_error_has_the_key_that_a_server_repeats(desk, tmp_path):
     desk.server.script("row 0002", after=status(401, text=f"{KEY} isn't known"))
     errors = [desk.stop(*rows(3), connection={"concurrency": 1})]
     desk.server.script("GET /v1/models", after=status(401, text=f"{KEY} isn't known"))
-    (SPENT / HALTED).unlink()
+    (SPENT / RUN / HALTED).unlink()
     errors.append(desk.stop(*rows(3, first=10)))
     for error in errors:
         assert "[key] isn't known" in str(error)

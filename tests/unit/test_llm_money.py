@@ -28,9 +28,7 @@ def dollars(answers):
 
 def worst(desk):
     """Millionths of a dollar, and tokens, that have to be reserved for the first request that was sent."""
-    prompt = (
-        len(desk.server.calls[0].data) // 3 + 1
-    )  # a token for three bytes, at the dearest price, of an hour's cache
+    prompt = len(desk.server.calls[0].data)  # a token for each byte, at the dearest price, of an hour's cache
     return prompt * 2 + 16 * 5, prompt + 16
 
 
@@ -85,6 +83,8 @@ def test_the_ledger_has_what_either_provider_counts(desk, more, prompt, micro, b
     assert (line["prompt_tokens"], line["cached_tokens"], line["completion_tokens"]) == (prompt, 400, 200)
     assert (line["micro"], line["batch"]) == (micro // 2 if batch else micro, batch)
     assert (line["model"], line["price_since"]) == ("rules", "2026-01-01")
+    written = {"written_tokens": 80} | ({"written_1h_tokens": 30} if more else {})
+    assert {name: count for name, count in line.items() if name.startswith("written")} == written
     assert desk.server.usage == {"calls": 1, "prompt_tokens": prompt, "completion_tokens": 200}
 
 
@@ -150,9 +150,24 @@ def test_what_was_approved_is_a_ceiling_too(desk, monkeypatch):
     monkeypatch.setenv("BEZOAR_APPROVE", str(dollars(10)))
     assert desk.stop(*rows(40), budget=ceilings(1.0)).status == EXIT_BUDGET
     assert desk.server.hits() == sent_below(10 * MICRO, worst(desk)[0], MICRO)
-    monkeypatch.setenv("BEZOAR_APPROVE", "plenty")
-    with pytest.raises(ValueError, match="BEZOAR_APPROVE is not a number"):
+
+
+@pytest.mark.parametrize("text", ["plenty", "nan", "inf", "-1", "1,000"])
+@only_openai
+def test_what_was_approved_must_be_dollars(desk, monkeypatch, text):
+    monkeypatch.setenv("BEZOAR_APPROVE", text)
+    with pytest.raises(ValueError, match=f"BEZOAR_APPROVE is not a number of dollars\n  found:    {text}\n"):
         desk.client()
+
+
+def test_what_needs_no_approval_is_a_ceiling_of_a_run_that_nobody_was_asked_about(desk, monkeypatch):
+    desk.server.always(ANSWER)
+    budget = ceilings(1.0, approve_above=dollars(10))
+    assert desk.stop(*rows(40), budget=budget).status == EXIT_BUDGET
+    assert desk.server.hits() == sent_below(10 * MICRO, worst(desk)[0], MICRO)
+    monkeypatch.setenv("BEZOAR_APPROVE", "1")
+    desk.ask(*rows(40), budget=budget)
+    assert desk.server.hits() == 40
 
 
 def test_a_job_by_hand_has_one_budget_for_all_that_it_asks(desk, monkeypatch):
@@ -198,6 +213,21 @@ def test_two_purses_of_a_run_share_its_ceiling(tmp_path):
         other.settle(worst, Amount(3, 1))
     with pytest.raises(Stopped, match=r"\$0.00 of \$0.00 of the run spent or reserved"):
         other.reserve(worst)
+
+
+def test_a_purse_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
+    batch, live = (Purse(ceilings(500 / MILLION), stage, tmp_path) for stage in ("a", "b"))
+    assert batch.reserve(Amount(30), ahead=1)
+    assert live.reserve(Amount(1))
+    assert (batch.held, live.held) == (Amount(30), Amount(AHEAD))
+
+
+def test_a_job_without_a_run_has_its_budget_alone(monkeypatch):
+    monkeypatch.setenv("BEZOAR_JOB", "a/3")
+    monkeypatch.delenv("BEZOAR_RUN", raising=False)
+    assert Job.current() == Job("a", "3", None)
+    monkeypatch.setenv("BEZOAR_RUN", "one")
+    assert Job.current() == Job("a", "3", SPENT / "one")
 
 
 def test_a_purse_waits_for_what_is_in_flight_before_it_gives_up(tmp_path):
@@ -252,6 +282,14 @@ def test_the_ledger_is_the_servers_own_count_after_a_storm(desk, monkeypatch):
     assert round(told["dollars"] * MILLION) == total.micro
     assert told["prompt_tokens"] == total.prompt_tokens
     assert told["completion_tokens"] == total.completion_tokens
+
+
+def test_totals_of_a_model_leave_out_what_others_were_asked(desk):
+    set_up(desk.folder, PRICE, PRICE | {"model": "others"})
+    desk.server.models["others"] = {}
+    desk.ask(*rows(3))
+    desk.ask(*rows(2), model="others")
+    assert (totals()["try"].answers, totals(model="others")["try"].answers, totals(model="none")) == (5, 2, {})
 
 
 def test_answers_from_the_store_cost_nothing(desk, monkeypatch):

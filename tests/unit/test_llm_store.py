@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from faults import LENGTH, delay, status
-from llm import KEY, SAMPLING, apart, block, end, rows
+from llm import SAMPLING, addresses, apart, block, end, rows
 
 from bezoar.backends import ask
 from bezoar.llm import calls, store
@@ -17,12 +17,13 @@ from bezoar.llm.calls import Call
 from bezoar.llm.openai import OpenAi
 from bezoar.llm.store import ANSWERS, INDEX, Store
 
+PROVIDERS = {"openai": OpenAi, "anthropic": Anthropic}
 SCHEMA = {"type": "object", "properties": {"good": {"type": "boolean"}}, "required": ["good"]}
 QUESTION = ask("a", "Name three rivers", SAMPLING, "Be kind")
 
 
 def key(kind, request=QUESTION, tries=0, limit=16, connection=None, **changes):
-    provider = (OpenAi if kind == "openai" else Anthropic)(block(kind, connection or {}, **changes))
+    provider = PROVIDERS[kind](block(kind, connection or {}, **changes))
     return provider.call(request, tries, limit).key
 
 
@@ -98,18 +99,25 @@ def test_nothing_else_changes_a_key(kind, monkeypatch):
     }
     plain = key(kind)
     for name, value in reached.items():
+        assert getattr(block(kind, {}).connection, name) != value, f"{name} is as before"
         assert key(kind, connection={name: value}) == plain, name
+    assert key(kind, connection=reached) == plain
+    assert key(kind, tries=1, connection=reached) == key(kind, tries=1) != plain
+    assert key(kind, limit=32, connection=reached) == key(kind, limit=32) != plain
+    for changes in ({"tries": 9}, {"most_tokens": 99}):  # how often it would be asked, not which try it is
+        provider = PROVIDERS[kind](block(kind, {}, **changes))
+        assert provider.call(QUESTION, 0, 16).key == plain, changes
     assert key(kind, replace(QUESTION, key="b")) == plain
-    assert key(kind, tries=0, limit=16) == plain
-    assert key(kind, replace(QUESTION, schema=SCHEMA), json_schema=False) == plain
-    monkeypatch.setenv("BEZOAR_JOB", "another/7")
-    monkeypatch.setenv("FAULTS_API_KEY", KEY)
-    assert key(kind, tries=0) == plain
-    assert len(plain) == 64
+    schema = replace(QUESTION, schema=SCHEMA)
+    assert key(kind, schema, json_schema=False) == plain != key(kind, schema, json_schema=True)
+    for name, value in {**addresses("http://elsewhere"), "FAULTS_API_KEY": "another", "BEZOAR_JOB": "other/7"}.items():
+        monkeypatch.setenv(name, value)
+        assert key(kind) == plain, name
+    assert key(kind, model="other") != plain
 
 
 def test_a_samples_number_is_no_part_of_what_is_sent(kind):
-    provider = (OpenAi if kind == "openai" else Anthropic)(block(kind, {}))
+    provider = PROVIDERS[kind](block(kind, {}))
     bodies = [provider.call(replace(QUESTION, sample=sample), 0, 16).body for sample in "01"]
     assert bodies[0] == bodies[1]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,21 @@ def test_costs_add_up_along_the_graph_each_ancestor_once(built: Graph) -> None:
     few = own["mix-few"] + own["generate-upper"] + own["shard-words"] + own["source-words"]
     assert everything["mix-few"] == pytest.approx(few, abs=0.005)
     assert everything["score-score"] == pytest.approx(sum(own.values()), abs=0.01)
+
+
+def test_what_a_failed_run_of_a_job_spent_is_part_of_its_cost(graph: Graph) -> None:
+    script = graph.root / "scripts/train.py"
+    works = script.read_text()
+    spends = "from bezoar.spending import spend\nspend(dollars=1.5, prompt_tokens=10)\n"
+    for end in ("raise SystemExit(3)\n", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"):
+        script.write_text(spends + end)
+        graph.refused("snakemake", "data/adapters/sft")
+    script.write_text(works.replace("import ", spends + "import ", 1))
+    graph.build("data/adapters/sft")
+    assert not list((graph.root / ".snakemake/bezoar-costs").iterdir())
+    head, *lines = [re.split("  +", line) for line in graph.run("bezoar", "costs", "data/adapters/sft").splitlines()]
+    (line,) = [line for line in lines if line[0] == "train-sft"]
+    assert (line[head.index("dollars")], line[head.index("prompt_tokens")]) == ("4.5", "30")
 
 
 def test_dvc_compares_metrics_and_parameters_and_runs_experiments(built: Graph) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Workspace, workspace_in
+from conftest import ROOT, Workspace, workspace_in
 from faults import Faults
 from test_kill import cheap
+
+from bezoar.llm.budget import MILLION
+from bezoar.llm.ledger import totals
 
 pytestmark = pytest.mark.end_to_end
 TARGET = "data/filtered/lamini/0000/kept.jsonl"
@@ -96,8 +99,10 @@ def test_an_expensive_run_needs_a_yes_and_holds_to_it(workspace, server):
     write(workspace, ("budget.approve_above", 1.0))
     said = refused(workspace, "snakemake", "--cores", "2", TARGET)
     assert "may cost more than budget.approve_above" in said
-    assert "generate-lamini: at most 50 calls" in said
+    assert "generate-lamini: at most 50 calls, repeats apart, to teacher" in said
     assert server.hits == 0
+    workspace.environment["BEZOAR_APPROVE"] = "nan"
+    assert "BEZOAR_APPROVE is not a number of dollars" in refused(workspace, "snakemake", "--cores", "2", TARGET)
     workspace.environment["BEZOAR_APPROVE"] = "0.1"
     assert "the budget is reached" in refused(workspace, "snakemake", "--cores", "2", TARGET)
     assert server.hits == 0  # the worst of a call is more than that
@@ -120,6 +125,22 @@ def test_a_run_stops_at_its_ceiling_and_goes_on_where_it_was(built, server, tmp_
     other.snakemake(TARGET)
     assert server.hits == 2 * calls  # nothing was asked twice
     assert content(other.root) == clean
+
+
+def test_stages_that_one_repro_makes_share_the_ceiling_of_a_run(built, server, tmp_path):
+    spent = {name: totals(built.root / "responses")[f"{name}-lamini"].micro for name in ("generate", "filter")}
+    most = max(spent.values()) + min(spent.values()) / 2  # enough for either, not for both
+    (tmp_path / "other").mkdir()
+    other = workspace_in(tmp_path / "other", server)
+    write(other, ("budget.run.dollars", most / MILLION))
+    shutil.copy(ROOT / "constraints.txt", other.root)
+    for words in ("git init -q", "dvc init -q", "bezoar fingerprint", "bezoar dvc"):
+        other.run(*words.split())
+    said = refused(other, "dvc", "repro", "filter-lamini")
+    assert "the budget is reached: filter-lamini sends nothing more" in said
+    assert sum(one.micro for one in totals(other.root / "responses").values()) <= most
+    other.run("dvc", "repro", "filter-lamini")  # another run
+    assert content(other.root) == content(built.root)
 
 
 def test_a_refused_key_stops_every_job_of_the_run(workspace):

@@ -19,6 +19,8 @@ from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared, under_way
 from bezoar.cache.objects import Objects, remove, unwritable
 from bezoar.cache.proofs import Proofs
+from bezoar.cache.runs import identity
+from bezoar.llm.job import SPENT
 
 logger = logging.getLogger("bezoar")
 ALTERED = "scratch/altered"
@@ -191,16 +193,17 @@ class Build:
         text = Path(self.params).read_bytes()
         self._check_values(text)
         junk = {name for name in self.decision.reasons if under_way(name)}
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        run = identity()
+        _clear_but(Path(FOLDER), SPENT / run)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
-        copy.parent.mkdir(parents=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(text)
         steps = [step for step in self.steps if step.name in self.decision.reasons]
         closures = {
             script: {path: self.code.closures.md5s[path] for path in self.code.closures.files(script)}
             for script in sorted({step.script for step in steps})
         }
-        Run(self.cache, str(copy), self.remote, closures).write()
+        Run(self.cache, str(copy), self.remote, closures, run).write()
         for step in steps:
             known = self.decision.known.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
@@ -258,6 +261,17 @@ class Build:
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
             lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)
+
+
+def _clear_but(folder: Path, kept: Path) -> None:
+    """Remove all that lies in a folder, but for one folder in there."""
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if path in kept.parents:
+            _clear_but(path, kept)
+        elif not path.is_dir():
+            path.unlink()
+        elif path != kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _leaf(name: str, params: Any) -> Any:

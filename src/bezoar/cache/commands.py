@@ -12,6 +12,7 @@ from bezoar.cache.code import ACCEPTED
 from bezoar.cache.costs import table
 from bezoar.cache.graph import loaded
 from bezoar.cache.plan import plan
+from bezoar.cache.runs import RUN, of_dvc
 from bezoar.cache.verify import rerun, verify
 from bezoar.files import whole
 
@@ -19,6 +20,8 @@ from bezoar.files import whole
 def _build(args: argparse.Namespace) -> int:
     """Make one stage through Snakemake; its profile says where and on how many cores."""
     os.environ[STAGE] = f"{'-'.join((args.rule, *args.block))} {args.roles}".strip()
+    if run := of_dvc():
+        os.environ.setdefault(RUN, run)
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])
 

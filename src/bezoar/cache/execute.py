@@ -1,5 +1,6 @@
 """`bezoar exec`: the one way in which rules start their command. Nothing slow is imported here."""
 
+import hashlib
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ from typing import TextIO
 
 from bezoar.cache import CacheError, Unwritable, alive
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.job import FOLDER, Job, Run, Step, read_job, read_run, undeclared
+from bezoar.cache.job import Job, Run, Step, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs
+from bezoar.cache.runs import RUN
 
 NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 ENVIRONMENT = {
@@ -26,6 +28,7 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the one that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }
+COSTS = ".snakemake/bezoar-costs"  # what steps without a result yet have spent, also in runs that failed
 FIXED = {"PYTHONHASHSEED": "0"}  # no order of a set may reach an artifact
 
 
@@ -82,18 +85,20 @@ class _Execution:
             self.hasher.save()
 
     def _make(self, key: Key) -> int:
-        costs = os.path.abspath(f"{FOLDER}/costs.{os.getpid()}.jsonl")
+        costs = os.path.abspath(f"{COSTS}/{hashlib.md5(self.step.name.encode()).hexdigest()}.jsonl")
+        os.makedirs(COSTS, exist_ok=True)
+        variables = {
+            "BEZOAR_PARAMS": self.run.params,
+            "BEZOAR_COSTS": costs,
+            "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
+            RUN: self.run.identity,
+        }
         start = time.monotonic()
         self.job.start()
-        try:
-            job = f"{self.step.stage}/{self.step.part}"
-            variables = {"BEZOAR_PARAMS": self.run.params, "BEZOAR_COSTS": costs, "BEZOAR_JOB": job}
-            status = run(self.job.command, self.step.outputs, variables, self.held)
-            cost = {"seconds": round(time.monotonic() - start, 3), **_sum(costs)}
-        finally:
-            remove(costs)
+        status = run(self.job.command, self.step.outputs, variables, self.held)
         if status == 0:
-            self._record(key, cost)
+            self._record(key, {"seconds": round(time.monotonic() - start, 3), **_sum(costs)})
+            remove(costs)
             self.job.end()
         return status
 

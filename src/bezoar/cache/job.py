@@ -155,12 +155,14 @@ class Run:
         params: The copy of params.yaml that the run goes by, whatever becomes of the original.
         remote: Whether a DVC remote is configured.
         closures: By script: MD5 of each project file that it imports, itself included.
+        identity: What names the run; Snakemake's runs for the stages of one `dvc repro` share it.
     """
 
     cache: str
     params: str
     remote: bool
     closures: dict[str, dict[str, str]]
+    identity: str
 
     def write(self) -> None:
         """Write it where the processes of jobs look."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from bezoar.cache import CacheError
 from bezoar.cache.job import Step
 from bezoar.llm.budget import MILLION
+from bezoar.llm.environment import from_environment
 from bezoar.llm.estimate import Estimator, Expected
-from bezoar.llm.failures import Failure
+from bezoar.llm.failures import DETAIL, Failure
 from bezoar.llm.job import approved, replaying
 from bezoar.llm.prices import load
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
@@ -31,22 +32,24 @@ class Spending:
 
         Raises:
             CacheError: A key, an address or a price is missing, a maker's own server doesn't answer or hasn't the model
-                any more, or the run may cost more than `approve_above`, and nobody approved of that.
+                any more, BEZOAR_APPROVE is no number of dollars, or the run may cost more than `approve_above`, and
+                nobody approved of that.
         """
         estimator = Estimator(self.recipe)
-        backends = {block.model: block for step in steps if (block := estimator.backend(step))}
+        backends = dict.fromkeys(block for step in steps if (block := estimator.backend(step)))
         if not backends or replaying():
             return
         try:
-            for block in backends.values():
+            approved()
+            for block in backends:
                 _present(block)
                 load(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
-            for block in backends.values():
+            for block in backends:
                 if block.connection.base_url_env is None:  # a server of one's own may be started by the run
                     _reachable(block)
+            self._approve(estimator, steps, commands)
         except ValueError as error:
             raise CacheError(str(error)) from error
-        self._approve(estimator, steps, commands)
 
     def _approve(self, estimator: Estimator, steps: list[Step], commands: dict[str, list[str]]) -> None:
         most = self.recipe.budget.approve_above
@@ -76,13 +79,9 @@ def _within(found: list[Expected], most: float) -> bool:
 
 
 def _present(block: OpenAiBackend | AnthropicBackend) -> None:
-    connection = block.connection
-    for variable, what in ((connection.api_key_env, "API key"), (connection.base_url_env, "address")):
-        if variable and not os.environ.get(variable):
-            raise ValueError(
-                f"no {what} of {block.model} in the environment\n  found:    {variable} is not set\n"
-                f"  expected: {variable}=<{what}>\nhint: BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored"
-            )
+    from_environment(block.connection.api_key_env, "API key")
+    if block.connection.base_url_env:
+        from_environment(block.connection.base_url_env, "address")
 
 
 def _reachable(block: OpenAiBackend | AnthropicBackend) -> None:
@@ -92,14 +91,16 @@ def _reachable(block: OpenAiBackend | AnthropicBackend) -> None:
     async def ask() -> None:
         provider = provider_of(block)
         try:
-            await check(provider, 0)
+            await check(provider)
         finally:
             await provider.close()
 
     try:
         asyncio.run(ask())
     except Failure as failure:
+        variable = block.connection.api_key_env
+        found = str(failure).replace(os.environ[variable], "[key]")[:DETAIL]  # a server may repeat the key
         raise ValueError(
-            f"{block.model} can't be asked\n  found:    {failure}\n"
-            f"  expected: a server that has it and takes the key in {block.connection.api_key_env}"
-        ) from failure
+            f"{block.model} can't be asked\n  found:    {found}\n"
+            f"  expected: a server that has it and takes the key in {variable}"
+        ) from None

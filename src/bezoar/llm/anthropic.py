@@ -3,29 +3,35 @@
 from functools import cached_property
 from typing import Any
 
-from aiohttp import ClientSession
 from anthropic import APIStatusError, AsyncAnthropic, DefaultAioHttpClient
 
 from bezoar.backends.base import Request
 from bezoar.llm import failures, provider
 from bezoar.llm.calls import Call, canonical, encoded
-from bezoar.llm.failures import Kind
 from bezoar.llm.prices import Usage
 from bezoar.llm.provider import Answer, Ending, Result, count, parsed
 from bezoar.params.data import AnthropicBackend
 
+ADDRESS = "https://api.anthropic.com"
 ENDPOINT = "/v1/messages"
 API_VERSION = "2026-10-21"  # as anthropic 2.12 sends it; another one is another question
 ENDINGS: dict[str, Ending] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
-    "model_context_window_exceeded": "length",
     "refusal": "refusal",
+}
+STATUS = {  # that a live request gets for an error of this type
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
 }
 
 
-class Anthropic:
+class Anthropic(provider.Connected):
     """Messages; current models take no sampling parameters, so none are sent."""
 
     name = "anthropic"
@@ -39,17 +45,12 @@ class Anthropic:
         connection = self.block.connection
         return AsyncAnthropic(
             api_key=provider.from_environment(connection.api_key_env, "API key"),
-            base_url=provider.address_of(connection),
+            base_url=provider.address_of(connection) or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
-            http_client=DefaultAioHttpClient(),
+            http_client=DefaultAioHttpClient(follow_redirects=False),
             default_headers={"anthropic-version": API_VERSION},
         )
-
-    @cached_property
-    def session(self) -> ClientSession:
-        """What calls are sent by."""
-        return provider.session_of(self.client)
 
     def call(self, request: Request, tries: int, limit: int) -> Call:
         body: dict[str, Any] = {
@@ -74,21 +75,21 @@ class Anthropic:
             blocks, finish, model, usage = data["content"], data["stop_reason"], data["model"], data["usage"]
             said = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
             prompt, completion = int(usage["input_tokens"]), int(usage["output_tokens"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise failures.of_answer("a message without content or usage", text) from error
-        if finish not in ENDINGS:
-            raise failures.of_answer(f"a message that ended with {finish}", text)
-        if not blocks and ENDINGS[finish] == "stop":
+        if finish is None:
+            raise failures.of_answer("a message that didn't end", text)
+        ending = ENDINGS.get(finish, "other")
+        if not blocks and ending == "stop":
             raise failures.of_answer("a message without content", text)
         hour = count(usage, "cache_creation", "ephemeral_1h_input_tokens")
         written = count(usage, "cache_creation_input_tokens") - hour
         cached = count(usage, "cache_read_input_tokens")
         used = Usage(prompt=prompt, completion=completion, cached=cached, written=written, written_1h=hour)
-        ending = ENDINGS[finish]
         return Answer(said, "empty" if ending == "stop" and not said else ending, str(model), used)
 
-    async def send(self, call: Call) -> str:
-        return await provider.posted(self.session, ENDPOINT.removeprefix("/"), call, self.block.connection.timeout)
+    async def send(self, call: Call, seconds: float) -> str:
+        return await provider.posted(self.session, ENDPOINT.removeprefix("/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
         """From the model's own page.
@@ -100,7 +101,7 @@ class Anthropic:
         with provider.failing(APIStatusError):
             found = (await client.models.retrieve(self.model)).model_dump(mode="json")
         stage = found.get("lifecycle")
-        ends = found.get("deprecated_at") if stage == "deprecated" else None
+        ends = found.get("retires_at") or found.get("deprecated_at") if stage == "deprecated" else None
         return {"context": found.get("max_input_tokens"), "ends": ends, "retired": stage == "retired"}
 
     async def submit(self, calls: list[Call], note: str) -> str:
@@ -120,16 +121,14 @@ class Anthropic:
             lines = await client.messages.batches.results(batch)
             return [_result(line.model_dump(mode="json")) async for line in lines]
 
-    async def close(self) -> None:
-        for name in ("session", "client"):  # bound to their event loop
-            if one := self.__dict__.pop(name, None):
-                await one.close()
-
 
 def _result(line: dict[str, Any]) -> Result:
     result, key = line["result"], str(line["custom_id"])
     if result["type"] == "succeeded":
         return Result(key, encoded(result["message"]).decode(), None)
     error = (result.get("error") or {}).get("error") or {}
-    kind: Kind = "terminal" if error.get("type") == "invalid_request_error" else "transient"
-    return Result(key, None, failures.Failure(kind, f"{result['type']} in the batch: {error.get('message', '')}"))
+    status = STATUS.get(error.get("type", ""))
+    if status:
+        return Result(key, None, failures.of_status(status, {}, encoded({"error": error}).decode()))
+    said = f"{result['type']} in the batch: {error.get('message', '')}"
+    return Result(key, None, failures.Failure("transient", said))

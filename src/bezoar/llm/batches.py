@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 
 from bezoar.llm import Stopped
 from bezoar.llm.budget import Amount
@@ -49,10 +48,11 @@ async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
     worst = Amount()
     for call in chunk:
         worst += sender.worst(call)
-    sender.purse.reserve(worst)  # nothing else is in flight: there is room, or it raises
+    sender.purse.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
     try:
         batch = await sender.persist(_submitted, sender, chunk)
     except Failure as failure:
+        sender.purse.settle(worst, worst if failure.perhaps_billed else Amount())
         raise sender.stopped(failure) from failure
     sender.ledger.batch_created(batch, sender.provider.name, [call.key for call in chunk])  # before it is asked after
     logger.info(f"batch {batch}: {len(chunk):,} calls handed in; they may take a day, and a kill loses nothing")
@@ -63,7 +63,7 @@ async def _submitted(sender: Sender, chunk: list[Call]) -> str:
     try:
         return await sender.provider.submit(chunk, sender.job.stage)
     except Failure as failure:
-        if failure.perhaps_billed:  # it may have been created, and trying again could create a second one
+        if failure.perhaps_billed or (failure.status or 0) >= 500:  # another try could create a second one
             failure.kind = "stop"
             failure.detail = f"whether the batch was created is not known; {failure.detail}"
         raise
@@ -78,7 +78,7 @@ async def _ends(
             await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))
         found, doubtful = _sorted(batch, set(keys), await sender.persist(sender.provider.results, batch))
     except Failure as failure:
-        if failure.kind == "stop" and failure.status in (None, 404):  # it failed as a whole, or is gone: forget it
+        if failure.kind == "stop" and failure.status is None:  # it failed as a whole, as its provider says
             sender.ledger.batch_settled(batch)
         raise sender.stopped(failure) from failure
     others = set(keys) - waiting.keys()
@@ -95,7 +95,9 @@ async def _ends(
                 used += sender.take(call, answer, result.text)
                 end: Answer | Failure = answer
             except Failure as failure:
-                sender.failed(call, replace(failure, perhaps_billed=False), Amount())
+                used += sender.failed(call, failure, sender.worst(call))
+                if failure.kind in ("fatal", "stop"):
+                    raise sender.stopped(failure) from failure
                 if failure.kind != "terminal":
                     continue
                 end = failure

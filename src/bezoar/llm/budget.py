@@ -17,7 +17,7 @@ from bezoar.llm import EXIT_BUDGET, Stopped
 from bezoar.params.budget import Budget, Ceiling
 
 MILLION = 1_000_000
-AHEAD = 16  # requests for which a job reserves at once
+AHEAD = 16  # requests for which a job reserves at once: it takes the lock for one in as many
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,33 @@ class Purse:
         budget: The ceilings.
         stage: The job's stage.
         folder: Where the jobs of the run keep what they hold; None for a job without a run.
-        approved: Dollars that were approved for the run, which then are a ceiling too.
+        approved: Dollars that were approved for the run, which then are a ceiling too; None if nobody was asked, and
+            `approve_above` is one.
     """
 
     def __init__(self, budget: Budget, stage: str, folder: Path | None, approved: float | None = None) -> None:
         self.run, self.stage = ceiling(budget.run), ceiling(budget.stages.get(stage))
-        if approved is not None:
-            self.run = Amount(min(self.run.micro, round(approved * MILLION)), self.run.tokens)
+        most = budget.approve_above if approved is None else approved
+        if most is not None:
+            self.run = Amount(min(self.run.micro, round(most * MILLION)), self.run.tokens)
         self.spent, self.reserved, self.held = Amount(), Amount(), Amount()
         self._folder = folder
         self._file = folder / f"{stage}.{secrets.token_hex(6)}.json" if folder else None
         self._stage = stage
 
-    def reserve(self, worst: Amount) -> bool:
+    def reserve(self, worst: Amount, ahead: int = AHEAD) -> bool:
         """Reserve for one request; False if that must wait for requests in flight to be settled.
+
+        Args:
+            worst: The most that it can use.
+            ahead: Requests of its size to hold room for, itself included, if the ceilings have that much.
 
         Raises:
             Stopped: A ceiling is reached, whatever the requests in flight come to.
         """
         needed = self.spent + self.reserved + worst
         if not needed.within(self.held):
-            self._take(needed, worst)
+            self._take(needed, worst * (ahead - 1))
         if not needed.within(self.held):
             if self.reserved != Amount():
                 return False
@@ -99,11 +105,11 @@ class Purse:
                 self.held = self.spent + self.reserved
                 self._write(self.held)
 
-    def _take(self, needed: Amount, worst: Amount) -> None:
-        """Hold what is needed, and some requests' worth more if the ceilings allow."""
+    def _take(self, needed: Amount, more: Amount) -> None:
+        """Hold what is needed, and more if the ceilings allow."""
         with self._locked():
             run, stage = self._others()
-            for wanted in (needed + worst * (AHEAD - 1), needed):
+            for wanted in (needed + more, needed):
                 if (run + wanted).within(self.run) and (stage + wanted).within(self.stage):
                     self.held = wanted
                     self._write(wanted)
@@ -147,6 +153,6 @@ class Purse:
                 used = dollars if taken.micro + worst.micro > most.micro else tokens
                 lines.append(f"  found:    {used} of the {what} spent or reserved; a request may need another "
                              f"${worst.micro / MILLION:,.4f} and {worst.tokens:,} tokens")  # fmt: skip
-        lines.append("  expected: room below the ceilings of budget in params.yaml")
+        lines.append("  expected: room below the ceilings of budget in params.yaml, and what was approved")
         lines.append("hint: every answer so far is stored; raise the ceiling, or start a new run, and it goes on")
         return "\n".join(lines)

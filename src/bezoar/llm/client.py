@@ -52,6 +52,7 @@ class Client:
         self.store = Store(self.job.stage, self.job.part)
         self.purse = Purse(budget, self.job.stage, self.job.folder, self.job.approved)
         self._checked = False
+        self._context: int | None = None
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion for each request, in their order.
@@ -153,21 +154,25 @@ class Client:
             await self.provider.close()
 
     async def _check(self, sender: Sender, work: list[Work]) -> None:
-        """Preflight, once."""
-        if self._checked:
-            return
-        longest = max(self._call(one).characters for one in work)
+        """Ask what can be known beforehand, once, and compare the longest prompt with it."""
         try:
-            await sender.persist(check, self.provider, longest // MOST_CHARACTERS_A_TOKEN)
+            if not self._checked:
+                self._context = await sender.persist(check, self.provider)
+                self._checked = True
+            longest = max(self._call(one).characters // MOST_CHARACTERS_A_TOKEN + one.limit for one in work)
+            if self._context and longest > self._context:
+                what = f"{self.provider.model} has room for {self._context:,} tokens"
+                raise Failure("stop", f"{what}; the longest prompt and its answer may take {longest:,} or more")
         except Failure as failure:
             raise sender.stopped(failure) from failure
-        self._checked = True
 
     async def _live(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
         """Send, as many at a time as the server bears."""
         done: dict[int, Completion] = {}
         lost: list[Failure] = []
+        broken: list[Exception] = []
         waiting = iter(work)
+        self._refuse_open_batches(sender, work)
 
         async def worker() -> None:
             for one in waiting:
@@ -181,20 +186,35 @@ class Client:
                         sender.stop(self._outage(lost, len(work), what))
                 except Stopped as stopped:
                     sender.stop(stopped)
+                except Exception as error:  # a full disk, say: what is in flight is awaited all the same
+                    broken.append(error)
+                    sender.stop(Stopped(str(error)))
                 bar.advance()
 
-        try:
-            with logs.Bar(len(work), what) as bar:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.block.connection.concurrency, len(work))):
-                        group.create_task(worker())
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        with logs.Bar(len(work), what) as bar:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.block.connection.concurrency, len(work))):
+                    group.create_task(worker())
+        if broken:
+            raise broken[0]
         if sender.stopping:
             raise sender.stopping
         if lost:
             raise self._outage(lost, len(work), what)
         return done
+
+    def _refuse_open_batches(self, sender: Sender, work: list[Work]) -> None:
+        """Raise Stopped if calls are in a batch that was handed in before `batch` was switched off."""
+        keys = {self._call(one).key for one in work}
+        for batch, provider, sent in batches.open_batches(sender.store.folder, self.job.stage):
+            if provider == self.provider.name and not keys.isdisjoint(sent):
+                twice = len(keys.intersection(sent))
+                raise Stopped(
+                    f"{self.job.stage}: batch {batch} was handed in, and its answers are not here yet\n"
+                    f"  found:    {twice:,} of its calls that would be sent and paid for once more\n"
+                    "  expected: `batch: true` until it is done\nhint: set it again; to do without its answers, remove "
+                    f"its line `batch created` from {sender.store.folder}/{self.job.stage}/*.ledger.jsonl"
+                )
 
     async def _live_end(self, sender: Sender, work: Work) -> Completion:
         while True:

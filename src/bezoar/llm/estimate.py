@@ -21,7 +21,7 @@ from bezoar.params.data import AnthropicBackend, Builtin, OpenAiBackend
 from bezoar.params.recipe import Recipe
 from bezoar.rows import read_json_lines
 
-JOBS_LOOKED_INTO = 4  # of each stage: what they find stored is taken for the others too
+JOBS_LOOKED_INTO = 8  # of each stage; what others may find stored isn't counted, since the first are done first
 Ask = Callable[[Step], tuple[int | None, int, Sampling]]  # calls, tokens of a prompt, how the answer is drawn
 
 
@@ -31,9 +31,9 @@ class Expected:
 
     Attributes:
         calls: At most, without those that are asked again; None if that isn't known before its inputs are there.
-        stored: How many of them are answered already.
+        stored: How many of them are answered already, at least.
         tokens: Of the calls to send, prompts and answers.
-        guessed: Whether tokens are what the calls may take at most, and not what the stage's earlier calls took.
+        guessed: Whether tokens are what the calls may take at most, not what the model's earlier calls took there.
         micro: What they cost, in millionths of a dollar; None without a price.
     """
 
@@ -47,8 +47,11 @@ class Expected:
     guessed: bool
 
     def __str__(self) -> str:
-        calls = "an unknown number of calls" if self.calls is None else f"at most {self.calls:,} calls"
-        parts = [f"{self.stage}: {calls} to {self.model}", f"{self.stored:,} answered before" if self.stored else ""]
+        calls = "an unknown number of calls" if self.calls is None else f"at most {self.calls:,} calls, repeats apart,"
+        parts = [
+            f"{self.stage}: {calls} to {self.model}",
+            f"at least {self.stored:,} answered before" if self.stored else "",
+        ]
         about = "at most" if self.guessed else "about"
         parts.append(f"{about} {self.tokens:,} tokens" if self.tokens is not None else "")
         if self.calls is not None:
@@ -62,10 +65,13 @@ class Estimator:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._remade: set[str] = set()  # files that are there, but not as they will be
+        self._histories: dict[str, dict[str, Total]] = {}  # by model and stage
 
-    @cached_property
-    def _history(self) -> dict[str, Total]:
-        return totals()
+    def _past(self, stage: str, model: str) -> Total | None:
+        """What a stage's calls to a model have taken so far."""
+        if model not in self._histories:
+            self._histories[model] = totals(model=model)
+        return self._histories[model].get(stage)
 
     @cached_property
     def _prices(self) -> prices.Prices:
@@ -102,7 +108,7 @@ class Estimator:
         if calls is None:
             return Expected(name, block.model, len(steps), None, stored, None, None, guessed=True)
         to_send = max(0, calls - stored)
-        past = self._history.get(name)
+        past = self._past(name, block.model)
         if past and past.answers:
             usage = Usage(ceil(past.prompt_tokens / past.answers), ceil(past.completion_tokens / past.answers))
         else:
@@ -179,9 +185,7 @@ def _tokens(path: str) -> int:
 def _stored(steps: list[Step], commands: dict[str, list[str]]) -> int:
     """Calls of the steps that are answered already, by running some of them up to the first call that isn't."""
     ready = [step for step in steps if all(os.path.exists(path) for path in step.inputs)]
-    looked = ready[:JOBS_LOOKED_INTO]
-    found = sum(_stored_of(step, commands[step.name]) for step in looked)
-    return found * len(ready) // len(looked) if looked else 0
+    return sum(_stored_of(step, commands[step.name]) for step in ready[:JOBS_LOOKED_INTO])
 
 
 def _stored_of(step: Step, command: list[str]) -> int:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["fatal", "stop", "terminal", "rate", "transient"]
-OUT_OF_MONEY = ("insufficient_quota", "billing", "enforced_spend_limit_reached", "credit balance")
+OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_error", "enforced_spend_limit_reached"}
+EMPTY_ACCOUNT = "credit balance is too low"  # Anthropic's words, under the type of any wrong request
+GATEWAY = (408, 502, 504)  # given by what stands before a server, which may have done the work
 DETAIL = 500  # characters of a server's words that are kept
 NEVER_CONNECTED = (ConnectionRefusedError, socket.gaierror)
 
@@ -41,17 +43,15 @@ class Failure(Exception):
 def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:
     """The failure that a response other than 200 stands for."""
     wait = retry_after(headers)
-    said = _words(text)
+    said, codes = _words(text)
     if status in (401, 403):
         return Failure("fatal", said, status)
-    if status == 402 or (status == 429 and any(word in text for word in OUT_OF_MONEY)):
-        return Failure("stop", said, status)
-    if status == 404:
+    if status in (402, 404) or codes & OUT_OF_MONEY or EMPTY_ACCOUNT in said or 300 <= status < 400:
         return Failure("stop", said, status)
     if status == 429:
         return Failure("rate", said, status, wait)
     if status in (408, 409) or status >= 500:
-        return Failure("transient", said, status, wait)
+        return Failure("transient", said, status, wait, perhaps_billed=status in GATEWAY)
     return Failure("terminal", said, status)
 
 
@@ -84,14 +84,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _words(text: str) -> str:
-    """A server's own words, out of either provider's form of an error."""
+def _words(text: str) -> tuple[str, set[str]]:
+    """A server's own words, out of either provider's form of an error, and the codes that it gives."""
     try:
-        data: Any = json.loads(text)
-        error = data["error"]
-        return str(error["message"]) if isinstance(error, dict) else str(error)
-    except (ValueError, KeyError, TypeError):
-        return text
+        error: Any = json.loads(text)["error"]
+        if not isinstance(error, dict):
+            return str(error), set()
+        codes = {error.get("code"), error.get("type"), (error.get("details") or {}).get("error_code")}
+        return str(error["message"]), {str(code) for code in codes if code}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text, set()
 
 
 def _never_connected(error: BaseException | None) -> bool:

@@ -1,12 +1,13 @@
 """Which job of which run asks, and whether the run was halted."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from bezoar.llm import EXIT_FATAL, Stopped
 
-SPENT = Path(".snakemake/bezoar/spent")  # of the run under way; a new run starts without it
+SPENT = Path(".snakemake/bezoar/spent")  # holds a folder of the run under way; a new run starts without it
 HALTED = "halted"  # a file with the reason
 
 
@@ -17,7 +18,7 @@ class Job:
     Attributes:
         stage: Name of its stage, such as `generate-lamini`.
         part: Its part of the stage, such as a shard.
-        folder: Where the jobs of a run tell each other what they may spend; None for a script that is run by hand.
+        folder: Where the jobs of a run tell each other what they may spend; None for a script without a run.
         replay: Whether nothing may be sent.
         approved: Dollars that were approved for the run.
     """
@@ -30,15 +31,14 @@ class Job:
 
     @classmethod
     def current(cls) -> "Job":
-        """The job that this process is, by what `bezoar exec` set (BEZOAR_JOB), and by BEZOAR_REPLAY_ONLY.
+        """The job that this process is, by what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), and by BEZOAR_REPLAY_ONLY.
 
         Raises:
             ValueError: BEZOAR_APPROVE isn't a number of dollars.
         """
         stage, _, part = os.environ.get("BEZOAR_JOB", "").partition("/")
-        if not stage:
-            return cls("by-hand", "0", replay=replaying())
-        return cls(stage, part, SPENT, replaying(), approved())
+        run = os.environ.get("BEZOAR_RUN")
+        return cls(stage or "by-hand", part or "0", SPENT / run if stage and run else None, replaying(), approved())
 
     def halt(self, why: str) -> None:
         """Have all jobs of the run stop."""
@@ -59,9 +59,20 @@ def replaying() -> bool:
 
 
 def approved() -> float | None:
-    """The dollars in BEZOAR_APPROVE; None without it."""
+    """The dollars in BEZOAR_APPROVE; None without it.
+
+    Raises:
+        ValueError: They aren't a number, or are below 0.
+    """
     text = os.environ.get("BEZOAR_APPROVE")
+    if not text:
+        return None
     try:
-        return float(text) if text else None
-    except ValueError as error:
-        raise ValueError(f"BEZOAR_APPROVE is not a number\n  found:    {text}\n  expected: dollars") from error
+        dollars = float(text)
+    except ValueError:
+        dollars = math.nan
+    if not 0 <= dollars < math.inf:
+        raise ValueError(
+            f"BEZOAR_APPROVE is not a number of dollars\n  found:    {text}\n  expected: 0 or more, such as 40 or 2.5"
+        )
+    return dollars

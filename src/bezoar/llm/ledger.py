@@ -36,6 +36,8 @@ class Ledger:
         usage = answer.usage
         micro = self.price.micro(usage, batch=self.batch)
         tokens = {"prompt_tokens": usage.read, "cached_tokens": usage.cached, "completion_tokens": usage.completion}
+        written = {"written_tokens": usage.written, "written_1h_tokens": usage.written_1h}
+        tokens |= {name: count for name, count in written.items() if count}
         self._add(call, answer.ending, {**tokens, "micro": micro, "model": answer.model})
         self._spent.update(prompt_tokens=usage.read, completion_tokens=usage.completion, micro=micro)
         return Amount(micro, usage.read + usage.completion)
@@ -96,11 +98,12 @@ class Total:
                 setattr(self, name, getattr(self, name) + line.get(name, 0))
 
 
-def totals(folder: Path = FOLDER) -> dict[str, Total]:
-    """The total of each stage."""
+def totals(folder: Path = FOLDER, model: str | None = None) -> dict[str, Total]:
+    """The total of each stage; with a model, of what it was asked alone."""
     found: dict[str, Total] = {}
     for path, line in lines_of(folder, LEDGER):
-        found.setdefault(path.parent.name, Total()).add(line)
+        if model in (None, line.get("asked")):
+            found.setdefault(path.parent.name, Total()).add(line)
     return found
 
 

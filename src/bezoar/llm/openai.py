@@ -4,7 +4,6 @@ import json
 from functools import cached_property
 from typing import Any
 
-from aiohttp import ClientSession
 from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
 from bezoar.backends.base import Request
@@ -15,11 +14,12 @@ from bezoar.llm.prices import Usage
 from bezoar.llm.provider import Answer, Ending, Result, count, parsed
 from bezoar.params.data import OpenAiBackend
 
+ADDRESS = "https://api.openai.com/v1"
 ENDPOINT = "/v1/chat/completions"
 ENDINGS: dict[str, Ending] = {"stop": "stop", "length": "length", "content_filter": "refusal"}
 
 
-class OpenAi:
+class OpenAi(provider.Connected):
     """Chat completions."""
 
     name = "openai"
@@ -33,16 +33,11 @@ class OpenAi:
         connection = self.block.connection
         return AsyncOpenAI(
             api_key=provider.from_environment(connection.api_key_env, "API key"),
-            base_url=provider.address_of(connection),
+            base_url=provider.address_of(connection) or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
-            http_client=DefaultAioHttpClient(),
+            http_client=DefaultAioHttpClient(follow_redirects=False),
         )
-
-    @cached_property
-    def session(self) -> ClientSession:
-        """What calls are sent by."""
-        return provider.session_of(self.client)
 
     def call(self, request: Request, tries: int, limit: int) -> Call:
         body: dict[str, Any] = {
@@ -66,19 +61,19 @@ class OpenAi:
             message, finish, model, usage = choice["message"], choice["finish_reason"], data["model"], data["usage"]
             said, refused = message.get("content") or "", message.get("refusal")
             prompt, completion = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise failures.of_answer("a chat completion without choices or usage", text) from error
-        if finish not in ENDINGS:
-            raise failures.of_answer(f"a chat completion that ended with {finish}", text)
+        if finish is None:
+            raise failures.of_answer("a chat completion that didn't end", text)
         cached = count(usage, "prompt_tokens_details", "cached_tokens")
         written = count(usage, "prompt_tokens_details", "cache_write_tokens")
-        ending: Ending = "refusal" if refused else ENDINGS[finish]
+        ending: Ending = "refusal" if refused else ENDINGS.get(finish, "other")
         said = str(said).strip()
         used = Usage(prompt=prompt - cached - written, completion=completion, cached=cached, written=written)
         return Answer(said, "empty" if ending == "stop" and not said else ending, str(model), used)
 
-    async def send(self, call: Call) -> str:
-        return await provider.posted(self.session, ENDPOINT.removeprefix("/v1/"), call, self.block.connection.timeout)
+    async def send(self, call: Call, seconds: float) -> str:
+        return await provider.posted(self.session, ENDPOINT.removeprefix("/v1/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
         """From the list of models, since not every server can be asked for one.
@@ -136,11 +131,6 @@ class OpenAi:
             names = [name for name in (job.output_file_id, job.error_file_id) if name]
             texts = [(await client.files.content(name)).text for name in names]
             return [_result(json.loads(line)) for text in texts for line in text.split("\n") if line.strip()]
-
-    async def close(self) -> None:
-        for name in ("session", "client"):  # bound to their event loop
-            if one := self.__dict__.pop(name, None):
-                await one.close()
 
 
 def _result(line: dict[str, Any]) -> Result:

@@ -7,12 +7,8 @@ from bezoar.llm.provider import Provider
 from bezoar.logs import logger
 
 
-async def check(provider: Provider, fewest_tokens: int) -> None:
-    """Ask the server whether it answers, takes the key, and has the model, with room for the longest prompt.
-
-    Args:
-        provider: The provider.
-        fewest_tokens: Tokens that the longest prompt and its answer have at least.
+async def check(provider: Provider) -> int | None:
+    """Ask the server whether it answers, takes the key, and has the model; the tokens that the model has room for.
 
     Raises:
         Failure: It doesn't.
@@ -24,8 +20,4 @@ async def check(provider: Provider, fewest_tokens: int) -> None:
     if ends:
         logger.warning(f"{provider.model} is about to be retired: its server says {ends[:10]}")
     context = facts.get("context")
-    if context and fewest_tokens > context:
-        raise Failure(
-            "stop",
-            f"{provider.model} has room for {context:,} tokens; the longest prompt and answer need more than that",
-        )
+    return context if isinstance(context, int) else None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -20,7 +21,7 @@ from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Usage
 from bezoar.params.data import Connection
 
-Ending = Literal["stop", "length", "refusal", "empty"]
+Ending = Literal["stop", "length", "refusal", "empty", "other"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Answer:
     """What a model said, read from a whole response.
 
     Attributes:
-        ending: `stop`, `length` (cut by the token limit), `refusal` or `empty`; only `stop` is a success.
+        ending: `stop`, `length` (cut by the token limit), `refusal`, `empty`, or `other` (for a reason that isn't known
+            here, or that more tokens can't mend); only `stop` is a success.
         model: The model's name as its server gives it.
     """
 
@@ -61,8 +63,8 @@ class Provider(Protocol):
         """The answer in a response's text; raises Failure if it isn't one."""
         ...
 
-    async def send(self, call: Call) -> str:
-        """Send a call once, and return the response's text; raises Failure."""
+    async def send(self, call: Call, seconds: float) -> str:
+        """Send a call once, and return the response's text, all of it in so many seconds; raises Failure."""
         ...
 
     async def model_facts(self) -> dict[str, Any]:
@@ -84,6 +86,23 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Close the connections."""
         ...
+
+
+class Connected:
+    """What the makers' providers share: connections, which live no longer than the event loop that they are made in."""
+
+    client: Any
+
+    @cached_property
+    def session(self) -> aiohttp.ClientSession:
+        """What calls are sent by."""
+        return session_of(self.client)
+
+    async def close(self) -> None:
+        """Close the connections that were made."""
+        for name in ("session", "client"):
+            if one := self.__dict__.pop(name, None):
+                await one.close()
 
 
 def from_environment(variable: str, what: str) -> str:
@@ -125,7 +144,7 @@ async def posted(session: aiohttp.ClientSession, path: str, call: Call, seconds:
         Failure: There was no response, or one with another status than 200.
     """
     try:
-        async with asyncio.timeout(seconds), session.post(path, data=call.data) as response:
+        async with asyncio.timeout(seconds), session.post(path, data=call.data, allow_redirects=False) as response:
             text = await response.text("utf-8", "replace")
     except TimeoutError as error:
         raise failures.of_connection(TimeoutError(f"nothing whole in {seconds:g} s")) from error

@@ -35,6 +35,7 @@ Found = TypeVar("Found")
 
 MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
 backoff = wait_random_exponential(multiplier=0.5, max=30)  # seconds: below 0.5, 1, 2, ... 30
+SHORTEST = 0.05  # seconds that a try has at least, however long its call had to wait
 INTERRUPTED = 130  # as a shell reports SIGINT
 SECONDS_BETWEEN_LOOKS = 1.0  # at whether another job has halted the run
 
@@ -84,7 +85,7 @@ class Sender:
 
     def stopped(self, failure: Failure) -> Stopped:
         """The end of the job, or of the whole run, that a failure means."""
-        self._hide_key(failure)
+        self.hide_key(failure)
         cure = f"look at {self.connection.api_key_env} and at the model's name"
         if failure.kind in ("rate", "transient"):
             cure = "start again when its server is well"
@@ -103,8 +104,9 @@ class Sender:
             Failure: It is refused for good (`terminal`), or there was no answer in time.
             Stopped: Nothing more may be sent.
         """
+        until = time.monotonic() + self.connection.deadline
         try:
-            return await self.persist(self._once, call)
+            return await self.persist(self._once, call, until)
         except Failure as failure:
             if failure.kind in ("fatal", "stop"):
                 raise self.stopped(failure) from failure
@@ -124,22 +126,20 @@ class Sender:
         return found
 
     def worst(self, call: Call) -> Amount:
-        """The most that a call can use: its characters as tokens, at the dearest, and its whole limit of tokens."""
-        limit = call.body.get("max_tokens") or call.body["max_completion_tokens"]
-        prompt = call.characters // CHARACTERS_A_TOKEN + 1
-        dearest = Usage(prompt=0, completion=limit, written_1h=prompt)
-        plain = Usage(prompt=prompt, completion=limit)
-        batch = self.connection.batch
-        return Amount(max(self.price.micro(one, batch=batch) for one in (dearest, plain)), prompt + limit)
+        """The most that a call can use: a token for each byte, at the dearest, and its whole limit of tokens."""
+        limit, prompt = _limit(call), len(call.data)
+        uses = [Usage(completion=limit, **{"prompt": 0, kind: prompt}) for kind in ("prompt", "written", "written_1h")]
+        return Amount(max(self.price.micro(one, batch=self.connection.batch) for one in uses), prompt + limit)
 
-    async def _once(self, call: Call) -> Answer:
+    async def _once(self, call: Call, until: float) -> Answer:
         worst = self.worst(call)
-        async with self._gate.slot(worst.tokens):
+        async with self._gate.slot(call.characters // CHARACTERS_A_TOKEN + _limit(call)):
             self._look()
             await self._reserve(worst)
             used = worst  # unless it is known better: a request that was cut off may be paid for
             try:
-                text = await self.provider.send(call)
+                left = max(SHORTEST, until - time.monotonic())
+                text = await self.provider.send(call, min(self.connection.timeout, left))
                 answer = self.provider.read(text)
                 used = self.take(call, answer, text)
                 self._gate.answered()
@@ -164,10 +164,10 @@ class Sender:
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
         """Enter a failure in the ledger; what it may have used."""
-        self._hide_key(failure)
+        self.hide_key(failure)
         return self.ledger.failed(call, failure, worst)
 
-    def _hide_key(self, failure: Failure) -> None:
+    def hide_key(self, failure: Failure) -> None:
         """Take the key, which a server may repeat, out of a failure, and cut its words then."""
         key = os.environ.get(self.connection.api_key_env)
         failure.detail = (failure.detail.replace(key, "[key]") if key else failure.detail)[:DETAIL]
@@ -194,6 +194,11 @@ class Sender:
             return
         assert self.stopping
         raise self.stopping
+
+
+def _limit(call: Call) -> int:
+    """Tokens that the answer may have."""
+    return int(call.body.get("max_tokens") or call.body["max_completion_tokens"])
 
 
 class _Transient(stop_base):

@@ -2,7 +2,7 @@
 
 Each job that is answered writes `<stage>/<part>-<time>-<random>.answers.jsonl`, and beside it `.ledger.jsonl` and, once
 it ends, `.index`. So a shared file system needs no locks, a kill loses at most a line that was being written, and two
-people's folders are united by copying. Open: a million answers, 0.2 s (docs/benchmarks.md).
+people's folders are united by copying. A million answers in 100 sessions open in 0.34 s (docs/benchmarks.md).
 """
 
 import json
@@ -33,6 +33,7 @@ class Appender:
         self.path = path
         self.size = 0
         self._file: int | None = None
+        self._torn = False
         self._synced = 0.0
 
     def add(self, data: dict[str, Any]) -> tuple[int, int]:
@@ -41,13 +42,21 @@ class Appender:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        offset, rest = self.size, memoryview(line)
-        while rest:
-            written = os.write(self._file, rest)
-            rest, self.size = rest[written:], self.size + written
+        if self._torn:  # by a disk that was full: what is there of the last line ends here
+            self._write(b"\n")
+        offset, self._torn = self.size, True
+        self._write(line)
+        self._torn = False
         if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
             self.sync()
         return offset, len(line)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self._file, rest)
+            rest, self.size = rest[written:], self.size + written
 
     def sync(self) -> None:
         """Have the file on the disk itself."""

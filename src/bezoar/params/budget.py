@@ -19,5 +19,7 @@ class Budget(Block):
     run: Ceiling = Field(description="Of all jobs of one run together.")
     stages: dict[str, Ceiling] = Field(description="Of single stages in one run, by name: generate-lamini, ...")
     approve_above: float | None = Field(
-        ge=0, description="Dollars that a run may cost, at most, without BEZOAR_APPROVE=<dollars>; null for any."
+        ge=0,
+        description="Dollars that a run may cost, at most, without BEZOAR_APPROVE=<dollars>; null for any. A run that "
+        "nobody was asked about, since it may cost less, has it as a ceiling, beside `run`.",
     )

@@ -63,9 +63,9 @@ class Connection(Block):
 
     base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for the maker's own.")
     api_key_env: EnvironmentName
-    concurrency: int = Field(ge=1, description="Requests in flight at most; fewer while the server says 429.")
-    requests_per_minute: int | None = Field(ge=1, description="Null for no limit but the server's own.")
-    tokens_per_minute: int | None = Field(ge=1, description="Prompt and answer together; null likewise.")
+    concurrency: int = Field(ge=1, description="A job's requests in flight at most; fewer while the server says 429.")
+    requests_per_minute: int | None = Field(ge=1, description="Of one job; null for no limit but the server's own.")
+    tokens_per_minute: int | None = Field(ge=1, description="Of one job, prompt and answer together; null likewise.")
     timeout: float = Field(gt=0, description="Seconds for one try, from sending to the last byte.")
     deadline: float = Field(gt=0, description="Seconds for all tries of one request.")
     batch: bool = Field(description="Send by the provider's batch API: half the price, within 24 hours.")
@@ -203,7 +203,9 @@ class Filter(Block):
     avoid: list[Name] = Field(description="Sources of evaluation items that no row may repeat.")
     most_failed: Share = Field(description="Share of judged rows without a readable verdict that a job bears.")
     quota: int | None = Field(
-        ge=1, description="Rows to accept over all shards, exactly: then judging ends. Null takes all that are good."
+        ge=1,
+        description="Rows to accept over all shards, exactly, each shard its own part: then its judging ends. Null takes "
+        "all that are good.",
     )
 
 

@@ -1,0 +1,18 @@
+"""What is taken from the environment, and kept out of what is said."""
+
+import os
+
+
+def from_environment(variable: str, what: str) -> str:
+    """The value of an environment variable.
+
+    Raises:
+        ValueError: It isn't set; the message names the variable, never a value.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise ValueError(
+            f"no {what} in the environment\n  found:    {variable} is not set\n  expected: {variable}=<{what}>\n"
+            "hint: BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored"
+        )
+    return value
