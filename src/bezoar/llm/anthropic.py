@@ -8,6 +8,7 @@ from anthropic import APIStatusError, AsyncAnthropic, DefaultAioHttpClient
 from bezoar.backends.base import Request
 from bezoar.llm import failures, provider
 from bezoar.llm.calls import Call, canonical, encoded
+from bezoar.llm.environment import from_environment
 from bezoar.llm.prices import Usage
 from bezoar.llm.provider import Answer, Ending, Result, count, parsed
 from bezoar.params.data import AnthropicBackend
@@ -44,7 +45,7 @@ class Anthropic(provider.Connected):
         """The client; made, and so the key asked for, when there is something to send."""
         connection = self.block.connection
         return AsyncAnthropic(
-            api_key=provider.from_environment(connection.api_key_env, "API key"),
+            api_key=from_environment(connection.api_key_env, "API key"),
             base_url=provider.address_of(connection) or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,

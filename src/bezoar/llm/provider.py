@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import httpx2
 from bezoar.backends.base import Request
 from bezoar.llm import failures
 from bezoar.llm.calls import Call
+from bezoar.llm.environment import from_environment
 from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Usage
 from bezoar.params.data import Connection
@@ -103,20 +103,6 @@ class Connected:
         for name in ("session", "client"):
             if one := self.__dict__.pop(name, None):
                 await one.close()
-
-
-def from_environment(variable: str, what: str) -> str:
-    """The value of an environment variable.
-
-    Raises:
-        ValueError: It isn't set; the message names the variable, never a value.
-    """
-    value = os.environ.get(variable)
-    if not value:
-        raise ValueError(
-            f"no {what} in the environment\n  found:    {variable} is not set\n  expected: {variable}=<{what}>"
-        )
-    return value
 
 
 def address_of(connection: Connection) -> str | None:

@@ -204,8 +204,8 @@ class Filter(Block):
     most_failed: Share = Field(description="Share of judged rows without a readable verdict that a job bears.")
     quota: int | None = Field(
         ge=1,
-        description="Rows to accept over all shards, exactly, each shard its own part: then its judging ends. Null takes "
-        "all that are good.",
+        description="Rows to accept over all shards, exactly, each shard its own part: then its judging ends. Null "
+        "takes all that are good.",
     )
 
 
