@@ -69,7 +69,7 @@ def _carried_by(carrier: str) -> None:
 
     import bezoar.llm.openai as ours
 
-    async def send(self: ours.OpenAi, call: "Call") -> str:
+    async def send(self: ours.OpenAi, call: "Call", seconds: float) -> str:
         options: Any = {"headers": {"Content-Type": "application/json"}}
         path = "/chat/completions"
         return (await self.client.post(path, cast_to=httpx2.Response, content=call.data, options=options)).text

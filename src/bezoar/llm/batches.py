@@ -13,7 +13,7 @@ from bezoar.llm.sender import MOST_TRANSIENT, Sender
 from bezoar.logs import logger
 
 MOST_CALLS = 50_000  # OpenAI's limit; Anthropic's is 100,000
-MOST_CHARACTERS = 150_000_000  # OpenAI's limit is 200 MB, Anthropic's 256 MB
+MOST_BYTES = 150_000_000  # OpenAI's limit is 200 MB, Anthropic's 256 MB
 SECONDS_BETWEEN_POLLS = 30.0
 
 
@@ -47,7 +47,7 @@ async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
         raise sender.stopping
     worst = Amount()
     for call in chunk:
-        worst += sender.worst(call)
+        worst += sender.worst_of(call)
     sender.purse.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
     try:
         batch = await sender.persist(_submitted, sender, chunk)
@@ -95,7 +95,7 @@ async def _ends(
                 used += sender.take(call, answer, result.text)
                 end: Answer | Failure = answer
             except Failure as failure:
-                used += sender.failed(call, failure, sender.worst(call))
+                used += sender.failed(call, failure, sender.worst_of(call))
                 if failure.kind in ("fatal", "stop"):
                     raise sender.stopped(failure) from failure
                 if failure.kind != "terminal":
@@ -104,7 +104,7 @@ async def _ends(
             yield waiting.pop(key), end
         for key in doubtful & waiting.keys():
             doubt = Failure("terminal", "the batch brought two different answers to it", perhaps_billed=True)
-            used += sender.failed(waiting[key], doubt, sender.worst(waiting[key]))
+            used += sender.failed(waiting[key], doubt, sender.worst_of(waiting[key]))
             yield waiting.pop(key), doubt
     finally:
         sender.purse.settle(worst, used)
@@ -137,9 +137,9 @@ def _chunks(calls: Iterable[Call]) -> list[list[Call]]:
     chunks: list[list[Call]] = [[]]
     size = 0
     for call in calls:
-        if len(chunks[-1]) == MOST_CALLS or size + call.characters > MOST_CHARACTERS:
+        if len(chunks[-1]) == MOST_CALLS or size + len(call.data) > MOST_BYTES:
             chunks.append([])
             size = 0
         chunks[-1].append(call)
-        size += call.characters
+        size += len(call.data)
     return chunks

@@ -49,11 +49,6 @@ class Call:
         """The body as it is sent."""
         return encoded(self.body)
 
-    @property
-    def characters(self) -> int:
-        """Length of the body, from which tokens are guessed before the provider has counted them."""
-        return len(self.data)
-
 
 def canonical(data: Any) -> Any:
     """Data with every text in Unicode's normal form C, so that what looks equal is equal."""

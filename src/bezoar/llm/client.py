@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from bezoar import logs
 from bezoar.backends.base import Completion, Request
 from bezoar.llm import Stopped, batches, dry
-from bezoar.llm.budget import MILLION, Amount, Purse
+from bezoar.llm.budget import MILLION, Purse
 from bezoar.llm.calls import Call
 from bezoar.llm.failures import Failure
 from bezoar.llm.job import Job
@@ -19,7 +19,7 @@ from bezoar.logs import logger
 from bezoar.params.budget import Budget
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
 
-MOST_CHARACTERS_A_TOKEN = 8  # more than texts have, so that no prompt is refused that would fit
+MOST_BYTES_A_TOKEN = 8  # more than texts have, so that no prompt is refused that would fit
 
 
 @dataclass
@@ -29,11 +29,13 @@ class Work:
     Attributes:
         limit: Tokens that the next answer may have.
         tries: Tries whose answers are known, and were no success.
+        size: Bytes of its first call that isn't answered.
     """
 
     request: Request
     limit: int
     tries: int = 0
+    size: int = 0
     places: list[int] = field(default_factory=list)
 
 
@@ -74,6 +76,7 @@ class Client:
             if isinstance(found, Completion):
                 done[place] = found
             else:
+                one.size = len(found.data)
                 waiting.setdefault(found.key, one).places.append(place)
         work = list(waiting.values())
         if dry.wanted():
@@ -134,9 +137,7 @@ class Client:
             self.store.settle()
 
     def _announce(self, sender: Sender, work: list[Work], stored: int, asked: int, what: str) -> None:
-        worst = Amount()
-        for one in work:
-            worst += sender.worst(self._call(one))
+        worst = sender.worst(sum(one.size for one in work), sum(one.limit for one in work))
         logger.info(
             f"{self.job.stage} {self.job.part}, {what}: {asked:,} requests, {stored:,} answered before, {len(work):,} "
             f"to send to {self.provider.model}; at most {worst.tokens:,} tokens, ${worst.micro / MILLION:,.2f}"
@@ -159,7 +160,7 @@ class Client:
             if not self._checked:
                 self._context = await sender.persist(check, self.provider)
                 self._checked = True
-            longest = max(self._call(one).characters // MOST_CHARACTERS_A_TOKEN + one.limit for one in work)
+            longest = max(one.size // MOST_BYTES_A_TOKEN + one.limit for one in work)
             if self._context and longest > self._context:
                 what = f"{self.provider.model} has room for {self._context:,} tokens"
                 raise Failure("stop", f"{what}; the longest prompt and its answer may take {longest:,} or more")

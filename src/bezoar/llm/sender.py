@@ -125,15 +125,18 @@ class Sender:
         found: Found = await retrying(what, *given, **more)
         return found
 
-    def worst(self, call: Call) -> Amount:
-        """The most that a call can use: a token for each byte, at the dearest, and its whole limit of tokens."""
-        limit, prompt = _limit(call), len(call.data)
+    def worst(self, prompt: int, limit: int) -> Amount:
+        """The most that calls of so many bytes and such a limit of tokens can use: a token a byte, at the dearest."""
         uses = [Usage(completion=limit, **{"prompt": 0, kind: prompt}) for kind in ("prompt", "written", "written_1h")]
         return Amount(max(self.price.micro(one, batch=self.connection.batch) for one in uses), prompt + limit)
 
+    def worst_of(self, call: Call) -> Amount:
+        """The most that a call can use."""
+        return self.worst(len(call.data), _limit(call))
+
     async def _once(self, call: Call, until: float) -> Answer:
-        worst = self.worst(call)
-        async with self._gate.slot(call.characters // CHARACTERS_A_TOKEN + _limit(call)):
+        worst = self.worst_of(call)
+        async with self._gate.slot(len(call.data) // CHARACTERS_A_TOKEN + _limit(call)):
             self._look()
             await self._reserve(worst)
             used = worst  # unless it is known better: a request that was cut off may be paid for
