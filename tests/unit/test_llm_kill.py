@@ -17,6 +17,7 @@ from llm import CONNECTION, end, rows, set_up, start
 from bezoar.llm.ledger import totals
 from bezoar.llm.store import ANSWERS, INDEX
 
+pytestmark = pytest.mark.end_to_end  # seconds each, in processes of their own
 COUNT = 200
 HALF = COUNT // 2
 LATENCY = 0.02  # seconds; at 8 in flight, half a second for all
