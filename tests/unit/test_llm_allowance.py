@@ -1,5 +1,6 @@
 """Whether a run may start, before any of its jobs does."""
 
+import asyncio
 import io
 import os
 from types import SimpleNamespace
@@ -61,7 +62,7 @@ def typing(monkeypatch, text: str) -> None:
 @pytest.mark.parametrize("variable", ["FAULTS_API_KEY", "OTHER_API_KEY", "OPENAI_URL"])
 def test_every_backend_is_looked_at_though_another_has_its_model(spending, steps, monkeypatch, variable):
     monkeypatch.delenv(variable)
-    with pytest.raises(CacheError, match=f"{variable} is not set(.|\n)*BEZOAR_REPLAY_ONLY=1"):
+    with pytest.raises(CacheError, match=f"{variable} \\((.|\n)*BEZOAR_REPLAY_ONLY=1"):
         spending.check(steps, {})
 
 
@@ -81,6 +82,23 @@ def test_a_yes_that_is_no_number_of_dollars_is_refused(spending, steps, monkeypa
     monkeypatch.setenv("BEZOAR_APPROVE", text)
     with pytest.raises(CacheError, match="not a number of dollars"):
         spending.check([steps[0]], {})
+
+
+def test_a_makers_own_server_is_asked_from_within_snakemakes_event_loop(monkeypatch):
+    from bezoar.llm import openai
+
+    async def check():
+        allowance._reachable(block("openai", {"base_url_env": None}))
+
+    with Faults() as server:
+        monkeypatch.setattr(openai, "ADDRESS", f"{server.address}/v1")
+        monkeypatch.setenv("FAULTS_API_KEY", KEY)
+        asyncio.run(check())
+        server.models.clear()
+        server.models["another"] = {}
+        with pytest.raises(ValueError, match="the server has no model rules, but another"):
+            asyncio.run(check())
+    assert server.hits() == 0
 
 
 def test_a_key_that_a_server_repeats_is_not_shown(monkeypatch):

@@ -43,6 +43,10 @@ class Spending(Protocol):
         """What they would spend, a line for each stage."""
         ...
 
+    def summary(self, found: list[Any]) -> str:
+        """What that comes to, against what may be spent."""
+        ...
+
     def check(self, steps: list[Step], commands: dict[str, list[str]]) -> None:
         """Raise CacheError if they may not."""
         ...

@@ -63,6 +63,7 @@ class Plan:
         proven: Jobs that wouldn't run.
         accepted: Code names that stand for an earlier fingerprint, and why.
         spending: What would be asked of models over a network, stage by stage (bezoar.llm.estimate.Expected).
+        summary: What that comes to, against the budget.
     """
 
     stages: list[PlannedStage]
@@ -70,6 +71,7 @@ class Plan:
     restored: list[Restored]
     accepted: dict[str, str]
     spending: list[Any] = field(default_factory=list)
+    summary: str = ""
 
     @property
     def seconds(self) -> float:
@@ -106,6 +108,7 @@ class Plan:
             jobs = f" ({stage.jobs:,} of {stage.of:,} jobs)" if stage.of > 1 else ""
             lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
         lines += [f"asks {one}" for one in self.spending]
+        lines += [self.summary] * bool(self.summary)
         for source in ("cache", "remote"):
             found = [one for one in self.restored if one.source == source]
             if found:
@@ -153,8 +156,9 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
         with loaded(targets) as attached:
             found = planned(attached.build)
             if attached.spending and found.stages:
-                spending = attached.spending().expected(attached.planned(), attached.commands())
-                return replace(found, spending=spending)
+                asked = attached.spending()
+                spending = asked.expected(attached.planned(), attached.commands())
+                return replace(found, spending=spending, summary=asked.summary(spending) if spending else "")
             return found
 
 

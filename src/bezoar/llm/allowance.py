@@ -4,11 +4,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from bezoar.cache import CacheError
 from bezoar.cache.job import Step
 from bezoar.llm.budget import MILLION
-from bezoar.llm.environment import from_environment
 from bezoar.llm.estimate import Estimator, Expected
 from bezoar.llm.failures import DETAIL, Failure
 from bezoar.llm.job import approved, replaying
@@ -27,6 +27,19 @@ class Spending:
         """What planned steps would ask, by stage; with their commands also what of it is stored."""
         return Estimator(self.recipe).expected(steps, commands)
 
+    def summary(self, found: list[Expected]) -> str:
+        """All of it together, against the recipe's ceilings."""
+        budget = self.recipe.budget
+        known = sum(one.micro or 0 for one in found) / MILLION
+        parts = [f"together at most ${known:,.2f}" if all(one.guessed for one in found) else f"together ${known:,.2f}"]
+        if any(one.micro is None for one in found):
+            parts.append("as far as it is known")
+        if budget.run.dollars is not None:
+            parts.append(f"a run stops at ${budget.run.dollars:,.2f} (budget.run)")
+        if budget.approve_above is not None and not _within(found, budget.approve_above):
+            parts.append(f"above ${budget.approve_above:,.2f} (approve_above) it needs BEZOAR_APPROVE=<dollars>")
+        return ", ".join(parts)
+
     def check(self, steps: list[Step], commands: dict[str, list[str]]) -> None:
         """Nothing, if the planned steps may be run; a replay may, since it sends nothing.
 
@@ -41,8 +54,8 @@ class Spending:
             return
         try:
             approved()
+            _check_environment(backends)
             for block in backends:
-                _present(block)
                 load(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
             for block in backends:
                 if block.connection.base_url_env is None:  # a server of one's own may be started by the run
@@ -78,10 +91,21 @@ def _within(found: list[Expected], most: float) -> bool:
     return all(one.micro is not None for one in found) and sum(one.micro or 0 for one in found) <= most * MILLION
 
 
-def _present(block: OpenAiBackend | AnthropicBackend) -> None:
-    from_environment(block.connection.api_key_env, "API key")
-    if block.connection.base_url_env:
-        from_environment(block.connection.base_url_env, "address")
+def _check_environment(blocks: Iterable[OpenAiBackend | AnthropicBackend]) -> None:
+    """Raise ValueError if keys or addresses are missing; it names all of them, and never a value."""
+    missing = {
+        variable: f"{variable} (the {what} of {block.model})"
+        for block in blocks
+        for variable, what in ((block.connection.api_key_env, "key"), (block.connection.base_url_env, "address"))
+        if variable and not os.environ.get(variable)
+    }
+    if missing:
+        raise ValueError(
+            "models can't be asked without their keys and addresses\n"
+            f"  found:    not set: {', '.join(missing.values())}\n"
+            "  expected: these variables in the environment; any key will do for a server that takes any\n"
+            "hint: BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored"
+        )
 
 
 def _reachable(block: OpenAiBackend | AnthropicBackend) -> None:
@@ -96,7 +120,8 @@ def _reachable(block: OpenAiBackend | AnthropicBackend) -> None:
             await provider.close()
 
     try:
-        asyncio.run(ask())
+        with ThreadPoolExecutor(1) as apart:  # Snakemake's process runs an event loop of its own here
+            apart.submit(asyncio.run, ask()).result()
     except Failure as failure:
         variable = block.connection.api_key_env
         found = str(failure).replace(os.environ[variable], "[key]")[:DETAIL]  # a server may repeat the key
