@@ -96,7 +96,8 @@ def ours(at: Server, folder: Path, job: str = "generate-bench/0", **options: Any
 def peer(name: str, at: Server, folder: Path, edit: int = 0) -> Found:
     """Rows asked by another package."""
     script = HERE.parent / "peers" / f"{name}_rows.py"
-    command = [f"/tmp/peers/{name}/bin/python", str(script), f"--address={at.address}/v1", "--work=work"]
+    python = HERE.parents[1] / "scratch" / "peers" / name / "bin" / "python"
+    command = [str(python), str(script), f"--address={at.address}/v1", "--work=work"]
     return measured(at, folder, [*command, f"--rows={ROWS}", f"--concurrency={IN_FLIGHT}", f"--edit={edit}"])
 
 

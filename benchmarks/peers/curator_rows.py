@@ -1,6 +1,6 @@
 """One answer for each of many prompts by Bespoke Curator's LLM, for benchmarks/llm.py; see README.md here.
 
-$ /tmp/peers/curator/bin/python benchmarks/peers/curator_rows.py --address http://127.0.0.1:8123/v1 --work WORK
+$ scratch/peers/curator/bin/python benchmarks/peers/curator_rows.py --address http://127.0.0.1:8123/v1 --work WORK
 
 It prints one line of JSON: rows, seconds of `LLM.__call__`, answers that aren't empty, and how many of these are to the
 prompts as they are now. --work keeps the cache.

@@ -1,6 +1,6 @@
 """One answer for each of many prompts by distilabel's TextGeneration, for benchmarks/llm.py; see README.md here.
 
-$ /tmp/peers/distilabel/bin/python benchmarks/peers/distilabel_rows.py --address http://127.0.0.1:8123/v1 --work WORK
+$ scratch/peers/distilabel/bin/python benchmarks/peers/distilabel_rows.py --address http://127.0.0.1:8123/v1 --work WORK
 
 It prints one line of JSON: rows, seconds of `Pipeline.run`, answers that aren't empty, and how many of these are to the
 prompts as they are now. --work keeps the cache.
