@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-end-to-end test-gpu fuzz check format setup clean
+.PHONY: run test test-end-to-end test-cluster test-gpu fuzz check format setup clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
@@ -15,6 +15,9 @@ test: $(INSTALLED)  ## The tests that take minutes at most
 
 test-end-to-end: $(INSTALLED)  ## Whole builds
 	$(BIN)/pytest -m end_to_end
+
+test-cluster: $(INSTALLED)  ## On a SLURM and remotes of this machine's own, from Debian packages; needs root to install them
+	$(BIN)/pytest -m cluster
 
 test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 	$(BIN)/pytest -m gpu

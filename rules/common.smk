@@ -99,9 +99,27 @@ def weights_of(backend):
     return [checkpoint(block.checkpoint)] if block.kind == "local" else []
 
 
-def gpus_of(backend):
-    """GPUs that a job needs for a backend: one, or none if a server answers."""
-    return len(weights_of(backend))
+def asked_by(rule, *wildcards):
+    """What jobs of a rule ask a cluster for, by params.yaml; the wildcards name a job's block."""
+    return lambda w: recipe.asks("-".join([rule, *(w[name] for name in wildcards)]))
+
+
+def cores_of(*job):
+    """The cores of a rule's jobs, as their threads."""
+    return lambda wildcards: asked_by(*job)(wildcards).cpus
+
+
+def resources_of(*job):
+    """What else a rule's jobs ask a cluster for.
+
+    A second try may come after a first that was stopped for want of memory or time: it asks for twice as much.
+    """
+    asked = asked_by(*job)
+    return {
+        "mem_mb": lambda wildcards, attempt: int(asked(wildcards).memory_gb * 1000 * attempt),
+        "runtime": lambda wildcards, attempt: asked(wildcards).minutes * attempt,
+        "gpu": lambda wildcards: asked(wildcards).gpus,
+    }
 
 
 def rows_of(source):

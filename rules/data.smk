@@ -20,6 +20,9 @@ rule source:
         "logs/source/{source}.log",
     benchmark:
         "logs/source/{source}.benchmark.tsv"
+    threads: cores_of("source", "source")
+    resources:
+        **resources_of("source", "source"),
     params:
         values=values_of(lambda w: [f"sources.{w.source}", "seed"]),
     shell:
@@ -38,6 +41,9 @@ rule shard:
         shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
     log:
         "logs/shard/{source}.log",
+    threads: cores_of("shard", "source")
+    resources:
+        **resources_of("shard", "source"),
     params:
         values=values_of(lambda w: ["shards"]),
     shell:
@@ -63,8 +69,9 @@ rule generate:
         "logs/generate/{scheme}/{shard}.log",
     benchmark:
         "logs/generate/{scheme}/{shard}.benchmark.tsv"
+    threads: cores_of("generate", "scheme")
     resources:
-        gpu=lambda w: gpus_of(recipe.schemes[w.scheme].teacher),
+        **resources_of("generate", "scheme"),
     params:
         names=generate_names,
         values=values_of(generate_names),
@@ -92,8 +99,9 @@ rule filter:
         "logs/filter/{scheme}/{shard}.log",
     benchmark:
         "logs/filter/{scheme}/{shard}.benchmark.tsv"
+    threads: cores_of("filter", "scheme")
     resources:
-        gpu=lambda w: gpus_of(recipe.filters[w.scheme].judge),
+        **resources_of("filter", "scheme"),
     params:
         names=filter_names,
         values=values_of(filter_names),
@@ -119,6 +127,9 @@ rule mix:
         "logs/mix/{mix}.log",
     benchmark:
         "logs/mix/{mix}.benchmark.tsv"
+    threads: cores_of("mix", "mix")
+    resources:
+        **resources_of("mix", "mix"),
     params:
         names=mix_names,
         values=values_of(mix_names),

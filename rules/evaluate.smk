@@ -20,8 +20,9 @@ rule harness:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
         "logs/harness/{harness}/{checkpoint}/{task}.benchmark.tsv"
+    threads: cores_of("harness", "harness", "checkpoint")
     resources:
-        gpu=1,
+        **resources_of("harness", "harness", "checkpoint"),
     params:
         names=harness_names,
         values=values_of(harness_names),
@@ -47,6 +48,9 @@ rule report_harness:
         report="results/{harness}.json",
     log:
         "logs/report/{harness}.log",
+    threads: cores_of("report_harness", "harness")
+    resources:
+        **resources_of("report_harness", "harness"),
     params:
         values=values_of(lambda w: [f"evals.{w.harness}", "seed"]),
     shell:
@@ -69,8 +73,9 @@ rule answers:
         "logs/answers/{mtbench}/{checkpoint}.log",
     benchmark:
         "logs/answers/{mtbench}/{checkpoint}.benchmark.tsv"
+    threads: cores_of("answers", "mtbench", "checkpoint")
     resources:
-        gpu=1,
+        **resources_of("answers", "mtbench", "checkpoint"),
     params:
         names=answer_names,
         values=values_of(answer_names),
@@ -93,6 +98,9 @@ rule controls:
         answers="data/answers/{mtbench}/{control}/answers.jsonl",
     log:
         "logs/controls/{mtbench}/{control}.log",
+    threads: cores_of("controls", "mtbench", "control")
+    resources:
+        **resources_of("controls", "mtbench", "control"),
     params:
         values=values_of(lambda w: ["seed"]),
     shell:
@@ -119,8 +127,9 @@ rule judgments:
         "logs/judgments/{mtbench}/{model}.log",
     benchmark:
         "logs/judgments/{mtbench}/{model}.benchmark.tsv"
+    threads: cores_of("judgments", "mtbench", "model")
     resources:
-        gpu=lambda w: gpus_of(recipe.evals[w.mtbench].judge),
+        **resources_of("judgments", "mtbench", "model"),
     params:
         names=judgment_names,
         values=values_of(judgment_names),
@@ -147,6 +156,9 @@ rule report_mtbench:
         report="results/{mtbench}.json",
     log:
         "logs/report/{mtbench}.log",
+    threads: cores_of("report_mtbench", "mtbench")
+    resources:
+        **resources_of("report_mtbench", "mtbench"),
     params:
         values=values_of(lambda w: [f"evals.{w.mtbench}", "seed"]),
     shell:

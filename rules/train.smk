@@ -17,9 +17,9 @@ rule base:
         "logs/base/{model}.log",
     benchmark:
         "logs/base/{model}.benchmark.tsv"
-    threads: 2
+    threads: cores_of("base", "model")
     resources:
-        gpu=1,
+        **resources_of("base", "model"),
     params:
         values=values_of(lambda w: [f"models.{w.model}", "seed"]),
     shell:
@@ -43,8 +43,9 @@ rule train:
         "logs/train/{stage}.log",
     benchmark:
         "logs/train/{stage}.benchmark.tsv"
+    threads: cores_of("train", "stage")
     resources:
-        gpu=1,
+        **resources_of("train", "stage"),
     params:
         mix=lambda w: recipe.stages[w.stage].mix,
         values=values_of(lambda w: [f"stages.{w.stage}", "seed"]),
@@ -68,8 +69,9 @@ rule merge:
         "logs/merge/{stage}.log",
     benchmark:
         "logs/merge/{stage}.benchmark.tsv"
+    threads: cores_of("merge", "stage")
     resources:
-        gpu=1,
+        **resources_of("merge", "stage"),
     params:
         values=values_of(lambda w: [f"stages.{w.stage}"]),
     shell:

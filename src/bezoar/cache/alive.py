@@ -1,12 +1,18 @@
 """Who is at work in this folder: a lock that no killed run can leave behind."""
 
 import fcntl
+import hashlib
+import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from bezoar.cluster.node import ON_NODE
+
 ALIVE = Path(".snakemake/alive")
+AT_WORK = Path(".snakemake/bezoar-at-work")  # a lock for each output
 
 
 def forget_killed_runs() -> TextIO:
@@ -28,11 +34,29 @@ def forget_killed_runs() -> TextIO:
     return file
 
 
-def hold() -> TextIO | None:
-    """Take part in the shared lock; the file is to be kept open. None if no run was started here."""
+def hold(output: str) -> list[TextIO]:
+    """Take part in the shared lock, and wait until nobody else makes an output; the files are to be kept open.
+
+    A killed run's job may still be at work: on this machine, or on a node of a cluster, where SLURM looks after it and
+    it doesn't keep a new run from starting.
+    """
+    held: list[TextIO] = []
     if not ALIVE.exists():
-        return None
-    file = ALIVE.open()
+        return held  # no run was started here
     with suppress(OSError):  # a file system without locks
-        fcntl.flock(file, fcntl.LOCK_SH)
-    return file
+        if ON_NODE not in os.environ:
+            held.append(ALIVE.open())
+            fcntl.flock(held[0], fcntl.LOCK_SH)
+        AT_WORK.mkdir(exist_ok=True)
+        file = (AT_WORK / hashlib.md5(output.encode(), usedforsecurity=False).hexdigest()).open("w")
+        held.append(file)
+        _wait_for(file, output)
+    return held
+
+
+def _wait_for(file: TextIO, output: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{output} is being made by a job of an earlier run: waiting for it", file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)

@@ -19,6 +19,7 @@ from bezoar.cache.job import Job, Run, Step, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs
 from bezoar.cache.runs import RUN
+from bezoar.cluster.node import ON_NODE
 
 NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 ENVIRONMENT = {
@@ -37,22 +38,42 @@ def execute(outputs: list[str], command: list[str]) -> int:
 
     Outputs that no run has planned are made by the command, and nothing is recorded.
     """
-    held = alive.hold()  # until this process, and the command, end
+    held: list[TextIO] = []  # locks, until this process, and the command, end
     try:
+        held += alive.hold(os.path.normpath(outputs[0]))
         job = read_job(os.path.normpath(outputs[0]))
+        if job is None and ON_NODE in os.environ:
+            raise CacheError(
+                f"no run waits for {outputs[0]}\n  found:    a job that was submitted by a run which is over\n"
+                "  expected: a run of this folder\nhint: start it again, it submits what is needed"
+            )
         return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:
-        if held:
-            held.close()
+        for file in held:
+            file.close()
+
+
+def is_proven(output: str, *, forced: bool = False) -> bool:
+    """Whether a planned job needn't run, for executors elsewhere; what is missing of its outputs is restored then.
+
+    Args:
+        output: What it makes first of all.
+        forced: Whether a proof counts although the user forced the job: once it has run.
+
+    Raises:
+        CacheError: An input isn't there, or code was edited since the run started.
+    """
+    job = read_job(os.path.normpath(output))
+    return job is not None and (forced or job.lookup) and _Execution(job, job.command, []).restored()
 
 
 class _Execution:
     """A planned job: looked up, or run and recorded."""
 
-    def __init__(self, job: Job, command: list[str], held: TextIO | None) -> None:
+    def __init__(self, job: Job, command: list[str], held: list[TextIO]) -> None:
         if job.command != command:
             raise CacheError(
                 f"{job.step.name}: the command isn't the one that was planned\n  found:    {' '.join(command)}\n"
@@ -72,17 +93,30 @@ class _Execution:
         try:
             self._check_code("before it started")
             key = self._key()
-            proof = self._lookup(key) if self.job.lookup else None
-            self._clear_folder()
-            if proof:
-                for path, content in proof.outputs.items():
-                    if not self.hasher.holds(path, content.md5):
-                        self.objects.restore(content.md5, path)
+            if self.job.lookup and self._restore(key):
                 print(f"restored {self.step.name}: nothing that it depends on has changed", file=sys.stderr)
                 return 0
+            self._clear_folder()
             return self._make(key)
         finally:
             self.hasher.save()
+
+    def restored(self) -> bool:
+        """Whether there is a proof; the outputs are there then, as it says."""
+        try:
+            self._check_code("before it started")
+            return self._restore(self._key())
+        finally:
+            self.hasher.save()
+
+    def _restore(self, key: Key) -> bool:
+        proof = self._lookup(key)
+        if proof:
+            self._clear_folder()
+            for path, content in proof.outputs.items():
+                if not self.hasher.holds(path, content.md5):
+                    self.objects.restore(content.md5, path)
+        return proof is not None
 
     def _make(self, key: Key) -> int:
         costs = os.path.abspath(f"{COSTS}/{hashlib.md5(self.step.name.encode()).hexdigest()}.jsonl")
@@ -193,12 +227,12 @@ def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
     remove(path)
 
 
-def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: TextIO | None) -> int:
+def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
     The command's environment has telemetry off. SIGTERM is passed on, so that the command can end in order. A
     command that ends well without its outputs counts as failed. It inherits `held`, so that whoever kills this process
-    alone doesn't let go of the lock while the command still writes.
+    alone doesn't let go of the locks while the command still writes.
     """
     environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
     started: list[subprocess.Popen[bytes]] = []
@@ -209,7 +243,7 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command as well
-    with subprocess.Popen(command, env=environment, pass_fds=[held.fileno()] if held else []) as process:
+    with subprocess.Popen(command, env=environment, pass_fds=[file.fileno() for file in held]) as process:
         started.append(process)
         status = process.wait()
     if status != 0:

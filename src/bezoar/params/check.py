@@ -28,7 +28,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
 
 def _names(recipe: Recipe) -> Iterator[Problem]:
     yield from _checkpoint_names(recipe)
-    for check in (_source_names, _scheme_names, _mix_names, _stage_names, _eval_names, _budget_names):
+    for check in (_source_names, _scheme_names, _mix_names, _stage_names, _eval_names, _budget_names, _resource_names):
         yield from check(recipe)
 
 
@@ -114,13 +114,46 @@ def _eval_names(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _budget_names(recipe: Recipe) -> Iterator[Problem]:
-    stages = [f"{rule}-{name}" for name in recipe.schemes for rule in ("generate", "filter")]
-    for name, evaluation in recipe.evals.items():
-        if evaluation.method == "mtbench":
-            models = [*evaluation.checkpoints, *(f"{CONTROL}{control}" for control in evaluation.controls)]
-            stages += [f"judgments-{name}-{model}" for model in models]
+    asking = [name for name in _stages(recipe) if name.partition("-")[0] in ("generate", "filter", "judgments")]
     for stage in recipe.budget.stages:
-        yield from _known(("budget", "stages", stage), stage, stages, "no stage of this name asks a model")
+        yield from _known(("budget", "stages", stage), stage, asking, "no stage of this name asks a model")
+
+
+def _resource_names(recipe: Recipe) -> Iterator[Problem]:
+    stages = list(_stages(recipe))
+    known = ["default", *dict.fromkeys(name.partition("-")[0] for name in stages), *stages]
+    for name in recipe.resources:
+        yield from _known(("resources", name), name, known, "no rule or stage of this name")
+    if "default" not in recipe.resources:
+        what = "the key is missing"
+        yield Problem(("resources",), what, ", ".join(recipe.resources) or "nothing", "`default`, for all other jobs")
+
+
+def _stages(recipe: Recipe) -> Iterator[str]:
+    """Names of the stages of dvc.yaml, and of the servers that jobs ask."""
+    kinds: dict[str, Iterable[str]] = {
+        "source": recipe.sources,
+        "shard": recipe.sources,
+        "generate": recipe.schemes,
+        "filter": recipe.schemes,
+        "mix": recipe.mixes,
+        "base": recipe.models,
+        "train": recipe.stages,
+        "merge": recipe.stages,
+        "server": recipe.backends,
+    }
+    for rule, names in kinds.items():
+        yield from (f"{rule}-{name}" for name in names)
+    for name, evaluation in recipe.evals.items():
+        scored = evaluation.checkpoints
+        yield f"report_{evaluation.method}-{name}"
+        if evaluation.method == "harness":
+            yield from (f"harness-{name}-{checkpoint}" for checkpoint in scored)
+        else:
+            controls = [f"{CONTROL}{control}" for control in evaluation.controls]
+            yield from (f"answers-{name}-{checkpoint}" for checkpoint in scored)
+            yield from (f"controls-{name}-{control}" for control in controls)
+            yield from (f"judgments-{name}-{model}" for model in (*scored, *controls))
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:

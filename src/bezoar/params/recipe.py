@@ -13,6 +13,7 @@ from bezoar.params.check import problems_of
 from bezoar.params.data import Backend, Filter, Mix, Scheme, Source
 from bezoar.params.evaluate import Eval
 from bezoar.params.problems import RecipeError, lines_of, of_validation, report
+from bezoar.params.resources import Resources
 from bezoar.params.train import Model, Stage
 
 
@@ -29,6 +30,9 @@ class Recipe(Block):
     shards: int = Field(ge=1, le=10_000, description="Parts that each scheme's work is split into.")
     prompt: Prompt
     budget: Budget
+    resources: dict[str, Resources] = Field(
+        description="What jobs ask a cluster for, by stage (train-dpo_hh), by rule (train), or `default`."
+    )
     sources: dict[Name, Source] = Field(min_length=1)
     backends: dict[Name, Backend] = Field(min_length=1)
     models: dict[Name, Model] = Field(min_length=1)
@@ -42,6 +46,11 @@ class Recipe(Block):
         """The base model or stage whose full weights a stage's adapter lies on."""
         block = self.stages[stage]
         return self.foundation(block.init_from) if block.continue_adapter else block.init_from
+
+    def asks(self, stage: str) -> Resources:
+        """What a job of a stage asks a cluster for: by its own name, by its rule's, or what all ask for."""
+        names = (stage, stage.partition("-")[0], "default")
+        return next(self.resources[name] for name in names if name in self.resources)
 
     def shard_names(self) -> list[str]:
         """Names of the shards: 0000, 0001, ..."""

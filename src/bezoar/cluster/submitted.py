@@ -1,0 +1,100 @@
+"""The jobs that were submitted from this folder, so that a run that starts after a killed one finds them again."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bezoar.cache import CacheError
+from bezoar.cache.job import read_job
+
+RECORD = Path(".snakemake/bezoar-slurm.jsonl")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job in SLURM's queue.
+
+    Attributes:
+        name: Its name there, which all jobs of a run share.
+        number: Its number there.
+        plans: What it is to make: a digest of the plan, by the first output of each of its steps.
+        log: Path of its log.
+    """
+
+    name: str
+    number: str
+    plans: dict[str, str]
+    log: str
+
+    def makes(self, plans: dict[str, str]) -> bool:
+        """Whether it makes all that some plans want, by those very plans."""
+        return plans.items() <= self.plans.items()
+
+    def record(self) -> None:
+        """Write it down."""
+        with RECORD.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(self)) + "\n")
+
+
+def plans(outputs: Iterable[str]) -> dict[str, str]:
+    """The plans for steps with these first outputs; two are equal if inputs, values, code and command are."""
+    found = {}
+    for output in outputs:
+        job = read_job(output)
+        words = repr((job.command, job.lookup, asdict(job.step))) if job else ""
+        found[output] = hashlib.sha256(words.encode()).hexdigest()
+    return found
+
+
+def under_way() -> list[Submission]:
+    """The jobs that earlier runs submitted and SLURM still has, waiting or running; older records are forgotten.
+
+    Raises:
+        CacheError: SLURM doesn't say.
+    """
+    recorded: dict[str, Submission] = {}
+    with suppress(FileNotFoundError):
+        for line in RECORD.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, TypeError):  # a line that a kill cut short
+                one = Submission(**json.loads(line))
+                recorded[one.number] = one
+    alive = [recorded.get(number) or Submission(name, number, {}, "") for name, number in _queued(recorded.values())]
+    RECORD.unlink(missing_ok=True)
+    for one in alive:
+        one.record()
+    return alive
+
+
+def _queued(recorded: Iterable[Submission]) -> list[tuple[str, str]]:
+    """Name and number of each job in the queue that has one of the recorded names."""
+    names = ",".join(sorted({one.name for one in recorded}))
+    if not names:
+        return []
+    said = ask(["squeue", "--noheader", "--name", names, "--format", "%j %i"])
+    return [(name, number) for name, number in (line.split() for line in said.splitlines())]
+
+
+def cancel(submissions: Iterable[Submission]) -> None:
+    """Take jobs out of the queue, and stop those that run."""
+    if numbers := [one.number for one in submissions]:
+        ask(["scancel", *numbers])
+
+
+def ask(command: list[str]) -> str:
+    """What one of SLURM's programs says.
+
+    Raises:
+        CacheError: It can't be asked, or refuses.
+    """
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise CacheError(
+            f"SLURM doesn't answer\n  found:    {' '.join(command[:1])}: {said}\n"
+            "  expected: SLURM's programs on the path, and a controller at work\nhint: try `squeue` and `sinfo`"
+        ) from error

@@ -1,0 +1,30 @@
+"""Snakemake's executor for SLURM, with proofs asked first: what has one is restored here, and only the rest submitted.
+
+`--executor bezoar-slurm`, as profiles/slurm has it. Its settings are those of snakemake-executor-plugin-slurm, of which
+it is a subclass.
+"""
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings
+
+try:
+    from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+
+    from snakemake_executor_plugin_bezoar_slurm.executor import Executor
+
+    __all__ = ["Executor", "ExecutorSettings", "common_settings"]
+except ModuleNotFoundError as error:  # Snakemake imports every plugin that it finds, whichever it is to use
+    if error.name != "snakemake_executor_plugin_slurm":
+        raise
+    common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+
+    class Executor(AbstractExecutor):  # type: ignore[no-redef]
+        """Stands in where the plugin for SLURM isn't installed."""
+
+        def __init__(self, *_: object) -> None:
+            raise WorkflowError(
+                "this profile needs Snakemake's plugin for SLURM\n  found:    no snakemake-executor-plugin-slurm\n"
+                "  expected: it, in the environment that runs Snakemake\n"
+                "hint: `make slurm`, or `pip install --constraint constraints.txt --editable '.[slurm]'`"
+            )
