@@ -24,10 +24,14 @@ def main(argv: list[str] | None = None) -> int:
         "exec", help="run the command of a rule", usage="bezoar exec OUTPUT [OUTPUT ...] -- COMMAND [ARGUMENT ...]"
     )
     execute.add_argument("words", nargs=argparse.REMAINDER, help="files that the command makes, `--`, the command")
+    serve = commands.add_parser("serve", help="start the server of a backend, and stop it once nobody asks it any more")
+    serve.add_argument("backend", help="name in params.yaml of a backend with a `server`, such as teacher")
     _cache_commands(commands)
     args = parser.parse_args(argv)
     if args.command == "exec":
         return _exec(execute, args.words)
+    if args.command == "serve":
+        return _serve(args)
     if args.command == "responses":
         return _responses()
     if args.command != "recipe":
@@ -43,6 +47,18 @@ def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
     if not outputs or not command:
         parser.error("needs at least one output, `--` and a command")
     return execute(outputs, command)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from bezoar import logs, params
+    from bezoar.serving.command import serve
+
+    logs.setup(None)
+    try:
+        return serve(args.backend)
+    except params.RecipeError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,7 +83,12 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     build.add_argument("block", nargs="*", help="names of params.yaml")
     build.add_argument("--roles", default="", help="digest of what its inputs are for, as dvc.yaml has it")
     commands.add_parser("responses", help="the stored answers of models: how many, what they cost, what failed")
-    commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
+    dvc = commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
+    dvc.add_argument(
+        "--resolve",
+        action="store_true",
+        help="after a merge with conflicts: also dvc.lock, from both sides, and code.lock",
+    )
     commands.add_parser("fingerprint", help="write code.lock: what each rule's code means now")
 
 
@@ -144,5 +165,5 @@ def _use(args: argparse.Namespace) -> int:
     print(f"params.yaml is now {recipes[args.name]}")
     if not Path("dvc.yaml").exists():
         return 0
-    args.command = "dvc"  # its stages are those of the recipe
+    args.command, args.resolve = "dvc", False  # its stages are those of the recipe
     return _cache(args)

@@ -274,8 +274,8 @@ def test_a_merge_conflict_in_the_lock_is_named_and_either_side_is_a_way_out(buil
     said = built.refused("snakemake")
     stated(said, "dvc.lock:")
     assert "a merge conflict" in said
-    for side in ("--theirs", "--ours"):  # a record of other parameters says nothing, and the cache knows both
-        built.run("git", "checkout", side, "dvc.lock")
+    for side in ("theirs", "main"):  # a record of other parameters says nothing, and the cache knows both
+        built.run("git", "checkout", side, "--", "dvc.lock")  # and git takes it for resolved
         built.build()
         assert built.ran() == []
         assert built.contents() == ours

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError, dvc, lock, stages
+from bezoar.cache import CacheError, dvc, git, lock, stages
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
@@ -88,9 +88,10 @@ class Build:
         Returns whether the decision changed, since something that was to be restored can't be.
 
         Raises:
-            CacheError: dvc.yaml is not what the rules say, the cache can't be written to, a file that the cache
-                doesn't hold lies in an artifact's folder.
+            CacheError: dvc.lock is in conflict, dvc.yaml is not what the rules say, the cache can't be written to, a
+                file that the cache doesn't hold lies in an artifact's folder.
         """
+        git.check_merged(dvc.LOCK)
         changed = self._restore()
         written = dvc.read(dvc.PIPELINE)
         if written:

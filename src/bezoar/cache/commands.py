@@ -12,6 +12,7 @@ from bezoar.cache.code import ACCEPTED
 from bezoar.cache.costs import table
 from bezoar.cache.graph import loaded
 from bezoar.cache.plan import plan
+from bezoar.cache.resolve import resolve
 from bezoar.cache.runs import RUN, of_dvc
 from bezoar.cache.verify import rerun, verify
 from bezoar.files import whole
@@ -27,7 +28,15 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _dvc(args: argparse.Namespace) -> int:
-    """Write dvc.yaml."""
+    """Write dvc.yaml; or, after a merge with conflicts, all that is generated."""
+    if args.resolve:
+        print("\n".join(resolve()))
+    else:
+        _write_pipeline()
+    return 0
+
+
+def _write_pipeline() -> None:
     with loaded() as attached:
         text = stages.pipeline(attached.build.stages, attached.plots)
     if not Path(dvc.PIPELINE).exists() or Path(dvc.PIPELINE).read_text(encoding="utf-8") != text:
@@ -36,7 +45,6 @@ def _dvc(args: argparse.Namespace) -> int:
         print(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
     else:
         print(f"{dvc.PIPELINE} is as the rules say")
-    return 0
 
 
 def _fingerprint(args: argparse.Namespace) -> int:
@@ -59,7 +67,7 @@ def _accept(args: argparse.Namespace) -> int:
     with loaded() as attached:
         names = accept(attached.build, args.stage, args.reason)
     _fingerprint(args)
-    _dvc(args)  # its stage `code` takes that file
+    _write_pipeline()  # its stage `code` takes that file
     print(f"accepted {', '.join(names)}: commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
     return 0
 

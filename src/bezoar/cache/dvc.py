@@ -28,6 +28,10 @@ SCALARS = {  # YAML 1.2's core schema, in which DVC reads and writes: `1e-05` is
     ),
 }
 NO_TEXT = re.compile("|".join(pattern for pattern, _ in SCALARS.values()))
+SECRET = re.compile(  # options of remotes that git must not hold
+    "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
+    "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
+)
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -75,10 +79,34 @@ def settings() -> tuple[str, bool]:
             raise CacheError(
                 f"{path} can't be read\n  found:    {error}\n  expected: what `dvc config` writes\nhint: mend it"
             ) from error
+        if path == ".dvc/config":
+            _refuse_secrets(parser)
         if given := parser.get("cache", "dir", fallback=None):
             folder = os.path.relpath(os.path.join(os.path.dirname(path), os.path.expanduser(given.strip("\"'"))))
         remote = remote or parser.has_option("core", "remote")
     return folder, remote
+
+
+def _refuse_secrets(committed: configparser.ConfigParser) -> None:
+    """Refuse credentials in the configuration that git holds.
+
+    Raises:
+        CacheError: There are some; it doesn't say their values.
+    """
+    for section in committed.sections():
+        name = section.strip("'\"").partition('"')[2] or section
+        for option, value in committed.items(section):
+            in_url = re.search(r"://[^/@\s]*:[^/@\s]+@", value)
+            if in_url or SECRET.fullmatch(option):
+                away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
+                own = "password" if in_url else option
+                raise CacheError(
+                    f".dvc/config holds a secret of remote {name}, and git would publish it\n"
+                    f"  found:    a value for {option}{' with a password in it' if in_url else ''}\n"
+                    "  expected: credentials in .dvc/config.local or in the environment\n"
+                    f"hint: `dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; "
+                    "if it was committed, have it changed where it was issued"
+                )
 
 
 def read(path: str) -> dict[str, Any]:
@@ -89,22 +117,38 @@ def read(path: str) -> dict[str, Any]:
     """
     try:
         data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return {}
+    return stages_in(data, path)
+
+
+def stages_in(data: bytes, path: str) -> dict[str, Any]:
+    """The stages that the bytes of dvc.yaml or dvc.lock hold.
+
+    Raises:
+        CacheError: They aren't YAML of that shape, as after a merge with conflicts.
+    """
+    try:
         found = (yaml.load(data.decode(), Loader) or {}).get("stages", {})
         assert isinstance(found, dict)
         assert all(isinstance(stage, dict) for stage in found.values())
-    except FileNotFoundError:
-        return {}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, AssertionError) as error:
-        lines = data.decode(errors="replace").splitlines()
-        conflict = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<<", "=======", ">>>>>>>"))), 0)
+        conflict = marker(data)
         mark = getattr(error, "problem_mark", None)
         line = conflict or (mark.line + 1 if mark else 1)
         cure = "remove it: proofs in the cache write it anew" if path == LOCK else "run `bezoar dvc`"
+        take = f"take one side (`git checkout --ours {path}`), or {cure}"
         raise CacheError(
             f"{path}:{line}: can't be read\n  found:    {'a merge conflict' if conflict else 'no stages'}\n"
-            f"  expected: what DVC writes\nhint: take one side (`git checkout --ours {path}`), or {cure}"
+            f"  expected: what DVC writes\nhint: {'run `bezoar dvc --resolve`' if conflict else take}"
         ) from error
     return found
+
+
+def marker(data: bytes) -> int:
+    """The line of the first conflict marker that git wrote into a file; 0 if there is none."""
+    lines = data.splitlines()
+    return next((n for n, line in enumerate(lines, 1) if line.startswith((b"<<<<<<< ", b">>>>>>> "))), 0)
 
 
 def as_map(value: Any) -> dict[str, Any]:

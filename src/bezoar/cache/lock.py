@@ -124,10 +124,15 @@ def fold(
     if CODE_STAGE in written:
         after[CODE_STAGE] = _code_entry(hasher)
     if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
-        partial = f".{LOCK}.partial"
-        ordered = {"schema": "2.0", "stages": {name: after[name] for name in sorted(after)}}
-        Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
-        os.replace(partial, LOCK)
+        write(after)
+
+
+def write(entries: dict[str, Any]) -> None:
+    """Write dvc.lock with the entries of some stages."""
+    partial = f".{LOCK}.partial"
+    ordered = {"schema": "2.0", "stages": {name: entries[name] for name in sorted(entries)}}
+    Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
+    os.replace(partial, LOCK)
 
 
 def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:

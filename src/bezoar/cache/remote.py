@@ -3,16 +3,39 @@
 Also a program, for a job that finds a proof but not its objects: `python -m bezoar.cache.remote MD5 [MD5 ...]`.
 """
 
+import errno
+import logging
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
 
 from bezoar.cache import CacheError
-from bezoar.cache.dvc import settings
-from bezoar.cache.hashing import Hasher
-from bezoar.cache.objects import Objects, all_missing, unwritable
+from bezoar.cache.dvc import SECRET, settings
+from bezoar.cache.hashing import Hasher, md5_of
+from bezoar.cache.objects import Objects, all_missing, copy, unwritable
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+logger = logging.getLogger("bezoar")
+
+LOCAL = "`dvc remote modify --local {name}"
+CREDENTIALS = {  # by the remote's kind, what to type where they are refused
+    "ssh": f"{LOCAL} keyfile PATH`, or a key in ssh-agent; `ssh USER@HOST` has to work",
+    "s3": f"{LOCAL} access_key_id ID`, the same for secret_access_key, or set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY",
+    "webdav": f"{LOCAL} user NAME`, {LOCAL} password PASSWORD`",
+    "http": f"{LOCAL} auth basic`, the same for user and password",
+    "": "ask who owns the folder to let you read it",
+}
+OTHERS = "see docs/remotes.md for where credentials of this kind go"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # only ever of this side's disk: a remote is only read here
+REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
+UNREACHABLE = "ConnectionRefused|gaierror|ConnectError|ConnectTimeout|EndpointConnection|No route to host"
+BROKEN = "Connection|Disconnect|ReadError|ProtocolError|Payload|IncompleteRead|Timeout|SFTP|Closed|Streaming"
 
 
 def fetch(contents: Iterable[str], objects: Objects) -> None:
@@ -24,27 +47,31 @@ def fetch(contents: Iterable[str], objects: Objects) -> None:
         CacheError: The remote can't be read, or the cache can't be written.
     """
     wanted = list(contents)
-    for _ in range(2):  # a directory's list first, then its files
-        fetch_objects(all_missing(objects, wanted), objects)
+    first = set(all_missing(objects, wanted))
+    fetch_objects(first, objects)
+    fetch_objects(set(all_missing(objects, wanted)) - first, objects)  # files of directories whose lists have come
 
 
 def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
     """Bring single objects from the remote to the cache: of a directory, its list alone.
 
+    An object comes to its place whole and checked, or not at all; what the remote lacks, or has with wrong bytes,
+    stays away. What came before an error stays, so that the next try goes on there.
+
     Raises:
-        CacheError: The remote can't be read.
+        CacheError: The remote can't be read, or the cache can't be written.
     """
-    lacking = list(md5s)
+    lacking = sorted(set(md5s))
     try:
-        os.makedirs(objects.cache, exist_ok=True)
+        for folder in {objects.cache, *(os.path.dirname(objects.path(md5)) for md5 in lacking)}:
+            os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise unwritable(objects.cache, error) from error
     if lacking:
         for md5 in lacking:
             objects.forget_unsound(md5)
-        _pull(lacking)
-        for md5 in lacking:
-            objects.forget_unsound(md5)  # what came is checked: a remote can hold wrong bytes
+        with _store() as store:
+            _bring_all(store, lacking, objects)
 
 
 def available(md5s: Iterable[str]) -> set[str]:
@@ -53,33 +80,166 @@ def available(md5s: Iterable[str]) -> set[str]:
     Raises:
         CacheError: The remote can't be read.
     """
-    from dvc.repo import Repo
-
     wanted = list(md5s)
+    with _store() as store:
+        found = set(store.oids_exist(wanted))
+        for md5 in [md5 for md5 in wanted if md5 not in found][:1]:
+            _check_absent(store, md5)
+    return found
+
+
+def _bring_all(store: Any, md5s: list[str], objects: Objects) -> None:
+    """Bring objects from DVC's store of a remote, some at a time; the first error ends it."""
+    from dvc.fs.callbacks import TqdmCallback
+
+    with (
+        TqdmCallback(desc="Fetching", unit="file", size=len(md5s)) as bar,
+        ThreadPoolExecutor(min(store.fs.jobs, len(md5s))) as pool,
+    ):
+        started = {pool.submit(_bring, store, md5, objects.path(md5), len(md5s) == 1, bar): md5 for md5 in md5s}
+        try:
+            for done in as_completed(started):
+                md5, found = started[done], done.result()
+                bar.relative_update()
+                if found == md5.removesuffix(".dir"):
+                    objects.hasher.learn(objects.path(md5), found)
+                elif found:
+                    path = _clean(store.fs.unstrip_protocol(store.oid_to_path(md5)))
+                    logger.warning(
+                        f"the remote's object {md5} is damaged and isn't used\n  found:    bytes with MD5 {found}\n"
+                        f"  expected: what its name says\nhint: remove {path}, then `dvc push` where it is sound"
+                    )
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise unwritable(objects.cache, error) from error
+            raise
+        finally:
+            for one in started:
+                one.cancel()
+
+
+def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | None:
+    """Copy an object beside its place, and put it there if it is sound; the MD5 that it has, None if there is none.
+
+    DVC's own download isn't used, since it puts what came before a connection broke in the object's place.
+    """
+    partial, path = f"{target}.{os.urandom(6).hex()}.partial", store.oid_to_path(md5)
+    options = {"max_concurrency": store.fs.jobs if alone else 1} if hasattr(store.fs.fs, "max_concurrency") else {}
     try:
-        with Repo() as repo:
-            odb = repo.cloud.get_remote_odb()
-            return set(odb.oids_exist(wanted))
-    except Exception as error:  # each kind of remote has a library with errors of its own
-        raise _unreadable(error) from error
+        if store.fs.protocol == "local":
+            copy(path, partial)
+        else:
+            with bar.branched(path, partial) as part:
+                store.fs.get_file(path, partial, callback=part, **options)
+        found = md5_of(partial)
+        if found == md5.removesuffix(".dir"):
+            os.chmod(partial, 0o444)
+            os.replace(partial, target)
+        return found
+    except FileNotFoundError as error:
+        _check_place(error)
+        return None
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
 
 
-def _pull(md5s: list[str]) -> None:
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-
+def _check_absent(store: Any, md5: str) -> None:
+    """Read an object that a remote is said to lack: over HTTP, that is said of every failure."""
     try:
-        with Repo() as repo:
-            repo.cloud.pull({HashInfo("md5", md5) for md5 in md5s})
+        store.fs.fs.cat_file(store.oid_to_path(md5), start=0, end=1)
+    except FileNotFoundError as error:
+        _check_place(error)
+
+
+def _check_place(error: FileNotFoundError) -> None:
+    """Pass an error on if it isn't the object that is missing, but the bucket."""
+    if "NoSuchBucket" in _names(error):
+        raise error
+
+
+@contextmanager
+def _store() -> Iterator[Any]:
+    """DVC's store of the remote's objects, in which every failure is an error with a way out."""
+    opened = _opened(os.getcwd())
+    try:
+        if "store" not in opened:
+            from dvc.repo import Repo
+
+            with Repo() as repo:
+                name = repo.config["core"].get("remote", "")
+                opened["remote"] = {"name": name, **repo.config["remote"].get(name, {})}
+                opened["store"] = repo.cloud.get_remote_odb()
+        yield opened["store"]
+    except CacheError:
+        raise
     except Exception as error:  # each kind of remote has a library with errors of its own
-        raise _unreadable(error) from error
+        raise _unreadable(error, opened.get("remote", {})) from error
 
 
-def _unreadable(error: Exception) -> CacheError:
-    return CacheError(
-        f"the DVC remote can't be read\n  found:    {type(error).__name__}: {error}\n"
-        "  expected: a remote as in .dvc/config\nhint: try `dvc status --cloud`; BEZOAR_OFFLINE=1 builds without it"
+@cache
+def _opened(folder: str) -> dict[str, Any]:
+    """What a process has opened for a repository, and keeps open to its end.
+
+    A connection takes longer than most of what goes over it. And sshfs closes a forgotten one in whichever event loop
+    happens to run when it is collected: in Snakemake's, which then waits for that forever.
+    """
+    return {}
+
+
+def _unreadable(error: Exception, remote: dict[str, Any]) -> CacheError:
+    """What to say when a remote can't be read, without its secrets."""
+    said = next((text for one in _chain(error) if (text := str(one)) not in ("", "None")), "")
+    found, expected, hint = _trouble(error, said, remote)
+    found = " ".join(
+        _clean(found, *(str(value) for option, value in remote.items() if SECRET.fullmatch(option))).split()
     )
+    return CacheError(f"the DVC remote can't be read\n  found:    {found}\n  expected: {expected}\nhint: {hint}")
+
+
+def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, str, str]:
+    """What was found, what was expected and the way out, for an error of any remote's library."""
+    name, url = remote.get("name", ""), _clean(str(remote.get("url", "")))
+    kind = url.partition("://")[0] if "://" in url else ""
+    kind = {"webdavs": "webdav", "https": "http"}.get(kind, kind)
+    names, other = _names(error), "BEZOAR_OFFLINE=1 builds without it"
+    found = f"{type(error).__name__}: {said}"
+    if package := re.search(r"requires '([\w-]+)' to be installed", said):
+        return said, "the package for this kind of remote", f"pip install {package[1]}"
+    if "ConfigError" in names:
+        return said, "options that DVC knows for this kind of remote", "mend .dvc/config and .dvc/config.local"
+    if "NoSuchBucket" in names:
+        return f"no bucket for {url}", "a bucket that exists", f"create it, or `dvc remote modify {name} url URL`"
+    if kind == "webdav" and isinstance(error, TypeError):  # webdav4 joins user and password without a look at them
+        found, names = f"a user without a password for {url}", "PermissionError"
+    if re.search(REFUSED, names):
+        credentials = CREDENTIALS.get(kind, OTHERS).format(name=name)
+        return found, f"credentials that {url} accepts", f"{credentials}; {other}"
+    if re.search(UNREACHABLE, names):
+        return found, f"a server that answers at {url}", f"try again later, or check the address; {other}"
+    if re.search(BROKEN, names):
+        return found, f"a connection to {url} that lasts", f"start again: what has come stays; {other}"
+    return found, "a remote as in .dvc/config", f"try `dvc status --cloud`; {other}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came of."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _names(error: BaseException) -> str:
+    """What the errors of a chain are called and say, to be looked through for words."""
+    return " ".join(f"{' '.join(kind.__name__ for kind in type(one).__mro__[:-3])} {one}" for one in _chain(error))
+
+
+def _clean(text: str, *secrets: str) -> str:
+    """A text without `user:password@` and without some values."""
+    text = re.sub(r"//[^/@\s]+@", "//", text)
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
+    return text
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""What git knows of a merge, rebase or cherry-pick that it couldn't finish."""
+
+import subprocess
+from contextlib import suppress
+
+from bezoar.cache import CacheError
+
+BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is what comes to it
+SIDES = {"1": BASE, "2": OURS, "3": THEIRS}
+
+
+def unmerged() -> dict[str, dict[str, str]]:
+    """Files in conflict by their paths from here: by side the blob, for sides that have the file.
+
+    Raises:
+        CacheError: This is no git repository, or git can't be called.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for line in _git("ls-files", "--unmerged", "-z").decode().split("\0"):
+        if line:
+            about, path = line.split("\t", 1)
+            _, blob, side = about.split()
+            found.setdefault(path, {})[SIDES[side]] = blob
+    return found
+
+
+def content(blob: str) -> bytes:
+    """The bytes of a blob."""
+    return _git("cat-file", "blob", blob)
+
+
+def check_merged(path: str) -> None:
+    """Refuse to go by a file of which git holds two versions: one side's work would be done again.
+
+    Raises:
+        CacheError: It is in conflict.
+    """
+    conflicts: dict[str, dict[str, str]] = {}
+    with suppress(CacheError):  # without git there are none
+        conflicts = unmerged()
+    if path in conflicts:
+        raise CacheError(
+            f"{path} is in conflict: what one side has built would be built again\n"
+            f"  found:    {', '.join(conflicts[path])}\n  expected: one version\n"
+            f"hint: run `bezoar dvc --resolve`, then `git add {path}`"
+        )
+
+
+def _git(*arguments: str) -> bytes:
+    try:
+        return subprocess.run(("git", *arguments), capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = error.stderr.decode(errors="replace").strip() if hasattr(error, "stderr") else error
+        raise CacheError(
+            f"git can't say what is in conflict\n  found:    {said}\n  expected: a git repository\n"
+            "hint: run this in the folder that you cloned"
+        ) from error

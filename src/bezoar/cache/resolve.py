@@ -1,0 +1,188 @@
+"""`bezoar dvc --resolve`: dvc.lock, dvc.yaml and code.lock after a merge that git couldn't finish.
+
+No merged text of dvc.lock is read: it may join parts of two records to one that nobody ever proved. The whole versions
+come from git's index, their records become proofs, and the records of the merged graph are folded from those.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bezoar.cache import CacheError, dvc, git, lock, stages
+from bezoar.cache.build import Build
+from bezoar.cache.code import ACCEPTED
+from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.decide import Decider, Decision
+from bezoar.cache.graph import Attached, loaded
+from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.stages import Stage
+from bezoar.files import whole
+
+GENERATED = (dvc.LOCK, dvc.PIPELINE, CODE_LOCK)
+NEXT = (
+    f"next: `git add {' '.join(GENERATED)}`, build, commit, `dvc push`; `bezoar plan` says why a stage will run "
+    "(in a rebase, ours is what you rebase onto)"
+)
+Entries = dict[str, Any]  # of dvc.lock, by stage
+
+
+def resolve() -> list[str]:
+    """Write the generated files for the merged parameters and code; what to tell about it.
+
+    Raises:
+        CacheError: This is no git repository, another file has conflicts, the merged graph can't be made, or the
+            remote can't be read. Then the files are as they were.
+    """
+    conflicts = git.unmerged()
+    _check_others(set(conflicts))
+    if not any(path in conflicts or _marker(path) for path in GENERATED):
+        return [f"nothing to resolve: there is no conflict in {', '.join(GENERATED)}"]
+    sides = _sides(conflicts.get(dvc.LOCK))
+    with _restored_on_error(dvc.LOCK):
+        lock.write({**sides[git.THEIRS], **sides[git.OURS]})  # what reads the graph must be able to read it
+        with loaded() as attached:
+            return _resolve(attached, sides)
+
+
+def _check_others(conflicts: set[str]) -> None:
+    """Refuse while a file that somebody has to merge by hand isn't merged."""
+    for path in sorted({*conflicts, dvc.PARAMS, ACCEPTED} - set(GENERATED)):
+        if line := _marker(path):
+            raise CacheError(
+                f"{path}:{line}: a merge conflict\n  found:    its markers\n"
+                "  expected: what is to hold after the merge, which only you know\n"
+                "hint: edit it, then run `bezoar dvc --resolve` again"
+            )
+
+
+def _marker(path: str) -> int:
+    return dvc.marker(Path(path).read_bytes()) if os.path.isfile(path) else 0
+
+
+def _sides(blobs: dict[str, str] | None) -> dict[str, Entries]:
+    """The versions of dvc.lock, the ones that go before others last; a side may have none."""
+    if blobs is not None:
+        return {side: _entries(side, blobs.get(side)) for side in (git.BASE, git.THEIRS, git.OURS)}
+    if line := _marker(dvc.LOCK):
+        raise CacheError(
+            f"{dvc.LOCK}:{line}: a merge conflict that git takes for resolved\n  found:    its markers\n"
+            f"  expected: none, or a conflict in `git status`\nhint: `git checkout --merge {dvc.LOCK}` brings it back "
+            "before the commit, `git checkout COMMIT -- dvc.lock` an earlier version after it"
+        )
+    merged = dvc.read(dvc.LOCK)
+    return {git.BASE: {}, git.THEIRS: merged, git.OURS: merged}
+
+
+def _entries(side: str, blob: str | None) -> Entries:
+    try:
+        return dvc.stages_in(git.content(blob), dvc.LOCK) if blob else {}
+    except CacheError as error:
+        raise CacheError(
+            f"{dvc.LOCK} of {side} can't be read\n  found:    {str(error).splitlines()[0]}\n"
+            f"  expected: what DVC writes\nhint: take the other side's, by `git checkout --ours {dvc.LOCK}` or "
+            f"`--theirs`, and `git add {dvc.LOCK}`"
+        ) from error
+
+
+@contextmanager
+def _restored_on_error(path: str) -> Iterator[None]:
+    before = Path(path).read_bytes() if os.path.exists(path) else None
+    try:
+        yield
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        if before is not None:
+            Path(path).write_bytes(before)
+        raise
+
+
+def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
+    build = attached.build
+    deciders = {side: _decider(build, entries) for side, entries in sides.items()}
+    if build.remote and (lists := {md5 for decider in deciders.values() for md5 in decider.lists()}):
+        from bezoar.cache.remote import fetch_objects  # slow to import
+
+        fetch_objects(sorted(lists), build.objects)
+    recorded = {side: _recorded(decider) for side, decider in deciders.items()}
+    for proofs in recorded.values():
+        _keep(proofs, build.proofs)
+    either = {**sides[git.THEIRS], **sides[git.OURS]}
+    decision = _decider(build, either).decide([], set())
+    taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
+    lock.write(either | {name: sides[side][name] for name, side in taken.items() if side})
+    with whole(dvc.PIPELINE) as partial:
+        partial.write_text(stages.pipeline(build.stages, attached.plots), encoding="utf-8")
+    build.code.write(build.cache)
+    lock.fold(build.stages, decision.proofs, build.hasher, build.objects, dvc.read(dvc.PIPELINE))
+    build.hasher.save()
+    return [*_summary(build, sides, taken, decision), *_unread(deciders, recorded), NEXT]
+
+
+def _decider(build: Build, entries: Entries) -> Decider:
+    return Decider(build.steps, build.stages, entries, build.hasher, build.objects, build.proofs, build.code.parts)
+
+
+def _recorded(decider: Decider) -> dict[str, Proof]:
+    """What a side's dvc.lock says of the merged graph's steps, by their names."""
+    found = {
+        step.name: decider.recorded[step.stage].proof(step) for step in decider.steps if step.stage in decider.recorded
+    }
+    return {name: proof for name, proof in found.items() if proof}
+
+
+def _keep(recorded: dict[str, Proof], proofs: Proofs) -> None:
+    """Make proofs of what a side recorded: it goes before what this cache alone knows, as in a build."""
+    for proof in recorded.values():
+        own = proofs.find(proof.key)
+        if own is None or not _same(own, proof):
+            proofs.add(proof)
+
+
+def _same(one: Proof, other: Proof) -> bool:
+    made, made_ = ({path: content.md5 for path, content in proof.outputs.items()} for proof in (one, other))
+    return one.key.digest == other.key.digest and made == made_
+
+
+def _taken(stage: Stage, recorded: dict[str, dict[str, Proof]], decision: Decision) -> str | None:
+    """The side whose record is the proof of the stage; None if none is."""
+    for side in reversed(recorded):
+        found = [(recorded[side].get(step.name), decision.proofs.get(step.name)) for step in stage.steps]
+        if all(one and proof and _same(one, proof) for one, proof in found):
+            return side
+    return None
+
+
+def _summary(build: Build, sides: dict[str, Entries], taken: dict[str, str | None], decision: Decision) -> list[str]:
+    """A line for each stage that isn't the same on both sides, and how many are."""
+    ours, theirs = sides[git.OURS], sides[git.THEIRS]
+    told = {
+        name: _told(stage, taken[name], decision)
+        for name, stage in build.stages.items()
+        if taken[name] is None or ours.get(name) != theirs.get(name)
+    }
+    width = max(map(len, told), default=0)
+    same = f"{len(build.stages)} stages, {len(build.stages) - len(told)} of them as both sides have them"
+    return [f"{dvc.LOCK}: {same}", *(f"  {name:<{width}}  {text}" for name, text in told.items())]
+
+
+def _told(stage: Stage, side: str | None, decision: Decision) -> str:
+    reasons = [decision.reasons[step.name] for step in stage.steps if step.name in decision.reasons]
+    if not reasons:
+        return side if side in (git.OURS, git.THEIRS) else "proven for the merged parameters"
+    count = f", {len(reasons)} of {len(stage.steps)} jobs" if len(stage.steps) > 1 else ""
+    certain = any(one.kind != "upstream" for found in reasons for one in found)
+    return f"will run{count}" if certain else f"will run if what it takes comes out new{count}"
+
+
+def _unread(deciders: dict[str, Decider], recorded: dict[str, dict[str, Proof]]) -> list[str]:
+    """Of which stages a side's record is of no use, since nobody has pushed the lists of its directories."""
+    return [
+        f"{side} has a record of {name}, but a list of its files is neither in the cache nor on a remote: ask for a "
+        "`dvc push` by who built it, then run this again"
+        for side in (git.OURS, git.THEIRS)
+        for name in sorted({step.stage for step in deciders[side].steps if step.name not in recorded[side]})
+        if name in deciders[side].recorded
+        and not all(map(deciders[side].objects.sound, deciders[side].recorded[name].lists()))
+    ]
