@@ -20,7 +20,7 @@ CARRIERS = {"SDK and aiohttp": "DefaultAioHttpClient", "SDK and httpx2": "Defaul
 PRICE: dict[str, Any] = {"model": "bench", "since": "2026-01-01", "source": "none", "long_prompts": None}
 PRICE |= {"input": 1.0, "cached": 0.1, "written": 1.25, "written_1h": 2.0, "output": 5.0, "batch": 0.5}
 CONNECTION: dict[str, Any] = {"base_url_env": "BENCH_URL", "api_key_env": "BENCH_KEY", "requests_per_minute": None}
-CONNECTION |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False}
+CONNECTION |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False, "server": None}
 
 
 def prompts(rows: int, edit: int, template: int = 0) -> list[str]:

@@ -44,6 +44,7 @@ PRICE: dict[str, Any] = {  # dollars for a million tokens, so millionths of a do
     "long_prompts": None,
 }
 CONNECTION: dict[str, Any] = {
+    "server": None,
     "api_key_env": "FAULTS_API_KEY",
     "concurrency": 8,
     "requests_per_minute": None,

@@ -4,9 +4,12 @@ import argparse
 import json
 import math
 import shutil
+import signal
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -122,8 +125,32 @@ class Lines(TrainerCallback):
         )
 
 
+class Ending(TrainerCallback):
+    """Ends a training in order when SIGTERM asks for it: at the next step that is logged, with its state saved.
+
+    Not at any step: a resumed run couldn't average the loss over steps before its state.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.asked and state.global_step % args.logging_steps == 0:
+            control.should_save = control.should_training_stop = True
+
+
 def run(trainer: Trainer, args: argparse.Namespace, stage: Sft | Dpo, seed: int) -> None:
-    """Train, from the newest whole state if there is one, and write the adapter with its history."""
+    """Train, from the newest whole state if there is one, and write the adapter with its history.
+
+    Raises:
+        SystemExit: SIGTERM ended it before its last step; its state is saved.
+    """
+    ending = Ending()
+    trainer.add_callback(ending)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would go on in float32
             parameter.data = parameter.data.float()
@@ -139,6 +166,9 @@ def run(trainer: Trainer, args: argparse.Namespace, stage: Sft | Dpo, seed: int)
     identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
     state = saved_state(args.work, identity | {"packages": {name: version(name) for name in PACKAGES}})
     trainer.train(resume_from_checkpoint=str(state) if state else None)
+    if ending.asked and trainer.state.global_step < trainer.state.max_steps:
+        logger.warning(f"train {args.out.name}: ended by SIGTERM; step {trainer.state.global_step:,} is saved")
+        sys.exit(128 + signal.SIGTERM)
     scores = _repeatable(trainer.evaluate())
     history = [_repeatable(line) for line in trainer.state.log_history]
     with artifact(args.out) as out:

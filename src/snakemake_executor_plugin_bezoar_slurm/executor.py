@@ -2,10 +2,14 @@
 
 import os
 import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_slurm import Executor as Slurm
+import snakemake_executor_plugin_slurm as plugin
+from snakemake_executor_plugin_slurm.job_status_query import query_job_status
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
@@ -13,11 +17,26 @@ from bezoar.cache import CacheError
 from bezoar.cache.execute import is_proven
 from bezoar.cluster.submitted import Submission, cancel, plans, under_way
 
-NOTICE = "B:USR1@180"  # seconds before its time limit that a job is told to save its state
+NOTICE = "B:USR1@300"  # seconds before its time limit that a job is told to save its state
+LINES = 30  # of a failed job's log that are shown
+LONGEST_PAUSE = 60  # seconds between two questions to SLURM
 
 
-class Executor(Slurm):
+async def _states(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
+    """What SLURM says of jobs, a word each: sacct's "CANCELLED by 1000" is no end that version 2.8 knows."""
+    states, seconds = await query_job_status(command, logger)
+    return {number: state.partition(" ")[0] for number, state in states.items()} if states else states, seconds
+
+
+plugin.query_job_status = _states
+
+
+class Executor(plugin.Executor):
     """Submits jobs that have no proof, goes on with those that a killed run submitted, and believes no job unproven."""
+
+    changed = (
+        time.monotonic()
+    )  # when a job was submitted or has ended, last; the thread that asks SLURM starts before __post_init__
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
@@ -53,21 +72,39 @@ class Executor(Slurm):
                 unproven.append(job)
         super().run_jobs(unproven)
 
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
+        """Ask SLURM which jobs have ended; the longer they take, the rarer: within a tenth of that."""
+        async for job_info in super().check_active_jobs(active_jobs):
+            yield job_info
+        first = self.workflow.executor_settings.init_seconds_before_status_checks
+        quiet = time.monotonic() - self.changed
+        self.next_seconds_between_status_checks = max(first, min(LONGEST_PAUSE, quiet / 10))
+
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
         """Write down what was submitted, before anything else can go wrong."""
+        self.changed = time.monotonic()
         made, log = plans(_outputs(job_info.job)), str(job_info.aux["slurm_logfile"])
         Submission(self.run_uuid, str(job_info.external_jobid), made, log).record()
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
         """Believe that a job ended well if there is a proof."""
+        self.changed = time.monotonic()
         unproven = [output for output in _outputs(job_info.job) if not _is_proven(output, forced=True)]
         if not unproven:
             super().report_job_success(job_info)
             return
-        log = job_info.aux.get("slurm_logfile")
         what = f"SLURM says that job {job_info.external_jobid} ended well, but nothing proves {', '.join(unproven)}."
-        self.report_job_error(job_info, msg=what, aux_logs=[str(log)] if log else [])
+        self.report_job_error(job_info, msg=what)
+
+    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **details: Any) -> None:
+        """Report a job that failed, with the end of what it wrote on its node."""
+        self.changed = time.monotonic()
+        log = (job_info.aux or {}).get("slurm_logfile")  # nothing if it wasn't submitted
+        with suppress(OSError):
+            text = Path(str(log)).read_text(encoding="utf-8", errors="replace")
+            msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
+        super().report_job_error(job_info, msg=msg, **details)
 
     def _adopt(self, submissions: list[Submission]) -> list[Submission]:
         """The jobs of a killed run that this one can go on with; the others are cancelled."""

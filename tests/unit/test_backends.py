@@ -24,6 +24,7 @@ SCHEMA = {
 }
 CONNECTION = {
     "base_url_env": "TEACHER_BASE_URL",
+    "server": None,
     "api_key_env": "TEACHER_API_KEY",
     "concurrency": 4,
     "requests_per_minute": None,
@@ -215,6 +216,7 @@ def test_no_more_requests_are_in_flight_than_allowed(block, server):
 def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
     other = {"base_url_env": None, "api_key_env": "OTHER_API_KEY", "concurrency": 9, "timeout": 1.0, "deadline": 2.0}
     other |= {"requests_per_minute": 3, "tokens_per_minute": 4, "batch": True}
+    other |= {"server": {"command": ["serve", "{port}"], "health": "/health", "start": 1.0, "idle": 1.0}}
     for kind, block in ((OpenAiBackend, OPENAI), (AnthropicBackend, ANTHROPIC)):
         own, moved, renamed = kind(**block), kind(**block | {"connection": other}), kind(**block | {"model": "other"})
         assert own.identity() == moved.identity() != renamed.identity()

@@ -66,6 +66,21 @@ def test_every_backend_is_looked_at_though_another_has_its_model(spending, steps
         spending.check(steps, {})
 
 
+SERVER = {"command": ["serve", "{port}"], "health": "/health", "start": 1.0, "idle": 1.0}
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_URL", None])
+def test_a_server_of_ones_own_may_be_started_by_the_run(spending, steps, monkeypatch, variable):
+    own = block("openai", {"base_url_env": variable, "server": SERVER})
+    spending.recipe.backends.update(one=own, two=own)
+    monkeypatch.delenv("OPENAI_URL")
+    monkeypatch.setenv("BEZOAR_APPROVE", "10")
+    spending.check(steps, {})
+    monkeypatch.delenv("FAULTS_API_KEY")
+    with pytest.raises(CacheError, match=r"not set: FAULTS_API_KEY \(the key of rules\)\n"):
+        spending.check(steps, {})
+
+
 def test_a_dear_run_needs_a_yes_in_dollars(spending, steps, monkeypatch):
     with pytest.raises(CacheError, match=r"may cost more than budget\.approve_above"):
         spending.check(steps, {})

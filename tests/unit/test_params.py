@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment
 
 from bezoar import prompts
 from bezoar.llm.prices import load as load_prices
@@ -187,6 +188,17 @@ def test_3b_system_messages_are_16_with_2_for_multiple_choice_and_1_empty():
     assert sum(one.text == "" for one in messages) == 1
 
 
+def test_3b_teacher_sees_the_markers_of_its_model_card(data):
+    written(data)
+    server = load().backends["teacher"].connection.server
+    (path,) = [word.partition("=")[2] for word in server.command if word.startswith("--chat-template=")]
+    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(Path(path).read_text(encoding="utf-8"))
+    system, user = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a river."}
+    assert template.render(messages=[user]) == "<|prompt|>Name a river.<|endoftext|><|answer|>"
+    whole = "<|prompt|>Be brief.\n\nName a river.<|endoftext|><|answer|>"
+    assert template.render(messages=[system, user]) == whole
+
+
 def test_3b_topics_are_distinct_and_of_one_or_two_words():
     topics = (ROOT / "recipes" / "prompts" / "openbezoar-3b" / "topics.txt").read_text(encoding="utf-8").splitlines()
     assert len(topics) == len({topic.casefold() for topic in topics})
@@ -284,6 +296,17 @@ def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, ex
         ("backends.filter.connection.tokens_per_minute", 0.5, "0.5", "a whole number"),
         ("backends.filter.connection.timeout", 0, "0", "greater than 0"),
         ("backends.filter.connection.deadline", 0, "0", "greater than 0"),
+        ("backends.teacher.connection.server", "vllm", "'vllm'", "a block of keys"),
+        ("backends.teacher.connection.server.command", [], "[]", "1 or more entries"),
+        (
+            "backends.teacher.connection.server.command",
+            ["vllm", "--port", "8000"],
+            "['vllm', '--port', '8000']",
+            "words of which one holds {port}",
+        ),
+        ("backends.teacher.connection.server.health", "health", "'health'", "text that matches ^/"),
+        ("backends.teacher.connection.server.start", 0, "0", "greater than 0"),
+        ("backends.teacher.connection.server.idle", None, "None", "a number"),
         ("backends.filter.connection.batch", "no batch", "'no batch'", "true or false"),
         ("budget.run.dollars", -1, "-1", "greater than or equal to 0"),
         ("budget.run.tokens", 0.5, "0.5", "a whole number"),
@@ -348,6 +371,27 @@ def test_a_connection_shows_every_value(data):
     assert refusal(data) == problem(
         line, "backends.judge.connection.deadline", "the key is missing", "nothing", expected
     )
+
+
+def test_a_server_shows_every_value_and_its_words_are_text(data):
+    server = data["backends"]["teacher"]["connection"]["server"]
+    del server["idle"]
+    server["command"].append(2048)
+    line, word = line_of(data, "      server:"), line_of(data, "- 2048")
+    place, missing = "backends.teacher.connection.server", "a value for `idle`; every value is shown"
+    assert refusal(data) == "\n".join(
+        [
+            problem(line, f"{place}.idle", "the key is missing", "nothing", missing),
+            problem(word, f"{place}.command.{len(server['command']) - 1}", "the value does not fit", "2048", "text"),
+        ]
+    )
+
+
+def test_backends_know_their_names(data):
+    written(data)
+    assert {name: block.name for name, block in load().backends.items()} == {name: name for name in data["backends"]}
+    (judge,) = select(["backends.judge"])
+    assert judge.name == "judge"
 
 
 def test_number_that_yaml_reads_as_text_comes_with_a_hint(data):

@@ -3,7 +3,9 @@
 import argparse
 import json
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -156,33 +158,43 @@ def test_only_text_columns_reach_the_trainer(mixes):
 
 
 class Stop(TrainerCallback):
-    """Ends a run at a step as a killed process does: nothing is tidied up."""
+    """Ends a run at a step as a killed process does: nothing is tidied up. Or asks it to end, by a signal."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, signal_number=None):
+        self.step, self.signal_number = step, signal_number
 
     def on_step_end(self, args, state, control, **_):
-        if state.global_step == self.step:
+        if state.global_step == self.step and self.signal_number:
+            os.kill(os.getpid(), self.signal_number)
+        elif state.global_step == self.step:
             raise InterruptedError("killed")
 
 
+@pytest.fixture
+def signals():
+    """What SIGTERM does to the tests' own process is as before afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def trained(folder, mixes, root, stage, stop=None):
-    """Run scripts/train/sft.py's trainer to its end, or to a step; the adapter's folder."""
+    """Run scripts/train/sft.py's trainer to its end, or until a callback ends it; the adapter's folder."""
     args = argparse.Namespace(base=folder, mix=mixes / "sft", adapter=None, work=root / "work", out=root / "adapter")
     trainer = sft_trainer(folder, mixes, args.work, stage)
     if stop:
-        trainer.add_callback(Stop(stop))
+        trainer.add_callback(stop)
     training.run(trainer, args, stage, 0)
     return args.out
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, quantization):
+def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, signals, quantization):
     # 4 rows in batches of 2 are 2 steps an epoch, 6 in all; states are saved after steps 2, 4 and 6
     stage = sft_stage(quantization=quantization)
     whole = trained(folder, mixes, tmp_path / "whole", stage)
     with pytest.raises(InterruptedError, match="killed"):
-        trained(folder, mixes, tmp_path / "resumed", stage, stop=5)
+        trained(folder, mixes, tmp_path / "resumed", stage, Stop(5))
     assert not (tmp_path / "resumed" / "adapter").exists()
     resumed = trained(folder, mixes, tmp_path / "resumed", stage)
     weights = "adapter_model.safetensors"
@@ -190,6 +202,22 @@ def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mi
     again = trained(folder, mixes, tmp_path / "again", stage)
     assert digest(again) == digest(whole)
     assert not (tmp_path / "resumed" / "work").exists()
+
+
+def test_sigterm_saves_the_state_and_the_next_run_goes_on_from_it(folder, mixes, tmp_path, signals):
+    stage = sft_stage(save_steps=10, epochs=10)  # 20 steps, of which every tenth is logged
+    whole = trained(folder, mixes, tmp_path / "whole", stage)
+    with pytest.raises(SystemExit) as ended:
+        trained(folder, mixes, tmp_path / "asked", stage, Stop(3, signal.SIGTERM))
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert [path.name for path in (tmp_path / "asked" / "work").glob("checkpoint-*")] == ["checkpoint-10"]
+    assert not (tmp_path / "asked" / "adapter").exists()
+    assert digest(trained(folder, mixes, tmp_path / "asked", stage)) == digest(whole)
+
+
+def test_sigterm_before_the_last_step_does_not_end_a_run_that_is_done(folder, mixes, tmp_path, signals):
+    stage = sft_stage(save_steps=10)  # 6 steps
+    assert trained(folder, mixes, tmp_path, stage, Stop(5, signal.SIGTERM)).is_dir()
 
 
 def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes, tmp_path):

@@ -45,6 +45,7 @@ def cheap() -> dict[str, Any]:
             "most_tokens": None,
             "connection": {
                 "base_url_env": "TEACHER_BASE_URL",
+                "server": None,
                 "api_key_env": "TEACHER_API_KEY",
                 "concurrency": IN_FLIGHT,
                 "requests_per_minute": None,

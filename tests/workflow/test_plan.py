@@ -105,7 +105,7 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
 
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
     connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8, "requests_per_minute": None}
-    connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False}
+    connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False, "server": None}
     judge = {"kind": "anthropic", "model": "m", "effort": None, "json_schema": False, "tries": 2, "most_tokens": None}
     judge |= {"connection": connection}
     tiny["backends"]["marker"] = judge
@@ -130,6 +130,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     # how the judge is reached changes nothing, who it is and how often it is asked changes every judgment
     other = {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "OTHER_API_KEY", "concurrency": 1, "timeout": 1.0}
     other |= {"requests_per_minute": 9, "tokens_per_minute": 99, "deadline": 2.0, "batch": True}
+    other |= {"server": {"command": ["serve", "{port}"], "health": "/health", "start": 1.0, "idle": 1.0}}
     assert set(other) == set(connection)
     for changed_judge, judgments in (
         (judge | {"connection": other}, 0),

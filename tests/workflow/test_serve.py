@@ -1,34 +1,48 @@
 """A second real server, `transformers serve`, as a teacher: whatever speaks OpenAI's protocol is one."""
 
+import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from llm import PRICE, addresses, block, ceilings
+from llm import CONNECTION, PRICE, addresses, block, ceilings
 
+from bezoar import serving
 from bezoar.backends import ask, open_backend
+from bezoar.llm.ledger import totals
 from bezoar.params.blocks import Sampling
 
 pytestmark = pytest.mark.end_to_end
+TRANSFORMERS = str(Path(sys.executable).with_name("transformers"))
+ASKED = re.compile(r"POST /v1/chat/completions.* 200")
 TEMPLATE = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=8)
 
 
 @pytest.fixture
-def address(tmp_path: Path, random_llama) -> Iterator[str]:
+def model(tmp_path: Path, random_llama: Any) -> Path:
+    """A model that says anything."""
     from transformers import AutoTokenizer
 
-    model = random_llama(tmp_path / "model", ["Name three rivers."] * 9)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    folder: Path = random_llama(tmp_path / "model", ["Name three rivers."] * 9)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(model)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def address(tmp_path: Path, model: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,9 +50,7 @@ def address(tmp_path: Path, random_llama) -> Iterator[str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": str(tmp_path)}
     with (
         (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(
-            [str(Path(sys.executable).with_name("transformers")), *words], env=environment, stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen([TRANSFORMERS, *words], env=environment, stdout=log, stderr=log) as process,
     ):
         try:
             wait_for(f"http://127.0.0.1:{port}/health", process, tmp_path / "log")
@@ -77,3 +89,74 @@ def test_a_real_server_is_a_teacher_and_is_asked_once(address, tmp_path, monkeyp
     assert log.read_text().count("POST /v1/chat/completions") == 3
     assert answers() == first
     assert log.read_text().count("POST /v1/chat/completions") == 3
+
+
+SHARDS, CANDIDATES, IN_FLIGHT = 2, 120, 2
+
+
+def recipe_with(model: Path) -> dict[str, Any]:
+    """The embedded recipe with a server of one's own as the teacher of one scheme, which writes a few words a row."""
+    recipe: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "recipes/tiny.yaml").read_text())
+    recipe |= {"recipe": "served", "shards": SHARDS}
+    command = [TRANSFORMERS, "serve", str(model), "--host", "{host}", "--port", "{port}", "--device", "cpu"]
+    server = {"command": command, "health": "/health", "start": 120.0, "idle": 120.0}
+    own = {"base_url_env": "TEACHER_BASE_URL", "api_key_env": "TEACHER_API_KEY", "server": server}
+    limits = {"concurrency": IN_FLIGHT, "timeout": 60.0, "deadline": 60.0}
+    teacher = block("openai", CONNECTION | own | limits, model=str(model), tries=1)
+    recipe["backends"]["writer"] = teacher.model_dump()
+    recipe["schemes"]["orca"] |= {"teacher": "writer", "candidates": CANDIDATES, "shares": None, "most_failed": 1.0}
+    recipe["schemes"]["orca"]["sampling"]["max_new_tokens"] = 8
+    recipe["budget"] |= {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
+    return recipe
+
+
+def once(there: Callable[[], Any], *processes: "subprocess.Popen[bytes]") -> Any:
+    """What a function gives once that is something; meanwhile the processes have to be alive."""
+    for _ in range(1200):
+        if found := there():
+            return found
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        time.sleep(0.1)
+    return pytest.fail("nothing came")
+
+
+def test_shards_are_written_though_their_server_is_killed_half_way(workspace, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    Path("params.yaml").write_text(yaml.safe_dump(recipe_with(model)))
+    Path("prices.yaml").write_text(yaml.safe_dump({"prices": [PRICE | {"model": str(model)}]}))
+    del workspace.environment["TEACHER_BASE_URL"]
+    workspace.environment["BEZOAR_SERVER_HOST"] = "127.0.0.1"
+    shards = [f"data/generated/orca/{number:04}" for number in range(SHARDS)]
+    targets = [f"{shard}/rows.jsonl" for shard in shards]
+    log, asked = serving.log_path("writer"), lambda: len(ASKED.findall(log.read_text()))
+
+    run = workspace.start("snakemake", "--cores", "2", *targets, log=tmp_path / "run")
+    started = [run]
+    try:
+        once(serving.lease_path("writer").exists, run)  # a job waits: only now somebody starts the server
+        for number in range(2):
+            serve = workspace.start("bezoar", "serve", "writer", log=tmp_path / f"serve{number}")
+            started.append(serve)
+            once(lambda: serving.read_address("writer"), run, serve)
+            if number == 0:  # it dies, and is started again elsewhere, as after a requeue
+                once(lambda: asked() > CANDIDATES / 10, run, serve)
+                os.killpg(int(Path(f"/proc/{serve.pid}/task/{serve.pid}/children").read_text()), signal.SIGKILL)
+                assert serve.wait(30) == 137  # 128 + 9
+                assert not serving.address_path("writer").exists()
+        assert run.wait(120) == 0, (tmp_path / "run").read_text()
+        serve.terminate()
+        assert serve.wait(30) == 143
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+    reports = [json.loads(Path(shard, "report.json").read_text()) for shard in shards]
+    assert sum(report["candidates"] for report in reports) == CANDIDATES
+    for report in reports:
+        assert report["failed"].keys() <= {"failed: length"}  # a random model never ends; none had no answer
+    total = totals()["generate-orca"]
+    assert total.answers == CANDIDATES
+    assert total.outcomes["transient"] <= 2 * IN_FLIGHT * SHARDS
+    # every answer came from a server, and what was in flight at its end may have been asked twice
+    assert CANDIDATES <= asked() <= CANDIDATES + IN_FLIGHT * SHARDS

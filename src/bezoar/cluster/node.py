@@ -1,10 +1,12 @@
-"""What SLURM runs on a node: a command that is told in time to save its state, and goes back to the queue then.
+"""What SLURM runs on a node: a command whose jobs are told in time to save their state, and go on in a later job.
 
-`python -m bezoar.cluster.node COMMAND [ARGUMENT ...]`
+`python -m bezoar.cluster.node COMMAND [ARGUMENT ...]`, where the command is Snakemake's for a job or a group of them.
 
-SIGUSR1 is the notice that the time limit is near (`sbatch --signal=B:USR1@SECONDS`): whatever `bezoar exec` runs here
-gets SIGTERM, and when all has ended the job is queued again, unless it ended well. SIGTERM, which SLURM sends before it
-stops a job for a reason of its own, is passed on in the same way; SLURM decides then what becomes of the job.
+SIGUSR1 is the notice that the time limit is near (`sbatch --signal=B:USR1@SECONDS`). The scripts that can be stopped
+without loss, which are those that catch SIGTERM, get it then; Snakemake starts nothing more. When all has ended and
+isn't done, this job goes back to the queue. What can't be stopped without loss runs on, until it is done or SLURM's
+limit ends it. SIGTERM, which SLURM sends before it stops a job for a reason of its own, is passed on to the same
+scripts; what becomes of the job is SLURM's affair then.
 """
 
 import os
@@ -18,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 ON_NODE = "BEZOAR_ON_NODE"  # set where this module runs a command
+GROUP = "--local-groupid"  # Snakemake's flag for a group of jobs
 RESTARTS = "SLURM_RESTART_COUNT"  # SLURM's, missing at first
 MOST_RESTARTS = 50  # a job that needs more doesn't get on
 PROCESSES = Path("/proc")
@@ -25,41 +28,63 @@ PROCESSES = Path("/proc")
 
 def main(command: list[str]) -> int:
     """Run the command to its end; its exit status, or 128 and the signal's number."""
-    noticed: list[int] = []
-    started: list[subprocess.Popen[bytes]] = []
+    told: list[int] = []
+    near: list[bool] = []
 
     def notice(number: int, frame: FrameType | None) -> None:
-        noticed.append(number)
-        for process in (*(one.pid for one in started), *executions()):
+        near.append(number == signal.SIGUSR1)
+        told.extend(stoppable())
+        for process in (*started, *told):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
 
+    started: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, notice)
     with subprocess.Popen(command, env={**os.environ, ON_NODE: "1"}) as process:
-        started.append(process)
+        started.append(process.pid)
         status = process.wait()
-    while list(executions()):  # Snakemake gives a job up when its shell is gone; what it saves needs some seconds more
+        started.clear()
+    while executions():  # a signal may end the shells between Snakemake and them; what saves its state still needs time
         time.sleep(0.1)
-    if status and signal.SIGUSR1 in noticed:
+    if status and any(near) and (told or GROUP in command):
         requeue()
     return status if status >= 0 else 128 - status
 
 
-def executions() -> Iterator[int]:
+def executions() -> set[int]:
     """Numbers of the `bezoar exec` processes of this session."""
     session = os.getsid(0)
+    return {number for number, words in _processes() if _executes(words) and _session(number) == session}
+
+
+def stoppable() -> Iterator[int]:
+    """Numbers of the scripts under `bezoar exec`, in this session, that catch SIGTERM."""
+    above = executions()
+    for number, _ in _processes():
+        with suppress(OSError):  # it has ended
+            lines = (PROCESSES / str(number) / "status").read_text(errors="replace").splitlines()
+            found = dict(line.split(":", 1) for line in lines if ":" in line)
+            if int(found["PPid"]) in above and int(found["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1:
+                yield number
+
+
+def _processes() -> Iterator[tuple[int, list[bytes]]]:
     for path in PROCESSES.iterdir():
         if path.name.isdigit():
-            with suppress(OSError):  # it has ended
-                words = (path / "cmdline").read_bytes().split(b"\0")
-                if os.getsid(int(path.name)) == session and _executes(words):
-                    yield int(path.name)
+            with suppress(OSError):
+                yield int(path.name), (path / "cmdline").read_bytes().split(b"\0")
 
 
 def _executes(words: list[bytes]) -> bool:
     """Whether a command line is Python's for `bezoar exec`, as the shell line of a rule starts it."""
     return any(os.path.basename(word) == b"bezoar" for word in words[:2]) and b"exec" in words[1:3]
+
+
+def _session(process: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(process)
+    return 0
 
 
 def requeue() -> None:

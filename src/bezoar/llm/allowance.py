@@ -15,6 +15,7 @@ from bezoar.llm.job import approved, replaying
 from bezoar.llm.prices import load
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
 from bezoar.params.recipe import Recipe
+from bezoar.serving import sought
 
 
 class Spending:
@@ -49,7 +50,10 @@ class Spending:
                 nobody approved of that.
         """
         estimator = Estimator(self.recipe)
-        backends = dict.fromkeys(block for step in steps if (block := estimator.backend(step)))
+        backends: list[OpenAiBackend | AnthropicBackend] = []
+        for step in steps:
+            if (block := estimator.backend(step)) and block not in backends:
+                backends.append(block)
         if not backends or replaying():
             return
         try:
@@ -58,7 +62,8 @@ class Spending:
             for block in backends:
                 load(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
             for block in backends:
-                if block.connection.base_url_env is None:  # a server of one's own may be started by the run
+                if block.connection.base_url_env is None and not sought(block.connection):
+                    # a server of one's own may be started by the run
                     _reachable(block)
             self._approve(estimator, steps, commands)
         except ValueError as error:
@@ -97,7 +102,7 @@ def _check_environment(blocks: Iterable[OpenAiBackend | AnthropicBackend]) -> No
         variable: f"{variable} (the {what} of {block.model})"
         for block in blocks
         for variable, what in ((block.connection.api_key_env, "key"), (block.connection.base_url_env, "address"))
-        if variable and not os.environ.get(variable)
+        if variable and not os.environ.get(variable) and not (what == "address" and sought(block.connection))
     }
     if missing:
         raise ValueError(

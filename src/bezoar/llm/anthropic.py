@@ -38,7 +38,8 @@ class Anthropic(provider.Connected):
     name = "anthropic"
 
     def __init__(self, block: AnthropicBackend) -> None:
-        self.block, self.model = block, block.model
+        super().__init__(block)
+        self.block = block
 
     @cached_property
     def client(self) -> AsyncAnthropic:
@@ -46,10 +47,10 @@ class Anthropic(provider.Connected):
         connection = self.block.connection
         return AsyncAnthropic(
             api_key=from_environment(connection.api_key_env, "API key"),
-            base_url=provider.address_of(connection) or ADDRESS,  # else the package takes one from a variable
+            base_url=self.address or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
-            http_client=DefaultAioHttpClient(follow_redirects=False),
+            http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),
             default_headers={"anthropic-version": API_VERSION},
         )
 

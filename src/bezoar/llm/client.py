@@ -15,6 +15,7 @@ from bezoar.llm.prices import load
 from bezoar.llm.provider import Answer, Provider
 from bezoar.llm.sender import Sender
 from bezoar.llm.store import Store
+from bezoar.llm.whereabouts import kept
 from bezoar.logs import logger
 from bezoar.params.budget import Budget
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
@@ -145,7 +146,7 @@ class Client:
 
     async def _settled(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
         try:
-            async with sender.stoppable():
+            async with sender.stoppable(), kept(self.block):
                 self.job.check_halt()
                 await self._check(sender, work)
                 if self.block.connection.batch:

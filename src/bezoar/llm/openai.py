@@ -24,9 +24,11 @@ class OpenAi(provider.Connected):
     """Chat completions."""
 
     name = "openai"
+    path = "/v1"
 
     def __init__(self, block: OpenAiBackend) -> None:
-        self.block, self.model = block, block.model
+        super().__init__(block)
+        self.block = block
 
     @cached_property
     def client(self) -> AsyncOpenAI:
@@ -34,10 +36,10 @@ class OpenAi(provider.Connected):
         connection = self.block.connection
         return AsyncOpenAI(
             api_key=from_environment(connection.api_key_env, "API key"),
-            base_url=provider.address_of(connection) or ADDRESS,  # else the package takes one from a variable
+            base_url=self.address or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
-            http_client=DefaultAioHttpClient(follow_redirects=False),
+            http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),
         )
 
     def call(self, request: Request, tries: int, limit: int) -> Call:

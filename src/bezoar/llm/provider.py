@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,8 @@ from bezoar.llm.calls import Call
 from bezoar.llm.environment import from_environment
 from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Usage
-from bezoar.params.data import Connection
+from bezoar.llm.whereabouts import whereabouts
+from bezoar.params.data import AnthropicBackend, OpenAiBackend
 
 Ending = Literal["stop", "length", "refusal", "empty", "other"]
 
@@ -63,6 +64,14 @@ class Provider(Protocol):
         """The answer in a response's text; raises Failure if it isn't one."""
         ...
 
+    async def find(self, pause: Callable[[float], Awaitable[None]]) -> None:
+        """Wait, by a function, until it is known where the server is; raises Stopped if it's nowhere."""
+        ...
+
+    def doubt(self) -> None:
+        """Take note that the server didn't answer, so that it is looked for anew."""
+        ...
+
     async def send(self, call: Call, seconds: float) -> str:
         """Send a call once, and return the response's text, all of it in so many seconds; raises Failure."""
         ...
@@ -89,28 +98,58 @@ class Provider(Protocol):
 
 
 class Connected:
-    """What the makers' providers share: connections, which live no longer than the event loop that they are made in."""
+    """What the makers' providers share: where the server is, and connections.
+
+    Connections live no longer than the event loop that they are made in.
+    """
 
     client: Any
+    path = ""  # of the API on a server of one's own
+
+    def __init__(self, block: OpenAiBackend | AnthropicBackend) -> None:
+        self.model = block.model
+        self._connection, self._own = block.connection, whereabouts(block)
+        self._left: list[Any] = []  # connections to where the server was: answers may still come by them
+
+    async def find(self, pause: Callable[[float], Awaitable[None]]) -> None:
+        """Make sure of the address of a server of one's own."""
+        if self._own and await self._own.find(pause):
+            self._left += self._taken()
+
+    def doubt(self) -> None:
+        """Look for a server of one's own anew."""
+        if self._own:
+            self._own.doubt()
+
+    @property
+    def direct(self) -> bool:
+        """Whether it is reached past any proxy, which wouldn't know a cluster's nodes."""
+        return self._own is not None
+
+    @property
+    def address(self) -> str | None:
+        """The server's address; None for the maker's own."""
+        if self._own:
+            return f"{self._own.url}{self.path}"
+        variable = self._connection.base_url_env
+        return from_environment(variable, "address") if variable else None
 
     @cached_property
     def session(self) -> aiohttp.ClientSession:
         """What calls are sent by."""
-        return session_of(self.client)
+        return session_of(self.client, direct=self.direct)
 
     async def close(self) -> None:
         """Close the connections that were made."""
-        for name in ("session", "client"):
-            if one := self.__dict__.pop(name, None):
-                await one.close()
+        left, self._left = [*self._left, *self._taken()], []
+        for one in left:
+            await one.close()
+
+    def _taken(self) -> list[Any]:
+        return [self.__dict__.pop(name) for name in ("session", "client") if name in self.__dict__]
 
 
-def address_of(connection: Connection) -> str | None:
-    """The server's address; None for the maker's own."""
-    return from_environment(connection.base_url_env, "address") if connection.base_url_env else None
-
-
-def session_of(client: Any) -> aiohttp.ClientSession:
+def session_of(client: Any, *, direct: bool = False) -> aiohttp.ClientSession:
     """What sends calls as an SDK's client does, with its address and headers, in a quarter of its processor time."""
     address = urlsplit(str(client.base_url))
     headers = {**client.default_headers, **client.auth_headers}  # some only say that another is to be left out
@@ -118,7 +157,7 @@ def session_of(client: Any) -> aiohttp.ClientSession:
         address.geturl(),
         headers={name: value for name, value in headers.items() if isinstance(value, str)},
         connector=aiohttp.TCPConnector(limit=0, ssl=httpx2.create_ssl_context() if address.scheme == "https" else True),
-        proxy=None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme),
+        proxy=None if direct or proxy_bypass(address.hostname or "") else getproxies().get(address.scheme),
         timeout=aiohttp.ClientTimeout(total=None),  # a call has its own
     )
 

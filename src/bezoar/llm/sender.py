@@ -8,14 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_any,
-    stop_before_delay,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 from tenacity.stop import stop_base
 
 from bezoar.llm import EXIT_FATAL, Stopped
@@ -58,6 +51,7 @@ class Sender:
         self._gate = Gate(connection.concurrency, *allowed, pause=self.pause)
         self._settled, self._stopped = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
+        self._finding, self._away = asyncio.Lock(), 0.0  # seconds without a server of one's own
 
     @asynccontextmanager
     async def stoppable(self) -> AsyncIterator[None]:
@@ -104,7 +98,7 @@ class Sender:
             Failure: It is refused for good (`terminal`), or there was no answer in time.
             Stopped: Nothing more may be sent.
         """
-        until = time.monotonic() + self.connection.deadline
+        until = self._clock() + self.connection.deadline
         try:
             return await self.persist(self._once, call, until)
         except Failure as failure:
@@ -114,16 +108,36 @@ class Sender:
 
     async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
         """What a function returns, through the pauses and tries that its failures ask for; raises the last of them."""
-        failures = _Transient()
+        failures = _Failures(self._clock, self._clock() + self.connection.deadline)
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.kind in ("rate", "transient")),
             wait=failures.wait,
-            stop=stop_any(stop_before_delay(self.connection.deadline), failures),
+            stop=failures,
             sleep=self.pause,
             reraise=True,
         )
-        found: Found = await retrying(what, *given, **more)
+
+        async def once() -> Found:
+            await self._find()
+            try:
+                return await what(*given, **more)
+            except Failure as failure:
+                if failure.status is None or failure.status >= 500:
+                    self.provider.doubt()
+                raise
+
+        found: Found = await retrying(once)
         return found
+
+    async def _find(self) -> None:
+        """Make sure of where the server is; meanwhile the clock stands still that deadlines go by."""
+        async with self._finding:
+            began = time.monotonic()
+            await self.provider.find(self.pause)
+            self._away += time.monotonic() - began
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._away
 
     def worst(self, prompt: int, limit: int) -> Amount:
         """The most that calls of so many bytes and such a limit of tokens can use: a token a byte, at the dearest."""
@@ -141,7 +155,7 @@ class Sender:
             await self._reserve(worst)
             used = worst  # unless it is known better: a request that was cut off may be paid for
             try:
-                left = max(SHORTEST, until - time.monotonic())
+                left = max(SHORTEST, until - self._clock())
                 text = await self.provider.send(call, min(self.connection.timeout, left))
                 answer = self.provider.read(text)
                 used = self.take(call, answer, text)
@@ -204,11 +218,12 @@ def _limit(call: Call) -> int:
     return int(call.body.get("max_tokens") or call.body["max_completion_tokens"])
 
 
-class _Transient(stop_base):
-    """Counts the transient failures of one call, and gives up after some; says how long to wait after any failure."""
+class _Failures(stop_base):
+    """Those of one call: gives up after some transient ones, or when time is up; says how long to wait after any."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float], until: float) -> None:
         self.count = 0
+        self._clock, self._until = clock, until
 
     def wait(self, state: RetryCallState) -> float:
         failure = _failure(state)
@@ -216,7 +231,7 @@ class _Transient(stop_base):
         return max(backoff(state), failure.retry_after or 0.0)
 
     def __call__(self, state: RetryCallState) -> bool:
-        return self.count >= MOST_TRANSIENT
+        return self.count >= MOST_TRANSIENT or self._clock() + state.upcoming_sleep >= self._until
 
 
 def _failure(state: RetryCallState) -> Failure:

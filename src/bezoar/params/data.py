@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.params.blocks import Block, Commit, EnvironmentName, Name, Path, Precision, Sampling, Sha256, Share
@@ -58,10 +58,27 @@ class Source(Block):
     sample: int | None = Field(ge=1, description="Then draw this many without replacement; null keeps all.")
 
 
+class OwnServer(Block):
+    """A server of one's own: what `bezoar serve` starts, and for how long."""
+
+    command: list[str] = Field(min_length=1, description="Its words; {host} and {port} say where it is to listen.")
+    health: str = Field(pattern=r"^/", description="Path that answers 200 once it is ready.")
+    start: float = Field(gt=0, description="Seconds until it is ready, and that a job waits for it, at most.")
+    idle: float = Field(gt=0, description="Seconds without a client after which it ends.")
+
+    @field_validator("command")
+    @classmethod
+    def _somewhere(cls, command: list[str]) -> list[str]:
+        if not any("{port}" in word for word in command):
+            raise PydanticCustomError("command", "words of which one holds {port}", {"port": "{port}"})
+        return command
+
+
 class Connection(Block):
     """How a model server is reached; no result depends on it."""
 
     base_url_env: EnvironmentName | None = Field(description="Variable with the address; null for the maker's own.")
+    server: OwnServer | None = Field(description="Where that variable isn't set; null for none of one's own.")
     api_key_env: EnvironmentName
     concurrency: int = Field(ge=1, description="A job's requests in flight at most; fewer while the server says 429.")
     requests_per_minute: int | None = Field(ge=1, description="Of one job; null for no limit but the server's own.")
@@ -72,6 +89,13 @@ class Connection(Block):
 
 
 class BackendBlock(Block):
+    _name: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """Its key in `backends`; empty for a block that is of no recipe."""
+        return self._name
+
     def identity(self) -> dict[str, Any]:
         """What its answers depend on: every value but how it is reached."""
         return self.model_dump(exclude={"connection"})

@@ -42,6 +42,11 @@ class Recipe(Block):
     stages: dict[Name, Stage] = Field(min_length=1)
     evals: dict[Name, Eval] = Field(min_length=1)
 
+    def model_post_init(self, _: Any) -> None:
+        """Tell backends their names, by which servers of one's own are found."""
+        for name, backend in self.backends.items():
+            backend._name = name
+
     def foundation(self, stage: str) -> str:
         """The base model or stage whose full weights a stage's adapter lies on."""
         block = self.stages[stage]

@@ -1,0 +1,109 @@
+"""Where a server of one's own is: looked up when a job begins to send, and anew when the server doesn't answer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from bezoar import serving
+from bezoar.llm import Stopped
+from bezoar.logs import logger
+from bezoar.params.data import AnthropicBackend, OpenAiBackend, OwnServer
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_TOUCHES = 10.0  # of the lease; many times in the shortest `idle` that makes sense
+
+
+class Whereabouts:
+    """Where the server of a backend is.
+
+    Attributes:
+        url: Where it answered last; None before.
+    """
+
+    def __init__(self, backend: str, server: OwnServer) -> None:
+        self.backend, self.server = backend, server
+        self.url: str | None = None
+        self._sure = False
+
+    def doubt(self) -> None:
+        """Take note that it didn't answer: it may have been moved."""
+        self._sure = False
+
+    async def find(self, pause: Callable[[float], Awaitable[None]]) -> bool:
+        """Wait until it answers, wherever its address then says; whether that is another place than before.
+
+        Args:
+            pause: Waits so many seconds; may raise, if nothing is to be sent any more.
+
+        Raises:
+            Stopped: It doesn't answer in as many seconds as it may take to start.
+        """
+        if self._sure:
+            return False
+        before, began = self.url, time.monotonic()
+        spoken = began
+        while not await self._seen():
+            now = time.monotonic()
+            if now - began > self.server.start:
+                raise Stopped(self._nobody())
+            if spoken == began or now - spoken > SECONDS_BETWEEN_LINES:
+                spoken = now
+                logger.info(
+                    f"waiting for the server of {self.backend}, {now - began:.0f} of {self.server.start:g} s: "
+                    f"{self._found()}"
+                )
+            await pause(SECONDS_BETWEEN_LOOKS)
+        self._sure = True
+        if self.url != before:
+            logger.info(f"{self.backend} is asked at {self.url}")
+        return self.url != before
+
+    async def _seen(self) -> bool:
+        serving.touch_lease(self.backend)  # first: who is about to stop it looks at the lease once more
+        address = serving.read_address(self.backend)
+        if not address or not await asyncio.to_thread(serving.answers, address.url + self.server.health):
+            return False
+        self.url = address.url
+        return True
+
+    def _found(self) -> str:
+        address = serving.read_address(self.backend)
+        if address:
+            return f"nothing answers at {address.url}{self.server.health}, as {serving.address_path(self.backend)} says"
+        return f"no {serving.address_path(self.backend)}"
+
+    def _nobody(self) -> str:
+        return (
+            f"nobody serves {self.backend}\n  found:    {self._found()}, after {self.server.start:g} s\n"
+            f"  expected: a server that answers\nhint: start it by `bezoar serve {self.backend}` in another terminal, "
+            "or run with `--profile profiles/slurm`, which submits it; what was answered is stored"
+        )
+
+
+def whereabouts(block: OpenAiBackend | AnthropicBackend) -> Whereabouts | None:
+    """Where the server of a backend is; None if it is no server of one's own, or a variable has its address."""
+    server = block.connection.server
+    return Whereabouts(block.name, server) if server and serving.sought(block.connection) else None
+
+
+@asynccontextmanager
+async def kept(block: OpenAiBackend | AnthropicBackend) -> AsyncIterator[None]:
+    """Keep a backend's own server, if it has one, from ending for want of clients."""
+    if not serving.sought(block.connection):
+        yield
+        return
+    serving.touch_lease(block.name)
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_TOUCHES)
+            with suppress(OSError):  # a full disk, say: the next time will do
+                serving.touch_lease(block.name)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()

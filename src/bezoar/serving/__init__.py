@@ -1,0 +1,88 @@
+"""Servers of one's own: where one that runs says that it is, and how its clients say that they need it.
+
+`bezoar serve` (bezoar.serving.command) writes the address, jobs that ask the backend read it and touch the lease.
+"""
+
+import json
+import os
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from bezoar.params.data import ApiBackend, Connection
+from bezoar.params.recipe import Recipe
+
+FOLDER = Path(".snakemake/servers")
+LOGS = Path("logs/serve")
+SECONDS_FOR_HEALTH = 5.0
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy wouldn't know a cluster's nodes
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server runs.
+
+    Attributes:
+        started: When it was ready, by its machine's clock.
+        job: Of SLURM, in which it runs; None for one that was started by hand.
+        pid: Of the `bezoar serve` that watches it.
+    """
+
+    url: str
+    host: str
+    port: int
+    started: str
+    job: str | None
+    pid: int
+
+
+def address_path(backend: str) -> Path:
+    """The file with the address of a backend's server."""
+    return FOLDER / f"{backend}.json"
+
+
+def lease_path(backend: str) -> Path:
+    """The file whose time says when a client last needed a backend's server."""
+    return FOLDER / f"{backend}.lease"
+
+
+def log_path(backend: str) -> Path:
+    """The file with all that a backend's server said."""
+    return LOGS / f"{backend}.log"
+
+
+def read_address(backend: str) -> Address | None:
+    """Where a backend's server said that it is; it may have gone since. None if none has said so."""
+    try:
+        return Address(**json.loads(address_path(backend).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def touch_lease(backend: str) -> None:
+    """Say that the server of a backend is needed."""
+    path = lease_path(backend)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def answers(url: str) -> bool:
+    """Whether a server says 200 at an address."""
+    try:
+        with direct.open(url, timeout=SECONDS_FOR_HEALTH) as response:
+            return bool(response.status == 200)
+    except (OSError, HTTPException):
+        return False
+
+
+def sought(connection: Connection) -> bool:
+    """Whether a backend is asked at a server of one's own: it has one, and no variable says another address."""
+    variable = connection.base_url_env
+    return connection.server is not None and not (variable and os.environ.get(variable))
+
+
+def needed(recipe: Recipe, backend: str) -> bool:
+    """Whether somebody has to run `bezoar serve` for a backend of a recipe, before its jobs can ask it."""
+    block = recipe.backends.get(backend)
+    return isinstance(block, ApiBackend) and sought(block.connection)

@@ -1,0 +1,284 @@
+"""`bezoar serve`: one server of one's own, from its start to its end."""
+
+import ipaddress
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
+
+from bezoar import serving
+from bezoar.files import write_json
+from bezoar.logs import logger
+from bezoar.params import load
+from bezoar.params.data import ApiBackend, OwnServer
+from bezoar.params.recipe import Recipe
+from bezoar.serving import Address
+
+HOST = "BEZOAR_SERVER_HOST"
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LINES = 15.0
+SECONDS_TO_END = 20.0  # from SIGTERM to SIGKILL; SLURM itself kills after 30
+LAST_LINES = 20  # of a server's words, in the message on its end
+ENDINGS = {
+    signal.SIGTERM: ("told to end", 143),  # with the statuses that a shell reports
+    signal.SIGHUP: ("its terminal was closed", 129),
+    signal.SIGINT: ("interrupted", 0),
+}
+
+
+@dataclass
+class Ended(Exception):
+    """The end of a server.
+
+    Attributes:
+        text: Why.
+        status: Exit status of `bezoar serve`; 0 for an end that is as it should be.
+    """
+
+    text: str
+    status: int = 1
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def serve(backend: str) -> int:
+    """Serve a backend of the active recipe until it isn't needed any more; the exit status.
+
+    Raises:
+        RecipeError: There is no recipe.
+    """
+    recipe = load()
+    try:
+        Serving(backend, server_of(recipe, backend)).run()
+    except Ended as ended:
+        (logger.error if ended.status else logger.info)(f"serve {backend}: {ended}")
+        return ended.status
+
+
+def server_of(recipe: Recipe, backend: str) -> OwnServer:
+    """The server that a backend has in a recipe.
+
+    Raises:
+        Ended: It has none, or clients would go to another address.
+    """
+    known = {
+        name: block.connection.server
+        for name, block in recipe.backends.items()
+        if isinstance(block, ApiBackend) and block.connection.server
+    }
+    if backend not in known:
+        names = ", ".join(known) or "a backend with a server; this recipe has none"
+        raise Ended(
+            f"no such server\n  found:    {backend}\n  expected: {names}\n"
+            "hint: backends.<name>.connection.server says how one is started"
+        )
+    if not serving.needed(recipe, backend):
+        variable = recipe.backends[backend].connection.base_url_env  # type: ignore[union-attr]
+        raise Ended(
+            f"nobody would ask this server\n  found:    {variable} is set, where jobs look first\n"
+            f"  expected: it isn't set\nhint: unset {variable}"
+        )
+    return known[backend]
+
+
+class Serving:
+    """A server under watch.
+
+    Args:
+        backend: Whose server it is.
+        server: How it is started.
+
+    Raises:
+        Ended: The machine's name leads nowhere.
+    """
+
+    def __init__(self, backend: str, server: OwnServer) -> None:
+        self.backend, self.server = backend, server
+        self.host = os.environ.get(HOST) or socket.gethostname()
+        self.port = _free_port(self.host)
+        self.url = f"http://{self.host}:{self.port}"
+        self.address: Address | None = None  # once it is ready
+        self._told: int | None = None  # a signal
+
+    def run(self) -> NoReturn:
+        """Start it, hand its address over, and watch it; always ends by `Ended`."""
+        self._refuse_second()
+        for number in ENDINGS:
+            signal.signal(number, self._tell)
+        with self._started() as process:
+            seconds = self._wait_until_ready(process)
+            self._refuse_second()  # which may have been started at the same time
+            own = self._hand_over()
+            logger.info(
+                f"serve {self.backend}: ready at {self.url} after {seconds:.0f} s{_reach(self.host)}; "
+                f"it ends after {self.server.idle:g} s without a client"
+            )
+            self._watch(process, own)
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self._told = number
+
+    def _refuse_second(self) -> None:
+        other = serving.read_address(self.backend)
+        if other and other.url != self.url and serving.answers(other.url + self.server.health):
+            job = f"SLURM job {other.job}" if other.job else f"process {other.pid} of {other.host}"
+            raise Ended(
+                f"it has a server already\n  found:    {other.url}, since {other.started}, {job}\n"
+                "  expected: one that doesn't answer, or none\nhint: use it, or stop it first"
+            )
+
+    @contextmanager
+    def _started(self) -> Iterator["subprocess.Popen[bytes]"]:
+        """The server's process; in the end it is stopped, and its address is taken away first."""
+        words = [word.replace("{host}", self.host).replace("{port}", str(self.port)) for word in self.server.command]
+        log = serving.log_path(self.backend)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            file.write(f"--- {_now()} on {socket.gethostname()}: {shlex.join(words)}\n".encode())
+            file.flush()
+            self._said = file.tell()
+            try:
+                process = subprocess.Popen(
+                    words, env={**QUIET, **os.environ}, stdout=file, stderr=file, start_new_session=True
+                )
+            except OSError as error:
+                raise Ended(
+                    f"its command can't be started\n  found:    {words[0]}: {error.strerror}\n"
+                    "  expected: a program, by its whole path or on PATH\n"
+                    "hint: vLLM has an environment of its own, such as …/vllm/bin/vllm"
+                ) from error
+        try:
+            yield process
+        finally:
+            self._withdraw()
+            _stop(process)
+
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> float:
+        """Seconds that it has taken."""
+        began = spoken = time.monotonic()
+        logger.info(f"serve {self.backend}: starting at {self.url}; its words go to {serving.log_path(self.backend)}")
+        while not serving.answers(self.url + self.server.health):
+            self._look(process, f"an answer at {self.url}{self.server.health}")
+            now = time.monotonic()
+            if now - began > self.server.start:
+                raise Ended(
+                    f"it isn't ready\n  found:    no answer in {self.server.start:g} s at {self.url}"
+                    f"{self.server.health}; it said last:\n{self._last_words()}\n  expected: status 200\n"
+                    f"hint: raise backends.{self.backend}.connection.server.start if it needs longer"
+                )
+            if now - spoken > SECONDS_BETWEEN_LINES:
+                spoken = now
+                logger.info(f"serve {self.backend}: not ready yet, {now - began:.0f} of {self.server.start:g} s")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return time.monotonic() - began
+
+    def _hand_over(self) -> Address:
+        """Write the address where clients look for it, also over that of a dead server."""
+        job = os.environ.get("SLURM_JOB_ID") or None
+        self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid())
+        write_json(serving.address_path(self.backend), asdict(self.address))
+        return self.address
+
+    def _watch(self, process: "subprocess.Popen[bytes]", own: Address) -> NoReturn:
+        lease = _Lease(self.backend)
+        while True:
+            self._look(process, "a server that runs until it isn't needed")
+            self._hold_address(own)
+            if lease.idle() > self.server.idle:
+                self._withdraw()  # first: a client touches the lease, and then reads the address
+                if lease.idle() > self.server.idle:
+                    raise Ended(f"no client for {self.server.idle:g} s", 0)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _look(self, process: "subprocess.Popen[bytes]", expected: str) -> None:
+        """Nothing, if the server's process is alive and is to stay so."""
+        if self._told is not None:
+            raise Ended(*ENDINGS[signal.Signals(self._told)])
+        status = process.poll()
+        if status is not None:
+            raise Ended(
+                f"its process has ended\n  found:    status {status}; it said last:\n{self._last_words()}\n"
+                f"  expected: {expected}\nhint: all that it said is in {serving.log_path(self.backend)}",
+                (status if status > 0 else 128 - status) if status else 1,
+            )
+
+    def _hold_address(self, own: Address) -> None:
+        """Have the address where clients look for it, unless another server has written its own there since."""
+        found = serving.read_address(self.backend)
+        if found is None:
+            write_json(serving.address_path(self.backend), asdict(own))
+        elif found != own:
+            raise Ended(f"the server at {found.url} has taken its place", 0)
+
+    def _withdraw(self) -> None:
+        if self.address and serving.read_address(self.backend) == self.address:
+            serving.address_path(self.backend).unlink(missing_ok=True)
+
+    def _last_words(self) -> str:
+        with serving.log_path(self.backend).open("rb") as file:
+            file.seek(self._said)
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-LAST_LINES:]) or "    nothing"
+
+
+class _Lease:
+    """When a client last needed the server: by changes of a file's time, since machines' clocks differ."""
+
+    def __init__(self, backend: str) -> None:
+        self._path = serving.lease_path(backend)
+        self._seen, self._since = self._time(), time.monotonic()
+
+    def idle(self) -> float:
+        """Seconds since."""
+        found = self._time()
+        if found != self._seen:
+            self._seen, self._since = found, time.monotonic()
+        return time.monotonic() - self._since
+
+    def _time(self) -> int | None:
+        with suppress(OSError), self._path.open("rb") as file:  # opened: a network's file system then asks its server
+            return os.fstat(file.fileno()).st_mtime_ns
+        return None
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server in order, with all that it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
+
+
+def _free_port(host: str) -> int:
+    try:
+        with socket.socket() as one:
+            one.bind((host, 0))
+            return int(one.getsockname()[1])
+    except OSError as error:
+        raise Ended(
+            f"no server can listen here\n  found:    {host}: {error.strerror}\n  expected: a name or address of this "
+            f"machine\nhint: {HOST}=<name by which other machines reach it>"
+        ) from error
+
+
+def _reach(host: str) -> str:
+    """A remark on who can reach a host, where that is less than one may think."""
+    with suppress(OSError):
+        if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
+            return f" (from this machine only; {HOST}=<address> is for others)"
+    return ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
