@@ -7,6 +7,7 @@ from functools import reduce
 
 from bezoar import params as parameters
 from bezoar.cache import alive, graph
+from bezoar.cluster.servers import server_of
 from bezoar.params.evaluate import CONTROL
 
 try:
@@ -37,6 +38,11 @@ graph.attach(
     plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
     params=str(parameters.active()),
     spending=spending,
+    servers={
+        "generate": lambda w: server_of(recipe, recipe.schemes[w.scheme].teacher),
+        "filter": lambda w: server_of(recipe, recipe.filters[w.scheme].judge),
+        "judgments": lambda w: server_of(recipe, recipe.evals[w.mtbench].judge),
+    },
 )
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.

@@ -13,7 +13,7 @@ import pytest
 from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
 
-pytest_plugins = ["graph", "llm", "slurm"]  # fixtures
+pytest_plugins = ["graph", "llm", "remotes", "slurm"]  # fixtures
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"
 REAL = ROOT.parent / "shared" / "data" / "real"

@@ -3,8 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from bezoar.cache import CacheError
 from bezoar.cache.execute import is_proven
 from bezoar.cluster.submitted import Submission, cancel, plans, under_way
+from snakemake_executor_plugin_bezoar_slurm.servers import PREFIX, Servers
 
 NOTICE = "B:USR1@300"  # seconds before its time limit that a job is told to save its state
 LINES = 30  # of a failed job's log that are shown
@@ -43,10 +44,10 @@ class Executor(plugin.Executor):
         os.environ.pop("SNAKEMAKE_PROFILE", None)  # of this run, and not of Snakemake on a node
         os.environ.setdefault("SBATCH_SIGNAL", NOTICE)
         os.environ.setdefault("SBATCH_OPEN_MODE", "append")  # a job that is queued again goes on in its log
-        try:
-            self.earlier = self._adopt(under_way())
-        except CacheError as error:
-            raise WorkflowError(str(error)) from error
+        with _shown():
+            earlier = self._adopt(under_way())
+        self.servers = Servers(self, (one for one in earlier if _is_server(one)))
+        self.earlier = [one for one in earlier if not _is_server(one)]
 
     def get_python_executable(self) -> str:
         """Python that runs Snakemake on a node, under our watch."""
@@ -70,11 +71,18 @@ class Executor(plugin.Executor):
                 super().report_job_submission(SubmittedJobInfo(job, external_jobid=earlier.number, aux=aux))
             else:
                 unproven.append(job)
+        self._failed_nodes.discard("None assigned")  # sacct's word for a job that waits, which sbatch would refuse
+        with _shown():
+            self.servers.look_after(unproven)
         super().run_jobs(unproven)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
         """Ask SLURM which jobs have ended; the longer they take, the rarer: within a tenth of that."""
-        async for job_info in super().check_active_jobs(active_jobs):
+        still = [job_info async for job_info in super().check_active_jobs(active_jobs)]
+        with suppress(CacheError):  # SLURM doesn't answer just now, or has no room: the next time, then
+            if still:
+                self.servers.look_after(job_info.job for job_info in still)
+        for job_info in still:
             yield job_info
         first = self.workflow.executor_settings.init_seconds_before_status_checks
         quiet = time.monotonic() - self.changed
@@ -106,16 +114,35 @@ class Executor(plugin.Executor):
             msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
         super().report_job_error(job_info, msg=msg, **details)
 
+    def shutdown(self) -> None:
+        """End the run's servers, then all else."""
+        with _shown():
+            self.servers.end()
+        super().shutdown()
+
     def _adopt(self, submissions: list[Submission]) -> list[Submission]:
         """The jobs of a killed run that this one can go on with; the others are cancelled."""
         dag = self.workflow.dag
         wanted = [plans(_outputs(job)) for job in {dag.get_job_group(job) or job for job in dag.needrun_jobs()}]
-        useful = [one for one in submissions if any(made and one.makes(made) for made in wanted)]
+        useful = [one for one in submissions if _is_server(one) or any(made and one.makes(made) for made in wanted)]
         cancel([one for one in submissions if one not in useful])
         if useful:
             self.run_uuid = useful[0].name  # by which SLURM is asked how they are
             self.logger.info(f"{len(useful)} jobs of an earlier run are still under way")
         return [one for one in useful if one.name == self.run_uuid]
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Shows our errors as Snakemake shows its own."""
+    try:
+        yield
+    except CacheError as error:
+        raise WorkflowError(str(error)) from error
+
+
+def _is_server(submission: Submission) -> bool:
+    return any(key.startswith(PREFIX) for key in submission.plans)
 
 
 def _outputs(job: Any) -> list[str]:

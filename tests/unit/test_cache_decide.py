@@ -76,10 +76,10 @@ class Chain:
         for one in self.steps:
             self.prove(one, f"made by {one.name}")
 
-    def decide(self, targets=("c",), forced=(), remote=frozenset()):
+    def decide(self, targets=("c",), forced=(), lost=None):
         hasher = Hasher(None)
         decider = Decider(self.steps, stages_of(self.steps), self.locked, hasher, Objects(CACHE, hasher), Proofs(CACHE))
-        return decider.decide(targets, set(forced), None if remote is None else set(remote))
+        return decider.decide(targets, set(forced), lost)
 
 
 @pytest.fixture
@@ -207,9 +207,18 @@ def test_what_the_remote_has_is_fetched_and_not_made(chain):
     md5 = Hasher(None).content("c").md5
     os.unlink("c")
     lose(chain, md5)
-    for remote in (None, {md5}):
-        decision = chain.decide(remote=remote)
-        assert (decision.reasons, decision.restore, decision.fetch) == ({}, ["c"], [md5])
+    decision = chain.decide(lost=set())
+    assert (decision.reasons, decision.restore, decision.fetch) == ({}, ["c"], [md5])
+
+
+def test_what_the_remote_lacks_is_made_of_what_it_has(chain):
+    md5s = {name: Hasher(None).content(name).md5 for name in "bc"}
+    for name, md5 in md5s.items():
+        os.unlink(name)
+        lose(chain, md5)
+    decision = chain.decide(lost={md5s["c"]})
+    assert decision.reasons == {"c": [Reason("missing", md5s["c"])]}
+    assert (decision.restore, decision.fetch) == (["b"], [md5s["b"]])
 
 
 def test_a_damaged_object_is_a_lost_one(chain):

@@ -51,6 +51,7 @@ class Build:
         self.decision = Decision()
         self._targets: list[str] = []
         self._forced: set[str] = set()
+        self._lost: set[str] = set()  # objects that the remote lacks, or has damaged
 
     def code_of(self, rule: str, script: str) -> dict[str, str]:
         """The fingerprints that a step's result depends on."""
@@ -68,18 +69,20 @@ class Build:
         decider = self._decider()
         made = frozenset(forced_runs())  # of a run that was killed before it could tell dvc.lock
         if not self.remote:
-            self.decision = decider.decide(self._targets, forced, set(), made)
-        else:
-            if lists := decider.lists():
-                from bezoar.cache.remote import fetch_objects  # slow to import
-
-                fetch_objects(lists, self.objects)
             self.decision = decider.decide(self._targets, forced, None, made)
-            if self.decision.fetch:
-                from bezoar.cache.remote import available  # slow to import
+            return self.decision
+        from bezoar.cache.remote import available, fetch_objects  # slow to import
 
-                lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)}
-                self.decision = decider.decide(self._targets, forced, available(lacking), made)
+        if lists := decider.lists():
+            fetch_objects(lists, self.objects)
+        asked: set[str] = set()
+        while True:  # what a step that can't be fetched is made of is asked for in its turn
+            self.decision = decider.decide(self._targets, forced, self._lost, made)
+            lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)} - asked
+            if not lacking:
+                break
+            asked |= lacking
+            self._lost |= lacking - available(lacking)
         return self.decision
 
     def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
@@ -116,7 +119,7 @@ class Build:
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         decider = self._decider()
-        self.decision = decider.decide([], set(), set(), made=frozenset(self.decision.reasons))
+        self.decision = decider.decide([], set(), made=frozenset(self.decision.reasons))
         if STAGE in os.environ:
             self._check_what_dvc_reads()
         else:
@@ -132,11 +135,14 @@ class Build:
     def _restore(self) -> bool:
         """Bring outputs back, deciding again if an object turns out not to be there; whether that was so."""
         changed = False
-        if self.decision.fetch:
+        while self.decision.fetch:
             self._fetch(self.decision.fetch)
-            if any(self.objects.missing(md5) for md5 in self.decision.fetch):
-                self.remote, changed = False, True
-                self.decide(self.steps, self._targets, self._forced)
+            damaged = {lacking for md5 in self.decision.fetch for lacking in self.objects.missing(md5)}
+            if not damaged:
+                break
+            self._lost |= damaged
+            changed = True
+            self.decide(self.steps, self._targets, self._forced)
         for name in self.decision.restore:
             for path, content in self.decision.proofs[name].outputs.items():
                 if not self.hasher.holds(path, content.md5):

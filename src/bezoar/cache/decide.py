@@ -107,7 +107,7 @@ class Decider:
         self,
         targets: Iterable[str],
         forced: set[str],
-        remote: set[str] | None = None,
+        lost: set[str] | None = None,
         made: frozenset[str] = frozenset(),
     ) -> Decision:
         """Decide what runs.
@@ -115,19 +115,19 @@ class Decider:
         Args:
             targets: Paths of outputs that must be on disk at the end.
             forced: Names of steps that run whatever is proven.
-            remote: Objects that the remote has. None: those that the local cache lacks are taken to be there, and
-                are listed in the decision's `fetch`.
+            lost: Objects that the remote lacks. Others that the local cache lacks are taken to be there, and are listed
+                in the decision's `fetch`. None: there is no remote.
             made: Names of steps that have just run: what they left on disk beats what dvc.lock says of them.
         """
         wanted = [self.producers[path] for path in targets if path in self.producers]
-        lost: dict[str, str] = {}
+        unmade: dict[str, str] = {}
         useless: list[Proof] = []
         while True:
-            decision = self._proven(forced, lost, useless, made)
-            more = self._needed(decision, wanted, remote)
+            decision = self._proven(forced, unmade, useless, made)
+            more = self._needed(decision, wanted, lost)
             if not more:
                 return decision
-            lost |= more
+            unmade |= more
             useless += [decision.proofs[name] for name in more]
 
     def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof], made: frozenset[str]) -> Decision:
@@ -183,7 +183,7 @@ class Decider:
         proof = self.proofs.find(key)
         return None if proof in useless else proof
 
-    def _needed(self, decision: Decision, wanted: list[Step], remote: set[str] | None) -> dict[str, str]:
+    def _needed(self, decision: Decision, wanted: list[Step], away: set[str] | None) -> dict[str, str]:
         """Fill in what is restored and fetched; steps that can't be restored, with an object that they lack."""
         lost: dict[str, str] = {}
         todo = [
@@ -202,8 +202,9 @@ class Decider:
                 continue
             absent = [one for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
             lacking = [md5 for one in absent for md5 in self.objects.missing(one.md5)]
-            if remote is not None and not remote.issuperset(lacking):
-                lost[step.name] = next(md5 for md5 in lacking if md5 not in remote)
+            gone = [md5 for md5 in lacking if away is None or md5 in away]
+            if gone:
+                lost[step.name] = gone[0]
             elif absent:
                 decision.restore.append(step.name)
                 decision.fetch += [one.md5 for one in absent if self.objects.missing(one.md5)]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Protocol
 
 import snakemake.api  # before snakemake.workflow, which it and this import in a circle
@@ -61,6 +61,7 @@ class Attached:
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
         params: The file that holds the parameters.
         spending: Makes what says what steps would spend, and whether they may; None if nothing costs money.
+        servers: By rule, what says which `bezoar.cluster.servers.Server` a job of some wildcards asks, or None.
     """
 
     workflow: Any
@@ -68,6 +69,7 @@ class Attached:
     plots: dict[str, dict[str, Any]]
     params: str
     spending: Callable[[], Spending] | None
+    servers: Mapping[str, Callable[[Any], Any]]
 
     @cached_property
     def build(self) -> Build:
@@ -90,6 +92,7 @@ def attach(
     plots: dict[str, dict[str, Any]],
     params: str = "params.yaml",
     spending: Callable[[], Spending] | None = None,
+    servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> None:
     """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.
 
@@ -99,9 +102,10 @@ def attach(
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
         params: The file that holds the parameters.
         spending: Makes what says what steps would spend, and whether they may.
+        servers: By rule, what says which server a job of some wildcards asks, if it asks one; for executors.
     """
     if workflow.is_main_process:
-        ProvenDAG.attached = Attached(workflow, parts, plots, params, spending)
+        ProvenDAG.attached = Attached(workflow, parts, plots, params, spending, servers)
         snakemake.workflow.DAG = ProvenDAG
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)

@@ -31,6 +31,10 @@ CREDENTIALS = {  # by the remote's kind, what to type where they are refused
     "http": f"{LOCAL} auth basic`, the same for user and password",
     "": "ask who owns the folder to let you read it",
 }
+DAMAGED = (
+    "the remote's object {md5} is damaged and isn't used\n  found:    bytes with MD5 {found}\n"
+    "  expected: what its name says\nhint: remove {path}, then `dvc push` where it is sound"
+)
 OTHERS = "see docs/remotes.md for where credentials of this kind go"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # only ever of this side's disk: a remote is only read here
 REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
@@ -105,10 +109,7 @@ def _bring_all(store: Any, md5s: list[str], objects: Objects) -> None:
                     objects.hasher.learn(objects.path(md5), found)
                 elif found:
                     path = _clean(store.fs.unstrip_protocol(store.oid_to_path(md5)))
-                    logger.warning(
-                        f"the remote's object {md5} is damaged and isn't used\n  found:    bytes with MD5 {found}\n"
-                        f"  expected: what its name says\nhint: remove {path}, then `dvc push` where it is sound"
-                    )
+                    logger.warning(DAMAGED.format(md5=md5, found=found, path=path))
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise unwritable(objects.cache, error) from error

@@ -109,7 +109,7 @@ def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
     for proofs in recorded.values():
         _keep(proofs, build.proofs)
     either = {**sides[git.THEIRS], **sides[git.OURS]}
-    decision = _decider(build, either).decide([], set())
+    decision = _decider(build, either).decide([], set(), set())
     taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
     lock.write(either | {name: sides[side][name] for name, side in taken.items() if side})
     with whole(dvc.PIPELINE) as partial:

@@ -38,7 +38,7 @@ def _broken_links(build: Build) -> tuple[list[str], list[str]]:
     objects = Objects(build.cache, hasher)
     locked = dvc.read(dvc.LOCK)
     decider = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs, build.code.parts)
-    decision = decider.decide([], set(), set())
+    decision = decider.decide([], set())
     broken, absent, unbuilt = [], 0, 0
     for step in build.steps:
         if not any(os.path.lexists(path) for path in step.outputs) and step.name not in decision.last:

@@ -1,0 +1,126 @@
+"""The servers that a run's jobs ask, as jobs themselves: submitted when needed, looked after, cancelled at the end."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import snakemake_executor_plugin_slurm as plugin
+
+from bezoar.cache import CacheError
+from bezoar.cluster.servers import Server
+from bezoar.cluster.submitted import Submission, ask, cancel
+
+PREFIX = "server-"  # of what a server is recorded as; also the name by which a profile's set-resources knows it
+MOST_STARTS = 5  # in one run; a server that ends more often has something wrong with it
+
+
+class Asked(dict[str, Any]):
+    """Resources as the plugin reads a job's: by name as well as by attribute."""
+
+    __getattr__ = dict.__getitem__
+
+
+class ServerJob:
+    """What the plugin's functions for making sbatch's command line want to know of a job."""
+
+    def __init__(self, server: Server, resources: dict[str, Any]) -> None:
+        self.name, self.threads = f"{PREFIX}{server.name}", server.cpus
+        own = {"mem_mb": server.mem_mb, "runtime": server.minutes, "gpu": server.gpus}
+        self.resources = Asked(resources | own)
+
+    def is_group(self) -> bool:
+        """A server is one job."""
+        return False
+
+
+class Servers:
+    """The servers of a run.
+
+    Args:
+        executor: Ours, which knows how to submit.
+        earlier: Those that a killed run left at work.
+    """
+
+    def __init__(self, executor: Any, earlier: Iterable[Submission]) -> None:
+        self.executor = executor
+        self.numbers = {key.removeprefix(PREFIX): one.number for one in earlier for key in one.plans}
+        self.starts: Counter[str] = Counter()
+
+    def look_after(self, jobs: Iterable[Any]) -> None:
+        """See that each server that jobs ask is in SLURM's queue."""
+        needed = {server.name: server for job in jobs for server in self._asked_by(job)}
+        if needed:
+            alive = self._alive()
+            for server in needed.values():
+                if self.numbers.get(server.name) not in alive:
+                    self._start(server)
+
+    def end(self) -> None:
+        """Cancel all that are at work."""
+        cancel(Submission("", number, {}, "") for number in self.numbers.values())
+        self.numbers.clear()
+
+    def _asked_by(self, job: Any) -> list[Server]:
+        attached = self.executor.workflow.dag.attached
+        found = (
+            attached.servers[one.rule.name](one.wildcards)
+            for one in (job if job.is_group() else [job])
+            if one.rule.name in attached.servers
+        )
+        return [server for server in found if server]
+
+    def _alive(self) -> set[str]:
+        if not self.numbers:
+            return set()
+        return set(ask(["squeue", "--noheader", "--name", self.executor.run_uuid, "--format", "%i"]).split())
+
+    def _start(self, server: Server) -> None:
+        self.starts[server.name] += 1
+        if self.starts[server.name] > MOST_STARTS:
+            return
+        command, log = self._command(server)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - as there
+        if done.returncode != 0:
+            raise CacheError(
+                f"the server of {server.name} can't be submitted\n  found:    {done.stderr.strip()}\n"
+                f"  expected: a job that SLURM takes\nhint: see profiles/slurm/config.yaml; it was {command}"
+            )
+        number = done.stdout.strip().partition(";")[0]
+        self.numbers[server.name] = number
+        Submission(self.executor.run_uuid, number, {f"{PREFIX}{server.name}": ""}, str(log)).record()
+        self.executor.logger.info(
+            f"The server of {server.name} has been submitted with SLURM jobid {number} (log: {log})"
+        )
+
+    def _command(self, server: Server) -> tuple[str, Path]:
+        """The shell line that submits a server, quoted by the plugin, and the path of its log."""
+        job = ServerJob(server, self._site(server))
+        log = self.executor.slurm_logdir / job.name / "%j.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        params = {
+            "run_uuid": self.executor.run_uuid,
+            "slurm_logfile": log,
+            "comment_str": job.name,
+            "account": next(self.executor.get_account_arg(job)),
+            "partition": self.executor.get_partition_arg(job),
+            "workdir": self.executor.workflow.workdir_init,
+        }
+        settings = self.executor.workflow.executor_settings
+        line = plugin.get_submit_command(job, params, settings=settings) + plugin.set_gres_string(job)
+        bezoar = Path(sys.executable).with_name("bezoar")
+        return f'{line} --signal=B:TERM@60 --wrap="exec {bezoar} serve {server.name}"', log
+
+    def _site(self, server: Server) -> dict[str, Any]:
+        """What the profile says: for all jobs, for all servers, for this one."""
+        settings = self.executor.workflow.resource_settings
+        overwritten = settings._parsed_overwrite_resources
+        layers = (
+            settings._parsed_default_resources,
+            *(overwritten.get(n, {}) for n in ("server", PREFIX + server.name)),
+        )
+        return {
+            name: resource.value for layer in layers for name, resource in layer.items() if not resource.is_evaluable()
+        }
