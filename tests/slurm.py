@@ -147,6 +147,7 @@ def on_cluster(graph: Graph, slurm: Slurm) -> ClusterGraph:
     file = graph.root / PROFILE / "config.yaml"
     settings = yaml.safe_load(file.read_text())
     settings |= {"bezoar-slurm-init-seconds-before-status-checks": 1, "latency-wait": 10}
+    settings |= {"bezoar-slurm-group-cores": 2}  # as many as a node has
     file.write_text(yaml.safe_dump(settings))
     return ClusterGraph(graph.root, {**graph.environment, **slurm.environment}, runs=graph.runs, slurm=slurm)
 

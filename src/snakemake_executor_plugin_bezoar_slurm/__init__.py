@@ -9,9 +9,9 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 try:
-    from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+    from snakemake_executor_plugin_slurm import common_settings
 
-    from snakemake_executor_plugin_bezoar_slurm.executor import Executor
+    from snakemake_executor_plugin_bezoar_slurm.executor import Executor, ExecutorSettings
 
     __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 except ModuleNotFoundError as error:  # Snakemake imports every plugin that it finds, whichever it is to use

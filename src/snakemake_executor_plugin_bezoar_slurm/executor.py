@@ -5,11 +5,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 from snakemake_executor_plugin_slurm.job_status_query import query_job_status
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
@@ -18,7 +20,7 @@ from bezoar.cache.execute import is_proven
 from bezoar.cluster.submitted import Submission, cancel, plans, under_way
 from snakemake_executor_plugin_bezoar_slurm.servers import PREFIX, Servers
 
-NOTICE = "B:USR1@300"  # seconds before its time limit that a job is told to save its state
+NOTICE = 300  # seconds before its time limit at which a job is told to save its state
 LINES = 30  # of a failed job's log that are shown
 LONGEST_PAUSE = 60  # seconds between two questions to SLURM
 
@@ -29,7 +31,24 @@ async def _states(command: str, logger: Any) -> tuple[dict[str, str] | None, flo
     return {number: state.partition(" ")[0] for number, state in states.items()} if states else states, seconds
 
 
+def _submission(job: Any, params: Any, settings: Any = None, failed_nodes: Any = None) -> str:
+    """The command that submits a job, with the wish for a notice where its time leaves room for one."""
+    line: str = get_submit_command(job, params, settings, failed_nodes)
+    minutes = job.resources.get("runtime") or 0
+    return f"{line} --signal=B:USR1@{NOTICE}" if minutes * 60 >= 3 * NOTICE else line
+
+
 plugin.query_job_status = _states
+plugin.get_submit_command = _submission
+
+
+@dataclass
+class ExecutorSettings(plugin.ExecutorSettings):
+    """The settings of Snakemake's executor for SLURM, and our own."""
+
+    group_cores: int = field(
+        default=4, metadata={"help": "Cores of one group of jobs; more jobs of a group run one after the other."}
+    )
 
 
 class Executor(plugin.Executor):
@@ -41,8 +60,6 @@ class Executor(plugin.Executor):
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
-        os.environ.pop("SNAKEMAKE_PROFILE", None)  # of this run, and not of Snakemake on a node
-        os.environ.setdefault("SBATCH_SIGNAL", NOTICE)
         os.environ.setdefault("SBATCH_OPEN_MODE", "append")  # a job that is queued again goes on in its log
         with _shown():
             earlier = self._adopt(under_way())
@@ -52,6 +69,11 @@ class Executor(plugin.Executor):
     def get_python_executable(self) -> str:
         """Python that runs Snakemake on a node, under our watch."""
         return f"exec {sys.executable} -m bezoar.cluster.node {sys.executable}"
+
+    def format_job_exec(self, job: Any) -> str:
+        """The command of a job, which may use the cores that it asked for: `all` would be those of the node."""
+        text: str = super().format_job_exec(job)
+        return text.replace(f"--cores {self.cores} ", f"--cores {job.threads} ", 1)
 
     def additional_general_args(self) -> str:
         """Have a node run its jobs itself: by srun, each would take another Snakemake to start."""
@@ -96,22 +118,31 @@ class Executor(plugin.Executor):
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
-        """Believe that a job ended well if there is a proof."""
+        """Believe that a job ended well if there is a proof, which another node's files may bring a little later."""
         self.changed = time.monotonic()
-        unproven = [output for output in _outputs(job_info.job) if not _is_proven(output, forced=True)]
-        if not unproven:
+        patience = self.changed + self.workflow.execution_settings.latency_wait
+        while unproven := [output for output in _outputs(job_info.job) if not _is_proven(output, forced=True)]:
+            if time.monotonic() > patience:
+                break
+            time.sleep(1)
+        else:
             super().report_job_success(job_info)
             return
         what = f"SLURM says that job {job_info.external_jobid} ended well, but nothing proves {', '.join(unproven)}."
         self.report_job_error(job_info, msg=what)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **details: Any) -> None:
-        """Report a job that failed, with the end of what it wrote on its node."""
+        """Report a job that failed, with the end of what it wrote on its node; unless it was done by then."""
         self.changed = time.monotonic()
+        if all(_is_proven(output) for output in _outputs(job_info.job)):
+            super().report_job_success(job_info)
+            return
         log = (job_info.aux or {}).get("slurm_logfile")  # nothing if it wasn't submitted
         with suppress(OSError):
             text = Path(str(log)).read_text(encoding="utf-8", errors="replace")
             msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
+        if msg and job_info.job.is_group():
+            self.logger.error(msg)  # of a group, Snakemake doesn't show it
         super().report_job_error(job_info, msg=msg, **details)
 
     def shutdown(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from bezoar.cache import CacheError
 from bezoar.cluster.servers import Server
@@ -28,8 +29,7 @@ class ServerJob:
 
     def __init__(self, server: Server, resources: dict[str, Any]) -> None:
         self.name, self.threads = f"{PREFIX}{server.name}", server.cpus
-        own = {"mem_mb": server.mem_mb, "runtime": server.minutes, "gpu": server.gpus}
-        self.resources = Asked(resources | own)
+        self.resources = Asked(resources)
 
     def is_group(self) -> bool:
         """A server is one job."""
@@ -97,7 +97,7 @@ class Servers:
 
     def _command(self, server: Server) -> tuple[str, Path]:
         """The shell line that submits a server, quoted by the plugin, and the path of its log."""
-        job = ServerJob(server, self._site(server))
+        job = ServerJob(server, self._resources(server))
         log = self.executor.slurm_logdir / job.name / "%j.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         params = {
@@ -109,18 +109,33 @@ class Servers:
             "workdir": self.executor.workflow.workdir_init,
         }
         settings = self.executor.workflow.executor_settings
-        line = plugin.get_submit_command(job, params, settings=settings) + plugin.set_gres_string(job)
+        line = get_submit_command(job, params, settings=settings) + plugin.set_gres_string(job)
         bezoar = Path(sys.executable).with_name("bezoar")
         return f'{line} --signal=B:TERM@60 --wrap="exec {bezoar} serve {server.name}"', log
 
-    def _site(self, server: Server) -> dict[str, Any]:
-        """What the profile says: for all jobs, for all servers, for this one."""
+    def _resources(self, server: Server) -> dict[str, Any]:
+        """What the profile says of all jobs, the recipe of this server, the profile of servers and of this one."""
         settings = self.executor.workflow.resource_settings
         overwritten = settings._parsed_overwrite_resources
-        layers = (
-            settings._parsed_default_resources,
-            *(overwritten.get(n, {}) for n in ("server", PREFIX + server.name)),
-        )
-        return {
-            name: resource.value for layer in layers for name, resource in layer.items() if not resource.is_evaluable()
-        }
+        own = {"mem_mb": server.mem_mb, "runtime": server.minutes, "gpu": server.gpus}
+        found = _values(settings._parsed_default_resources) | own
+        for rule in ("server", f"{PREFIX}{server.name}"):
+            found |= _values(overwritten.get(rule, {}))
+        return found
+
+
+def _values(resources: Any) -> dict[str, Any]:
+    """Resources as a profile gives them, for a job without input files."""
+    given: dict[str, Any] = {
+        "wildcards": None,
+        "input": [],
+        "threads": 1,
+        "attempt": 1,
+        "rulename": "server",
+        "async_run": None,
+    }
+    return {
+        name: resource.evaluate(**given).value if resource.is_evaluable() else resource.value
+        for name, resource in resources.items()
+        if name not in ("mem", "disk", "tmpdir")  # Snakemake's own defaults, by sizes of inputs
+    }

@@ -160,3 +160,43 @@ def test_shards_are_written_though_their_server_is_killed_half_way(workspace, mo
     assert total.outcomes["transient"] <= 2 * IN_FLIGHT * SHARDS
     # every answer came from a server, and what was in flight at its end may have been asked twice
     assert CANDIDATES <= asked() <= CANDIDATES + IN_FLIGHT * SHARDS
+
+
+@pytest.mark.cluster
+def test_on_a_cluster_the_server_is_a_job_that_may_be_queued_again(workspace, model, slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    Path("params.yaml").write_text(yaml.safe_dump(recipe_with(model)))
+    Path("prices.yaml").write_text(yaml.safe_dump({"prices": [PRICE | {"model": str(model)}]}))
+    del workspace.environment["TEACHER_BASE_URL"]
+    workspace.environment |= slurm.environment | {"BEZOAR_SERVER_HOST": "127.0.0.1"}
+    shards = [f"data/generated/orca/{number:04}" for number in range(SHARDS)]
+    targets = [f"{shard}/rows.jsonl" for shard in shards]
+    often = ["--bezoar-slurm-init-seconds-before-status-checks", "1", "--bezoar-slurm-group-cores", "2"]
+    site = ["--set-resources", "server:slurm_partition=gpu", "server-writer:gpu=1"]
+    log, asked = serving.log_path("writer"), lambda: len(ASKED.findall(log.read_text()))
+
+    run = workspace.start(
+        "snakemake", "--profile", "profiles/slurm", *often, *site, "--", *targets, log=tmp_path / "run"
+    )
+    try:
+        first = once(lambda: serving.read_address("writer"), run)
+        shown = slurm.ask("scontrol", "show", "job", first.job)
+        assert "Partition=gpu" in shown
+        assert "gres/gpu=1" in shown
+        once(lambda: asked() > CANDIDATES / 10, run)
+        slurm.ask("scontrol", "requeue", first.job)
+        second = once(lambda: (now := serving.read_address("writer")) and now != first and now, run)
+        assert second.job == first.job
+        assert run.wait(180) == 0, (tmp_path / "run").read_text()
+    finally:
+        run.terminate()
+        run.wait()
+
+    for _ in range(100):
+        if not slurm.queued():
+            break
+        time.sleep(0.2)
+    assert slurm.queued() == []  # the server has gone with its run
+    reports = [json.loads(Path(shard, "report.json").read_text()) for shard in shards]
+    assert sum(report["candidates"] for report in reports) == CANDIDATES
+    assert totals()["generate-orca"].answers == CANDIDATES

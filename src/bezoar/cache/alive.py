@@ -22,7 +22,7 @@ def forget_killed_runs() -> TextIO:
     that file for itself is alone, and Snakemake's lock is then a dead run's. Returns the file, to be kept open.
     """
     ALIVE.parent.mkdir(exist_ok=True)
-    file = ALIVE.open("w")
+    file = ALIVE.open("a+")  # for reading too: NFS gives shared locks to readers only
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(ALIVE.parent / "locks", ignore_errors=True)

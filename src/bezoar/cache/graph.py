@@ -3,7 +3,8 @@
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
 `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs`,
-`_checkpoint_jobs`, `_len` and the jobs' reasons. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`.
+`_checkpoint_jobs`, `_len` and the jobs' reasons. For other executors than the local one it changes the workflow's
+`global_resources` and the `group_job_factory`. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`.
 """
 
 import itertools
@@ -23,6 +24,7 @@ import snakemake.workflow
 from snakemake.dag import DAG
 from snakemake.exceptions import RuleException, WorkflowError
 from snakemake.io import is_flagged
+from snakemake.jobs import GroupJobFactory
 
 from bezoar.cache import CacheError
 from bezoar.cache.build import STAGE, Build
@@ -148,6 +150,9 @@ class ProvenDAG(DAG):
             targets = self._shape(rule).targets(stage.split("-")[1:], self.attached.parts)
             rules, options = [rule], {**options, "targetfiles": set(targets), "targetrules": set()}
         super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # what has a proof is complete
+        if workflow.non_local_exec:  # the cores of this machine say nothing about a node's
+            workflow.global_resources["_cores"] = None
+            self.group_job_factory = Groups(getattr(workflow.executor_settings, "group_cores", None))
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and say why in Snakemake's words."""
@@ -223,6 +228,20 @@ class ProvenDAG(DAG):
                 "hint: see rules/train.smk for the form"
             )
         return self._shape(job.rule).step(job, self.attached)
+
+
+class Groups(GroupJobFactory):
+    """Makes the groups of jobs that share a submission, of so many cores at most."""
+
+    def __init__(self, cores: int | None) -> None:
+        super().__init__()
+        self.cores = cores
+
+    def new(self, name: str, jobs: Iterable[Any], resources: Any) -> Any:
+        """A group."""
+        limits = resources.copy()
+        limits["_cores"] = self.cores
+        return super().new(name, jobs, limits)
 
 
 class Shape:

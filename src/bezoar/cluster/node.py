@@ -5,8 +5,8 @@
 SIGUSR1 is the notice that the time limit is near (`sbatch --signal=B:USR1@SECONDS`). The scripts that can be stopped
 without loss, which are those that catch SIGTERM, get it then; Snakemake starts nothing more. When all has ended and
 isn't done, this job goes back to the queue. What can't be stopped without loss runs on, until it is done or SLURM's
-limit ends it. SIGTERM, which SLURM sends before it stops a job for a reason of its own, is passed on to the same
-scripts; what becomes of the job is SLURM's affair then.
+limit ends it. SIGTERM, which SLURM sends before it stops a job for a reason of its own, reaches the same scripts; what
+becomes of the job is SLURM's affair then.
 """
 
 import os
@@ -34,7 +34,8 @@ def main(command: list[str]) -> int:
     def notice(number: int, frame: FrameType | None) -> None:
         near.append(number == signal.SIGUSR1)
         told.extend(stoppable())
-        for process in (*started, *told):
+        waiting = started if told or GROUP in command else []  # a job that can't be stopped may yet end well
+        for process in (*waiting, *told):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
 

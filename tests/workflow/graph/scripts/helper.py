@@ -54,8 +54,8 @@ def write(path, rows):
 
 
 def wait(path):
-    """Wait for a minute at most, if a test wants that of this output."""
-    end = time.monotonic() + 60
+    """Wait for three minutes at most, if a test wants that of this output."""
+    end = time.monotonic() + 180
     while os.environ.get("SLOW") == str(path) and not os.path.exists(f"{os.environ['RUNS']}.go"):
         assert time.monotonic() < end
         time.sleep(0.01)

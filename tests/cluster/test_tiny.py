@@ -1,0 +1,64 @@
+"""The embedded recipe, whole, on a real SLURM with virtual nodes and GPUs: the bytes are those of a build without it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Workspace
+from slurm import Slurm, wait_until
+
+from bezoar.files import digest, files_in
+
+pytestmark = pytest.mark.cluster
+RESULTS = ("results/mtbench.json", "results/harness.json")
+MADE = ("data", "results")
+SITE = ["train:gpu=1", "train:slurm_partition=gpu", "answers:gpu=1", "harness:gpu=1"]
+
+
+def build(workspace: Workspace, *arguments: str) -> dict[str, str]:
+    """Build all results; the digest of everything that was made, by path."""
+    (workspace.root / "params.yaml").write_text((ROOT / "recipes/tiny.yaml").read_text())
+    workspace.run("snakemake", *arguments, *RESULTS)
+    files = [path for folder in MADE for path in files_in(workspace.root / folder)]
+    return {
+        str(path.relative_to(workspace.root)): digest(path) for path in files if path.name != ".snakemake_timestamp"
+    }
+
+
+def test_the_bytes_are_those_of_a_build_without_a_cluster(workspace: Workspace, slurm: Slurm, tmp_path: Path) -> None:
+    local = Workspace(tmp_path / "local", workspace.environment)
+    local.root.mkdir()
+    workspace.run("cp", "--recursive", ".", str(local.root))
+    cluster = Workspace(workspace.root, workspace.environment | slurm.environment)
+    often = ["--bezoar-slurm-init-seconds-before-status-checks", "2", "--bezoar-slurm-group-cores", "2"]
+    made = build(cluster, "--profile", "profiles/slurm", *often, "--set-resources", *SITE, "--")
+    assert slurm.calls()["sbatch"] <= 61  # 65 jobs and more, of which the shards' share submissions
+    assert made == build(local, "--cores", "2")
+
+
+def test_a_training_goes_on_in_another_job_with_the_same_bytes(
+    workspace: Workspace, slurm: Slurm, tmp_path: Path
+) -> None:
+    target, log = "data/adapters/teacher", workspace.root / "logs/train/teacher.log"
+    (workspace.root / "params.yaml").write_text((ROOT / "recipes/tiny.yaml").read_text())
+    workspace.snakemake("data/base/tiny_llama", "data/mixes/teacher/train.jsonl")
+    local = Workspace(tmp_path / "local", workspace.environment)
+    local.root.mkdir()
+    workspace.run("cp", "--recursive", ".", str(local.root))
+    cluster = Workspace(workspace.root, workspace.environment | slurm.environment)
+    run = cluster.start("snakemake", "--profile", "profiles/slurm", target, log=tmp_path / "run")
+    try:
+        wait_until(lambda: log.exists() and "from step 0" in log.read_text())
+        (number,) = slurm.running()
+        slurm.ask("scancel", "--signal=USR1", "--batch", number)  # the notice that its time is up
+        wait_until(lambda: "resume from" in log.read_text())
+        wait_until(lambda: run.poll() is not None)
+        assert run.returncode == 0, (tmp_path / "run").read_text()
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    assert "ended by SIGTERM" in log.read_text()
+    local.snakemake(target)
+    assert digest(workspace.root / target) == digest(local.root / target)
