@@ -4,6 +4,8 @@
 it is a subclass.
 """
 
+from typing import NoReturn
+
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
@@ -22,7 +24,7 @@ except ModuleNotFoundError as error:  # Snakemake imports every plugin that it f
     class Executor(AbstractExecutor):  # type: ignore[no-redef]
         """Stands in where the plugin for SLURM isn't installed."""
 
-        def __init__(self, *_: object) -> None:
+        def __new__(cls, *_: object) -> NoReturn:
             raise WorkflowError(
                 "this profile needs Snakemake's plugin for SLURM\n  found:    no snakemake-executor-plugin-slurm\n"
                 "  expected: it, in the environment that runs Snakemake\n"

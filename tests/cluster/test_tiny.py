@@ -1,4 +1,4 @@
-"""The embedded recipe, whole, on a real SLURM with virtual nodes and GPUs: the bytes are those of a build without it."""
+"""The embedded recipe, whole, on a real SLURM with virtual nodes and GPUs: the same bytes as without it."""
 
 import os
 import signal

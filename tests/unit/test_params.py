@@ -311,6 +311,10 @@ def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, ex
         ("budget.run.dollars", -1, "-1", "greater than or equal to 0"),
         ("budget.run.tokens", 0.5, "0.5", "a whole number"),
         ("budget.approve_above", -1, "-1", "greater than or equal to 0"),
+        ("resources.default.cpus", 0, "0", "greater than or equal to 1"),
+        ("resources.default.memory_gb", 0, "0", "greater than 0"),
+        ("resources.default.minutes", 0.5, "0.5", "a whole number"),
+        ("resources.default.gpus", -1, "-1", "greater than or equal to 0"),
     ],
 )
 def test_value_about_requests_or_money_does_not_fit(data, place, value, found, expected):
@@ -762,3 +766,20 @@ def test_selecting_a_part_that_is_not_there_is_refused(data):
     with pytest.raises(RecipeError) as caught:
         select(["stages.dpo_hhh"])
     assert str(caught.value).startswith("params.yaml: stages.dpo_hhh: no such block\n  found:    dpo_hhh\n  expected: ")
+
+
+def test_resources_are_of_known_rules_and_stages(data):
+    asked = dict(data["resources"]["default"])
+    known = ("train", "train-dpo_hh", "harness-harness-dpo_hh", "controls-mtbench-control_empty", "server-teacher")
+    data["resources"] |= dict.fromkeys(known, asked)
+    written(data)
+    assert load().asks("train-dpo_hh") == load().resources["default"]
+    data["resources"] |= {"trian": asked}
+    assert "resources.trian: no rule or stage of this name" in refusal(data)
+
+
+def test_resources_of_all_other_jobs_have_to_be_there(data):
+    data["resources"] = {"train": data["resources"]["default"]}
+    said = refusal(data)
+    assert "resources: the key is missing" in said
+    assert "expected: `default`, for all other jobs" in said

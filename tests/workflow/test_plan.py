@@ -175,16 +175,26 @@ def test_params_yaml_is_no_jobs_input(workspace: Workspace, tiny: dict, large: d
         assert not [line for line in inputs if "params.yaml" in line.split(", ")]
 
 
-def test_jobs_that_run_a_model_take_a_gpu(workspace: Workspace, tiny: dict) -> None:
-    (workspace.root / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
-    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", workspace.snakemake("--dry-run"), re.MULTILINE)
-    taken: dict[str, set[bool]] = {}
-    for name, details in jobs:
-        taken.setdefault(name, set()).add("gpu=1" in details)
-    # the teacher is a checkpoint; the judge is the verifier, which needs none
-    assert {name for name, found in taken.items() if found == {True}} == {
-        *("base", "train", "merge", "generate", "answers", "harness")
+def test_jobs_ask_for_what_their_stage_or_rule_or_all_jobs_need(workspace: Workspace, tiny: dict) -> None:
+    tiny["resources"] |= {
+        "train": {"cpus": 2, "memory_gb": 1.5, "minutes": 90, "gpus": 1},
+        "train-dpo_hh": {"cpus": 1, "memory_gb": 3.0, "minutes": 45, "gpus": 2},
     }
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    said = workspace.snakemake("--dry-run")
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", said, re.MULTILINE)
+    asked = {}
+    for name, details in jobs:
+        if name == "all":
+            continue
+        wildcards = re.search(r"^    wildcards: (.*)$", details, re.MULTILINE)
+        found = dict(part.split("=") for part in re.search(r"resources: (.*)", details)[1].split(", "))
+        threads = re.search(r"^    threads: (\d+)$", details, re.MULTILINE)
+        numbers = (int(threads[1]) if threads else 1, found["mem_mb"], found["runtime"], found["gpu"])
+        asked[name, wildcards[1] if wildcards else ""] = numbers
+    assert asked["train", "stage=dpo_hh"] == (1, "3000", "45", "2")
+    assert asked["train", "stage=sft_hh"] == (2, "1500", "90", "1")
+    assert asked["merge", "stage=sft_hh"] == (1, "2000", "20", "0")
 
 
 def test_only_what_a_target_needs_is_planned(workspace: Workspace, tiny: dict) -> None:
