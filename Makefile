@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-end-to-end slurm test-cluster test-gpu fuzz check format setup clean
+.PHONY: run test test-end-to-end slurm test-cluster test-cluster-short test-gpu fuzz check format setup clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
@@ -14,7 +14,7 @@ test: $(INSTALLED)  ## The tests that take minutes at most
 	$(BIN)/pytest -n auto --dist worksteal
 
 test-end-to-end: $(INSTALLED)  ## Whole builds
-	$(BIN)/pytest -m 'end_to_end and not cluster'
+	$(BIN)/pytest -m 'end_to_end and not cluster' -n auto --dist loadscope
 
 slurm: .venv/installed-slurm  ## What `snakemake --profile profiles/slurm` needs beyond .venv as it is
 
@@ -22,8 +22,11 @@ slurm: .venv/installed-slurm  ## What `snakemake --profile profiles/slurm` needs
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slurm]'
 	touch $@
 
-test-cluster: .venv/installed-slurm  ## On a SLURM and remotes of this machine's own, from Debian packages; needs root to install them
+test-cluster: .venv/installed-slurm  ## On a SLURM and remotes of this machine's own, from Debian packages; root installs them
 	$(BIN)/pytest -m cluster
+
+test-cluster-short: .venv/installed-slurm  ## The part of it that every change has to pass
+	$(BIN)/pytest -m 'cluster and short'
 
 test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 	$(BIN)/pytest -m gpu

@@ -35,6 +35,7 @@ def processes_of(slurm: Slurm, number: str) -> list[int]:
 # --- What it does ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.short
 def test_the_bytes_are_those_of_a_local_build_and_short_jobs_share_a_submission(
     cluster_graph: ClusterGraph, once: Graph
 ) -> None:
@@ -57,6 +58,7 @@ def test_dvc_repro_runs_its_stages_on_the_cluster(
     assert "Nothing to be done" in changed.run("snakemake")
 
 
+@pytest.mark.short
 def test_what_is_proven_is_answered_without_a_submission(cluster_graph: ClusterGraph) -> None:
     assert cluster_graph.slurm
     cluster_graph.run("snakemake")  # here, as a colleague's laptop might
@@ -157,6 +159,7 @@ def test_a_controller_that_restarts_loses_nothing(
     assert changed.contents() == expected
 
 
+@pytest.mark.short
 def test_a_run_after_a_killed_one_goes_on_with_its_jobs(
     changed: ClusterGraph, slurm: Slurm, expected: dict[str, bytes]
 ) -> None:
@@ -214,6 +217,7 @@ def test_a_job_without_enough_memory_gets_twice_as_much(changed: ClusterGraph, e
     assert changed.contents() == expected
 
 
+@pytest.mark.short
 def test_a_job_whose_time_is_up_saves_its_state_and_goes_on_later(
     changed: ClusterGraph, slurm: Slurm, expected: dict[str, bytes]
 ) -> None:

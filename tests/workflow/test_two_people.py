@@ -199,6 +199,7 @@ def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Ap
     assert ann.contents() == from_nothing(ann, tmp_path / "fresh")
 
 
+@pytest.mark.end_to_end
 def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stages: Apart, front_end: str) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     assert merge(ann, ben) == ["dvc.lock"]
@@ -209,6 +210,7 @@ def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stage
     assert ann.contents() == Oracle(ann.root).files
 
 
+@pytest.mark.end_to_end
 def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
     assert merge(ann, ben) == ["dvc.lock", "params.yaml"]
@@ -225,6 +227,7 @@ def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> N
     assert ann.ran() == []
 
 
+@pytest.mark.end_to_end
 def test_a_merge_back_to_what_was_before_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
     assert merge(ann, ben) == ["dvc.lock", "params.yaml"]
@@ -237,6 +240,7 @@ def test_a_merge_back_to_what_was_before_runs_nothing(in_a_value: Apart) -> None
     assert ann.contents() == Oracle(ann.root).files
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(("command", "mine", "bens"), [("rebase", "theirs", "ours"), ("cherry-pick", "ours", "theirs")])
 def test_a_rebase_and_a_cherry_pick_are_resolved_too(in_schemes: Apart, command: str, mine: str, bens: str) -> None:
     ann, ben = in_schemes.ann, in_schemes.ben
@@ -297,6 +301,7 @@ def test_git_joins_no_halves_of_two_records(ann: Graph, ben: Graph) -> None:
     assert ann.ran() == sorted(["data/mixes/all", "data/mixes/few", *TRAINED])
 
 
+@pytest.mark.end_to_end
 def test_a_merge_without_a_conflict_proves_nothing_of_the_other_values(ann: Graph, ben: Graph) -> None:
     ann.set("evals.score.draws", 5)
     ann.commit()  # and builds nothing: dvc.lock is Ben's then
@@ -308,6 +313,7 @@ def test_a_merge_without_a_conflict_proves_nothing_of_the_other_values(ann: Grap
     assert ann.contents() == Oracle(ann.root).files
 
 
+@pytest.mark.end_to_end
 def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     (ann.root / ".gitattributes").unlink()  # as where somebody has lost it
@@ -324,6 +330,7 @@ def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> No
     assert resolve(ann) == {"train-sft": "ours", "train-dpo": "ours", "score-score": "will run"}
 
 
+@pytest.mark.end_to_end
 def test_what_is_generated_is_written_anew_whichever_of_it_is_in_conflict(ann: Graph, ben: Graph) -> None:
     for graph, name in ((ann, "more"), (ben, "less")):
         graph.set(f"evals.{name}", {"stages": ["sft"], "draws": len(name)})
@@ -344,6 +351,7 @@ def test_what_is_generated_is_written_anew_whichever_of_it_is_in_conflict(ann: G
     assert ann.ran() == ["results/less.json", "results/more.json", "results/score.json"]
 
 
+@pytest.mark.end_to_end
 def test_a_dvc_lock_that_one_has_deleted_is_taken_from_the_other(in_stages: Apart) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     (ben.root / "dvc.lock").unlink()
@@ -357,6 +365,7 @@ def test_a_dvc_lock_that_one_has_deleted_is_taken_from_the_other(in_stages: Apar
     assert ann.ran() == ["results/score.json"]
 
 
+@pytest.mark.end_to_end
 def test_what_one_has_built_is_known_though_he_deleted_dvc_lock(in_stages: Apart) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     (ann.root / "dvc.lock").unlink()
@@ -369,6 +378,7 @@ def test_what_one_has_built_is_known_though_he_deleted_dvc_lock(in_stages: Apart
     assert records(ann)["score-score"] == records(ben)["score-score"]
 
 
+@pytest.mark.end_to_end
 def test_what_is_not_pushed_yet_is_named_and_runs_unless_it_comes(ann: Graph, ben: Graph, tmp_path: Path) -> None:
     ben.set("schemes.lower.suffix", "%")
     ben.build()
@@ -386,6 +396,7 @@ def test_what_is_not_pushed_yet_is_named_and_runs_unless_it_comes(ann: Graph, be
     assert ann.ran() == TRAINED
 
 
+@pytest.mark.end_to_end
 def test_everybody_keeps_the_artifact_of_the_one_who_shared_it(ann: Graph, ben: Graph) -> None:
     """Of a rule that never makes the same twice: what Ben made from his, he need not make again."""
     ann.environment = ben.environment = {**ann.environment, "RANDOM_STAGE": "data/adapters/sft"}
