@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -159,7 +160,7 @@ def once_slurm() -> Iterator[Slurm]:
     folder = Path(tempfile.mkdtemp(prefix="bezoar-slurm-"))
     folder.chmod(0o755)  # its database runs as a user of its own
     environment = {"SLURM_LAB": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf")}
-    path = {"PATH": os.pathsep.join([str(folder / "bin"), *os.get_exec_path()])}
+    path = {"PATH": os.pathsep.join([str(folder / "bin"), str(Path(sys.prefix) / "bin"), *os.get_exec_path()])}
     slurm = Slurm(folder, environment | path)
     try:
         try:
