@@ -1,6 +1,7 @@
 """The executor itself; apart, since it can only be imported where the plugin for SLURM is installed."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from bezoar.cache import CacheError
 from bezoar.cache.execute import is_proven
-from bezoar.cluster.submitted import Submission, cancel, plans, under_way
+from bezoar.cluster.submitted import Submission, ask, cancel, plans, under_way
 from snakemake_executor_plugin_bezoar_slurm.servers import PREFIX, Servers
 
 NOTICE = 300  # seconds before its time limit at which a job is told to save its state
@@ -25,10 +26,11 @@ LINES = 30  # of a failed job's log that are shown
 LONGEST_PAUSE = 60  # seconds between two questions to SLURM
 
 
-async def _states(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
+async def _states(command: str, logger: Any) -> tuple[dict[str, str], float]:
     """What SLURM says of jobs, a word each: sacct's "CANCELLED by 1000" is no end that version 2.8 knows."""
     states, seconds = await query_job_status(command, logger)
-    return {number: state.partition(" ")[0] for number, state in states.items()} if states else states, seconds
+    # where SLURM doesn't answer, jobs are as if it didn't know them yet: of no answer, the plugin would forget them all
+    return {number: state.partition(" ")[0] for number, state in (states or {}).items()}, seconds or 0.0
 
 
 def _submission(job: Any, params: Any, settings: Any = None, failed_nodes: Any = None) -> str:
@@ -36,10 +38,6 @@ def _submission(job: Any, params: Any, settings: Any = None, failed_nodes: Any =
     line: str = get_submit_command(job, params, settings, failed_nodes)
     minutes = job.resources.get("runtime") or 0
     return f"{line} --signal=B:USR1@{NOTICE}" if minutes * 60 >= 3 * NOTICE else line
-
-
-plugin.query_job_status = _states
-plugin.get_submit_command = _submission
 
 
 @dataclass
@@ -59,6 +57,7 @@ class Executor(plugin.Executor):
     )  # when a job was submitted or has ended, last; the thread that asks SLURM starts before __post_init__
 
     def __post_init__(self, test_mode: bool = False) -> None:
+        plugin.query_job_status, plugin.get_submit_command = _states, _submission  # here: not for the plain plugin
         super().__post_init__(test_mode)
         os.environ.setdefault("SBATCH_OPEN_MODE", "append")  # a job that is queued again goes on in its log
         with _shown():
@@ -68,11 +67,13 @@ class Executor(plugin.Executor):
 
     def get_python_executable(self) -> str:
         """Python that runs Snakemake on a node, under our watch."""
-        return f"exec {sys.executable} -m bezoar.cluster.node {sys.executable}"
+        python = shlex.quote(sys.executable)
+        return f"exec {python} -m bezoar.cluster.node {python}"
 
     def format_job_exec(self, job: Any) -> str:
         """The command of a job, which may use the cores that it asked for: `all` would be those of the node."""
         text: str = super().format_job_exec(job)
+        assert f"--cores {self.cores} " in text
         return text.replace(f"--cores {self.cores} ", f"--cores {job.threads} ", 1)
 
     def additional_general_args(self) -> str:
@@ -89,21 +90,20 @@ class Executor(plugin.Executor):
                 self.report_job_success(SubmittedJobInfo(job))
             elif earlier:
                 self.logger.info(f"SLURM job {earlier.number} of an earlier run makes {', '.join(_outputs(job))}")
+                self.earlier.remove(earlier)  # should it fail, the next try is a job of ours
                 aux = {"slurm_logfile": Path(earlier.log)}
                 super().report_job_submission(SubmittedJobInfo(job, external_jobid=earlier.number, aux=aux))
             else:
                 unproven.append(job)
         self._failed_nodes.discard("None assigned")  # sacct's word for a job that waits, which sbatch would refuse
-        with _shown():
-            self.servers.look_after(unproven)
+        self.servers.look_after(unproven)
         super().run_jobs(unproven)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
         """Ask SLURM which jobs have ended; the longer they take, the rarer: within a tenth of that."""
         still = [job_info async for job_info in super().check_active_jobs(active_jobs)]
-        with suppress(CacheError):  # SLURM doesn't answer just now, or has no room: the next time, then
-            if still:
-                self.servers.look_after(job_info.job for job_info in still)
+        if still:
+            self.servers.look_after(job_info.job for job_info in still)
         for job_info in still:
             yield job_info
         first = self.workflow.executor_settings.init_seconds_before_status_checks
@@ -113,8 +113,11 @@ class Executor(plugin.Executor):
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
         """Write down what was submitted, before anything else can go wrong."""
         self.changed = time.monotonic()
-        made, log = plans(_outputs(job_info.job)), str(job_info.aux["slurm_logfile"])
-        Submission(self.run_uuid, str(job_info.external_jobid), made, log).record()
+        try:
+            made, log = plans(_outputs(job_info.job)), str(job_info.aux["slurm_logfile"])
+            Submission(self.run_uuid, str(job_info.external_jobid), made, log).record()
+        except (CacheError, OSError) as error:
+            self.logger.warning(f"job {job_info.external_jobid} isn't written down: {error}")
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
@@ -147,20 +150,28 @@ class Executor(plugin.Executor):
 
     def shutdown(self) -> None:
         """End the run's servers, then all else."""
-        with _shown():
-            self.servers.end()
+        self.servers.end()
         super().shutdown()
+
+    def cancel(self) -> None:
+        """Cancel all jobs of the run: also those that are being asked for, or submitted, just now."""
+        super().cancel()
+        with suppress(CacheError):
+            ask(["scancel", "--name", self.run_uuid])
 
     def _adopt(self, submissions: list[Submission]) -> list[Submission]:
         """The jobs of a killed run that this one can go on with; the others are cancelled."""
         dag = self.workflow.dag
         wanted = [plans(_outputs(job)) for job in {dag.get_job_group(job) or job for job in dag.needrun_jobs()}]
+        outputs = {output for made in wanted for output in made}
         useful = [one for one in submissions if _is_server(one) or any(made and one.makes(made) for made in wanted)]
-        cancel([one for one in submissions if one not in useful])
+        useful = [one for one in useful if one.name == useful[0].name]
+        # what this run has no part in may go on: a training for another target
+        cancel(one.number for one in submissions if one not in useful and (not one.plans or outputs & one.plans.keys()))
         if useful:
             self.run_uuid = useful[0].name  # by which SLURM is asked how they are
             self.logger.info(f"{len(useful)} jobs of an earlier run are still under way")
-        return [one for one in useful if one.name == self.run_uuid]
+        return useful
 
 
 @contextmanager
@@ -185,5 +196,5 @@ def _outputs(job: Any) -> list[str]:
 def _is_proven(output: str, *, forced: bool = False) -> bool:
     try:
         return is_proven(output, forced=forced)
-    except CacheError:  # the job meets the same, and says so in its log
+    except (CacheError, OSError):  # the job meets the same, and says so in its log
         return False

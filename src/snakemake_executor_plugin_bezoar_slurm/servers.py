@@ -1,16 +1,21 @@
 """The servers that a run's jobs ask, as jobs themselves: submitted when needed, looked after, cancelled at the end."""
 
+import hashlib
+import os
+import shlex
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from bezoar.cache import CacheError
+from bezoar.cache.job import read_run
 from bezoar.cluster.servers import Server
 from bezoar.cluster.submitted import Submission, ask, cancel
 
@@ -46,22 +51,37 @@ class Servers:
 
     def __init__(self, executor: Any, earlier: Iterable[Submission]) -> None:
         self.executor = executor
-        self.numbers = {key.removeprefix(PREFIX): one.number for one in earlier for key in one.plans}
+        self.submissions = {key.removeprefix(PREFIX): one for one in earlier for key in one.plans}
         self.starts: Counter[str] = Counter()
+        self._lock = Lock()  # the scheduler's thread, and the one that asks SLURM
 
     def look_after(self, jobs: Iterable[Any]) -> None:
-        """See that each server that jobs ask is in SLURM's queue."""
+        """See that each server that jobs ask is in SLURM's queue; if SLURM doesn't take one, the next time may do."""
         needed = {server.name: server for job in jobs for server in self._asked_by(job)}
-        if needed:
-            alive = self._alive()
-            for server in needed.values():
-                if self.numbers.get(server.name) not in alive:
-                    self._start(server)
+        with self._lock:
+            try:
+                alive = self._alive() if needed else set()
+                for server in needed.values():
+                    self._see_to(server, alive)
+            except CacheError as error:
+                self.executor.logger.warning(str(error))
 
     def end(self) -> None:
         """Cancel all that are at work."""
-        cancel(Submission("", number, {}, "") for number in self.numbers.values())
-        self.numbers.clear()
+        with self._lock:
+            try:
+                cancel(self._alive() & {one.number for one in self.submissions.values()})
+            except CacheError as error:
+                self.executor.logger.warning(f"{error}\nservers may be at work still: see `squeue`")
+            self.submissions.clear()
+
+    def _see_to(self, server: Server, alive: set[str]) -> None:
+        earlier = self.submissions.get(server.name)
+        if earlier and earlier.number in alive and earlier.plans == _plans(server):
+            return
+        if earlier:
+            cancel(alive & {earlier.number})  # it serves something else
+        self._start(server)
 
     def _asked_by(self, job: Any) -> list[Server]:
         attached = self.executor.workflow.dag.attached
@@ -73,27 +93,30 @@ class Servers:
         return [server for server in found if server]
 
     def _alive(self) -> set[str]:
-        if not self.numbers:
+        if not self.submissions:
             return set()
         return set(ask(["squeue", "--noheader", "--name", self.executor.run_uuid, "--format", "%i"]).split())
 
     def _start(self, server: Server) -> None:
-        self.starts[server.name] += 1
-        if self.starts[server.name] > MOST_STARTS:
+        if self.starts[server.name] >= MOST_STARTS:
+            if self.submissions.get(server.name):  # once
+                last = self.submissions.pop(server.name).log
+                self.executor.logger.error(f"the server of {server.name} has ended {MOST_STARTS} times: see {last}")
             return
         command, log = self._command(server)
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - as there
+        environment = {**os.environ, "BEZOAR_PARAMS": os.path.abspath(read_run().params)}
+        done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CacheError(
                 f"the server of {server.name} can't be submitted\n  found:    {done.stderr.strip()}\n"
                 f"  expected: a job that SLURM takes\nhint: see profiles/slurm/config.yaml; it was {command}"
             )
         number = done.stdout.strip().partition(";")[0]
-        self.numbers[server.name] = number
-        Submission(self.executor.run_uuid, number, {f"{PREFIX}{server.name}": ""}, str(log)).record()
-        self.executor.logger.info(
-            f"The server of {server.name} has been submitted with SLURM jobid {number} (log: {log})"
-        )
+        self.starts[server.name] += 1
+        self.submissions[server.name] = Submission(self.executor.run_uuid, number, _plans(server), str(log))
+        self.submissions[server.name].record()
+        said = f"The server of {server.name} has been submitted with SLURM jobid {number} (log: {log})."
+        self.executor.logger.info(said)
 
     def _command(self, server: Server) -> tuple[str, Path]:
         """The shell line that submits a server, quoted by the plugin, and the path of its log."""
@@ -110,7 +133,7 @@ class Servers:
         }
         settings = self.executor.workflow.executor_settings
         line = get_submit_command(job, params, settings=settings) + plugin.set_gres_string(job)
-        bezoar = Path(sys.executable).with_name("bezoar")
+        bezoar = shlex.quote(str(Path(sys.executable).with_name("bezoar")))
         return f'{line} --signal=B:TERM@60 --wrap="exec {bezoar} serve {server.name}"', log
 
     def _resources(self, server: Server) -> dict[str, Any]:
@@ -122,6 +145,11 @@ class Servers:
         for rule in ("server", f"{PREFIX}{server.name}"):
             found |= _values(overwritten.get(rule, {}))
         return found
+
+
+def _plans(server: Server) -> dict[str, str]:
+    """What stands for a server among recorded submissions."""
+    return {f"{PREFIX}{server.name}": hashlib.sha256(repr(server.command).encode()).hexdigest()}
 
 
 def _values(resources: Any) -> dict[str, Any]:

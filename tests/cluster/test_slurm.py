@@ -72,11 +72,17 @@ def test_what_is_proven_is_answered_without_a_submission(cluster_graph: ClusterG
     assert cluster_graph.slurm.calls()["sbatch"] == 0
 
 
-def test_a_forced_job_runs_on_the_cluster(cluster_graph: ClusterGraph) -> None:
+def test_what_a_forced_job_makes_anew_is_kept(cluster_graph: ClusterGraph) -> None:
     cluster_graph.run("snakemake")
     cluster_graph.ran()
-    cluster_graph.build("--forcerun", "train", "--allowed-rules", "train", "score")
-    assert cluster_graph.ran() == ["data/adapters/dpo", "data/adapters/sft"]
+    before, lock = cluster_graph.contents(), (cluster_graph.root / "dvc.lock").read_text()
+    forced = ("--forcerun", DPO, "--allowed-rules", "train", "score", "--", "results/score.json")
+    cluster_graph.with_variables(RANDOM_STAGE=DPO).build(*forced)
+    assert cluster_graph.ran() == LEFT
+    differing = {name for name, content in cluster_graph.contents().items() if content != before[name]}
+    assert any(name.startswith(DPO) for name in differing)
+    assert (cluster_graph.root / "dvc.lock").read_text() != lock
+    assert "Nothing to be done" in cluster_graph.run("snakemake")
 
 
 # --- What can go wrong ----------------------------------------------------------------------------------------------
@@ -109,7 +115,8 @@ def test_a_cancelled_job_is_tried_again(changed: ClusterGraph, slurm: Slurm, exp
         slurm.ask("scancel", *slurm.running())
         wait_until(lambda: changed.under_way().count(DPO) == 2)
     said = changed.ended(process)
-    assert "SLURM status is: 'CANCELLED" in said or "Trying to restart" in said
+    assert "SLURM status is: 'CANCELLED'" in said
+    assert "Trying to restart" in said
     assert changed.ran() == [DPO, *LEFT]
     assert changed.contents() == expected
 
@@ -171,6 +178,44 @@ def test_a_run_after_a_killed_one_goes_on_with_its_jobs(
         assert slurm.running() == before
         changed.go()
         changed.ended(again)
+    assert changed.ran() == LEFT
+    assert changed.contents() == expected
+
+
+def test_a_job_of_a_killed_run_that_fails_is_tried_again(changed: ClusterGraph, expected: dict[str, bytes]) -> None:
+    failing = changed.with_variables(FAILS_ONCE=DPO)
+    with failing.held(DPO) as process:
+        kill(process)
+        again = failing.started()
+        wait_until(lambda: f"of an earlier run makes {DPO}" in changed.log.read_text())
+        changed.go()
+        said = changed.ended(again)
+    assert "Trying to restart" in said
+    assert changed.ran() == [DPO, *LEFT]
+    assert changed.contents() == expected
+
+
+def test_nothing_is_restored_where_a_job_of_a_killed_run_is_at_work(changed: ClusterGraph, once: Graph) -> None:
+    with changed.held(DPO) as process:
+        kill(process)
+        changed.set("stages.dpo.rate", 0.1)  # as it was: its artifact is proven, and isn't on disk any more
+        said = changed.refused("snakemake", "--profile", "profiles/slurm", DPO)
+        assert f"{DPO} is to be restored, but a job of an earlier run is making it otherwise" in said
+    assert changed.slurm
+    wait_until(lambda: changed.slurm and not changed.slurm.queued())
+    changed.build(DPO)
+    assert changed.contents() == once.contents()
+
+
+def test_an_accounting_that_is_away_is_waited_for(
+    changed: ClusterGraph, slurm: Slurm, expected: dict[str, bytes]
+) -> None:
+    with changed.held(DPO) as process:
+        slurm.lab("stop", "slurmdbd")
+        time.sleep(4)  # some questions without an answer
+        slurm.lab("up")
+        changed.go()
+        changed.ended(process)
     assert changed.ran() == LEFT
     assert changed.contents() == expected
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache import CacheError
+from bezoar.cache.alive import is_free
 from bezoar.cache.execute import execute
 from bezoar.cache.job import FOLDER, Job, Step
 from bezoar.cluster import submitted
@@ -181,12 +182,17 @@ def test_a_second_job_for_an_output_waits_for_the_first(folder):
     Path(".snakemake").mkdir()
     Path(".snakemake/alive").touch()
     bezoar = [str(Path(sys.executable).with_name("bezoar")), "exec", "out", "--", "sh", "-c"]
-    script = "echo begin >>log; sleep 1; echo end >>log; touch out"
-    processes = [subprocess.Popen([*bezoar, script], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=20)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    script = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log; touch out"
+    assert is_free("out")
+    with subprocess.Popen([*bezoar, script]) as first:
+        wait_until(Path("log").exists)
+        assert not is_free("out")
+        with Path("said").open("w") as said, subprocess.Popen([*bezoar, script], stderr=said) as second:
+            wait_until(lambda: "out is being made by a job of an earlier run" in Path("said").read_text())
+            Path("go").touch()
+            assert (first.wait(20), second.wait(20)) == (0, 0)
     assert Path("log").read_text().split() == ["begin", "end", "begin", "end"]
-    assert sum("out is being made by a job of an earlier run: waiting for it" in text for text in said) == 1
+    assert is_free("out")
 
 
 def test_on_a_node_only_what_a_run_waits_for_is_made(folder, monkeypatch, capfd):

@@ -48,10 +48,26 @@ def hold(output: str) -> list[TextIO]:
             held.append(ALIVE.open())
             fcntl.flock(held[0], fcntl.LOCK_SH)
         AT_WORK.mkdir(exist_ok=True)
-        file = (AT_WORK / hashlib.md5(output.encode(), usedforsecurity=False).hexdigest()).open("w")
+        file = _lock_of(output).open("w")
         held.append(file)
         _wait_for(file, output)
     return held
+
+
+def is_free(output: str) -> bool:
+    """Whether nobody is at work on an output."""
+    try:
+        with _lock_of(output).open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # never made here, or a file system without locks
+        return True
+    return True
+
+
+def _lock_of(output: str) -> Path:
+    return AT_WORK / hashlib.md5(output.encode(), usedforsecurity=False).hexdigest()
 
 
 def _wait_for(file: TextIO, output: str) -> None:

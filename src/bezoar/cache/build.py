@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError, dvc, git, lock, stages
+from bezoar.cache import CacheError, alive, dvc, git, lock, stages
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
@@ -106,6 +106,8 @@ class Build:
             self._keep()
             self._spare_altered()
             self._write_plan(command_of)
+        else:  # jobs that an earlier run left in a cluster's queue are not wanted any more
+            shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
         if os.path.isdir(self.cache) or self.decision.reasons:
             self.code.write(self.cache)
         self._check_what_dvc_reads()
@@ -144,6 +146,7 @@ class Build:
             changed = True
             self.decide(self.steps, self._targets, self._forced)
         for name in self.decision.restore:
+            self._refuse_at_work(name)
             for path, content in self.decision.proofs[name].outputs.items():
                 if not self.hasher.holds(path, content.md5):
                     self._set_aside(path)
@@ -151,6 +154,14 @@ class Build:
         if self.decision.restore:
             logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
         return changed
+
+    def _refuse_at_work(self, name: str) -> None:
+        if not alive.is_free(name):
+            raise CacheError(
+                f"{name} is to be restored, but a job of an earlier run is making it otherwise\n"
+                "  found:    a job that is at work\n  expected: none\n"
+                "hint: wait until it has ended, or stop it; on a cluster see `squeue` and `scancel`"
+            )
 
     def _set_aside(self, path: str) -> None:
         """Keep what somebody made of an artifact by hand, if the cache doesn't have it."""

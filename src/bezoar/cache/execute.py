@@ -15,7 +15,7 @@ from typing import TextIO
 
 from bezoar.cache import CacheError, Unwritable, alive
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.job import Job, Run, Step, read_job, read_run, undeclared
+from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs
 from bezoar.cache.runs import RUN
@@ -61,13 +61,18 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
 
     Args:
         output: What it makes first of all.
-        forced: Whether a proof counts although the user forced the job: once it has run.
+        forced: Whether it counts that a job which the user forced has run.
 
     Raises:
         CacheError: An input isn't there, or code was edited since the run started.
     """
-    job = read_job(os.path.normpath(output))
-    return job is not None and (forced or job.lookup) and _Execution(job, job.command, []).restored()
+    name = os.path.normpath(output)
+    job = read_job(name)
+    if job is None or not alive.is_free(name):
+        return False
+    if not job.lookup:  # a proof from before it was forced counts for nothing
+        return forced and name in forced_runs()
+    return _Execution(job, job.command, []).restored()
 
 
 class _Execution:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,7 +94,8 @@ class Job:
 
     def end(self) -> None:
         """Note that the outputs are whole; of a forced job, that they are to be kept."""
-        os.unlink(_started(self.step.name))
+        with suppress(FileNotFoundError):  # another run has planned anew meanwhile
+            os.unlink(_started(self.step.name))
         if not self.lookup:
             with open(f"{FOLDER}/forced.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(self.step.name) + "\n")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,10 +35,14 @@ class Submission:
         """Whether it makes all that some plans want, by those very plans."""
         return plans.items() <= self.plans.items()
 
+    def line(self) -> str:
+        """What stands in the record."""
+        return json.dumps(asdict(self)) + "\n"
+
     def record(self) -> None:
         """Write it down."""
         with RECORD.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(self)) + "\n")
+            file.write(self.line())
 
 
 def plans(outputs: Iterable[str]) -> dict[str, str]:
@@ -63,9 +68,10 @@ def under_way() -> list[Submission]:
                 one = Submission(**json.loads(line))
                 recorded[one.number] = one
     alive = [recorded.get(number) or Submission(name, number, {}, "") for name, number in _queued(recorded.values())]
-    RECORD.unlink(missing_ok=True)
-    for one in alive:
-        one.record()
+    if recorded:
+        partial = RECORD.with_name(f"{RECORD.name}.partial")
+        partial.write_text("".join(one.line() for one in alive), encoding="utf-8")
+        os.replace(partial, RECORD)
     return alive
 
 
@@ -78,10 +84,10 @@ def _queued(recorded: Iterable[Submission]) -> list[tuple[str, str]]:
     return [(name, number) for name, number in (line.split() for line in said.splitlines())]
 
 
-def cancel(submissions: Iterable[Submission]) -> None:
+def cancel(numbers: Iterable[str]) -> None:
     """Take jobs out of the queue, and stop those that run."""
-    if numbers := [one.number for one in submissions]:
-        ask(["scancel", *numbers])
+    if found := list(numbers):
+        ask(["scancel", *found])
 
 
 def ask(command: list[str]) -> str:

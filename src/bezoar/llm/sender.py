@@ -61,7 +61,8 @@ class Sender:
 
         def stop(number: int) -> None:
             self.stop(Stopped("interrupted; every answer so far is stored", INTERRUPTED))
-            loop.remove_signal_handler(number)
+            if number == signal.SIGINT:  # a second Ctrl-C is meant; SIGTERM comes from several above us at once
+                loop.remove_signal_handler(number)
 
         for number in signals:
             loop.add_signal_handler(number, stop, number)
