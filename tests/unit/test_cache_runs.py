@@ -12,7 +12,7 @@ from bezoar.cache.build import _clear_but
 TELL = f"{sys.executable} -c 'from bezoar.cache.runs import of_dvc; print(of_dvc())'"
 STARTER = f"""
 import os, subprocess
-print(os.getpid())
+print(os.getpid(), flush=True)
 for _ in range(2):
     subprocess.run(["sh", "-c", {TELL!r} + "; true"], check=True)
 """
@@ -27,7 +27,7 @@ def said(*command: str) -> list[str]:
 @linux
 def test_all_that_one_dvc_starts_is_one_run_and_the_next_dvc_another(tmp_path):
     script = tmp_path / "dvc"
-    script.write_text("import sys\nsys.stdout.reconfigure(line_buffering=True)" + STARTER)
+    script.write_text(STARTER)
     found = []
     for _ in range(2):
         process, one, other = said(sys.executable, str(script), "repro")

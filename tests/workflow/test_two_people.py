@@ -181,6 +181,7 @@ def test_what_one_has_built_and_pushed_the_other_does_not_build(ann: Graph, ben:
     assert "up to date" in ann.run("dvc", "status")
 
 
+@pytest.mark.end_to_end
 def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Apart, tmp_path: Path) -> None:
     ann, ben = in_schemes.ann, in_schemes.ben
     assert merge(ann, ben) == ["dvc.lock"]
@@ -278,6 +279,7 @@ def test_a_conflict_in_what_people_write_is_theirs_to_resolve(in_a_value: Apart)
     assert state(ann) == before
 
 
+@pytest.mark.end_to_end
 def test_a_build_waits_until_dvc_lock_is_resolved(in_stages: Apart) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     merge(ann, ben)
