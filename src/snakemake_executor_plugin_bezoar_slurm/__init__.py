@@ -4,11 +4,12 @@
 it is a subclass.
 """
 
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
-from snakemake_interface_executor_plugins.settings import CommonSettings
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
 try:
     from snakemake_executor_plugin_slurm import common_settings
@@ -20,6 +21,16 @@ except ModuleNotFoundError as error:  # Snakemake imports every plugin that it f
     if error.name != "snakemake_executor_plugin_slurm":
         raise
     common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+
+    UNUSED = {"help": "Only with Snakemake's plugin for SLURM: see docs/slurm.md."}
+
+    @dataclass
+    class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[no-redef]
+        """The settings that profiles/slurm gives: without them Snakemake would only say that it doesn't know them."""
+
+        init_seconds_before_status_checks: int = field(default=5, metadata=UNUSED)
+        requeue: bool = field(default=False, metadata=UNUSED)
+        group_cores: int = field(default=4, metadata=UNUSED)
 
     class Executor(AbstractExecutor):  # type: ignore[no-redef]
         """Stands in where the plugin for SLURM isn't installed."""

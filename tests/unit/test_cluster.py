@@ -206,12 +206,24 @@ def test_on_a_node_only_what_a_run_waits_for_is_made(folder, monkeypatch, capfd)
 # --- The executor ---------------------------------------------------------------------------------------------------
 
 
+WITHOUT = """\
+import pkgutil, sys
+hidden, found = "snakemake_executor_plugin_slurm", pkgutil.iter_modules
+sys.modules[hidden] = None
+pkgutil.iter_modules = lambda *given: [one for one in found(*given) if not one.name.startswith(hidden)]
+from snakemake.cli import main
+main(sys.argv[1:])
+"""
+
+
 def test_without_the_plugin_for_slurm_only_the_profile_is_refused(folder):
-    script = (
-        "import sys; sys.modules['snakemake_executor_plugin_slurm'] = None\n"
-        "from snakemake_executor_plugin_bezoar_slurm import Executor\n"
-        "Executor(None, None)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    Path("Snakefile").write_text('rule all:\n    output: "made"\n    shell: "touch {output}"\n')
+    command = [sys.executable, "-c", WITHOUT, "--cores", "1"]
+    profile = str(Path(__file__).parents[2] / "profiles/slurm")
+    done = subprocess.run([*command, "--profile", profile], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
     assert "this profile needs Snakemake's plugin for SLURM" in done.stderr
     assert "make slurm" in done.stderr
+    assert not Path("made").exists()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert Path("made").exists()
