@@ -52,9 +52,8 @@ class ExecutorSettings(plugin.ExecutorSettings):
 class Executor(plugin.Executor):
     """Submits jobs that have no proof, goes on with those that a killed run submitted, and believes no job unproven."""
 
-    changed = (
-        time.monotonic()
-    )  # when a job was submitted or has ended, last; the thread that asks SLURM starts before __post_init__
+    # When a job was submitted or has ended, last. The thread that asks SLURM reads it before __post_init__ is done.
+    changed = time.monotonic()
 
     def __post_init__(self, test_mode: bool = False) -> None:
         plugin.query_job_status, plugin.get_submit_command = _states, _submission  # here: not for the plain plugin
