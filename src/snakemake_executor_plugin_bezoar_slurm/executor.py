@@ -139,10 +139,10 @@ class Executor(plugin.Executor):
         if all(_is_proven(output) for output in _outputs(job_info.job)):
             super().report_job_success(job_info)
             return
-        log = (job_info.aux or {}).get("slurm_logfile")  # nothing if it wasn't submitted
-        with suppress(OSError):
-            text = Path(str(log)).read_text(encoding="utf-8", errors="replace")
-            msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
+        if log := (job_info.aux or {}).get("slurm_logfile"):  # nothing if it wasn't submitted
+            with suppress(OSError):
+                text = Path(log).read_text(encoding="utf-8", errors="replace")
+                msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
         if msg and job_info.job.is_group():
             self.logger.error(msg)  # of a group, Snakemake doesn't show it
         super().report_job_error(job_info, msg=msg, **details)
@@ -165,7 +165,7 @@ class Executor(plugin.Executor):
         outputs = {output for made in wanted for output in made}
         useful = [one for one in submissions if _is_server(one) or any(made and one.makes(made) for made in wanted)]
         useful = [one for one in useful if one.name == useful[0].name]
-        # what this run has no part in may go on: a training for another target
+        # what works for another target may go on; what hasn't begun ends there, since its plan is gone
         cancel(one.number for one in submissions if one not in useful and (not one.plans or outputs & one.plans.keys()))
         if useful:
             self.run_uuid = useful[0].name  # by which SLURM is asked how they are
