@@ -4,14 +4,21 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-end-to-end slurm test-cluster test-cluster-short test-gpu fuzz check format setup clean
+.PHONY: run test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
 	@echo 'results/mtbench.json has every score with its interval; logs/report/mtbench.log has a line for each model'
 
-test: $(INSTALLED)  ## The tests that take minutes at most
+test: $(INSTALLED)  ## The default tier: minutes, and each promise of the README
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-short: .venv/installed-slurm  ## Short forms of whole builds and of the cluster tests, for every change
+	$(BIN)/pytest -m 'short and not cluster' -n auto --dist loadscope
+	$(BIN)/pytest -m 'short and cluster'
+
+test-long: .venv/installed-slurm  ## All other tests, with a line for each promise at the end; hours
+	$(BIN)/pytest -m 'end_to_end or cluster or fuzz or gpu or long' --promises
 
 test-end-to-end: $(INSTALLED)  ## Whole builds
 	$(BIN)/pytest -m 'end_to_end and not cluster' -n auto --dist loadscope
@@ -24,9 +31,6 @@ slurm: .venv/installed-slurm  ## What `snakemake --profile profiles/slurm` needs
 
 test-cluster: .venv/installed-slurm  ## On a SLURM and remotes of this machine's own, from Debian packages; root installs them
 	$(BIN)/pytest -m cluster
-
-test-cluster-short: .venv/installed-slurm  ## The part of it that every change has to pass
-	$(BIN)/pytest -m 'cluster and short'
 
 test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 	$(BIN)/pytest -m gpu

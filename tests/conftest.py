@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import promises
 import pytest
+import warm
 from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
 
@@ -22,6 +25,26 @@ KEYS = ("TEACHER_API_KEY", "FILTER_API_KEY", "JUDGE_API_KEY")
 OWN = ("PROXY", "_API_KEY", "_BASE_URL", "_AUTH_TOKEN", "HF_TOKEN")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--promises", action="store_true", help="end with a line for each promise of the README")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that build come first, so that no worker is left with a slow file at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("promises"):
+        outcomes = [
+            (report.nodeid.split("::")[0].removeprefix("tests/"), outcome)
+            for outcome in ("passed", "failed", "error", "skipped")
+            for report in terminalreporter.getreports(outcome)
+        ]
+        terminalreporter.section("promises of the README")
+        terminalreporter.write("".join(f"{line}\n" for line in promises.summary(outcomes)))
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +81,10 @@ def server() -> Iterator[Server]:
 
 @dataclass
 class Workspace:
-    """A folder to build in, apart from the repository; programs in it see no proxies, no hub and dummy keys only."""
+    """A folder to build in, apart from the repository; programs in it see no proxies, no hub and dummy keys only.
+
+    What `run` runs starts warm (tests/warm); what `start` starts is a program from nothing, which may be killed.
+    """
 
     root: Path
     environment: dict[str, str]
@@ -73,12 +99,30 @@ class Workspace:
 
     def run(self, *command: str) -> str:
         """Run a program to its end; its output, or a failed test that shows it."""
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        output = done.stdout.decode(errors="replace")
-        assert done.returncode == 0, f"{' '.join(command)}\n{output[-8000:]}"
+        status, output = self.ended(*command)
+        assert status == 0, f"{' '.join(command)}\n{output[-8000:]}"
         return output
+
+    def refused(self, *command: str) -> str:
+        """Run a program that must fail; what it said."""
+        status, output = self.ended(*command)
+        assert status != 0, f"{' '.join(command)} must fail\n{output[-8000:]}"
+        return output
+
+    def ended(self, *command: str) -> tuple[int, str]:
+        """The exit status of a program, and what it said."""
+        environment = {**self.environment, "PATH": warm.path(self.environment["PATH"])}
+        found = shutil.which(command[0], path=environment["PATH"]) or command[0]
+        done = subprocess.run(
+            (found, *command[1:]),
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        return done.returncode, done.stdout.decode(errors="replace")
 
     def snakemake(self, *arguments: str) -> str:
         """Run Snakemake on two cores."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,15 +51,6 @@ class Graph(Workspace):
     def by(self, front_end: str) -> str:
         """Build all by either front end."""
         return self.build() if front_end == "snakemake" else self.repro()
-
-    def refused(self, *command: str) -> str:
-        """Run a program that must fail; what it said."""
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        said = done.stdout.decode(errors="replace")
-        assert done.returncode != 0, f"{' '.join(command)} must fail\n{said[-8000:]}"
-        return said
 
     def copy(self, folder: Path) -> "Graph":
         """All of it, built artifacts, caches and remote too, in another folder."""

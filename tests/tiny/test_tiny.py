@@ -58,6 +58,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in paths if path.name != MARKER}
 
 
+@pytest.mark.short
 def test_the_embedded_recipe_learns_and_a_second_run_has_nothing_to_do(workspace: Workspace, recipe: dict) -> None:
     built(workspace, recipe)
     report = json.loads((workspace.root / "results" / "mtbench.json").read_text())

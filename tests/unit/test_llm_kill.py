@@ -17,7 +17,7 @@ from llm import CONNECTION, end, rows, set_up, start
 from bezoar.llm.ledger import totals
 from bezoar.llm.store import ANSWERS, INDEX
 
-pytestmark = pytest.mark.end_to_end  # seconds each, in processes of their own
+LONG = pytest.mark.end_to_end  # seconds each, in processes of their own
 COUNT = 200
 HALF = COUNT // 2
 LATENCY = 0.02  # seconds; at 8 in flight, half a second for all
@@ -85,6 +85,7 @@ def test_a_killed_job_begins_again_where_it_was_and_ends_in_the_same_bytes(kind,
     assert outside.stats()["calls"] == asked.total() + COUNT
 
 
+@LONG
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "ctrl_c"])
 def test_a_job_that_is_told_to_stop_takes_what_is_in_flight_and_nothing_is_asked_twice(
     kind, number, outside, tmp_path, monkeypatch
@@ -100,6 +101,7 @@ def test_a_job_that_is_told_to_stop_takes_what_is_in_flight_and_nothing_is_asked
     assert totals()["try"].outcomes == {"stop": COUNT}
 
 
+@LONG
 def test_a_job_that_is_killed_again_and_again_gets_through(outside, tmp_path):
     kills = 0
     for share in (0.2, 0.4, 0.6, 0.8):

@@ -147,6 +147,7 @@ def test_a_killed_build_goes_on_and_redoes_nothing(workspace, server):
     assert [name for name, data in killed.items() if data != undisturbed[name]] == []
 
 
+@pytest.mark.short
 def test_a_killed_training_resumes_to_the_same_adapter(workspace, random_llama):
     root = workspace.root
     recipe = cheap()

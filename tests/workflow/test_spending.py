@@ -110,6 +110,7 @@ def test_an_expensive_run_needs_a_yes_and_holds_to_it(workspace, server):
     workspace.snakemake(TARGET)
 
 
+@pytest.mark.short
 def test_a_run_stops_at_its_ceiling_and_goes_on_where_it_was(built, server, tmp_path):
     clean, calls = content(built.root), server.hits
     (tmp_path / "other").mkdir()
@@ -159,6 +160,7 @@ def test_a_refused_key_stops_every_job_of_the_run(workspace):
         assert not list(workspace.root.glob("responses/*/*.answers.jsonl"))
 
 
+@pytest.mark.short
 def test_stored_answers_are_shared_by_dvc_and_replayed_without_key_or_network(built, server, tmp_path):
     root, remote = built.root, tmp_path / "remote"
     for words in (

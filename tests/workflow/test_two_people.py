@@ -200,6 +200,7 @@ def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Ap
     assert ann.contents() == from_nothing(ann, tmp_path / "fresh")
 
 
+@pytest.mark.short
 @pytest.mark.end_to_end
 def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stages: Apart, front_end: str) -> None:
     ann, ben = in_stages.ann, in_stages.ben
@@ -241,6 +242,7 @@ def test_a_merge_back_to_what_was_before_runs_nothing(in_a_value: Apart) -> None
     assert ann.contents() == Oracle(ann.root).files
 
 
+@pytest.mark.short
 @pytest.mark.end_to_end
 @pytest.mark.parametrize(("command", "mine", "bens"), [("rebase", "theirs", "ours"), ("cherry-pick", "ours", "theirs")])
 def test_a_rebase_and_a_cherry_pick_are_resolved_too(in_schemes: Apart, command: str, mine: str, bens: str) -> None:

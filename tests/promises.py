@@ -1,0 +1,116 @@
+"""What the README promises, and the test files that hold us to it.
+
+`make test-long` ends with a line for each promise. A file under a promise belongs to the default tier, but for those
+whose every test needs a whole build, a GPU or servers that have to be installed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+PROMISES: dict[str, tuple[str, ...]] = {
+    "an artifact is up to date only if a proof says so, and only what changed runs": (
+        "unit/test_cache_code.py",
+        "unit/test_cache_decide.py",
+        "unit/test_cache_hashing.py",
+        "unit/test_cache_objects.py",
+        "unit/test_cache_proofs.py",
+        "unit/test_cache_runs.py",
+        "workflow/test_fuzz.py",
+        "workflow/test_plan.py",
+        "workflow/test_situations.py",
+    ),
+    "`dvc repro` builds the same graph": (
+        "unit/test_cache_dvc.py",
+        "workflow/test_contracts.py",
+        "workflow/test_dvc.py",
+    ),
+    "a clone with a remote computes nothing, and two people build nothing twice": (
+        "cluster/test_remotes.py",
+        "unit/test_cache_resolve.py",
+        "workflow/test_two_people.py",
+    ),
+    "the same graph on SLURM": (
+        "cluster/test_embedded.py",
+        "cluster/test_slurm.py",
+        "unit/test_cluster.py",
+    ),
+    "`bezoar` says what would run, why, and what it costs": (
+        "unit/test_cli.py",
+        "unit/test_logs.py",
+        "workflow/test_commands.py",
+    ),
+    "bad input is a clear error, and nothing is lost": (
+        "unit/test_files.py",
+        "unit/test_params.py",
+        "workflow/test_altered.py",
+        "workflow/test_bad_input.py",
+    ),
+    "a killed run goes on where it was": (
+        "unit/test_llm_kill.py",
+        "workflow/test_kill.py",
+    ),
+    "no call to a model is paid for twice, and a run keeps to its budget": (
+        "unit/test_backends.py",
+        "unit/test_llm_allowance.py",
+        "unit/test_llm_answers.py",
+        "unit/test_llm_batches.py",
+        "unit/test_llm_failures.py",
+        "unit/test_llm_money.py",
+        "unit/test_llm_pace.py",
+        "unit/test_llm_store.py",
+        "workflow/test_spending.py",
+    ),
+    "a model server is started, followed and stopped": (
+        "unit/test_llm_serving.py",
+        "unit/test_serving.py",
+        "workflow/test_serve.py",
+    ),
+    "no row vanishes without a reason": (
+        "real/test_real_samples.py",
+        "unit/test_contamination.py",
+        "unit/test_filter.py",
+        "unit/test_formats.py",
+        "unit/test_generate.py",
+        "unit/test_mix.py",
+        "unit/test_rows.py",
+        "unit/test_sources.py",
+        "workflow/test_hub.py",
+    ),
+    "training resumes, merges and repeats to the byte": (
+        "gpu/test_gpu.py",
+        "unit/test_chat.py",
+        "unit/test_models.py",
+        "unit/test_training.py",
+    ),
+    "every score has its interval and its controls": (
+        "unit/test_mtbench.py",
+        "unit/test_stats.py",
+    ),
+    "the embedded recipe builds offline, learns, and repeats to the byte": (
+        "tiny/test_tiny.py",
+        "unit/test_world.py",
+    ),
+    "tests stay on this machine, and start what a user starts": (
+        "unit/test_promises.py",
+        "workflow/test_guard.py",
+        "workflow/test_warm.py",
+    ),
+}
+FILES = {file: promise for promise, files in PROMISES.items() for file in files}
+
+
+def summary(outcomes: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each promise that a test was run for.
+
+    Args:
+        outcomes: Of each test, its file below tests/ and `passed`, `failed`, `error` or `skipped`.
+    """
+    counts: dict[str, Counter[str]] = {promise: Counter() for promise in PROMISES}
+    for file, outcome in outcomes:
+        counts[FILES[file]][outcome] += 1
+    return [
+        f"{'broken' if found['failed'] + found['error'] else 'held' if found['passed'] else 'not tried':9} {promise}: "
+        + ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.items()))
+        for promise, found in counts.items()
+        if found
+    ]
