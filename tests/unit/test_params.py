@@ -422,6 +422,17 @@ def test_value_off_a_list_comes_with_the_nearest(data):
     )
 
 
+def test_label_smoothing_is_refused_for_a_loss_that_ignores_it(data):
+    data["stages"]["dpo_hh"] |= {"label_smoothing": 0.1}
+    line = line_of(data, "label_smoothing")
+    expected = "0.0 with loss sigmoid, which ignores it, or loss: robust"
+    assert refusal(data) == problem(line, "stages.dpo_hh.label_smoothing", "the value does not fit", "0.1", expected)
+    data["stages"]["dpo_hh"]["loss"] = "robust"
+    written(data)
+    (stage,) = select(["stages.dpo_hh"])
+    assert (stage.loss, stage.label_smoothing) == ("robust", 0.1)
+
+
 def test_value_with_two_possible_types_is_one_problem(data):
     data["stages"]["dpo_hh"]["lora"]["target_modules"] = 3
     line = line_of(data, "target_modules: 3")

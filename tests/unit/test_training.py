@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -130,14 +131,43 @@ def test_dpo_starts_at_log_2(folder, mixes, tmp_path):
     assert scores["eval_rewards/margins"] == pytest.approx(0, abs=1e-6)
 
 
-def test_label_smoothing_changes_nothing_where_policy_and_reference_agree(folder, mixes, tmp_path):
-    # 0.9 * log 2 + 0.1 * log 2
-    trainer = dpo_trainer(folder, mixes, tmp_path, dpo_stage(sft_weight=0.0, label_smoothing=0.1))
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+class Toy:
+    """A policy that gives a chosen answer of 5 tokens -10 nats and a rejected one of 8 tokens -12, evenly."""
+
+    def __call__(self, **_):
+        log_probs = torch.tensor([[-2.0] * 5 + [0.0] * 3, [-1.5] * 8])
+        return SimpleNamespace(log_probs=log_probs, entropy=log_probs, mean_logits=log_probs, is_top1=log_probs > 0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "label_smoothing", "expected"),
+    [
+        ("sigmoid", 0.0, 0.620957),
+        ("robust", 0.0, 0.620957),
+        ("robust", 0.1, 0.602207),
+    ],
+)
+def test_label_smoothing_is_the_robust_losses(folder, mixes, tmp_path, loss, label_smoothing, expected):
+    # The reference gives -11 and -11.5, so policy and reference differ by 0.1 * ((-10 + 11) - (-12 + 11.5)) = 0.15.
+    right, flipped = math.log(1 + math.exp(-0.15)), math.log(1 + math.exp(0.15))
+    share = label_smoothing
+    assert ((1 - share) * right - share * flipped) / (1 - 2 * share) == pytest.approx(expected, abs=1e-6)
+    stage = dpo_stage(sft_weight=0.0, beta=0.1, loss=loss, label_smoothing=label_smoothing)
+    trainer = dpo_trainer(folder, mixes, tmp_path, stage)
+    trainer.precompute_ref_logps = True
+    inputs = {
+        "input_ids": torch.ones(2, 9, dtype=torch.long),
+        "completion_mask": torch.tensor([[0] + [1] * 5 + [0] * 3, [0] + [1] * 8]),
+        "ref_chosen_logps": torch.tensor([-11.0]),
+        "ref_rejected_logps": torch.tensor([-11.5]),
+    }
+    trainer.model.eval()
+    assert trainer._compute_loss(Toy(), inputs, False).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_plain_loss_is_added_by_its_weight():
     assert dpo.losses(dpo_stage(sft_weight=0.0)) == {"loss_type": ["sigmoid"]}
+    assert dpo.losses(dpo_stage(sft_weight=0.0, loss="robust")) == {"loss_type": ["robust"]}
     assert dpo.losses(dpo_stage(sft_weight=0.25)) == {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.25]}
 
 

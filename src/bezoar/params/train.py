@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from bezoar.params.blocks import Block, Commit, Name, Path, Precision, Share
 
@@ -104,13 +105,33 @@ class Sft(StageBlock):
     packing: bool = Field(description="Whole rows one after the other in a sequence of max_length, without padding.")
 
 
+SMOOTHED = ("robust",)  # losses of TRL that label_smoothing changes, of those that a stage may take
+
+
 class Dpo(StageBlock):
     """Direct preference optimisation; the reference is the checkpoint that the stage starts from."""
 
     method: Literal["dpo"]
     beta: float = Field(gt=0, description="Pull towards the reference model, per nat.")
     sft_weight: float = Field(ge=0, description="Weight of the loss on the chosen response beside DPO's; 0 for none.")
-    label_smoothing: float = Field(ge=0, lt=0.5, description="Share of preference labels taken to be wrong.")
+    loss: Literal["sigmoid", "robust"] = Field(
+        "sigmoid",
+        description="As TRL names it. sigmoid is Rafailov et al. 2023 (arXiv:2305.18290), equation 7; robust makes up "
+        "for wrong labels, Chowdhury et al. 2024 (arXiv:2403.00409).",
+    )
+    label_smoothing: float = Field(
+        ge=0, lt=0.5, description="Share of preference labels taken to be wrong, for a loss that knows of it."
+    )
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _used(cls, label_smoothing: float, info: ValidationInfo) -> float:
+        """TRL's sigmoid loss ignores it: a run would say one thing and do another."""
+        loss = info.data.get("loss")
+        if label_smoothing > 0 and loss is not None and loss not in SMOOTHED:
+            expected = "0.0 with loss {loss}, which ignores it, or loss: {smoothed}"
+            raise PydanticCustomError("ignored", expected, {"loss": loss, "smoothed": " or ".join(SMOOTHED)})
+        return label_smoothing
 
 
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
