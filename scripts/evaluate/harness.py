@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -16,6 +17,24 @@ from bezoar.logs import logger
 from bezoar.script import Flags, run
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
+
+
+class Checkpoint(HFLM):
+    """A checkpoint as the harness runs it: every end token ends a response, nothing else of its own settings counts."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(pretrained=str(folder), device=str(models.device()), **settings)
+        models.ignore_generation_config(self.model, self.tokenizer)
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **settings: Any
+    ) -> torch.Tensor:
+        """Token ids (batch, context and response); end tokens as padding, since not all are left out of the text."""
+        ids = super()._model_generate(context, max_length, stop, **settings)
+        ends = torch.tensor(models.end_tokens(self.model, self.tokenizer), device=ids.device)
+        written = ids[:, context.shape[1] :]
+        written.masked_fill_(torch.isin(written, ends), self.tokenizer.pad_token_id)
+        return ids
 
 
 def evaluated(
@@ -32,13 +51,7 @@ def evaluated(
     """The harness's result for a task, without what differs between two equal runs (times, machine)."""
     own = {"include_path": task_folder, "include_defaults": False} if task_folder else {}
     result = simple_evaluate(
-        model=HFLM(
-            pretrained=str(checkpoint),
-            device=str(models.device()),
-            dtype=precision,
-            batch_size=batch_size,
-            max_length=max_length,
-        ),
+        model=Checkpoint(checkpoint, dtype=precision, batch_size=batch_size, max_length=max_length),
         tasks=[task],
         num_fewshot=shots,
         task_manager=TaskManager(**own),

@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
 
 from bezoar.files import readable
 
@@ -67,6 +73,23 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the token that fills up a batch: the padding token, or the end token where there is none."""
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of every token that ends an answer: chat models often have several, each named in another place."""
+    config = getattr(model.config, "eos_token_id", None)
+    found = (tokenizer.eos_token_id, config, model.generation_config.eos_token_id)
+    return sorted({one for ids in found for one in (ids if isinstance(ids, list) else [ids]) if one is not None})
+
+
+def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Drop all that a checkpoint's generation_config.json says but its end tokens: how tokens are drawn is in params.
+
+    A repetition penalty in that file would change most answers, silently.
+    """
+    model.generation_config = GenerationConfig(
+        eos_token_id=end_tokens(model, tokenizer), pad_token_id=padding(tokenizer), bos_token_id=tokenizer.bos_token_id
+    )
 
 
 def merge(foundation: Path, adapter: Path, *, precision: str, nf4: bool) -> Any:

@@ -1,6 +1,8 @@
 """The backends against a real server and a real, if random, model."""
 
+import json
 import math
+import shutil
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -402,3 +404,32 @@ def test_an_answer_fills_the_models_positions_and_no_more(folder):
     assert all(short < long for short, long in pairwise(lengths))
     together = model.complete(requests, "ask")
     assert together == [local(folder, 1).complete([request], "ask")[0] for request in requests]
+
+
+def with_settings(folder: Path, copy: Path, **settings: Any) -> Path:
+    """A copy of a model directory with another generation_config.json."""
+    shutil.copytree(folder, copy)
+    (copy / "generation_config.json").write_text(json.dumps(settings))
+    return copy
+
+
+def test_generation_settings_of_a_checkpoint_change_no_answer(folder, tmp_path):
+    settings = {"repetition_penalty": 5.0, "do_sample": True, "temperature": 3.0, "min_new_tokens": 9, "num_beams": 2}
+    requests = requests_of([0.0, 0.0, 1.0])
+    changed = local(with_settings(folder, tmp_path / "model", eos_token_id=2, **settings), 3)
+    assert changed.complete(requests, "ask") == local(folder, 3).complete(requests, "ask")
+
+
+def test_every_end_token_of_a_checkpoint_ends_an_answer(folder, tmp_path):
+    (request,) = requests_of([0.0], new_tokens=16)
+    model = local(folder, 1)
+    whole = model.complete([request], "ask")[0].text
+    prompt = model.tokenizer(model.prompt(request), return_tensors="pt").input_ids
+    ids = model.model.generate(prompt, max_new_tokens=16, do_sample=False)[0, prompt.shape[1] :].tolist()
+    other = next(one for place, one in enumerate(ids) if place >= 2 and one not in ids[:place])
+    ended = local(with_settings(folder, tmp_path / "model", eos_token_id=[2, other]), 1)
+    (found,) = ended.complete([request], "ask")
+    assert found.finish_reason == "stop"
+    assert whole.startswith(found.text)
+    assert model.tokenizer.decode([other]) not in found.text
+    assert len(found.text) < len(whole)

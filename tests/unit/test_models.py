@@ -1,5 +1,8 @@
 """Models in memory: four-bit weights that still teach, merging that changes no answer, tokenizers that agree."""
 
+import importlib.util
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,6 +115,46 @@ def test_pytorch_files_alone_are_not_loaded(folder, tmp_path):
 def test_padding_is_the_end_token_where_there_is_no_other():
     assert models.padding(SimpleNamespace(pad_token_id=0, eos_token_id=2)) == 0
     assert models.padding(SimpleNamespace(pad_token_id=None, eos_token_id=2)) == 2
+
+
+# --- The harness ----------------------------------------------------------------------------------------------------
+
+
+def harness_script():
+    """scripts/evaluate/harness.py; the package `evaluate`, which lm-eval needs, hides that folder from imports."""
+    path = Path(__file__).parents[2] / "scripts" / "evaluate" / "harness.py"
+    spec = importlib.util.spec_from_file_location("scripts_evaluate_harness", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_harness_takes_end_tokens_and_nothing_else_of_a_checkpoints_generation_config(folder, tmp_path):
+    from lm_eval.api.instance import Instance
+
+    harness = harness_script()
+
+    def answered(**settings):
+        copy = tmp_path / f"model_{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(folder, copy)
+        (copy / "generation_config.json").write_text(json.dumps(settings))
+        model = harness.Checkpoint(copy, dtype="float32", batch_size=2, max_length=512)
+        asked = [
+            Instance("generate_until", {}, (text, {"until": ["<|end|>"], "max_gen_toks": 12, "do_sample": False}), n)
+            for n, text in enumerate(("a few words", "more"))
+        ]
+        return model, model.generate_until(asked, disable_tqdm=True)
+
+    model, plain = answered(eos_token_id=2)
+    _, penalised = answered(eos_token_id=2, repetition_penalty=5.0, num_beams=2, min_new_tokens=12)
+    assert penalised == plain
+    prompt = model.tokenizer("a few words", return_tensors="pt").input_ids
+    ids = model.model.generate(prompt, max_new_tokens=12, do_sample=False)[0, prompt.shape[1] :].tolist()
+    other = next(one for place, one in enumerate(ids) if place >= 2 and one not in ids[:place])
+    _, ended = answered(eos_token_id=[2, other])
+    assert plain[0].startswith(ended[0])
+    assert len(ended[0]) < len(plain[0])
+    assert model.tokenizer.decode([other]) not in ended[0]
 
 
 # --- Adapters -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ class Local:
     def __init__(self, checkpoint: Path, block: LocalBackend, *, system: str, seed: int) -> None:
         self.model = models.load(checkpoint, block.precision).eval()
         self.tokenizer = models.load_tokenizer(checkpoint)
+        models.ignore_generation_config(self.model, self.tokenizer)
+        self.ends = set(models.end_tokens(self.model, self.tokenizer))
         self.name = block.checkpoint
         self.template, self.batch_size = block.template, block.batch_size
         self.system, self.seed = system, seed
@@ -53,7 +55,7 @@ class Local:
             min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)
         ]
         longest, new_tokens = max(map(len, tokens)), max(limits)
-        end, pad = self.tokenizer.eos_token_id, models.padding(self.tokenizer)
+        pad = models.padding(self.tokenizer)
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens], device=self.model.device)
         drawn = self.model.generate(
@@ -62,18 +64,17 @@ class Local:
             max_new_tokens=new_tokens,
             do_sample=False,
             pad_token_id=pad,
-            eos_token_id=end,
+            eos_token_id=sorted(self.ends),
             logits_processor=LogitsProcessorList([RowSampling(requests, self.seed, self.model.device)]),
         )[:, longest:].tolist()
         return [self._completion(row, limit) for row, limit in zip(drawn, limits, strict=True)]
 
     def _completion(self, row: list[int], limit: int) -> Completion:
-        end = self.tokenizer.eos_token_id
-        ended = end in row[:limit]
-        row = row[: row.index(end)] if ended else row[:limit]
+        end = next((place for place, token in enumerate(row[:limit]) if token in self.ends), None)
+        row = row[: limit if end is None else end]
         self.written += len(row)
         text = self.tokenizer.decode(row, skip_special_tokens=True).strip()
-        return Completion(text, "stop" if ended else "length", self.name)
+        return Completion(text, "length" if end is None else "stop", self.name)
 
 
 class RowSampling(LogitsProcessor):
