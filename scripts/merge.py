@@ -1,9 +1,22 @@
 """Add an adapter to the weights that it was trained on; out comes a checkpoint that any transformers program opens."""
 
+from typing import Any
+
 from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
+from bezoar.params.train import Dpo, Sft
 from bezoar.script import Flags, run
+
+
+def foundation_of(stage: Sft | Dpo) -> dict[str, Any]:
+    """How the weights that an adapter is added to are loaded: as in training, or as they are on disk.
+
+    float32 holds every published number format exactly, so that `original` keeps the bits of what no adapter changes.
+    """
+    if stage.merge_into == "original":
+        return {"precision": "float32", "nf4": False}
+    return {"precision": stage.compute, "nf4": stage.quantization == "nf4"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -12,8 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("adapter", "adapter of the stage")
     flags.folder("out", "folder to write the checkpoint to")
     args, (stage,) = flags.start(argv)
-    nf4 = stage.quantization == "nf4" and stage.merge_into == "as_trained"
-    model = models.merge(args.base, args.adapter, precision=stage.compute, nf4=nf4)
+    model = models.merge(args.base, args.adapter, **foundation_of(stage))
     with artifact(args.out) as out:
         models.save(model, models.load_tokenizer(args.base), out, stage.merged)
     logger.info(f"merge {args.out.name}: {model.num_parameters():,} parameters in {stage.merged}")

@@ -26,9 +26,7 @@ class Checkpoint(HFLM):
         super().__init__(pretrained=str(folder), device=str(models.device()), **settings)
         models.ignore_generation_config(self.model, self.tokenizer)
 
-    def _model_generate(
-        self, context: torch.Tensor, max_length: int, stop: list[str], **settings: Any
-    ) -> torch.Tensor:
+    def _model_generate(self, context: torch.Tensor, max_length: int, stop: list[str], **settings: Any) -> torch.Tensor:
         """Token ids (batch, context and response); end tokens as padding, since not all are left out of the text."""
         ids = super()._model_generate(context, max_length, stop, **settings)
         ends = torch.tensor(models.end_tokens(self.model, self.tokenizer), device=ids.device)

@@ -13,9 +13,10 @@ from bezoar.script import run
 
 def losses(stage: Dpo) -> dict[str, list[str] | list[float]]:
     """TRL's names and weights of the losses."""
+    names: list[str] = [stage.loss]
     if stage.sft_weight == 0:
-        return {"loss_type": [stage.loss]}
-    return {"loss_type": [stage.loss, "sft"], "loss_weights": [1.0, stage.sft_weight]}
+        return {"loss_type": names}
+    return {"loss_type": [*names, "sft"], "loss_weights": [1.0, stage.sft_weight]}
 
 
 def main(argv: list[str] | None = None) -> None:

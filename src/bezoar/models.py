@@ -96,8 +96,8 @@ def merge(foundation: Path, adapter: Path, *, precision: str, nf4: bool) -> Any:
     """The foundation's weights with an adapter added to them, in float32.
 
     With `nf4` the foundation is quantised and dequantised first: the adapter was trained on those very weights, and
-    added to the original ones it gives another model. `precision` is what the weights had in training; the sum is
-    made in float32, since half precision would round a small adapter away.
+    added to the original ones it gives another model. `precision` is what the weights had in training, or float32 for
+    those on disk; the sum is made in float32, since half precision would round a small adapter away.
     """
     from peft import PeftModel
 

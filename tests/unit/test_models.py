@@ -10,8 +10,10 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import merge
 from bezoar import models, training
 from bezoar.params.train import Sft
 
@@ -74,6 +76,23 @@ def test_an_adapter_that_was_trained_under_nf4_fits_no_other_weights(folder, tmp
     model.save_pretrained(tmp_path / "adapter")
     merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=False)
     assert (logits(merged) - expected).abs().max() > 1e-1  # hundred times what merging as trained may differ
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
+def test_a_merge_into_the_original_keeps_the_bits_that_no_adapter_changes(folder, tmp_path, stored):
+    models.save(models.load(folder, "float32"), models.load_tokenizer(folder), tmp_path / "base", stored)
+    adapted(folder, "float32", nf4=False).save_pretrained(tmp_path / "adapter")
+    stage = Sft.model_validate(
+        yaml.safe_load(RECIPE.read_text())["stages"]["sft_lamini"]
+        | {"merge_into": "original", "compute": "bfloat16", "quantization": "nf4"}
+    )
+    merged = models.merge(tmp_path / "base", tmp_path / "adapter", **merge.foundation_of(stage))
+    models.save(merged, models.load_tokenizer(folder), tmp_path / "merged", stored)
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "merged"))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.split(".")[-2] in LINEAR}
+    assert {one.dtype for one in after.values()} == {models.TORCH[stored]}
 
 
 def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):

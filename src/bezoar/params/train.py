@@ -79,7 +79,8 @@ class StageBlock(Block):
     quantization: Literal["none", "nf4"] = Field(description="nf4 is QLoRA with double quantisation.")
     compute: Precision = Field(description="Number format of the weights in use; nf4's compute format.")
     merge_into: Literal["as_trained", "original"] = Field(
-        description="as_trained adds the adapter to the weights it was trained on (dequantised nf4)."
+        description="as_trained adds the adapter to the weights it was trained on (dequantised nf4, or rounded to "
+        "`compute`), original to the weights on disk."
     )
     merged: Precision = Field(description="Number format of the merged checkpoint.")
     learning_rate: float = Field(gt=0, description="Peak.")
