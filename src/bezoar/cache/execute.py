@@ -31,6 +31,9 @@ ENVIRONMENT = {
 }
 COSTS = ".snakemake/bezoar-costs"  # what steps without a result yet have spent, also in runs that failed
 FIXED = {"PYTHONHASHSEED": "0"}  # no order of a set may reach an artifact
+THREADS = tuple(  # as Snakemake sets them for a job's command; sums of floats depend on them
+    f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
+)
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
@@ -232,6 +235,11 @@ def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
     remove(path)
 
 
+def environment_of(more: dict[str, str]) -> dict[str, str]:
+    """The environment of a command that makes artifacts, with some variables more."""
+    return {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
+
+
 def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
@@ -239,7 +247,7 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
     command that ends well without its outputs counts as failed. It inherits `held`, so that whoever kills this process
     alone doesn't let go of the locks while the command still writes.
     """
-    environment = {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
+    environment = environment_of(more)
     started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

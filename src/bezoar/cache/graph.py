@@ -86,6 +86,10 @@ class Attached:
         """The command of each step of the graph, by the step's name."""
         return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
 
+    def threads(self) -> dict[str, int]:
+        """The threads of each step's job where all cores of this machine are given, by the step's name."""
+        return {step.name: job.threads for job, step in self.workflow.dag.steps.items()}
+
 
 def attach(
     workflow: Any,
@@ -387,7 +391,7 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
         try:
             settings = DAGSettings(targets=frozenset(targets))
             workflow = (
-                api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
+                api.workflow(ResourceSettings(cores=os.cpu_count()), snakefile=Path("Snakefile"))
                 .dag(settings)
                 .workflow_api._workflow
             )

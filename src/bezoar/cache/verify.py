@@ -9,7 +9,7 @@ from pathlib import Path
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import OFFLINE, Build
 from bezoar.cache.decide import Decider
-from bezoar.cache.execute import ENVIRONMENT
+from bezoar.cache.execute import THREADS, environment_of
 from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
@@ -66,7 +66,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
         CacheError: There is no such stage, it has no proof, or its inputs aren't held here.
     """
     with loaded() as attached:
-        build, commands = attached.build, attached.commands()
+        build, commands, threads = attached.build, attached.commands(), attached.threads()
     if name not in build.stages:
         known = ", ".join(sorted(build.stages))
         raise CacheError(f"no such stage\n  found:    {name}\n  expected: one of {known}")
@@ -82,7 +82,8 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
         folder = SCRATCH / name
         try:
             _populate(folder, step, proof.key.inputs, build)
-            environment = {**ENVIRONMENT, **os.environ, "BEZOAR_PARAMS": os.path.abspath("params.yaml")}
+            own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": os.path.abspath("params.yaml")}
+            environment = environment_of(own)
             status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
             if status:
                 raise CacheError(
