@@ -11,7 +11,7 @@ from bezoar.logs import logger
 from bezoar.params.train import HubModel
 from bezoar.script import Flags, run
 
-TOKENIZER_AND_CONFIG = ["*.json", "tokenizer.model", "*.txt"]
+TOKENIZER_AND_CONFIG = ["*.json", "*.jinja", "tokenizer.model", "*.txt"]
 
 
 def fetch(model: HubModel, folder: Path) -> Path:
@@ -36,14 +36,13 @@ def main(argv: list[str] | None = None) -> None:
     flags.folder("out", "folder to write the model to")
     args, (model, _) = flags.start(argv)
     fetched = fetch(model, args.out.with_name(f".{args.out.name}.fetched"))  # a killed download goes on from there
-    tokenizer = models.load_tokenizer(fetched)
-    models.check_tokenizer(tokenizer, fetched)
     with artifact(args.out) as out:
         if model.torch_weights:
             models.convert(fetched, out)
-            tokenizer.save_pretrained(out)
+            models.load_tokenizer(fetched).save_pretrained(out)
         else:
             shutil.copytree(fetched, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
+        models.check_tokenizer(models.load_tokenizer(out), fetched)
     shutil.rmtree(fetched)
     logger.info(f"base {args.out.name}: {model.repository} at {model.revision}")
 

@@ -12,6 +12,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from bezoar import chat
 from bezoar.files import readable
 
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -126,13 +127,20 @@ def convert(folder: Path, out: Path) -> None:
     readable(out)
 
 
-PROBES = (
+TEXTS = (
     "Hello world",
-    " two  blanks and\ttabs",
-    "line\n\nbreaks",
+    "  two  blanks and\ttabs ",
+    "line\n\nbreaks\n",
     "def f(x):\n    return x + 1",
     "1,504 + 0.05",
-    "naïve 東京 🙂",
+    "naïve 東京 🙂 ² ﬁ",
+    " ",
+)
+# What a student reads and writes. No such text starts with a blank: there transformers' Llama tokenizers differ from
+# their SentencePiece model, since they put no further blank in front.
+PROBES = (
+    *(chat.student_prompt(text, system) + text for text in TEXTS for system in ("", *TEXTS)),
+    chat.student_prompt(chat.dialogue(TEXTS), TEXTS[0]) + TEXTS[1],
 )
 
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
+from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import merge
@@ -246,6 +247,37 @@ def test_a_tokenizer_that_differs_from_its_original_is_refused(sentences, change
     folder, processor = sentences
     with pytest.raises(ValueError, match="splits text differently from its SentencePiece model\n  found: "):
         models.check_tokenizer(Converted(processor, change), folder)
+
+
+@pytest.fixture(scope="module")
+def openllama(tmp_path_factory):
+    """A folder with a Llama tokenizer in SentencePiece's format only."""
+    texts = ["a few words and some more words"] * 10 + list(models.PROBES)
+    return write_tokenizer(tmp_path_factory.mktemp("openllama"), texts)
+
+
+def test_a_llama_tokenizer_in_sentencepieces_format_only_loads_and_agrees_with_it(openllama, tmp_path):
+    tokenizer = models.load_tokenizer(openllama)
+    models.check_tokenizer(tokenizer, openllama)
+    assert tokenizer("a few").input_ids[0] == tokenizer.bos_token_id == 1
+    tokenizer.save_pretrained(tmp_path)  # as it is saved beside merged weights
+    assert {path.name for path in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+    models.check_tokenizer(models.load_tokenizer(tmp_path), openllama)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"remove_extra_whitespaces": True},  # two blanks are one
+        {"normalization_rule_name": "nmt_nfkc"},  # a ligature is two letters
+        {"add_dummy_prefix": False},
+        {"user_defined_symbols": ["### "]},
+    ],
+)
+def test_a_sentencepiece_model_that_the_conversion_changes_is_refused(tmp_path, flags):
+    folder = write_tokenizer(tmp_path, models.PROBES, **flags)
+    with pytest.raises(ValueError, match="splits text differently from its SentencePiece model"):
+        models.check_tokenizer(models.load_tokenizer(folder), folder)
 
 
 def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):
