@@ -6,6 +6,7 @@ import sys
 from functools import reduce
 
 from bezoar import params as parameters
+from bezoar import tasks
 from bezoar.cache import alive, graph
 from bezoar.cluster.servers import server_of
 from bezoar.params.evaluate import CONTROL
@@ -215,7 +216,7 @@ def harness_names(wildcards):
 def task_files(wildcards):
     """The files of a harness evaluation's own tasks, if it has some."""
     folder = recipe.evals[wildcards.harness].task_folder
-    return sorted(map(str, Path(folder).glob("*.yaml"))) if folder else []
+    return tasks.task_files(folder) if folder else []
 
 
 def answer_names(wildcards):

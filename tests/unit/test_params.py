@@ -772,6 +772,19 @@ def test_a_task_that_no_file_of_the_task_folder_defines_is_refused(data):
     assert refusal(data) == problem(line, key, what, "choice", expected, "did you mean `choices`?")
 
 
+def test_a_task_that_includes_a_file_from_outside_its_folder_is_refused(data):
+    Path("tasks/more").mkdir(parents=True)
+    Path("tasks/more/base.yaml").write_text("output_type: multiple_choice\nprocess_docs: !function utils.changed\n")
+    Path("tasks/choices.yaml").write_text("task: choices\ninclude: more/base.yaml\n")
+    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices"]}
+    written(data)
+    load()
+    Path("tasks/more/base.yaml").write_text("include:\n  - ../choices.yaml\n  - ../../elsewhere.yaml\n")
+    line, what = line_of(data, "task_folder"), "a task includes a file from outside"
+    found, expected = "../../elsewhere.yaml, in more/base.yaml", "files below task_folder only"
+    assert refusal(data) == problem(line, "evals.harness.task_folder", what, found, expected)
+
+
 def test_selecting_a_part_that_is_not_there_is_refused(data):
     written(data)
     with pytest.raises(RecipeError) as caught:

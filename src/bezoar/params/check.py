@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from bezoar.params.evaluate import CONTROL
 from bezoar.params.problems import Key, Problem, unknown
+from bezoar.tasks import includes_outside
 from bezoar.world import SETS
 
 if TYPE_CHECKING:
@@ -247,11 +250,21 @@ def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for name, evaluation in recipe.evals.items():
         if evaluation.method != "harness" or not evaluation.task_folder:
             continue
+        yield from _includes(("evals", name, "task_folder"), root / evaluation.task_folder)
         texts = [path.read_text(encoding="utf-8") for path in sorted((root / evaluation.task_folder).rglob("*.yaml"))]
         defined = {task for text in texts for task in TASK.findall(text)}
         for position, task in enumerate(evaluation.tasks):
             if task not in defined:
                 yield unknown(("evals", name, "tasks", position), "no such task in task_folder", task, defined)
+
+
+def _includes(key: Key, folder: Path) -> Iterator[Problem]:
+    try:
+        for path, include in includes_outside(folder):
+            found = f"{include}, in {path.relative_to(folder)}"
+            yield Problem(key, "a task includes a file from outside", found, "files below task_folder only")
+    except yaml.YAMLError as error:
+        yield Problem(key, "a task file is not YAML", " ".join(str(error).split()), "a task of the harness")
 
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
