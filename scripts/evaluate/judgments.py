@@ -36,6 +36,7 @@ class Item:
     answers: list[str]
     turn: int
     sample_index: int
+    may_quote: bool  # something that the judge reads holds a rating
     prompt_name: str
     system: str
     user: str
@@ -73,7 +74,9 @@ def items_of(
             raise ValueError(f"question {number}, of category {question.category}, has no reference answer")
         for turn in mtbench.TURNS:
             asked = prompts.asked(question, answers[number], turn, reference)
-            items += [Item(question, answers[number], turn, repeat, *asked) for repeat in range(block.repeats)]
+            read = (question.turns, answers[number], reference or [])
+            may_quote = mtbench.holds_rating(text for texts in read for text in texts[:turn])
+            items += [Item(question, answers[number], turn, n, may_quote, *asked) for n in range(block.repeats)]
     return items
 
 
@@ -89,19 +92,21 @@ def check_categories(questions: list[QuestionRow], with_reference: list[str]) ->
 
 
 def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
-    """The judge's answer to each item; one that can't be read is asked again, with a new draw."""
+    """The judge's answer to each item; one that is cut, or has no rating, is asked again, with a new draw."""
     settled: dict[int, Completion] = {}
     waiting = list(range(len(items)))
     for attempt in range(block.judge_attempts):
         requests = [items[place].request(block, attempt) for place in waiting]
         settled |= zip(waiting, judge.complete(requests, "judge answers"), strict=True)
-        waiting = [place for place in waiting if _unread(settled[place])]
+        waiting = [place for place in waiting if _ask_again(items[place], settled[place])]
     return [(item, settled[place]) for place, item in enumerate(items)]
 
 
-def _unread(answer: Completion) -> bool:
-    """Whether a whole answer has no rating; what was refused or cut the backend has tried again already."""
-    return answer.fault is None and mtbench.rating(answer.text)[0] is None
+def _ask_again(item: Item, answer: Completion) -> bool:
+    """Whether another draw may have a rating; what was refused the backend has tried again already."""
+    if answer.finish_reason == "length":
+        return True  # what looks like a rating may be a quotation that the cut took the rest of
+    return answer.fault is None and mtbench.rating(answer.text, may_quote=item.may_quote)[0] is None
 
 
 def rows_of(
@@ -109,10 +114,8 @@ def rows_of(
 ) -> tuple[dict[str, Any], mtbench.VerdictRow]:
     """One judgment as FastChat's row, and as ours."""
     text = item.answers[item.turn - 1]
-    score, flag = mtbench.rating(answer.text)
+    score, flag = mtbench.rating(answer.text, may_quote=item.may_quote)
     status = ENDINGS[answer.finish_reason]
-    if status == "truncated" and score is not None:
-        status = "ok"  # what was cut came after the rating
     if status == "ok" and score is None:
         status = "unparsed"
     score = score if status == "ok" else None

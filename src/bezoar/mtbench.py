@@ -2,7 +2,8 @@
 
 Protocol: Zheng et al. 2023 (arXiv:2306.05685), single-answer grading; compared with fastchat/llm_judge of
 lm-sys/FastChat at 0e6d3e4b. We differ where that code loses facts: the last rating counts instead of the first, its
-range is checked, list indices in single brackets are no ratings, and an error is a status and never a text.
+range is checked, list indices in single brackets are no ratings, a rating that may be quoted isn't the judge's, and an
+error is a status and never a text.
 """
 
 import json
@@ -26,6 +27,7 @@ __all__ = [
     "VerdictRow",
     "answer_row",
     "cells",
+    "holds_rating",
     "judge_id",
     "rating",
     "read_questions",
@@ -34,9 +36,10 @@ __all__ = [
 ]
 
 PROTOCOL = "mtbench-single-v1"
-PARSER = 1
+PARSER = 2  # another number for every change of what counts as a rating: it is part of a judge's identity
 TURNS = (1, 2)
 BRACKETED = re.compile(r"\[\[\s*([^\[\]]{1,12}?)\s*\]\]")
+CLOSING = re.compile(rf"{BRACKETED.pattern}[\s.!*_)]*$")  # nothing but layout follows it, no quotation mark either
 IN_RANGE = re.compile(r"10(?:\.0+)?|[1-9](?:\.\d+)?")
 PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 
@@ -50,7 +53,9 @@ class VerdictRow(Row):
     turn: int
     sample_index: int
     status: str = Field(description="ok, unparsed, refused, truncated or error.")
-    parse_flag: str = Field(description="ok, multi (several ratings, the last one counts), none or invalid.")
+    parse_flag: str = Field(
+        description="ok, multi (several ratings, the last one counts), none, invalid, or quoted (perhaps the answer's)."
+    )
     score: float | None
     model_returned: str
     answer_empty: bool
@@ -58,11 +63,23 @@ class VerdictRow(Row):
     answer_has_rating: bool
 
 
-def rating(text: str) -> tuple[float | None, str]:
-    """The last rating in double brackets, from 1 to 10, and a flag; None with `none` or `invalid`."""
+def holds_rating(texts: Iterable[str]) -> bool:
+    """Whether a judge who quotes one of the texts would write something that looks like its own rating."""
+    return any(BRACKETED.search(text) for text in texts)
+
+
+def rating(text: str, *, may_quote: bool = False) -> tuple[float | None, str]:
+    """The last rating in double brackets, from 1 to 10, and a flag; None with `none`, `invalid` or `quoted`.
+
+    Args:
+        text: A whole judgment.
+        may_quote: What was graded holds a rating itself. Then only one that ends the judgment's last line counts.
+    """
     found = BRACKETED.findall(text)
     if not found:
         return None, "none"
+    if may_quote and not CLOSING.search(text.strip().rpartition("\n")[2]):
+        return None, "quoted"
     if not IN_RANGE.fullmatch(found[-1]) or float(found[-1]) > 10:
         return None, "invalid"
     return float(found[-1]), "multi" if len(set(found)) > 1 else "ok"
