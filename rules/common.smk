@@ -233,9 +233,9 @@ def judgment_names(wildcards):
 
 
 def shuffled_answers(wildcards):
-    """The answers that a control is made of, if it is: the last checkpoint's."""
-    last = recipe.evals[wildcards.mtbench].checkpoints[-1]
-    path = f"data/answers/{wildcards.mtbench}/{last}/answers.jsonl"
+    """The answers that a control is made of, if it is."""
+    block = recipe.evals[wildcards.mtbench]
+    path = f"data/answers/{wildcards.mtbench}/{block.shuffled_from}/answers.jsonl"
     return [path] if wildcards.control == f"{CONTROL}shuffled" else []
 
 
@@ -244,7 +244,17 @@ def asked(role):
     return lambda wildcards: rows_of(getattr(recipe.evals[wildcards.mtbench], role))
 
 
+def controls_of(name):
+    """The controls of an MT-Bench evaluation, which stand beside its checkpoints."""
+    return [f"{CONTROL}{control}" for control in recipe.evals[name].controls]
+
+
+def gate_of(wildcards):
+    """What controls have to show before a judge is asked about a checkpoint; nothing stands before the controls."""
+    controls = controls_of(wildcards.mtbench)
+    return [f"data/gates/{wildcards.mtbench}.json"] if controls and wildcards.model not in controls else []
+
+
 def judged_models(name):
     """The checkpoints and controls of an MT-Bench evaluation."""
-    block = recipe.evals[name]
-    return [*block.checkpoints, *(f"{CONTROL}{control}" for control in block.controls)]
+    return [*recipe.evals[name].checkpoints, *controls_of(name)]

@@ -4,6 +4,7 @@ in:   data/base/<model>/, data/checkpoints/<stage>/       what is scored
 out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
       data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
+      data/gates/<eval>.json                              whether the controls let models be judged
       results/<eval>.json                                 every score with its uncertainty
 """
 
@@ -120,6 +121,7 @@ rule judgments:
         references=asked("references"),
         judge_prompts=asked("judge_prompts"),
         judge=lambda w: weights_of(recipe.evals[w.mtbench].judge),
+        gate=gate_of,
     output:
         judgments="data/judgments/{mtbench}/{model}/judgments.jsonl",
         verdicts="data/judgments/{mtbench}/{model}/verdicts.jsonl",
@@ -138,8 +140,32 @@ rule judgments:
         bezoar exec {output.judgments:q} -- \
             python {input.script:q} --params {params.names:q} \
             --answers {input.answers:q} --questions {input.questions:q} --references {input.references:q} \
-            --judge-prompts {input.judge_prompts:q} --judge {input.judge:q} \
+            --judge-prompts {input.judge_prompts:q} --judge {input.judge:q} --gate {input.gate:q} \
             --out data/judgments/{wildcards.mtbench}/{wildcards.model} --log {log:q}
+        """
+
+
+rule gate:
+    input:
+        script="scripts/evaluate/gate.py",
+        verdicts=lambda w: expand(
+            "data/judgments/{eval}/{control}/verdicts.jsonl", eval=w.mtbench, control=controls_of(w.mtbench)
+        ),
+        questions=asked("questions"),
+    output:
+        gate="data/gates/{mtbench}.json",
+    log:
+        "logs/gate/{mtbench}.log",
+    threads: cores_of("gate", "mtbench")
+    resources:
+        **resources_of("gate", "mtbench"),
+    params:
+        values=values_of(lambda w: [f"evals.{w.mtbench}.allow_compromised", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.gate:q} -- \
+            python {input.script:q} --params evals.{wildcards.mtbench}.allow_compromised seed \
+            --verdicts {input.verdicts:q} --questions {input.questions:q} --out {output.gate:q} --log {log:q}
         """
 
 

@@ -17,23 +17,27 @@ def control_answers(
     """Both turns' answers to each question.
 
     Args:
-        name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to the
-            questions of another category).
+        name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to
+            questions of another category, or, where all are of one, to other questions).
         questions: The questions.
         answers: For shuffled, the answers that are, in the questions' order.
         prompts: Judge prompts, from which the spoof takes the marker that it fakes.
         seed: Seed of the shuffle.
+
+    Raises:
+        ValueError: There is no other question to shuffle with.
     """
     if name != "shuffled":
         text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
         return [[text, text] for _ in questions]
+    if len(questions) == 1:
+        raise ValueError("the control `shuffled` needs answers to other questions\n  found:    1 question")
     generator = random.Random(f"{seed}:shuffled")
     rows = []
     for question in questions:
-        others = [
-            answer for other, answer in zip(questions, answers, strict=True) if other.category != question.category
-        ]
-        rows.append(generator.choice(others).choices[0].turns)
+        pairs = [pair for pair in zip(questions, answers, strict=True) if pair[0] != question]
+        apart = [pair for pair in pairs if pair[0].category != question.category]
+        rows.append(generator.choice(apart or pairs)[1].choices[0].turns)
     return rows
 
 

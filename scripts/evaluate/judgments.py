@@ -1,7 +1,9 @@
 """A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bezoar import mtbench
@@ -80,17 +82,6 @@ def items_of(
     return items
 
 
-def check_categories(questions: list[QuestionRow], with_reference: list[str]) -> None:
-    """Raises ValueError if no question is of a category that is judged with a reference answer."""
-    categories = {question.category for question in questions}
-    missing = sorted(set(with_reference) - categories)
-    if missing:
-        raise ValueError(
-            f"no question is of a category in with_reference\n  found:    {', '.join(missing)}\n"
-            f"  expected: {', '.join(sorted(categories))}"
-        )
-
-
 def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
     """The judge's answer to each item; one that is cut, or has no rating, is asked again, with a new draw."""
     settled: dict[int, Completion] = {}
@@ -162,6 +153,15 @@ def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, most_failed: fl
         )
 
 
+def check_gate(path: Path, judge_id: str) -> None:
+    """Raises ValueError if it was another judge that the controls have been shown to."""
+    found = json.loads(path.read_text(encoding="utf-8"))["judge"]
+    if found != judge_id:
+        raise ValueError(
+            f"{path}: the controls were judged by another judge\n  found:    {found}\n  expected: {judge_id}"
+        )
+
+
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks=BLOCKS)
     flags.path("answers", "answers.jsonl of the model")
@@ -169,11 +169,11 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("references", "rows.jsonl of the reference answers")
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("judge", "model directory of a local judge", optional=True)
+    flags.path("gate", "what the controls have shown of this judge; none for a control", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
     args, (*judging, backend, prompt, seed, budget) = flags.start(argv)
     block = Judging(*judging)
     questions = mtbench.read_questions(args.questions)
-    check_categories(questions, block.with_reference)
     answers = {row.question_id: row.choices[0].turns for row in read_rows(args.answers, AnswerRow)}
     prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
     references = mtbench.references(read_rows(args.references, AnswerRow))
@@ -187,6 +187,8 @@ def main(argv: list[str] | None = None) -> None:
         prompts_sha256=sha256(args.judge_prompts),
         references_sha256=sha256(args.references),
     )
+    if args.gate:
+        check_gate(args.gate, judge_id)
     found = graded(items_of(questions, answers, prompts, references, block), judge, block)
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]

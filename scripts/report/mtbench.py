@@ -1,6 +1,8 @@
 """MT-Bench scores of every checkpoint and control, by category and turn, each with its 95 % interval."""
 
+import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar import mtbench
+from bezoar import gate, mtbench
 from bezoar.files import sha256, write_json
 from bezoar.logs import logger
 from bezoar.mtbench import VerdictRow
@@ -17,6 +19,8 @@ from bezoar.rows import QuestionRow, read_rows
 from bezoar.script import Flags, run
 from bezoar.stats import stratified_mean
 
+DIFFERENCES = ("first", "previous")  # checkpoints that one is compared with, by the order of the evaluation's list
+Cells = NDArray[np.float64]  # (questions, turns)
 GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
 NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT-4-judged leaderboard numbers."
 
@@ -24,7 +28,7 @@ NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT
 def entry(
     verdicts: list[VerdictRow],
     questions: list[QuestionRow],
-    base: NDArray[np.float64] | None,
+    others: Mapping[str, tuple[str, Cells]],
     block: Mtbench,
     seed: int,
 ) -> dict[str, Any]:
@@ -32,32 +36,36 @@ def entry(
 
     Args:
         verdicts: The judge's verdicts on the model.
-        questions: The questions, in the order of `base`.
-        base: Strict cells of the first checkpoint, for the paired difference; None for that checkpoint itself.
+        questions: The questions, in the order of all cells.
+        others: For each of DIFFERENCES that there is, the other checkpoint's name and its strict cells.
         block: The evaluation.
         seed: Seed of the intervals.
     """
     strict = mtbench.cells(verdicts, questions, strict=True)
     categories = [question.category for question in questions]
 
-    def score(cells: NDArray[np.float64], names: list[str]) -> dict[str, float] | None:
+    def score(cells: Cells, names: list[str], bounds: tuple[float, float] = mtbench.SCALE) -> dict[str, Any] | None:
         if np.isnan(cells).all():
             return None
-        return {
-            name: round(value, 4) for name, value in asdict(stratified_mean(cells, names, block.draws, seed)).items()
-        }
+        estimate = stratified_mean(cells, names, block.draws, seed, bounds)
+        return {name: None if value is None else round(value, 4) for name, value in asdict(estimate).items()}
 
     by_category = {}
     for category in sorted(set(categories)):
         rows = [place for place, name in enumerate(categories) if name == category]
         by_category[category] = score(strict[rows], [category] * len(rows))
+    differences: dict[str, Any] = {f"difference_to_{what}": None for what in DIFFERENCES}
+    for what, (name, cells) in others.items():
+        difference = score(strict - cells, categories, (-9.0, 9.0))
+        differences[f"difference_to_{what}"] = {"to": name} | difference if difference else None
     fastchat = mtbench.cells(verdicts, questions, strict=False)
     return {
         "average": score(strict, categories),
         "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),
+        "missing": missing(verdicts, questions),
         "turns": {str(turn): score(strict[:, [turn - 1]], categories) for turn in mtbench.TURNS},
         "categories": by_category,
-        "difference_to_first": score(strict - base, categories) if base is not None else None,
+        **differences,
         "judgments": len(verdicts),
         "status": dict(sorted(Counter(row.status for row in verdicts).items())),
         "several_ratings": sum(row.parse_flag == "multi" for row in verdicts),
@@ -68,21 +76,30 @@ def entry(
     }
 
 
-def compromised(models: dict[str, Any], controls: dict[str, Any]) -> list[str]:
-    """Controls that a judge should have rated below every trained model, and didn't: their names.
+def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[str, Any]:
+    """How many judgments have no rating, and the strict mean if all of them were the lowest or the highest."""
+    means = [mtbench.cells(verdicts, questions, strict=True, missing=rating).mean() for rating in mtbench.SCALE]
+    count = sum(row.score is None and not row.answer_empty for row in verdicts)
+    return {"judgments": count, "mean_if_1": round(float(means[0]), 4), "mean_if_10": round(float(means[1]), 4)}
 
-    A control passes if the upper end of its interval lies below the mean of every model but the first, the base
-    model, which may be as bad as no answer at all; the empty control, if the mean of what the judge gave is 1: its
-    strict mean is 1 whatever the judge said. What a judge refused to rate throughout has no average: such a control
-    was not rewarded, such a model is no bar.
+
+def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
+    """Checkpoints that aren't surely better than every control: perhaps untrained, and no reason to withhold the table.
+
+    Args:
+        cells: Strict cells of every model and control.
+        block: The evaluation.
+        categories: Of the questions.
+        seed: Seed of the intervals.
     """
-    rated = [one for one in list(models.values())[1:] or list(models.values()) if one["average"]]
-    lowest = min((one["average"]["mean"] for one in rated), default=1.0)
-    failed = {name for name, one in controls.items() if one["average"] and one["average"]["high"] >= lowest}
-    empty = controls.get(f"{mtbench.CONTROL}empty")
-    if empty and empty["average_fastchat"] not in (None, 1.0):
-        failed.add(f"{mtbench.CONTROL}empty")
-    return sorted(failed)
+
+    def surely_better(name: str, control: str) -> bool:
+        difference = cells[name] - cells[mtbench.CONTROL + control]
+        if np.isnan(difference).all():
+            return False
+        return (stratified_mean(difference, categories, block.draws, seed).low or 0.0) > 0
+
+    return [one for one in block.checkpoints if not all(surely_better(one, control) for control in block.controls)]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -94,52 +111,76 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("out", "file to write the report to")
     args, (block, seed) = flags.start(argv)
     questions = mtbench.read_questions(args.questions)
-    report = reported(Path(args.results), questions, block, seed)
+    verdicts = verdicts_below(Path(args.results), block)
+    controls = controls_of(verdicts, block)
+    failed = gate.failures(controls, questions, seed)
+    if failed and not block.allow_compromised:
+        raise SystemExit(gate.refusal(controls, failed))
+    report = reported(verdicts, questions, block, seed)
     report["judge"] |= {
         "prompts_sha256": sha256(args.judge_prompts),
         "references": block.references,
         "references_sha256": sha256(args.references),
     }
     report["questions"]["sha256"] = sha256(args.questions)
-    failed = report["controls_that_failed"]
-    if failed and not block.allow_compromised:
-        raise SystemExit(
-            f"the judge is compromised: it rates answers that no model wrote like those of the models\n"
-            f"  found:    {', '.join(failed)}\n  expected: intervals below the mean of every trained model\n"
-            "hint: look at the judgments, or set allow_compromised to write the table, stamped as such"
-        )
     write_json(args.out, report)
     for name, one in (report["models"] | report["controls"]).items():
-        average = one["average"]
-        text = f"{average['mean']:.2f} [{average['low']:.2f}, {average['high']:.2f}]" if average else "no rating"
-        logger.info(f"{name}: {text}")
+        logger.log(*line_of(name, one))
+    if report["not_above_controls"]:
+        logger.warning(f"not surely above every control: {', '.join(report['not_above_controls'])}")
 
 
-def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: int) -> dict[str, Any]:
+def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
+    """A model's line of the log, and its level."""
+    average, gaps = one["average"], one["missing"]
+    text = f"{name}: no rating" if average is None else f"{name}: {average['mean']:.2f}"
+    if average and average["low"] is not None:
+        text += f" [{average['low']:.2f}, {average['high']:.2f}]"
+    if not gaps["judgments"]:
+        return logging.INFO, text
+    statuses = ", ".join(f"{count} {status}" for status, count in one["status"].items() if status != "ok")
+    bounds = f"{gaps['mean_if_1']:.2f} to {gaps['mean_if_10']:.2f} if they were 1 or 10"
+    return (
+        logging.WARNING,
+        f"{text}; {gaps['judgments']} of {one['judgments']} judgments without a rating ({statuses}): {bounds}",
+    )
+
+
+def controls_of(verdicts: Mapping[str, list[VerdictRow]], block: Mtbench) -> dict[str, list[VerdictRow]]:
+    """The verdicts on the controls."""
+    return {mtbench.CONTROL + control: verdicts[mtbench.CONTROL + control] for control in block.controls}
+
+
+def verdicts_below(folder: Path, block: Mtbench) -> dict[str, list[VerdictRow]]:
+    """The verdicts on every checkpoint and control."""
+    names = [*block.checkpoints, *(mtbench.CONTROL + control for control in block.controls)]
+    return {name: list(read_rows(folder / name / "verdicts.jsonl", VerdictRow)) for name in names}
+
+
+def reported(
+    verdicts: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], block: Mtbench, seed: int
+) -> dict[str, Any]:
     """The report, without the hashes of the files that it rests on.
 
     Raises:
         ValueError: The models were not all graded by one judge.
     """
-    names = [*block.checkpoints, *(mtbench.CONTROL + control for control in block.controls)]
-    verdicts = {name: list(read_rows(folder / name / "verdicts.jsonl", VerdictRow)) for name in names}
-    judges = {row.judge_id for rows in verdicts.values() for row in rows}
-    if len(judges) != 1:
-        raise ValueError(f"not one judge\n  found:    {sorted(judges)}\n  expected: one judge for all models")
+    judge = mtbench.one_judge(verdicts)
     returned = sorted({row.model_returned for rows in verdicts.values() for row in rows})
-    first = mtbench.cells(verdicts[block.checkpoints[0]], questions, strict=True)
-    entries = {
-        name: entry(rows, questions, None if name == block.checkpoints[0] else first, block, seed)
-        for name, rows in verdicts.items()
-    }
-    models = {name: entries[name] for name in block.checkpoints}
-    controls = {name: one for name, one in entries.items() if name not in models}
-    failed = compromised(models, controls)
+    cells = {name: mtbench.cells(rows, questions, strict=True) for name, rows in verdicts.items()}
+    first, *later = block.checkpoints
+    others = {name: {"first": (first, cells[first])} for name in verdicts if name != first}
+    for name, previous in zip(later, block.checkpoints, strict=False):
+        others[name]["previous"] = (previous, cells[previous])
+    entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
+    controls = controls_of(verdicts, block)
+    failed = sorted(gate.failures(controls, questions, seed))
+    categories = [question.category for question in questions]
     return {
         "protocol": mtbench.PROTOCOL,
         "note": "" if set(returned) <= GPT_4 else NOT_COMPARABLE,
         "judge": {
-            "id": judges.pop(),
+            "id": judge,
             "backend": block.judge,
             "models_returned": returned,
             "parser": mtbench.PARSER,
@@ -150,11 +191,12 @@ def reported(folder: Path, questions: list[QuestionRow], block: Mtbench, seed: i
             "count": len(questions),
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
-        "checkpoints": list(block.checkpoints),  # in order: differences are to the first
+        "checkpoints": list(block.checkpoints),  # in order: differences are to the first, and to the one before
         "judge_compromised": bool(failed),
         "controls_that_failed": failed,
-        "models": models,
-        "controls": controls,
+        "not_above_controls": below_controls(cells, block, categories, seed),
+        "models": {name: entries[name] for name in block.checkpoints},
+        "controls": {name: entries[name] for name in controls},
         "seed": seed,
     }
 

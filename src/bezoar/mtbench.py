@@ -29,6 +29,7 @@ __all__ = [
     "cells",
     "holds_rating",
     "judge_id",
+    "one_judge",
     "rating",
     "read_questions",
     "references",
@@ -38,6 +39,7 @@ __all__ = [
 PROTOCOL = "mtbench-single-v1"
 PARSER = 2  # another number for every change of what counts as a rating: it is part of a judge's identity
 TURNS = (1, 2)
+SCALE = (1.0, 10.0)
 BRACKETED = re.compile(r"\[\[\s*([^\[\]]{1,12}?)\s*\]\]")
 CLOSING = re.compile(rf"{BRACKETED.pattern}[\s.!*_)]*$")  # nothing but layout follows it, no quotation mark either
 IN_RANGE = re.compile(r"10(?:\.0+)?|[1-9](?:\.\d+)?")
@@ -186,10 +188,24 @@ def judge_id(
     return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, PROTOCOL], sort_keys=True))
 
 
-def cells(verdicts: list[VerdictRow], questions: list[QuestionRow], *, strict: bool) -> NDArray[np.float64]:
+def one_judge(verdicts: Mapping[str, list[VerdictRow]]) -> str:
+    """Id of the judge of all verdicts; raises ValueError if there is more than one."""
+    judges = {row.judge_id for rows in verdicts.values() for row in rows}
+    if len(judges) != 1:
+        raise ValueError(f"not one judge\n  found:    {sorted(judges)}\n  expected: one judge for all models")
+    return judges.pop()
+
+
+def cells(
+    verdicts: list[VerdictRow], questions: list[QuestionRow], *, strict: bool, missing: float = np.nan
+) -> NDArray[np.float64]:
     """Scores (questions, 2 turns) of one model, the mean of a cell's repeats; NaN where none could be read.
 
-    With `strict` an empty answer scores 1; otherwise it scores what the judge gave, or nothing, as in FastChat.
+    Args:
+        verdicts: The judge's verdicts on the model.
+        questions: The questions, in the order of the rows.
+        strict: An empty answer scores 1; otherwise it scores what the judge gave, or nothing, as in FastChat.
+        missing: What each judgment without a rating scores; NaN leaves it out.
 
     Raises:
         ValueError: A cell has two verdicts of one repeat, or a verdict is of a question that isn't asked.
@@ -201,8 +217,8 @@ def cells(verdicts: list[VerdictRow], questions: list[QuestionRow], *, strict: b
         if key in scores or key[0] < 0:
             raise ValueError(f"question {row.question_id}, turn {row.turn}: judged twice, or not asked")
         score = 1.0 if strict and row.answer_empty else row.score
-        scores[key] = np.nan if score is None else score
-    table = np.full((len(questions), len(TURNS)), np.nan)
+        scores[key] = missing if score is None else score
+    table = np.full((len(questions), len(TURNS)), missing)
     for question in range(len(questions)):
         for turn in range(len(TURNS)):
             given = [s for (q, t, _), s in scores.items() if (q, t) == (question, turn) and not np.isnan(s)]

@@ -183,7 +183,7 @@ def every_artifact_is_there_and_none_is_half_made(root: Path) -> None:
     artifacts = [
         folder for folder, _, files in os.walk(root / "data") if any(not name.startswith(".") for name in files)
     ]
-    assert len(artifacts) == 7 + 3 + 6 + 6 + 5 + 1 + 5 + 3 + 7 + 7  # sources to judgments
+    assert len(artifacts) == 7 + 3 + 6 + 6 + 5 + 1 + 5 + 3 + 7 + 7 + 1  # sources to judgments, and their gate
     assert not list(root.rglob("*.partial"))
 
 

@@ -1,6 +1,7 @@
 """MT-Bench: which prompt a judge gets, how its rating is read, and how ratings become a table."""
 
 import importlib.util
+import logging
 import math
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bezoar import mtbench
+from bezoar import gate, mtbench
 from bezoar.backends import Completion
 from bezoar.mtbench import JudgePrompts, VerdictRow, rating
 from bezoar.params.blocks import Sampling
@@ -269,12 +270,6 @@ def test_a_missing_answer_or_reference_is_an_error():
         items(references={111: ["r1", "r2"]})
 
 
-def test_a_category_judged_with_a_reference_is_one_of_the_questions():
-    judgments.check_categories(QUESTIONS, ["math"])
-    with pytest.raises(ValueError, match="found:    maths\n  expected: math, writing"):
-        judgments.check_categories(QUESTIONS, ["math", "maths"])
-
-
 def test_every_question_category_has_its_answer_temperature():
     samplings = answers.samplings_of(QUESTIONS, {"writing": 0.7, "math": 0.0}, 1.0, 10)
     assert {name: one.temperature for name, one in samplings.items()} == {"writing": 0.7, "math": 0.0}
@@ -509,7 +504,8 @@ def test_a_cell_that_was_judged_twice_is_an_error():
 
 
 def entry(rows, base=None, **changes):
-    return table.entry(rows, QUESTIONS, base, block(**changes), 0)
+    others = {} if base is None else {"first": ("base", base)}
+    return table.entry(rows, QUESTIONS, others, block(**changes), 0)
 
 
 def test_the_averages_of_a_complete_model():
@@ -534,6 +530,29 @@ def test_an_unread_rating_makes_the_table_incomplete():
     assert (one["average"]["mean"], one["complete"], one["status"]) == (4.0, False, {"ok": 7, "unparsed": 1})
 
 
+def test_bounds_of_a_score_say_what_missing_ratings_could_make_of_it():
+    # 7 * 4 = 28 with one rating missing: (28 + 1) / 8 and (28 + 10) / 8
+    rows = [*verdicts([4, 4, 4, 4, 4, 4, 4, None])[:-1], verdict(112, 2, None, status="refused")]
+    one = entry(rows)
+    assert one["missing"] == {"judgments": 1, "mean_if_1": 3.625, "mean_if_10": 4.75}
+    level, line = table.line_of("tuned", one)
+    assert level == logging.WARNING
+    assert (
+        line
+        == "tuned: 4.00 [4.00, 4.00]; 1 of 8 judgments without a rating (1 refused): 3.62 to 4.75 if they were 1 or 10"
+    )
+    assert entry(verdicts([None] * 8))["missing"] == {"judgments": 8, "mean_if_1": 1.0, "mean_if_10": 10.0}
+    # of two judgments of one cell, the other is no answer for the one that is missing: (7 * 4 + (4 + 10) / 2) / 8
+    rows = verdicts([4] * 8) + verdicts([4] * 7 + [None], sample_index=1)
+    assert entry(rows, repeats=2)["missing"]["mean_if_10"] == 4.375
+    assert table.line_of("tuned", entry(verdicts([4] * 8))) == (logging.INFO, "tuned: 4.00 [4.00, 4.00]")
+
+
+def test_an_empty_answer_is_no_missing_rating():
+    rows = [*verdicts([4] * 8)[:-1], verdict(112, 2, None, empty=True)]
+    assert entry(rows)["missing"] == {"judgments": 0, "mean_if_1": 3.625, "mean_if_10": 3.625}
+
+
 def test_a_missing_judgment_makes_the_table_incomplete():
     assert entry(verdicts([4] * 8)[:-1])["complete"] is False
     assert entry(verdicts([4] * 8), repeats=2)["complete"] is False
@@ -552,8 +571,8 @@ def test_a_model_is_compared_with_the_first_question_by_question():
     base = mtbench.cells(verdicts(scores), QUESTIONS, strict=True)
     same = entry(verdicts(scores), base)
     better = entry(verdicts([score + 1 for score in scores]), base)
-    assert same["difference_to_first"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    assert better["difference_to_first"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert same["difference_to_first"] == {"to": "base", "mean": 0.0, "low": 0.0, "high": 0.0}
+    assert better["difference_to_first"] == {"to": "base", "mean": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_an_interval_is_the_same_for_the_same_seed():
@@ -579,44 +598,88 @@ def test_a_group_of_tasks_has_the_questions_of_its_tasks():
 # --- Controls -------------------------------------------------------------------------------------------------------
 
 
-def average(mean, low=None, high=None):
-    return {"average": {"mean": mean, "low": low or mean, "high": high or mean}, "average_fastchat": mean}
+def fifty(given, control="spoof", status=None):
+    """A judge's verdicts on a control's answers to 40 questions of four categories, ratings in a circle."""
+    places = [(number, turn) for number in range(40) for turn in (1, 2)]
+    return [
+        verdict(number, turn, given[place % len(given)], model=f"control_{control}", status=status)
+        for place, (number, turn) in enumerate(places)
+    ]
 
 
-MODELS = {"base": average(1.2), "sft": average(4.0), "dpo": average(5.0)}
+FORTY = [question(number, ["writing", "math", "stem", "coding"][number // 10]) for number in range(40)]
+
+
+def failed(given, control="spoof", **changes):
+    name = f"control_{control}"
+    return gate.failures({name: fifty(given, control, **changes)}, FORTY, 0).get(name)
 
 
 @pytest.mark.parametrize(
-    ("found", "failed"),
+    ("control", "given", "reason"),
     [
-        ({}, []),
-        ({"control_filler": average(2.0, high=3.9)}, []),
-        ({"control_filler": average(2.0, high=4.0)}, ["control_filler"]),  # reaches the mean of the worst trained model
-        ({"control_spoof": average(9.0), "control_filler": average(8.0)}, ["control_filler", "control_spoof"]),
-        ({"control_empty": average(1.0)}, []),
-        ({"control_empty": average(1.0) | {"average_fastchat": 1.1}}, ["control_empty"]),  # strictly it scores 1
-        ({"control_empty": average(1.0) | {"average_fastchat": None}}, []),
-        ({"control_spoof": {"average": None}}, []),  # a judge that rates it at no time doesn't reward it
+        ("filler", [1, 2], None),
+        ("filler", [2, 2, 2, 3], None),
+        ("spoof", [1, 10, 4, 4, 5, 5], "rated 4.8"),  # no matter that each model has 5.2
+        ("spoof", [1, 1, 1, 10], "rated 3.25, in truth perhaps "),  # believed one time in four
+        ("empty", [1], None),
+        ("empty", [1] * 19 + [2], None),
+        ("empty", [1, 2, 2, 2], "rated 1.75, in truth perhaps "),
     ],
 )
-def test_a_control_passes_below_every_trained_model(found, failed):
-    assert table.compromised(MODELS, found) == failed
+def test_a_control_passes_if_it_is_surely_below_its_ceiling(control, given, reason):
+    found = failed(given, control)
+    assert found is None if reason is None else found.startswith(reason)
 
 
-def test_a_base_model_by_itself_is_compared_with():
-    assert table.compromised({"base": average(3.0)}, {"control_filler": average(3.5)}) == ["control_filler"]
+def test_a_control_that_the_judge_always_refuses_does_not_pass():
+    assert failed([None], status="refused") == "no readable rating, {'refused': 80}"
+    assert failed([None], "empty") == "no readable rating, {'unparsed': 80}"
 
 
-def test_without_any_rated_model_no_rated_control_passes():
-    models = {"base": {"average": None}, "sft": {"average": None}}
-    assert table.compromised(models, {"control_filler": average(1.0)}) == ["control_filler"]
+def test_ratings_of_a_control_that_are_missing_do_not_let_it_pass():
+    assert failed([1] * 9 + [None]) is None  # one in ten: 1.9 if all were 10
+    assert failed([1, None, None, None]).startswith("rated 7.75, in truth perhaps")  # (1 + 3 * 10) / 4
+    assert failed([1, None], "empty") is None  # a judge may say that there is nothing to rate
+
+
+def test_no_readable_rating_at_all_is_a_message_of_its_own():
+    nothing = {f"control_{name}": fifty([None], name) for name in ("spoof", "filler")}
+    message = gate.refusal(nothing, gate.failures(nothing, FORTY, 0))
+    assert message.startswith("the judge gave no readable rating\n  found:    {'unparsed': 160}")
+    fooled = {"control_spoof": fifty([9]), "control_filler": fifty([None], "filler", status="refused")}
+    message = gate.refusal(fooled, gate.failures(fooled, FORTY, 0))
+    assert "  found:    control_filler: no readable rating, {'refused': 80}; control_spoof: rated 9.00" in message
+
+
+@pytest.mark.parametrize(
+    ("believed", "refused_at_least", "refused_at_most"),
+    [(0.0, 0.0, 0.01), (0.05, 0.0, 0.06), (0.2, 0.75, 1.0), (0.3, 0.99, 1.0), (0.42, 0.99, 1.0)],
+)
+def test_the_gates_error_rates_are_those_of_the_docs(believed, refused_at_least, refused_at_most):
+    # a judge gives 1 to 2.5 to an answer that no model wrote, and 10 where it believes it
+    generator = np.random.default_rng(3)
+    questions = [question(number, str(number // 10)) for number in range(80)]
+    refused = 0
+    for _ in range(40):
+        ratings = np.where(generator.random(160) < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
+        rows = [verdict(place // 2, place % 2 + 1, float(one)) for place, one in enumerate(ratings)]
+        refused += bool(gate.failures({"control_spoof": rows}, questions, 0))
+    assert refused_at_least <= refused / 40 <= refused_at_most
+
+
+def test_models_are_judged_after_controls_by_the_same_judge(tmp_path):
+    (tmp_path / "gate.json").write_text('{"judge": "j", "compromised": false}')
+    judgments.check_gate(tmp_path / "gate.json", "j")
+    with pytest.raises(ValueError, match="judged by another judge\n  found:    j\n  expected: other"):
+        judgments.check_gate(tmp_path / "gate.json", "other")
 
 
 def written(folder, scores, *, returned="parrot", **changes):
     for model, one in scores.items():
         own = {"returned": returned} | changes.get(model, {})
         write_rows(folder / model / "verdicts.jsonl", verdicts(one, model=model, **own))
-    return folder
+    return table.verdicts_below(folder, block())
 
 
 GOOD = {
@@ -631,6 +694,9 @@ def test_a_report_holds_models_controls_and_who_judged(tmp_path):
     report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0)
     assert (list(report["models"]), list(report["controls"])) == (["base", "tuned"], ["control_empty", "control_spoof"])
     assert report["models"]["tuned"]["difference_to_first"]["mean"] == 6.0
+    assert report["models"]["tuned"]["difference_to_previous"]["to"] == "base"
+    assert report["models"]["base"]["difference_to_previous"] is None
+    assert report["not_above_controls"] == ["base"]  # 1.5, the spoof 2: the table is written
     assert (report["judge_compromised"], report["controls_that_failed"]) == (False, [])
     assert (report["judge"]["id"], report["judge"]["models_returned"]) == ("j", ["parrot"])
     assert report["questions"] == {"source": "questions", "count": 4, "categories": {"math": 2, "writing": 2}}
@@ -648,6 +714,16 @@ def test_a_judge_that_rewards_silence_is_compromised(tmp_path):
     report = table.reported(folder, QUESTIONS, block(), 0)
     assert report["controls"]["control_empty"]["average"]["mean"] == 1.0
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_empty"])
+
+
+def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
+    three = block(checkpoints=["base", "tuned", "better"])
+    for model, scores in GOOD.items():
+        write_rows(tmp_path / model / "verdicts.jsonl", verdicts(scores, model=model))
+    write_rows(tmp_path / "better" / "verdicts.jsonl", verdicts([8, 9, 8, 9, 8, 9, 8, 9], model="better"))
+    better = table.reported(table.verdicts_below(tmp_path, three), QUESTIONS, three, 0)["models"]["better"]
+    assert better["difference_to_first"] == {"to": "base", "mean": 7.0, "low": 7.0, "high": 7.0}
+    assert better["difference_to_previous"] == {"to": "tuned", "mean": 1.0, "low": 1.0, "high": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -668,6 +744,39 @@ def test_a_table_has_one_judge(tmp_path):
     folder = written(tmp_path, GOOD, tuned={"judge": "other"})
     with pytest.raises(ValueError, match="not one judge\n  found:    \\['j', 'other'\\]"):
         table.reported(folder, QUESTIONS, block(), 0)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [question(number) for number in range(81, 91)],  # the first ten: one category
+        [question(81), question(82), question(121, "coding")],  # a sample without math
+        [question(81), question(111, "math")],
+    ],
+    ids=["first ten", "without math", "two"],
+)
+def test_a_pilot_with_few_questions_comes_to_its_report(asked):
+    given = {one.question_id: ["one", "two"] for one in asked}
+    references = {one.question_id: ["r1", "r2"] for one in asked}
+    rows = [mtbench.answer_row("base", one, given[one.question_id]) for one in asked]
+    assert len(controls.control_answers("shuffled", asked, rows, judge_prompts(), 0)) == len(asked)
+    made = judgments.items_of(asked, given, judge_prompts(), references, judging())
+    said_of = {"base": 2, "tuned": 8, "control_empty": 1, "control_spoof": 1}
+    found = {
+        model: [judgments.rows_of(item, said(f"[[{score}]]"), model, "j", set())[1] for item in made]
+        for model, score in said_of.items()
+    }
+    report = table.reported(found, asked, block(), 0)
+    assert report["models"]["tuned"]["average"] == {"mean": 8.0, "low": 8.0, "high": 8.0}
+    assert report["controls_that_failed"] == []
+
+
+def test_a_report_of_one_question_has_no_interval():
+    found = {name: [verdict(81, 1, 4.0, model=name), verdict(81, 2, 5.0, model=name)] for name in ("base", "tuned")}
+    alone = block(controls=[])
+    one = table.reported(found, [question(81)], alone, 0)["models"]["tuned"]
+    assert one["average"] == {"mean": 4.5, "low": None, "high": None}
+    assert table.line_of("tuned", one)[1] == "tuned: 4.50"
 
 
 def test_controls_answer_every_turn_of_every_question():

@@ -596,6 +596,40 @@ def test_stage_that_waits_for_itself_through_its_teacher_is_shown_as_a_circle(da
     assert refusal(data) == problem(line, "schemes.orca.teacher", what, "sft_orca <- sft_orca", expected)
 
 
+def test_the_control_shuffled_names_its_checkpoint(data):
+    del data["evals"]["mtbench"]["shuffled_from"]
+    written(data)
+    expected = f"a checkpoint of {', '.join(data['evals']['mtbench']['checkpoints'])}"
+    found = refusal(data)
+    assert "evals.mtbench.shuffled_from: the control `shuffled` has no answers\n  found:    nothing" in found
+    assert f"  expected: {expected}" in found
+    data["evals"]["mtbench"]["shuffled_from"] = "sft_hhh"
+    assert "shuffles answers that aren't made\n  found:    sft_hhh\n" in refusal(data)
+    data["evals"]["mtbench"] |= {"controls": ["empty"], "shuffled_from": None}
+    written(data)
+    load()
+
+
+def test_a_pilot_with_few_questions_is_sound_and_its_references_are_whole(data):
+    mtbench, sources = data["evals"]["mtbench"], data["sources"]
+    sources[mtbench["questions"]]["first"] = 10
+    written(data)
+    load()
+    sources[mtbench["references"]]["first"] = 10
+    found = refusal(data)
+    assert f"sources.{mtbench['references']}.first: evals.mtbench needs all of its rows\n  found:    10\n" in found
+    sources[mtbench["references"]]["first"] = None
+    sources[mtbench["questions"]]["first"] = 1
+    assert "evals.mtbench.controls: the control `shuffled` takes answers to other questions" in refusal(data)
+
+
+def test_a_category_judged_with_a_reference_is_one_that_is_answered(data):
+    data["evals"]["mtbench"]["with_reference"] = ["math", "codin"]
+    found = refusal(data)
+    assert "evals.mtbench.with_reference.1: no category that is answered\n  found:    codin\n" in found
+    assert "did you mean `coding`?" in found
+
+
 def test_checkpoint_named_like_a_control_is_refused(data):
     data["models"]["control_llama"] = data["models"]["open_llama_3b_v2"]
     line = line_of(data, "control_llama:")

@@ -65,6 +65,7 @@ def test_the_paper_recipe_plans_offline_with_the_jobs_that_its_design_implies(
     assert jobs["answers"] == len(checkpoints) == 6
     assert jobs["controls"] == 4
     assert jobs["judgments"] == 6 + 4
+    assert jobs["gate"] == 1
     assert jobs["mix"] == 5
     assert jobs["shard"] == 3
     assert jobs["report_mtbench"] == 1
@@ -99,8 +100,8 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
     before = planned(workspace, tiny)
     more = tiny["evals"]["mtbench"] | {"checkpoints": ["dpo_hh"], "controls": ["empty"]}
     after = planned(workspace, changed(workspace, tiny, evals={"more": more}))
-    # the answers of the checkpoint and of the control, a judgment of each, and the report
-    assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1})
+    # the answers of the checkpoint and of the control, a judgment of each, one after the other, and the report
+    assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "gate": 1, "report_mtbench": 1})
 
 
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
@@ -116,17 +117,19 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     # another checkpoint: its answers and their judgment
     more = with_eval(tiny, "mtbench", checkpoints=["teacher", *checkpoints])
     assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1, "report_mtbench": 1})
-    # as the last one it is also what the shuffled control is made of
+    # also as the last one: the shuffled control names the checkpoint that it is made of
     more = with_eval(tiny, "mtbench", checkpoints=[*checkpoints, "teacher"])
-    assert planned(workspace, more) == Counter({"answers": 1, "controls": 1, "judgments": 2, "report_mtbench": 1})
+    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1, "report_mtbench": 1})
     more = with_eval(tiny, "harness", checkpoints=[*tiny["evals"]["harness"]["checkpoints"], "teacher"])
     assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1})
+    # another control: its judgment, and, if it lets the gate say something else, those of all checkpoints
     more = with_eval(tiny, "mtbench", controls=["empty", "filler", "shuffled"])
-    assert planned(workspace, more) == Counter({"controls": 1, "judgments": 1, "report_mtbench": 1})
+    every = {"judgments": 1 + len(checkpoints), "gate": 1, "report_mtbench": 1}
+    assert planned(workspace, more) == Counter({"controls": 1} | every)
     assert planned(workspace, with_eval(tiny, "mtbench", draws=100)) == Counter({"report_mtbench": 1})
     # twice as many judgments: of every model and both controls
     again = with_eval(tiny, "mtbench", repeats=2)
-    assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "report_mtbench": 1})
+    assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "gate": 1, "report_mtbench": 1})
     # how the judge is reached changes nothing, who it is and how often it is asked changes every judgment
     other = {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "OTHER_API_KEY", "concurrency": 1, "timeout": 1.0}
     other |= {"requests_per_minute": 9, "tokens_per_minute": 99, "deadline": 2.0, "batch": True}
@@ -139,8 +142,9 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
         (judge | {"most_tokens": 999}, len(checkpoints) + 2),
     ):
         jobs = planned(workspace, changed(workspace, tiny, backends={"marker": changed_judge}))
-        assert jobs == (Counter({"judgments": judgments, "report_mtbench": 1}) if judgments else Counter())
-    # DPO is scored anew, as is the control that is made of its answers; the empty control is not
+        assert jobs == (Counter({"judgments": judgments, "gate": 1, "report_mtbench": 1}) if judgments else Counter())
+    # DPO is scored again, as is the control that is made of its answers, and all others if the gate says something
+    # else then; the empty control is not
     stages = {"dpo_hh": tiny["stages"]["dpo_hh"] | {"beta": 0.2}}
     assert planned(workspace, changed(workspace, tiny, stages=stages)) == Counter(
         {
@@ -148,7 +152,8 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
             "merge": 1,
             "answers": 1,
             "controls": 1,
-            "judgments": 2,
+            "judgments": 1 + len(checkpoints),
+            "gate": 1,
             "harness": tasks,
             "report_mtbench": 1,
             "report_harness": 1,

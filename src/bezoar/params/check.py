@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from bezoar.params.evaluate import CONTROL
+from bezoar.params.evaluate import CONTROL, Mtbench
 from bezoar.params.problems import Key, Problem, unknown
 from bezoar.tasks import includes_outside
 from bezoar.world import SETS
@@ -25,7 +25,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     """All problems that the schema alone can't see; files are looked for below `root`."""
     problems = [*_names(recipe)]
     if not problems:  # these follow names
-        problems = [*_cycles(recipe), *_adapters(recipe), *_formats(recipe)]
+        problems = [*_cycles(recipe), *_adapters(recipe), *_formats(recipe), *_questions(recipe)]
     return [*problems, *_files(recipe, root), *_tasks(recipe, root)]
 
 
@@ -114,6 +114,18 @@ def _eval_names(recipe: Recipe) -> Iterator[Problem]:
             for role in ("questions", "references", "judge_prompts"):
                 yield from _known(("evals", name, role), getattr(evaluation, role), recipe.sources, "no such source")
             yield from _known(("evals", name, "judge"), evaluation.judge, recipe.backends, "no such backend")
+            yield from _shuffled(name, evaluation)
+
+
+def _shuffled(name: str, evaluation: Mtbench) -> Iterator[Problem]:
+    """The control `shuffled` names its checkpoint: the last of a list changes when one is appended."""
+    found = evaluation.shuffled_from
+    if "shuffled" in evaluation.controls and found is None:
+        expected = f"a checkpoint of {', '.join(evaluation.checkpoints)}"
+        yield Problem(("evals", name, "shuffled_from"), "the control `shuffled` has no answers", "nothing", expected)
+    elif found is not None:
+        what = "shuffles answers that aren't made"
+        yield from _known(("evals", name, "shuffled_from"), found, evaluation.checkpoints, what)
 
 
 def _budget_names(recipe: Recipe) -> Iterator[Problem]:
@@ -157,6 +169,7 @@ def _stages(recipe: Recipe) -> Iterator[str]:
             yield from (f"answers-{name}-{checkpoint}" for checkpoint in scored)
             yield from (f"controls-{name}-{control}" for control in controls)
             yield from (f"judgments-{name}-{model}" for model in (*scored, *controls))
+            yield from ([f"gate-{name}"] if controls else [])
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
@@ -243,6 +256,25 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
         if evaluation.method == "mtbench":
             for role in ("questions", "references", "judge_prompts"):
                 yield from expect(("evals", name, role), getattr(evaluation, role), role)
+
+
+def _questions(recipe: Recipe) -> Iterator[Problem]:
+    """A pilot takes some of the questions, and works; what belongs to all of them is taken whole."""
+    for name, block in recipe.evals.items():
+        if block.method != "mtbench":
+            continue
+        for position, category in enumerate(block.with_reference):
+            key: Key = ("evals", name, "with_reference", position)
+            yield from _known(key, category, block.temperatures, "no category that is answered")
+        for source in {block.judge_prompts} | ({block.references} if block.with_reference else set()):
+            for part in ("first", "sample"):
+                if (found := getattr(recipe.sources[source], part)) is not None:
+                    what = f"evals.{name} needs all of its rows"
+                    yield Problem(("sources", source, part), what, str(found), "null, also where questions are few")
+        questions = recipe.sources[block.questions]
+        if "shuffled" in block.controls and 1 in (questions.first, questions.sample):
+            what = "the control `shuffled` takes answers to other questions"
+            yield Problem(("evals", name, "controls"), what, "one question", "more, or no such control")
 
 
 def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:

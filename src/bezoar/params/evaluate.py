@@ -44,9 +44,14 @@ class Mtbench(EvalBlock):
     max_new_tokens: int = Field(ge=1, description="Tokens of an answer at most.")
     with_reference: list[str] = Field(description="Categories whose judge sees the reference answer.")
     controls: list[Literal["empty", "filler", "spoof", "shuffled"]] = Field(
-        description="Answers without a model, graded by the same judge; a judge that rewards them is compromised."
+        description="Answers without a model, graded before all others; a judge that rewards them is compromised."
     )
-    allow_compromised: bool = Field(description="Write a table that a control has beaten, stamped as such.")
+    shuffled_from: Name | None = Field(
+        None, description="Checkpoint whose answers the control `shuffled` gives to other questions."
+    )
+    allow_compromised: bool = Field(
+        description="Judge models though controls show that the judge can't be believed; the table is stamped as such."
+    )
     draws: int = Field(ge=100, description="Bootstrap draws of an interval.")
 
 
