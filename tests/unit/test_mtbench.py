@@ -652,20 +652,37 @@ def test_no_readable_rating_at_all_is_a_message_of_its_own():
     assert "  found:    control_filler: no readable rating, {'refused': 80}; control_spoof: rated 9.00" in message
 
 
-@pytest.mark.parametrize(
-    ("believed", "refused_at_least", "refused_at_most"),
-    [(0.0, 0.0, 0.01), (0.05, 0.0, 0.06), (0.2, 0.75, 1.0), (0.3, 0.99, 1.0), (0.42, 0.99, 1.0)],
-)
-def test_the_gates_error_rates_are_those_of_the_docs(believed, refused_at_least, refused_at_most):
-    # a judge gives 1 to 2.5 to an answer that no model wrote, and 10 where it believes it
+ERROR_RATES = [  # of docs/recipe.md, for 80 questions: a share of cases in which a judge believes a control
+    (0.0, 0.0, 0.01),
+    (0.05, 0.0, 0.06),
+    (0.1, 0.4, 0.7),
+    (0.15, 0.9, 1.0),
+    (0.2, 0.95, 1.0),
+    (0.42, 0.99, 1.0),
+]
+
+
+def refused(believed, count):
+    """Share of simulated judges that don't pass; each gives 1 to 3 to a control, and 10 where it believes it."""
     generator = np.random.default_rng(3)
     questions = [question(number, str(number // 10)) for number in range(80)]
-    refused = 0
-    for _ in range(40):
+    found = 0
+    for _ in range(count):
         ratings = np.where(generator.random(160) < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
         rows = [verdict(place // 2, place % 2 + 1, float(one)) for place, one in enumerate(ratings)]
-        refused += bool(gate.failures({"control_spoof": rows}, questions, 0))
-    assert refused_at_least <= refused / 40 <= refused_at_most
+        found += bool(gate.failures({"control_spoof": rows}, questions, 0))
+    return found / count
+
+
+@pytest.mark.parametrize(("believed", "at_least", "at_most"), [ERROR_RATES[0], ERROR_RATES[4]])
+def test_the_gate_passes_sound_judges_and_refuses_those_that_are_often_fooled(believed, at_least, at_most):
+    assert at_least <= refused(believed, 20) <= at_most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("believed", "at_least", "at_most"), ERROR_RATES)
+def test_the_gates_error_rates_are_those_of_the_docs(believed, at_least, at_most):
+    assert at_least <= refused(believed, 300) <= at_most
 
 
 def test_models_are_judged_after_controls_by_the_same_judge(tmp_path):
