@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bezoar import files, world
+from bezoar.balanced import some_of
 from bezoar.params.data import Builtin, File, Hub, Source, Url
 from bezoar.rows import open_text, read_json_lines
 
@@ -84,6 +85,8 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     rows = rows[: source.first] if source.first else rows
     if source.sample is None:
         return rows
+    if source.format == "questions" and source.sample <= len(rows):
+        return some_of(rows, source.sample, seed)  # of every category, for a pilot
     if source.sample > len(rows):
         raise ValueError(
             f"sources.{name}.sample\n  found:    {source.sample:,}\n  expected: at most {len(rows):,} rows"
