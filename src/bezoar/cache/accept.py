@@ -6,7 +6,7 @@ import yaml
 
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, LOCK, acceptances, parts_of
+from bezoar.cache.code import ACCEPTED, LOCK, acceptances, accepted_entries, parts_of
 from bezoar.files import whole
 
 HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
@@ -34,7 +34,7 @@ def accept(build: Build, name: str, reason: str) -> list[str]:
         raise CacheError(f"nothing to accept\n  found:    the code of {name} as it was\n  expected: changed code")
     earlier = acceptances()
     path = Path(ACCEPTED)
-    entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.exists() else []
+    entries = accepted_entries()
     for one in changed:
         now, was = build.code.found[one], recorded[one]
         if (one, now) in earlier and earlier[one, now]["was"] != was:

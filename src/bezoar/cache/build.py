@@ -71,10 +71,10 @@ class Build:
         if not self.remote:
             self.decision = decider.decide(self._targets, forced, None, made)
             return self.decision
-        from bezoar.cache.remote import available, fetch_objects  # slow to import
+        from bezoar.cache.remote import available, fetch_lists  # slow to import
 
         if lists := decider.lists():
-            fetch_objects(lists, self.objects)
+            fetch_lists(lists, self.objects)
         asked: set[str] = set()
         while True:  # what a step that can't be fetched is made of is asked for in its turn
             self.decision = decider.decide(self._targets, forced, self._lost, made)
@@ -95,6 +95,7 @@ class Build:
                 file that the cache doesn't hold lies in an artifact's folder.
         """
         git.check_merged(dvc.LOCK)
+        self.objects.keep_lists()
         changed = self._restore()
         written = dvc.read(dvc.PIPELINE)
         if written:

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.objects import unwritable
 
@@ -30,6 +30,7 @@ SCRIPTS = "scripts"
 OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what `meaning` means may change with this file
 MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}-{OWN}.json"  # syntax trees differ
 LENGTH = 32  # hexadecimal digits of a fingerprint
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
 
 
@@ -79,6 +80,14 @@ def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:LENGTH], sorted(set(names))
 
 
+def _remembered(found: Any) -> tuple[str, list[str]]:
+    """A module's digest and the names that it imports, from a memory that may be garbage."""
+    values = foreign.array(found)
+    if len(values) != 2:
+        raise foreign.Malformed(f"{len(values)} values for a digest and names")
+    return foreign.fingerprint(values[0]), list(foreign.texts(values[1]))
+
+
 @cache
 def _package_folder() -> str:
     """Where the package `bezoar` lies: a checkout's src, or where it was installed."""
@@ -112,8 +121,9 @@ class Closures:
         self.hasher = hasher
         self._memory: dict[str, tuple[str, list[str]]] = {}
         self._new = False
-        with suppress(OSError, ValueError, TypeError):
-            self._memory = dict(json.loads(Path(MEMORY).read_text(encoding="utf-8")))
+        with suppress(OSError, foreign.Malformed):
+            found = foreign.table(foreign.from_json(foreign.read(MEMORY)))
+            self._memory = {md5: _remembered(one) for md5, one in found.items()}
         self._modules: dict[str, tuple[str, list[str]]] = {}
         self.md5s: dict[str, str] = {}  # of each module as it was read
 
@@ -215,16 +225,29 @@ def acceptances() -> dict[tuple[str, str], dict[str, str]]:
     Raises:
         CacheError: The file isn't what `bezoar accept` writes.
     """
+    return {(one["code"], one["now"]): {"was": one["was"], "reason": one["reason"]} for one in accepted_entries()}
+
+
+def accepted_entries() -> list[dict[str, Any]]:
+    """What code.accepted.yaml holds; nothing if there is none.
+
+    Raises:
+        CacheError: The file isn't what `bezoar accept` writes.
+    """
     try:
-        entries = yaml.safe_load(Path(ACCEPTED).read_text(encoding="utf-8")) or []
-        return {(entry["code"], entry["now"]): {"was": entry["was"], "reason": entry["reason"]} for entry in entries}
+        entries = foreign.array(foreign.from_yaml(foreign.read(ACCEPTED), LOADER) or [])
+        for entry in entries:
+            found = foreign.table(entry)
+            for name in ("code", "now", "was", "reason"):
+                foreign.text(found.get(name))
     except FileNotFoundError:
-        return {}
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        return []
+    except foreign.Malformed as error:
         raise CacheError(
             f"{ACCEPTED} can't be read\n  found:    {error}\n  expected: a list of code, was, now and reason\n"
             "hint: restore it with `git checkout`"
         ) from error
+    return entries
 
 
 def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, str]]) -> str:
@@ -306,7 +329,9 @@ def _write(path: Path, text: str) -> None:
 def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
     """What an earlier fingerprint was made of; None if this cache never saw it."""
     try:
-        found: dict[str, str] = json.loads(Path(cache_folder, "code", f"{print_}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = foreign.table(
+            foreign.from_json(foreign.read(f"{cache_folder}/code/{foreign.fingerprint(print_)}.json"))
+        )
+        return {name: foreign.text(value) for name, value in found.items()}
+    except (OSError, foreign.Malformed):
         return None
-    return found

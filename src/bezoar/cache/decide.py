@@ -101,7 +101,7 @@ class Decider:
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""
         named = {md5 for one in self.recorded.values() for md5 in one.lists()}
-        return sorted(md5 for md5 in named if not self.objects.sound(md5))
+        return sorted(md5 for md5 in named if self.objects.listing(md5) is None)
 
     def decide(
         self,
@@ -247,7 +247,7 @@ def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
     if isinstance(was, dict) and isinstance(now, dict):
         return [
             reason
-            for key in sorted({*was, *now})
+            for key in sorted({*was, *now}, key=str)
             for reason in _differences(kind, was.get(key), now.get(key), f"{name}.{key}" if name else key)
         ]
     return [] if _same(was, now) else [Reason(kind, name, was, now)]

@@ -7,12 +7,11 @@ start, and reading some small files is all that a run needs.
 import configparser
 import os
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
@@ -28,6 +27,7 @@ SCALARS = {  # YAML 1.2's core schema, in which DVC reads and writes: `1e-05` is
     ),
 }
 NO_TEXT = re.compile("|".join(pattern for pattern, _ in SCALARS.values()))
+FIELDS = {"path": foreign.text, "md5": foreign.content_md5, "size": foreign.count, "nfiles": foreign.count}
 SECRET = re.compile(  # options of remotes that git must not hold
     "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
     "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
@@ -116,10 +116,9 @@ def read(path: str) -> dict[str, Any]:
         CacheError: It isn't YAML of that shape, as after a merge with conflicts.
     """
     try:
-        data = Path(path).read_bytes()
+        return stages_in(foreign.read(path), path)
     except FileNotFoundError:
         return {}
-    return stages_in(data, path)
 
 
 def stages_in(data: bytes, path: str) -> dict[str, Any]:
@@ -129,20 +128,43 @@ def stages_in(data: bytes, path: str) -> dict[str, Any]:
         CacheError: They aren't YAML of that shape, as after a merge with conflicts.
     """
     try:
-        found = (yaml.load(data.decode(), Loader) or {}).get("stages", {})
-        assert isinstance(found, dict)
-        assert all(isinstance(stage, dict) for stage in found.values())
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, AssertionError) as error:
+        found = foreign.table(foreign.table(foreign.from_yaml(data, Loader) or {}).get("stages", {}))
+        for name, stage in found.items():
+            foreign.table(stage)
+            if path == LOCK:
+                _check(name, stage, data)
+    except foreign.Malformed as error:
         conflict = marker(data)
-        mark = getattr(error, "problem_mark", None)
-        line = conflict or (mark.line + 1 if mark else 1)
         cure = "remove it: proofs in the cache write it anew" if path == LOCK else "run `bezoar dvc`"
         take = f"take one side (`git checkout --ours {path}`), or {cure}"
         raise CacheError(
-            f"{path}:{line}: can't be read\n  found:    {'a merge conflict' if conflict else 'no stages'}\n"
+            f"{path}:{conflict or error.line or 1}: can't be read\n"
+            f"  found:    {'a merge conflict' if conflict else error}\n"
             f"  expected: what DVC writes\nhint: {'run `bezoar dvc --resolve`' if conflict else take}"
         ) from error
     return found
+
+
+def _check(name: str, stage: dict[str, Any], data: bytes) -> None:
+    """Refuse a stage that names contents by something else than an MD5 and counts; it may lack anything."""
+    for one in (*_maps(stage, "deps"), *_maps(stage, "outs")):
+        try:
+            for field, kind in FIELDS.items():
+                if field in one:
+                    kind(one[field])
+        except foreign.Malformed as error:
+            raise foreign.Malformed(f"stage {foreign.shown(name)}: {error}", _line_of(one.get(field), data)) from error
+
+
+def _line_of(value: Any, data: bytes) -> int | None:
+    """The first line in which a value stands."""
+    sought = str(value).encode(errors="replace")
+    return next((n for n, line in enumerate(data.splitlines(), 1) if sought in line), None)
+
+
+def _maps(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    given = entry.get(name)
+    return [as_map(one) for one in given] if isinstance(given, list) else []
 
 
 def marker(data: bytes) -> int:
@@ -158,6 +180,4 @@ def as_map(value: Any) -> dict[str, Any]:
 
 def as_list(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """The files and folders that an entry gives an MD5; an entry that another program wrote may lack anything."""
-    given = entry.get(name)
-    listed = [as_map(one) for one in given] if isinstance(given, list) else []
-    return [one for one in listed if isinstance(one.get("path"), str) and isinstance(one.get("md5"), str)]
+    return [one for one in _maps(entry, name) if isinstance(one.get("path"), str) and isinstance(one.get("md5"), str)]

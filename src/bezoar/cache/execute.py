@@ -1,7 +1,6 @@
 """`bezoar exec`: the one way in which rules start their command. Nothing slow is imported here."""
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, alive
+from bezoar.cache import CacheError, Unwritable, alive, foreign
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
@@ -270,8 +269,9 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
 
 def _sum(path: str) -> dict[str, float]:
     total: Counter[str] = Counter()
-    with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            with suppress(ValueError, TypeError, AttributeError):  # a line cut short by a kill costs no result
-                total.update(json.loads(line))
+            with suppress(foreign.Malformed):  # a line cut short by a kill costs no result
+                found = foreign.table(foreign.from_json(line.encode()))
+                total.update({name: foreign.quantity(value) for name, value in found.items()})
     return dict(total)

@@ -9,9 +9,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 
 STATE = ".dvc/tmp/bezoar.sqlite"
 IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
@@ -36,6 +36,19 @@ class Content(NamedTuple):
     files: int = 0
 
 
+def content_of(found: Any) -> Content:
+    """A content that a proof or a job's plan names: MD5, size and, of a directory, number of files.
+
+    Raises:
+        Malformed: It isn't one.
+    """
+    values = foreign.array(found)
+    if len(values) != len(Content._fields):
+        raise foreign.Malformed(f"{len(values)} values for a content")
+    md5, size, files = values
+    return Content(foreign.content_md5(md5), foreign.count(size), foreign.count(files))
+
+
 class Listing(NamedTuple):
     """A file of a directory: MD5, and path relative to the directory with `/` between its parts."""
 
@@ -50,8 +63,21 @@ def listing_bytes(files: list[Listing]) -> bytes:
 
 
 def listing_of(data: bytes) -> list[Listing]:
-    """The files that a stored list names."""
-    return [Listing(entry["md5"], entry["relpath"]) for entry in json.loads(data)]
+    """The files that a stored list names.
+
+    Raises:
+        Malformed: It isn't a list of files below one directory.
+    """
+    md5s, names = [], []
+    for number, entry in enumerate(foreign.array(foreign.from_json(data)), 1):
+        try:
+            found = foreign.table(entry)
+            md5s.append(foreign.md5(found.get("md5")))
+            names.append(foreign.relpath(found.get("relpath")))
+        except foreign.Malformed as error:
+            raise foreign.Malformed(f"{error} in entry {number}") from error
+    foreign.check_apart(names)
+    return [Listing(md5, name) for md5, name in zip(md5s, names, strict=True)]
 
 
 def directory(files: dict[str, Content]) -> Content:

@@ -4,11 +4,11 @@ import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from bezoar.cache import CacheError
-from bezoar.cache.hashing import Content, files_below
+from bezoar.cache import CacheError, foreign
+from bezoar.cache.hashing import Content, content_of, files_below
 from bezoar.cache.proofs import Key, Proof
 
 FOLDER = ".snakemake/bezoar"
@@ -111,27 +111,63 @@ class Job:
 def read_job(output: str) -> Job | None:
     """The planned job that makes an output first of all; None if no run planned one."""
     try:
-        with open(_path(output), encoding="utf-8") as file:
-            data = json.load(file)
+        data = foreign.table(foreign.from_json(foreign.read(_path(output))), *(one.name for one in fields(Job)))
+        return Job(
+            step=_step(data["step"]),
+            command=list(foreign.texts(data["command"])),
+            lookup=foreign.truth(data["lookup"]),
+            known=[_known(one) for one in foreign.array(data["known"])],
+        )
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except foreign.Malformed as error:
         raise CacheError(
             f"{_path(output)}: not a plan\n  found:    {error}\n  expected: what a run writes\nhint: start again"
         ) from error
-    step = data.pop("step")
-    for name in ("block", "inputs", "outputs", "outs"):
-        step[name] = tuple(step[name])
-    known = [(inputs, {path: Content(*one) for path, one in made.items()}) for inputs, made in data.pop("known")]
-    return Job(Step(**step), known=known, **data)
+
+
+def _step(found: Any) -> Step:
+    data = foreign.table(found, *(one.name for one in fields(Step)))
+    outputs = foreign.texts(data["outputs"])
+    if not outputs:
+        raise foreign.Malformed("a job without outputs")
+    return Step(
+        rule=foreign.text(data["rule"]),
+        block=foreign.texts(data["block"]),
+        parts=foreign.count(data["parts"]),
+        inputs=foreign.texts(data["inputs"]),
+        roles=foreign.text(data["roles"]),
+        outputs=outputs,
+        folder=None if data["folder"] is None else foreign.text(data["folder"]),
+        outs=foreign.texts(data["outs"]),
+        params=foreign.table(foreign.plain(data["params"])),
+        script=foreign.text(data["script"]),
+        code=_texts_by_name(data["code"]),
+    )
+
+
+def _known(found: Any) -> tuple[dict[str, str], dict[str, Content]]:
+    """What dvc.lock says of a job: MD5s of its inputs and the contents that it made."""
+    values = foreign.array(found)
+    if len(values) != 2:
+        raise foreign.Malformed(f"{len(values)} values for inputs and outputs")
+    inputs, made = map(foreign.table, values)
+    return (
+        {path: foreign.content_md5(md5) for path, md5 in inputs.items()},
+        {path: content_of(one) for path, one in made.items()},
+    )
+
+
+def _texts_by_name(found: Any) -> dict[str, str]:
+    return {name: foreign.text(value) for name, value in foreign.table(found).items()}
 
 
 def forced_runs() -> list[str]:
     """Names of the forced steps that ended well in the last run."""
     try:
         with open(f"{FOLDER}/forced.jsonl", encoding="utf-8") as file:
-            return [json.loads(line) for line in file if line.endswith("\n")]
-    except (FileNotFoundError, ValueError):
+            return [foreign.text(foreign.from_json(line.encode())) for line in file if line.endswith("\n")]
+    except (FileNotFoundError, UnicodeDecodeError, foreign.Malformed):
         return []
 
 
@@ -182,9 +218,16 @@ def read_run() -> Run:
         CacheError: There is none, or its file isn't one.
     """
     try:
-        with open(RUN, encoding="utf-8") as file:
-            return Run(**json.load(file))
-    except (OSError, ValueError, TypeError) as error:
+        data = foreign.table(foreign.from_json(foreign.read(RUN)), *(one.name for one in fields(Run)))
+        closures = foreign.table(data["closures"])
+        return Run(
+            cache=foreign.text(data["cache"]),
+            params=foreign.text(data["params"]),
+            remote=foreign.truth(data["remote"]),
+            closures={script: _texts_by_name(files) for script, files in closures.items()},
+            identity=foreign.text(data["identity"]),
+        )
+    except (OSError, foreign.Malformed) as error:
         raise CacheError(
             f"{RUN}: not a run\n  found:    {error}\n  expected: what a run writes\nhint: start again"
         ) from error

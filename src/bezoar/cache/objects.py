@@ -6,8 +6,9 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
-from bezoar.cache import CacheError, Unwritable
+from bezoar.cache import CacheError, Unwritable, foreign
 from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
 
 CHUNK = 1 << 30  # bytes per system call
@@ -24,9 +25,16 @@ class Objects:
     def __init__(self, cache: str, hasher: Hasher) -> None:
         self.cache = cache
         self.hasher = hasher
+        self._lists: dict[str, list[Listing]] = {}  # directory lists that were read and are what they should be
+        self._taken: dict[str, bytes] = {}  # those of another store, which this one doesn't have
 
     def path(self, md5: str) -> str:
-        """Where an object lies, or would."""
+        """Where an object lies, or would.
+
+        Raises:
+            Malformed: The MD5 isn't one, and might lead anywhere.
+        """
+        foreign.content_md5(md5)
         return os.path.join(self.cache, "files", "md5", md5[:2], md5[2:])
 
     def sound(self, md5: str) -> bool:
@@ -37,11 +45,39 @@ class Objects:
             return False
 
     def listing(self, md5: str) -> list[Listing] | None:
-        """The files of a directory; None if its list isn't there."""
-        if not self.sound(md5):
-            return None
-        with open(self.path(md5), "rb") as file:
-            return listing_of(file.read())
+        """The files of a directory; None if its list isn't there.
+
+        Raises:
+            CacheError: It has the right bytes, but names files outside the directory, or isn't a list at all.
+        """
+        if md5 not in self._lists:
+            if not self.sound(md5):
+                return None
+            self._lists[md5] = _listing(md5, self.path(md5))
+        return self._lists[md5]
+
+    def take_lists(self, others: "Objects", md5s: Iterable[str]) -> None:
+        """Know directory lists that another store has; nothing is written.
+
+        Raises:
+            CacheError: One names files outside its directory, or isn't a list at all.
+        """
+        for md5 in md5s:
+            if others.sound(md5):
+                self._lists[md5] = _listing(md5, others.path(md5))
+                self._taken[md5] = Path(others.path(md5)).read_bytes()
+
+    def keep_lists(self) -> None:
+        """Write the lists that were taken, for DVC and for the processes of jobs.
+
+        Raises:
+            CacheError: The disk is full, or the store can't be written.
+        """
+        for md5, data in self._taken.items():
+            if not self.sound(md5):
+                with self._writing(md5) as partial:
+                    Path(partial).write_bytes(data)
+        self._taken = {}
 
     def missing(self, md5: str) -> list[str]:
         """The objects that are needed to restore a content and aren't there, or aren't sound."""
@@ -170,6 +206,17 @@ class _Writing:
                 os.unlink(self.partial)
         if isinstance(error, OSError) and error.filename in (None, self.partial):
             raise unwritable(self.objects.cache, error) from error
+
+
+def _listing(md5: str, path: str) -> list[Listing]:
+    try:
+        return listing_of(foreign.read(path))
+    except foreign.Malformed as error:
+        raise CacheError(
+            f"object {md5} is not a list of a directory's files, and nothing is restored from it\n  found:    {error}\n"
+            "  expected: for each file its MD5 and its path inside the directory, as DVC stores them\n"
+            f"hint: no build writes such a list; `git log -S{md5} dvc.lock` says who did: remove that entry"
+        ) from error
 
 
 def _changed(path: str) -> CacheError:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bezoar.cache.hashing import Content, digest_of
+from bezoar.cache import foreign
+from bezoar.cache.hashing import Content, content_of, digest_of
 from bezoar.cache.objects import unwritable
 
 
@@ -70,15 +71,15 @@ class Proofs:
         """The proof for a key; None if there is none, or it can't be read."""
         path = self.path(key.digest)
         try:
-            with open(path, encoding="utf-8") as file:
-                data = json.load(file)
-            outputs = {name: Content(*one) for name, one in data["outputs"].items()}
-            if digest_of(data["key"]) != key.digest or sorted(outputs) != sorted(key.outputs):
-                raise ValueError("of another key")
-            return Proof(key, outputs, dict(data["cost"]))
+            data = foreign.table(foreign.from_json(foreign.read(path)))
+            outputs = {name: content_of(one) for name, one in foreign.table(data["outputs"]).items()}
+            cost = {name: foreign.quantity(value) for name, value in foreign.table(data["cost"]).items()}
+            if digest_of(foreign.plain(data["key"])) != key.digest or sorted(outputs) != sorted(key.outputs):
+                raise foreign.Malformed("of another key")
+            return Proof(key, outputs, cost)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, foreign.Malformed, KeyError):
             print(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
             return None
 

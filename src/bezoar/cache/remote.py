@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
@@ -76,6 +77,19 @@ def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
             objects.forget_unsound(md5)
         with _store() as store:
             _bring_all(store, lacking, objects)
+
+
+def fetch_lists(md5s: Iterable[str], objects: Objects) -> None:
+    """Let the remote's directory lists be known without a copy in the cache: a question changes nothing there.
+
+    Raises:
+        CacheError: The remote can't be read, or a list isn't one.
+    """
+    wanted = list(md5s)
+    with tempfile.TemporaryDirectory() as folder:
+        apart = Objects(folder, Hasher(None))
+        fetch_objects(wanted, apart)
+        objects.take_lists(apart, wanted)
 
 
 def available(md5s: Iterable[str]) -> set[str]:

@@ -6,10 +6,11 @@ import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 from bezoar.cache.job import read_job
 
 RECORD = Path(".snakemake/bezoar-slurm.jsonl")
@@ -63,9 +64,9 @@ def under_way() -> list[Submission]:
     """
     recorded: dict[str, Submission] = {}
     with suppress(FileNotFoundError):
-        for line in RECORD.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError, TypeError):  # a line that a kill cut short
-                one = Submission(**json.loads(line))
+        for line in RECORD.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(foreign.Malformed):  # a line that a kill cut short
+                one = _submission(foreign.from_json(line.encode()))
                 recorded[one.number] = one
     alive = [recorded.get(number) or Submission(name, number, {}, "") for name, number in _queued(recorded.values())]
     if recorded:
@@ -73,6 +74,12 @@ def under_way() -> list[Submission]:
         partial.write_text("".join(one.line() for one in alive), encoding="utf-8")
         os.replace(partial, RECORD)
     return alive
+
+
+def _submission(found: Any) -> Submission:
+    data = foreign.table(found, *(one.name for one in fields(Submission)))
+    plans = {output: foreign.text(plan) for output, plan in foreign.table(data["plans"]).items()}
+    return Submission(foreign.text(data["name"]), foreign.text(data["number"]), plans, foreign.text(data["log"]))
 
 
 def _queued(recorded: Iterable[Submission]) -> list[tuple[str, str]]:

@@ -1,0 +1,239 @@
+"""What others may have written: taken for what it should be or refused, before it becomes a path or a number.
+
+A pull request brings dvc.lock, a remote brings lists of directories, a shared cache brings proofs. What reads such a
+file goes through this module, and adds to the error which file it was and what to do.
+"""
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from typing import Any, NewType
+
+from bezoar.cache import CacheError
+
+Md5 = NewType("Md5", str)  # 32 hexadecimal digits; of a directory's list, with `.dir` behind them
+RelPath = NewType("RelPath", str)  # of a file below a folder, with `/` between its parts
+
+MOST_BYTES = 1 << 28  # of a file: a list of a million files has 100 MB
+MOST_LEVELS = 64  # of lists and maps in each other
+MOST_BITS = 4096  # of a whole number among parameters: Python refuses to write out one of thousands of digits
+LARGEST = 1 << 63  # no number from outside is as large
+SHOWN = 80  # characters of a value in a message
+FILE = re.compile("[0-9a-f]{32}")
+CONTENT = re.compile(r"[0-9a-f]{32}(\.dir)?")
+FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs obey what lies in them
+
+
+class Malformed(CacheError):
+    """Not what it should be; says what was found instead, and in which line where that is known."""
+
+    def __init__(self, found: str, line: int | None = None) -> None:
+        super().__init__(found)
+        self.line = line
+
+
+def shown(value: Any) -> str:
+    """A value for a message, on one line and cut where it is long."""
+    if isinstance(value, dict | list):
+        return "a map" if isinstance(value, dict) else "a list"
+    if type(value) is int and abs(value) >= LARGEST:  # Python refuses to write out thousands of digits
+        return "a number out of range"
+    found = repr(value[: SHOWN + 1] if isinstance(value, str | bytes) else value)
+    return found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
+
+
+def md5(value: Any) -> Md5:
+    """MD5 of a file."""
+    if not (isinstance(value, str) and FILE.fullmatch(value)):
+        raise Malformed(f"{shown(value)} for an MD5")
+    return Md5(value)
+
+
+def content_md5(value: Any) -> Md5:
+    """MD5 of a file, or of a directory's list."""
+    if not (isinstance(value, str) and CONTENT.fullmatch(value)):
+        raise Malformed(f"{shown(value)} for an MD5")
+    return Md5(value)
+
+
+def fingerprint(value: Any) -> str:
+    """A fingerprint of code, as it stands in code.lock."""
+    if not (isinstance(value, str) and FILE.fullmatch(value)):
+        raise Malformed(f"{shown(value)} for a fingerprint")
+    return value
+
+
+def count(value: Any) -> int:
+    """A number of bytes or files, from 0."""
+    if not (type(value) is int and 0 <= value < LARGEST):
+        raise Malformed(f"{shown(value)} for a count")
+    return value
+
+
+def quantity(value: Any) -> float:
+    """Seconds, tokens or dollars: from 0, and finite."""
+    if not (type(value) in (int, float) and math.isfinite(value) and 0 <= value < LARGEST):
+        raise Malformed(f"{shown(value)} for a quantity")
+    return float(value) if type(value) is float else value
+
+
+def text(value: Any) -> str:
+    """Text that can be written as UTF-8, without a null character."""
+    if not isinstance(value, str) or "\0" in value:
+        raise Malformed(f"{shown(value)} for a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise Malformed(f"{shown(value)} for a text") from error
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    return tuple(text(one) for one in array(value))
+
+
+def array(value: Any) -> list[Any]:
+    """A list."""
+    if not isinstance(value, list):
+        raise Malformed(f"{shown(value)} for a list")
+    return value
+
+
+def table(value: Any, *names: str) -> dict[str, Any]:
+    """A map by texts; with names, exactly of these."""
+    if not isinstance(value, dict):
+        raise Malformed(f"{shown(value)} for a map")
+    for name in value:
+        text(name)
+    if names and value.keys() != set(names):
+        lacking = [name for name in names if name not in value]
+        raise Malformed(
+            f"a map without {lacking[0]}" if lacking else f"a map with {shown(min(value.keys() - {*names}))}"
+        )
+    return value
+
+
+def truth(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Malformed(f"{shown(value)} for true or false")
+    return value
+
+
+def relpath(value: Any) -> RelPath:
+    """The path of a file below a folder, which it can't lead out of."""
+    path = text(value)
+    parts = path.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):  # an absolute path begins with an empty part
+        raise Malformed(f"{shown(path)} for a path inside the directory")
+    if not FOREIGN_FOLDERS.isdisjoint(part.lower() for part in parts):
+        raise Malformed(f"{shown(path)}, in a folder that DVC never stores")
+    return RelPath(path)
+
+
+def check_apart(paths: list[RelPath]) -> None:
+    """Refuse paths that can't all be files of one folder: one that comes twice, or that another needs as a folder."""
+    known = set(paths)
+    if len(known) < len(paths):
+        ((twice, _),) = Counter(paths).most_common(1)
+        raise Malformed(f"{shown(twice)} twice")
+    folders: set[str] = set()
+    for path in paths:
+        parent = os.path.dirname(path)
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = os.path.dirname(parent)
+    if clash := sorted(known & folders):
+        raise Malformed(f"{shown(clash[0])} as a file and as a folder")
+
+
+def plain(value: Any) -> Any:
+    """Data of maps, lists, texts, numbers, truth values and nothing, which JSON can hold, of bounded depth."""
+    todo = [(value, 0)]
+    while todo:
+        one, level = todo.pop()
+        if level > MOST_LEVELS:
+            raise Malformed(f"lists and maps in each other, more than {MOST_LEVELS} deep")
+        if isinstance(one, dict):
+            kinds = {type(key) for key in one}
+            if not (kinds <= {str} or kinds == {int}):
+                raise Malformed(f"{shown(next(iter(one)))} as a key beside others, or one that is no text")
+            todo += [(key, level) for key in one]
+            todo += [(each, level + 1) for each in one.values()]
+        elif isinstance(one, list):
+            todo += [(each, level + 1) for each in one]
+        elif isinstance(one, str):
+            text(one)
+        elif type(one) is int:
+            if one.bit_length() > MOST_BITS:
+                raise Malformed("a number out of range")
+        elif one is not None and type(one) not in (bool, float):
+            raise Malformed(f"{shown(str(one))}, a {type(one).__name__}")
+    return value
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file that is read as a whole.
+
+    Raises:
+        Malformed: It is far too large.
+        OSError: There is none, or it can't be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise Malformed(f"more than {MOST_BYTES:,} bytes in {path}")
+    return data
+
+
+def from_json(data: bytes) -> Any:
+    """What JSON says; how deep that goes, its reader finds out by what it expects."""
+    try:
+        return json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise Malformed("bytes that are not UTF-8") from error
+    except RecursionError as error:
+        raise Malformed("lists and maps in each other without an end") from error
+    except ValueError as error:  # also for a number of thousands of digits
+        raise Malformed(f"no JSON: {error}") from error
+
+
+def from_yaml(data: bytes, loader: type[Any]) -> Any:
+    """What YAML says, without aliases and tags, by which a few bytes become millions or an object of any kind.
+
+    The depth is looked at before anything is built: libyaml's own recursion ends the process.
+    """
+    import yaml  # slow, and jobs read none
+
+    try:
+        document = data.decode()
+        level = 0
+        for event in yaml.parse(document, loader):
+            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if found := _trap(event, level):
+                raise Malformed(found, _line(event.start_mark))
+        return plain(yaml.load(document, loader))
+    except UnicodeDecodeError as error:
+        raise Malformed("bytes that are not UTF-8") from error
+    except yaml.YAMLError as error:
+        found = getattr(error, "problem", None) or str(error)
+        line = _line(getattr(error, "problem_mark", None))
+        raise Malformed(f"no YAML: {' '.join(found.split())[:200]}", line) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the 31st of February
+        raise Malformed(f"a value that can't be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _trap(event: Any, level: int) -> str | None:
+    """What a part of a YAML document must not be; None if it is harmless."""
+    if getattr(event, "anchor", None):  # aliases have one, too
+        return "an alias or an anchor, which nobody needs there"
+    if getattr(event, "tag", None):
+        return f"the tag {shown(event.tag)}"
+    return f"lists and maps in each other, more than {MOST_LEVELS} deep" if level > MOST_LEVELS else None
+
+
+def _line(mark: Any) -> int | None:
+    return mark.line + 1 if mark else None
