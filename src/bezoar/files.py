@@ -18,6 +18,8 @@ def whole(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+    if partial.is_symlink():
+        partial.unlink()  # a commit may have put it there, to have its target written to
     try:
         yield partial
         os.replace(partial, path)

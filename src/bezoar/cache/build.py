@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError, alive, dvc, git, lock, stages
+from bezoar.cache import CacheError, alive, committed, dvc, git, lock, stages
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
@@ -38,6 +38,8 @@ class Build:
 
     def __init__(self, commands: dict[str, str], params: str) -> None:
         self.cache, remote = dvc.settings()
+        self._tracked = git.tracked()
+        committed.check_own(self._tracked, self.cache)
         self.remote = remote and not os.environ.get(OFFLINE)
         self.params = params
         self.hasher = Hasher()
@@ -62,9 +64,10 @@ class Build:
         """Decide what runs; steps come in topological order. Outputs stay as they are.
 
         Raises:
-            CacheError: A file that it needs can't be read, or the remote can't.
+            CacheError: A file that it needs can't be read, or the remote can't; git holds a link among the outputs.
         """
         self.steps, self._targets, self._forced = steps, list(targets), forced
+        committed.check_links(self._tracked, steps)
         self.stages = stages.stages_of(steps)
         decider = self._decider()
         made = frozenset(forced_runs())  # of a run that was killed before it could tell dvc.lock
@@ -196,7 +199,7 @@ class Build:
             for out in stage.outs if stage.complete else []:
                 if out not in declared:
                     for path in undeclared(out, declared):
-                        clear(path, self.hasher, self.objects, stage.steps[0].rule)
+                        clear(path, out, self.hasher, self.objects, stage.steps[0].rule)
 
     def _check_writable(self) -> None:
         try:

@@ -200,8 +200,9 @@ class _Execution:
 
     def _clear_folder(self) -> None:
         """Remove what an earlier recipe left in the job's folder, as far as the cache has it."""
-        for path in undeclared(self.step.folder, self.step.outputs) if self.step.folder else []:
-            clear(path, self.hasher, self.objects, self.step.rule)
+        folder = self.step.folder
+        for path in undeclared(folder, self.step.outputs) if folder else []:
+            clear(path, folder or "", self.hasher, self.objects, self.step.rule)
 
     def _check_code(self, when: str) -> None:
         expected = self.run.closures[self.step.script]
@@ -219,17 +220,24 @@ class _Execution:
             )
 
 
-def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
+def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -> None:
     """Remove a file that no rule makes any more, if the cache holds its content, or if a killed job left it half made.
 
+    Args:
+        folder: The artifact's, in which it lies.
+
     Raises:
-        CacheError: The cache doesn't hold it, so that it would be lost.
+        CacheError: The cache doesn't hold it, so that it would be lost; or it lies behind a link, where it may be
+            anybody's.
     """
-    content = None if is_partial(path) else hasher.content(path)
-    if content and objects.missing(content.md5):
+    found = _behind(path, folder)
+    if found is None and not is_partial(path[len(folder) + 1 :]):
+        content = hasher.content(path)
+        found = "a file that the cache doesn't hold" if content and objects.missing(content.md5) else None
+    if found:
         raise CacheError(
-            f"{path} isn't made by any rule, but lies in an artifact's folder\n  found:    a file that the cache "
-            f"doesn't hold\n  expected: only outputs of rule {rule}\nhint: move it away, or remove it"
+            f"{path} isn't made by any rule, but lies in an artifact's folder\n  found:    {found}\n"
+            f"  expected: only outputs of rule {rule}\nhint: move it away, or remove it"
         )
     remove(path)
 
@@ -237,6 +245,16 @@ def clear(path: str, hasher: Hasher, objects: Objects, rule: str) -> None:
 def environment_of(more: dict[str, str]) -> dict[str, str]:
     """The environment of a command that makes artifacts, with some variables more."""
     return {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
+
+
+def _behind(path: str, folder: str) -> str | None:
+    """Which link leads to a file of an artifact's folder; None if none does."""
+    parent = os.path.dirname(path)
+    while len(parent) >= len(folder):
+        if os.path.islink(parent):
+            return f"a file behind the link {parent}"
+        parent = os.path.dirname(parent)
+    return None
 
 
 def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:

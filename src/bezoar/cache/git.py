@@ -1,5 +1,6 @@
-"""What git knows of a merge, rebase or cherry-pick that it couldn't finish."""
+"""What git knows: which files it holds, and of a merge, rebase or cherry-pick that it couldn't finish."""
 
+import os
 import subprocess
 from contextlib import suppress
 
@@ -21,6 +22,17 @@ def unmerged() -> dict[str, dict[str, str]]:
             about, path = line.split("\t", 1)
             _, blob, side = about.split()
             found.setdefault(path, {})[SIDES[side]] = blob
+    return found
+
+
+def tracked() -> dict[str, str]:
+    """What git holds below this folder: mode by path; nothing without git or a repository."""
+    found = {}
+    with suppress(CacheError):
+        for line in os.fsdecode(_git("ls-files", "--stage", "-z")).split("\0"):
+            about, _, path = line.partition("\t")
+            if path:
+                found[path] = about.partition(" ")[0]
     return found
 
 

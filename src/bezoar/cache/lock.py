@@ -18,6 +18,7 @@ from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
+from bezoar.files import whole
 
 NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 NO_FILES = directory({}).md5
@@ -129,10 +130,9 @@ def fold(
 
 def write(entries: dict[str, Any]) -> None:
     """Write dvc.lock with the entries of some stages."""
-    partial = f".{LOCK}.partial"
     ordered = {"schema": "2.0", "stages": {name: entries[name] for name in sorted(entries)}}
-    Path(partial).write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
-    os.replace(partial, LOCK)
+    with whole(LOCK) as partial:
+        partial.write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
 
 
 def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:
