@@ -149,8 +149,8 @@ def test_scores_are_metrics_and_all_else_is_stored():
         "cmd": f"bezoar build score --roles {ROLES}",
         "deps": ["b"],
         "params": [{"code.lock": ["rules.r", "scripts.s"]}],
-        "outs": ["data/a"],
-        "metrics": ["results/a.json"],
+        "outs": [{"data/a": {"persist": True}}],  # else DVC removes them before anybody can look whose they are
+        "metrics": [{"results/a.json": {"persist": True}}],
     }
 
 
@@ -184,8 +184,9 @@ def test_what_was_written_passes_the_check():
         {"params": ["a", "b"]},
         {"params": []},
         {"outs": ["gen/down"]},
-        {"outs": [{"gen/up": {"persist": True}}]},
-        {"outs": ["gen/up", {"more": {"cache": False}}]},
+        {"outs": ["gen/up"]},
+        {"outs": [{"gen/up": {"persist": False}}]},
+        {"outs": [{"gen/up": {"persist": True}}, {"more": {"cache": False}}]},
         {"metrics": ["results/a.json"]},
     ],
     ids=str,
@@ -404,14 +405,6 @@ def test_a_value_that_python_takes_for_equal_is_written_anew(objects, value):
     changed = replace(MIX, params={"a": value})
     lock = folded(objects, [changed], [proven(objects, changed)])
     assert repr(lock["mix"]["params"]["params.yaml"]["a"]) == repr(value)
-
-
-def test_a_run_cache_that_can_not_be_written_is_an_error_with_the_way_out(objects):
-    write("words", "Ann\n")
-    proof = proven(objects, MIX)
-    write(".dvc/cache/runs", "a file where the folder should be")
-    with pytest.raises(CacheError, match=r"the cache can't be written to\n(.|\n)*hint: "):
-        folded(objects, [MIX], [proof])
 
 
 def test_values_are_written_as_dvc_writes_them():

@@ -1,7 +1,6 @@
 """What the cache relies on in Snakemake and DVC: an upgrade that changes it fails here, by name."""
 
 import inspect
-import json
 import shutil
 import subprocess
 import sys
@@ -16,9 +15,7 @@ from snakemake.dag import DAG
 
 from bezoar.cache import dvc as ours
 from bezoar.cache.hashing import Hasher, listing_of
-from bezoar.cache.lock import _dvc_digest
 from bezoar.cache.objects import Objects
-from bezoar.cache.stages import CODE_STAGE
 
 VALUES = {
     "none": None,
@@ -99,43 +96,14 @@ def test_dvc_takes_an_entry_that_we_fold_for_its_own(built: Graph) -> None:
     assert built.ran() == []
 
 
-def test_the_key_of_the_run_cache_is_dvcs_own() -> None:
-    from dvc.stage.cache import _get_cache_hash
-    from dvc.utils import dict_sha256
-
-    entry = {
-        "cmd": "bezoar build a",
-        "deps": [{"path": "ü", "hash": "md5", "md5": "1" * 32, "size": 1}],
-        "params": {"params.yaml": VALUES},
-        "outs": [{"path": "o", "hash": "md5", "md5": "2" * 32 + ".dir", "size": 2, "nfiles": 3}],
-    }
-    plain = {
-        **entry,
-        "deps": [{"path": "ü", "hash": "md5", "md5": "1" * 32}],
-        "outs": [{"path": "o", "hash": "md5", "md5": "2" * 32 + ".dir"}],
-    }
-    assert _dvc_digest(VALUES) == dict_sha256(VALUES)
-    assert _dvc_digest(plain) == _get_cache_hash(json.loads(json.dumps(entry)))
-    assert _dvc_digest({**plain, "outs": ["o"]}) == _get_cache_hash(json.loads(json.dumps(entry)), key=True)
-
-
-def test_dvc_skips_what_our_run_cache_record_answers(built: Graph) -> None:
-    (built.root / "dvc.lock").unlink()
-    said = built.repro()
-    stages = yaml.safe_load((built.root / "dvc.yaml").read_text())["stages"]
-    for name in set(stages) - {CODE_STAGE}:
-        assert f"Stage '{name}' is cached - skipping run, checking out outputs" in said
-    assert built.ran() == []
-
-
-def test_dvc_finds_records_of_ours_in_the_place_of_its_own(built: Graph) -> None:
-    records = built.root / ".dvc/cache/runs"
-    before = {str(path.relative_to(records)) for path in records.rglob("*") if path.is_file()}
-    built.run("dvc", "commit", "--force")  # writes DVC's own record of each stage
-    after = {str(path.relative_to(records)) for path in records.rglob("*") if path.is_file()}
-    assert {path for path in after if len(Path(path).parts) == 3} == after
-    ours_and_code = after - before
-    assert len(ours_and_code) <= 1, "all but that of stage code is there under the same names"
+def test_dvc_leaves_to_us_what_lies_in_the_place_of_an_output(empty: Graph) -> None:
+    out = {"out": {"persist": True}}
+    stage = {"cmd": "cat out >kept; echo theirs >out", "outs": [out]}
+    (empty.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"a": stage}}))
+    (empty.root / "out").write_text("mine\n")
+    empty.repro()
+    assert (empty.root / "kept").read_text() == "mine\n"
+    assert "persist" not in (empty.root / "dvc.lock").read_text()
 
 
 @pytest.mark.parametrize("command", [["repro"], ["repro", "--force"], ["commit", "--force"]], ids=" ".join)
@@ -210,6 +178,15 @@ def test_the_methods_that_we_override_are_called_as_before(name: str, parameters
     method = getattr(DAG, name)
     assert inspect.iscoroutinefunction(method)
     assert list(inspect.signature(method).parameters) == parameters
+
+
+def test_outputs_are_removed_where_we_look_at_them_first() -> None:
+    from snakemake.jobs import AbstractJob, Job
+
+    assert inspect.iscoroutinefunction(Job.remove_existing_output)
+    assert list(inspect.signature(Job.remove_existing_output).parameters) in (["self"], ["job"])  # as it is, or ours
+    assert "await self.remove_existing_output()" in inspect.getsource(Job.prepare)
+    assert issubclass(Job, AbstractJob)
 
 
 @pytest.mark.parametrize("name", ["toposorted", "finished", "reason", "targetjobs", "dependencies", "needrun_jobs"])

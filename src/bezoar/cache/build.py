@@ -12,18 +12,18 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError, alive, committed, dvc, git, lock, stages
+from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared, under_way
-from bezoar.cache.objects import Objects, remove, unwritable
+from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared
+from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
 from bezoar.cache.runs import identity
 from bezoar.llm.job import SPENT
 
 logger = logging.getLogger("bezoar")
-ALTERED = "scratch/altered"
 OFFLINE = "BEZOAR_OFFLINE"
 STAGE = "BEZOAR_STAGE"  # set by `bezoar build`: the run makes that stage, and DVC writes dvc.lock
 
@@ -108,8 +108,10 @@ class Build:
             self._check_writable()
             self._remember()
             self._keep()
-            self._spare_altered()
             self._write_plan(command_of)
+            for step in self.steps:
+                if step.name in self.decision.reasons and alive.is_free(step.name):
+                    self.spare(step)
         else:  # jobs that an earlier run left in a cluster's queue are not wanted any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
         if os.path.isdir(self.cache) or self.decision.reasons:
@@ -153,7 +155,7 @@ class Build:
             self._refuse_at_work(name)
             for path, content in self.decision.proofs[name].outputs.items():
                 if not self.hasher.holds(path, content.md5):
-                    self._set_aside(path)
+                    set_aside(path, self.hasher, self.objects, made=name in self.decision.last)
                     self.objects.restore(content.md5, path)
         if self.decision.restore:
             logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
@@ -167,25 +169,16 @@ class Build:
                 "hint: wait until it has ended, or stop it; on a cluster see `squeue` and `scancel`"
             )
 
-    def _set_aside(self, path: str) -> None:
-        """Keep what somebody made of an artifact by hand, if the cache doesn't have it."""
-        content = self.hasher.content(path)
-        if content is None:
-            return
-        if self.objects.missing(content.md5):
-            kept = os.path.join(ALTERED, f"{path}.{content.md5[:8]}")
-            os.makedirs(os.path.dirname(kept), exist_ok=True)
-            remove(kept)
-            shutil.move(path, kept)
-            logger.warning(f"{path} was altered since it was made and is replaced; it was moved to {kept}")
+    def spare(self, step: Step) -> None:
+        """Set aside what a job would overwrite, where it isn't what a record says.
 
-    def _spare_altered(self) -> None:
-        """Set aside what jobs would overwrite, where it isn't what they made."""
-        for name in self.decision.reasons:
-            last = None if under_way(name) else self.decision.last.get(name)
-            for path, content in last.outputs.items() if last else []:
-                if not self.hasher.holds(path, content.md5):
-                    self._set_aside(path)
+        Raises:
+            CacheError: What is there can't be read.
+        """
+        last = self.decision.last.get(step.name)
+        for path in step.outputs:
+            recorded = [last.outputs[path].md5] if last else []
+            set_aside(path, self.hasher, self.objects, recorded, made=bool(last))
 
     def _fetch(self, contents: list[str]) -> None:
         from bezoar.cache.remote import fetch  # slow to import
@@ -214,7 +207,6 @@ class Build:
         """What each job's process reads; params.yaml as a copy, so that an edit reaches the next run and not this."""
         text = Path(self.params).read_bytes()
         self._check_values(text)
-        junk = {name for name in self.decision.reasons if under_way(name)}
         run = identity()
         _clear_but(Path(FOLDER), SPENT / run)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
@@ -229,10 +221,7 @@ class Build:
         for step in steps:
             known = self.decision.known.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
-            job = Job(step, command_of(step), step.name not in self._forced, proofs)
-            job.write()
-            if step.name in junk:
-                job.start()  # still junk, until it is made
+            Job(step, command_of(step), step.name not in self._forced, proofs).write()
 
     def _remember(self) -> None:
         """Make proofs of what only dvc.lock knows, before its entries give way to those of other values or code."""

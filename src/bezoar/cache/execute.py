@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TextIO
 
 from bezoar.cache import CacheError, Unwritable, alive, foreign
+from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
@@ -122,6 +123,7 @@ class _Execution:
             self._clear_folder()
             for path, content in proof.outputs.items():
                 if not self.hasher.holds(path, content.md5):
+                    set_aside(path, self.hasher, self.objects)
                     self.objects.restore(content.md5, path)
         return proof is not None
 
@@ -135,7 +137,6 @@ class _Execution:
             RUN: self.run.identity,
         }
         start = time.monotonic()
-        self.job.start()
         status = run(self.job.command, self.step.outputs, variables, self.held)
         if status == 0:
             self._record(key, {"seconds": round(time.monotonic() - start, 3), **_sum(costs)})

@@ -3,8 +3,9 @@
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
 `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs`,
-`_checkpoint_jobs`, `_len` and the jobs' reasons. For other executors than the local one it changes the workflow's
-`global_resources` and the `group_job_factory`. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`.
+`_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets something in front of it. For
+other executors than the local one it changes `global_resources` and the `group_job_factory`. `loaded` calls the
+workflow's `_prepare_dag` and `_build_dag`.
 """
 
 import itertools
@@ -24,7 +25,7 @@ import snakemake.workflow
 from snakemake.dag import DAG
 from snakemake.exceptions import RuleException, WorkflowError
 from snakemake.io import is_flagged
-from snakemake.jobs import GroupJobFactory
+from snakemake.jobs import GroupJobFactory, Job
 
 from bezoar.cache import CacheError
 from bezoar.cache.build import STAGE, Build
@@ -113,9 +114,23 @@ def attach(
     if workflow.is_main_process:
         ProvenDAG.attached = Attached(workflow, parts, plots, params, spending, servers)
         snakemake.workflow.DAG = ProvenDAG
+        Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)
         workflow.log_provenance_info = lambda: None  # advice on Snakemake's records, which decide nothing here
+
+
+_remove = Job.remove_existing_output
+
+
+async def _spare_and_remove(job: Any) -> None:
+    """What Snakemake does before a job starts, once what nobody has recorded is out of the way."""
+    attached = ProvenDAG.attached
+    step = attached.workflow.dag.steps.get(job) if attached else None
+    if attached and step:
+        with _reported():
+            attached.build.spare(step)
+    await _remove(job)
 
 
 def _finish(log: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -87,15 +86,8 @@ class Job:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file, ensure_ascii=False)
 
-    def start(self) -> None:
-        """Note that the command begins."""
-        with open(_started(self.step.name), "w", encoding="utf-8"):
-            pass
-
     def end(self) -> None:
         """Note that the outputs are whole; of a forced job, that they are to be kept."""
-        with suppress(FileNotFoundError):  # another run has planned anew meanwhile
-            os.unlink(_started(self.step.name))
         if not self.lookup:
             with open(f"{FOLDER}/forced.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(self.step.name) + "\n")
@@ -171,17 +163,8 @@ def forced_runs() -> list[str]:
         return []
 
 
-def under_way(output: str) -> bool:
-    """Whether the command that makes an output began in the last run and didn't end well: what lies there is junk."""
-    return os.path.exists(_started(output))
-
-
 def _path(output: str) -> str:
     return f"{FOLDER}/jobs/{output}.json"
-
-
-def _started(output: str) -> str:
-    return f"{FOLDER}/jobs/{output}.started"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
 """dvc.lock: its entries taken apart into proofs of single jobs, and folded from them."""
 
 import hashlib
-import json
 import os
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,7 +13,7 @@ from bezoar.cache.code import LOCK as CODE_LOCK
 from bezoar.cache.dvc import LOCK, PARAMS, Dumper, as_list, as_map, read
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
-from bezoar.cache.objects import Objects, unwritable
+from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
 from bezoar.files import whole
@@ -91,7 +89,7 @@ def _is_list(md5: str) -> bool:
 def fold(
     stages: dict[str, Stage], proofs: dict[str, Proof], hasher: Hasher, objects: Objects, written: dict[str, Any]
 ) -> None:
-    """Bring dvc.lock, and DVC's run cache, to what is proven; entries of other stages stay.
+    """Bring dvc.lock to what is proven; entries of other stages stay.
 
     Args:
         stages: Of the graph.
@@ -121,7 +119,6 @@ def fold(
             },
             "outs": [_entry(out, made[out], before.get(name)) for out in stage.outs],
         }
-        _remember(after[name], objects.cache)
     if CODE_STAGE in written:
         after[CODE_STAGE] = _code_entry(hasher)
     if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
@@ -206,29 +203,3 @@ def _code_entry(hasher: Hasher) -> dict[str, Any]:
         "deps": [_entry(path, content) for path, content in sorted(found.items()) if content and path != CODE_LOCK],
         "outs": [_entry(CODE_LOCK, content) for path, content in found.items() if content and path == CODE_LOCK],
     }
-
-
-def _remember(entry: dict[str, Any], cache: str) -> None:
-    """Write an entry to DVC's run cache, so that `dvc repro` finds it again after a change and its reversal."""
-    strip = [{name: one[name] for name in ("path", "hash", "md5")} for one in entry["outs"]]
-    plain = {**entry, "deps": [{name: one[name] for name in ("path", "hash", "md5")} for one in entry["deps"]]}
-    key = _dvc_digest({**plain, "outs": [one["path"] for one in strip]})
-    folder = os.path.join(cache, "runs", key[:2], key)
-    path = os.path.join(folder, _dvc_digest({**plain, "outs": strip}))
-    if os.path.exists(path):
-        return
-    partial = f"{path}.partial"
-    try:
-        os.makedirs(folder, exist_ok=True)
-        Path(partial).write_text(yaml.dump({**plain, "outs": strip}, Dumper=Dumper, sort_keys=False), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise unwritable(cache, error) from error
-    finally:
-        with suppress(OSError):
-            os.unlink(partial)
-
-
-def _dvc_digest(data: dict[str, Any]) -> str:
-    """Sha256 as DVC's `dict_sha256` computes it."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -112,8 +112,8 @@ def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]]) -> str:
             "cmd": stage.command,
             "deps": stage.deps,
             "params": [*sorted(step.params), {CODE_LOCK: sorted(step.code)}],
-            "outs": outs,
-            "metrics": metrics,
+            "outs": [_kept(out) for out in outs],
+            "metrics": [_kept(out) for out in metrics],
         }
         written[name] = {field: value for field, value in entry.items() if value}
         if step.rule in plots:
@@ -121,6 +121,11 @@ def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]]) -> str:
             drawn.append({f"{outs[0]}/{settings_.pop('file')}": settings_})
     text = yaml.dump({"stages": written, **({"plots": drawn} if drawn else {})}, Dumper=Dumper, sort_keys=False)
     return HEAD + text
+
+
+def _kept(out: str) -> dict[str, dict[str, bool]]:
+    """An output that DVC doesn't remove before it runs the stage: `bezoar build` looks first whose work it is."""
+    return {out: {"persist": True}}
 
 
 def code_stage() -> dict[str, Any]:
@@ -147,8 +152,9 @@ def check(stages: dict[str, Stage], written: dict[str, Any]) -> None:
         uses = {path for one in stage.steps for path in one.inputs}
         covering = {cover(path, deps) for path in uses}
         params = [*sorted(step.params), {CODE_LOCK: sorted(step.code)}]
-        outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, maps stand there too
-        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, stage.outs, params, covering)
+        outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, anything stands there
+        kept = sorted(map(_kept, stage.outs), key=str)
+        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, params, covering)
         if not same:
             raise stale(f"{'another' if there else 'no'} stage {stage.name}")
 
