@@ -332,3 +332,33 @@ def test_inputs_that_swap_their_parts_are_another_job(chain):
     assert not chain.decide().reasons
     chain.steps = [A, other, C]
     assert "b" in chain.decide().reasons
+
+
+def test_a_lock_that_contradicts_what_was_made_here_is_named_and_counts():
+    chain = Chain(A)
+    theirs = chain.prove(A, "theirs", locked=True)
+    ours = chain.prove(A, "ours")
+    decision = chain.decide(targets=("a",))
+    (one,) = decision.contradictions
+    assert (one.path, one.stage, one.counts, one.made) == ("a", "a", theirs, ours)
+    assert str(one).startswith("a is on record with two different contents\n")
+    assert decision.proofs["a"].outputs["a"].md5 == theirs
+
+
+def test_a_lock_with_a_content_that_nobody_has_is_a_contradiction_too():
+    chain = Chain(A)
+    ours = chain.prove(A, "ours")
+    chain.prove(A, "ours", locked=True)
+    chain.locked["a"]["outs"][0]["md5"] = "0" * 32
+    decision = chain.decide(targets=("a",), lost={"0" * 32})
+    assert [(one.counts, one.made) for one in decision.contradictions] == [("0" * 32, ours)]
+    assert decision.proofs["a"].outputs["a"].md5 == ours
+
+
+def test_records_that_agree_or_speak_of_other_jobs_are_no_contradiction():
+    chain = Chain(A)
+    chain.prove(replace(A, params={"rate": 2}), "theirs", locked=True)
+    chain.prove(A, "ours")
+    assert chain.decide(targets=("a",)).contradictions == []
+    chain.prove(A, "ours", locked=True)
+    assert chain.decide(targets=("a",)).contradictions == []

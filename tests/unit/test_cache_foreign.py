@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ def test_a_proof_of_something_else_than_contents_is_ignored(change: Any, capsys:
     proofs = Proofs("cache")
     path = Path(proofs.path(KEY.digest))
     path.parent.mkdir(parents=True)
-    whole = {"key": vars(KEY), "outputs": GOOD, "cost": {"seconds": 1}}
+    whole = {"key": asdict(KEY), "outputs": GOOD, "cost": {"seconds": 1}}
     path.write_text(json.dumps(whole))
     assert proofs.find(KEY) is not None
     path.write_text(json.dumps({**whole, **change}))

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, git
 from bezoar.cache.hashing import Content
-from bezoar.cache.proofs import Key, Proof, Proofs
+from bezoar.cache.proofs import Key, Proof, Proofs, differences
 
 KEY = Key(
     "mix", {"in": "1" * 32}, "roles", {"seed": 0, "rate": 0.5}, {"rules.mix": "f" * 32}, ["out/report", "out/rows"]
@@ -136,3 +136,32 @@ def test_a_proof_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(CacheError, match="No space left on device"):
         proofs.add(PROOF)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_was_taken_from_a_lock_leaves_what_was_made_here_beside_it(proofs, monkeypatch):
+    history = {"1" * 40}
+    monkeypatch.setattr(git, "in_history", lambda commit: commit in history)
+    theirs = Proof(KEY, {**MADE, "out/rows": Content("4" * 32, 1)}, origin="1" * 40)
+    proofs.add(theirs)
+    assert (proofs.find(KEY), proofs.made_here(KEY)) == (theirs, PROOF)
+    assert differences(theirs, PROOF) == [("out/rows", "4" * 32, "2" * 32)]
+    history.clear()  # the branch that said so is gone
+    assert Proofs(os.path.dirname(proofs.folder)).find(KEY) == PROOF
+
+
+def test_what_is_made_here_afterwards_is_the_last_word(proofs, monkeypatch):
+    monkeypatch.setattr(git, "in_history", lambda commit: True)
+    proofs.add(replace(PROOF, origin="1" * 40))
+    proofs.add(PROOF)
+    assert proofs.find(KEY) == PROOF
+
+
+@pytest.mark.parametrize("origin", ["", "main", "../x", "1" * 39, 7, None, "--all"])
+def test_an_origin_that_is_no_commit_makes_no_proof(proofs, origin):
+    spoil(proofs, json.dumps({**read(proofs), "origin": origin}))
+    assert proofs.find(KEY) is None
+
+
+def test_a_proof_that_names_its_origin_is_not_taken_for_one_that_was_made_here(proofs):
+    spoil(proofs, json.dumps({**read(proofs), "origin": "1" * 40}))
+    assert proofs.made_here(KEY) is None

@@ -159,18 +159,32 @@ def test_a_conflict_in_what_is_generated_names_the_command() -> None:
 
 
 def test_what_a_side_recorded_becomes_a_proof_and_goes_before_what_was_not_shared() -> None:
+    committed(dvc_lock=LOCK)
+    commit = git.heads()[git.OURS]
     proofs = Proofs("cache")
     other = replace(KEY, params={"seed": 1})
     proofs.add(proof("a", seconds=5))
-    _keep({"mix": proof("b"), "more": proof("c", other)}, proofs)
-    assert proofs.find(KEY) == proof("b")
-    assert proofs.find(other) == proof("c", other)
+    _keep({"mix": proof("b"), "more": proof("c", other)}, proofs, commit)
+    assert proofs.find(KEY) == replace(proof("b"), origin=commit)
+    assert proofs.find(other) == replace(proof("c", other), origin=commit)
+    assert proofs.made_here(KEY) == proof("a", seconds=5)
+
+
+def test_what_a_branch_recorded_counts_while_it_is_merged_and_no_longer_once_it_is_given_up() -> None:
+    in_conflict("dvc_lock", LOCK, LOCK + "    a: 1\n", LOCK + "    a: 2\n")
+    theirs = git.heads()[git.THEIRS]
+    _keep({"mix": proof("b")}, Proofs("cache"), theirs)
+    assert Proofs("cache").find(KEY) == replace(proof("b"), origin=theirs)
+    run("git", "merge", "--abort")
+    assert Proofs("cache").find(KEY) is None
+    run("git", "checkout", "--quiet", "other")
+    assert Proofs("cache").find(KEY) is not None
 
 
 def test_a_proof_that_says_the_same_keeps_what_it_cost() -> None:
     proofs = Proofs("cache")
     proofs.add(proof("a", seconds=5))
-    _keep({"mix": proof("a")}, proofs)
+    _keep({"mix": proof("a")}, proofs, "1" * 40)
     assert proofs.find(KEY) == proof("a", seconds=5)
 
 

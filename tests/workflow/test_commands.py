@@ -85,7 +85,7 @@ def test_nothing_is_accepted_where_nothing_changed(built: Graph) -> None:
 
 
 def test_verify_names_the_first_broken_link(built: Graph) -> None:
-    assert "is what its proof says, from the sources on" in built.run("bezoar", "verify")
+    assert "is consistent with its record, from the sources on" in built.run("bezoar", "verify")
     rows = built.root / "data/mixes/all/rows.txt"
     rows.write_text(rows.read_text().replace("A", "B"))
     assert "first broken link: data/mixes/all/rows.txt: what is on disk isn't what was made" in built.refused(

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,11 @@ class Build:
             asked |= lacking
             self._lost |= lacking - available(lacking)
         return self.decision
+
+    def warn(self) -> None:
+        """Say what records of one job don't agree upon."""
+        for one in self.decision.contradictions:
+            logger.warning(str(one))
 
     def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
         """Restore what is needed, check what can be checked before money is spent, and write the plan.
@@ -224,11 +230,21 @@ class Build:
             Job(step, command_of(step), step.name not in self._forced, proofs).write()
 
     def _remember(self) -> None:
-        """Make proofs of what only dvc.lock knows, before its entries give way to those of other values or code."""
-        for name in self.decision.reasons:
-            last = self.decision.last.get(name)
-            if last and self.proofs.find(last.key) is None:
-                self.proofs.add(last)
+        """Make proofs of what only dvc.lock knows, before its entries give way to those of other values or code.
+
+        Only of entries that are committed: they count for as long as the commit is part of the history.
+        """
+        last = [
+            (step.stage, self.decision.last.get(step.name)) for step in self.steps if step.name in self.decision.reasons
+        ]
+        unknown = [(stage, proof) for stage, proof in last if proof and self.proofs.find(proof.key) is None]
+        commit = git.last_commit(dvc.LOCK) if unknown else None
+        if commit is None:
+            return
+        now, then = dvc.read(dvc.LOCK), dvc.stages_in(git.version(commit, dvc.LOCK), dvc.LOCK)
+        for stage, proof in unknown:
+            if digest_of(now[stage]) == digest_of(then.get(stage)):
+                self.proofs.add(replace(proof, origin=commit))
 
     def _keep(self) -> None:
         """Store what is on disk as dvc.lock knows it, for jobs that may not have to run: Snakemake removes it first."""

@@ -82,7 +82,8 @@ def _verify(args: argparse.Namespace) -> int:
         print(f"first broken link: {broken[0]}", file=sys.stderr)
         print("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
         return 1
-    print("every artifact that was made is what its proof says, from the sources on")
+    print("every artifact that was made is consistent with its record, from the sources on")
+    print("that a record is true, shows only `bezoar verify --rerun STAGE`")
     return 0
 
 

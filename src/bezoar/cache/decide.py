@@ -10,7 +10,7 @@ from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
 from bezoar.cache.lock import Recorded
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Key, Proof, Proofs
+from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.stages import Stage
 
 
@@ -45,6 +45,29 @@ class Reason(NamedTuple):
         return f"{text} ({self.was} -> {self.now})" if self.kind == "code" and "==" in str(self.now) else text
 
 
+class Contradiction(NamedTuple):
+    """An output that two records say came out of the same job as different contents.
+
+    Attributes:
+        counts: MD5 by the record that decides: dvc.lock's.
+        made: MD5 by the proof of a job that ran with this cache.
+        proof: Path of that proof.
+    """
+
+    path: str
+    stage: str
+    counts: str
+    made: str
+    proof: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is on record with two different contents\n  dvc.lock:  {self.counts}, which counts\n"
+            f"  made here: {self.made}\nhint: `bezoar verify --rerun {self.stage}` shows which one comes out; "
+            f"if it is that of dvc.lock, remove {self.proof}"
+        )
+
+
 @dataclass
 class Decision:
     """What a run will do.
@@ -56,6 +79,7 @@ class Decision:
         last: By step name: what dvc.lock says of it.
         restore: Names of proven steps whose outputs aren't on disk as proven, but are needed there.
         fetch: Contents of these that the local cache lacks.
+        contradictions: What records of one and the same job don't agree upon.
     """
 
     proofs: dict[str, Proof] = field(default_factory=dict)
@@ -64,6 +88,7 @@ class Decision:
     last: dict[str, Proof] = field(default_factory=dict)
     restore: list[str] = field(default_factory=list)
     fetch: list[str] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
 
 
 class Decider:
@@ -151,6 +176,8 @@ class Decider:
             else:
                 key = step.key(inputs)
                 proof = self._find(key, decision.known.get(step.name), useless, step.name in made)
+                if step.name not in made:
+                    decision.contradictions += self._contradictions(step, key, decision.known.get(step.name), proof)
                 if proof:
                     decision.proofs[step.name] = proof
                 elif step.name in lost:
@@ -174,9 +201,18 @@ class Decider:
                 pending.append(path)
         return inputs, pending
 
+    def _contradictions(self, step: Step, key: Key, known: Proof | None, found: Proof | None) -> list[Contradiction]:
+        """Where dvc.lock, now or as it was, says something else than the proof of a job that ran here."""
+        counts = known if known and known.key.digest == key.digest else found if found and found.origin else None
+        own = self.proofs.made_here(key) if counts else None
+        if counts is None or own is None:
+            return []
+        where = self.proofs.path(key.digest)
+        return [Contradiction(path, step.stage, theirs, ours, where) for path, theirs, ours in differences(counts, own)]
+
     def _find(self, key: Key, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.key.digest == key.digest and known not in useless:
-            own = self.proofs.find(key) if made else None
+            own = self.proofs.made_here(key) if made else None
             if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
                 return own  # a forced run's
             return known  # before any other, so that everybody gets the same checkpoint

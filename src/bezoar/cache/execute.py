@@ -17,7 +17,7 @@ from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
-from bezoar.cache.proofs import Key, Proof, Proofs
+from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.runs import RUN
 from bezoar.cluster.node import ON_NODE
 
@@ -172,7 +172,11 @@ class _Execution:
                 self.objects.store(path, content)
         except Unwritable as error:  # hours of work are on disk and proven: a later run stores them
             print(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
-        self.proofs.add(Proof(key, made, cost))
+        proof = Proof(key, made, cost)
+        if before := self.proofs.find(key):
+            for path, was, now in differences(before, proof):
+                print(f"{path} came out as {now}; the last time, of the same inputs, as {was}", file=sys.stderr)
+        self.proofs.add(proof)
 
     def _key(self) -> Key:
         inputs = {}

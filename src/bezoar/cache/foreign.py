@@ -22,6 +22,7 @@ LARGEST = 1 << 63  # no number from outside is as large
 SHOWN = 80  # characters of a value in a message
 FILE = re.compile("[0-9a-f]{32}")
 CONTENT = re.compile(r"[0-9a-f]{32}(\.dir)?")
+COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
 FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs obey what lies in them
 
 
@@ -61,6 +62,13 @@ def fingerprint(value: Any) -> str:
     """A fingerprint of code, as it stands in code.lock."""
     if not (isinstance(value, str) and FILE.fullmatch(value)):
         raise Malformed(f"{shown(value)} for a fingerprint")
+    return value
+
+
+def commit(value: Any) -> str:
+    """The name of a commit of git."""
+    if not (isinstance(value, str) and COMMIT.fullmatch(value)):
+        raise Malformed(f"{shown(value)} for a commit")
     return value
 
 

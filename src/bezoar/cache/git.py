@@ -7,6 +7,7 @@ from contextlib import suppress
 from bezoar.cache import CacheError
 
 BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is what comes to it
+COMING = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD")
 SIDES = {"1": BASE, "2": OURS, "3": THEIRS}
 
 
@@ -34,6 +35,37 @@ def tracked() -> dict[str, str]:
             if path:
                 found[path] = about.partition(" ")[0]
     return found
+
+
+def last_commit(path: str) -> str | None:
+    """The commit of this history that last changed a file; None if there is none."""
+    with suppress(CacheError):
+        return _git("log", "-1", "--format=%H", "--", path).decode().strip() or None
+    return None
+
+
+def version(commit: str, path: str) -> bytes:
+    """A file as a commit has it."""
+    return _git("show", f"{commit}:./{path}")
+
+
+def heads() -> dict[str, str]:
+    """The commit that this folder is at, and of a merge, rebase or cherry-pick under way the one that comes to it."""
+    found: dict[str, str] = {}
+    for side, names in ((OURS, ("HEAD",)), (THEIRS, COMING)):
+        for name in names:
+            with suppress(CacheError):
+                found.setdefault(side, _git("rev-parse", "--verify", "--quiet", name).decode().strip())
+    return found
+
+
+def in_history(commit: str) -> bool:
+    """Whether a commit is part of this history, or of one that is being merged."""
+    for head in heads().values():
+        with suppress(CacheError):
+            _git("merge-base", "--is-ancestor", commit, head)
+            return True
+    return False
 
 
 def content(blob: str) -> bytes:

@@ -191,6 +191,8 @@ class ProvenDAG(DAG):
     async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
         """Once the run holds Snakemake's lock: restore what is proven and needed, and write the plan."""
         assert self.attached
+        if check_initial:
+            self.attached.build.warn()
         if check_initial and not (self.workflow.dryrun or self.workflow.touch):
             jobs = {step.name: job for job, step in self.steps.items()}
             with _reported():

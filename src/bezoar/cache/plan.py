@@ -64,6 +64,7 @@ class Plan:
         accepted: Code names that stand for an earlier fingerprint, and why.
         spending: What would be asked of models over a network, stage by stage (bezoar.llm.estimate.Expected).
         summary: What that comes to, against the budget.
+        contradictions: What records of one job don't agree upon.
     """
 
     stages: list[PlannedStage]
@@ -72,6 +73,7 @@ class Plan:
     accepted: dict[str, str]
     spending: list[Any] = field(default_factory=list)
     summary: str = ""
+    contradictions: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -91,6 +93,7 @@ class Plan:
             "restored": restored,
             "accepted": self.accepted,
         }
+        data["contradictions"] = self.contradictions
         data["spending"] = [asdict(one) for one in self.spending]
         return json.dumps({**data, "seconds": self.seconds}, indent=2, ensure_ascii=False)
 
@@ -118,7 +121,7 @@ class Plan:
                 lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
         for name, reason in self.accepted.items():
             lines.append(f"accepted in {ACCEPTED}: {name} as what it was: {reason}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.contradictions])
 
 
 def _why(stage: PlannedStage) -> str:
@@ -182,7 +185,8 @@ def planned(build: Build) -> Plan:
                     outputs=[output for step in steps for output in step.outputs],
                 )
             )
-    return Plan(stages, len(build.decision.proofs), _restored(build), accepted(build))
+    contradictions = list(map(str, build.decision.contradictions))
+    return Plan(stages, len(build.decision.proofs), _restored(build), accepted(build), contradictions=contradictions)
 
 
 def _seconds(build: Build, step: Step) -> float | None:

@@ -10,9 +10,10 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
-from bezoar.cache import foreign
+from bezoar.cache import foreign, git
 from bezoar.cache.hashing import Content, content_of, digest_of
 from bezoar.cache.objects import unwritable
 
@@ -37,7 +38,7 @@ class Key:
     code: dict[str, str]
     outputs: list[str]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Sha256 of the key as canonical JSON."""
         return digest_of(asdict(self))
@@ -50,55 +51,101 @@ class Proof:
     Attributes:
         cost: `seconds` of wall time, and what the script counted itself: `prompt_tokens`, `completion_tokens`,
             `dollars`. Empty where only dvc.lock knows of the job.
+        origin: The commit whose dvc.lock says so; empty if the job ran with this cache.
     """
 
     key: Key
     outputs: dict[str, Content]
     cost: dict[str, float] = field(default_factory=dict)
+    origin: str = ""
 
 
 class Proofs:
-    """The proofs in a DVC cache folder."""
+    """The proofs in a DVC cache folder: those made here, and those that were taken from a commit's dvc.lock.
+
+    The latter count as long as that commit is part of this folder's history: what a branch says is forgotten with the
+    branch. They go before what was made here, so that everybody gets the same artifact.
+    """
 
     def __init__(self, cache: str) -> None:
         self.folder = os.path.join(cache, "proofs")
+        self.imported = os.path.join(cache, "imported")
+        self._in_history: dict[str, bool] = {}  # by commit
+        self._told: set[str] = set()
 
     def path(self, key: str) -> str:
         """Where the proof for a key's digest lies, or would."""
-        return os.path.join(self.folder, key[:2], f"{key}.json")
+        return _path(self.folder, key)
 
     def find(self, key: Key) -> Proof | None:
         """The proof for a key; None if there is none, or it can't be read."""
-        path = self.path(key.digest)
+        imported = self._load(_path(self.imported, key.digest), key)
+        return imported if imported and self._counts(imported) else self.made_here(key)
+
+    def made_here(self, key: Key) -> Proof | None:
+        """The proof that a job of this cache made for a key."""
+        found = self._load(self.path(key.digest), key)
+        return None if found and found.origin else found
+
+    def _counts(self, proof: Proof) -> bool:
+        if proof.origin not in self._in_history:
+            self._in_history[proof.origin] = git.in_history(proof.origin)
+        return self._in_history[proof.origin]
+
+    def _load(self, path: str, key: Key) -> Proof | None:
         try:
             data = foreign.table(foreign.from_json(foreign.read(path)))
             outputs = {name: content_of(one) for name, one in foreign.table(data["outputs"]).items()}
             cost = {name: foreign.quantity(value) for name, value in foreign.table(data["cost"]).items()}
+            origin = foreign.commit(data["origin"]) if "origin" in data else ""
             if digest_of(foreign.plain(data["key"])) != key.digest or sorted(outputs) != sorted(key.outputs):
                 raise foreign.Malformed("of another key")
-            return Proof(key, outputs, cost)
+            return Proof(key, outputs, cost, origin)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, foreign.Malformed, KeyError):
-            print(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
+            if path not in self._told:
+                print(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
+            self._told.add(path)
             return None
 
     def add(self, proof: Proof) -> None:
         """Write a proof; it takes the place of an older one with the same key.
 
+        One of dvc.lock leaves the one made here in its place, beside it; one made here is the last word.
+
         Raises:
             CacheError: The disk is full, or the cache can't be written.
         """
-        path = self.path(proof.key.digest)
+        digest = proof.key.digest
+        path = _path(self.imported if proof.origin else self.folder, digest)
         partial = f"{path}.{os.urandom(6).hex()}.partial"  # of this process alone, on any machine
-        data = {"key": asdict(proof.key), "outputs": proof.outputs, "cost": proof.cost}
+        data: dict[str, Any] = {"key": asdict(proof.key), "outputs": proof.outputs, "cost": proof.cost}
+        if proof.origin:
+            data["origin"] = proof.origin
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(partial, "w", encoding="utf-8") as file:
                 json.dump(data, file, sort_keys=True, ensure_ascii=False, indent=1)
             os.replace(partial, path)
+            if not proof.origin:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    os.unlink(_path(self.imported, digest))
         except OSError as error:
             raise unwritable(self.folder, error) from error
         finally:
             with suppress(OSError):
                 os.unlink(partial)
+
+
+def _path(folder: str, key: str) -> str:
+    return os.path.join(folder, key[:2], f"{key}.json")
+
+
+def differences(one: Proof, other: Proof) -> list[tuple[str, str, str]]:
+    """Outputs that two proofs say came out as different contents: path, and the MD5 by each."""
+    return [
+        (path, content.md5, other.outputs[path].md5)
+        for path, content in one.outputs.items()
+        if path in other.outputs and other.outputs[path].md5 != content.md5
+    ]

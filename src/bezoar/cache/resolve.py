@@ -7,6 +7,7 @@ come from git's index, their records become proofs, and the records of the merge
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,10 @@ def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
 
         fetch_objects(sorted(lists), build.objects)
     recorded = {side: _recorded(decider) for side, decider in deciders.items()}
-    for proofs in recorded.values():
-        _keep(proofs, build.proofs)
+    heads = git.heads()
+    ours = heads.get(git.OURS, "")
+    for side, proofs in recorded.items():
+        _keep(proofs, build.proofs, ours if side == git.OURS else heads.get(git.THEIRS, ours))
     either = {**sides[git.THEIRS], **sides[git.OURS]}
     decision = _decider(build, either).decide([], set(), set())
     taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
@@ -132,12 +135,16 @@ def _recorded(decider: Decider) -> dict[str, Proof]:
     return {name: proof for name, proof in found.items() if proof}
 
 
-def _keep(recorded: dict[str, Proof], proofs: Proofs) -> None:
-    """Make proofs of what a side recorded: it goes before what this cache alone knows, as in a build."""
+def _keep(recorded: dict[str, Proof], proofs: Proofs, commit: str) -> None:
+    """Make proofs of what a side recorded: it goes before what this cache alone knows, as in a build.
+
+    Args:
+        commit: Of that side, without which its records don't count.
+    """
     for proof in recorded.values():
         own = proofs.find(proof.key)
         if own is None or not _same(own, proof):
-            proofs.add(proof)
+            proofs.add(replace(proof, origin=commit))
 
 
 def _same(one: Proof, other: Proof) -> bool:

@@ -1,4 +1,7 @@
-"""`bezoar verify`: whether every artifact is what its proof says, from sources to results, without a network."""
+"""`bezoar verify`: whether every artifact is what its record says, from sources to results, without a network.
+
+It shows that artifacts and records belong together. Whether a record is true, shows only a rerun.
+"""
 
 import os
 import shutil
@@ -39,7 +42,7 @@ def _broken_links(build: Build) -> tuple[list[str], list[str]]:
     locked = dvc.read(dvc.LOCK)
     decider = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs, build.code.parts)
     decision = decider.decide([], set())
-    broken, absent, unbuilt = [], 0, 0
+    broken, absent, unbuilt = list(map(str, decision.contradictions)), 0, 0
     for step in build.steps:
         if not any(os.path.lexists(path) for path in step.outputs) and step.name not in decision.last:
             unbuilt += step.name in decision.reasons

@@ -1,0 +1,49 @@
+"""Records that somebody forged: a contradiction is named, and what a branch says is forgotten with the branch."""
+
+import yaml
+from graph import Graph
+
+
+def forge(graph: Graph, stage: str, other: str, **rates: float) -> None:
+    """Let dvc.lock say that a stage made what another stage made, with other values."""
+    path = graph.root / "dvc.lock"
+    lock = yaml.safe_load(path.read_text())
+    entry, source = lock["stages"][stage], lock["stages"][other]
+    entry["outs"][0] |= {name: source["outs"][0][name] for name in ("md5", "size", "nfiles")}
+    entry["params"]["params.yaml"][f"stages.{stage.removeprefix('train-')}"] |= rates
+    path.write_text(yaml.safe_dump(lock))
+
+
+def test_a_lock_that_contradicts_what_was_built_here_is_named_by_all_who_read_it(built: Graph) -> None:
+    forge(built, "train-dpo", "train-sft")
+    said = "data/adapters/dpo is on record with two different contents"
+    assert said in built.run("bezoar", "plan")
+    assert said in built.build("--dry-run")
+    refused = built.refused("bezoar", "verify")
+    assert f"first broken link: {said}" in refused
+    assert "is consistent" not in refused
+    assert said in built.build()
+
+
+def test_what_a_branch_forged_is_forgotten_with_the_branch(built: Graph) -> None:
+    built.run("git", "checkout", "--quiet", "-b", "forged")
+    built.set("stages.sft.rate", 0.7)
+    forge(built, "train-sft", "train-dpo", rate=0.7)
+    built.commit()
+    built.set("stages.sft.rate", 0.9)
+    built.build("data/adapters/sft")  # the entry gives way to that of 0.9
+    built.set("stages.sft.rate", 0.7)
+    assert "Nothing to be done" in built.build("data/adapters/sft")  # and is remembered on that branch
+    assert built.ran() == ["data/adapters/sft"]
+    built.run("git", "checkout", "--quiet", "--force", "main")
+    built.set("stages.sft.rate", 0.7)
+    built.build("data/adapters/sft")
+    assert built.ran() == ["data/adapters/sft"]
+
+
+def test_proofs_that_a_commit_brings_are_refused(built: Graph) -> None:
+    built.run("git", "add", "--force", ".dvc/cache/proofs")
+    for command in (["snakemake"], ["bezoar", "plan"], ["bezoar", "verify"], ["bezoar", "fingerprint"]):
+        said = built.refused(*command)
+        assert "git holds files in .dvc/cache, where only the builds of this machine write\n" in said
+        assert "Traceback" not in said
