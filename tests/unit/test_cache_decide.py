@@ -340,7 +340,7 @@ def test_a_lock_that_contradicts_what_was_made_here_is_named_and_counts():
     ours = chain.prove(A, "ours")
     decision = chain.decide(targets=("a",))
     (one,) = decision.contradictions
-    assert (one.path, one.stage, one.counts, one.made) == ("a", "a", theirs, ours)
+    assert (one.path, one.locked, one.made) == ("a", theirs, ours)
     assert str(one).startswith("a is on record with two different contents\n")
     assert decision.proofs["a"].outputs["a"].md5 == theirs
 
@@ -351,7 +351,7 @@ def test_a_lock_with_a_content_that_nobody_has_is_a_contradiction_too():
     chain.prove(A, "ours", locked=True)
     chain.locked["a"]["outs"][0]["md5"] = "0" * 32
     decision = chain.decide(targets=("a",), lost={"0" * 32})
-    assert [(one.counts, one.made) for one in decision.contradictions] == [("0" * 32, ours)]
+    assert [(one.locked, one.made) for one in decision.contradictions] == [("0" * 32, ours)]
     assert decision.proofs["a"].outputs["a"].md5 == ours
 
 
@@ -362,3 +362,20 @@ def test_records_that_agree_or_speak_of_other_jobs_are_no_contradiction():
     assert chain.decide(targets=("a",)).contradictions == []
     chain.prove(A, "ours", locked=True)
     assert chain.decide(targets=("a",)).contradictions == []
+
+
+def test_a_list_in_the_lock_that_nobody_has_is_named_where_the_job_ran_here():
+    one = replace(A, outputs=("d/a",), outs=("d",))
+    os.mkdir("d")
+    chain = Chain(one)
+    chain.prove(one, "ours")
+    chain.prove(one, "ours", locked=True)
+    chain.locked["a"]["outs"] = [{"path": "d", "md5": "0" * 32 + ".dir"}]
+    decision = chain.decide(targets=("d/a",))
+    assert [(one.path, one.locked) for one in decision.contradictions] == [
+        ("d", "0" * 32 + ".dir, a list of files that nobody has")
+    ]
+    assert decision.reasons == {}
+    Path("source").write_text("other")  # then the entry speaks of another job
+    chain.prove(one, "ours")
+    assert chain.decide(targets=("d/a",)).contradictions == []

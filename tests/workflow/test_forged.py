@@ -1,5 +1,8 @@
 """Records that somebody forged: a contradiction is named, and what a branch says is forgotten with the branch."""
 
+import hashlib
+import json
+
 import yaml
 from graph import Graph
 
@@ -47,3 +50,20 @@ def test_proofs_that_a_commit_brings_are_refused(built: Graph) -> None:
         said = built.refused(*command)
         assert "git holds files in .dvc/cache, where only the builds of this machine write\n" in said
         assert "Traceback" not in said
+
+
+def test_a_list_that_leads_outside_is_refused_and_nothing_is_written(built: Graph) -> None:
+    objects, payload = built.root / ".dvc/cache/files/md5", hashlib.md5(b"payload").hexdigest()
+    entries = json.dumps([{"md5": payload, "relpath": "../../../../victim"}]).encode()
+    hostile = hashlib.md5(entries).hexdigest() + ".dir"
+    for name, data in ((payload, b"payload"), (hostile, entries)):
+        (objects / name[:2]).mkdir(exist_ok=True)
+        (objects / name[:2] / name[2:]).write_bytes(data)
+    lock = yaml.safe_load((built.root / "dvc.lock").read_text())
+    lock["stages"]["train-sft"]["outs"][0]["md5"] = hostile
+    (built.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    before = sorted(built.root.parent.iterdir())
+    said = built.refused("snakemake", "data/adapters/sft")
+    assert f"object {hostile} is not a list of a directory's files, and nothing is restored from it\n" in said
+    assert "Traceback" not in said
+    assert sorted(built.root.parent.iterdir()) == before

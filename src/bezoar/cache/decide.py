@@ -49,22 +49,20 @@ class Contradiction(NamedTuple):
     """An output that two records say came out of the same job as different contents.
 
     Attributes:
-        counts: MD5 by the record that decides: dvc.lock's.
+        locked: MD5 by dvc.lock.
         made: MD5 by the proof of a job that ran with this cache.
-        proof: Path of that proof.
+        hint: What to do.
     """
 
     path: str
-    stage: str
-    counts: str
+    locked: str
     made: str
-    proof: str
+    hint: str
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is on record with two different contents\n  dvc.lock:  {self.counts}, which counts\n"
-            f"  made here: {self.made}\nhint: `bezoar verify --rerun {self.stage}` shows which one comes out; "
-            f"if it is that of dvc.lock, remove {self.proof}"
+            f"{self.path} is on record with two different contents\n  dvc.lock:  {self.locked}\n"
+            f"  made here: {self.made}\nhint: {self.hint}"
         )
 
 
@@ -177,7 +175,7 @@ class Decider:
                 key = step.key(inputs)
                 proof = self._find(key, decision.known.get(step.name), useless, step.name in made)
                 if step.name not in made:
-                    decision.contradictions += self._contradictions(step, key, decision.known.get(step.name), proof)
+                    decision.contradictions += self._contradictions(step, key, decision, proof)
                 if proof:
                     decision.proofs[step.name] = proof
                 elif step.name in lost:
@@ -201,14 +199,23 @@ class Decider:
                 pending.append(path)
         return inputs, pending
 
-    def _contradictions(self, step: Step, key: Key, known: Proof | None, found: Proof | None) -> list[Contradiction]:
+    def _contradictions(self, step: Step, key: Key, decision: Decision, found: Proof | None) -> list[Contradiction]:
         """Where dvc.lock, now or as it was, says something else than the proof of a job that ran here."""
+        known = decision.known.get(step.name)
         counts = known if known and known.key.digest == key.digest else found if found and found.origin else None
-        own = self.proofs.made_here(key) if counts else None
-        if counts is None or own is None:
+        if counts:
+            own = self.proofs.made_here(key)
+            hint = (
+                f"dvc.lock counts; `bezoar verify --rerun {step.stage}` shows which one comes out; if it is that of "
+                f"dvc.lock, remove {self.proofs.path(key.digest)}"
+            )
+            return [Contradiction(*one, hint) for one in (differences(counts, own) if own else [])]
+        recorded = self.recorded.get(step.stage)
+        unknown = recorded.unknown_list(key) if recorded and found and step.name not in decision.last else None
+        if unknown is None or unknown[0] in {one.path for one in decision.contradictions}:
             return []
-        where = self.proofs.path(key.digest)
-        return [Contradiction(path, step.stage, theirs, ours, where) for path, theirs, ours in differences(counts, own)]
+        hint = "what was made here counts, unless whoever committed that entry sends its files with `dvc push`"
+        return [Contradiction(unknown[0], f"{unknown[1]}, a list of files that nobody has", "other files", hint)]
 
     def _find(self, key: Key, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.key.digest == key.digest and known not in useless:

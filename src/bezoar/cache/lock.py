@@ -11,10 +11,10 @@ import yaml
 from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
 from bezoar.cache.dvc import LOCK, PARAMS, Dumper, as_list, as_map, read
-from bezoar.cache.hashing import Content, Hasher, Listing, directory
+from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Proof
+from bezoar.cache.proofs import Key, Proof
 from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
 from bezoar.files import whole
 
@@ -49,6 +49,16 @@ class Recorded:
         known = {path: md5 for path, md5 in inputs.items() if md5}
         key = replace(step.key(known), params=self.params, code=self.code)
         return Proof(key, {path: self._sized(path, md5) for path, md5 in found.items() if md5})
+
+    def unknown_list(self, key: Key) -> tuple[str, str] | None:
+        """A folder and the list of its files that the entry names, for a job with this key, if nobody has that list."""
+        if digest_of([self.params, self.code]) != digest_of([key.params, key.code]):
+            return None
+        if any(self._content(path, self.deps) != md5 for path, md5 in key.inputs.items()):
+            return None
+        folders = {cover(path, self.made) for path in key.outputs} - {None, *key.outputs}
+        lists = [(folder, self.made[folder]) for folder in folders if folder and _is_list(self.made[folder])]
+        return next((one for one in lists if self.objects.listing(one[1]) is None), None)
 
     def _sized(self, path: str, md5: str) -> Content:
         one = self.outs.get(path, {})
