@@ -356,7 +356,15 @@ def test_forced_runs_of_another_shape_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [BOMB, "- " * DEEP, "- {code: a, now: b, was: c, reason: 1}", "- {code: a, now: 2026-01-01}", "- !!set {}"]
+    "text",
+    [
+        BOMB,
+        "- " * DEEP,
+        "- {code: a, now: b, was: c, reason: 1}",
+        "- {code: a, now: 2026-01-01}",
+        "- !!set {}",
+        "- {code: a, now: b, was: '', reason: d}",
+    ],
 )
 def test_acceptances_that_are_a_trap_are_one_clear_error(text: str) -> None:
     Path(code.ACCEPTED).write_text(text)

@@ -239,7 +239,8 @@ def accepted_entries() -> list[dict[str, Any]]:
         for entry in entries:
             found = foreign.table(entry)
             for name in ("code", "now", "was", "reason"):
-                foreign.text(found.get(name))
+                if not foreign.text(found.get(name)):
+                    raise foreign.Malformed(f"an empty {name}")
     except FileNotFoundError:
         return []
     except foreign.Malformed as error:
