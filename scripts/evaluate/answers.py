@@ -71,8 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     name = args.out.name
     questions = mtbench.read_questions(args.questions)
     samplings = samplings_of(questions, temperatures, top_p, max_new_tokens)
-    backend = LocalBackend(
-        kind="local", checkpoint=name, template="student", batch_size=batch_size, precision=precision
+    backend = LocalBackend(  # all that it says is judged, as FastChat does
+        kind="local", checkpoint=name, template="student", batch_size=batch_size, precision=precision, thinking=[]
     )
     model = Local(args.checkpoint, backend, system=prompt.system, seed=seed)
     rows, ends = answers_to(questions, model, samplings, name)

@@ -16,7 +16,14 @@ from bezoar.script import Flags, run
 
 KEYS = "judge_sampling, judge_attempts, repeats, with_reference and most_failed"
 BLOCKS = f"{KEYS} of evals.<name>, backends.<judge> prompt seed budget"
-ENDINGS = {"stop": "ok", "length": "truncated", "refusal": "refused", "error": "error"}
+ENDINGS = {
+    "stop": "ok",
+    "length": "truncated",
+    "refusal": "refused",
+    "error": "error",
+    "thinking": "error",
+    "other": "error",
+}
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 
 import pytest
-from faults import CONFLICT, EXPIRED, LENGTH, MISSING, RESET, TWICE, Ending, limited, status
-from llm import MILLION, ceilings, end, only_anthropic, only_openai, price, rows
+from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Ending, limited, status
+from llm import MILLION, RUN, ceilings, end, only_anthropic, only_openai, price, rows
 
 from bezoar.llm import EXIT_BUDGET, EXIT_FATAL
+from bezoar.llm.job import HALTED, SPENT
 from bezoar.llm.ledger import Ledger, open_batches
-from bezoar.llm.sender import MOST_TRANSIENT
+from bezoar.llm.sender import CANARY, MOST_TRANSIENT
 from bezoar.llm.store import FOLDER, Store
 
 BATCH = {"batch": True}
@@ -79,11 +81,12 @@ def test_what_a_batch_lacks_is_handed_in_again_and_nothing_else(desk):
     assert desk.server.usage["calls"] == 6
 
 
-def test_an_answer_to_what_was_not_asked_is_an_error_and_nothing_of_the_batch_is_used(desk):
+def test_an_answer_to_what_was_not_asked_is_an_error_once_the_others_are_stored(desk):
     desk.server.endings = [Ending(unknown=2)]
     stopped = desk.stop(*rows(3), connection=BATCH)
     assert "brought 2 answers to calls that it was not given" in str(stopped)
-    assert not desk.stored()
+    assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
+    assert len(desk.server.batches) == 1
 
 
 LINES = {
@@ -105,6 +108,67 @@ def test_lines_without_an_answer_are_handed_in_again_and_those_refused_for_good_
     assert desk.outcomes()["stop"] == 5
 
 
+ACCOUNT = [QUOTA, status(403), status(400, text="Your credit balance is too low to go on.")]
+
+
+@pytest.mark.parametrize("step", ACCOUNT, ids=["quota", "403", "credit"])
+def test_lines_that_ended_for_want_of_money_wait_for_the_next_run_and_the_others_are_taken(desk, step):
+    asked = rows(12)
+    for text in asked[2:5]:
+        desk.server.script(text, step)  # once; then the account is topped up
+    assert desk.stop(*asked, connection=BATCH).status == 1
+    assert len(desk.stored()) == 9
+    assert not list(open_batches(FOLDER, "try"))
+    assert desk.micro() * 2 == desk.billed()
+    assert texts(desk.ask(*asked, connection=BATCH)) == answers(asked)
+    assert sent(desk) == [asked, asked[2:5]]
+    assert desk.server.usage["calls"] == 12
+
+
+def test_a_batch_that_an_earlier_run_handed_in_stops_nobody_by_what_its_lines_lacked_then(desk):
+    desk.server.script("row 0001", QUOTA)
+    desk.server.script(created(desk), RESET)
+    desk.stop(*rows(3), connection=BATCH)
+    (batch,) = desk.server.batches
+    hand_in(desk, batch.id, list(batch.sent))
+    assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
+    assert sent(desk) == [rows(3), ["row 0001"]]
+
+
+def test_lines_that_alone_are_forbidden_whatever_comes_are_errors_in_the_end(desk):
+    desk.server.script("row 0001", after=status(403, text="not this"))
+    assert desk.stop(*rows(3), connection=BATCH).status == 1  # it may be the key's right, which changed meanwhile
+    assert not (SPENT / RUN / HALTED).exists()
+    found = desk.ask(*rows(3), connection=BATCH)
+    assert [one.finish_reason for one in found] == ["stop", "error", "stop"]
+    assert "not this" in found[1].error
+    assert sent(desk) == [rows(3), ["row 0001"]]
+
+
+def test_a_batch_whose_key_may_nothing_any_more_halts_the_run(desk):
+    desk.server.always(status(403))
+    assert desk.stop(*rows(3), connection=BATCH).status == EXIT_FATAL
+    assert (SPENT / RUN / HALTED).exists()
+
+
+@only_openai
+def test_a_line_of_results_that_cannot_be_read_is_handed_in_again_and_harms_no_other(desk, caplog):
+    desk.server.endings = [Ending(polls=1)]
+    lines = [b"[" * 100_000, b"{", b"[]", b'{"custom_id": 1}', b'{"response": {"status_code": "x"}, "custom_id": "1"}']
+
+    def damage():
+        until(lambda: desk.server.batches)
+        good = desk.server.files["file-batch_0-output"].splitlines()
+        desk.server.files["file-batch_0-output"] = b"\n".join([*lines, *good[1:], good[0][:40]])
+
+    damaging = threading.Thread(target=damage)
+    damaging.start()
+    assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
+    damaging.join()
+    assert [len(batch) for batch in sent(desk)] == [3, 1]
+    assert "6 lines of a batch's results can't be read" in caplog.text
+
+
 @pytest.mark.parametrize("word", ["expired", "cancelled"])
 def test_a_batch_that_ended_early_brings_what_was_done_and_the_rest_is_handed_in_again(desk, word):
     desk.server.endings = [Ending(status=word, done=4)]
@@ -122,11 +186,17 @@ def test_a_batch_of_errors_only_brings_no_answers(desk):
     assert desk.micro() == 0
 
 
-def test_what_never_comes_stops_the_job_after_some_batches_with_the_rest_stored(desk):
+def test_what_never_comes_is_an_error_after_some_batches(desk):
     desk.server.script("row 0001", after=MISSING)
-    stopped = desk.stop(*rows(3), connection=BATCH)
-    assert "1 of 3 requests got no answer" in str(stopped)
+    found = desk.ask(*rows(3), connection=BATCH)
+    assert [one.finish_reason for one in found] == ["stop", "error", "stop"]
     assert sent(desk) == [rows(3)] + [["row 0001"]] * (MOST_TRANSIENT - 1)
+
+
+def test_what_never_comes_stops_the_job_if_another_call_is_not_answered_either(desk):
+    desk.server.script("row 0001", after=MISSING)
+    desk.server.script(CANARY, after=status(500))
+    assert "1 of 3 requests got no answer" in str(desk.stop(*rows(3), connection=BATCH))
     assert len(desk.stored()) == 2
 
 

@@ -35,7 +35,7 @@ from llm import KEY, RUN, only_openai, rows
 
 from bezoar.llm import EXIT_FATAL, failures
 from bezoar.llm.job import HALTED, SPENT, Job
-from bezoar.llm.sender import MOST_TRANSIENT
+from bezoar.llm.sender import CANARY, MOST_TRANSIENT
 
 
 def gaps(desk, text):
@@ -202,15 +202,17 @@ def test_a_usage_without_numbers_is_none(desk, usage):
 def test_an_outage_stops_the_job_with_the_other_answers_stored_and_a_later_run_asks_for_the_rest(desk):
     asked = rows(12)
     desk.server.script("row 0002", after=status(500))
-    stopped = desk.stop(*asked)
+    desk.server.script(CANARY, after=status(500))
+    stopped = desk.stop(*asked, connection={"concurrency": 1})
     assert "1 of 12 requests got no answer" in str(stopped)
     assert stopped.status == 1
     assert desk.server.hits("row 0002") == MOST_TRANSIENT
-    assert len(desk.stored()) == 11
+    assert len(desk.stored()) == 2
     desk.server.script("row 0002")
+    desk.server.script(CANARY)
     before = desk.server.hits()
     assert texts(desk.ask(*asked)) == [f"answer to {text}" for text in asked]
-    assert desk.server.hits() - before == 1
+    assert desk.server.hits() - before == 10
 
 
 def test_a_server_that_is_down_is_not_asked_for_every_row(desk):
@@ -247,7 +249,7 @@ def test_a_key_that_the_preflight_finds_refused_stops_every_job_of_the_run_befor
 def test_a_key_that_is_refused_at_the_first_call_stops_the_run_and_quarantines_nothing(desk, code):
     desk.server.always(status(code))
     assert desk.stop(*rows(3), connection={"concurrency": 1}).status == EXIT_FATAL
-    assert desk.server.hits() == 1
+    assert desk.server.hits() == (1 if code == 401 else 2)  # a 403 may be the request's own: another call tells
     assert (SPENT / RUN / HALTED).exists()
     assert not desk.stored()
 

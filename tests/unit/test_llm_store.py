@@ -135,10 +135,10 @@ def test_the_version_of_an_api_is_in_its_keys(monkeypatch):
     assert key("anthropic") != before
 
 
-def test_what_is_hashed_is_what_is_sent(desk):
+def test_what_is_stored_is_what_was_sent(desk):
     desk.ask("row")
     (call,), (record,) = desk.server.calls, desk.stored()
-    assert call.data == calls.encoded(record["request"])
+    assert call.data == calls.compact(record["request"])
 
 
 def test_a_number_that_json_lacks_is_an_error():

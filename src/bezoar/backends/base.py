@@ -63,8 +63,9 @@ class Completion:
     """What a model answered.
 
     Attributes:
-        text: The answer, stripped of blanks around it.
-        finish_reason: `stop`, `length` (cut by the token limit), `refusal`, or `error` (the server refused to work).
+        text: The answer without thinking in it, stripped of blanks around it.
+        finish_reason: `stop`, `length` (cut by the token limit), `refusal`, `thinking` (which never ended), `other`, or
+            `error` (the server refused to work).
         model: The model's name as its server gives it.
         error: What the server said, if it refused to work.
     """

@@ -10,6 +10,7 @@ from bezoar import chat, logs, models, prompts
 from bezoar.backends.base import Completion, Request
 from bezoar.params.data import LocalBackend
 from bezoar.spending import spend
+from bezoar.text import without_thinking
 
 
 class Local:
@@ -21,7 +22,7 @@ class Local:
         models.ignore_generation_config(self.model, self.tokenizer)
         self.ends = set(models.end_tokens(self.model, self.tokenizer))
         self.name = block.checkpoint
-        self.template, self.batch_size = block.template, block.batch_size
+        self.template, self.batch_size, self.thinking = block.template, block.batch_size, block.thinking
         self.system, self.seed = system, seed
         self.written = 0  # tokens
 
@@ -73,8 +74,8 @@ class Local:
         end = next((place for place, token in enumerate(row[:limit]) if token in self.ends), None)
         row = row[: limit if end is None else end]
         self.written += len(row)
-        text = self.tokenizer.decode(row, skip_special_tokens=True).strip()
-        return Completion(text, "length" if end is None else "stop", self.name)
+        said, closed = without_thinking(self.tokenizer.decode(row, skip_special_tokens=True), self.thinking)
+        return Completion(said.strip(), "length" if end is None else "stop" if closed else "thinking", self.name)
 
 
 class RowSampling(LogitsProcessor):

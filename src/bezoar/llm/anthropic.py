@@ -2,19 +2,22 @@
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
-from anthropic import APIStatusError, AsyncAnthropic, DefaultAioHttpClient
+from anthropic import AsyncAnthropic, DefaultAioHttpClient
 
 from bezoar.backends.base import Request
 from bezoar.llm import failures, provider
-from bezoar.llm.calls import Call, canonical, encoded
-from bezoar.llm.environment import from_environment
+from bezoar.llm.calls import Call, canonical, compact
+from bezoar.llm.exchange import exchanged, posted, results_at
 from bezoar.llm.prices import Usage
-from bezoar.llm.provider import Answer, Ending, Result, count, parsed
+from bezoar.llm.provider import Answer, Ending, Result
+from bezoar.llm.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 from bezoar.params.data import AnthropicBackend
 
 ADDRESS = "https://api.anthropic.com"
 ENDPOINT = "/v1/messages"
+BATCHES = "v1/messages/batches"
 API_VERSION = "2026-10-21"  # as anthropic 2.12 sends it; another one is another question
 ENDINGS: dict[str, Ending] = {
     "end_turn": "stop",
@@ -29,6 +32,7 @@ STATUS = {  # that a live request gets for an error of this type
     "permission_error": 403,
     "not_found_error": 404,
     "request_too_large": 413,
+    "rate_limit_error": 429,
 }
 
 
@@ -46,7 +50,7 @@ class Anthropic(provider.Connected):
         """The client; made, and so the key asked for, when there is something to send."""
         connection = self.block.connection
         return AsyncAnthropic(
-            api_key=from_environment(connection.api_key_env, "API key"),
+            api_key=self.key,
             base_url=self.address or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
@@ -64,34 +68,36 @@ class Anthropic(provider.Connected):
             body["system"] = request.system
         output: dict[str, Any] = {"effort": self.block.effort} if self.block.effort else {}
         if request.schema and self.block.json_schema:
-            output["format"] = {"type": "json_schema", "schema": request.schema}
+            output["format"] = {"type": "json_schema", "schema": _unbounded(request.schema)}
         if output:
             body["output_config"] = output
         sample = f"{request.sample}+{tries}" if tries else request.sample
-        return Call(self.name, ENDPOINT, API_VERSION, canonical(body), sample)
+        return Call(self.name, ENDPOINT, API_VERSION, canonical(body), sample, ordered="format" in output)
 
     def read(self, text: str) -> Answer:
         """A message's text blocks; thinking may come before them."""
         data = parsed(text, "a message")
+        if data.get("type") == "error":
+            raise failures.of_error(_status(data.get("error")), text)
         try:
             blocks, finish, model, usage = data["content"], data["stop_reason"], data["model"], data["usage"]
-            said = "".join(block["text"] for block in blocks if block["type"] == "text").strip()
-            prompt, completion = int(usage["input_tokens"]), int(usage["output_tokens"])
-        except (KeyError, TypeError, ValueError) as error:
+            said = words_of(blocks)
+            prompt, completion = needed_count(usage, "input_tokens"), needed_count(usage, "output_tokens")
+        except (KeyError, TypeError) as error:
             raise failures.of_answer("a message without content or usage", text) from error
         if finish is None:
             raise failures.of_answer("a message that didn't end", text)
-        ending = ENDINGS.get(finish, "other")
+        ending = ENDINGS.get(str(finish), "other")
         if not blocks and ending == "stop":
             raise failures.of_answer("a message without content", text)
         hour = count(usage, "cache_creation", "ephemeral_1h_input_tokens")
         written = count(usage, "cache_creation_input_tokens") - hour
         cached = count(usage, "cache_read_input_tokens")
         used = Usage(prompt=prompt, completion=completion, cached=cached, written=written, written_1h=hour)
-        return Answer(said, "empty" if ending == "stop" and not said else ending, str(model), used)
+        return answer_of(said, ending, model, used, self.block.thinking)
 
     async def send(self, call: Call, seconds: float) -> str:
-        return await provider.posted(self.session, ENDPOINT.removeprefix("/"), call, seconds)
+        return await posted(self.session, ENDPOINT.removeprefix("/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
         """From the model's own page.
@@ -99,38 +105,55 @@ class Anthropic(provider.Connected):
         Raises:
             Failure: The server can't be reached, refuses the key, or doesn't know the model.
         """
-        client = self.client
-        with provider.failing(APIStatusError):
-            found = (await client.models.retrieve(self.model)).model_dump(mode="json")
+        found = await self._asked("GET", f"v1/models/{quote(self.model, safe='')}", "a model")
         stage = found.get("lifecycle")
         ends = found.get("retires_at") or found.get("deprecated_at") if stage == "deprecated" else None
         return {"context": found.get("max_input_tokens"), "ends": ends, "retired": stage == "retired"}
 
     async def submit(self, calls: list[Call], note: str) -> str:
-        requests: Any = [{"custom_id": call.key, "params": call.body} for call in calls]
-        client = self.client
-        with provider.failing(APIStatusError):
-            return (await client.messages.batches.create(requests=requests)).id
+        requests = [{"custom_id": call.key, "params": call.body} for call in calls]
+        data = compact({"requests": requests})
+        return name_of(await self._asked("POST", BATCHES, "a batch", whole=False, data=data), "a batch")
 
     async def ended(self, batch: str) -> bool:
-        client = self.client
-        with provider.failing(APIStatusError):
-            return (await client.messages.batches.retrieve(batch)).processing_status == "ended"
+        found = await self._asked("GET", f"{BATCHES}/{quote(batch, safe='')}", "a batch")
+        return found.get("processing_status") == "ended"
 
     async def results(self, batch: str) -> list[Result]:
-        client = self.client
-        with provider.failing(APIStatusError):
-            lines = await client.messages.batches.results(batch)
-            return [_result(line.model_dump(mode="json")) async for line in lines]
+        path = f"{BATCHES}/{quote(batch, safe='')}/results"
+        return await results_at(self.session, path, self.block.connection.timeout, _result)
+
+    async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
+        """A response's JSON map; `what` it should be, `whole` if all of it has to come within the time limit."""
+        seconds = self.block.connection.timeout
+        return parsed(await exchanged(self.session, method, path, seconds, total=whole, **content), what)
+
+
+def _unbounded(schema: Any) -> Any:
+    """A JSON schema with the bounds of its lists as descriptions, as the SDK has them: this API refuses `maxItems`."""
+    if isinstance(schema, list):
+        return [_unbounded(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _unbounded(value) for key, value in schema.items()}
+    if schema.get("type") == "array" and "maxItems" in made:
+        made["description"] = f"{{maxItems: {made.pop('maxItems')}}}"
+    return made
 
 
 def _result(line: dict[str, Any]) -> Result:
-    result, key = line["result"], str(line["custom_id"])
+    result, key = line["result"], custom_id(line)
     if result["type"] == "succeeded":
-        return Result(key, encoded(result["message"]).decode(), None)
+        return Result(key, stored_form(result["message"]), None)
     error = (result.get("error") or {}).get("error") or {}
-    status = STATUS.get(error.get("type", ""))
+    status = _status(error)
     if status:
-        return Result(key, None, failures.of_status(status, {}, encoded({"error": error}).decode()))
+        return Result(key, None, failures.of_status(status, {}, stored_form({"error": error})))
     said = f"{result['type']} in the batch: {error.get('message', '')}"
     return Result(key, None, failures.Failure("transient", said))
+
+
+def _status(error: Any) -> int | None:
+    """The status that a live request gets for an error; None for one that may pass."""
+    kind = error.get("type") if isinstance(error, dict) else None
+    return STATUS.get(kind) if isinstance(kind, str) else None

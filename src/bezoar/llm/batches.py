@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 from bezoar.llm import Stopped
 from bezoar.llm.budget import Amount
 from bezoar.llm.calls import Call
-from bezoar.llm.failures import Failure
+from bezoar.llm.failures import DETAIL, Failure
 from bezoar.llm.ledger import open_batches
 from bezoar.llm.provider import Answer, Result
 from bezoar.llm.sender import MOST_TRANSIENT, Sender
@@ -29,7 +30,7 @@ async def answers(sender: Sender, calls: list[Call]) -> AsyncIterator[tuple[Call
     tries = dict.fromkeys(waiting, 0)
     for batch, provider, keys in list(open_batches(sender.store.folder, sender.job.stage)):
         if provider == sender.provider.name and waiting.keys() & set(keys):
-            async for one in _ends(sender, batch, keys, waiting, Amount()):
+            async for one in _ends(sender, batch, keys, waiting, Amount(), of_earlier=True):
                 yield one
     while waiting:
         for chunk in _chunks(waiting.values()):
@@ -70,19 +71,28 @@ async def _submitted(sender: Sender, chunk: list[Call]) -> str:
 
 
 async def _ends(
-    sender: Sender, batch: str, keys: list[str], waiting: dict[str, Call], worst: Amount
+    sender: Sender, batch: str, keys: list[str], waiting: dict[str, Call], worst: Amount, *, of_earlier: bool = False
 ) -> AsyncIterator[tuple[Call, Answer | Failure]]:
-    """Wait for a batch, and take what it brought; what it should have and hasn't stays in `waiting`."""
+    """Wait for a batch, and take what it brought; what it should have and hasn't stays in `waiting`.
+
+    Every good line is taken, and the money settled, before a bad one ends the job.
+
+    Raises:
+        Stopped: Lines ended for want of money or of a right, which may be there by the next run; or there were lines of
+            calls that weren't sent. In a batch of an earlier run they are history, and no reason to stop.
+    """
     try:
         while not await sender.persist(sender.provider.ended, batch):
             await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))
-        found, doubtful = _sorted(batch, set(keys), await sender.persist(sender.provider.results, batch))
+        found, doubtful, unknown = _sorted(set(keys), await sender.persist(sender.provider.results, batch))
     except Failure as failure:
         if failure.kind == "stop" and failure.status is None:  # it failed as a whole, as its provider says
             sender.ledger.batch_settled(batch)
         raise sender.stopped(failure) from failure
     others = set(keys) - waiting.keys()
     used = Amount()
+    refused: dict[str, Failure] = {}  # for a reason that may be of the account
+    answered = False
     try:
         for key, result in found.items():
             call = waiting.get(key)
@@ -93,11 +103,12 @@ async def _ends(
                     raise result.failure or Failure("transient", "an empty line in the batch")
                 answer = sender.provider.read(result.text)
                 used += sender.take(call, answer, result.text)
+                answered = True
                 end: Answer | Failure = answer
             except Failure as failure:
                 used += sender.failed(call, failure, sender.worst_of(call))
-                if failure.kind in ("fatal", "stop"):
-                    raise sender.stopped(failure) from failure
+                if failure.kind in ("fatal", "forbidden", "stop"):
+                    refused[key] = failure
                 if failure.kind != "terminal":
                     continue
                 end = failure
@@ -110,10 +121,39 @@ async def _ends(
         sender.purse.settle(worst, used)
     if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
         sender.ledger.batch_settled(batch)
+    if unknown:
+        raise Stopped(_unknown(batch, unknown))
+    if refused and not of_earlier:
+        for key, own in await _own_faults(sender, waiting, refused, answered=answered):
+            yield waiting.pop(key), own
 
 
-def _sorted(batch: str, sent: set[str], results: list[Result]) -> tuple[dict[str, Result], set[str]]:
-    """A batch's lines by key, and the keys that have two lines which differ."""
+async def _own_faults(
+    sender: Sender, waiting: dict[str, Call], refused: dict[str, Failure], *, answered: bool
+) -> list[tuple[str, Failure]]:
+    """The calls of a batch that are refused for what they say.
+
+    Args:
+        sender: Who sent them.
+        waiting: The calls.
+        refused: Why they were refused.
+        answered: Whether others of the batch were answered.
+
+    Raises:
+        Stopped: They may be refused for want of money or of a right, so that they wait for the next run.
+    """
+    worst = min(refused.values(), key=lambda failure: ("fatal", "stop", "forbidden").index(failure.kind))
+    if worst.kind == "forbidden" and answered:
+        worst = replace(
+            worst, kind="stop"
+        )  # the key does for others: if it is these alone, the next run's batch has nothing else
+    elif worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
+        return [(key, replace(failure, kind="terminal")) for key, failure in refused.items()]
+    raise sender.stopped(worst)
+
+
+def _sorted(sent: set[str], results: list[Result]) -> tuple[dict[str, Result], set[str], list[str]]:
+    """A batch's lines by key, the keys that have two lines which differ, and those that were not sent."""
     found: dict[str, Result] = {}
     doubtful: set[str] = set()
     unknown = []
@@ -124,12 +164,15 @@ def _sorted(batch: str, sent: set[str], results: list[Result]) -> tuple[dict[str
             doubtful.add(result.key)
         else:
             found[result.key] = result
-    if unknown:
-        raise Stopped(
-            f"batch {batch} brought {len(unknown):,} answers to calls that it was not given\n  found:    "
-            f"{unknown[0]}\n  expected: the ids that were sent\nhint: nothing of it was used; look at it by its id"
-        )
-    return found, doubtful
+    return found, doubtful, unknown
+
+
+def _unknown(batch: str, keys: list[str]) -> str:
+    return (
+        f"batch {batch} brought {len(keys):,} answers to calls that it was not given\n"
+        f"  found:    {keys[0][:DETAIL]!r}\n  expected: the ids that were sent\n"
+        "hint: the answers to those are stored; look at the batch by its id, and start again to go on"
+    )
 
 
 def _chunks(calls: Iterable[Call]) -> list[list[Call]]:

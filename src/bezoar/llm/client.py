@@ -1,6 +1,7 @@
 """The backend that answers over a network: from the store if it can, else by sending."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from bezoar import logs
@@ -8,7 +9,7 @@ from bezoar.backends.base import Completion, Request
 from bezoar.llm import Stopped, batches, dry
 from bezoar.llm.budget import MILLION, Purse
 from bezoar.llm.calls import Call
-from bezoar.llm.failures import Failure
+from bezoar.llm.failures import DETAIL, Failure
 from bezoar.llm.job import Job
 from bezoar.llm.preflight import check
 from bezoar.llm.prices import load
@@ -98,9 +99,20 @@ class Client:
                 return call  # what was refused for good has cost nothing, and may be accepted now
             if "failure" in record:
                 return self._failed(record["failure"])
-            completion = self._end(work, self.provider.read(record["response"]))
+            completion = self._end(work, self._stored(call, record["response"]))
             if completion:
                 return completion
+
+    def _stored(self, call: Call, text: str) -> Answer:
+        """The answer in a stored response; raises ValueError if it is none: to ask again would be to pay again."""
+        try:
+            return self.provider.read(text)
+        except Failure as failure:
+            raise ValueError(
+                f"a stored answer can't be read\n  found:    {str(failure)[:DETAIL]}\n  expected: a response of "
+                f"{self.provider.name} to the call {call.key}\nhint: it was changed after it came; get it again from "
+                f"where {self.store.folder}/ is shared, or remove its line, and the model is asked and paid again"
+            ) from None
 
     def _end(self, work: Work, answer: Answer) -> Completion | None:
         """The completion that an answer is; None if the request is to be tried once more."""
@@ -173,7 +185,7 @@ class Client:
         done: dict[int, Completion] = {}
         lost: list[Failure] = []
         broken: list[Exception] = []
-        waiting = iter(work)
+        waiting, most_lost = iter(work), self.block.connection.concurrency
         self._refuse_open_batches(sender, work)
 
         async def worker() -> None:
@@ -184,8 +196,10 @@ class Client:
                     done.update(dict.fromkeys(one.places, await self._live_end(sender, one)))
                 except Failure as failure:
                     lost.append(failure)
-                    if len(lost) >= self.block.connection.concurrency and len(lost) > len(done):
-                        sender.stop(self._outage(lost, len(work), what))
+                    if failure.kind == "forbidden":
+                        sender.stop(sender.stopped(failure))
+                    elif failure.kind == "transient" or len(lost) >= max(most_lost, len(done) + 1):
+                        sender.stop(self._outage(lost, len(work), what))  # another call isn't answered either
                 except Stopped as stopped:
                     sender.stop(stopped)
                 except Exception as error:  # a full disk, say: what is in flight is awaited all the same
@@ -226,7 +240,10 @@ class Client:
             try:
                 completion = self._end(work, await sender.answer(call))
             except Failure as failure:
-                if failure.kind != "terminal":
+                own = failure.kind == "terminal"
+                if failure.kind in ("forbidden", "transient"):
+                    own = await sender.is_well(call, time.monotonic())
+                if not own:
                     raise
                 return self._refused(call, failure)
             if completion:
@@ -240,7 +257,7 @@ class Client:
     async def _by_batches(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
         """Send in batches, round after round, until each request has its end."""
         done: dict[int, Completion] = {}
-        lost: list[Failure] = []
+        lost: list[tuple[Work, Call, Failure]] = []
         with logs.Bar(len(work), what) as bar:
             while work:
                 round_of = {self._call(one).key: one for one in work}
@@ -253,15 +270,17 @@ class Client:
                     elif end.kind == "terminal":
                         completion = self._refused(call, end)
                     else:
-                        lost.append(end)
+                        lost.append((one, call, end))
                         continue
                     if completion:
                         done.update(dict.fromkeys(one.places, completion))
                         bar.advance()
                     else:
                         work.append(one)
-        if lost:
-            raise self._outage(lost, len(lost) + len(done), what)
+        if lost and not await sender.is_well(lost[0][1]):
+            raise self._outage([failure for _, _, failure in lost], len(lost) + len(done), what)
+        for one, call, failure in lost:
+            done.update(dict.fromkeys(one.places, self._refused(call, failure)))
         return done
 
     def _outage(self, lost: list[Failure], asked: int, what: str) -> Stopped:

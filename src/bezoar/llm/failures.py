@@ -1,19 +1,24 @@
 """What can go wrong with a request, and what is to be done about it."""
 
 import email.utils
-import json
 import math
+import re
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["fatal", "stop", "terminal", "rate", "transient"]
+from bezoar.llm.calls import decoded
+from bezoar.text import replace_surrogates
+
+Kind = Literal["fatal", "forbidden", "stop", "terminal", "rate", "transient"]
 OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_error", "enforced_spend_limit_reached"}
 EMPTY_ACCOUNT = "credit balance is too low"  # Anthropic's words, under the type of any wrong request
 GATEWAY = (408, 502, 504)  # given by what stands before a server, which may have done the work
 DETAIL = 500  # characters of a server's words that are kept
+MOST_WORDS = 100_000  # characters that are looked through for a key before they are cut to that
+HTTP_ERROR = re.compile(r"[45]\d\d", re.ASCII)
 NEVER_CONNECTED = (ConnectionRefusedError, socket.gaierror)
 
 
@@ -22,8 +27,9 @@ class Failure(Exception):
     """A request without an answer.
 
     Attributes:
-        kind: `fatal` (a refused key: the whole run stops), `stop` (no money, or no such model: this job stops),
-            `terminal` (this request alone, for good), `rate` (sent too fast) or `transient` (worth another try).
+        kind: `fatal` (a refused key: the whole run stops), `forbidden` (this request, or the key: another call tells),
+            `stop` (no money, or no such model: this job stops), `terminal` (this request alone, for good), `rate` (sent
+            too fast) or `transient` (worth another try).
         detail: What was seen, for people.
         status: HTTP status; None if no whole response came.
         retry_after: Seconds that the server asks to wait.
@@ -36,6 +42,9 @@ class Failure(Exception):
     retry_after: float | None = None
     perhaps_billed: bool = False
 
+    def __post_init__(self) -> None:
+        self.detail, _ = replace_surrogates(self.detail)
+
     def __str__(self) -> str:
         return f"{f'HTTP {self.status}: ' if self.status else ''}{self.detail}"
 
@@ -44,10 +53,12 @@ def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:
     """The failure that a response other than 200 stands for."""
     wait = retry_after(headers)
     said, codes = _words(text)
-    if status in (401, 403):
+    if status == 401:
         return Failure("fatal", said, status)
     if status in (402, 404) or codes & OUT_OF_MONEY or EMPTY_ACCOUNT in said or 300 <= status < 400:
         return Failure("stop", said, status)
+    if status == 403:
+        return Failure("forbidden", said, status)
     if status == 429:
         return Failure("rate", said, status, wait)
     if status in (408, 409) or status >= 500:
@@ -57,7 +68,27 @@ def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:
 
 def of_answer(what: str, text: str) -> Failure:
     """A response with status 200 that isn't an answer; it may have been billed."""
-    return Failure("transient", f"{what}: {text!r}", 200, perhaps_billed=True)
+    return Failure("transient", f"{what}: {text[:MOST_WORDS]!r}", 200, perhaps_billed=True)
+
+
+def of_error(code: Any, text: str) -> Failure:
+    """A response with status 200 that tells of an error; what a gateway sends once its own server has failed.
+
+    Args:
+        code: The status that it gives; anything else stands for a failure of the server.
+        text: The response.
+    """
+    status = int(code) if HTTP_ERROR.fullmatch(str(code)) else None
+    failure = of_status(status or 500, {}, text)
+    failure.status = 200
+    failure.perhaps_billed = failure.kind == "transient"
+    failure.detail = f"an error {status or 'without a status'}: {failure.detail}"
+    return failure
+
+
+def of_size(most: int) -> Failure:
+    """A response that is longer than any answer; it was left unread, and may have been billed."""
+    return Failure("transient", f"a response of more than {most:,} bytes", perhaps_billed=True)
 
 
 def of_connection(error: Exception) -> Failure:
@@ -77,7 +108,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             try:
                 seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-            except ValueError:
+            except (ValueError, TypeError, OverflowError):
                 continue
         if math.isfinite(seconds):
             return max(0.0, seconds)
@@ -87,13 +118,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _words(text: str) -> tuple[str, set[str]]:
     """A server's own words, out of either provider's form of an error, and the codes that it gives."""
     try:
-        error: Any = json.loads(text)["error"]
+        error: Any = decoded(text)["error"]
         if not isinstance(error, dict):
             return str(error), set()
-        codes = {error.get("code"), error.get("type"), (error.get("details") or {}).get("error_code")}
-        return str(error["message"]), {str(code) for code in codes if code}
+        codes = [error.get("code"), error.get("type"), (error.get("details") or {}).get("error_code")]
+        return str(error.get("message", text[:MOST_WORDS])), {code for code in codes if isinstance(code, str)}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return text, set()
+        return text[:MOST_WORDS], set()
 
 
 def _never_connected(error: BaseException | None) -> bool:

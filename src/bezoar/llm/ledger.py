@@ -12,6 +12,7 @@ from bezoar.llm.calls import Call
 from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Price
 from bezoar.llm.store import FOLDER, LEDGER, Appender, lines_of
+from bezoar.logs import logger
 from bezoar.spending import spend
 
 if TYPE_CHECKING:
@@ -30,16 +31,21 @@ class Ledger:
     def __init__(self, file: Appender, price: Price, *, batch: bool) -> None:
         self.file, self.price, self.batch = file, price, batch
         self._spent: Counter[str] = Counter()
+        self._replaced = 0  # characters
 
-    def answered(self, call: Call, answer: "Answer") -> Amount:
-        """Write down an answer, and return what it used."""
+    def answered(self, call: Call, answer: "Answer", *, believed: bool = True) -> Amount:
+        """Write down an answer, and return what it used; `believed` if that is what its server says."""
         usage = answer.usage
         micro = self.price.micro(usage, batch=self.batch)
         tokens = {"prompt_tokens": usage.read, "cached_tokens": usage.cached, "completion_tokens": usage.completion}
         written = {"written_tokens": usage.written, "written_1h_tokens": usage.written_1h}
         tokens |= {name: count for name, count in written.items() if count}
-        self._add(call, answer.ending, {**tokens, "micro": micro, "model": answer.model})
+        marks: dict[str, Any] = {} if believed else {"usage": "not believed"}
+        if answer.replaced:
+            marks["replaced_characters"] = answer.replaced
+        self._add(call, answer.ending, {**tokens, "micro": micro, "model": answer.model, **marks})
         self._spent.update(prompt_tokens=usage.read, completion_tokens=usage.completion, micro=micro)
+        self._replaced += answer.replaced
         return Amount(micro, usage.read + usage.completion)
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
@@ -62,7 +68,10 @@ class Ledger:
         self.file.sync()
 
     def tell(self) -> None:
-        """Tell the job's record what was spent since the last time."""
+        """Tell the job's record what was spent since the last time, and the log what was replaced."""
+        if self._replaced:
+            logger.warning(f"{self._replaced:,} halves of characters in answers were replaced by U+FFFD")
+            self._replaced = 0
         if self._spent:
             spent, self._spent = self._spent, Counter()
             dollars = spent.pop("micro") / MILLION
@@ -92,10 +101,10 @@ class Total:
     def add(self, line: dict[str, Any]) -> None:
         """Add a line."""
         if "outcome" in line:
-            self.outcomes[line["outcome"]] += 1
+            self.outcomes[str(line["outcome"])] += 1
             self.answers += "micro" in line
             for name in ("prompt_tokens", "completion_tokens", "micro", "perhaps_micro"):
-                setattr(self, name, getattr(self, name) + line.get(name, 0))
+                setattr(self, name, getattr(self, name) + _number(line.get(name)))
 
 
 def totals(folder: Path = FOLDER, model: str | None = None) -> dict[str, Total]:
@@ -127,11 +136,25 @@ def table(folder: Path = FOLDER) -> str:
 
 def open_batches(folder: Path, stage: str) -> Iterator[tuple[str, str, list[str]]]:
     """Batches of a stage that were handed in and aren't settled: id, provider, keys."""
-    lines = [line for path, line in lines_of(folder, LEDGER) if path.parent.name == stage and "event" in line]
+    lines = [line for path, line in lines_of(folder, LEDGER) if path.parent.name == stage and _is_event(line)]
     settled = {line["batch"] for line in lines if line["event"] == "batch settled"}
     for line in lines:
         if line["event"] == "batch created" and line["batch"] not in settled:
             yield line["batch"], line["provider"], line["keys"]
+
+
+def _is_event(line: dict[str, Any]) -> bool:
+    """Whether a line tells of a batch; somebody else may have written it."""
+    texts = [line.get("event"), line.get("batch")]
+    if line.get("event") == "batch created":
+        keys = line.get("keys")
+        texts += [line.get("provider"), *keys] if isinstance(keys, list) else [None]
+    return all(isinstance(text, str) for text in texts)
+
+
+def _number(value: Any) -> int:
+    """A number of a ledger's line; 0 for what is none, since somebody else may have written it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _now() -> str:

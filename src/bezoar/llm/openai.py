@@ -1,18 +1,20 @@
 """Any endpoint that speaks OpenAI's chat completions, through the openai package."""
 
-import json
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
-from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
+import aiohttp
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from bezoar.backends.base import Request
 from bezoar.llm import failures, provider
-from bezoar.llm.calls import Call, canonical, encoded
-from bezoar.llm.environment import from_environment
+from bezoar.llm.calls import Call, canonical, compact
+from bezoar.llm.exchange import exchanged, posted, results_at
 from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Usage
-from bezoar.llm.provider import Answer, Ending, Result, count, parsed
+from bezoar.llm.provider import Answer, Ending, Result
+from bezoar.llm.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 from bezoar.params.data import OpenAiBackend
 
 ADDRESS = "https://api.openai.com/v1"
@@ -35,7 +37,7 @@ class OpenAi(provider.Connected):
         """The client; made, and so the key asked for, when there is something to send."""
         connection = self.block.connection
         return AsyncOpenAI(
-            api_key=from_environment(connection.api_key_env, "API key"),
+            api_key=self.key,
             base_url=self.address or ADDRESS,  # else the package takes one from a variable
             max_retries=0,
             timeout=connection.timeout,
@@ -54,29 +56,30 @@ class OpenAi(provider.Connected):
             schema = {"name": "verdict", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         sample = f"{request.sample}+{tries}" if tries else request.sample
-        return Call(self.name, ENDPOINT, None, canonical(body), sample)
+        return Call(self.name, ENDPOINT, None, canonical(body), sample, ordered="response_format" in body)
 
     def read(self, text: str) -> Answer:
         """A completion's first choice."""
         data = parsed(text, "a chat completion")
+        if (error := data.get("error")) and not data.get("choices"):
+            raise failures.of_error(error.get("code") if isinstance(error, dict) else None, text)
         try:
             choice = data["choices"][0]
             message, finish, model, usage = choice["message"], choice["finish_reason"], data["model"], data["usage"]
-            said, refused = message.get("content") or "", message.get("refusal")
-            prompt, completion = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            said, refused = words_of(message.get("content")), message.get("refusal")
+            prompt, completion = needed_count(usage, "prompt_tokens"), needed_count(usage, "completion_tokens")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise failures.of_answer("a chat completion without choices or usage", text) from error
         if finish is None:
             raise failures.of_answer("a chat completion that didn't end", text)
         cached = count(usage, "prompt_tokens_details", "cached_tokens")
         written = count(usage, "prompt_tokens_details", "cache_write_tokens")
-        ending: Ending = "refusal" if refused else ENDINGS.get(finish, "other")
-        said = str(said).strip()
+        ending: Ending = "refusal" if refused else ENDINGS.get(str(finish), "other")
         used = Usage(prompt=prompt - cached - written, completion=completion, cached=cached, written=written)
-        return Answer(said, "empty" if ending == "stop" and not said else ending, str(model), used)
+        return answer_of(said, ending, model, used, self.block.thinking)
 
     async def send(self, call: Call, seconds: float) -> str:
-        return await provider.posted(self.session, ENDPOINT.removeprefix("/v1/"), call, seconds)
+        return await posted(self.session, ENDPOINT.removeprefix("/v1/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
         """From the list of models, since not every server can be asked for one.
@@ -87,14 +90,15 @@ class OpenAi(provider.Connected):
         Raises:
             Failure: The server can't be reached, refuses the key, or lists other models only.
         """
-        client = self.client
         try:
-            with provider.failing(APIStatusError):
-                models = {model.id: model.model_dump() async for model in client.models.list()}
+            listed = await self._asked("GET", "models", "a list of models")
         except Failure as failure:
             if failure.status in (404, 405, 501) or (failure.status == 500 and self.block.connection.base_url_env):
                 return {}
             raise
+        listing = listed.get("data")
+        entries = [one for one in listing if isinstance(one, dict)] if isinstance(listing, list) else []
+        models = {str(one["id"]): one for one in entries if "id" in one}
         if not models:
             return {}
         if self.model not in models:
@@ -104,43 +108,51 @@ class OpenAi(provider.Connected):
 
     async def submit(self, calls: list[Call], note: str) -> str:
         lines = [
-            encoded({"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": call.body}) for call in calls
+            compact({"custom_id": call.key, "method": "POST", "url": ENDPOINT, "body": call.body}) for call in calls
         ]
-        client = self.client
-        with provider.failing(APIStatusError):
-            file = await client.files.create(file=("calls.jsonl", b"\n".join(lines) + b"\n"), purpose="batch")
-            job = await client.batches.create(
-                input_file_id=file.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={"bezoar": note},
-            )
-            return job.id
+        form = aiohttp.FormData({"purpose": "batch"})
+        form.add_field("file", b"\n".join(lines) + b"\n", filename="calls.jsonl", content_type="application/jsonl")
+        file = await self._asked("POST", "files", "a file", whole=False, data=form())
+        order = {
+            "input_file_id": name_of(file, "a file"),
+            "endpoint": ENDPOINT,
+            "completion_window": "24h",
+            "metadata": {"bezoar": note},
+        }
+        return name_of(await self._asked("POST", "batches", "a batch", json=order), "a batch")
 
     async def ended(self, batch: str) -> bool:
-        client = self.client
-        with provider.failing(APIStatusError):
-            job = await client.batches.retrieve(batch)
-        if job.status == "failed":
-            said = "; ".join(str(one.message) for one in (job.errors.data if job.errors else None) or [])
+        job = await self._asked("GET", f"batches/{quote(batch, safe='')}", "a batch")
+        if job.get("status") == "failed":
+            errors = job.get("errors")
+            listed = errors.get("data") if isinstance(errors, dict) else None
+            said = "; ".join(str(one.get("message")) for one in listed or [] if isinstance(one, dict))
             raise Failure("stop", f"the batch {batch} failed: {said}")
-        return job.status in ("completed", "expired", "cancelled")
+        return job.get("status") in ("completed", "expired", "cancelled")
 
     async def results(self, batch: str) -> list[Result]:
         """Of both files: what was answered, and what wasn't."""
-        client = self.client
-        with provider.failing(APIStatusError):
-            job = await client.batches.retrieve(batch)
-            names = [name for name in (job.output_file_id, job.error_file_id) if name]
-            texts = [(await client.files.content(name)).text for name in names]
-            return [_result(json.loads(line)) for text in texts for line in text.split("\n") if line.strip()]
+        job = await self._asked("GET", f"batches/{quote(batch, safe='')}", "a batch")
+        found = []
+        for name in (job.get("output_file_id"), job.get("error_file_id")):
+            if name:
+                path = f"files/{quote(str(name), safe='')}/content"
+                found += await results_at(self.session, path, self.block.connection.timeout, _result)
+        return found
+
+    async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
+        """A response's JSON map; `what` it should be, `whole` if all of it has to come within the time limit."""
+        if "data" in content:
+            content["headers"] = {"Content-Type": content["data"].content_type}
+        seconds = self.block.connection.timeout
+        return parsed(await exchanged(self.session, method, path, seconds, total=whole, **content), what)
 
 
 def _result(line: dict[str, Any]) -> Result:
-    response, key = line.get("response") or {}, str(line["custom_id"])
+    response, key = line.get("response") or {}, custom_id(line)
     if response.get("status_code") == 200:
-        return Result(key, encoded(response["body"]).decode(), None)
-    said = encoded(response.get("body") or {"error": line.get("error") or {}}).decode()
+        return Result(key, stored_form(response["body"]), None)
+    said = stored_form(response.get("body") or {"error": line.get("error") or {}})
     if response:
         return Result(key, None, failures.of_status(int(response.get("status_code", 500)), {}, said))
     return Result(key, None, Failure("transient", f"not answered in the batch: {said}"))

@@ -14,10 +14,18 @@ async def check(provider: Provider) -> int | None:
         Failure: It doesn't.
     """
     facts = await provider.model_facts()
-    ends = facts.get("ends")
-    if facts.get("retired") or (ends and date.fromisoformat(ends[:10]) <= date.today() and provider.name == "openai"):
+    ends = _day(facts.get("ends"))
+    if facts.get("retired") or (ends and ends <= date.today() and provider.name == "openai"):
         raise Failure("stop", f"the model {provider.model} is retired; its server says so")
     if ends:
-        logger.warning(f"{provider.model} is about to be retired: its server says {ends[:10]}")
+        logger.warning(f"{provider.model} is about to be retired: its server says {ends}")
     context = facts.get("context")
     return context if isinstance(context, int) else None
+
+
+def _day(text: object) -> date | None:
+    """The day that a server's text begins with; None for anything else."""
+    try:
+        return date.fromisoformat(str(text)[:10])
+    except ValueError:
+        return None

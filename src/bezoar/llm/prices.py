@@ -35,6 +35,11 @@ class Usage:
         """All tokens that went in."""
         return self.prompt + self.cached + self.written + self.written_1h
 
+    def within(self, prompt: int, completion: int) -> bool:
+        """Whether no count is negative, no more went in than `prompt`, and no more came out than `completion`."""
+        counts = (self.prompt, self.cached, self.written, self.written_1h, self.completion)
+        return min(counts) >= 0 and self.read <= prompt and self.completion <= completion
+
 
 class LongPrompts(Block):
     """Other prices for a request whose prompt has more tokens."""
@@ -57,6 +62,11 @@ class Price(Block):
     output: float = Field(ge=0)
     batch: float = Field(ge=0, le=1, description="Factor on all of it in a batch.")
     long_prompts: LongPrompts | None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing costs anything."""
+        return not any((self.input, self.cached, self.written, self.written_1h, self.output))
 
     def micro(self, usage: Usage, *, batch: bool) -> int:
         """Millionths of a dollar, rounded up."""

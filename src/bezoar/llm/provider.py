@@ -1,28 +1,23 @@
 """What the layer asks of a provider, and what its own clients are kept from doing."""
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx2
 
 from bezoar.backends.base import Request
-from bezoar.llm import failures
 from bezoar.llm.calls import Call
 from bezoar.llm.environment import from_environment
+from bezoar.llm.exchange import session_of
 from bezoar.llm.failures import Failure
 from bezoar.llm.prices import Usage
 from bezoar.llm.whereabouts import whereabouts
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
 
-Ending = Literal["stop", "length", "refusal", "empty", "other"]
+Ending = Literal["stop", "length", "refusal", "empty", "thinking", "other"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +25,19 @@ class Answer:
     """What a model said, read from a whole response.
 
     Attributes:
-        ending: `stop`, `length` (cut by the token limit), `refusal`, `empty`, or `other` (for a reason that isn't known
-            here, or that more tokens can't mend); only `stop` is a success.
+        ending: `stop`, `length` (cut by the token limit), `refusal`, `empty`, `thinking` (which never ended), or
+            `other` (for a reason that isn't known here, that more tokens can't mend, or in a form that isn't text);
+            only `stop` is a success.
         model: The model's name as its server gives it.
+        usage: As the server gives it; it may be anything.
+        replaced: Characters of the answer that were half of one, and are U+FFFD now.
     """
 
     text: str
     ending: Ending
     model: str
     usage: Usage
+    replaced: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,10 @@ class Provider(Protocol):
         """The lines of a batch that ended, in any order."""
         ...
 
+    def hidden(self) -> list[str]:
+        """What no message may show, since a server may repeat it."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...
@@ -127,6 +130,18 @@ class Connected:
         return self._own is not None
 
     @property
+    def key(self) -> str:
+        """What a server knows us by: the secret that our own was started with, or what the variable says."""
+        if self._own and self._own.secret:
+            return self._own.secret
+        return from_environment(self._connection.api_key_env, "API key")
+
+    def hidden(self) -> list[str]:
+        """The key and the secret, as far as there are any."""
+        secret = self._own.secret if self._own else ""
+        return [one for one in (os.environ.get(self._connection.api_key_env), secret) if one]
+
+    @property
     def address(self) -> str | None:
         """The server's address; None for the maker's own."""
         if self._own:
@@ -147,67 +162,3 @@ class Connected:
 
     def _taken(self) -> list[Any]:
         return [self.__dict__.pop(name) for name in ("session", "client") if name in self.__dict__]
-
-
-def session_of(client: Any, *, direct: bool = False) -> aiohttp.ClientSession:
-    """What sends calls as an SDK's client does, with its address and headers, in a quarter of its processor time."""
-    address = urlsplit(str(client.base_url))
-    headers = {**client.default_headers, **client.auth_headers}  # some only say that another is to be left out
-    return aiohttp.ClientSession(
-        address.geturl(),
-        headers={name: value for name, value in headers.items() if isinstance(value, str)},
-        connector=aiohttp.TCPConnector(limit=0, ssl=httpx2.create_ssl_context() if address.scheme == "https" else True),
-        proxy=None if direct or proxy_bypass(address.hostname or "") else getproxies().get(address.scheme),
-        timeout=aiohttp.ClientTimeout(total=None),  # a call has its own
-    )
-
-
-async def posted(session: aiohttp.ClientSession, path: str, call: Call, seconds: float) -> str:
-    """The text of a response to the call's exact bytes, all of it within so many seconds.
-
-    Raises:
-        Failure: There was no response, or one with another status than 200.
-    """
-    try:
-        async with asyncio.timeout(seconds), session.post(path, data=call.data, allow_redirects=False) as response:
-            text = await response.text("utf-8", "replace")
-    except TimeoutError as error:
-        raise failures.of_connection(TimeoutError(f"nothing whole in {seconds:g} s")) from error
-    except Exception as error:  # aiohttp's own, and the system's
-        raise failures.of_connection(error) from error
-    if response.status != 200:
-        raise failures.of_status(response.status, response.headers, text)
-    return text
-
-
-@contextmanager
-def failing(status_error: type[Any]) -> Iterator[None]:
-    """Turn what an SDK raises into a Failure.
-
-    Args:
-        status_error: The SDK's error for a status other than 200; no cause of a Failure, since it may repeat the key.
-    """
-    try:
-        yield
-    except status_error as error:
-        raise failures.of_status(error.status_code, error.response.headers, error.response.text) from None
-    except Exception as error:  # the SDKs' own errors of connection, and httpx2's
-        raise failures.of_connection(error) from error
-
-
-def parsed(text: str, what: str) -> dict[str, Any]:
-    """A response's JSON; raises Failure if it is cut, or no map."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise failures.of_answer(f"not JSON, where {what} was expected", text) from error
-    if not isinstance(data, dict):
-        raise failures.of_answer(f"not {what}", text)
-    return data
-
-
-def count(usage: Any, *names: str) -> int:
-    """A count of tokens, perhaps nested; 0 where the server leaves it out."""
-    for name in names:
-        usage = usage.get(name) if isinstance(usage, dict) else None
-    return usage if isinstance(usage, int) else 0

@@ -1,11 +1,12 @@
 """Sends calls: the one loop of retries, the pace, the budget, the ledger, and the stop that ends them all."""
 
 import asyncio
-import os
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
@@ -21,11 +22,15 @@ from bezoar.llm.pace import Gate
 from bezoar.llm.prices import Price, Usage
 from bezoar.llm.provider import Answer, Provider
 from bezoar.llm.store import Store
+from bezoar.logs import logger
 from bezoar.params.data import Connection
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
+MOST_UNSEEN = 10_000  # tokens beside those of a call that its server may use: a template's own text, an answer too long
+CANARY = "Reply with the word: yes"  # what goes out to see whether anything is answered
+OF_THE_REQUEST = ("system", "response_format", "output_config")  # keys of a body that it then has not
 MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
 backoff = wait_random_exponential(multiplier=0.5, max=30)  # seconds: below 0.5, 1, 2, ... 30
 SHORTEST = 0.05  # seconds that a try has at least, however long its call had to wait
@@ -51,6 +56,8 @@ class Sender:
         self._gate = Gate(connection.concurrency, *allowed, pause=self.pause)
         self._settled, self._stopped = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
+        self._warned = False
+        self._looking, self._answered = asyncio.Lock(), 0.0  # when the last call went out that was answered
         self._finding, self._away = asyncio.Lock(), 0.0  # seconds without a server of one's own
 
     @asynccontextmanager
@@ -88,15 +95,17 @@ class Sender:
             f"{self.provider.model}: nothing more is sent\n  found:    {failure}\n  expected: an answer within "
             f"{self.connection.deadline:g} s\nhint: {cure}; what was answered is stored"
         )
-        if failure.kind == "fatal":
-            self.job.halt(why)
-        return Stopped(why, EXIT_FATAL if failure.kind == "fatal" else 1)
+        if failure.kind not in ("fatal", "forbidden"):
+            return Stopped(why)
+        self.job.halt(why)
+        return Stopped(why, EXIT_FATAL)
 
     async def answer(self, call: Call) -> Answer:
         """The answer to a call, which is stored then.
 
         Raises:
-            Failure: It is refused for good (`terminal`), or there was no answer in time.
+            Failure: It is refused for good (`terminal`), or perhaps the key is (`forbidden`); or there was no answer in
+                time, or in all tries.
             Stopped: Nothing more may be sent.
         """
         until = self._clock() + self.connection.deadline
@@ -106,6 +115,34 @@ class Sender:
             if failure.kind in ("fatal", "stop"):
                 raise self.stopped(failure) from failure
             raise
+
+    async def is_well(self, call: Call, since: float | None = None) -> bool:
+        """Whether another call is answered, so that one which isn't has itself to blame; else its server or key has.
+
+        If no call was answered that was sent since, one goes out that nobody has a reason to refuse. It is live, and
+        counted and stored like any other.
+
+        Args:
+            call: What isn't answered.
+            since: When it failed, by `time.monotonic`; None for a call of a batch.
+
+        Raises:
+            Stopped: Nothing more may be sent.
+        """
+        async with self._looking:
+            if since is not None and self._answered > since:
+                return True
+            body = {name: value for name, value in call.body.items() if name not in OF_THE_REQUEST}
+            body["messages"] = [{"role": "user", "content": CANARY}]
+            sample, batch = f"canary {secrets.token_hex(8)}", self.ledger.batch
+            self.ledger.batch = False
+            try:
+                await self.answer(replace(call, body=body, sample=sample, ordered=False))
+            except Failure:
+                return False
+            finally:
+                self.ledger.batch = batch
+            return True
 
     async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
         """What a function returns, through the pauses and tries that its failures ask for; raises the last of them."""
@@ -142,8 +179,11 @@ class Sender:
 
     def worst(self, prompt: int, limit: int) -> Amount:
         """The most that calls of so many bytes and such a limit of tokens can use: a token a byte, at the dearest."""
+        return Amount(self.price.micro(self._dearest(prompt, limit), batch=self.ledger.batch), prompt + limit)
+
+    def _dearest(self, prompt: int, limit: int) -> Usage:
         uses = [Usage(completion=limit, **{"prompt": 0, kind: prompt}) for kind in ("prompt", "written", "written_1h")]
-        return Amount(max(self.price.micro(one, batch=self.connection.batch) for one in uses), prompt + limit)
+        return max(uses, key=lambda use: self.price.micro(use, batch=self.ledger.batch))
 
     def worst_of(self, call: Call) -> Amount:
         """The most that a call can use."""
@@ -156,11 +196,13 @@ class Sender:
             await self._reserve(worst)
             used = worst  # unless it is known better: a request that was cut off may be paid for
             try:
+                began = time.monotonic()
                 left = max(SHORTEST, until - self._clock())
                 text = await self.provider.send(call, min(self.connection.timeout, left))
                 answer = self.provider.read(text)
                 used = self.take(call, answer, text)
                 self._gate.answered()
+                self._answered = max(self._answered, began)
                 return answer
             except Failure as failure:
                 used = self.failed(call, failure, worst)
@@ -176,9 +218,24 @@ class Sender:
                 self._settled.set()
 
     def take(self, call: Call, answer: Answer, text: str) -> Amount:
-        """Store an answer and enter it in the ledger; what it used."""
+        """Store an answer and enter it in the ledger; what it used, at its worst where that can't be true."""
         self.store.add(call.key, {"request": call.body, "response": text})
-        return self.ledger.answered(call, answer)
+        prompt, limit = len(call.data), _limit(call)
+        if answer.usage.within(prompt + MOST_UNSEEN, limit + MOST_UNSEEN):
+            return self.ledger.answered(call, answer)
+        self._warn(answer.usage, prompt + MOST_UNSEEN, limit + MOST_UNSEEN)
+        return self.ledger.answered(call, replace(answer, usage=self._dearest(prompt, limit)), believed=False)
+
+    def _warn(self, usage: Usage, prompt: int, limit: int) -> None:
+        """Tell, once, of a usage that can't be true."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                f"{self.provider.model}: a usage that can't be true\n  found:    {usage}\n"
+                f"  expected: at most {prompt:,} tokens read and {limit:,} written, and none below 0\n"
+                'hint: such an answer counts as the dearest that it could be, and is marked "usage": "not believed" in '
+                f"{self.store.folder}/{self.job.stage}/*.ledger.jsonl"
+            )
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
         """Enter a failure in the ledger; what it may have used."""
@@ -187,8 +244,9 @@ class Sender:
 
     def hide_key(self, failure: Failure) -> None:
         """Take the key, which a server may repeat, out of a failure, and cut its words then."""
-        key = os.environ.get(self.connection.api_key_env)
-        failure.detail = (failure.detail.replace(key, "[key]") if key else failure.detail)[:DETAIL]
+        for key in self.provider.hidden():
+            failure.detail = failure.detail.replace(key, "[key]")
+        failure.detail = failure.detail[:DETAIL]
 
     async def _reserve(self, worst: Amount) -> None:
         while not self.stopping:

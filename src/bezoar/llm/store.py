@@ -7,6 +7,7 @@ people's folders are united by copying. A million answers in 100 sessions open i
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -18,12 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.llm.calls import decoded
+
 FOLDER = Path("responses")
 ANSWERS, LEDGER, INDEX = ".answers.jsonl", ".ledger.jsonl", ".index"
 ENTRY = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4")])
 SECONDS_BETWEEN_SYNCS = 1.0  # a kill loses nothing that was written, a power cut at most this much
 HEAD = len('{"key":"')
 DIGITS = 16  # of a key that an index holds; a line holds all 64
+DIGITS_OF_KEY = re.compile(rb"[0-9a-f]{%d}" % DIGITS)
 
 
 class Appender:
@@ -123,7 +127,7 @@ class Store:
         while place < len(self._keys) and self._keys[place] == number:
             entry = self._entries[place]
             record = _read(self._files[self._sources[place]], int(entry["offset"]), int(entry["length"]))
-            if record and record["key"] == key:
+            if record and record.get("key") == key:
                 if "response" in record:
                     return record
                 refused = refused or record
@@ -160,7 +164,9 @@ def lines_of(folder: Path, ending: str) -> Iterator[tuple[Path, dict[str, Any]]]
         with path.open("rb") as file:
             for line in file:
                 with suppress(ValueError):
-                    yield path, json.loads(line)
+                    data = decoded(line)
+                    if isinstance(data, dict):
+                        yield path, data
 
 
 def _entries(path: Path, start: int) -> tuple[NDArray[Any], int]:
@@ -181,8 +187,8 @@ def _scan(path: Path, start: int) -> tuple[NDArray[Any], int]:
         for line in file:
             if not line.endswith(b"\n"):
                 break
-            with suppress(ValueError):
-                rows.append((int(line[HEAD : HEAD + DIGITS], 16), start, len(line)))
+            if DIGITS_OF_KEY.fullmatch(key := line[HEAD : HEAD + DIGITS]):
+                rows.append((int(key, 16), start, len(line)))
             start += len(line)
     return np.array(rows, ENTRY), start
 
@@ -191,7 +197,7 @@ def _read(path: Path, offset: int, length: int) -> dict[str, Any] | None:
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            data = json.loads(file.read(length))
-            return data if isinstance(data, dict) else None
+            data = decoded(file.read(length))
     except ValueError:
         return None
+    return data if isinstance(data, dict) and isinstance(data.get("response", data.get("failure")), str) else None

@@ -20,11 +20,13 @@ class Whereabouts:
 
     Attributes:
         url: Where it answered last; None before.
+        secret: What it takes requests by there; empty for a server without one.
     """
 
     def __init__(self, backend: str, server: OwnServer) -> None:
         self.backend, self.server = backend, server
         self.url: str | None = None
+        self.secret = ""
         self._sure = False
 
     def doubt(self) -> None:
@@ -32,7 +34,7 @@ class Whereabouts:
         self._sure = False
 
     async def find(self, pause: Callable[[float], Awaitable[None]]) -> bool:
-        """Wait until it answers, wherever its address then says; whether that is another place than before.
+        """Wait until it answers, wherever its address then says; whether that is another place or server than before.
 
         Args:
             pause: Waits so many seconds; may raise, if nothing is to be sent any more.
@@ -42,7 +44,7 @@ class Whereabouts:
         """
         if self._sure:
             return False
-        before, began = self.url, time.monotonic()
+        before, began = (self.url, self.secret), time.monotonic()
         spoken = began
         while not await self._seen():
             now = time.monotonic()
@@ -56,16 +58,17 @@ class Whereabouts:
                 )
             await pause(SECONDS_BETWEEN_LOOKS)
         self._sure = True
-        if self.url != before:
-            logger.info(f"{self.backend} is asked at {self.url}")
-        return self.url != before
+        if (self.url, self.secret) == before:
+            return False
+        logger.info(f"{self.backend} is asked at {self.url}")
+        return True
 
     async def _seen(self) -> bool:
         serving.touch_lease(self.backend)  # first: who is about to stop it looks at the lease once more
         address = serving.read_address(self.backend)
         if not address or not await asyncio.to_thread(serving.answers, address.url + self.server.health):
             return False
-        self.url = address.url
+        self.url, self.secret = address.url, address.secret
         return True
 
     def _found(self) -> str:

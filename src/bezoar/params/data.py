@@ -101,7 +101,17 @@ class BackendBlock(Block):
         return self.model_dump(exclude={"connection"})
 
 
-class LocalBackend(BackendBlock):
+Marker = Annotated[str, Field(min_length=1)]
+
+
+class ChatBackend(BackendBlock):
+    thinking: list[Annotated[list[Marker], Field(min_length=2, max_length=2)]] = Field(
+        default=[["<think>", "</think>"]],
+        description="Pairs of markers between which the model thinks, which is no part of its answer; [] for none.",
+    )
+
+
+class LocalBackend(ChatBackend):
     """A checkpoint of this recipe, or a base model, run in the job itself."""
 
     kind: Literal["local"]
@@ -113,7 +123,7 @@ class LocalBackend(BackendBlock):
     precision: Precision
 
 
-class ApiBackend(BackendBlock):
+class ApiBackend(ChatBackend):
     model: str
     json_schema: bool = Field(description="Whether the server enforces a JSON schema on verdicts.")
     tries: int = Field(ge=1, description="Times that a refused, cut or empty answer is asked at most.")

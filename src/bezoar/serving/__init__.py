@@ -6,7 +6,7 @@
 import json
 import os
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Address:
         started: When it was ready, by its machine's clock.
         job: Of SLURM, in which it runs; None for one that was started by hand.
         pid: Of the `bezoar serve` that watches it.
+        secret: What it was started with, and takes requests by; empty for a server that has none.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Address:
     started: str
     job: str | None
     pid: int
+    secret: str = field(default="", repr=False)
 
 
 def address_path(backend: str) -> Path:
@@ -55,9 +57,10 @@ def log_path(backend: str) -> Path:
 def read_address(backend: str) -> Address | None:
     """Where a backend's server said that it is; it may have gone since. None if none has said so."""
     try:
-        return Address(**json.loads(address_path(backend).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        found = Address(**json.loads(address_path(backend).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return found if isinstance(found.url, str) and isinstance(found.secret, str) else None
 
 
 def touch_lease(backend: str) -> None:
