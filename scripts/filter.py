@@ -36,7 +36,7 @@ class FilterPrompts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str
-    user: str = Field(description="Slots {criteria}, {instruction} and {response}.")
+    user: str = Field(description="Slots {criteria}, {fence}, {instruction} and {response}.")
     criteria: dict[str, str] = Field(min_length=1, description="Code of each criterion, and what it asks for.")
 
 
@@ -95,9 +95,10 @@ def repetition(text: str) -> float:
 
 
 def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
-    """JSON schema of a verdict, for servers that enforce one."""
+    """JSON schema of a verdict, for servers that enforce one; models write its keys in their order here."""
+    codes = sorted(criteria)
     properties = {
-        "reasons": {"type": "array", "items": {"type": "string", "enum": sorted(criteria)}},
+        "reasons": {"type": "array", "items": {"type": "string", "enum": codes}, "maxItems": len(codes)},
         "reason": {"type": "string"},
         "rating": {"type": "integer", "enum": list(range(1, 11))},
         "status": {"type": "string", "enum": ["accept", "reject"]},
@@ -105,33 +106,71 @@ def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def read_verdict(text: str) -> Verdict | None:
-    """The last JSON object of a judge's answer as a verdict; None where there is none, never a default."""
-    last, start = None, text.find("{")
-    while start >= 0:
-        try:
-            last, end = json.JSONDecoder().raw_decode(text, start)
-        except json.JSONDecodeError:
-            end = start + 1
-        start = text.find("{", end)
+def read_verdict(text: str, *quoted: str) -> Verdict | None:
+    """The verdict in a judge's answer; None where there is none, or where several contradict each other.
+
+    Args:
+        text: The answer.
+        quoted: Texts that the judge was shown: what stands there as a JSON object is no verdict, though it be repeated.
+    """
+    shown = [one for part in quoted for form in (part, part.replace(r"\"", '"')) for one in _nested(_objects(form))]
+    found = [one for one in _objects(text) if "status" in one and one not in shown]
     try:
-        return Verdict.model_validate(last)
+        verdicts = [Verdict.model_validate(one) for one in found]
     except ValidationError:
         return None
+    decisions = {(one.status, one.rating, frozenset(one.reasons)) for one in verdicts}
+    return verdicts[-1] if len(decisions) == 1 else None
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """All JSON objects in a text that are in no other."""
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    found, start = [], text.find("{")
+    while start >= 0:
+        try:
+            one, end = decoder.raw_decode(text, start)
+            found.append(one)
+        except (ValueError, RecursionError):  # no JSON, a number of too many digits, or nested too deep
+            end = start + 1
+        start = text.find("{", end)
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that is there twice with different values has none."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        made[key] = None if key in made and made[key] != value else value
+    return made
+
+
+def _nested(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """JSON objects with those that are in them."""
+    found: list[dict[str, Any]] = []
+    rest: list[Any] = list(objects)
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            found.append(one)
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+    return found
 
 
 def judged(
-    rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts
+    rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
     """Rows that the judge accepts, and the others; accepted is what meets all criteria and has that status."""
     kept: dict[str, FilteredRow] = {}
     dropped: dict[str, DroppedRow] = {}
     waiting = rows
     for attempt in range(block.attempts):
-        requests = [_request(row, block, texts, attempt) for row in waiting]
+        requests = [_request(row, block, texts, attempt, seed) for row in waiting]
         unread = []
         for row, request, answer in zip(waiting, requests, judge.complete(requests, "judge rows"), strict=True):
-            verdict = read_verdict(answer.text)
+            verdict = read_verdict(answer.text, row.instruction, row.response)
             if verdict is None:
                 if answer.fault is None:  # else the backend has tried already
                     unread.append(row)
@@ -160,16 +199,18 @@ def judged(
     return list(kept.values()), list(dropped.values())
 
 
-def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int) -> Request:
+def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int, seed: int) -> Request:
     criteria = "\n".join(f"- {code}: {text}" for code, text in texts.criteria.items())
-    user = prompts.fill(texts.user, criteria=criteria, instruction=row.instruction, response=row.response)
+    quoted = {"instruction": row.instruction, "response": row.response}
+    fence = prompts.fence(seed, f"judge:{row.id}", *quoted.values())
+    user = prompts.fill(texts.user, criteria=criteria, fence=fence, **quoted)
     request = ask(f"judge:{row.id}:{attempt}", user, block.sampling, texts.system, sample=str(attempt))
     subject = Subject((row.instruction,), row.response)
     return replace(request, subject=subject, schema=verdict_schema(texts.criteria))
 
 
 def judged_up_to(
-    quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts
+    quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
     """Exactly so many accepted rows, the first ones; those that it takes no verdict of are dropped as over quota.
 
@@ -180,7 +221,7 @@ def judged_up_to(
     rest = rows
     while rest and len(kept) < quota:
         wanted = quota - len(kept)
-        accepted, refused = judged(rest[:wanted], judge, block, texts)
+        accepted, refused = judged(rest[:wanted], judge, block, texts, seed)
         kept, dropped, rest = kept + accepted, dropped + refused, rest[wanted:]
     return kept, dropped + [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]
 
@@ -192,6 +233,7 @@ def filtered(
     texts: FilterPrompts,
     items: EvaluationItems,
     quota: int | None = None,
+    seed: int = 0,
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
     """Kept and rejected rows; together they are all rows.
 
@@ -207,9 +249,9 @@ def filtered(
         else:
             passed.append(row)
     if quota is None:
-        kept, refused = judged(passed, judge, block, texts)
+        kept, refused = judged(passed, judge, block, texts, seed)
     else:
-        kept, refused = judged_up_to(quota, passed, judge, block, texts)
+        kept, refused = judged_up_to(quota, passed, judge, block, texts, seed)
     failed = [row for row in refused if row.failed]
     asked = len(kept) + sum(row.reason != OVER_QUOTA for row in refused)
     if len(failed) > block.most_failed * asked:
@@ -241,7 +283,7 @@ def filter_prompts(path: Path) -> FilterPrompts:
         ValueError: It doesn't have the fields of FilterPrompts, or `user` lacks a slot.
     """
     texts = prompts.read(path, FilterPrompts)
-    prompts.check_slots(path, "user", texts.user, ("criteria", "instruction", "response"))
+    prompts.check_slots(path, "user", texts.user, ("criteria", "fence", "instruction", "response"))
     return texts
 
 
@@ -262,7 +304,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = list(read_rows(args.rows, GeneratedRow))
     judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
     quota = share_of(block.quota, int(args.out.name), *shards) if block.quota else None
-    kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid), quota)
+    kept, rejected = filtered(rows, judge, block, texts, evaluation_items(args.avoid), quota, seed)
     reasons = reasons_of(row for row in rejected if not row.failed)
     failed = reasons_of(row for row in rejected if row.failed)
     with artifact(args.out) as out:

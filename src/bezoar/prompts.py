@@ -1,5 +1,6 @@
 """Prompt files: YAML maps of named templates whose `{slots}` are filled once."""
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bezoar.operations import OPERATIONS
 from bezoar.params import problems
 
+FENCE_DIGITS = 16
 SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 LAMINI: dict[str, tuple[str, ...]] = {
     "example_guided": ("count", "examples"),
@@ -38,6 +40,23 @@ def fill(template: str, **slots: str) -> str:
         return slots[name]
 
     return SLOT.sub(text_of, template)
+
+
+def fence(seed: int, call: str, *texts: str) -> str:
+    """A mark to set texts of others off in a prompt: the same for the same arguments, and in none of the texts.
+
+    Args:
+        seed: Of the recipe, so that nobody who writes a text knows the mark.
+        call: Whose prompt it is.
+        texts: What is to stand between two of them.
+    """
+    number = 0
+    while True:
+        whole = "\0".join((str(seed), call, str(number), *texts))
+        mark = f"[{hashlib.sha256(whole.encode(errors='surrogatepass')).hexdigest()[:FENCE_DIGITS]}]"
+        if not any(mark in text for text in texts):
+            return mark
+        number += 1
 
 
 def load(path: Path | str, needs: Mapping[str, Collection[str]]) -> dict[str, str]:

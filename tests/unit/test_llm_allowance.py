@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from faults import Faults, status
-from llm import KEY, PRICE, addresses, block, ceilings, set_up
+from llm import KEY, PRICE, SAMPLING, addresses, block, ceilings, set_up
 
 from bezoar.cache import CacheError
 from bezoar.llm import allowance, estimate
@@ -137,3 +137,17 @@ def test_what_is_stored_is_counted_where_it_was_looked_for_only(monkeypatch):
 def test_a_line_of_an_estimate_promises_no_more_than_it_knows():
     said = str(DEAR)
     assert said == "generate-a: at most 9 calls, repeats apart, to rules, at most 90 tokens, $5.00"
+
+
+@pytest.mark.parametrize("calls", [9, None], ids=["known", "unknown"])
+def test_a_server_that_costs_nothing_needs_no_approval(tmp_path, monkeypatch, calls):
+    monkeypatch.chdir(tmp_path)
+    free = dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0.0)
+    budget = ceilings(approve_above=0.0)
+    for prices, passes in ((PRICE | free, True), (PRICE | free | {"output": 1.0}, False)):
+        set_up(tmp_path, prices)
+        estimator = Estimator(SimpleNamespace(backends={"one": block("openai", {})}, budget=budget))  # type: ignore[arg-type]
+        monkeypatch.setattr(estimator, "backend", lambda step: block("openai", {}))
+        monkeypatch.setattr(estimator, "_ask", lambda step: (calls, 100, SAMPLING))
+        found = estimator.expected([SimpleNamespace(outputs=[], stage="generate-a")])  # type: ignore[list-item]
+        assert allowance._within(found, 0.0) == passes

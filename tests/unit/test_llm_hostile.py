@@ -3,12 +3,14 @@
 import json
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from faults import Step, status, used
-from llm import MILLION, block, ceilings, only_openai, price, rows
+from llm import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
 
+from bezoar.backends import ask
 from bezoar.llm import EXIT_FATAL, exchange, failures, provider_of
 from bezoar.llm.calls import MOST_DEPTH, compact, decoded
 from bezoar.llm.failures import Failure
@@ -247,6 +249,47 @@ def test_thinking_that_was_cut_is_asked_with_more_tokens(desk):
 def test_markers_of_thinking_are_pairs_of_words(kind, markers):
     with pytest.raises(ValueError, match="thinking"):
         block(kind, {}, thinking=markers)
+
+
+# The order of keys
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "why": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+        "end": {"type": "string"},
+        "but": {"type": "string"},
+    },
+    "required": ["why", "end", "but"],
+}
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["live", "batch"])
+def test_a_schema_is_sent_and_stored_in_the_order_written(desk, batch):
+    request = replace(ask("a", "row", SAMPLING), schema=SCHEMA)
+    desk.client(connection={"batch": batch}).complete([request], "test")
+    path = {"openai": ("response_format", "json_schema", "schema"), "anthropic": ("output_config", "format", "schema")}
+    sent = next(iter(desk.server.batches[0].sent.values())) if batch else json.loads(desk.server.calls[0].data)
+    for body in (sent, desk.stored()[0]["request"]):
+        for name in path[desk.kind]:
+            body = body[name]
+        assert list(body["properties"]) == ["why", "end", "but"]
+        assert body["properties"]["why"].get("maxItems") == (3 if desk.kind == "openai" else None)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_the_order_of_a_schemas_keys_is_part_of_a_calls_key_and_that_of_no_other(kind):
+    other = {**SCHEMA, "properties": dict(reversed(SCHEMA["properties"].items()))}
+    provider = provider_of(block(kind, {}))
+    requests = [replace(ask("a", "row", SAMPLING), schema=schema) for schema in (SCHEMA, other, None)]
+    one, reordered, plain = (provider.call(request, 0, 16) for request in requests)
+    assert one.key != reordered.key
+    assert replace(plain, body=dict(reversed(plain.body.items()))).key == plain.key
+
+
+def test_calls_without_a_schema_keep_the_keys_that_their_stored_answers_have():
+    call = provider_of(block("openai", {})).call(ask("a", "row", SAMPLING), 0, 16)
+    assert call.key == "693c7ffc5e4149876540972cd517f18ecd9ded8abd54b0c49876c81403796b13"
 
 
 # One that fails

@@ -105,15 +105,16 @@ class Estimator:
         known = [calls for calls, _, _ in asks if calls is not None]
         calls = sum(known) if len(known) == len(asks) else None
         stored = _stored(steps, commands) if commands is not None else 0
+        price = self._prices.newest.get(block.model)
         if calls is None:
-            return Expected(name, block.model, len(steps), None, stored, None, None, guessed=True)
+            free = 0 if price and price.free else None
+            return Expected(name, block.model, len(steps), None, stored, None, free, guessed=True)
         to_send = max(0, calls - stored)
         past = self._past(name, block.model)
         if past and past.answers:
             usage = Usage(ceil(past.prompt_tokens / past.answers), ceil(past.completion_tokens / past.answers))
         else:
             usage = Usage(max(prompt for _, prompt, _ in asks), max(one.max_new_tokens for _, _, one in asks))
-        price = self._prices.newest.get(block.model)
         micro = price.micro(usage, batch=block.connection.batch) * to_send if price else None
         tokens = to_send * (usage.read + usage.completion)
         return Expected(
