@@ -18,6 +18,7 @@ from bezoar.cache import CacheError
 from bezoar.cache.job import read_run
 from bezoar.cluster.servers import Server
 from bezoar.cluster.submitted import Submission, ask, cancel
+from bezoar.serving.command import HOST, OWN_NAME
 
 PREFIX = "server-"  # of what a server is recorded as; also the name by which a profile's set-resources knows it
 MOST_STARTS = 5  # in one run; a server that ends more often has something wrong with it
@@ -104,7 +105,7 @@ class Servers:
                 self.executor.logger.error(f"the server of {server.name} has ended {MOST_STARTS} times: see {last}")
             return
         command, log = self._command(server)
-        environment = {**os.environ, "BEZOAR_PARAMS": os.path.abspath(read_run().params)}
+        environment = {HOST: OWN_NAME, **os.environ, "BEZOAR_PARAMS": os.path.abspath(read_run().params)}
         done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CacheError(

@@ -10,18 +10,16 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import faults
 import pytest
 from faults import delay, status
-from llm import SAMPLING, block, ceilings, rows
+from llm import KEY, SAMPLING, block, ceilings, rows
 
 from bezoar import serving
 from bezoar.backends import Backend, Completion, ask, open_backend
-from bezoar.files import write_json
 from bezoar.llm import Stopped, dry, sender, whereabouts
 from bezoar.llm.sender import MOST_TRANSIENT, SHORTEST
 from bezoar.serving import Address
@@ -73,9 +71,9 @@ def quick(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whereabouts, "SECONDS_BETWEEN_LOOKS", 0.02)
 
 
-def hand_over(url: str) -> None:
+def hand_over(url: str, secret: str = "") -> None:
     """Write an address as `bezoar serve teacher` does."""
-    write_json(serving.address_path("teacher"), asdict(Address(url, "node", 1, "now", None, 1)))
+    serving.write_address("teacher", Address(url, "node", 1, "now", None, 1, secret))
 
 
 def client(desk: Any, connection: dict[str, Any] | None = None, **server: Any) -> Backend:
@@ -196,6 +194,33 @@ def test_it_is_needed_as_long_as_a_request_is_in_flight(desk, monkeypatch):
     after = leased()
     time.sleep(0.2)
     assert leased() == after  # nobody needs it any more
+
+
+def known_by(desk: Any) -> list[str]:
+    """What each call was allowed by."""
+    calls = [call.headers for call in desk.server.calls]
+    return [one.get("x-api-key") or one["authorization"].removeprefix("Bearer ") for one in calls]
+
+
+def test_a_server_of_ones_own_is_sent_its_own_secret_and_no_key(desk):
+    hand_over(desk.server.address, "secret-1")
+    backend = client(desk)
+    complete(backend, "row")
+    assert known_by(desk) == ["secret-1"]
+    hand_over(desk.server.address, "secret-2")  # another server at the same place
+    desk.server.script("next", faults.RESET)
+    complete(backend, "next")
+    assert known_by(desk) == ["secret-1", "secret-1", "secret-2"]
+    hand_over(desk.server.address)  # one that says itself what it takes
+    complete(client(desk), "last")
+    assert known_by(desk)[-1] == KEY
+
+
+def test_no_error_has_the_secret_that_a_server_repeats(desk):
+    hand_over(desk.server.address, "secret-1")
+    desk.server.script("row", after=status(400, text="secret-1 isn't right"))
+    (found,) = client(desk).complete([ask("row", "row", SAMPLING)], "test")
+    assert found.error == "HTTP 400: [key] isn't right"
 
 
 # Following it

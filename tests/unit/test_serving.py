@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -153,7 +154,13 @@ def test_a_server_is_handed_over_once_it_answers_with_telemetry_off(workplace, s
     assert said["words"] == ["127.0.0.1", str(at.port), "well"]
     assert [said["environment"][name] for name in command.QUIET] == ["1", "1", "1"]
     assert os.getpgid(said["pid"]) == said["pid"]  # a group of its own: Ctrl-C reaches it in order only
-    assert "GET /health" in serving.log_path("teacher").read_text()
+    log = serving.log_path("teacher").read_text()
+    assert "GET /health" in log
+    # what it takes requests by is in its environment and in a file for this user alone
+    assert len(at.secret) > 40
+    assert {said["environment"][name] for name in command.SECRETS} == {at.secret}
+    assert stat.S_IMODE(serving.address_path("teacher").stat().st_mode) == 0o600
+    assert at.secret not in log + str(said["words"]) + repr(at)
 
 
 @pytest.mark.parametrize(

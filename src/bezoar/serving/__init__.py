@@ -5,8 +5,9 @@
 
 import json
 import os
+import secrets
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def read_address(backend: str) -> Address | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if isinstance(found.url, str) and isinstance(found.secret, str) else None
+
+
+def write_address(backend: str, address: Address) -> None:
+    """Say where a backend's server is, and its secret, to this user alone."""
+    path = address_path(backend)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(asdict(address), file, indent=2)
+    os.replace(partial, path)
 
 
 def touch_lease(backend: str) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -9,20 +10,23 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
 from bezoar import serving
-from bezoar.files import write_json
 from bezoar.logs import logger
 from bezoar.params import load
 from bezoar.params.data import ApiBackend, OwnServer
 from bezoar.params.recipe import Recipe
-from bezoar.serving import Address
+from bezoar.serving import Address, listeners
 
 HOST = "BEZOAR_SERVER_HOST"
+LOOPBACK = "127.0.0.1"
+OWN_NAME = "hostname"  # as that variable's value: this machine's name
+SECRETS = ("BEZOAR_SERVER_SECRET", "VLLM_API_KEY", "LLAMA_API_KEY")  # of the server's environment: vLLM's, llama.cpp's
+OWN_KEY = "--api-key"  # a word of a command that says itself what is asked of clients
 QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 15.0
@@ -104,14 +108,22 @@ class Serving:
 
     def __init__(self, backend: str, server: OwnServer) -> None:
         self.backend, self.server = backend, server
-        self.host = os.environ.get(HOST) or socket.gethostname()
+        host = os.environ.get(HOST) or LOOPBACK
+        self.host = socket.gethostname() if host == OWN_NAME else host
         self.port = _free_port(self.host)
         self.url = f"http://{self.host}:{self.port}"
+        self.secret = "" if any(word.startswith(OWN_KEY) for word in server.command) else secrets.token_urlsafe(32)
         self.address: Address | None = None  # once it is ready
+        self._listening: set[int] = set()  # its sockets, as they were seen last
         self._told: int | None = None  # a signal
 
     def run(self) -> NoReturn:
         """Start it, hand its address over, and watch it; always ends by `Ended`."""
+        if not listeners.known():
+            raise Ended(
+                "who listens on a port can't be seen here\n  found:    no /proc/net/tcp\n  expected: Linux\n"
+                "hint: start the server by hand, and set the backend's base_url_env to its address"
+            )
         self._refuse_second()
         for number in ENDINGS:
             signal.signal(number, self._tell)
@@ -149,7 +161,7 @@ class Serving:
             self._said = file.tell()
             try:
                 process = subprocess.Popen(
-                    words, env={**QUIET, **os.environ}, stdout=file, stderr=file, start_new_session=True
+                    words, env=self._environment(), stdout=file, stderr=file, start_new_session=True
                 )
             except OSError as error:
                 raise Ended(
@@ -163,11 +175,16 @@ class Serving:
             self._withdraw()
             _stop(process)
 
+    def _environment(self) -> dict[str, str]:
+        """The server's environment: alone there, and in the file of its address, is what it takes requests by."""
+        secret = dict.fromkeys(SECRETS, self.secret) if self.secret else {}
+        return {**QUIET, **os.environ, **secret}
+
     def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> float:
         """Seconds that it has taken."""
         began = spoken = time.monotonic()
         logger.info(f"serve {self.backend}: starting at {self.url}; its words go to {serving.log_path(self.backend)}")
-        while not serving.answers(self.url + self.server.health):
+        while not (self._listens(process) and serving.answers(self.url + self.server.health)):
             self._look(process, f"an answer at {self.url}{self.server.health}")
             now = time.monotonic()
             if now - began > self.server.start:
@@ -182,17 +199,37 @@ class Serving:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         return time.monotonic() - began
 
+    def _listens(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Whether the server's process listens on its port, or one that it has started.
+
+        Raises:
+            Ended: Somebody else does. It may say 200 to everything, and would be sent all prompts.
+        """
+        found = listeners.listeners(self.port)
+        if found.keys() != self._listening:
+            strangers = found.keys() - listeners.sockets(listeners.family(process.pid))
+            if strangers & listeners.listeners(self.port).keys():  # else it was closed meanwhile
+                users = ", ".join(sorted({f"user {found[one]}" for one in strangers}))
+                raise Ended(
+                    f"another program listens on port {self.port}\n  found:    a socket of {users}, which this server "
+                    "has not opened\n  expected: one of the server's process, or of one that it has started\n"
+                    "hint: start it again, at another port; a container that a daemon starts is no process of its own"
+                )
+            self._listening = set(found)
+        return bool(found)
+
     def _hand_over(self) -> Address:
         """Write the address where clients look for it, also over that of a dead server."""
         job = os.environ.get("SLURM_JOB_ID") or None
-        self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid())
-        write_json(serving.address_path(self.backend), asdict(self.address))
+        self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid(), self.secret)
+        serving.write_address(self.backend, self.address)
         return self.address
 
     def _watch(self, process: "subprocess.Popen[bytes]", own: Address) -> NoReturn:
         lease = _Lease(self.backend)
         while True:
             self._look(process, "a server that runs until it isn't needed")
+            self._listens(process)
             self._hold_address(own)
             if lease.idle() > self.server.idle:
                 self._withdraw()  # first: a client touches the lease, and then reads the address
@@ -216,7 +253,7 @@ class Serving:
         """Have the address where clients look for it, unless another server has written its own there since."""
         found = serving.read_address(self.backend)
         if found is None:
-            write_json(serving.address_path(self.backend), asdict(own))
+            serving.write_address(self.backend, own)
         elif found != own:
             raise Ended(f"the server at {found.url} has taken its place", 0)
 
@@ -276,7 +313,7 @@ def _reach(host: str) -> str:
     """A remark on who can reach a host, where that is less than one may think."""
     with suppress(OSError):
         if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
-            return f" (from this machine only; {HOST}=<address> is for others)"
+            return f" (from this machine only; {HOST}={OWN_NAME} is for others)"
     return ""
 
 

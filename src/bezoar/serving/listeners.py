@@ -1,0 +1,63 @@
+"""Who listens on a port of this machine, as Linux tells it."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
+LISTENS = "0A"  # a socket's state, in those tables
+PROCESSES = Path("/proc")
+
+
+def known() -> bool:
+    """Whether this machine tells."""
+    return TABLES[0].exists()
+
+
+def listeners(port: int) -> dict[int, int]:
+    """The sockets that listen on a port, at whichever address: the user of each by its number."""
+    found = {}
+    for table in TABLES:
+        lines = table.read_text().splitlines()[1:] if table.exists() else []
+        for words in map(str.split, lines):
+            if int(words[1].rpartition(":")[2], 16) == port and words[3] == LISTENS:
+                found[int(words[9])] = int(words[7])
+    return found
+
+
+def family(pid: int) -> set[int]:
+    """A process with all that it has started, directly or not, and those of its session."""
+    parents, found = {}, {pid}
+    for one in _numbers(PROCESSES):
+        with suppress(OSError):
+            _, parent, _, session = (PROCESSES / str(one) / "stat").read_text().rpartition(")")[2].split()[:4]
+            parents[one] = int(parent)
+            if int(session) == pid:
+                found.add(one)
+    grown = True
+    while grown:
+        more = {one for one, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def sockets(pids: Iterable[int]) -> set[int]:
+    """The numbers of all sockets that processes have open."""
+    found = set()
+    for pid in pids:
+        folder = PROCESSES / str(pid) / "fd"
+        for descriptor in _numbers(folder):
+            with suppress(OSError):
+                kind, _, number = os.readlink(folder / str(descriptor)).partition(":[")
+                if kind == "socket":
+                    found.add(int(number.rstrip("]")))
+    return found
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The names in a folder that are numbers; none if it can't be read."""
+    with suppress(OSError):
+        return [int(name) for name in os.listdir(folder) if name.isdigit()]
+    return []
