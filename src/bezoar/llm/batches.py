@@ -121,8 +121,10 @@ async def _ends(
         sender.purse.settle(worst, used)
     if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
         sender.ledger.batch_settled(batch)
-    if unknown:
+    if unknown and not of_earlier:
         raise Stopped(_unknown(batch, unknown))
+    if unknown:
+        logger.warning(_unknown(batch, unknown))
     if refused and not of_earlier:
         for key, own in await _own_faults(sender, waiting, refused, answered=answered):
             yield waiting.pop(key), own
@@ -144,9 +146,7 @@ async def _own_faults(
     """
     worst = min(refused.values(), key=lambda failure: ("fatal", "stop", "forbidden").index(failure.kind))
     if worst.kind == "forbidden" and answered:
-        worst = replace(
-            worst, kind="stop"
-        )  # the key does for others: if it is these alone, the next run's batch has nothing else
+        worst = replace(worst, kind="stop")  # if it is these calls alone, the next run's batch holds nothing else
     elif worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
         return [(key, replace(failure, kind="terminal")) for key, failure in refused.items()]
     raise sender.stopped(worst)
