@@ -55,6 +55,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_llm_answers.py",
         "unit/test_llm_batches.py",
         "unit/test_llm_failures.py",
+        "unit/test_llm_fuzz.py",
+        "unit/test_llm_hostile.py",
         "unit/test_llm_money.py",
         "unit/test_llm_pace.py",
         "unit/test_llm_store.py",
@@ -63,6 +65,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "a model server is started, followed and stopped": (
         "unit/test_llm_serving.py",
         "unit/test_serving.py",
+        "unit/test_serving_listeners.py",
         "workflow/test_serve.py",
     ),
     "no row vanishes without a reason": (

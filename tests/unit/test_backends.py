@@ -198,7 +198,7 @@ def test_a_web_page_instead_of_an_answer_is_an_error_and_never_an_answer(block, 
     found = answer(block, "Name three rivers\nserver: html", connection=short)
     assert (found.text, found.finish_reason) == ("", "error")
     assert re.search(r"not JSON.*<html>maintenance</html>", found.error)
-    assert server.hits == 2  # once more with other words, which were answered
+    assert server.hits >= 2  # at last with other words, which were answered
 
 
 @both
