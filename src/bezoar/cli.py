@@ -5,6 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from bezoar.text import show
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand and return its exit status: 0, 1 for a recipe with problems, 2 for wrong usage."""
@@ -57,7 +59,7 @@ def _serve(args: argparse.Namespace) -> int:
     try:
         return serve(args.backend)
     except params.RecipeError as error:
-        print(error, file=sys.stderr)
+        show(error, file=sys.stderr)
         return 1
 
 
@@ -95,7 +97,7 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 def _responses() -> int:
     from bezoar.llm.ledger import table
 
-    print(table())
+    show(table())
     return 0
 
 
@@ -105,7 +107,7 @@ def _cache(args: argparse.Namespace) -> int:
     try:
         return commands.COMMANDS[args.command](args)
     except CacheError as error:
-        print(error, file=sys.stderr)
+        show(error, file=sys.stderr)
         return 1
 
 
@@ -115,10 +117,10 @@ def _check(args: argparse.Namespace) -> int:
     try:
         recipe = params.load(args.file)
     except params.RecipeError as error:
-        print(error, file=sys.stderr)
+        show(error, file=sys.stderr)
         return 1
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
-    print(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
     return 0
 
 
@@ -131,7 +133,7 @@ def _list(args: argparse.Namespace) -> int:
     for name, path in _recipes().items():
         chosen = f"recipe: {name}" in [line.partition("#")[0].strip() for line in active.splitlines()]
         edited = chosen and path.read_text(encoding="utf-8") != active
-        print(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
+        show(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
     return 0
 
 
@@ -143,7 +145,7 @@ def _fallbacks(args: argparse.Namespace) -> int:
     for number, line in enumerate(text.splitlines(), start=1):
         value, mark, source = line.partition("# fallback")
         if mark and number in names:
-            print(f"{names[number]}: {value.partition(':')[2].strip()}  # fallback{source}")
+            show(f"{names[number]}: {value.partition(':')[2].strip()}  # fallback{source}")
     return 0
 
 
@@ -151,18 +153,18 @@ def _use(args: argparse.Namespace) -> int:
     recipes, active = _recipes(), Path("params.yaml")
     if args.name not in recipes:
         known = ", ".join(recipes) or "none: run this in the repository's root"
-        print(f"no such recipe\n  found:    {args.name}\n  expected: {known}", file=sys.stderr)
+        show(f"no such recipe\n  found:    {args.name}\n  expected: {known}", file=sys.stderr)
         return 1
     edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in recipes.values())
     if edited and not args.force:
-        print(
+        show(
             "params.yaml was edited and would be replaced\n  found:    values that no recipe has\n"
             "  expected: the content of a recipe\nhint: keep it as recipes/<name>.yaml, or add --force",
             file=sys.stderr,
         )
         return 1
     shutil.copyfile(recipes[args.name], active)
-    print(f"params.yaml is now {recipes[args.name]}")
+    show(f"params.yaml is now {recipes[args.name]}")
     if not Path("dvc.yaml").exists():
         return 0
     args.command, args.resolve = "dvc", False  # its stages are those of the recipe

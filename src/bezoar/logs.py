@@ -11,10 +11,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bezoar import __version__
+from bezoar.text import printable
 
 Item = TypeVar("Item")
 logger = logging.getLogger("bezoar")
 SECONDS_BETWEEN_LINES = 15.0
+
+
+class Printable(logging.Formatter):
+    """Lets no line of a log be obeyed by a terminal: what servers, models and files say ends up there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as text."""
+        return printable(super().format(record))
+
+
+def guard() -> None:
+    """Have warnings of a process without a log of its own printable as well."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(Printable("%(message)s"))
 
 
 def setup(log: Path | str | None) -> None:
@@ -24,7 +39,9 @@ def setup(log: Path | str | None) -> None:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    for handler in handlers:
+        handler.setFormatter(Printable("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     for noisy in ("httpx", "httpx2", "openai", "anthropic", "datasets", "lm_eval", "urllib3", "absl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -6,14 +6,17 @@ import yaml
 
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, LOCK, acceptances, accepted_entries, parts_of
+from bezoar.cache.code import ACCEPTED, LOCK, acceptances, accepted_entries, changes
 from bezoar.files import whole
 
 HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
 
 
-def accept(build: Build, name: str, reason: str) -> list[str]:
-    """Let a stage's proofs carry over to its code as it is now; the names in code.lock that this concerns.
+def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
+    """Let a stage's proofs carry over to its code as it is now.
+
+    Returns, by the names in code.lock that this concerns, which modules and packages changed; None if this cache never
+    saw the earlier code.
 
     Raises:
         CacheError: There is no such stage, dvc.lock doesn't have it, its code is as it was, or the same code was
@@ -33,6 +36,7 @@ def accept(build: Build, name: str, reason: str) -> list[str]:
     if not changed:
         raise CacheError(f"nothing to accept\n  found:    the code of {name} as it was\n  expected: changed code")
     earlier = acceptances()
+    found: dict[str, list[str] | None] = {}
     path = Path(ACCEPTED)
     entries = accepted_entries()
     for one in changed:
@@ -42,15 +46,8 @@ def accept(build: Build, name: str, reason: str) -> list[str]:
                 f"{one} stands for another code already\n  found:    {earlier[one, now]['was']} in {ACCEPTED}\n"
                 f"  expected: {was}, of which {name} was made\nhint: build {name}"
             )
-        entries.append({"code": one, "now": now, "was": was, "what": _what(build, one, was), "reason": reason})
+        what = found[one] = changes(one, was, now, build.cache, build.code.parts.get(one))
+        entries.append({"code": one, "now": now, "was": was, "what": what, "reason": reason})
     with whole(path) as partial:
         partial.write_text(HEAD + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return changed
-
-
-def _what(build: Build, name: str, was: str) -> list[str]:
-    """Modules and packages that changed, for whoever reviews it."""
-    before, now = parts_of(was, build.cache), build.code.parts.get(name)
-    if before is None or now is None:
-        return [name]
-    return [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bezoar.cluster.node import ON_NODE
+from bezoar.text import show
 
 ALIVE = Path(".snakemake/alive")
 AT_WORK = Path(".snakemake/bezoar-at-work")  # a lock for each output
@@ -74,5 +75,5 @@ def _wait_for(file: TextIO, output: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"{output} is being made by a job of an earlier run: waiting for it", file=sys.stderr, flush=True)
+        show(f"{output} is being made by a job of an earlier run: waiting for it", file=sys.stderr)
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -49,6 +49,7 @@ class Build:
         self.proofs = Proofs(self.cache)
         self._commands = commands
         self.code = Code(commands, self.hasher)
+        self.code.check_acceptances(self.cache)
         self.steps: list[Step] = []
         self.stages: dict[str, stages.Stage] = {}
         self.decision = Decision()

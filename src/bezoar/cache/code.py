@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -219,13 +220,19 @@ def fingerprint(parts: dict[str, str]) -> str:
     return digest_of(parts)[:LENGTH]
 
 
-def acceptances() -> dict[tuple[str, str], dict[str, str]]:
-    """By name in code.lock and fingerprint: the earlier fingerprint that it was accepted to be equal to, and why.
+def acceptances() -> dict[tuple[str, str], dict[str, Any]]:
+    """What `bezoar accept` has recorded, by name in code.lock and fingerprint.
+
+    Each has `was`, the earlier fingerprint that counts in its place; `reason`; and `what`, the parts that are said to
+    have changed, None if it doesn't say.
 
     Raises:
         CacheError: The file isn't what `bezoar accept` writes.
     """
-    return {(one["code"], one["now"]): {"was": one["was"], "reason": one["reason"]} for one in accepted_entries()}
+    return {
+        (one["code"], one["now"]): {"was": one["was"], "reason": one["reason"], "what": one.get("what")}
+        for one in accepted_entries()
+    }
 
 
 def accepted_entries() -> list[dict[str, Any]]:
@@ -241,6 +248,8 @@ def accepted_entries() -> list[dict[str, Any]]:
             for name in ("code", "now", "was", "reason"):
                 if not foreign.text(found.get(name)):
                     raise foreign.Malformed(f"an empty {name}")
+            for part in foreign.array(found.get("what") or []):
+                foreign.text(part)
     except FileNotFoundError:
         return []
     except foreign.Malformed as error:
@@ -251,7 +260,7 @@ def accepted_entries() -> list[dict[str, Any]]:
     return entries
 
 
-def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, str]]) -> str:
+def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, Any]]) -> str:
     """The fingerprint that another one stands for by acceptance, or itself."""
     seen = {found}
     while (name, found) in accepted_:
@@ -285,6 +294,28 @@ class Code:
         known = acceptances()
         self.prints = {name: earliest(name, print_, known) for name, print_ in sorted(self.found.items())}
         self.closures.save()
+
+    def check_acceptances(self, cache_folder: str) -> None:
+        """Compare what acceptances in use say has changed with what has, as far as this cache knows earlier code.
+
+        Raises:
+            CacheError: One says otherwise; whoever reviewed it was misled.
+        """
+        known = acceptances()
+        for name, now in self.found.items():
+            seen: set[str] = set()
+            while (name, now) in known and now not in seen:
+                seen.add(now)
+                entry = known[name, now]
+                changed = changes(name, entry["was"], now, cache_folder, self.parts.get(name))
+                if None not in (changed, entry["what"]) and sorted(entry["what"]) != changed:
+                    raise CacheError(
+                        f"{ACCEPTED}: the acceptance of {name} says something else changed than what did\n"
+                        f"  found:    what: {', '.join(entry['what']) or 'nothing'}\n"
+                        f"  expected: {', '.join(changed or [])}\n"
+                        "hint: take the entry out, look at the change, and run `bezoar accept` again"
+                    )
+                now = entry["was"]
 
     @cached_property
     def text(self) -> str:
@@ -328,11 +359,31 @@ def _write(path: Path, text: str) -> None:
 
 
 def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
-    """What an earlier fingerprint was made of; None if this cache never saw it."""
+    """What an earlier fingerprint was made of; None if this cache never saw it, or has something else in its place."""
     try:
         found = foreign.table(
             foreign.from_json(foreign.read(f"{cache_folder}/code/{foreign.fingerprint(print_)}.json"))
         )
-        return {name: foreign.text(value) for name, value in found.items()}
+        parts = {name: foreign.text(value) for name, value in found.items()}
     except (OSError, foreign.Malformed):
         return None
+    return parts if fingerprint(parts) == print_ else None
+
+
+def changes(name: str, was: str, now: str, cache_folder: str, parts: dict[str, str] | None = None) -> list[str] | None:
+    """Modules and packages that differ between two fingerprints of a script; None if they aren't known here.
+
+    Args:
+        name: In code.lock; a rule is one part.
+        was: The earlier fingerprint.
+        now: The later one.
+        cache_folder: Where the parts of earlier code are kept.
+        parts: Of the code as it is, which the later one may be of.
+    """
+    if name.startswith("rules."):
+        return [name]
+    before = parts_of(was, cache_folder)
+    after = parts if parts and fingerprint(parts) == now else parts_of(now, cache_folder)
+    if before is None or after is None:
+        return None
+    return [part for part in sorted({*before, *after}) if before.get(part) != after.get(part)]

@@ -11,11 +11,12 @@ from bezoar.cache.build import STAGE
 from bezoar.cache.code import ACCEPTED
 from bezoar.cache.costs import table
 from bezoar.cache.graph import loaded
-from bezoar.cache.plan import plan
+from bezoar.cache.plan import plan, told
 from bezoar.cache.resolve import resolve
 from bezoar.cache.runs import RUN, of_dvc
 from bezoar.cache.verify import rerun, verify
 from bezoar.files import whole
+from bezoar.text import show
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def _build(args: argparse.Namespace) -> int:
 def _dvc(args: argparse.Namespace) -> int:
     """Write dvc.yaml; or, after a merge with conflicts, all that is generated."""
     if args.resolve:
-        print("\n".join(resolve()))
+        show("\n".join(resolve()))
     else:
         _write_pipeline()
     return 0
@@ -42,9 +43,9 @@ def _write_pipeline() -> None:
     if not Path(dvc.PIPELINE).exists() or Path(dvc.PIPELINE).read_text(encoding="utf-8") != text:
         with whole(dvc.PIPELINE) as partial:
             partial.write_text(text, encoding="utf-8")
-        print(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
+        show(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
     else:
-        print(f"{dvc.PIPELINE} is as the rules say")
+        show(f"{dvc.PIPELINE} is as the rules say")
 
 
 def _fingerprint(args: argparse.Namespace) -> int:
@@ -58,39 +59,41 @@ def _fingerprint(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     """Print what would run."""
     found = plan(args.targets, args.settings)
-    print(found.json() if args.json else found.text())
+    show(found.json() if args.json else found.text())
     return 0
 
 
 def _accept(args: argparse.Namespace) -> int:
     """Record an acceptance, and write code.lock by it."""
     with loaded() as attached:
-        names = accept(attached.build, args.stage, args.reason)
+        changed = accept(attached.build, args.stage, args.reason)
     _fingerprint(args)
     _write_pipeline()  # its stage `code` takes that file
-    print(f"accepted {', '.join(names)}: commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
+    for name, parts in changed.items():
+        show(f"accepted {name}; changed: {told(parts)}")
+    show(f"commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     """Print broken links; 1 if there are any, or if a rerun came out different."""
     if args.rerun:
-        return 0 if rerun(args.rerun, print) else 1
+        return 0 if rerun(args.rerun, show) else 1
     broken, remarks = verify(args.targets)
-    print("\n".join(remarks), end="\n" if remarks else "")
+    show("\n".join(remarks), end="\n" if remarks else "")
     if broken:
-        print(f"first broken link: {broken[0]}", file=sys.stderr)
-        print("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
+        show(f"first broken link: {broken[0]}", file=sys.stderr)
+        show("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
         return 1
-    print("every artifact that was made is consistent with its record, from the sources on")
-    print("that a record is true, shows only `bezoar verify --rerun STAGE`")
+    show("every artifact that was made is consistent with its record, from the sources on")
+    show("that a record is true, shows only `bezoar verify --rerun STAGE`")
     return 0
 
 
 def _costs(args: argparse.Namespace) -> int:
     """Print what artifacts cost."""
     with loaded(args.targets) as attached:
-        print(table(attached.build))
+        show(table(attached.build))
     return 0
 
 

@@ -20,6 +20,7 @@ from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.runs import RUN
 from bezoar.cluster.node import ON_NODE
+from bezoar.text import show
 
 NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 ENVIRONMENT = {
@@ -52,7 +53,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
             )
         return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
-        print(error, file=sys.stderr)
+        show(error, file=sys.stderr)
         return 1
     finally:
         for file in held:
@@ -102,7 +103,7 @@ class _Execution:
             self._check_code("before it started")
             key = self._key()
             if self.job.lookup and self._restore(key):
-                print(f"restored {self.step.name}: nothing that it depends on has changed", file=sys.stderr)
+                show(f"restored {self.step.name}: nothing that it depends on has changed", file=sys.stderr)
                 return 0
             self._clear_folder()
             return self._make(key)
@@ -171,11 +172,11 @@ class _Execution:
             for path, content in made.items():
                 self.objects.store(path, content)
         except Unwritable as error:  # hours of work are on disk and proven: a later run stores them
-            print(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
+            show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
         proof = Proof(key, made, cost)
         if before := self.proofs.find(key):
             for path, was, now in differences(before, proof):
-                print(f"{path} came out as {now}; the last time, of the same inputs, as {was}", file=sys.stderr)
+                show(f"{path} came out as {now}; the last time, of the same inputs, as {was}", file=sys.stderr)
         self.proofs.add(proof)
 
     def _key(self) -> Key:
@@ -285,7 +286,7 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
         return status if status > 0 else 128 - status  # killed by a signal: as a shell reports it
     missing = [output for output in outputs if not os.path.exists(output)]
     if missing:
-        print(f"the command ended well, but made no {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
+        show(f"the command ended well, but made no {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
         return 1
     return 0
 

@@ -4,10 +4,12 @@ Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer 
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
 `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs`,
 `_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets something in front of it. For
-other executors than the local one it changes `global_resources` and the `group_job_factory`. `loaded` calls the
-workflow's `_prepare_dag` and `_build_dag`.
+other executors than the local one it changes `global_resources` and the `group_job_factory`. What
+`snakemake.logging.DefaultFormatter` formats is made printable. `loaded` calls the workflow's `_prepare_dag` and
+`_build_dag`.
 """
 
+import functools
 import itertools
 import os
 import re
@@ -26,6 +28,7 @@ from snakemake.dag import DAG
 from snakemake.exceptions import RuleException, WorkflowError
 from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
+from snakemake.logging import DefaultFormatter
 
 from bezoar.cache import CacheError
 from bezoar.cache.build import STAGE, Build
@@ -33,10 +36,29 @@ from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
 from bezoar.cache.stages import stale
+from bezoar.logs import guard
+from bezoar.text import printable
 
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't tell a stage's command that it is forced
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
+
+
+def _print_safely() -> None:
+    """Let nothing that Snakemake shows be obeyed by a terminal; its colours come later, from its handler."""
+    formatted = DefaultFormatter.format
+    if not hasattr(formatted, "__wrapped__"):
+
+        @functools.wraps(formatted)
+        def safe(self: Any, record: Any) -> str | None:
+            text = formatted(self, record)
+            return text if text is None else printable(str(text))
+
+        DefaultFormatter.format = safe
+    guard()
+
+
+_print_safely()  # before anything can go wrong
 
 
 class Spending(Protocol):

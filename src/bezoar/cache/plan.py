@@ -12,10 +12,11 @@ import yaml
 
 from bezoar.cache import CacheError
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, acceptances
+from bezoar.cache.code import ACCEPTED, acceptances, changes
 from bezoar.cache.decide import Reason
 from bezoar.cache.graph import loaded
 from bezoar.cache.job import Step
+from bezoar.text import printable
 
 SHOWN = 4  # reasons that a line shows
 
@@ -62,6 +63,7 @@ class Plan:
     Attributes:
         proven: Jobs that wouldn't run.
         accepted: Code names that stand for an earlier fingerprint, and why.
+        changed: What differs from that earlier code, as computed here.
         spending: What would be asked of models over a network, stage by stage (bezoar.llm.estimate.Expected).
         summary: What that comes to, against the budget.
         contradictions: What records of one job don't agree upon.
@@ -71,6 +73,7 @@ class Plan:
     proven: int
     restored: list[Restored]
     accepted: dict[str, str]
+    changed: dict[str, str] = field(default_factory=dict)
     spending: list[Any] = field(default_factory=list)
     summary: str = ""
     contradictions: list[str] = field(default_factory=list)
@@ -92,10 +95,14 @@ class Plan:
             "proven": self.proven,
             "restored": restored,
             "accepted": self.accepted,
+            "changed": self.changed,
         }
         data["contradictions"] = self.contradictions
         data["spending"] = [asdict(one) for one in self.spending]
-        return json.dumps({**data, "seconds": self.seconds}, indent=2, ensure_ascii=False)
+        return json.dumps(
+            {**data, "seconds": self.seconds},
+            indent=2,
+        )
 
     def text(self) -> str:
         """The plan for people."""
@@ -120,7 +127,7 @@ class Plan:
                 lines += [f"  {one.path}" for one in found[:10]]
                 lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
         for name, reason in self.accepted.items():
-            lines.append(f"accepted in {ACCEPTED}: {name} as what it was: {reason}")
+            lines.append(f"accepted in {ACCEPTED}: {name} as what it was: {reason}; changed: {self.changed[name]}")
         return "\n".join([*lines, *self.contradictions])
 
 
@@ -185,8 +192,10 @@ def planned(build: Build) -> Plan:
                     outputs=[output for step in steps for output in step.outputs],
                 )
             )
+    why = accepted(build)
+    changed = {name: _changed_code(build, name) for name in why}
     contradictions = list(map(str, build.decision.contradictions))
-    return Plan(stages, len(build.decision.proofs), _restored(build), accepted(build), contradictions=contradictions)
+    return Plan(stages, len(build.decision.proofs), _restored(build), why, changed, contradictions=contradictions)
 
 
 def _seconds(build: Build, step: Step) -> float | None:
@@ -211,7 +220,17 @@ def accepted(build: Build) -> dict[str, str]:
     known = acceptances()
     used = {name for step in build.steps for name in step.code}
     found = {name: known.get((name, build.code.found[name])) for name in sorted(used)}
-    return {name: entry["reason"] for name, entry in found.items() if entry}
+    return {name: printable(entry["reason"], lines=False) for name, entry in found.items() if entry}
+
+
+def _changed_code(build: Build, name: str) -> str:
+    was, now = build.code.prints[name], build.code.found[name]
+    return told(changes(name, was, now, build.cache, build.code.parts.get(name)))
+
+
+def told(changed: list[str] | None) -> str:
+    """What changed of a script, in words."""
+    return "not known here, since this cache never saw the earlier code" if changed is None else ", ".join(changed)
 
 
 def _changed(settings: list[str]) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 from bezoar.cache import foreign, git
 from bezoar.cache.hashing import Content, content_of, digest_of
 from bezoar.cache.objects import unwritable
+from bezoar.text import show
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Proofs:
             return None
         except (OSError, foreign.Malformed, KeyError):
             if path not in self._told:
-                print(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
+                show(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
             self._told.add(path)
             return None
 

@@ -19,6 +19,8 @@ from bezoar.cache import CacheError
 from bezoar.cache.dvc import SECRET, settings
 from bezoar.cache.hashing import Hasher, md5_of
 from bezoar.cache.objects import Objects, all_missing, copy, unwritable
+from bezoar.logs import guard
+from bezoar.text import show
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 logger = logging.getLogger("bezoar")
@@ -258,11 +260,12 @@ def _clean(text: str, *secrets: str) -> str:
 
 
 if __name__ == "__main__":
+    guard()
     hasher = Hasher()
     try:
         fetch(sys.argv[1:], Objects(settings()[0], hasher))
     except CacheError as problem:
-        print(problem, file=sys.stderr)
+        show(problem, file=sys.stderr)
         sys.exit(1)
     finally:
         hasher.save()

@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from bezoar.text import show
+
 ON_NODE = "BEZOAR_ON_NODE"  # set where this module runs a command
 GROUP = "--local-groupid"  # Snakemake's flag for a group of jobs
 RESTARTS = "SLURM_RESTART_COUNT"  # SLURM's, missing at first
@@ -92,9 +94,9 @@ def requeue() -> None:
     """Put this job back into the queue; SLURM then ends what runs of it."""
     job, before = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get(RESTARTS, "0"))
     if before >= MOST_RESTARTS:
-        print(f"job {job} was queued again {before} times and isn't done: it isn't once more", file=sys.stderr)
+        show(f"job {job} was queued again {before} times and isn't done: it isn't once more", file=sys.stderr)
         return
-    print(f"job {job}: its time is up, and its state is saved; it goes back to the queue", file=sys.stderr, flush=True)
+    show(f"job {job}: its time is up, and its state is saved; it goes back to the queue", file=sys.stderr)
     if subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0:
         time.sleep(60)  # SLURM ends this process meanwhile; an exit status of its own would count as a failed job
 

@@ -16,6 +16,7 @@ from bezoar.llm.prices import load
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
 from bezoar.params.recipe import Recipe
 from bezoar.serving import sought
+from bezoar.text import show
 
 
 class Spending:
@@ -79,8 +80,8 @@ class Spending:
         known = sum(one.micro or 0 for one in found) / MILLION
         what = "\n".join(f"    {one}" for one in found)
         if sys.stdin.isatty() and sys.stderr.isatty():
-            print(f"this run may cost ${known:,.2f}, and more where it isn't known:\n{what}", file=sys.stderr)
-            print("Dollars that it may cost at most (nothing to stop): ", end="", file=sys.stderr, flush=True)
+            show(f"this run may cost ${known:,.2f}, and more where it isn't known:\n{what}", file=sys.stderr)
+            show("Dollars that it may cost at most (nothing to stop): ", end="", file=sys.stderr)
             if answer := sys.stdin.readline().strip().removeprefix("$"):
                 os.environ["BEZOAR_APPROVE"] = answer
                 approved()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bezoar.llm.calls import decoded
-from bezoar.text import replace_surrogates
+from bezoar.text import printable, replace_surrogates
 
 Kind = Literal["fatal", "forbidden", "stop", "terminal", "rate", "transient"]
 OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_error", "enforced_spend_limit_reached"}
@@ -46,7 +46,7 @@ class Failure(Exception):
         self.detail, _ = replace_surrogates(self.detail)
 
     def __str__(self) -> str:
-        return f"{f'HTTP {self.status}: ' if self.status else ''}{self.detail}"
+        return f"{f'HTTP {self.status}: ' if self.status else ''}{printable(self.detail, lines=False)}"
 
 
 def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:

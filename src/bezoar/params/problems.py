@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from bezoar.text import printable
+
 Key = tuple[str | int, ...]
 NO_KEY, MISSING, NO_FIT = "no such key", "the key is missing", "the value does not fit"
 DISCRIMINATORS = ("kind", "method")  # the keys that say which sort of block a block is
@@ -31,6 +33,9 @@ EXPECTED = {
 
 class RecipeError(ValueError):
     """A params file is not a recipe; the message lists every problem that was found."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # it quotes the file
 
 
 @dataclass(frozen=True)
