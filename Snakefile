@@ -4,13 +4,9 @@ source -> seed -> generated -> filtered -> mixes -> adapters -> checkpoints -> e
                       ^ teacher                        ^ next stage ---+
 """
 
-from bezoar.params import active
 from snakemake.utils import min_version
 
 min_version("9.0")
-
-
-configfile: active()
 
 
 # Only with --software-deployment-method apptainer: the image brings Python, .venv brings the packages.

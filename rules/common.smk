@@ -12,14 +12,16 @@ from bezoar.cluster.servers import server_of
 from bezoar.params.evaluate import CONTROL
 
 try:
-    recipe = parameters.load()
+    recipe = parameters.load(contents=workflow.is_main_process)
 except parameters.RecipeError as error:
     raise WorkflowError(str(error))
-if config != parameters.plain():
+values = parameters.plain()  # not by `configfile:`, which reads YAML 1.1, where DVC and the scripts read 1.2
+if any(values.get(name) != value for name, value in config.items()):
     raise WorkflowError(
         "values were given by --config or --configfile\n"
         "  expected: values in params.yaml, which is what the scripts read"
     )
+config.update(values)
 
 if workflow.is_main_process:
     held = alive.forget_killed_runs()  # a killed run needs no --unlock

@@ -293,7 +293,7 @@ def evaluation_items(paths: list[Path]) -> EvaluationItems:
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="filters.<scheme> backends.<judge> prompt seed budget, and shards for a quota")
+    flags = Flags(__doc__, blocks="filters.<scheme> backends.<judge> prompt seed budget [shards]")
     flags.path("rows", "rows.jsonl of a generated shard")
     flags.path("prompts", "prompt file of the filter")
     flags.path("avoid", "rows.jsonl of sources with evaluation items", many=True)

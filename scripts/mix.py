@@ -180,7 +180,7 @@ def split(
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="mixes.<name> prompt seed shards, then sources.<part>.format of each source")
+    flags = Flags(__doc__, blocks="mixes.<name> prompt seed shards [sources.<part>.format ...]")
     flags.path("filtered", "folder of filtered schemes")
     flags.path("source", "folder of sources")
     flags.path("tokenizer", "model directory whose tokenizer counts", optional=True)

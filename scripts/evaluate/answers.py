@@ -8,8 +8,9 @@ from bezoar.logs import logger
 from bezoar.params.blocks import Sampling
 from bezoar.params.data import LocalBackend
 from bezoar.rows import AnswerRow, QuestionRow, write_rows
-from bezoar.script import Flags, run
+from bezoar.script import Flags, keys, run
 
+BLOCKS = f"{keys('evals.<name>', 'batch_size precision temperatures top_p max_new_tokens')} prompt seed"
 GREEDY_BELOW = 1e-4  # FastChat samples from here on
 
 
@@ -61,9 +62,7 @@ def answers_to(
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(
-        __doc__, blocks="batch_size, precision, temperatures, top_p and max_new_tokens of evals.<name>, prompt seed"
-    )
+    flags = Flags(__doc__, blocks=BLOCKS)
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("checkpoint", "model directory")
     flags.folder("out", "folder to write answers.jsonl and turns.jsonl to; named by the checkpoint")

@@ -14,8 +14,9 @@ from lm_eval.tasks import TaskManager
 from bezoar import models
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.script import Flags, run
+from bezoar.script import Flags, keys, run
 
+BLOCKS = f"{keys('evals.<name>', 'shots max_length batch_size precision task_folder')} seed"
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
 
@@ -64,7 +65,7 @@ def evaluated(
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="shots, max_length, batch_size, precision and task_folder of evals.<name>, seed")
+    flags = Flags(__doc__, blocks=BLOCKS)
     flags.path("checkpoint", "model directory")
     flags.folder("out", "folder to write result.json to; named by the task")
     args, (shots, max_length, batch_size, precision, task_folder, seed) = flags.start(argv)

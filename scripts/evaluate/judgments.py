@@ -12,10 +12,10 @@ from bezoar.files import artifact, digest, sha256
 from bezoar.logs import logger
 from bezoar.params.blocks import Sampling
 from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.script import Flags, run
+from bezoar.script import Flags, keys, run
 
-KEYS = "judge_sampling, judge_attempts, repeats, with_reference and most_failed"
-BLOCKS = f"{KEYS} of evals.<name>, backends.<judge> prompt seed budget"
+KEYS = keys("evals.<name>", "judge_sampling judge_attempts repeats with_reference most_failed")
+BLOCKS = f"{KEYS} backends.<judge> prompt seed budget"
 ENDINGS = {
     "stop": "ok",
     "length": "truncated",

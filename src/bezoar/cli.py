@@ -1,24 +1,60 @@
 """The command line `bezoar`."""
 
 import argparse
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
+from bezoar import __version__
 from bezoar.text import show
+
+MARKS = ("Snakefile", "params.yaml", "recipes")  # what the root of a project has
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand and return its exit status: 0, 1 for a recipe with problems, 2 for wrong usage."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command == "exec":
+        return _exec(args.parser, args.words)
+    if args.command == "completion":
+        return _completion(parser, args.shell)
+    try:
+        _enter_project(args)
+        return _run(args)
+    except BrokenPipeError:  # of `bezoar plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        show(_told(error), file=sys.stderr)
+        return 1
+
+
+def _told(error: Exception) -> str:
+    """What to say of an error that needs no traceback; another one is raised again."""
+    from bezoar.cache import CacheError
+    from bezoar.params import RecipeError  # slow to import
+
+    if isinstance(error, CacheError | RecipeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} can't be used\n  found:    {error.strerror or error}"
+    raise error
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bezoar", description="Datasets and checkpoints as a declarative graph.")
+    parser.add_argument("--version", action="version", version=f"bezoar {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     recipe = commands.add_parser("recipe", help="check the active recipe, list recipes, or switch to another")
     actions = recipe.add_subparsers(dest="action", required=True)
     check = actions.add_parser("check", help="validate a recipe: every problem with file, line, found and expected")
-    check.add_argument("file", nargs="?", type=Path, default=Path("params.yaml"), help="params.yaml by default")
+    check.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
     actions.add_parser("list", help="the recipes of this repository")
     fallbacks = actions.add_parser("fallbacks", help="values that the paper's text does not give, with their sources")
-    fallbacks.add_argument("file", nargs="?", type=Path, default=Path("params.yaml"), help="params.yaml by default")
+    fallbacks.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
     use = actions.add_parser("use", help="make a recipe of recipes/ the active one (params.yaml)")
     use.add_argument("name", help="file name in recipes/ without .yaml")
     use.add_argument("--force", action="store_true", help="replace a params.yaml that was edited")
@@ -26,12 +62,16 @@ def main(argv: list[str] | None = None) -> int:
         "exec", help="run the command of a rule", usage="bezoar exec OUTPUT [OUTPUT ...] -- COMMAND [ARGUMENT ...]"
     )
     execute.add_argument("words", nargs=argparse.REMAINDER, help="files that the command makes, `--`, the command")
+    execute.set_defaults(parser=execute)
     serve = commands.add_parser("serve", help="start the server of a backend, and stop it once nobody asks it any more")
     serve.add_argument("backend", help="name in params.yaml of a backend with a `server`, such as teacher")
+    completion = commands.add_parser("completion", help="print what completes commands in a shell")
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])
     _cache_commands(commands)
-    args = parser.parse_args(argv)
-    if args.command == "exec":
-        return _exec(execute, args.words)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.command == "serve":
         return _serve(args)
     if args.command == "responses":
@@ -39,6 +79,52 @@ def main(argv: list[str] | None = None) -> int:
     if args.command != "recipe":
         return _cache(args)
     return {"check": _check, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
+
+
+def _enter_project(args: argparse.Namespace) -> None:
+    """Go to the root of the project that this folder is in; paths that were given are taken from there on.
+
+    Raises:
+        CacheError: There is no project around.
+    """
+    here, root = Path.cwd(), _root()
+    file, targets = getattr(args, "file", None), getattr(args, "targets", None)
+    if file is None and hasattr(args, "file"):
+        args.file = Path("params.yaml")
+    if root == here:
+        return
+    if file:
+        args.file = Path(os.path.relpath(here / file, root))
+    if targets:
+        args.targets = [os.path.relpath(one, root) if os.path.exists(one) else one for one in targets]
+    os.chdir(root)
+    show(f"in {root}:", file=sys.stderr)
+
+
+def _root() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if any((folder / mark).exists() for mark in MARKS):
+            return folder
+        if (folder / ".git").exists():
+            break
+    from bezoar.cache import CacheError
+
+    raise CacheError(
+        f"no project here\n  found:    no {' or '.join(MARKS[:2])} in {here} or in a folder around it\n"
+        "  expected: the folder of a project, or one inside it\nhint: `cd` to the repository that you cloned"
+    )
+
+
+def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
+    import shtab  # not needed by any other command
+
+    for command in parser._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
+        for action in command._actions:
+            if action.dest in ("targets", "file"):
+                action.complete = shtab.FILE
+    sys.stdout.write(shtab.complete(parser, shell) + "\n")
+    return 0
 
 
 def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
@@ -52,15 +138,11 @@ def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from bezoar import logs, params
+    from bezoar import logs
     from bezoar.serving.command import serve
 
     logs.setup(None)
-    try:
-        return serve(args.backend)
-    except params.RecipeError as error:
-        show(error, file=sys.stderr)
-        return 1
+    return serve(args.backend)
 
 
 def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -102,23 +184,15 @@ def _responses() -> int:
 
 
 def _cache(args: argparse.Namespace) -> int:
-    from bezoar.cache import CacheError, commands  # slow to import: it brings Snakemake
+    from bezoar.cache import commands  # slow to import: it brings Snakemake
 
-    try:
-        return commands.COMMANDS[args.command](args)
-    except CacheError as error:
-        show(error, file=sys.stderr)
-        return 1
+    return commands.COMMANDS[args.command](args)
 
 
 def _check(args: argparse.Namespace) -> int:
     from bezoar import params  # not needed by exec, which starts with every job
 
-    try:
-        recipe = params.load(args.file)
-    except params.RecipeError as error:
-        show(error, file=sys.stderr)
-        return 1
+    recipe = params.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
     return 0
@@ -129,18 +203,19 @@ def _recipes() -> dict[str, Path]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    active = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
+    active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
     for name, path in _recipes().items():
-        chosen = f"recipe: {name}" in [line.partition("#")[0].strip() for line in active.splitlines()]
-        edited = chosen and path.read_text(encoding="utf-8") != active
+        chosen = f"recipe: {name}".encode() in [line.partition(b"#")[0].strip() for line in active.splitlines()]
+        edited = chosen and path.read_bytes() != active
         show(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
     return 0
 
 
 def _fallbacks(args: argparse.Namespace) -> int:
-    from bezoar.params.problems import lines_of
+    from bezoar.params.problems import lines_of, parsed, text_of
 
-    text = args.file.read_text(encoding="utf-8")
+    text = text_of(args.file)
+    parsed(text, args.file)
     names = {line: ".".join(map(str, key)) for key, line in lines_of(str(args.file), text).items()}  # innermost last
     for number, line in enumerate(text.splitlines(), start=1):
         value, mark, source = line.partition("# fallback")

@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+SEEN = Path(".dvc/tmp/bezoar-sha256.json")
+TICK = 2_000_000_000  # nanoseconds; the coarsest clock of a file system
 MARKER = ".snakemake_timestamp"  # Snakemake writes it into a folder that a job made; it is no file of the artifact
 
 
@@ -80,6 +83,22 @@ def readable(folder: Path) -> None:
 def files_in(folder: Path | str) -> list[Path]:
     """The files of an artifact, sorted, without Snakemake's marker."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != MARKER)
+
+
+def remembered_sha256(path: Path) -> str:
+    """Sha256 of a file's content, which is read once as long as its size and time stay the same."""
+    about = path.stat()
+    known: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        known = dict(json.loads(SEEN.read_text(encoding="utf-8")))
+    signature, key = [about.st_size, about.st_mtime_ns, about.st_ino], str(path.resolve())
+    if known.get(key, [None])[0] != signature:
+        known[key] = [signature, sha256(path)]
+        settled = time.time_ns() - about.st_mtime_ns > TICK  # else it may change again within the clock's tick
+        if settled and path.stat().st_mtime_ns == about.st_mtime_ns:
+            with suppress(OSError):
+                write_json(SEEN, known)
+    return str(known[key][1])
 
 
 def digest(path: Path | str) -> str:

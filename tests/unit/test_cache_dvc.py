@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bezoar import yaml12
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.dvc import read, settings
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
@@ -430,4 +431,4 @@ def test_text_that_looks_like_a_number_or_a_truth_value_stays_text(tmp_path: Pat
     path = tmp_path / "some.yaml"
     path.write_text(yaml.dump({"values": values}, Dumper=dvc.Dumper))
     assert load_yaml(str(path))["values"] == values
-    assert yaml.load(path.read_text(), dvc.Loader)["values"] == values
+    assert yaml12.load(path.read_text())["values"] == values

@@ -48,6 +48,7 @@ def test_check_names_the_line_of_a_problem(repository, capsys):
 
 
 def test_check_without_a_recipe_says_how_to_get_one(tmp_path, monkeypatch, capsys):
+    (tmp_path / "recipes").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main(["recipe", "check"]) == 1
     assert "hint: run `bezoar recipe use tiny`" in capsys.readouterr().err

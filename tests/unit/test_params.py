@@ -399,9 +399,9 @@ def test_backends_know_their_names(data):
 
 
 def test_number_that_yaml_reads_as_text_comes_with_a_hint(data):
-    text = written(data).replace("learning_rate: 5.0e-06", "learning_rate: 5e-6")
-    line = line_of(text, "learning_rate: 5e-6")
-    hint = "YAML reads it as text: leave out quotes, and write a point before an exponent, as in 5.0e-6"
+    text = written(data).replace("learning_rate: 5.0e-06", "learning_rate: '5e-6'")
+    line = line_of(text, "learning_rate: '5e-6'")
+    hint = "in quotes, YAML reads it as text: leave them out"
     assert refusal(text) == problem(
         line, "stages.dpo_hh.learning_rate", "the value does not fit", "'5e-6'", "a number", hint
     )
@@ -502,7 +502,7 @@ def test_block_that_holds_itself_is_refused(data):
 
 def test_text_that_is_not_yaml_is_refused_at_its_line(data):
     message = refusal("seed: 0\nshards: [1\n")
-    assert message.startswith("params.yaml:3: not YAML\n  found:    expected ',' or ']'")
+    assert message.startswith("params.yaml:3: not YAML\n  found:    did not find expected ',' or ']'")
     assert message.endswith("  expected: a recipe in YAML")
 
 

@@ -22,8 +22,11 @@ def forget_killed_runs() -> TextIO:
     Every run, and every command of a rule, holds a shared lock on one file until it ends, however it ends. Who gets
     that file for itself is alone, and Snakemake's lock is then a dead run's. Returns the file, to be kept open.
     """
-    ALIVE.parent.mkdir(exist_ok=True)
-    file = ALIVE.open("a+")  # for reading too: NFS gives shared locks to readers only
+    try:
+        ALIVE.parent.mkdir(exist_ok=True)
+        file = ALIVE.open("a+")  # for reading too: NFS gives shared locks to readers only
+    except OSError:  # a folder that can't be written: no run can start there, and questions need no lock
+        return open(os.devnull, encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(ALIVE.parent / "locks", ignore_errors=True)

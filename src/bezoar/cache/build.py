@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from bezoar import yaml12
 from bezoar.cache import CacheError, alive, committed, dvc, git, lock, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
@@ -53,6 +54,7 @@ class Build:
         self.steps: list[Step] = []
         self.stages: dict[str, stages.Stage] = {}
         self.decision = Decision()
+        self.whole = True  # whether the graph is that of all results, and not of some targets alone
         self._targets: list[str] = []
         self._forced: set[str] = set()
         self._lost: set[str] = set()  # objects that the remote lacks, or has damaged
@@ -61,6 +63,10 @@ class Build:
         """The fingerprints that a step's result depends on."""
         names = (f"rules.{rule}", script_name(script))
         return {name: self.code.prints[name] for name in names}
+
+    def knows(self, script: str) -> bool:
+        """Whether a script's code has a fingerprint."""
+        return script_name(script) in self.code.prints and script.endswith(".py")
 
     def decide(self, steps: list[Step], targets: Iterable[str], forced: set[str]) -> Decision:
         """Decide what runs; steps come in topological order. Outputs stay as they are.
@@ -109,7 +115,7 @@ class Build:
         changed = self._restore()
         written = dvc.read(dvc.PIPELINE)
         if written:
-            stages.check(self.stages, written)
+            self._tell_aside(stages.check(self.stages, written, whole=self.whole))
         self._clear_folders()
         if self.decision.reasons:
             self._check_writable()
@@ -167,6 +173,14 @@ class Build:
         if self.decision.restore:
             logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
         return changed
+
+    def _tell_aside(self, names: list[str]) -> None:
+        if names:
+            logger.warning(
+                f"{', '.join(names)}: not in {dvc.PIPELINE}, so made but not recorded in {dvc.LOCK}\n"
+                "hint: if it is new and results need it, run `bezoar dvc`; if not, name its output in the inputs of "
+                "the first rule to have it recorded"
+            )
 
     def _refuse_at_work(self, name: str) -> None:
         if not alive.is_free(name):
@@ -260,20 +274,26 @@ class Build:
         Raises:
             CacheError: It was edited meanwhile, or Snakemake was given other values by `--config`.
         """
-        there, by_dvc = yaml.safe_load(text), yaml.load(text, dvc.Loader)
+        try:
+            there = yaml12.load(text.decode())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise CacheError(
+                f"{self.params} was edited since this run began\n  found:    {error}\n  expected: YAML in UTF-8"
+            ) from error
         for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
-            found, other = (_leaf(name, content) for content in (there, by_dvc))
-            if digest_of(found) != digest_of(other):
+            found = _leaf(name, there)
+            if digest_of(found) == digest_of(value):
+                continue
+            if digest_of(_leaf(name, yaml.safe_load(text))) == digest_of(value):
                 raise CacheError(
-                    f"{self.params}: {name} can be read in two ways\n  found:    {found!r} in YAML 1.1, {other!r} in "
-                    "YAML 1.2\n  expected: the same in both, since DVC reads 1.2\n"
+                    f"{self.params}: {name} can be read in two ways\n  found:    {value!r} in YAML 1.1, {found!r} in "
+                    "YAML 1.2\n  expected: the same in both, since Snakemake's `configfile:` reads 1.1 and DVC 1.2\n"
                     "hint: write `1.0e-5` for a number, `true` for a truth value, quotes around a text"
                 )
-            if digest_of(found) != digest_of(value):
-                raise CacheError(
-                    f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
-                    f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"
-                )
+            raise CacheError(
+                f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
+                f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"
+            )
 
     def _check_what_dvc_reads(self) -> None:
         """DVC records the values and the code that it finds when a stage ends: it must find what made the stage."""

@@ -7,44 +7,24 @@ start, and reading some small files is all that a run needs.
 import configparser
 import os
 import re
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from bezoar.cache import CacheError, foreign
+from bezoar.yaml12 import SCALARS, Loader
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
 PARAMS = "params.yaml"
 
-
-SCALARS = {  # YAML 1.2's core schema, in which DVC reads and writes: `1e-05` is a number, `no` a word
-    "bool": ("true|True|TRUE|false|False|FALSE", "tTfF"),
-    "int": ("[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    "float": (
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-}
 NO_TEXT = re.compile("|".join(pattern for pattern, _ in SCALARS.values()))
 FIELDS = {"path": foreign.text, "md5": foreign.content_md5, "size": foreign.count, "nfiles": foreign.count}
 SECRET = re.compile(  # options of remotes that git must not hold
     "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
     "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
 )
-
-
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML 1.2, where PyYAML's own reads 1.1."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in SCALARS]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-for _kind, (_pattern, _first) in SCALARS.items():
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]

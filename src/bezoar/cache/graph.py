@@ -2,11 +2,11 @@
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
-`postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`, `_n_until_ready`, `_ready_jobs`,
-`_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets something in front of it. For
-other executors than the local one it changes `global_resources` and the `group_job_factory`. What
-`snakemake.logging.DefaultFormatter` formats is made printable. `loaded` calls the workflow's `_prepare_dag` and
-`_build_dag`.
+`delete_omitfrom_jobs`, `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`,
+`_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets
+something in front of it. For executors other than the local one it changes the workflow's `global_resources` and the
+`group_job_factory`. What `snakemake.logging.DefaultFormatter` formats is made printable. `loaded` calls the workflow's
+`_prepare_dag` and `_build_dag`, with a subclass in place of `snakemake.workflow.FilePersistence`.
 """
 
 import functools
@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,12 @@ from snakemake.exceptions import RuleException, WorkflowError
 from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
 from snakemake.logging import DefaultFormatter
+from snakemake.persistence.file import FilePersistence
+from snakemake_interface_common.exceptions import ApiError
 
 from bezoar.cache import CacheError
 from bezoar.cache.build import STAGE, Build
+from bezoar.cache.code import SCRIPTS
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
@@ -40,6 +44,8 @@ from bezoar.logs import guard
 from bezoar.text import printable
 
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't tell a stage's command that it is forced
+QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|\{[^{}]*\}", re.DOTALL)
+SYNTAX = re.compile(r"\d*[<>]|[|&;`\n]|\$[({\w]")
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
 
@@ -197,18 +203,28 @@ class ProvenDAG(DAG):
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and say why in Snakemake's words."""
+        self._decide(list(self.toposorted()))
+
+    def _decide(self, levels: list[list[Any]]) -> None:
         assert self.attached
-        levels = list(self.toposorted())
         with _reported():
             build = self.attached.build  # reads the code, before anything else may take its time
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
+            rules = {job.rule.name for job in self.targetjobs}
+            build.whole = STAGE in os.environ or self.workflow.default_target in rules
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = build.decide(list(self.steps.values()), targets, forced)
             name, _, roles = os.environ.get(STAGE, "").partition(" ")
             if roles and build.stages[name].roles != roles:
                 raise stale(f"the inputs of {name} with other roles")
         self._apply(levels, decision)
+
+    def delete_omitfrom_jobs(self) -> None:
+        """Decide again if `--until`, `--omit-from` or `--batch` leave out jobs: nothing of theirs is planned."""
+        super().delete_omitfrom_jobs()
+        if self.omitrules or self.omitfiles or self.untilrules or self.untilfiles:
+            self._decide(list(self.toposorted()))
 
     async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
         """Once the run holds Snakemake's lock: restore what is proven and needed, and write the plan."""
@@ -258,6 +274,15 @@ class ProvenDAG(DAG):
     def _step(self, job: Any) -> Step:
         assert self.attached
         script = job.input.get("script")
+        self._check_form(job, script)
+        return self._shape(job.rule).step(job, self.attached)
+
+    def _check_form(self, job: Any, script: Any) -> None:
+        """Refuse a rule that the cache can't follow.
+
+        Raises:
+            CacheError: Its command, its script or its parameters have another form.
+        """
         if not (job.rule.shellcmd or "").strip().startswith("bezoar exec ") or not script:
             raise CacheError(
                 f"rule {job.rule.name} doesn't go through the cache\n  found:    a command without `bezoar exec`, or "
@@ -270,7 +295,27 @@ class ProvenDAG(DAG):
                 "  expected: a map of dotted names to values, empty if it reads none\n"
                 "hint: see rules/train.smk for the form"
             )
-        return self._shape(job.rule).step(job, self.attached)
+        if found := shell_syntax(job.rule.shellcmd):
+            raise CacheError(
+                f"rule {job.rule.name}: the command holds what a shell would act on, which the cache can't follow\n"
+                f"  found:    {found}\n  expected: one program and its arguments\n"
+                "hint: scripts log to --log and write to --out; for a redirect, `-- bash -c '...'` in quotes"
+            )
+        assert self.attached
+        if not self.attached.build.knows(str(script)):
+            raise CacheError(
+                f"rule {job.rule.name}: its script isn't one whose code is followed\n  found:    {script}\n"
+                f"  expected: a Python file in {SCRIPTS}/, which ends in .py\n"
+                f"hint: move it to {SCRIPTS}/; it may call a program of another language"
+            )
+
+
+class Elsewhere(FilePersistence):
+    """Snakemake's records in a folder of their own, for questions: a tree that can't be written has answers, too."""
+
+    def __init__(self, **options: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        super().__init__(**{**options, "path": Path(self._folder.name)})
 
 
 class Groups(GroupJobFactory):
@@ -399,6 +444,16 @@ def _command(job: Any) -> list[str]:
     return words[mark + 1 :]
 
 
+def shell_syntax(command: str) -> str:
+    """The first part of a rule's command that a shell would take for more than a word: a redirect, a pipe, a list.
+
+    What is in quotes is a word, as are Snakemake's own `{placeholders}`.
+    """
+    text = re.sub(r"\\\n", " ", command).strip()
+    found = SYNTAX.search(QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text))
+    return text[found.start() :].strip().split("\n")[0][:60] if found else ""
+
+
 def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
     """Fill in Snakemake's own account of why a job runs."""
     kinds = {one.kind for one in found}
@@ -426,6 +481,11 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, ExecutionSettings, OutputSettings, Quietness, ResourceSettings
 
+    if not os.path.isfile("Snakefile"):
+        raise CacheError(
+            f"no Snakefile here\n  found:    none in {os.getcwd()}\n  expected: a project\n"
+            "hint: `cd` to the repository that you cloned"
+        )
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         try:
             settings = DAGSettings(targets=frozenset(targets))
@@ -435,6 +495,7 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
                 .workflow_api._workflow
             )
             workflow.dag_settings = settings
+            snakemake.workflow.FilePersistence = Elsewhere
             workflow.execution_settings = ExecutionSettings(lock=False)
             if ProvenDAG.attached is None:
                 raise CacheError(
@@ -444,5 +505,5 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
                 workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
                 workflow._build_dag()
             yield ProvenDAG.attached
-        except (RuleException, WorkflowError) as error:
+        except (ApiError, RuleException, WorkflowError) as error:
             raise CacheError(str(error).strip() or f"{type(error).__name__}") from error

@@ -1,23 +1,29 @@
 """`bezoar plan`: what would run and why, what would be restored from where, and what that would cost."""
 
+import difflib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bezoar import yaml12
 from bezoar.cache import CacheError
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED, acceptances, changes
 from bezoar.cache.decide import Reason
+from bezoar.cache.dvc import PARAMS, Dumper
 from bezoar.cache.graph import loaded
 from bezoar.cache.job import Step
 from bezoar.text import printable
 
+PARAMS_VARIABLE = "BEZOAR_PARAMS"  # names the params file that the Snakefile reads
 SHOWN = 4  # reasons that a line shows
 
 
@@ -158,18 +164,35 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
     Raises:
         CacheError: params.yaml has no such name, the recipe with that value has problems, a target isn't known.
     """
+    with _set(list(settings)), loaded(targets) as attached:
+        found = planned(attached.build)
+        if attached.spending and found.stages:
+            asked = attached.spending()
+            spending = asked.expected(attached.planned(), attached.commands())
+            return replace(found, spending=spending, summary=asked.summary(spending) if spending else "")
+        return found
+
+
+@contextmanager
+def _set(settings: list[str]) -> Iterator[None]:
+    """Let the Snakefile read other values than params.yaml has; errors name what was given, and not the copy."""
+    if not settings:
+        yield
+        return
+    before = os.environ.get(PARAMS_VARIABLE)
     with tempfile.TemporaryDirectory() as folder:
-        if settings := list(settings):
-            path = Path(folder, "params.yaml")
-            path.write_text(yaml.safe_dump(_changed(settings), sort_keys=False), encoding="utf-8")
-            os.environ["BEZOAR_PARAMS"] = str(path)
-        with loaded(targets) as attached:
-            found = planned(attached.build)
-            if attached.spending and found.stages:
-                asked = attached.spending()
-                spending = asked.expected(attached.planned(), attached.commands())
-                return replace(found, spending=spending, summary=asked.summary(spending) if spending else "")
-            return found
+        path = Path(folder, PARAMS)
+        path.write_text(yaml.dump(_changed(settings), Dumper=Dumper, sort_keys=False), encoding="utf-8")
+        os.environ[PARAMS_VARIABLE] = str(path)
+        try:
+            yield
+        except CacheError as error:
+            given = f"{PARAMS} with {' '.join(f'-S {one}' for one in settings)}"
+            raise CacheError(re.sub(rf"{re.escape(str(path))}(:\d+)?", lambda _: given, str(error))) from error
+        finally:
+            del os.environ[PARAMS_VARIABLE]
+            if before is not None:
+                os.environ[PARAMS_VARIABLE] = before
 
 
 def planned(build: Build) -> Plan:
@@ -235,7 +258,7 @@ def told(changed: list[str] | None) -> str:
 
 def _changed(settings: list[str]) -> Any:
     """The content of params.yaml with other values."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = _read(PARAMS, Path(PARAMS).read_bytes())
     for setting in settings:
         name, mark, text = setting.partition("=")
         *parents, last = name.split(".")
@@ -243,9 +266,36 @@ def _changed(settings: list[str]) -> Any:
         for parent in parents:
             block = block.get(parent) if isinstance(block, dict) else None
         if not mark or not isinstance(block, dict) or last not in block:
+            what = f"{PARAMS} has no such value" if mark else "no value is given"
             raise CacheError(
-                f"-S {setting}: params.yaml has no such value\n  found:    {name}\n"
-                "  expected: NAME=VALUE, with a dotted name that params.yaml has\nhint: -S stages.dpo_hh.beta=0.2"
+                f"-S {setting}: {what}\n  found:    {name}\n"
+                f"  expected: NAME=VALUE, with a dotted name that {PARAMS} has\nhint: {_hint(name, mark, params)}"
             )
-        block[last] = yaml.safe_load(text)
+        block[last] = _read(f"-S {setting}", text.encode())
     return params
+
+
+def _read(what: str, data: bytes) -> Any:
+    try:
+        return yaml12.load(data.decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CacheError(f"{what}: not YAML\n  found:    {error}\n  expected: a value as in {PARAMS}") from error
+
+
+def _hint(name: str, mark: str, params: Any) -> str:
+    """The nearest name that there is."""
+    known = list(_names(params))
+    if name in known and not mark:
+        return f"-S {name}=VALUE"
+    near = difflib.get_close_matches(name, known, n=1)
+    near = near or [one for one in known if one.rpartition(".")[2] == name.rpartition(".")[2]]
+    if not near:
+        ends = difflib.get_close_matches(name.rpartition(".")[2], [one.rpartition(".")[2] for one in known], n=1)
+        near = [one for one in known if ends and one.rpartition(".")[2] == ends[0]]
+    return f"did you mean `{near[0]}`?" if near else "`bezoar recipe check` names the blocks"
+
+
+def _names(block: Any, before: str = "") -> Iterator[str]:
+    for key, value in block.items() if isinstance(block, dict) else []:
+        yield f"{before}{key}"
+        yield from _names(value, f"{before}{key}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from bezoar.files import remembered_sha256
 from bezoar.params.evaluate import CONTROL, Mtbench
 from bezoar.params.problems import Key, Problem, unknown
 from bezoar.tasks import includes_outside
@@ -308,6 +309,20 @@ def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
             yield Problem(key, "no such file", text, "a file in the repository")
         elif kind == "folder" and not path.is_dir():
             yield Problem(key, "no such folder", text, "a folder in the repository")
+
+
+def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
+    """Local files whose content isn't the one that the recipe pins: found before anything runs."""
+    problems = []
+    for name, source in recipe.sources.items():
+        if source.origin.kind == "file":
+            found = remembered_sha256(root / source.origin.path)
+            if found != source.origin.sha256:
+                what = f"{source.origin.path} is not the pinned file"
+                hint = f"if the new content is meant, write sha256: {found}"
+                key = ("sources", name, "origin", "sha256")
+                problems.append(Problem(key, what, f"sha256 {found}", f"sha256 {source.origin.sha256}", hint))
+    return problems
 
 
 def _paths(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:

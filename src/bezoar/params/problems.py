@@ -5,11 +5,13 @@ import re
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from bezoar import yaml12
 from bezoar.text import printable
 
 Key = tuple[str | int, ...]
@@ -73,6 +75,45 @@ def _line(key: Key, lines: dict[Key, int]) -> int:
     while key and key not in lines:
         key = key[:-1]
     return lines.get(key, 1)
+
+
+def text_of(path: Path) -> str:
+    """The text of a params file.
+
+    Raises:
+        RecipeError: There is no such file, it can't be read, or it isn't UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise RecipeError(
+            f"{path}:{line}: not UTF-8\n  found:    byte 0x{error.object[error.start]:02x}\n  expected: text in UTF-8\n"
+            "hint: save the file as UTF-8; it may be in Latin-1"
+        ) from error
+    except OSError as error:
+        found = "nothing" if isinstance(error, FileNotFoundError) else error.strerror
+        here = "run `bezoar recipe use tiny`" if Path("recipes").is_dir() else "run this in a clone of the repository"
+        raise RecipeError(
+            f"{path}: no params file here\n  found:    {found}\n  expected: a recipe\nhint: {here}"
+        ) from error
+
+
+def parsed(text: str, path: Path) -> Any:
+    """What a params file's text holds, as DVC reads it.
+
+    Raises:
+        RecipeError: It isn't YAML.
+    """
+    try:
+        return yaml12.load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        context, problem = getattr(error, "context", None), getattr(error, "problem", None) or str(error)
+        found = f"{problem}, {context}" if context else problem
+        raise RecipeError(
+            f"{path}:{mark.line + 1 if mark else 1}: not YAML\n  found:    {found}\n  expected: a recipe in YAML"
+        ) from error
 
 
 def lines_of(path: str, text: str) -> dict[Key, int]:
@@ -151,9 +192,9 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
 
 
 def _number_hint(found: object) -> str:
-    """What to do about a number that YAML read as text, such as 5e-6."""
+    """What to do about a number that YAML read as text, such as '5e-6'."""
     if isinstance(found, str) and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", found):
-        return "YAML reads it as text: leave out quotes, and write a point before an exponent, as in 5.0e-6"
+        return "in quotes, YAML reads it as text: leave them out"
     return ""
 
 

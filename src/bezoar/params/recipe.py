@@ -4,15 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from bezoar.params.blocks import Block, Name, Prompt
 from bezoar.params.budget import Budget
-from bezoar.params.check import problems_of
+from bezoar.params.check import contents_of, problems_of
 from bezoar.params.data import Backend, Filter, Mix, Scheme, Source
 from bezoar.params.evaluate import Eval
-from bezoar.params.problems import RecipeError, lines_of, of_validation, report
+from bezoar.params.problems import RecipeError, lines_of, of_validation, parsed, report, text_of
 from bezoar.params.resources import Resources
 from bezoar.params.train import Model, Stage
 
@@ -62,8 +61,12 @@ class Recipe(Block):
         return [f"{shard:04d}" for shard in range(self.shards)]
 
 
-def load(path: Path | str | None = None) -> Recipe:
+def load(path: Path | str | None = None, *, contents: bool = False) -> Recipe:
     """A params file, by default the active one, read and checked.
+
+    Args:
+        path: The file.
+        contents: Whether local sources are compared with the sha256 that is pinned, too; for once a run.
 
     Raises:
         RecipeError: The file isn't there or isn't YAML, a block doesn't fit the schema, a name refers to nothing,
@@ -71,32 +74,29 @@ def load(path: Path | str | None = None) -> Recipe:
             every problem with file, line, key, what was found and what was expected.
     """
     path = Path(path or active())
-    if not path.is_file():
-        raise RecipeError(
-            f"{path}: no params file here\n  found:    nothing\n  expected: a recipe\n"
-            "hint: run `bezoar recipe use tiny`"
-        )
-    text = path.read_text(encoding="utf-8")
-    try:
-        data = yaml.safe_load(text)
-        lines = lines_of(str(path), text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        found = f"{error.problem}, {error.context}" if error.context else error.problem
-        raise RecipeError(f"{path}:{line}: not YAML\n  found:    {found}\n  expected: a recipe in YAML") from error
+    text = text_of(path)
+    data = parsed(text, path)
+    lines = lines_of(str(path), text)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError(report(str(path), of_validation(error, data, Recipe), lines)) from error
     problems = problems_of(recipe, Path.cwd())
+    if contents and not problems:
+        problems = contents_of(recipe, Path.cwd())
     if problems:
         raise RecipeError(report(str(path), problems, lines))
     return recipe
 
 
 def plain(path: Path | str | None = None) -> Any:
-    """A params file's content as plain maps, lists and values."""
-    return yaml.safe_load(Path(path or active()).read_text(encoding="utf-8"))
+    """A params file's content as plain maps, lists and values.
+
+    Raises:
+        RecipeError: The file can't be read, or isn't YAML.
+    """
+    path = Path(path or active())
+    return parsed(text_of(path), path)
 
 
 def select(names: list[str], path: Path | str | None = None) -> list[Any]:

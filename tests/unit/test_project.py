@@ -1,0 +1,269 @@
+"""Commands find the project around them, and say what is wrong without a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_cli import repository  # noqa: F401 - a fixture
+
+from bezoar import cli, params
+from bezoar.cache import CacheError, plan, stages
+from bezoar.cache.graph import shell_syntax
+from bezoar.cli import main
+from bezoar.script import Flags, _form, keys
+
+NOWHERE = [
+    ["plan"],
+    ["costs"],
+    ["verify"],
+    ["dvc"],
+    ["fingerprint"],
+    ["accept", "a", "--reason", "b"],
+    ["serve", "teacher"],
+    ["responses"],
+    ["recipe", "check"],
+    ["recipe", "list"],
+    ["recipe", "fallbacks"],
+    ["recipe", "use", "tiny"],
+]
+
+
+@pytest.mark.parametrize("words", NOWHERE, ids=" ".join)
+def test_in_an_empty_folder_every_command_says_where_to_go(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith("no project here\n  found:    no Snakefile or params.yaml in ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_subfolder_is_in_the_project_around_it(repository, monkeypatch, capsys):  # noqa: F811
+    (repository / "docs").mkdir()
+    monkeypatch.chdir(repository / "docs")
+    assert main(["recipe", "check"]) == 0
+    assert main(["recipe", "list"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("params.yaml: recipe tiny is sound")
+    assert shown.err == f"in {repository}:\n"
+
+
+def test_a_file_that_is_named_in_a_subfolder_is_that_one(repository, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.chdir(repository / "recipes")
+    assert main(["recipe", "check", "openbezoar-3b.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("recipes/openbezoar-3b.yaml: recipe openbezoar-3b is sound")
+
+
+def test_a_repository_of_something_else_around_is_not_the_project(repository, monkeypatch):  # noqa: F811
+    (repository / "other" / ".git").mkdir(parents=True)
+    monkeypatch.chdir(repository / "other")
+    with pytest.raises(CacheError, match="no project here"):
+        cli._root()
+
+
+def test_a_project_without_a_snakefile_has_no_plan(repository, capsys):  # noqa: F811
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err.startswith("no Snakefile here\n  found:    none in ")
+
+
+@pytest.mark.parametrize("words", [["check"], ["fallbacks"]])
+def test_a_byte_that_is_not_utf_8_is_found_at_its_line(repository, capsys, words):  # noqa: F811
+    with open("params.yaml", "ab") as file:
+        file.write(b"# caf\xe9\n")
+    line = Path("params.yaml").read_bytes().count(b"\n")
+    assert main(["recipe", *words]) == 1
+    assert capsys.readouterr().err == (
+        f"params.yaml:{line}: not UTF-8\n  found:    byte 0xe9\n  expected: text in UTF-8\n"
+        "hint: save the file as UTF-8; it may be in Latin-1\n"
+    )
+    assert main(["recipe", "list"]) == 0
+
+
+@pytest.mark.parametrize("words", [["check", "none.yaml"], ["fallbacks", "none.yaml"], ["check", "recipes"]])
+def test_a_recipe_that_is_no_file_is_an_error(repository, capsys, words):  # noqa: F811
+    assert main(["recipe", *words]) == 1
+    assert f"{words[-1]}: no params file here\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: \x07", "[" * 100_000])
+def test_what_is_not_yaml_is_an_error_of_the_recipe(repository, capsys, text):  # noqa: F811
+    Path("params.yaml").write_text(text)
+    assert main(["recipe", "check"]) == 1
+    assert "not YAML\n  found:    " in capsys.readouterr().err
+    assert main(["recipe", "fallbacks"]) == 1
+
+
+def test_an_error_of_a_file_names_it_and_other_errors_keep_their_traceback(repository, monkeypatch, capsys):  # noqa: F811
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    error = PermissionError(13, "Permission denied", "data/x")
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err == "data/x can't be used\n  found:    Permission denied\n"
+    error = KeyError("a fault of ours")
+    with pytest.raises(KeyError):
+        main(["plan"])
+
+
+# --- a local file that isn't the pinned one -------------------------------------------------------------------------
+
+
+def with_file(content, sha256):
+    """The tiny recipe with a source of a local file."""
+    Path("rows.jsonl").write_bytes(content)
+    recipe = yaml.safe_load(Path("params.yaml").read_text())
+    source = next(iter(recipe["sources"].values()))
+    recipe["sources"]["mine"] = {**source, "origin": {"kind": "file", "path": "rows.jsonl", "sha256": sha256}}
+    Path("params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def test_a_local_file_that_is_not_the_pinned_one_is_found_by_recipe_check(repository, capsys):  # noqa: F811
+    sha = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # of b"a", FIPS 180-4
+    with_file(b"a", sha)
+    assert main(["recipe", "check"]) == 0
+    Path("rows.jsonl").write_bytes(b"b")
+    assert main(["recipe", "check"]) == 1
+    assert "sources.mine.origin.sha256: rows.jsonl is not the pinned file\n  found:    sha256 3e23e81600" in (
+        capsys.readouterr().err
+    )
+    params.load()  # a job has its own check of what it reads
+
+
+# --- bezoar plan -S -------------------------------------------------------------------------------------------------
+
+
+PARAMS = {"seed": 1, "stages": {"dpo_hh": {"beta": 0.1}}, "evals": {"mt": {"first": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("seeed=1", "did you mean `seed`?"),
+        ("stages.dpo_hh.bta=1", "did you mean `stages.dpo_hh.beta`?"),
+        ("stages.dpo.beta=1", "did you mean `stages.dpo_hh.beta`?"),
+        ("beta=1", "did you mean `stages.dpo_hh.beta`?"),
+        ("bta=1", "did you mean `stages.dpo_hh.beta`?"),
+        ("seed", "-S seed=VALUE"),
+        ("qqqq=1", "`bezoar recipe check` names the blocks"),
+    ],
+)
+def test_a_misspelt_name_comes_with_the_nearest_one(tmp_path, monkeypatch, setting, hint):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+    with pytest.raises(CacheError) as caught:
+        plan._changed([setting])
+    assert str(caught.value).endswith(f"\nhint: {hint}")
+
+
+def test_a_value_that_does_not_fit_is_told_of_the_setting_and_not_of_a_temporary_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEZOAR_PARAMS", "mine.yaml")
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+
+    def read():
+        with plan._set(["seed=abc", "stages.dpo_hh.beta=0x10"]):
+            assert params.plain()["stages"]["dpo_hh"]["beta"] == 16
+            raise CacheError(f"{params.active()}:2: seed: the value does not fit")
+
+    with pytest.raises(CacheError) as caught:
+        read()
+    given = "params.yaml with -S seed=abc -S stages.dpo_hh.beta=0x10"
+    assert str(caught.value) == f"{given}: seed: the value does not fit"
+    assert str(params.active()) == "mine.yaml"
+
+
+def test_a_setting_that_is_not_yaml_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+    with pytest.raises(CacheError, match=r"-S seed=\[: not YAML"):
+        plan._changed(["seed=["])
+
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("bezoar exec {output} -- python a.py > {log}", "> {log}"),
+        ("bezoar exec {output} -- python a.py 2> {log:q}", "2> {log:q}"),
+        ("bezoar exec {output} -- python a.py | tee x", "| tee x"),
+        ("bezoar exec {output} -- python a.py && touch b", "&& touch b"),
+        ("\n  bezoar exec {output} -- \\\n    python a.py\n  touch b\n", "\n  touch b"),
+        ("bezoar exec {output} -- python a.py $HOME", "$HOME"),
+        ("bezoar exec {output} -- python a.py `date`", "`date`"),
+        ("bezoar exec {output} -- bash -c 'a > b | c'", ""),
+        ('bezoar exec {output} -- python a.py --text "a > b; \\" c"', ""),
+        ("\n  bezoar exec {output} -- \\\n    python a.py --n {wildcards.n} \n", ""),
+        (r"bezoar exec {output} -- grep -c a\>b {input}", ""),
+    ],
+)
+def test_what_a_shell_would_act_on_is_found_in_a_command(command, found):
+    assert shell_syntax(command).strip() == found.strip().split("\n")[0]
+
+
+def test_a_stage_of_a_target_that_results_do_not_need_may_be_missing_in_dvc_yaml():
+    class Stage:
+        name, complete = "plot-x", True
+
+    assert stages.check({"plot-x": Stage()}, {"train-a": {}}, whole=False) == ["plot-x"]
+
+
+# --- scripts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("blocks", "given", "fits"),
+    [
+        ("stages.<name> seed", "stages.a seed", True),
+        ("stages.<name> seed", "stages.a", False),
+        ("stages.<name> seed", "seed stages.a", False),
+        ("stages.<name> seed", "stages.a seed shards", False),
+        ("filters.<scheme> seed [shards]", "filters.a seed", True),
+        ("filters.<scheme> seed [shards]", "filters.a seed shards", True),
+        ("mixes.<name> seed [sources.<part>.format ...]", "mixes.a seed sources.b.format sources.c.format", True),
+        ("mixes.<name> seed [sources.<part>.format ...]", "mixes.a seed sources.b", False),
+        (keys("evals.<name>", "shots precision"), "evals.a.shots evals.a.precision", True),
+        (keys("evals.<name>", "shots precision"), "evals.a.precision evals.a.shots", False),
+    ],
+)
+def test_params_must_be_the_blocks_that_a_script_takes(repository, capsys, blocks, given, fits):  # noqa: F811
+    flags = Flags("Does something.", blocks=blocks)
+    args = ["--params", *given.split()]
+    if fits:
+        flags.parse_args(args)
+        assert _form(blocks).fullmatch("".join(f" {name}" for name in given.split()))
+        return
+    with pytest.raises(SystemExit) as caught:
+        flags.start(args)
+    assert caught.value.code == 2
+    assert f"--params\n  found:    {given}\n  expected: {blocks}, in this order" in capsys.readouterr().err
+
+
+# --- version, completion, start -------------------------------------------------------------------------------------
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("bezoar ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_can_complete_commands(capsys, shell):
+    assert main(["completion", shell]) == 0
+    shown = capsys.readouterr().out
+    assert "bezoar" in shown
+    assert "fallbacks" in shown
+
+
+def test_the_start_of_a_job_imports_nothing_slow():
+    slow = {"pydantic", "yaml", "snakemake", "dvc", "numpy", "torch", "shtab", "bezoar.params", "asyncio"}
+    code = (
+        "import sys; import bezoar.cli; from bezoar.cache import execute; bezoar.cli._parser();"
+        f"print(sorted({slow} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
