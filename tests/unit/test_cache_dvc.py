@@ -9,7 +9,8 @@ import yaml
 
 from bezoar import yaml12
 from bezoar.cache import CacheError, dvc
-from bezoar.cache.dvc import read, settings
+from bezoar.cache.config import settings
+from bezoar.cache.dvc import read
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.lock import Recorded, fold

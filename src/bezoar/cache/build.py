@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError, alive, committed, dvc, git, lock, stages
+from bezoar.cache import CacheError, alive, committed, config, dvc, git, lock, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -39,7 +39,7 @@ class Build:
     """
 
     def __init__(self, commands: dict[str, str], params: str) -> None:
-        self.cache, remote = dvc.settings()
+        self.cache, remote = config.settings()
         self._tracked = git.tracked()
         committed.check_own(self._tracked, self.cache)
         self.remote = remote and not os.environ.get(OFFLINE)

@@ -1,11 +1,9 @@
-"""DVC's files: its configuration, dvc.yaml and dvc.lock.
+"""DVC's files: dvc.yaml and dvc.lock.
 
 The formats are DVC's own (compared in tests/workflow/test_contracts.py). DVC itself is not imported here: it is slow to
 start, and reading some small files is all that a run needs.
 """
 
-import configparser
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,6 @@ PARAMS = "params.yaml"
 
 NO_TEXT = re.compile("|".join(pattern for pattern, _ in SCALARS.values()))
 FIELDS = {"path": foreign.text, "md5": foreign.content_md5, "size": foreign.count, "nfiles": foreign.count}
-SECRET = re.compile(  # options of remotes that git must not hold
-    "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
-    "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
-)
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -45,48 +39,6 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
 
 Dumper.add_representer(str, Dumper.text)
 Dumper.add_representer(type(None), Dumper.nothing)
-
-
-def settings() -> tuple[str, bool]:
-    """Folder of the DVC cache, and whether a default remote is configured, by DVC's four configuration files."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    folder, remote = ".dvc/cache", False
-    for path in ("/etc/xdg/dvc/config", f"{home}/dvc/config", ".dvc/config", ".dvc/config.local"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError) as error:
-            raise CacheError(
-                f"{path} can't be read\n  found:    {error}\n  expected: what `dvc config` writes\nhint: mend it"
-            ) from error
-        if path == ".dvc/config":
-            _refuse_secrets(parser)
-        if given := parser.get("cache", "dir", fallback=None):
-            folder = os.path.relpath(os.path.join(os.path.dirname(path), os.path.expanduser(given.strip("\"'"))))
-        remote = remote or parser.has_option("core", "remote")
-    return folder, remote
-
-
-def _refuse_secrets(committed: configparser.ConfigParser) -> None:
-    """Refuse credentials in the configuration that git holds.
-
-    Raises:
-        CacheError: There are some; it doesn't say their values.
-    """
-    for section in committed.sections():
-        name = section.strip("'\"").partition('"')[2] or section
-        for option, value in committed.items(section):
-            in_url = re.search(r"://[^/@\s]*:[^/@\s]+@", value)
-            if in_url or SECRET.fullmatch(option):
-                away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
-                own = "password" if in_url else option
-                raise CacheError(
-                    f".dvc/config holds a secret of remote {name}, and git would publish it\n"
-                    f"  found:    a value for {option}{' with a password in it' if in_url else ''}\n"
-                    "  expected: credentials in .dvc/config.local or in the environment\n"
-                    f"hint: `dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; "
-                    "if it was committed, have it changed where it was issued"
-                )
 
 
 def read(path: str) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bezoar.cache import CacheError
-from bezoar.cache.dvc import SECRET, settings
+from bezoar.cache.config import SECRET, settings
 from bezoar.cache.hashing import Hasher, md5_of
 from bezoar.cache.objects import Objects, all_missing, copy, unwritable
 from bezoar.logs import guard
@@ -183,7 +184,7 @@ def _store() -> Iterator[Any]:
         if "store" not in opened:
             from dvc.repo import Repo
 
-            with Repo() as repo:
+            with _site_cache() as folder, Repo(config={"core": {"site_cache_dir": folder}}) as repo:
                 name = repo.config["core"].get("remote", "")
                 opened["remote"] = {"name": name, **repo.config["remote"].get(name, {})}
                 opened["store"] = repo.cloud.get_remote_odb()
@@ -192,6 +193,24 @@ def _store() -> Iterator[Any]:
         raise
     except Exception as error:  # each kind of remote has a library with errors of its own
         raise _unreadable(error, opened.get("remote", {})) from error
+
+
+@contextmanager
+def _site_cache() -> Iterator[str]:
+    """A folder for what DVC remembers of a repository, its owner's alone: DVC reads pickles there.
+
+    DVC's own, /var/tmp/dvc, is everybody's, so that another user of the machine may have made it first.
+    """
+    folder = os.path.abspath(".dvc/tmp/bezoar-site")
+    try:
+        for path in (folder, f"{folder}/repo"):  # DVC makes the second for everybody
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            os.chmod(path, 0o700)
+    except OSError:  # a tree that can't be written
+        with TemporaryDirectory() as other:
+            yield other
+        return
+    yield folder
 
 
 @cache

@@ -1,0 +1,176 @@
+"""DVC's configuration, read as DVC reads it, and what of it a committed file may decide.
+
+`.dvc/config` comes with a clone or a pull request: it may say where contents lie, and nothing that makes this machine
+run a command, read another file, ask for a password or hand out a secret. Such options go into `.dvc/config.local`.
+"""
+
+import os
+import re
+import subprocess
+from typing import Any
+
+from bezoar.cache import CacheError
+
+COMMITTED, LOCAL = ".dvc/config", ".dvc/config.local"
+NAMED = re.compile(r'^\s*(remote|machine|db)\s*"(.*)"\s*$')
+SECRET = re.compile(  # options of remotes that git must not hold
+    "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
+    "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
+)
+IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+SAFE = {  # by section, what a committed file may set; DVC's schema (3.67) knows more
+    "core": "remote analytics autostage check_update checksum_jobs experiments hardlink_lock interactive no_scm",
+    "cache": "dir protected shared slow_link_warning type verify",
+    "exp": "auto_push",
+    "feature": "machine",
+    "parsing": "bool list",
+    "plots": "auto_open html_template out_dir",
+    "studio": "offline",
+}
+SAFE_OF_REMOTES = {  # by the kind of address; of another kind, DVC itself refuses them
+    "any": "url checksum_jobs jobs no_traverse verify version_aware worktree",
+    "a folder": "protected shared slow_link_warning type",
+    "azure": "account_name allow_anonymous_login client_id connection_timeout exclude_environment_credential "
+    "exclude_managed_identity_credential exclude_shared_token_cache_credential "
+    "exclude_visual_studio_code_credential read_timeout tenant_id timeout",
+    "gdrive": "gdrive_acknowledge_abuse gdrive_trash_only",
+    "gs": "allow_anonymous_login endpointurl projectname",
+    "hdfs": "kerberos kerberos_principal replication use_https user",
+    "http": "auth connect_timeout custom_auth_header method read_timeout ssl_verify user",
+    "oss": "oss_endpoint",
+    "s3": "acl allow_anonymous_login cache_regions connect_timeout endpointurl grant_full_control grant_read "
+    "grant_read_acp grant_write_acp listobjects profile read_timeout region sse sse_customer_algorithm "
+    "sse_kms_key_id ssl_verify use_ssl",
+    "ssh": "allow_agent gss_auth max_sessions port timeout type user",
+    "webdav": "custom_auth_header ssl_verify timeout user",
+}
+SAFE_OPTIONS = {name for names in SAFE_OF_REMOTES.values() for name in names.split()}
+
+
+def settings() -> tuple[str, bool]:
+    """Folder of the DVC cache, and whether a default remote is configured, by DVC's four configuration files.
+
+    Raises:
+        CacheError: One of them can't be read, or the committed one holds what it must not.
+    """
+    folder, remote = ".dvc/cache", False
+    for path, found in _files():
+        if given := _value(found, "cache", "dir"):
+            folder = os.path.relpath(os.path.join(os.path.dirname(path), os.path.expanduser(given)))
+        remote = remote or bool(_value(found, "core", "remote"))
+    return folder, remote
+
+
+def shared_by_group() -> bool:
+    """Whether a group works with this cache: `cache.shared` is `group`.
+
+    Raises:
+        CacheError: As in `settings`.
+    """
+    given = [value for _, found in _files() if (value := _value(found, "cache", "shared"))]
+    return bool(given) and given[-1].lower() == "group"
+
+
+def _files() -> list[tuple[str, dict[str, Any]]]:
+    """The configuration files that exist, from the system's to the one of this clone, by section."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    found = []
+    for path in ("/etc/xdg/dvc/config", f"{home}/dvc/config", COMMITTED, LOCAL):
+        if os.path.exists(path):
+            parsed = _parsed(path)
+            if path == COMMITTED:
+                check_committed(parsed)
+            elif path == LOCAL:
+                _check_untracked()
+            found.append((path, parsed))
+    return found
+
+
+def _parsed(path: str) -> dict[str, Any]:
+    """A file's sections, each with its options; remotes by `remote "name"`."""
+    from configobj import ConfigObj, ConfigObjError  # DVC's own parser: another would see other options
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            read = _lower(ConfigObj(file).dict())
+    except (ConfigObjError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise CacheError(
+            f"{path} can't be read\n  found:    {error}\n  expected: what `dvc config` writes\nhint: mend it"
+        ) from error
+    for section, options in read.items():
+        if not isinstance(options, dict):
+            raise CacheError(
+                f"{path} can't be read\n  found:    {section} outside of a section\n"
+                "  expected: what `dvc config` writes\nhint: mend it"
+            )
+    return read
+
+
+def _lower(data: dict[str, Any]) -> dict[str, Any]:
+    return {name.lower(): _lower(value) if isinstance(value, dict) else value for name, value in data.items()}
+
+
+def _value(found: dict[str, Any], section: str, option: str) -> str:
+    value = found.get(section, {}).get(option)
+    return value if isinstance(value, str) else ""
+
+
+def check_committed(found: dict[str, Any]) -> None:
+    """Refuse what a committed configuration must not hold.
+
+    Raises:
+        CacheError: There is a secret, or an option that isn't known to be harmless; it doesn't say the value.
+    """
+    for section, options in found.items():
+        named = NAMED.match(section)
+        remotes = {named[2]: options} if named and named[1] == "remote" else options if section == "remote" else {}
+        for name, one in remotes.items():
+            for option, value in one.items() if isinstance(one, dict) else [(name, one)]:
+                _check_option(name, option, value)
+        if not remotes:
+            for option in options:
+                if option not in SAFE.get(section, "").split():
+                    raise _unsafe(f"{section}.{option}", option, f"config --unset {section}.{option}", "config --local")
+
+
+def _check_option(name: str, option: str, value: Any) -> None:
+    """Check an option of a remote."""
+    in_url = isinstance(value, str) and IN_URL.search(value)
+    if in_url or SECRET.fullmatch(option):
+        away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
+        own = "password" if in_url else option
+        raise CacheError(
+            f"{COMMITTED} holds a secret of remote {name}, and git would publish it\n"
+            f"  found:    a value for {option}{' with a password in it' if in_url else ''}\n"
+            f"  expected: credentials in {LOCAL} or in the environment\n"
+            f"hint: `dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; "
+            "if it was committed, have it changed where it was issued"
+        )
+    if option not in SAFE_OPTIONS or isinstance(value, dict):
+        away = f"remote modify --unset {name} {option}"
+        raise _unsafe(f"remote {name}: {option}", option, away, f"remote modify --local {name}")
+
+
+def _unsafe(found: str, option: str, away: str, local: str) -> CacheError:
+    return CacheError(
+        f"{COMMITTED}, which comes with a clone, sets what only the owner of a machine should\n"
+        f"  found:    {found}\n  expected: options that name no command, no file of this machine and no secret\n"
+        f"hint: `dvc {away}`; if you trust it, `dvc {local}` with {option} sets it in {LOCAL}"
+    )
+
+
+def _check_untracked() -> None:
+    """Refuse a local configuration that git holds: it would come with a clone, and nothing of it is checked.
+
+    Raises:
+        CacheError: Git tracks it.
+    """
+    try:
+        tracked = subprocess.run(("git", "ls-files", "--", LOCAL), capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository of it
+        return
+    if tracked:
+        raise CacheError(
+            f"{LOCAL} is tracked by git\n  found:    a file that comes with every clone\n"
+            f"  expected: one of this machine alone\nhint: look at it, then `git rm --cached {LOCAL}`"
+        )

@@ -1,0 +1,50 @@
+"""What is asked of a graph in ways that the default target never is."""
+
+from graph import Graph
+
+EXTRA = """
+
+rule extra:
+    input:
+        script="scripts/letters.py",
+        rows="data/source/words/rows.txt",
+    output:
+        "data/extra/words/letters.txt",
+    params:
+        values={},
+    shell:
+        "bezoar exec {output:q} -- cp {input.rows:q} {output:q}"
+"""
+
+
+def test_what_is_left_out_of_a_run_is_not_planned_and_the_rest_is_built(graph: Graph) -> None:
+    graph.build("--omit-from", "mix")
+    made = graph.ran()
+    assert made
+    assert not [path for path in made if path.startswith(("data/mixes", "data/adapters", "results"))]
+    graph.build("--until", "mix")
+    assert graph.ran() == ["data/mixes/all", "data/mixes/few"]
+    assert "0 of 0" not in graph.build("--omit-from", "mix")
+    assert graph.ran() == []
+
+
+def test_a_rule_that_no_result_needs_is_built_and_told_of(built: Graph) -> None:
+    with (built.root / "Snakefile").open("a") as file:
+        file.write(EXTRA)
+    said = built.build("data/extra/words/letters.txt")
+    assert "extra: not in dvc.yaml, so made but not recorded in dvc.lock\nhint: if it is new" in said
+    assert (built.root / "data/extra/words/letters.txt").exists()
+    assert "is as the rules say" in built.run("bezoar", "dvc")
+
+
+def test_a_rule_that_the_cache_can_not_follow_is_refused_by_name_and_reason(graph: Graph) -> None:
+    rules = graph.root / "Snakefile"
+    text = rules.read_text() + EXTRA
+    rules.write_text(text.replace("{input.rows:q} {output:q}", "{input.rows:q} > {output:q}"))
+    said = graph.refused("snakemake", "--dry-run", "extra")
+    assert "rule extra: the command holds what a shell would act on" in said
+    assert "  found:    > {output:q}" in said
+    rules.write_text(text.replace("scripts/letters.py", "words.txt"))
+    assert "rule extra: its script isn't one whose code is followed\n  found:    words.txt" in graph.refused(
+        "bezoar", "plan", "extra"
+    )
