@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError, alive, committed, config, dvc, git, lock, stages
+from bezoar.cache import CacheError, alive, committed, config, dvc, git, lock, modes, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -217,7 +217,9 @@ class Build:
 
     def _check_writable(self) -> None:
         try:
-            os.makedirs(self.proofs.folder, exist_ok=True)
+            if config.shared_by_group():
+                modes.share(self.cache)
+            modes.make_folder(self.proofs.folder, self.cache)
             probe = os.path.join(self.proofs.folder, f".{os.getpid()}.partial")
             Path(probe).write_bytes(b"")
             os.unlink(probe)

@@ -23,6 +23,7 @@ import yaml
 
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
 
 LOCK = "code.lock"
@@ -339,8 +340,9 @@ class Code:
             for name, parts in self.parts.items():
                 path = Path(cache_folder, "code", f"{self.found[name]}.json")
                 if not path.exists():
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent, cache_folder)
                     _write(path, json.dumps(parts, indent=1, sort_keys=True))
+                    settle(path, cache_folder)
         except OSError as error:
             raise unwritable(cache_folder, error) from error
         lock = Path(LOCK)

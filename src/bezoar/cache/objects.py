@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bezoar.cache import CacheError, Unwritable, foreign
 from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
+from bezoar.cache.modes import make_folder
 
 CHUNK = 1 << 30  # bytes per system call
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -188,7 +189,7 @@ class _Writing:
 
     def __enter__(self) -> str:
         try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            make_folder(os.path.dirname(self.path), self.objects.cache)
         except OSError as error:
             raise unwritable(self.objects.cache, error) from error
         return self.partial

@@ -15,6 +15,7 @@ from typing import Any
 
 from bezoar.cache import foreign, git
 from bezoar.cache.hashing import Content, content_of, digest_of
+from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
 from bezoar.text import show
 
@@ -125,9 +126,10 @@ class Proofs:
         if proof.origin:
             data["origin"] = proof.origin
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folder(os.path.dirname(path), os.path.dirname(self.folder))
             with open(partial, "w", encoding="utf-8") as file:
                 json.dump(data, file, sort_keys=True, ensure_ascii=False, indent=1)
+            settle(partial, os.path.dirname(self.folder))
             os.replace(partial, path)
             if not proof.origin:
                 with suppress(FileNotFoundError, NotADirectoryError):

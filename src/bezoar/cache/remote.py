@@ -19,6 +19,7 @@ from typing import Any
 from bezoar.cache import CacheError
 from bezoar.cache.config import SECRET, settings
 from bezoar.cache.hashing import Hasher, md5_of
+from bezoar.cache.modes import make_folder
 from bezoar.cache.objects import Objects, all_missing, copy, unwritable
 from bezoar.logs import guard
 from bezoar.text import show
@@ -72,7 +73,7 @@ def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
     lacking = sorted(set(md5s))
     try:
         for folder in {objects.cache, *(os.path.dirname(objects.path(md5)) for md5 in lacking)}:
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder, objects.cache)
     except OSError as error:
         raise unwritable(objects.cache, error) from error
     if lacking:

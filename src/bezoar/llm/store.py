@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.cache.modes import make_response_folder
 from bezoar.llm.calls import decoded
 
 FOLDER = Path("responses")
@@ -44,8 +45,9 @@ class Appender:
         """Append a line; its offset and its length in bytes."""
         line = (json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n").encode()
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            mode = make_response_folder(self.path.parent)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, mode)
+            os.fchmod(self._file, mode)  # whatever the umask is
         if self._torn:  # by a disk that was full: what is there of the last line ends here
             self._write(b"\n")
         offset, self._torn = self.size, True
