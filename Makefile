@@ -4,7 +4,23 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup clean
+# Each package is compared with its sha256 in requirements/*.txt. Dependencies are all named there, so none is looked for.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
+
+# torch is a step of its own: its build for CPUs needs nothing of cuda.txt, which is gigabytes. The hashes are those of PyPI's
+# wheels and of the CPU build for CPython 3.11. For a build of another index: make setup TORCH=unchecked
+TORCH ?= checked
+define TORCH_checked
+	$(HASHED) --requirement requirements/torch.txt || { echo 'hint: torch of another index: make setup TORCH=unchecked'; exit 1; }
+	case "$$($(BIN)/python -c 'import importlib.metadata as m; print(m.version("torch"))')" in \
+	  *+cpu) ;; *) $(HASHED) --requirement requirements/cuda.txt ;; esac
+endef
+define TORCH_unchecked
+	$(PIP) --constraint constraints.txt torch
+endef
+
+.PHONY: run test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup lock clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
@@ -26,7 +42,7 @@ test-end-to-end: $(INSTALLED)  ## Whole builds
 slurm: .venv/installed-slurm  ## What `snakemake --profile profiles/slurm` needs beyond .venv as it is
 
 .venv/installed-slurm: $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slurm]'
+	$(HASHED) --requirement requirements/slurm.txt
 	touch $@
 
 test-cluster: .venv/installed-slurm  ## On a SLURM and remotes of this machine's own, from Debian packages; root installs them
@@ -55,11 +71,19 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(HASHED) --requirement requirements/build.txt
+	$(HASHED) --requirement requirements/setup.txt
+	$(TORCH_$(TORCH))
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
+
+lock:  ## Write requirements/*.txt anew, from pyproject.toml and constraints.txt
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv
+	.venv/lock/bin/python requirements/lock.py .venv/lock/bin/uv
 
 results/%.json: $(INSTALLED) FORCE  # Snakemake knows whether there is anything to do
 	$(BIN)/snakemake --cores all $@
