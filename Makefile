@@ -8,13 +8,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
 
-# torch is a step of its own: its build for CPUs needs nothing of cuda.txt, which is gigabytes. The hashes are those of PyPI's
-# wheels and of the CPU build for CPython 3.11. For a build of another index: make setup TORCH=unchecked
+# torch is a step of its own: its build for CPUs needs nothing of cuda.txt, which is gigabytes. It is fetched first and compared
+# then, since pip would pass over a build whose index doesn't say its hash. The hashes are those of PyPI's wheels and of the CPU
+# build for CPython 3.11. For a build of another index: make setup TORCH=unchecked
 TORCH ?= checked
 define TORCH_checked
-	$(HASHED) --requirement requirements/torch.txt || { echo 'hint: torch of another index: make setup TORCH=unchecked'; exit 1; }
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --constraint constraints.txt --dest .venv/torch torch
+	$(HASHED) --no-index --find-links .venv/torch --requirement requirements/torch.txt || { echo 'hint: torch of another index: make setup TORCH=unchecked'; exit 1; }
 	case "$$($(BIN)/python -c 'import importlib.metadata as m; print(m.version("torch"))')" in \
 	  *+cpu) ;; *) $(HASHED) --requirement requirements/cuda.txt ;; esac
+	rm -r .venv/torch
 endef
 define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
