@@ -1,5 +1,6 @@
 """Commands find the project around them, and say what is wrong without a traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
 from bezoar import cli, params
-from bezoar.cache import CacheError, plan, stages
-from bezoar.cache.graph import shell_syntax
+from bezoar.cache import CacheError, alive, plan, stages
+from bezoar.cache.graph import Elsewhere, shell_syntax
 from bezoar.cli import main
 from bezoar.script import Flags, _form, keys
 
@@ -208,6 +209,24 @@ def test_a_stage_of_a_target_that_results_do_not_need_may_be_missing_in_dvc_yaml
         name, complete = "plot-x", True
 
     assert stages.check({"plot-x": Stage()}, {"train-a": {}}, whole=False) == ["plot-x"]
+
+
+# --- a tree that can't be written ------------------------------------------------------------------------------------
+
+
+def test_questions_need_no_lock_where_none_can_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").write_text("")  # no folder can be made there
+    with alive.forget_killed_runs() as file:
+        assert file.name == os.devnull
+
+
+def test_questions_keep_snakemakes_records_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = Elsewhere(nolock=True)
+    kept.drop_iocache()
+    assert not str(kept.path).startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- scripts --------------------------------------------------------------------------------------------------------
