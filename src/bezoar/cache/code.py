@@ -9,7 +9,6 @@ import ast
 import hashlib
 import json
 import os
-import re
 import shlex
 import sys
 from contextlib import suppress

@@ -5,7 +5,6 @@ start, and reading some small files is all that a run needs.
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
