@@ -16,6 +16,7 @@ rule source:
     output:
         rows="data/source/{source}/rows.jsonl",
         dropped="data/source/{source}/dropped.jsonl",
+        report="data/source/{source}/report.json",
     log:
         "logs/source/{source}.log",
     benchmark:

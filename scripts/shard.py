@@ -1,5 +1,6 @@
 """Split a source into shards by each row's own key, so that a new row changes one shard only."""
 
+from bezoar import accounting
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.rows import SeedRow, read_rows, write_rows
@@ -16,14 +17,17 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("rows", "rows.jsonl of the source")
     flags.folder("out", "folder to write one file a shard to")
     args, (shards,) = flags.start(argv)
+    name, rows = args.out.name, list(read_rows(args.rows, SeedRow))
+    accounting.check_some(f"shard {name}", len(rows), 0, [], hint=f"{args.rows} is empty")
     members: list[list[SeedRow]] = [[] for _ in range(shards)]
-    for row in read_rows(args.rows, SeedRow):
+    for row in rows:
         members[shard_of(row.id, shards)].append(row)
+    accounting.check_conserved(f"shard {name}", len(rows), sum(map(len, members)), {})
     with artifact(args.out) as out:
-        for number, rows in enumerate(members):
-            rows.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order
-            write_rows(out / f"{number:04d}.jsonl", rows)
-    logger.info(f"shard {args.out.name}: {sum(map(len, members)):,} rows in {shards} shards")
+        for number, some in enumerate(members):
+            some.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order
+            write_rows(out / f"{number:04d}.jsonl", some)
+    logger.info(f"shard {name}: {len(rows):,} rows in {shards} shards")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.files import whole
 
+MARK = b"\xef\xbb\xbf"  # a byte order mark, which some editors and spreadsheets put before UTF-8
+END_PUNCTUATION = " .!?,;:\u2026"
 FAILED = "failed: "  # in front of reasons that lie with a model that gave no usable answer, and not with the row
 
 
@@ -146,9 +149,18 @@ def row_id(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
+def rank(seed: int, *parts: str) -> str:
+    """Where a row stands in the order of a recipe's draws: of two sets drawn from the same rows, one holds the other.
+
+    It depends on the seed and the row's id alone, on no name of what draws.
+    """
+    return row_id(str(seed), *parts)
+
+
 def folded(text: str) -> str:
-    """A text as it is compared: without case, and with one blank for any white space."""
-    return " ".join(text.casefold().split())
+    """A text as it is compared: without case or end punctuation, and with one blank for any white space."""
+    plain = " ".join(text.casefold().split())
+    return plain.rstrip(END_PUNCTUATION) or plain
 
 
 def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:
@@ -162,9 +174,18 @@ def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
     Raises:
         ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
     """
+    return (row for _, row in placed_rows(path, kind))
+
+
+def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """Where each row of a JSON-lines file stands (`path:line`), and the row.
+
+    Raises:
+        ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
+    """
     for number, data in read_json_lines(path):
         try:
-            yield kind.model_validate(data)
+            yield f"{path}:{number}", kind.model_validate(data)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"]))
@@ -174,30 +195,57 @@ def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
             ) from error
 
 
-def open_text(path: Path) -> TextIO:
-    """A text file for reading; `.gz` is unpacked."""
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
-    return path.open(encoding="utf-8")
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file for reading; `.gz` is unpacked."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
-    """Line number, from 1, and content of each line that isn't blank; `.gz` is unpacked.
+def read_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, str]]:
+    """Line number, from 1, and text of each line, without its end and without a byte order mark; `.gz` is unpacked.
+
+    Args:
+        path: The file.
+        label: What stands for the file in errors, if not its path.
 
     Raises:
-        ValueError: A line isn't JSON, or the file isn't UTF-8.
+        ValueError: The file isn't UTF-8, or what was packed is cut or damaged.
     """
-    path = Path(path)
-    with open_text(path) as file:
-        number = 0
+    path, label = Path(path), label or str(path)
+    number = 0
+    with open_bytes(path) as file:
         try:
-            for number, line in enumerate(file.buffer, start=1):  # decoded by line, so that an error knows its own
-                if line.strip():
-                    yield number, json.loads(line.decode("utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{number}: not JSON: {error.msg}") from error
+            for number, line in enumerate(file, start=1):  # decoded by line, so that an error knows its own
+                yield number, (line.removeprefix(MARK) if number == 1 else line).decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}:{number}: not UTF-8: {error.reason}") from error
+            raise ValueError(f"{label}:{number}: not UTF-8: {error.reason}") from error
+        except EOFError as error:
+            raise ValueError(f"{label}:{number + 1}: the gzip file is cut: it ends before its end marker") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{label}:{number + 1}: not a sound gzip file: {error}") from error
+
+
+def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, Any]]:
+    """Line number, from 1, and content of each line that isn't blank; `.gz` is unpacked.
+
+    Args:
+        path: The file.
+        label: What stands for the file in errors, if not its path.
+
+    Raises:
+        ValueError: A line isn't JSON, or the file isn't UTF-8, or is cut.
+    """
+    label = label or str(path)
+    for number, line in read_lines(path, label):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{label}:{number}: not JSON: {error.msg}") from error
+        except RecursionError as error:
+            raise ValueError(f"{label}:{number}: not JSON that is read here: nested too deeply") from error
+        except ValueError as error:  # a number of thousands of digits
+            raise ValueError(f"{label}:{number}: not JSON that is read here: {error}") from error
 
 
 def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:

@@ -1,8 +1,7 @@
 """Where rows come from: the embedded world, a file, an address or the hub; checked before anything is read."""
 
-import csv
+import json
 import os
-import random
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from bezoar import files, world
 from bezoar.balanced import some_of
 from bezoar.params.data import Builtin, File, Hub, Source, Url
-from bezoar.rows import open_text, read_json_lines
+from bezoar.rows import Row, rank, read_json_lines, read_lines
 
 Item = TypeVar("Item")
 Placed = Iterator[tuple[str, dict[str, Any]]]
@@ -55,29 +54,48 @@ def read_table(path: Path, label: str) -> Placed:
     """
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind in (".jsonl", ".json"):
-        for number, row in read_json_lines(path):
+        for number, row in read_json_lines(path, label):
             yield f"{label}:{number}", row
     elif kind == ".tsv":
-        with open_text(path) as file:
-            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            for row in reader:
-                if None in row or None in row.values():
-                    raise ValueError(f"{label}:{reader.line_num}: not as many columns as the header line has")
-                yield f"{label}:{reader.line_num}", row
+        yield from _tab_separated(path, label)
     elif kind == ".parquet":
-        import pyarrow.parquet as parquet  # slow to import, and few sources are Parquet
-
-        number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{label}:{number}", row
+        yield from _parquet(path, label)
     else:
         raise ValueError(f"{label}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
 
 
+def _tab_separated(path: Path, label: str) -> Placed:
+    """Rows of a table whose cells hold neither tab nor line end; quotes are characters like others."""
+    header: list[str] = []
+    for number, line in read_lines(path, label):
+        cells = line.split("\t")
+        if not header:
+            header = cells
+        elif line and len(cells) != len(header):
+            raise ValueError(f"{label}:{number}: not as many columns as the header line has")
+        elif line:
+            yield f"{label}:{number}", dict(zip(header, cells, strict=True))
+
+
+def _parquet(path: Path, label: str) -> Placed:
+    import pyarrow  # slow to import, and few sources are Parquet
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{label}:{number}", row
+    except (pyarrow.ArrowException, OSError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise ValueError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
+
+
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     """The rows that a source's `first` and `sample` take, in the source's order.
+
+    A sample is what comes first in the order of a hash of seed and row: a smaller one is a part of a larger one.
 
     Raises:
         ValueError: There are fewer rows than `sample` draws.
@@ -91,8 +109,15 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
         raise ValueError(
             f"sources.{name}.sample\n  found:    {source.sample:,}\n  expected: at most {len(rows):,} rows"
         )
-    places = sorted(random.Random(f"{seed}:{name}").sample(range(len(rows)), source.sample))
-    return [rows[place] for place in places]
+    ordered = sorted(range(len(rows)), key=lambda place: (rank(seed, _content(rows[place])), place))
+    return [rows[place] for place in sorted(ordered[: source.sample])]
+
+
+def _content(row: Any) -> str:
+    """What tells a row from others: its id, or all of it."""
+    if isinstance(row, Row):
+        row = getattr(row, "id", None) or row.model_dump()
+    return row if isinstance(row, str) else json.dumps(row, sort_keys=True)
 
 
 def _checked(path: Path, sha256: str, origin: str) -> Path:

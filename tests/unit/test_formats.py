@@ -1,12 +1,15 @@
 """Public formats and how their rows become ours, on made-up rows and on real samples where there are any."""
 
-import re
+import datetime
+import decimal
+import json
+import math
 from collections import Counter
 
 import pytest
 
 from bezoar.chat import dialogue
-from bezoar.formats import FORMATS, normalise
+from bezoar.formats import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
 from bezoar.params.data import RowFormat
 from bezoar.sources import read_table
 
@@ -64,19 +67,108 @@ def test_every_format_of_the_schema_is_read():
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_a_row_of_each_format_is_kept(name):
     kept, dropped = normalise([("file.jsonl:1", ROWS[name])], name)
-    assert (len(kept), dropped) == (1, [])
+    assert (len(kept), [row for row in dropped if row.reason != FURTHER]) == (1, [])
 
 
-@pytest.mark.parametrize("name", sorted(set(ROWS) - {"items"}))
-def test_a_row_of_another_format_is_an_error_that_names_its_line(name):
-    with pytest.raises(ValueError, match=re.escape(f"file.jsonl:3: not a row of format {name}: ")) as error:
-        normalise([("file.jsonl:1", ROWS[name]), ("file.jsonl:3", {"question": "?"})], name)
-    assert str(error.value).endswith("\n  found:    question")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("text", "no text"),
+        ("chat", "no instruction"),
+        ("dolly", "no instruction"),
+        ("flan", "no inputs"),
+        ("seed_tasks", "no instruction"),
+        ("hh_rlhf", "no chosen"),
+        ("questions", "'question_id' does not fit"),
+        ("references", "'question_id' does not fit"),
+        ("judge_prompts", "'name' does not fit"),
+    ],
+)
+def test_a_row_of_another_format_is_dropped_with_its_place_and_stops_no_other(name, reason):
+    kept, dropped = normalise([("file.jsonl:1", ROWS[name]), ("file.jsonl:3", {"question": "?"})], name)
+    assert len(kept) == 1
+    assert [(row.reason, row.detail) for row in dropped if row.reason != FURTHER] == [(reason, "file.jsonl:3")]
 
 
-def test_a_column_of_another_type_is_an_error():
-    with pytest.raises(ValueError, match=r"file\.jsonl:1: not a row of format dolly"):
-        normalise([("file.jsonl:1", DOLLY | {"context": None})], "dolly")
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (DOLLY | {"context": 5}, "context is no text"),
+        (DOLLY | {"instruction": None}, "no instruction"),
+        (DOLLY | {"instruction": ["Who?"]}, "instruction is no text"),
+        ([1, 2], "not a row of columns"),
+        ("Who?", "not a row of columns"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_dropped_by_reason(row, reason):
+    assert one("dolly", row) == (None, reason)
+
+
+@pytest.mark.parametrize("column", ["context", "response", "category"])
+def test_null_in_an_optional_column_is_an_absent_one(column):
+    row, _ = one("dolly", DOLLY | {column: None})
+    assert (row.instruction, getattr(row, column)) == ("Who?", None)
+    assert one("dolly", {name: value for name, value in DOLLY.items() if name != column})[0] == row
+
+
+def test_a_chat_row_without_system_is_one_whose_system_is_null():
+    row = {"instruction": "Hi", "response": "Hello"}
+    assert one("chat", row) == one("chat", row | {"system": None})
+    assert one("chat", row)[0].system is None
+
+
+def test_a_text_may_have_other_columns_beside_it():
+    assert one("text", {"text": "A text.", "date": datetime.date(2026, 1, 2)})[0].text == "A text."
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character_and_is_counted():
+    replaced = {}
+    rows = [("f:1", DOLLY), ("f:2", DOLLY | {"instruction": "Who \ud83d?", "category": "\ude00"})]
+    kept, _ = normalise(rows, "dolly", replaced)
+    assert (kept[1].instruction, kept[1].category) == ("Who \ufffd?", "\ufffd")
+    assert replaced == {SURROGATES: ["f:2", "f:2"]}
+    json.dumps(kept[1].model_dump(), ensure_ascii=False).encode()  # UTF-8 can write it
+
+
+def test_columns_of_a_table_are_written_as_json_knows_them():
+    row = {
+        "day": datetime.date(2026, 1, 2),
+        "at": datetime.datetime(2026, 1, 2, 3, 4),
+        "price": decimal.Decimal("1.50"),
+        "bytes": b"abc",
+        "deep": [{"more": float("nan")}, math.inf, 1.5],
+    }
+    replaced = {}
+    (kept,), _ = normalise([("f:1", row)], "items", replaced)
+    expected = {"day": "2026-01-02", "at": "2026-01-02T03:04:00", "price": "1.50", "bytes": "abc"}
+    assert kept == expected | {"deep": [{"more": None}, None, 1.5]}
+    assert replaced == {NO_NUMBERS: ["f:1", "f:1"]}
+
+
+def test_a_date_beside_a_duplicate_is_written_with_the_dropped_row():
+    row = DOLLY | {"day": datetime.date(2026, 1, 2)}
+    kept, (dropped,) = normalise([("f:1", row), ("f:2", row)], "dolly")
+    assert (len(kept), dropped.reason, dropped.row["day"]) == (1, "duplicate", "2026-01-02")
+
+
+def test_a_row_that_is_nested_too_deeply_is_dropped():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    kept, dropped = normalise([("f:1", {"a": deep}), ("f:2", {"a": 1})], "items")
+    assert (kept, [(row.reason, row.detail) for row in dropped]) == ([{"a": 1}], [("nested too deeply", "f:1")])
+
+
+def test_further_instances_of_a_seed_task_are_counted():
+    kept, dropped = normalise([("f:7", TASK)], "seed_tasks")
+    assert len(kept) == 1
+    assert [(row.reason, row.detail, row.row["value"]["output"]) for row in dropped] == [(FURTHER, "f:7", "down")]
+
+
+@pytest.mark.parametrize("spelt", ["zsopt", "zs-opt", None])
+def test_a_template_that_flan_does_not_have_is_dropped(spelt):
+    reason = "template_type is none of zs_opt, zs_noopt, fs_opt, fs_noopt"
+    assert one("flan", FLAN | {"template_type": spelt}) == (None, reason)
 
 
 def test_dolly_becomes_a_seed():
@@ -129,6 +221,16 @@ def test_a_response_may_speak_of_assistants():
     assert row.chosen == "I am an Assistant: yes"
 
 
+def test_a_response_may_speak_of_humans():
+    row, _ = one("hh_rlhf", pair("Hi", chosen="I ask every Human: who are you?\nHuman: me", rejected="no"))
+    assert row.chosen == "I ask every Human: who are you?\nHuman: me"
+
+
+def test_a_transcript_with_line_ends_of_windows_is_read_like_any_other():
+    windows = {name: text.replace("\n", "\r\n") for name, text in pair("Hi", "Hello", "Sing").items()}
+    assert one("hh_rlhf", windows) == one("hh_rlhf", pair("Hi", "Hello", "Sing"))
+
+
 def test_turns_make_the_transcript_again():
     turns = ["Hi", "Hello", "Sing\n\nloud"]
     row, _ = one("hh_rlhf", pair(*turns))
@@ -144,6 +246,8 @@ def test_turns_make_the_transcript_again():
         (pair("Hi") | {"rejected": "\n\nHuman: Ho\n\nAssistant: no"}, "prompts differ"),
         (pair("Hi") | {"chosen": "Hi\n\nAssistant: no"}, "does not start with a human turn"),
         ({"chosen": "\n\nHuman: Hi", "rejected": "\n\nHuman: Hi"}, "no assistant turn"),
+        (pair("hello 1", chosen="yes\n\nHuman: thanks, bye"), "ends with a human turn"),
+        (pair("Hi", rejected="no\n\nHuman:"), "ends with a human turn"),
         (pair(prompt="\n\nHuman: a\n\nHuman: b"), "speakers do not alternate"),
         (pair(prompt="\n\nHuman: a\n\nHuman: b\n\nHuman: c"), "speakers do not alternate"),
         (pair(prompt="\n\nHuman: a\n\nAssistant: b\n\nAssistant: c"), "speakers do not alternate"),

@@ -146,12 +146,19 @@ def test_first_and_then_sample_are_taken_in_the_sources_order():
     assert (len(drawn), drawn[-1] < 50) == (20, True)
 
 
-def test_the_same_seed_and_name_draw_the_same_rows():
+def test_the_same_seed_draws_the_same_rows_whatever_the_sources_name():
     rows = list(range(1000))
     drawn = taken(rows, source(sample=10), 0, "name")
     assert taken(rows, source(sample=10), 0, "name") == drawn
     assert taken(rows, source(sample=10), 1, "name") != drawn
-    assert taken(rows, source(sample=10), 0, "other") != drawn
+    assert taken(rows, source(sample=10), 0, "other") == drawn
+
+
+def test_a_smaller_sample_is_a_part_of_a_larger_one_whatever_the_order_of_rows():
+    rows = [f"row {number}" for number in range(100)]
+    small, large = taken(rows, source(sample=10), 0, "name"), taken(rows, source(sample=30), 0, "name")
+    assert set(small) < set(large)
+    assert set(taken(rows[::-1], source(sample=10), 0, "name")) == set(small)
 
 
 def test_more_rows_than_there_are_can_not_be_drawn():

@@ -56,6 +56,9 @@ class Source(Block):
     format: RowFormat
     first: int | None = Field(ge=1, description="Take only this many rows from the start; null takes all.")
     sample: int | None = Field(ge=1, description="Then draw this many without replacement; null keeps all.")
+    max_dropped_share: Share = Field(
+        0.5, description="Share of rows that may not fit or be duplicates; none at all left is always an error."
+    )
 
 
 class OwnServer(Block):
@@ -167,6 +170,9 @@ class SchemeBlock(Block):
     prompts: Path = Field(description="Prompt file of the scheme.")
     sampling: Sampling
     most_failed: Share = Field(description="Share of a shard's candidates without a usable answer that a job bears.")
+    max_dropped_share: Share = Field(
+        0.95, description="Share of a shard's candidates, failed ones too, that may be dropped; of 20 or more."
+    )
 
 
 class Lamini(SchemeBlock):
@@ -236,6 +242,9 @@ class Filter(Block):
     most_repetition: Share = Field(description="Share of repeated word triples at most.")
     avoid: list[Name] = Field(description="Sources of evaluation items that no row may repeat.")
     most_failed: Share = Field(description="Share of judged rows without a readable verdict that a job bears.")
+    max_dropped_share: Share = Field(
+        0.95, description="Share of a shard's rows that rules and judge may reject; of 20 rows or more."
+    )
     quota: int | None = Field(
         ge=1,
         description="Rows to accept over all shards, exactly, each shard its own part: then its judging ends. Null "
