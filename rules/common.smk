@@ -184,6 +184,11 @@ def mix_parts(wildcards):
     ]
 
 
+def mix_earlier(wildcards):
+    """The train splits of the mixes that are trained on before one: none of their rows is held out here."""
+    return [f"data/mixes/{name}/train.jsonl" for name in recipe.earlier_mixes(wildcards.mix)]
+
+
 def mix_tokenizer(wildcards):
     """The model whose tokenizer a mix counts with, if it counts."""
     limit = recipe.mixes[wildcards.mix].limit

@@ -5,7 +5,8 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, checked
       data/seed/<source>/<shard>.jsonl            the same, in shards that a new row doesn't reshuffle
       data/generated/<scheme>/<shard>/rows.jsonl  what a teacher wrote, and dropped.jsonl
       data/filtered/<scheme>/<shard>/kept.jsonl   what rules and judge let pass, and rejected.jsonl
-      data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl
+      data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl; what mixes of
+                                                  earlier stages train on is not held out
 """
 
 
@@ -119,10 +120,12 @@ rule mix:
     input:
         script="scripts/mix.py",
         parts=mix_parts,
+        earlier=mix_earlier,
         tokenizer=mix_tokenizer,
     output:
         train="data/mixes/{mix}/train.jsonl",
         eval="data/mixes/{mix}/eval.jsonl",
+        dropped="data/mixes/{mix}/dropped.jsonl",
         report="data/mixes/{mix}/report.json",
     log:
         "logs/mix/{mix}.log",
@@ -138,6 +141,6 @@ rule mix:
         r"""
         bezoar exec {output.train:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --filtered data/filtered --source data/source --tokenizer {input.tokenizer:q} \
+            --filtered data/filtered --source data/source --earlier {input.earlier:q} --tokenizer {input.tokenizer:q} \
             --out data/mixes/{wildcards.mix} --log {log:q}
         """

@@ -1,46 +1,67 @@
-"""Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families."""
+"""Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families.
 
-import random
+A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one.
+Eval rows are of families of which neither this mix's train rows nor an earlier mix's are: earlier are the mixes of all
+stages that a stage on this mix starts from, directly or not.
+"""
+
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bezoar import chat, rows
+from bezoar import accounting, chat, rows
+from bezoar.families import KEYS, Families, first_turn
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.params.data import Limit, Mix, Part
 from bezoar.script import Flags, run
 
-Example = dict[str, str]  # id, family, and the text columns
+Example = dict[str, str]  # id, what tells its family, and the text columns
 BROKEN = "\ufffd"  # what a tokenizer decodes a part of a character to
 
 
-def of_chat(row: rows.ChatRow, system: str, window: "Window | None") -> Example | None:
-    """TRL's prompt-completion columns, cut to a window of tokens; None where the cut leaves a text empty.
+class Unusable(ValueError):
+    """A row gives no example; the argument is the reason that it is counted under."""
+
+
+def of_chat(row: rows.ChatRow, system: str, window: "Window | None", turn: str | None = None) -> Example:
+    """TRL's prompt-completion columns, cut to a window of tokens; `turn` is a dialogue's first turn.
 
     A row's own system text comes before the recipe's.
+
+    Raises:
+        Unusable: The cut leaves a text empty.
     """
     instruction, response = row.instruction, row.response
     if window:
         instruction, (response,) = window.cut(instruction, (response,))
-        if not instruction or not response:
-            return None
+    _check_left(instruction, response)
     prompt = chat.student_prompt(instruction, row.system if row.system is not None else system)
-    return {"id": row.id, "family": row.family, "prompt": prompt, "completion": response}
+    keys = {"family": row.family, "first_turn": first_turn(turn if turn is not None else row.instruction)}
+    return {"id": row.id, **keys, "prompt": prompt, "completion": response}
 
 
-def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example | None:
-    """TRL's preference columns, cut to a window of tokens; None where the cut leaves a text empty."""
+def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example:
+    """TRL's preference columns, cut to a window of tokens.
+
+    Raises:
+        Unusable: The cut leaves a text empty, or two responses that are equal.
+    """
     instruction, (chosen, rejected) = chat.dialogue(row.turns), (row.chosen, row.rejected)
     if window:
         instruction, (chosen, rejected) = window.cut(instruction, (chosen, rejected))
-        if not instruction or not chosen or not rejected:
-            return None
+    _check_left(instruction, chosen, rejected)
+    if chosen == rejected:
+        raise Unusable("equal after cut")
     prompt = chat.student_prompt(instruction, system)
-    family = rows.row_id(*row.turns)
-    return {"id": row.id, "family": family, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+    keys = {"family": rows.row_id(*row.turns), "first_turn": first_turn(row.turns[0])}
+    return {"id": row.id, **keys, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def _check_left(*texts: str) -> None:
+    if not all(texts):
+        raise Unusable("empty after cut")
 
 
 class Window:
@@ -102,139 +123,225 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
     return [folders.source / part.name / "rows.jsonl"]
 
 
-def chat_rows(part: Part, form: str, folders: Folders) -> Iterator[rows.ChatRow]:
-    """A part's rows as instruction and response; of a preference, the chosen response."""
-    for path in files_of(part, folders):
-        if part.kind == "scheme":
-            for made in rows.read_rows(path, rows.FilteredRow):
-                yield rows.ChatRow(
-                    id=made.id,
-                    family=made.root_id,
-                    system=made.system,
-                    instruction=made.instruction,
-                    response=made.response,
-                )
-        elif form == "chat":
-            yield from rows.read_rows(path, rows.ChatRow)
-        elif form == "hh_rlhf":
-            for pair in rows.read_rows(path, rows.PreferenceRow):
-                yield rows.ChatRow(
-                    id=pair.id,
-                    family=rows.row_id(*pair.turns),
-                    system=None,
-                    instruction=chat.dialogue(pair.turns),
-                    response=pair.chosen,
-                )
-        else:
-            for seed in rows.read_rows(path, rows.SeedRow):
-                if seed.response:
-                    instruction = chat.with_context(seed.instruction, seed.context)
-                    yield rows.ChatRow(
-                        id=seed.id, family=seed.id, system=None, instruction=instruction, response=seed.response
-                    )
+def row_type(part: Part, form: str) -> type[rows.Row]:
+    """The type of a part's rows; `form` is a source's format."""
+    if part.kind == "scheme":
+        return rows.FilteredRow
+    types: dict[str, type[rows.Row]] = {"chat": rows.ChatRow, "hh_rlhf": rows.PreferenceRow}
+    return types.get(form, rows.SeedRow)
 
 
-def drawn(examples: list[Example], wanted: int | None, generator: random.Random) -> list[Example]:
-    """`wanted` examples without replacement, or all where there aren't as many."""
-    ordered = sorted(examples, key=lambda example: example["id"])
-    return ordered if wanted is None or wanted >= len(ordered) else generator.sample(ordered, wanted)
+def example_of(row: rows.Row, preference: bool, system: str, window: "Window | None") -> Example:
+    """A row in the columns of a preference mix or of the other kind, which has a preference's chosen response.
+
+    Raises:
+        Unusable: It has no response, or the cut leaves a text empty.
+    """
+    match row:
+        case rows.PreferenceRow():
+            if preference:
+                return of_preference(row, system, window)
+            one = rows.ChatRow(
+                id=row.id,
+                family=rows.row_id(*row.turns),
+                system=None,
+                instruction=chat.dialogue(row.turns),
+                response=row.chosen,
+            )
+            return of_chat(one, system, window, row.turns[0])
+        case rows.FilteredRow():
+            columns = row.model_dump(include={"id", "system", "instruction", "response"})
+            return of_chat(rows.ChatRow(family=row.root_id, **columns), system, window)
+        case rows.SeedRow():
+            if not row.response:
+                raise Unusable("no response")
+            instruction = chat.with_context(row.instruction, row.context)
+            seed = rows.ChatRow(id=row.id, family=row.id, system=None, instruction=instruction, response=row.response)
+            return of_chat(seed, system, window)
+        case rows.ChatRow():
+            return of_chat(row, system, window)
+    raise TypeError(f"no row of a mix: {type(row).__name__}")
 
 
-def without_duplicates(examples: list[Example]) -> list[Example]:
-    """Examples of which no two have the same texts; the first stays."""
-    found: dict[tuple[str, ...], Example] = {}
-    for example in examples:
-        found.setdefault(tuple(text for column, text in example.items() if column not in ("id", "family")), example)
-    return list(found.values())
+@dataclass
+class Draw:
+    """Examples of all parts so far: no two with the same texts; and the rows that gave none, with their reasons."""
+
+    block: Mix
+    system: str
+    window: "Window | None"
+    seed: int
+    examples: list[Example] = field(default_factory=list)
+    dropped: list[rows.DroppedRow] = field(default_factory=list)
+    places: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def take(self, part: Part, found: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Take a part's rows in the order of a hash of seed and id, until it has as many as asked; says how many.
+
+        A row that gives no example is made up for by the next one, so only rows that are taken or dropped are cut.
+        """
+        before, taken, looked_at = len(self.dropped), 0, 0
+        for place, row in sorted(found, key=lambda one: rows.rank(self.seed, one[1].id)):
+            if taken == part.rows:
+                break
+            looked_at += 1
+            taken += self._add(place, row)
+        counts: dict[str, Any] = {"kind": part.kind, "name": part.name, "asked": part.rows, "found": len(found)}
+        reasons = rows.reasons_of(self.dropped[before:])
+        return counts | {"taken": taken, "dropped": reasons, "not_drawn": len(found) - looked_at}
+
+    def _add(self, place: str, row: Any) -> bool:
+        """Whether a row is taken."""
+        cuts = Counter(self.window.cuts) if self.window else Counter()
+        try:
+            example = example_of(row, self.block.format == "preference", self.system, self.window)
+            texts = tuple(rows.folded(text) for column, text in example.items() if column not in ("id", *KEYS))
+            if self.places.setdefault(texts, place) != place:
+                place = f"{place} repeats {self.places[texts]}"
+                raise Unusable("duplicate")
+        except Unusable as reason:
+            self.dropped.append(rows.DroppedRow(reason=str(reason), detail=place, row={"id": row.id}))
+            if self.window:
+                self.window.cuts = cuts  # what isn't taken isn't cut
+            return False
+        self.examples.append(example)
+        return True
+
+
+def mixed(
+    block: Mix, folders: Folders, formats: dict[str, str], system: str, window: Window | None, seed: int, name: str
+) -> tuple[list[Example], list[rows.DroppedRow], dict[str, Any]]:
+    """All parts together without duplicates; the rows that were dropped; and what became of each part's rows.
+
+    This is the first step that sees all shards of a scheme: here a scheme of which nothing is left is an error.
+
+    Raises:
+        ValueError: A part gives no row, or fewer or fewer usable ones than the mix's bounds say, or rows got lost.
+    """
+    draw = Draw(block, system, window, seed)
+    parts = []
+    for part in block.parts:
+        kind = row_type(part, formats.get(part.name, ""))
+        found = [one for path in files_of(part, folders) for one in rows.placed_rows(path, kind)]
+        before = len(draw.dropped)
+        counts = draw.take(part, found)
+        check_part(f"mix {name}: {part.kind} {part.name}", f"mixes.{name}", block, counts, draw.dropped[before:])
+        parts.append(counts)
+    return draw.examples, draw.dropped, {"parts": parts, "dropped": rows.reasons_of(draw.dropped)}
+
+
+def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped: list[rows.DroppedRow]) -> None:
+    """Nothing, if a part gives enough; a shortfall within the mix's bounds is logged.
+
+    Raises:
+        ValueError: It gives no row, or too few, or too many of its rows are dropped, or rows got lost.
+    """
+    taken, asked, looked_at = counts["taken"], counts["asked"], counts["taken"] + len(dropped)
+    hint = "dropped.jsonl and rejected.jsonl of its shards say why" if counts["kind"] == "scheme" else "see its report"
+    accounting.check_conserved(step, counts["found"], taken, counts["dropped"] | {"not drawn": counts["not_drawn"]})
+    accounting.check_some(step, taken, looked_at, dropped, hint=hint)
+    accounting.check_dropped(
+        step, looked_at, dropped, block.max_dropped_share, key=f"{key}.max_dropped_share", hint=hint
+    )
+    if asked:
+        accounting.check_enough(step, taken, asked, block.max_missing_share, key=f"{key}.max_missing_share", hint=hint)
 
 
 def split(
-    examples: list[Example], eval_rows: int, seed: int, generator: random.Random
+    examples: list[Example], eval_rows: int, seed: int, earlier: list[dict[str, str]]
 ) -> tuple[list[Example], list[Example]]:
-    """Train and eval examples; families stay whole, so eval has `eval_rows` rows or a few more.
+    """Train and eval examples; families stay whole, so eval may have a few rows more than `eval_rows`, or fewer.
 
-    A hash of seed and family says which families are held out first, in every mix in the same order. So what a later
-    mix holds out was not trained on in an earlier one, but only if the later mix's share of eval rows is no larger.
+    A family of which an earlier mix has a row in its train split is never held out. A hash of seed and family says in
+    which order the others are; one that is larger than what is still wanted is passed over, if there are others.
 
     Args:
         examples: In any order.
         eval_rows: Rows to hold out.
         seed: The recipe's.
-        generator: Draws the order of train examples.
+        earlier: What earlier mixes trained on, with the columns that tell families.
 
     Raises:
         ValueError: There would be nothing left to train on.
     """
-    families: dict[str, list[Example]] = {}
+    families = Families()
+    families.join([*examples, *earlier])
+    trained = {families.of(row) for row in earlier}
+    members: dict[str, list[Example]] = {}
     for example in examples:
-        families.setdefault(example["family"], []).append(example)
-    held: list[Example] = []
-    train: list[Example] = []
-    for name in sorted(families, key=lambda family: rows.row_id(str(seed), family)):
-        side = held if len(held) < eval_rows else train
-        side += families[name]
+        members.setdefault(families.of(example), []).append(example)
+    free = sorted(members.keys() - trained, key=lambda family: rows.rank(seed, "eval", family))
+    held = _chosen(free, members, eval_rows)
+    train = [one for family in members if family not in held for one in members[family]]
     if not train:
         raise ValueError(f"nothing is left to train on\n  found:    {len(examples)} rows, {eval_rows} of them for eval")
-    generator.shuffle(train)
-    return train, held
+    train.sort(key=lambda example: rows.rank(seed, "order", example["id"]))
+    return train, [one for family in free if family in held for one in members[family]]
+
+
+def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) -> set[str]:
+    """The families to hold out: in order those that fit, then the smallest of the others until there are enough."""
+    held: set[str] = set()
+    left = eval_rows
+    for family in free:
+        if len(members[family]) <= left:
+            held.add(family)
+            left -= len(members[family])
+    for family in sorted(free, key=lambda name: len(members[name])):
+        if left > 0 and family not in held:
+            held.add(family)
+            left -= len(members[family])
+    return held
 
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="mixes.<name> prompt seed shards [sources.<part>.format ...]")
     flags.path("filtered", "folder of filtered schemes")
     flags.path("source", "folder of sources")
+    flags.path("earlier", "train.jsonl of each mix that a stage on this mix comes after", many=True)
     flags.path("tokenizer", "model directory whose tokenizer counts", optional=True)
-    flags.folder("out", "folder to write train.jsonl, eval.jsonl and report.json to")
+    flags.folder("out", "folder to write train.jsonl, eval.jsonl, dropped.jsonl and report.json to")
     args, (block, prompt, seed, shards, *forms) = flags.start(argv)
-    folders = Folders(args.filtered, args.source, shards)
+    name, folders = args.out.name, Folders(args.filtered, args.source, shards)
     formats = dict(zip([part.name for part in block.parts if part.kind == "source"], forms, strict=True))
     window = None
     if block.limit:
         from bezoar.models import load_tokenizer  # slow to import, and few mixes count tokens
 
         window = Window(load_tokenizer(args.tokenizer), block.limit, prompt.system)
-    examples, report = mixed(block, folders, formats, prompt.system, window, random.Random(f"{seed}:{args.out.name}"))
-    train, held = split(examples, block.eval_rows, seed, random.Random(f"{seed}:{args.out.name}:split"))
+    examples, dropped, report = mixed(block, folders, formats, prompt.system, window, seed, name)
+    train, held = split(examples, block.eval_rows, seed, trained_before(args.earlier))
+    check_split(name, block, len(examples), len(train), len(held))
     report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
     with artifact(args.out) as out:
         rows.write_rows(out / "train.jsonl", train)
         rows.write_rows(out / "eval.jsonl", held)
+        rows.write_rows(out / "dropped.jsonl", dropped)
         write_json(out / "report.json", report)
-    logger.info(f"mix {args.out.name}: {len(train):,} rows to train on, {len(held):,} to evaluate; {report}")
+    logger.info(f"mix {name}: {len(train):,} rows to train on, {len(held):,} to evaluate; {report}")
 
 
-def mixed(
-    block: Mix,
-    folders: Folders,
-    formats: dict[str, str],
-    system: str,
-    window: Window | None,
-    generator: random.Random,
-) -> tuple[list[Example], dict[str, Any]]:
-    """All parts together without duplicates, and how many rows each was asked for, had and gave."""
-    examples: list[Example] = []
-    parts = []
-    lost = dict.fromkeys(("empty_after_cut", "equal_after_cut"), 0)
-    for part in block.parts:
-        cut: list[Example | None]
-        if block.format == "preference":
-            pairs = (pair for path in files_of(part, folders) for pair in rows.read_rows(path, rows.PreferenceRow))
-            cut = [of_preference(pair, system, window) for pair in pairs]
-        else:
-            cut = [of_chat(row, system, window) for row in chat_rows(part, formats.get(part.name, ""), folders)]
-        whole = [example for example in cut if example]
-        found = [one for one in whole if "chosen" not in one or one["chosen"] != one["rejected"]]  # else no preference
-        lost["empty_after_cut"] += len(cut) - len(whole)
-        lost["equal_after_cut"] += len(whole) - len(found)
-        taken = drawn(found, part.rows, generator)
-        if part.rows and len(taken) < part.rows:
-            logger.warning(f"{part.kind} {part.name} has {len(taken):,} rows, {part.rows:,} were asked for")
-        parts.append(
-            {"kind": part.kind, "name": part.name, "asked": part.rows, "found": len(found), "taken": len(taken)}
-        )
-        examples += taken
-    distinct = without_duplicates(examples)
-    return distinct, {"parts": parts, "duplicates": len(examples) - len(distinct)} | lost
+def trained_before(paths: list[Path]) -> list[dict[str, str]]:
+    """What tells the families of earlier mixes' train rows."""
+    return [{key: row[key] for key in KEYS} for path in paths for _, row in rows.read_json_lines(path)]
+
+
+def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> None:
+    """Nothing, if enough rows are held out and none got lost.
+
+    Raises:
+        ValueError: Too few are held out, or rows got lost.
+    """
+    accounting.check_conserved(f"mix {name}", examples, train + held, {})
+    accounting.check_enough(
+        f"mix {name}: rows to evaluate",
+        held,
+        block.eval_rows,
+        block.max_missing_share,
+        key=f"mixes.{name}.max_missing_share",
+        hint="only families count that no earlier stage trained on: hold out more in the earlier mixes, take more rows "
+        "here, or ask for fewer eval_rows",
+    )
 
 
 if __name__ == "__main__":

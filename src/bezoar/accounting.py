@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from bezoar.logs import logger
 from bezoar.rows import DroppedRow
 
 FEWEST_ROWS = 20  # a share says nothing about fewer rows: a small shard may lose all of its few by chance
 PLACES = 3
-DETAIL = 100  # characters of a detail in a message
+DETAIL = 200  # characters of a detail in a message
 
 
 def check_conserved(step: str, rows_in: int, rows_out: int, counted: Mapping[str, int]) -> None:
@@ -59,6 +60,21 @@ def check_some(step: str, rows_out: int, rows_in: int, dropped: Sequence[Dropped
     """
     if not rows_out:
         raise too_many_dropped(step, rows_in, dropped, "one row or more", hint)
+
+
+def check_enough(step: str, found: int, asked: int, share: float, *, key: str, hint: str) -> None:
+    """Nothing, if at most a share of what was asked for is missing; what is missing is logged.
+
+    Raises:
+        ValueError: More is missing, or there is nothing.
+    """
+    if not found or found < (1 - share) * asked:
+        raise ValueError(
+            f"{step}: too few rows\n  found:    {found:,}\n"
+            f"  expected: {asked:,}, of which at most a share of {share:g} may be missing ({key})\nhint: {hint}"
+        )
+    if found < asked:
+        logger.warning(f"{step}: {found:,} rows, {asked:,} were asked for")
 
 
 def too_many_dropped(step: str, rows_in: int, dropped: Sequence[DroppedRow], expected: str, hint: str) -> ValueError:

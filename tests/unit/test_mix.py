@@ -10,6 +10,7 @@ import pytest
 
 import mix
 from bezoar.chat import student_prompt
+from bezoar.families import KEYS, first_turn
 from bezoar.params.data import Limit, Mix, Part
 from bezoar.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
 
@@ -86,12 +87,22 @@ def block(*parts, form="prompt_completion", eval_rows=1):
 
 
 def mixed(recipe, where, formats=None, cut=None, seed=0):
-    return mix.mixed(recipe, where, formats or {}, SYSTEM, cut, random.Random(seed))
+    examples, _, report = mix.mixed(recipe, where, formats or {}, SYSTEM, cut, seed, "some")
+    return examples, report
+
+
+def ids(examples):
+    return {one["id"] for one in examples}
+
+
+def families_of(examples):
+    return {one[key] for one in examples for key in KEYS}
 
 
 def test_chat_rows_become_prompt_and_completion():
     row = ChatRow(id="a", family="f", system=None, instruction="Hi", response="Hello")
-    expected = {"id": "a", "family": "f", "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
+    keys = {"family": "f", "first_turn": first_turn("Hi")}
+    expected = {"id": "a", **keys, "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
     assert mix.of_chat(row, SYSTEM, None) == expected
 
 
@@ -105,7 +116,7 @@ def test_preferences_become_prompt_chosen_and_rejected():
     example = mix.of_preference(preference("apple", ["Hi", "Hello", "Sing"]), SYSTEM, None)
     assert example["prompt"] == student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM)
     assert (example["chosen"], example["rejected"]) == ("apple!", "no")
-    assert set(example) == {"id", "family", "prompt", "chosen", "rejected"}
+    assert set(example) == {"id", *KEYS, "prompt", "chosen", "rejected"}
 
 
 def test_pairs_of_one_dialogue_are_one_family():
@@ -170,8 +181,8 @@ def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
             recipe, where, {"pairs": "hh_rlhf"}, byte_window(total=4, prompt=2)
         )  # 東 has 3 bytes
         assert example["id"] == short.id
-        assert report["empty_after_cut"] == 1
-        assert report["parts"][0]["found"] == 1
+        assert report["dropped"] == {"empty after cut": 1}
+        assert (report["parts"][0]["found"], report["parts"][0]["taken"]) == (2, 1)
 
 
 def test_a_cut_example_fits_and_keeps_its_template_whole():
@@ -191,29 +202,61 @@ def test_a_limit_without_room_is_an_error(total, prompt):
         window(total, prompt)
 
 
-def test_rows_are_drawn_without_replacement_whatever_their_order():
-    examples = [{"id": row_id(str(number))} for number in range(20)]
-    shuffled = random.Random(1).sample(examples, 20)
-    found = mix.drawn(examples, 8, random.Random(0))
-    assert len({one["id"] for one in found}) == 8
-    assert mix.drawn(shuffled, 8, random.Random(0)) == found
-    assert mix.drawn(examples, 8, random.Random(1)) != found
-    ordered = sorted(examples, key=lambda one: one["id"])
-    assert mix.drawn(shuffled, None, random.Random(0)) == mix.drawn(shuffled, 30, random.Random(0)) == ordered
+def drawn(rows, number, seed=0):
+    """The ids of a part of so many rows."""
+    draw = mix.Draw(block(("source", "chats", None)), SYSTEM, None, seed)
+    counts = draw.take(Part(kind="source", name="chats", rows=number), [(f"f:{row.id}", row) for row in rows])
+    assert counts["found"] == counts["taken"] + sum(counts["dropped"].values()) + counts["not_drawn"]
+    return [one["id"] for one in draw.examples]
 
 
-def test_of_two_examples_with_the_same_texts_one_stays():
-    examples = [
-        {"id": "a", "family": "a", "prompt": "p", "completion": "c"},
-        {"id": "b", "family": "b", "prompt": "p", "completion": "c"},
-        {"id": "c", "family": "a", "prompt": "p", "completion": "other"},
+def chats(number):
+    return [
+        ChatRow(id=row_id(str(one)), family=str(one), system=None, instruction=f"Say {one}", response=str(one))
+        for one in range(number)
     ]
-    assert [one["id"] for one in mix.without_duplicates(examples)] == ["a", "c"]
+
+
+def test_rows_are_drawn_without_replacement_whatever_their_order():
+    rows = chats(20)
+    shuffled = random.Random(1).sample(rows, 20)
+    found = drawn(rows, 8)
+    assert len(set(found)) == 8
+    assert drawn(shuffled, 8) == found
+    assert set(drawn(rows, 8, seed=1)) != set(found)
+    assert drawn(shuffled, None) == drawn(shuffled, 30) == drawn(rows, 20)
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (5, 20), (19, 20)])
+def test_a_smaller_set_is_a_subset_of_a_larger_one(few, many):
+    assert drawn(chats(20), many)[:few] == drawn(chats(20), few)
+
+
+def test_a_row_that_gives_no_example_is_made_up_for_by_the_next():
+    rows = chats(10)
+    twice = [*rows, *(row.model_copy(update={"id": row_id(row.id)}) for row in rows)]
+    assert len(drawn(twice, 8)) == 8
+    assert len(drawn(twice, 15)) == 10
+
+
+@pytest.mark.parametrize(
+    ("other", "stays"),
+    [
+        ({"response": "another"}, 2),
+        ({"instruction": "say  APPLE.", "response": "Apple"}, 1),
+        ({"response": " APPLE!\n"}, 1),
+        ({"system": "Be brief."}, 2),
+    ],
+)
+def test_of_two_examples_with_the_same_texts_but_for_case_and_blanks_one_stays(other, stays):
+    first = ChatRow(id="a", family="a", system=None, instruction="Say apple.", response="apple!")
+    second = first.model_copy(update={"id": "b"} | other)
+    assert len(drawn([first, second], None)) == stays
 
 
 def family_examples(sizes):
     return [
-        {"id": f"{family}{number}", "family": f"family {family}"}
+        {"id": f"{family}{number}", "family": f"family {family}", "first_turn": f"turn {family} {number}"}
         for family, size in enumerate(sizes)
         for number in range(size)
     ]
@@ -222,36 +265,69 @@ def family_examples(sizes):
 @pytest.mark.parametrize("seed", range(5))
 def test_families_stay_whole_across_the_split(seed):
     examples = family_examples([3] * 10)
-    train, held = mix.split(examples, 4, seed, random.Random(seed))
-    assert not {one["family"] for one in train} & {one["family"] for one in held}
+    train, held = mix.split(examples, 4, seed, [])
+    assert not families_of(train) & families_of(held)
     assert sorted(one["id"] for one in train + held) == sorted(one["id"] for one in examples)
     assert len(held) == 6  # whole families of 3 until there are at least 4
 
 
 def test_eval_has_as_many_rows_as_asked_where_families_are_single():
-    train, held = mix.split(family_examples([1] * 10), 4, 0, random.Random(0))
+    train, held = mix.split(family_examples([1] * 10), 4, 0, [])
     assert (len(train), len(held)) == (6, 4)
 
 
-@pytest.mark.parametrize("later", [1, 4, 8])
-def test_what_a_later_mix_holds_out_no_earlier_mix_of_a_larger_share_trained_on(later):
-    families = [{"id": str(number), "family": row_id(str(number))} for number in range(40)]
-    chosen = random.Random(1).sample(families, 30)
-    earlier, _ = mix.split(families, 12, 0, random.Random("earlier"))  # 12 of 40, so 0.3
-    _, held = mix.split(chosen, later, 0, random.Random("later"))  # at most 8 of 30, so 0.27
-    assert len(held) == later
-    assert not {one["family"] for one in earlier} & {one["family"] for one in held}
+@pytest.mark.parametrize("seed", range(5))
+def test_a_family_that_is_larger_than_what_is_wanted_is_passed_over(seed):
+    train, held = mix.split(family_examples([50, 1, 1, 2, 3]), 4, seed, [])
+    assert len(held) == 4
+    assert len(train) == 53
+
+
+def tied(name, family, turn):
+    return {"id": name, "family": family, "first_turn": turn}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_that_are_tied_by_a_third_are_one_family(seed):
+    # a and b share a tree, b and c a first turn
+    examples = [tied("a", "t", "1"), tied("b", "t", "2"), tied("c", "u", "2"), tied("d", "v", "3")]
+    train, held = mix.split(examples, 1, seed, [])
+    assert {frozenset(ids(train)), frozenset(ids(held))} == {frozenset("abc"), frozenset("d")}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_family_of_which_an_earlier_mix_trained_on_a_row_is_held_out(seed):
+    earlier = [{"family": f"family {number}", "first_turn": "x"} for number in range(15)]
+    train, held = mix.split(family_examples([1] * 20), 5, seed, earlier)
+    assert ids(held) == {f"{number}0" for number in range(15, 20)}
+    assert len(train) == 15
+
+
+def test_fewer_are_held_out_where_earlier_mixes_left_fewer():
+    earlier = [{"family": f"family {number}", "first_turn": "x"} for number in range(9)]
+    assert len(mix.split(family_examples([1] * 10), 5, 0, earlier)[1]) == 1
+
+
+@pytest.mark.parametrize(("held", "fits"), [(10, True), (5, True), (4, False), (0, False)])
+def test_a_mix_bears_a_share_of_missing_eval_rows(held, fits):
+    recipe = block(("source", "chats", None), eval_rows=10)
+    if fits:
+        mix.check_split("some", recipe, 100, 100 - held, held)
+    else:
+        message = rf"mix some: rows to evaluate: too few rows\n  found:    {held}\n  expected: 10, of which .* 0\.5 may"
+        with pytest.raises(ValueError, match=message):
+            mix.check_split("some", recipe, 100, 100 - held, held)
 
 
 def test_another_seed_holds_out_other_families():
     examples = family_examples([1] * 40)
-    held = [{one["id"] for one in mix.split(examples, 10, seed, random.Random(0))[1]} for seed in (0, 1)]
+    held = [ids(mix.split(examples, 10, seed, [])[1]) for seed in (0, 1)]
     assert held[0] != held[1]
 
 
 def test_nothing_left_to_train_on_is_an_error():
     with pytest.raises(ValueError, match="found:    4 rows, 1 of them for eval"):
-        mix.split(family_examples([4]), 1, 0, random.Random(0))
+        mix.split(family_examples([4]), 1, 0, [])
 
 
 def test_a_mix_takes_each_parts_share(tmp_path):
@@ -267,12 +343,10 @@ def test_a_mix_takes_each_parts_share(tmp_path):
     assert len({one["id"] for one in examples}) == 14
     assert report == {
         "parts": [
-            {"kind": "scheme", "name": "evol", "asked": 4, "found": 10, "taken": 4},
-            {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10},
+            {"kind": "scheme", "name": "evol", "asked": 4, "found": 10, "taken": 4, "dropped": {}, "not_drawn": 6},
+            {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10, "dropped": {}, "not_drawn": 0},
         ],
-        "duplicates": 0,
-        "empty_after_cut": 0,
-        "equal_after_cut": 0,
+        "dropped": {},
     }
 
 
@@ -287,7 +361,8 @@ def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
         },
     )
     recipe = block(("source", "chats", None), ("source", "pairs", None), ("source", "dolly", None))
-    examples, _ = mixed(recipe, where, {"chats": "chat", "pairs": "hh_rlhf", "dolly": "dolly"})
+    examples, report = mixed(recipe, where, {"chats": "chat", "pairs": "hh_rlhf", "dolly": "dolly"})
+    assert report["dropped"] == {"no response": 1}
     assert [(one["prompt"], one["completion"]) for one in examples] == [
         (student_prompt("Hi", SYSTEM), "Hello"),
         (student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM), "apple!"),
@@ -301,30 +376,75 @@ def test_a_tree_of_rewrites_is_one_family(tmp_path):
     assert sorted(Counter(one["family"] for one in examples).values()) == [1, 2]
 
 
-def test_duplicates_across_shards_are_counted(tmp_path):
-    same = kept("same")
-    where = folders(tmp_path, schemes={"evol": [same, same, kept("other")]})
-    examples, report = mixed(block(("scheme", "evol", None)), where)
-    assert (len(examples), report["duplicates"]) == (2, 1)
+def test_the_same_first_turn_is_one_family_over_all_parts(tmp_path):
+    where = folders(
+        tmp_path,
+        schemes={"evol": [kept("Apple"), kept("pear")]},
+        sources={
+            "pairs": [preference("apple", ["say  APPLE", "apple!", "Again."]), preference("p", ["say apple."])],
+            "chats": [ChatRow(id="c", family="c", system="Sir.", instruction="SAY APPLE!", response="no")],
+        },
+    )
+    recipe = block(("scheme", "evol", None), ("source", "pairs", None), ("source", "chats", None))
+    examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf", "chats": "chat"})
+    assert len(examples) == 5
+    assert ids(mix.split(examples, 1, 0, [])[1]) == {row_id("pear")}
+
+
+def test_duplicates_across_shards_are_listed_with_both_places(tmp_path):
+    same, other = kept("same"), kept("other")
+    where = folders(tmp_path, schemes={"evol": [same, same, other]})
+    examples, dropped, report = mix.mixed(block(("scheme", "evol", None)), where, {}, SYSTEM, None, 0, "some")
+    assert (len(examples), report["dropped"]) == (2, {"duplicate": 1})
+    first, second = (f"{where.filtered}/evol/000{shard}/kept.jsonl:1" for shard in (0, 1))
+    assert [(row.detail, row.row) for row in dropped] == [(f"{second} repeats {first}", {"id": same.id})]
 
 
 def test_a_part_with_too_few_rows_gives_all_and_the_shortfall_is_logged(tmp_path, caplog):
     where = folders(tmp_path, schemes={"evol": [kept("a"), kept("b")]})
     with caplog.at_level(logging.WARNING, logger="bezoar"):
-        examples, _ = mixed(block(("scheme", "evol", 1504)), where)
+        examples, _ = mixed(block(("scheme", "evol", 4)), where)
     assert len(examples) == 2
-    assert caplog.messages == ["scheme evol has 2 rows, 1,504 were asked for"]
+    assert caplog.messages == ["mix some: scheme evol: 2 rows, 4 were asked for"]
+
+
+def test_a_part_with_far_too_few_rows_is_an_error(tmp_path):
+    where = folders(tmp_path, schemes={"evol": [kept("a"), kept("b")]})
+    message = (
+        r"mix some: scheme evol: too few rows\n  found:    2\n  expected: 1,504, of which at most a share of 0\.5 may"
+    )
+    with pytest.raises(ValueError, match=message):
+        mixed(block(("scheme", "evol", 1504)), where)
+
+
+@pytest.mark.parametrize("rows", [None, 10])
+def test_a_scheme_of_which_no_row_comes_out_is_an_error(tmp_path, rows):
+    where = folders(tmp_path, schemes={"evol": [], "lamini": [kept("a")]})
+    with pytest.raises(ValueError, match=r"mix some: scheme evol: too few rows are left\n  found:    no row at all"):
+        mixed(block(("scheme", "lamini", None), ("scheme", "evol", rows)), where)
+
+
+def test_a_scheme_may_have_a_shard_without_rows(tmp_path):
+    where = folders(tmp_path, schemes={"evol": [kept("a")]})  # the second of two shards is empty
+    assert len(mixed(block(("scheme", "evol", None)), where)[0]) == 1
+
+
+def test_a_source_of_which_no_row_has_a_response_is_an_error_with_places(tmp_path):
+    seed = {"instruction": "Sum up.", "context": None, "response": None, "category": None}
+    where = folders(tmp_path, sources={"dolly": [seed | {"id": str(number)} for number in range(5)]})
+    with pytest.raises(ValueError, match=r"5 of 5 rows dropped\n +5 no response: .*rows\.jsonl:\d, "):
+        mixed(block(("source", "dolly", None)), where, {"dolly": "dolly"})
 
 
 def test_a_mix_is_the_same_whatever_the_order_of_rows(tmp_path):
     rows = [kept(str(number)) for number in range(30)]
-    pairs = [preference(str(number)) for number in range(30)]
+    pairs = [preference(f"p{number}") for number in range(30)]
     recipe = block(("scheme", "evol", 20), ("source", "pairs", 10))
     found = []
     for name in ("forward", "shuffled"):
         where = folders(tmp_path / name, schemes={"evol": rows}, sources={"pairs": pairs})
         examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf"})
-        found.append(json.dumps(mix.split(examples, 5, 0, random.Random(0))))
+        found.append(json.dumps(mix.split(examples, 5, 0, [])))
         random.Random(2).shuffle(rows)
         random.Random(3).shuffle(pairs)
     assert found[0] == found[1]
@@ -337,3 +457,31 @@ def test_what_a_window_cuts_is_counted(tmp_path):
         (example,), _ = mixed(block(("source", "pairs", None), form=form), where, {"pairs": "hh_rlhf"}, cut)
         assert example["prompt"] == student_prompt("w36 w37 w38 w39", SYSTEM)  # 12 - 8 = 4 words
     assert cut.cuts == {"instruction": 2}
+
+
+class Counting(Words):
+    """Counts the texts that it is given."""
+
+    texts = 0
+
+    def __call__(self, text, add_special_tokens):
+        self.texts += 1
+        return super().__call__(text, add_special_tokens)
+
+
+def test_only_rows_that_are_taken_are_cut_and_tokenised(tmp_path):
+    where = folders(tmp_path, sources={"pairs": [preference(str(number), [numbers(40)]) for number in range(50)]})
+    cut = mix.Window(Counting(), Limit(tokenizer="tiny", total=20, prompt=12), SYSTEM)
+    recipe = block(("source", "pairs", 5), form="preference")
+    examples, report = mixed(recipe, where, {"pairs": "hh_rlhf"}, cut)
+    assert (len(examples), report["parts"][0]["not_drawn"]) == (5, 45)
+    assert cut.cuts == {"instruction": 5}
+    assert cut.tokenizer.texts == 1 + 5 * 3  # the template, and of each row instruction, chosen and rejected
+
+
+def test_what_is_cut_and_then_dropped_does_not_count_as_cut(tmp_path):
+    same = [preference("a", [numbers(40)]), preference("a", ["x", "y", numbers(40)])]  # the same after the cut
+    where = folders(tmp_path, sources={"pairs": same})
+    cut = window(total=20, prompt=12)
+    examples, report = mixed(block(("source", "pairs", None)), where, {"pairs": "hh_rlhf"}, cut)
+    assert (len(examples), report["dropped"], cut.cuts) == (1, {"duplicate": 1}, {"instruction": 1})

@@ -203,8 +203,8 @@ def test_jobs_ask_for_what_their_stage_or_rule_or_all_jobs_need(workspace: Works
 
 
 def test_only_what_a_target_needs_is_planned(workspace: Workspace, tiny: dict) -> None:
-    jobs = planned(workspace, tiny, "data/mixes/hh_pairs/train.jsonl")
-    assert set(jobs) == {"source", "mix"} | ({"base"} if tiny["mixes"]["hh_pairs"]["limit"] else set())
+    jobs = planned(workspace, tiny, "data/mixes/teacher/train.jsonl")
+    assert set(jobs) == {"source", "mix"} | ({"base"} if tiny["mixes"]["teacher"]["limit"] else set())
 
 
 def test_the_embedded_default_is_the_tiny_recipe() -> None:

@@ -26,7 +26,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     """All problems that the schema alone can't see; files are looked for below `root`."""
     problems = [*_names(recipe)]
     if not problems:  # these follow names
-        problems = [*_cycles(recipe), *_adapters(recipe), *_formats(recipe), *_questions(recipe)]
+        problems = [*_cycles(recipe), *_mix_circles(recipe), *_adapters(recipe), *_formats(recipe), *_questions(recipe)]
     return [*problems, *_files(recipe, root), *_tasks(recipe, root)]
 
 
@@ -179,7 +179,8 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
     if stage is None:
         return
     yield ("stages", checkpoint, "init_from"), stage.init_from
-    for part in recipe.mixes[stage.mix].parts:
+    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix knows what the earlier ones hold out
+    for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
             for role, name in (
                 ("teacher", recipe.schemes[part.name].teacher),
@@ -206,6 +207,26 @@ def _cycles(recipe: Recipe) -> Iterator[Problem]:
     for stage in recipe.stages:
         if stage not in done:
             yield from visit(stage, ())
+
+
+def _mix_circles(recipe: Recipe) -> Iterator[Problem]:
+    """Mixes of which each comes before the other: neither could tell what the other leaves to hold out."""
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
+        for earlier in recipe.earlier_mixes(name):
+            if earlier in (*trail, name):
+                circle = " <- ".join((*trail, name, earlier))
+                hint = f"give the later stage a copy of mixes.{earlier} under another name; it draws the same rows"
+                what = "a mix is trained on before and after another"
+                yield Problem(("mixes", earlier), what, circle, "mixes in an order", hint)
+            elif earlier not in done:
+                yield from visit(earlier, (*trail, name))
+        done.add(name)
+
+    for mix in recipe.mixes:
+        if mix not in done:
+            yield from visit(mix, ())
 
 
 def _adapters(recipe: Recipe) -> Iterator[Problem]:

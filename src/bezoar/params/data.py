@@ -275,5 +275,14 @@ class Mix(Block):
 
     format: Literal["prompt_completion", "preference"]
     parts: list[Part] = Field(min_length=1)
-    eval_rows: int = Field(ge=1, description="Rows set aside, whole families of rows together.")
+    eval_rows: int = Field(
+        ge=1,
+        description="Rows set aside, whole families together, of which no stage before trained on any.",
+    )
     limit: Limit | None
+    max_missing_share: Share = Field(
+        0.5, description="Share of `rows` and `eval_rows` that may be missing; no row at all is always an error."
+    )
+    max_dropped_share: Share = Field(
+        0.5, description="Share of a part's rows that may be duplicates, or lack a response, or a text after the cut."
+    )

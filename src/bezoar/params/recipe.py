@@ -51,6 +51,19 @@ class Recipe(Block):
         block = self.stages[stage]
         return self.foundation(block.init_from) if block.continue_adapter else block.init_from
 
+    def chain(self, stage: str) -> list[str]:
+        """A stage and all that it starts from, directly or not, without the base model; a circle is walked once."""
+        found: list[str] = []
+        while stage in self.stages and stage not in found:
+            found.append(stage)
+            stage = self.stages[stage].init_from
+        return found
+
+    def earlier_mixes(self, mix: str) -> list[str]:
+        """The other mixes that stages trained on before a stage trains on this one."""
+        before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
+        return sorted({self.stages[name].mix for name in before} - {mix})
+
     def asks(self, stage: str) -> Resources:
         """What a job of a stage asks a cluster for: by its own name, by its rule's, or what all ask for."""
         names = (stage, stage.partition("-")[0], "default")
