@@ -7,17 +7,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bezoar import prompts
+from bezoar import accounting, prompts
 from bezoar.backends import Backend, Request, Subject, ask, open_backend
 from bezoar.contamination import EvaluationItems, texts_of
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.params.data import Filter
+from bezoar.refusals import phrase_in, refuses
+from bezoar.repetition import repetition
 from bezoar.rows import (
     FAILED,
     DroppedRow,
     FilteredRow,
     GeneratedRow,
+    folded,
     read_json_lines,
     read_rows,
     reasons_of,
@@ -27,7 +30,6 @@ from bezoar.rows import (
 from bezoar.script import Flags, run
 
 OVER_QUOTA = "over quota"
-FEWEST_TRIPLES = 12  # repetition says nothing about a text of a few words
 
 
 class FilterPrompts(BaseModel):
@@ -63,35 +65,28 @@ class Rules:
 
     def fault(self, row: GeneratedRow) -> tuple[str, str] | None:
         """The first rule that a row breaks, with its detail; None if it breaks none."""
-        response = row.response.casefold()
-        if not response:
+        if not row.response.strip():
             return "empty response", ""
         if row.finish_reason != "stop":
             return f"finish reason {row.finish_reason}", ""
-        if response == row.instruction.casefold():
+        if folded(row.response) == folded(row.instruction):
             return "echo of the instruction", ""
         for marker in self.block.leaked_markers:
             if marker in row.response or marker in row.instruction:
                 return "leaked marker", marker
-        for phrase in self.block.refusal_phrases:
-            if phrase.casefold() in response:
-                return "refusal", phrase
-        if repetition(response) > self.block.most_repetition:
-            return "repetition", f"{repetition(response):.0%} of word triples repeated"
-        key = row_id(row.system or "", row.instruction.casefold(), response)
+        if phrase := phrase_in(row.response, self.block.refusal_phrases):
+            return "refusal", phrase
+        if self.block.drop_refusals and refuses(row.response):
+            return "refusal", row.response[:80]
+        if (share := repetition(row.response)) > self.block.most_repetition:
+            return "repetition", f"{share:.0%} repeated"
+        key = row_id(row.system or "", folded(row.instruction), folded(row.response))
         if key in self.seen:
             return "duplicate", ""
         self.seen.add(key)
         if self.items.leaks_into(row.instruction) or self.items.leaks_into(row.response):
             return "evaluation item", ""
         return None
-
-
-def repetition(text: str) -> float:
-    """Share of word triples that stood before in the text, from 0 to 1; 0 for a text of a few words."""
-    words = text.split()
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    return 1 - len(set(triples)) / len(triples) if len(triples) >= FEWEST_TRIPLES else 0.0
 
 
 def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
@@ -238,7 +233,8 @@ def filtered(
     """Kept and rejected rows; together they are all rows.
 
     Raises:
-        ValueError: Too many rows are left without a readable verdict, too few are accepted, or rows got lost.
+        ValueError: Too many rows are left without a readable verdict, too few are accepted, or rows got lost. A shard
+            of few rows may keep none; that no shard of a scheme keeps any is found by the mixes, which see all.
     """
     rules = Rules(block, items)
     passed, rejected = [], []
@@ -266,8 +262,16 @@ def filtered(
             f"  expected: {quota:,}, this shard's part of the quota\n"
             "hint: have the scheme write more candidates; what was judged is not paid for again"
         )
-    if len(kept) + len(refused) + len(rejected) != len(rows):
-        raise ValueError(f"rows got lost: {len(rows)} in, {len(kept)} kept, {len(rejected) + len(refused)} rejected")
+    accounting.check_conserved("filter", len(rows), len(kept), reasons_of(rejected + refused))
+    lost = [row for row in rejected + refused if row.reason != OVER_QUOTA]
+    accounting.check_dropped(
+        "filter",
+        len(kept) + len(lost),
+        lost,
+        block.max_dropped_share,
+        key="max_dropped_share",
+        hint="look at what the scheme makes, and at the judge's reasons",
+    )
     return kept, rejected + refused
 
 

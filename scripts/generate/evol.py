@@ -5,7 +5,8 @@ cd4b4cc022b6426aee62d51f7ae99a4a6ec9aaef, which rewrites each row once by one of
 rounds, `complicate` and the elimination rules are the paper's. We differ: the operation is drawn from a
 generator seeded by root and round, so results don't depend on the order of work; the cheap rules run before the teacher
 is asked for its equality check, and without a readable verdict a child goes; what is too long is not asked; a row's
-context follows its instruction after a blank line; and the prompts are our own texts, sent without a system message.
+context follows its instruction after a blank line; a rewrite that refuses or announces itself ("Sure! Here is") goes;
+and the prompts are our own texts, sent without a system message.
 """
 
 import random
@@ -16,6 +17,7 @@ from bezoar import generation, prompts
 from bezoar.backends import Backend, Completion, Request, ask, open_backend
 from bezoar.chat import with_context
 from bezoar.params.data import Evol
+from bezoar.refusals import prefaced, refuses
 from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
 from bezoar.script import run
 
@@ -80,6 +82,10 @@ def fault_of_child(child: Child, block: Evol) -> str | None:
         return "equals its parent"
     if any(word.casefold() in child.text.casefold() for word in block.scaffold_words):
         return "copies the prompt's words"
+    if refuses(child.text):
+        return "refuses to rewrite"
+    if prefaced(child.text):
+        return "announces itself"
     return None
 
 
@@ -245,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     pool = [Instruction(row.id, with_context(row.instruction, row.context), row.id, row.category) for row in seeds]
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = evolve(pool, teacher, block, templates, seed, args.out.parent.name)
-    generation.write_shard(args, rows, dropped, len(pool) * block.rounds, block.most_failed)
+    generation.write_shard(args, rows, dropped, len(pool) * block.rounds, block)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from math import floor
 from bezoar import generation, prompts
 from bezoar.backends import Backend, Completion, ask, open_backend
 from bezoar.params.data import Lamini
-from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_rows, row_id
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, folded, read_lines, read_rows, row_id
 from bezoar.script import run
 
+TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
-NUMBERING = re.compile(r"^\s*(?:\d+\s*[.):](?!\d)\s*|[-*•]\s+)")  # a number such as 3.5, 7:30 or -2 is none
+# of a list: 3.5, 7:30 or -2 is none, and neither is a year
+NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
 
@@ -68,6 +70,7 @@ def listed(text: str, call: Call, most_words: int) -> tuple[list[str], list[tupl
 
     Only text inside complete tag pairs counts; an item without its end is dropped as `unclosed`.
     """
+    text = TAG.sub(r"<\1example>", text)
     kept: list[str] = []
     dropped: list[tuple[str, str]] = []
     echoes = {folded(row.instruction) for row in call.examples}
@@ -93,7 +96,8 @@ def list_instructions(
 ) -> tuple[list[Listed], list[DroppedRow], int]:
     """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
 
-    A call that yields fewer than `fewest_instructions` is asked again with new draws, at most `attempts` times.
+    A call that yields fewer than `fewest_instructions` is asked again with new draws, at most `attempts` times. Of one
+    that yields more than it was asked for, the first are kept.
     """
     found: dict[str, Listed] = {}
     dropped: list[DroppedRow] = []
@@ -118,6 +122,8 @@ def list_instructions(
                     again.append(call)
                 seen += 1
                 dropped.append(_too_few(answer, call, last=last))
+            kept, more = kept[: block.instructions_per_call], kept[block.instructions_per_call :]
+            refused += [("more than asked", instruction) for instruction in more]
             seen += len(kept) + len(refused)
             dropped += [generation.dropped_row(reason, text, call=call.number) for reason, text in refused]
             for instruction in kept:
@@ -138,13 +144,17 @@ def _too_few(answer: Completion, call: Call, *, last: bool) -> DroppedRow:
     return generation.dropped_row("too few instructions", answer.text, call=call.number)
 
 
+def id_of(item: Listed) -> str:
+    """A row's id: schemes that list the same instruction share it."""
+    return row_id("lamini", item.instruction)
+
+
 def answered(
     items: list[Listed], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
     """Each listed instruction with the teacher's answer, which is asked to be concise; and those without one."""
     requests = [
-        ask(f"answer:{row_id(scheme, item.instruction)}", item.instruction, block.sampling, templates["answer_system"])
-        for item in items
+        ask(f"answer:{id_of(item)}", item.instruction, block.sampling, templates["answer_system"]) for item in items
     ]
     rows: list[GeneratedRow] = []
     failed: list[DroppedRow] = []
@@ -152,7 +162,7 @@ def answered(
         if answer.fault:
             failed.append(generation.failed_row(answer, instruction=item.instruction, call=item.call.number))
             continue
-        name = row_id(scheme, item.instruction)
+        name = id_of(item)
         rows.append(
             GeneratedRow(
                 id=name,
@@ -178,14 +188,14 @@ def answered(
 def main(argv: list[str] | None = None) -> None:
     args, (block, backend, prompt, seed, shards, budget) = generation.flags(__doc__).start(argv)
     templates = prompts.load(args.prompts, prompts.LAMINI)
-    topics = args.topics.read_text(encoding="utf-8").split("\n") if args.topics else []
+    topics = [line.strip() for _, line in read_lines(args.topics)] if args.topics else []
     seeds = list(read_rows(args.seeds, SeedRow))
     number, scheme = int(args.out.name), args.out.parent.name
     calls = calls_of(seeds, [topic for topic in topics if topic], block, seed, number, shards)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows, failed = answered(items, teacher, block, templates, scheme)
-    generation.write_shard(args, rows, dropped + failed, seen, block.most_failed)
+    generation.write_shard(args, rows, dropped + failed, seen, block)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ our prompt files are our own texts.
 import random
 import re
 from itertools import chain, zip_longest
+from math import sqrt
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bezoar import generation, prompts
+from bezoar import accounting, generation, prompts
 from bezoar.backends import Backend, Request, open_backend
+from bezoar.logs import logger
 from bezoar.params.data import Orca
-from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, rank, read_rows, row_id
 from bezoar.script import run
 
 CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
@@ -50,16 +52,22 @@ def system_messages(path: Path) -> list[SystemMessage]:
     return prompts.read(path, OrcaPrompts).messages
 
 
-def drawn(rows: list[SeedRow], block: Orca, shards: int) -> list[SeedRow]:
+def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[SeedRow]:
     """A shard's queries: of the wanted templates, by collection in its share, tasks in turn.
 
     Where a collection has fewer rows than its share, all of them are taken and no other makes up for it.
 
     Raises:
         ValueError: A collection of which the shard should give a query or more has no row at all, of any template,
-            though others have. Its name may be wrong; a shard of few rows can also lack it by chance.
+            though others have. Its name may be wrong; a shard of few rows can also lack it by chance. Or there are
+            far fewer queries than candidates are wanted, fewer than chance makes of a shard.
     """
     wanted = [row for row in rows if row.template_type in block.templates]
+    if len(rows) >= accounting.FEWEST_ROWS and not wanted:
+        raise ValueError(
+            f"templates: no row is of a wanted template\n  found:    "
+            f"{', '.join(sorted({str(row.template_type) for row in rows}))}\n  expected: {', '.join(block.templates)}"
+        )
     if block.candidates is None:
         return wanted
     shares = block.shares or {"": 1.0}
@@ -74,14 +82,42 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int) -> list[SeedRow]:
                 "hint: name collections as the rows' task_source does, or take more seed rows or fewer shards"
             )
         members = [row for row in wanted if collection in ("", row.task_source)]
-        queries += _tasks_in_turn(members)[:number]
+        queries += _tasks_in_turn(members, seed)[:number]
+    _check_enough(len(queries), round(block.candidates / shards), block)
     return queries
 
 
-def _tasks_in_turn(rows: list[SeedRow]) -> list[SeedRow]:
-    """Rows in the order task 1, task 2, ..., task 1, ...; within a task by key, which is a random order."""
+def _check_enough(found: int, wanted: int, block: Orca) -> None:
+    """Nothing, if a shard has its share of candidates or lacks no more than may be missing.
+
+    Which rows are in a shard is chance, so three standard deviations of their number may be missing besides.
+
+    Raises:
+        ValueError: More are missing.
+    """
+    least = (1 - block.max_missing_share) * wanted
+    if found + 3 * sqrt(wanted) < least:
+        raise ValueError(
+            f"candidates: too few seed rows\n  found:    {found:,} in this shard\n  expected: {wanted:,}, of which "
+            f"at most a share of {block.max_missing_share:g} may be missing (max_missing_share)\n"
+            "hint: take more seed rows, or ask for fewer candidates"
+        )
+    if found < wanted:
+        logger.warning(f"orca: {found:,} candidates, {wanted:,} were asked for in this shard")
+
+
+def unused(rows: list[SeedRow], queries: list[SeedRow], block: Orca) -> dict[str, int]:
+    """How many seed rows are not asked, by reason."""
+    unwanted = sum(row.template_type not in block.templates for row in rows)
+    counts = {"template not wanted": unwanted, "beyond its share": len(rows) - unwanted - len(queries)}
+    accounting.check_conserved("orca: seed rows", len(rows), len(queries), counts)
+    return counts
+
+
+def _tasks_in_turn(rows: list[SeedRow], seed: int) -> list[SeedRow]:
+    """Rows in the order task 1, task 2, ..., task 1, ...; within a task in the order of a hash of seed and id."""
     tasks: dict[str, list[SeedRow]] = {}
-    for row in sorted(rows, key=lambda row: row.id):
+    for row in sorted(rows, key=lambda row: rank(seed, row.id)):
         tasks.setdefault(row.task_name or "", []).append(row)
     in_turn = chain.from_iterable(zip_longest(*(tasks[name] for name in sorted(tasks))))
     return [row for row in in_turn if row is not None]
@@ -129,7 +165,7 @@ def explained(
             continue
         rows.append(
             GeneratedRow(
-                id=row_id(scheme, row.id, one.id),
+                id=row_id("orca", row.id, one.id),
                 scheme=scheme,
                 seed_id=row.id,
                 root_id=row.id,
@@ -151,10 +187,11 @@ def explained(
 
 def main(argv: list[str] | None = None) -> None:
     args, (block, backend, prompt, seed, shards, budget) = generation.flags(__doc__).start(argv)
-    queries = drawn(list(read_rows(args.seeds, SeedRow)), block, shards)
+    seeds = list(read_rows(args.seeds, SeedRow))
+    queries = drawn(seeds, block, shards, seed)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = explained(queries, system_messages(args.prompts), teacher, block, seed, args.out.parent.name)
-    generation.write_shard(args, rows, dropped, len(queries), block.most_failed)
+    generation.write_shard(args, rows, dropped, len(queries), block, unused(seeds, queries, block))
 
 
 if __name__ == "__main__":

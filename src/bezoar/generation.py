@@ -2,12 +2,14 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bezoar import accounting
 from bezoar.backends import Completion
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
+from bezoar.params.data import SchemeBlock
 from bezoar.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
 from bezoar.script import Flags
 
@@ -28,24 +30,39 @@ def write_shard(
     rows: Iterable[GeneratedRow],
     dropped: Iterable[DroppedRow],
     candidates: int,
-    most_failed: float,
+    block: SchemeBlock,
+    unused: Mapping[str, int] | None = None,
 ) -> None:
     """A shard's rows, and its dropped and failed rows; together they are all candidates.
 
+    Args:
+        args: The script's flags.
+        rows: What was made.
+        dropped: Candidates that gave no row.
+        candidates: How many there were.
+        block: The scheme's, with its bounds.
+        unused: Seed rows that no candidate came from, by reason.
+
     Raises:
         ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or a
-            larger share than `most_failed` has failed.
+            larger share than `most_failed` has failed, or a larger one than `max_dropped_share` was dropped in all. One
+            shard may be without rows; that not all of them are is checked by the mixes, which see all.
     """
     rows, dropped = list(rows), list(dropped)
-    if candidates != len(rows) + len(dropped) or len({row.id for row in rows}) != len(rows):
-        raise ValueError(f"rows got lost: {candidates} candidates, {len(rows)} rows, {len(dropped)} dropped")
+    name = f"generate {args.out.parent.name} {args.out.name}"
+    accounting.check_conserved(name, candidates, len({row.id for row in rows}), reasons_of(dropped))
+    accounting.check_conserved(name, candidates, len(rows), reasons_of(dropped))
     failed = [row for row in dropped if row.failed]
-    if len(failed) > most_failed * candidates:
+    if len(failed) > block.most_failed * candidates:
         raise ValueError(
             f"the teacher failed too often\n  found:    {len(failed):,} of {candidates:,} candidates, such as "
-            f"{failed[0].reason}: {failed[0].detail[:200]!r}\n  expected: at most a share of {most_failed}"
+            f"{failed[0].reason}: {failed[0].detail[:200]!r}\n  expected: at most a share of {block.most_failed}"
         )
+    key = f"schemes.{args.out.parent.name}.max_dropped_share"
+    hint = "look at what the teacher writes for this scheme's prompts"
+    accounting.check_dropped(name, candidates, dropped, block.max_dropped_share, key=key, hint=hint)
     report: dict[str, Any] = {
+        "seeds_unused": dict(unused or {}),
         "candidates": candidates,
         "rows": len(rows),
         "dropped": reasons_of(row for row in dropped if not row.failed),
@@ -56,9 +73,8 @@ def write_shard(
         write_rows(out / "rows.jsonl", rows)
         write_rows(out / "dropped.jsonl", dropped)
         write_json(out / "report.json", report)
-    name = f"{args.out.parent.name} {args.out.name}"
     reasons = f"dropped {report['dropped'] or 'none'}, failed {report['failed'] or 'none'}"
-    logger.info(f"generate {name}: {len(rows):,} rows of {candidates:,} candidates; {reasons}")
+    logger.info(f"{name}: {len(rows):,} rows of {candidates:,} candidates; {reasons}")
 
 
 def failed_row(answer: Completion, **row: Any) -> DroppedRow:

@@ -94,8 +94,10 @@ def apples(number):
         (made(response="An apple. <|answer|>"), "leaked marker", "<|answer|>"),
         (made(instruction="<|answer|> Name one."), "leaked marker", "<|answer|>"),
         (made(response="AS AN AI I have none."), "refusal", "as an AI"),
+        (made(response="I'm sorry, but I can't help."), "refusal", "I'm sorry, but I can't help."),
         # 14 words are 12 triples; of `a b` over and over 2 differ, so 10 of 12 = 83 % stood before
-        (made(response="a b " * 7), "repetition", "83% of word triples repeated"),
+        (made(response="a b " * 7), "repetition", "83% repeated"),
+        (made(response="ha" * 99), "repetition", "100% repeated"),
         (made(instruction="So: how many legs does a spider have, in all?"), "evaluation item", ""),
         (made(response="How many legs does a spider have in all"), "evaluation item", ""),
     ],
@@ -130,24 +132,34 @@ def test_cheap_rules_come_in_their_order():
 
 
 def test_of_two_rows_with_the_same_texts_the_first_stays():
-    rows = [made(), made(response="an APPLE."), made(system="Be brief.")]
+    rows = [made(), made(response="an  APPLE!"), made(system="Be brief.")]
     kept, rejected = run(rows)
     assert [row.id for row in kept] == [rows[0].id, rows[2].id]
     assert [(row.reason, row.row["id"]) for row in rejected] == [("duplicate", rows[1].id)]
 
 
-@pytest.mark.parametrize(
-    ("text", "share"),
-    [
-        ("", 0.0),
-        ("a a a a a a a a a a a a a", 0.0),  # 13 words are 11 triples: too few to say
-        ("a a a a a a a a a a a a a a", 11 / 12),
-        ("a b c d e f g h i j k l m n", 0.0),
-        ("a b c d e f g a b c d e f g", 5 / 12),  # of 12 triples 7 are new: those that start with a to g
-    ],
-)
-def test_repetition_is_the_share_of_triples_that_stood_before(text, share):
-    assert rule.repetition(text) == pytest.approx(share)
+def test_a_response_that_quotes_a_phrase_or_looks_like_one_is_kept():
+    rows = [made(response='The words "as an AI" are worn out.'), made(response="I can't help singing, she says.")]
+    assert len(run(rows)[0]) == 2
+
+
+def test_refusals_are_kept_where_they_are_wanted():
+    assert len(run([made(response="I'm sorry, but I can't help.")], drop_refusals=False)[0]) == 1
+
+
+@pytest.mark.parametrize(("number", "fits"), [(19, True), (20, False)])
+def test_a_shard_of_some_rows_may_not_lose_more_than_its_share(number, fits):
+    judge = ParrotJudge(json.dumps(ACCEPT | {"status": "reject", "reason": "dull"}))
+    if fits:  # 19 rows say nothing of the scheme
+        assert run(apples(number), judge)[0] == []
+    else:
+        message = r"found:    20 of 20 rows dropped\n +20 judge: status: dull\n  expected: at most a share of 0\.95"
+        with pytest.raises(ValueError, match=message):
+            run(apples(number), judge)
+
+
+def test_rows_over_the_quota_are_not_lost():
+    assert len(run(apples(100), quota=1, max_dropped_share=0.1)[0]) == 1
 
 
 def test_repetition_at_the_limit_is_kept():

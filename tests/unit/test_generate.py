@@ -550,7 +550,7 @@ def test_a_query_that_is_too_long_is_dropped_and_never_sent():
 
 def test_only_wanted_templates_are_drawn():
     rows = [query("a"), query("b", template="fs_opt"), query("c", template="zs_noopt")]
-    assert [row.instruction for row in orca.drawn(rows, orca_block(), 1)] == ["a", "c"]
+    assert [row.instruction for row in orca.drawn(rows, orca_block(), 1, 0)] == ["a", "c"]
 
 
 def test_shares_hold_and_tasks_come_in_turn():
@@ -561,18 +561,18 @@ def test_shares_hold_and_tasks_come_in_turn():
         for number in range(count)
     ]
     block = orca_block(candidates=40, shares={"CoT": 0.5, "T0": 0.25, "Flan2021": 0.25, "NIV2": 0.0})
-    found = orca.drawn(random.Random(0).sample(rows, len(rows)), block, shards=2)
+    found = orca.drawn(random.Random(0).sample(rows, len(rows)), block, shards=2, seed=0)
     # half of 40 candidates in this shard: 10 of CoT, 5 of T0; three tasks in turn: 4 + 3 + 3 of 10, 2 + 2 + 1 of 5
     assert Counter(row.task_source for row in found) == {"CoT": 10, "T0": 5, "Flan2021": 5}
     assert Counter(row.task_name for row in found[:10]) == {"large": 4, "middle": 3, "small": 3}
     assert Counter(row.task_name for row in found[10:15]) == {"large": 2, "middle": 2, "small": 1}
     assert [row.task_name for row in found[:3]] == ["large", "middle", "small"]
-    assert orca.drawn(rows, block, shards=2) == found
+    assert orca.drawn(rows, block, shards=2, seed=0) == found
 
 
 def test_a_collection_with_too_few_rows_gives_all_of_them():
     rows = [query(f"query {number}") for number in range(3)]
-    assert len(orca.drawn(rows, orca_block(candidates=10, shares={"CoT": 1.0}), 1)) == 3
+    assert len(orca.drawn(rows, orca_block(candidates=10, shares={"CoT": 1.0}), 1, seed=0)) == 3
 
 
 def test_a_collection_that_no_row_has_is_an_error():
@@ -582,7 +582,7 @@ def test_a_collection_that_no_row_has_is_an_error():
         "no row is of the collection T0\n  found:    CoT, P3\n  expected: rows of T0, 5 of them in this shard\nhint: "
     )
     with pytest.raises(ValueError, match=message):
-        orca.drawn(rows, block, shards=1)
+        orca.drawn(rows, block, shards=1, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ def test_a_collection_that_no_row_has_is_an_error():
     ],
 )
 def test_a_collection_may_be_missing_where_it_need_not_give_a_query(rows, shares):
-    found = orca.drawn(rows, orca_block(candidates=10, shares=shares), shards=1)
+    found = orca.drawn(rows, orca_block(candidates=10, shares=shares), shards=1, seed=0)
     assert [row.instruction for row in found] == [row.instruction for row in rows[:1]]
 
 
@@ -635,10 +635,11 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     teacher = EvolTeacher(rewrites={"Dance.": "dance.", "Draw.": ""}, answers={"Paint.+": FAULTS[2][0]})
     rows, dropped = evolved(["Sing.", "Dance.", "Draw.", "Paint."], teacher)
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, rows, dropped, candidates=4, most_failed=0.5)
+    generation.write_shard(args, rows, dropped, candidates=4, block=evol_block(most_failed=0.5))
     names = [path.name for path in files_in(args.out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     expected = {
+        "seeds_unused": {},
         "candidates": 4,
         "rows": 1,
         "dropped": {"equals its parent": 1},
@@ -652,17 +653,17 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
 def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
     args = shard_arguments(tmp_path)
-    with pytest.raises(ValueError, match=f"rows got lost: {max(2, copies)} candidates, {copies} rows, 0 dropped"):
-        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies), most_failed=1.0)
+    with pytest.raises(ValueError, match="rows got lost\n  found:    "):
+        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies), block=evol_block(most_failed=1.0))
     assert not args.out.parent.exists()
 
 
 def test_failed_rows_are_no_lost_rows_and_lost_rows_no_failed_ones(tmp_path):
     rows, dropped = evolved(["Sing.", "Draw."], EvolTeacher(rewrites={"Draw.": ""}))
     args = shard_arguments(tmp_path)
-    with pytest.raises(ValueError, match="rows got lost: 3 candidates, 1 rows, 1 dropped"):
-        generation.write_shard(args, rows, dropped, candidates=3, most_failed=1.0)
-    generation.write_shard(args, rows, dropped, candidates=2, most_failed=1.0)
+    with pytest.raises(ValueError, match=r"rows got lost\n  found:    3 in, 1 out, 1 counted \(1 failed: empty\)"):
+        generation.write_shard(args, rows, dropped, candidates=3, block=evol_block(most_failed=1.0))
+    generation.write_shard(args, rows, dropped, candidates=2, block=evol_block(most_failed=1.0))
 
 
 @pytest.mark.parametrize(("candidates", "refused"), [(3, True), (4, False), (5, False)])
@@ -676,10 +677,10 @@ def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refuse
             r"  expected: at most a share of 0\.25"
         )
         with pytest.raises(ValueError, match=message):
-            generation.write_shard(args, rows, dropped, candidates, most_failed=0.25)
+            generation.write_shard(args, rows, dropped, candidates, evol_block(most_failed=0.25))
         assert not args.out.parent.exists()
     else:
-        generation.write_shard(args, rows, dropped, candidates, most_failed=0.25)
+        generation.write_shard(args, rows, dropped, candidates, evol_block(most_failed=0.25))
         report, *counts = written(args)
         assert (report["failed"], report["dropped"]) == ({"failed: error": 1}, {})
         assert counts == [candidates - 1, 1]
@@ -689,12 +690,12 @@ def test_what_is_dropped_for_its_own_sake_is_no_failure(tmp_path):
     texts = ["Sing.", "Dance."]
     rows, dropped = evolved(texts, EvolTeacher(rewrites={text: text for text in texts}))
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, rows, dropped, candidates=2, most_failed=0.0)
+    generation.write_shard(args, rows, dropped, candidates=2, block=evol_block(most_failed=0.0))
     report, *counts = written(args)
     assert (report["dropped"], report["failed"], counts) == ({"equals its parent": 2}, {}, [0, 2])
 
 
 def test_a_shard_without_candidates_is_no_failure(tmp_path):
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, [], [], candidates=0, most_failed=0.0)
+    generation.write_shard(args, [], [], candidates=0, block=evol_block(most_failed=0.0))
     assert written(args)[0]["failed"] == {}

@@ -211,8 +211,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_told_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "method, most_characters, most_failed, operations, prompts, refusal_words, rounds, sampling, scaffold_words, "
-        "seeds, teacher"
+        "max_dropped_share, method, most_characters, most_failed, operations, prompts, refusal_words, rounds, "
+        "sampling, scaffold_words, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(

@@ -26,7 +26,8 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     """All problems that the schema alone can't see; files are looked for below `root`."""
     problems = [*_names(recipe)]
     if not problems:  # these follow names
-        problems = [*_cycles(recipe), *_mix_circles(recipe), *_adapters(recipe), *_formats(recipe), *_questions(recipe)]
+        circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_questions(recipe)]
     return [*problems, *_files(recipe, root), *_tasks(recipe, root)]
 
 

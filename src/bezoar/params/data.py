@@ -217,6 +217,10 @@ class Orca(SchemeBlock):
     shares: dict[str, Share] | None = Field(description="Share of candidates by task_source; null takes rows as come.")
     candidates: int | None = Field(ge=1, description="Candidates over all shards; null takes every seed row.")
     most_characters: int = Field(ge=1, description="Characters of system message and input together at most.")
+    max_missing_share: Share = Field(
+        0.5,
+        description="Share of a shard's candidates that its seed rows may not give, beside what chance makes of it.",
+    )
 
     @field_validator("shares")
     @classmethod
@@ -237,9 +241,13 @@ class Filter(Block):
     prompts: Path
     sampling: Sampling
     attempts: int = Field(ge=1, description="Times that an unreadable verdict is asked at most.")
-    refusal_phrases: list[str]
+    refusal_phrases: list[str] = Field(description="Texts that no response may say, but for a quotation.")
+    drop_refusals: bool = Field(
+        True,
+        description="Whether a response that opens as refusals do is dropped; false for data that is to have some.",
+    )
     leaked_markers: list[str]
-    most_repetition: Share = Field(description="Share of repeated word triples at most.")
+    most_repetition: Share = Field(description="Share of repeated word triples, or of characters in a loop, at most.")
     avoid: list[Name] = Field(description="Sources of evaluation items that no row may repeat.")
     most_failed: Share = Field(description="Share of judged rows without a readable verdict that a job bears.")
     max_dropped_share: Share = Field(

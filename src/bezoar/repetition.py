@@ -1,0 +1,44 @@
+"""How much a text repeats itself. The rule is our own; no paper of the recipe has it."""
+
+import re
+
+FEWEST_TRIPLES = 12  # repetition says nothing about a text of a few words
+SHORTEST_LOOP = 100  # characters of a text in which a loop is looked for
+LONGEST_PERIOD = 1000  # characters that come back in a loop
+FENCED = re.compile(r"^ *(```|~~~).*?(^ *\1|\Z)", re.DOTALL | re.MULTILINE)
+TABLE_LINE = re.compile(r"^ *\|.*\||^[^\n|]*\|[^\n|]*\|.*$|^[^\n\t]*\t[^\n\t]*\t.*$", re.MULTILINE)
+WORD = re.compile(r"\S*\w\S*")
+
+
+def repetition(text: str) -> float:
+    """The larger of two shares, from 0 to 1: word triples that stood before, and characters that are in a loop.
+
+    Code between fences and lines of tables repeat words by nature: their words aren't looked at. A loop is the same
+    three or more times, one after the other, with blanks or without; it counts wherever it is.
+    """
+    return max(repeated_triples(text), looped(text))
+
+
+def repeated_triples(text: str) -> float:
+    """Share of word triples that stood before in the text; 0 for a text of a few words."""
+    words = WORD.findall(TABLE_LINE.sub("", FENCED.sub("", text)))
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(triples)) / len(triples) if len(triples) >= FEWEST_TRIPLES else 0.0
+
+
+def looped(text: str) -> float:
+    """Share of a text's characters that are in its longest loop, white space counted once; 0 for a short text."""
+    plain = " ".join(text.split())
+    if len(plain) < SHORTEST_LOOP:
+        return 0.0
+    import numpy  # slow to import, and the script's --help needs none
+
+    codes = numpy.frombuffer(plain.encode("utf-32-le", errors="replace"), dtype=numpy.uint32)
+    longest = 0
+    for period in range(1, min(LONGEST_PERIOD, len(codes) // 3) + 1):
+        ends = numpy.flatnonzero(codes[period:] != codes[:-period])
+        edges = numpy.concatenate(([-1], ends, [len(codes) - period]))
+        run = int(numpy.diff(edges).max()) - 1  # characters that are those of a period before
+        if run >= 2 * period:
+            longest = max(longest, run + period)
+    return longest / len(codes)

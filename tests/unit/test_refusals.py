@@ -1,0 +1,84 @@
+"""What is a refusal and what only speaks of one."""
+
+import pytest
+
+from bezoar.refusals import phrase_in, prefaced, refuses
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help",
+        "I'm sorry, but I can\u2019t help with that.",
+        "I am sorry, but I cannot assist with this request.",
+        "**I'm really sorry**, but I can't help with that.",
+        "Sorry, I can't do that.",
+        "Sorry, can't help.",
+        "Unfortunately, I am unable to provide this.",
+        "I apologize, but I cannot fulfill this request.",
+        "I'm afraid I can't write that.",
+        "As an AI language model, I cannot provide medical advice.",
+        "I'm sorry, but as an AI language model I can't answer.",
+        "I cannot comply.",
+        "I won't help you with this.",
+        "I'm unable to rewrite the prompt.",
+        "I'm not able to help with that.",
+        "\"I'm sorry, but I can't.\"",
+    ],
+)
+def test_what_opens_with_a_refusal_is_one(text):
+    assert refuses(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't help falling in love with you, says the song.",
+        "I'm sorry to hear that you can't sleep. Try to read a little.",
+        "I'm sorry that I can't attend the meeting on Friday.",
+        "A shop assistant says: I'm sorry, but I can't help you.",
+        "I cannot tell a lie, said Washington.",
+        'The model answers "I cannot assist with that" in two of ten cases.',
+        "No one can help you here but a doctor.",
+        "We can't have nice things is an idiom.",
+        "",
+        "i can not help you steal it , please ask the owner .",
+    ],
+)
+def test_what_only_sounds_like_a_refusal_is_none(text):
+    assert not refuses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("As an AI language model, I have no taste.", "as an ai language model"),
+        ("It is red. But as an AI  Language model I don't see.", "as an ai language model"),
+        ("I can\u2019t help with that.", "I can't help with"),
+        ('"As an AI language model, I have no taste."', "as an ai language model"),
+        ('The phrase "as an AI language model" is worn out.', None),
+        ("The phrase “as an AI language model” is worn out.", None),
+        ("Search for `as an AI language model` in the log.", None),
+        ("It is red.", None),
+    ],
+)
+def test_a_phrase_counts_where_it_is_said_and_not_where_it_is_quoted(text, phrase):
+    assert phrase_in(text, ["as an ai language model", "I can't help with"]) == phrase
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sure! Here is the rewritten prompt:\nName two fruits.", True),
+        ("Sure, here's a harder version: Name two fruits.", True),
+        ("Certainly! I can make it harder.", True),
+        ("Here is the rewritten prompt: Name two fruits.", True),
+        ("**Here's a more complex version of the question:**\n\nName two.", True),
+        ("Here is a table of prices: sum up each column.", False),
+        ("Sure enough, the sun rises. Why?", False),
+        ("Here are two new friends. Who is older?", False),
+        ("Name two fruits.", False),
+    ],
+)
+def test_a_text_that_announces_itself_is_told_from_one_that_does_not(text, expected):
+    assert prefaced(text) is expected
