@@ -190,6 +190,12 @@ def test_a_new_row_changes_one_shard_only(tmp_path, monkeypatch):
     assert changed == [f"{shard.shard_of(row_id('new'), len(before)):04d}.jsonl"]
 
 
+def test_a_source_without_rows_has_no_shards(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"shard shards: too few rows are left\n  found:    no row at all"):
+        sharded(tmp_path / "none", [], monkeypatch)
+    assert not (tmp_path / "none" / "shards").exists()
+
+
 def test_a_folder_with_shards_is_not_replaced(tmp_path, monkeypatch):
     names = [f"row {number}" for number in range(20)]
     sharded(tmp_path / "some", names, monkeypatch)
