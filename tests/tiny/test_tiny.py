@@ -38,7 +38,11 @@ def small(recipe: dict) -> dict:
     recipe["schemes"]["lamini"] |= {"calls": 24}
     recipe["schemes"]["orca"] |= {"candidates": 100}
     for scheme in recipe["schemes"].values():  # so small a teacher often writes until it is cut
-        scheme["most_failed"] = 1.0
+        scheme |= {"most_failed": 1.0, "max_dropped_share": 1.0}
+    for one in recipe["filters"].values():
+        one["max_dropped_share"] = 1.0
+    for mix in recipe["mixes"].values():
+        mix["max_missing_share"] = 1.0
     lessons = {"kind": "source", "name": "world_lessons", "rows": 60}
     for name in ("lamini", "orca", "evol"):  # so small a teacher writes hardly a row that the filter keeps
         recipe["mixes"][name] |= {"parts": [*recipe["mixes"][name]["parts"], lessons], "eval_rows": 5}

@@ -60,8 +60,10 @@ def cheap() -> dict[str, Any]:
         recipe["schemes"][name] |= {"prompts": f"{PROMPTS}/{name}.yaml", "most_failed": 0.5}
         recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "most_failed": 0.5}
     recipe["schemes"]["lamini"]["calls"] = 10
-    recipe["mixes"]["lamini"]["eval_rows"] = recipe["mixes"]["evol"]["eval_rows"] = 2
+    for name in ("lamini", "evol"):
+        recipe["mixes"][name] |= {"eval_rows": 2, "max_missing_share": 1.0}
     recipe["mixes"]["evol"]["parts"] = [part for part in recipe["mixes"]["evol"]["parts"] if part["name"] != "orca"]
+    recipe["stages"]["sft_evol"]["init_from"] = "sft_lamini"  # else its mix would wait for what Orca's stage trains on
     return recipe
 
 
