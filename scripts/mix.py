@@ -173,29 +173,32 @@ class Draw:
     seed: int
     examples: list[Example] = field(default_factory=list)
     dropped: list[rows.DroppedRow] = field(default_factory=list)
-    places: dict[tuple[str, ...], str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)  # of the texts of each example, by their hash
 
     def take(self, part: Part, found: list[tuple[str, Any]]) -> dict[str, Any]:
         """Take a part's rows in the order of a hash of seed and id, until it has as many as asked; says how many.
 
-        A row that gives no example is made up for by the next one, so only rows that are taken or dropped are cut.
+        A row that gives no example is made up for by the next one, so only rows that are taken or dropped are cut. The
+        list is emptied: each row's memory is free once there is an example of it.
         """
-        before, taken, looked_at = len(self.dropped), 0, 0
-        for place, row in sorted(found, key=lambda one: rows.rank(self.seed, one[1].id)):
-            if taken == part.rows:
-                break
-            looked_at += 1
-            taken += self._add(place, row)
-        counts: dict[str, Any] = {"kind": part.kind, "name": part.name, "asked": part.rows, "found": len(found)}
-        reasons = rows.reasons_of(self.dropped[before:])
-        return counts | {"taken": taken, "dropped": reasons, "not_drawn": len(found) - looked_at}
+        before, taken, number = len(self.dropped), 0, len(found)
+        found.sort(key=lambda one: rows.rank(self.seed, one[1].id))
+        found.reverse()
+        while found and taken != part.rows:
+            taken += self._add(*found.pop())
+        counts: dict[str, Any] = {"kind": part.kind, "name": part.name, "asked": part.rows, "found": number}
+        return counts | {
+            "taken": taken,
+            "dropped": rows.reasons_of(self.dropped[before:]),
+            "not_drawn": len(found),
+        }
 
     def _add(self, place: str, row: Any) -> bool:
         """Whether a row is taken."""
         cuts = Counter(self.window.cuts) if self.window else Counter()
         try:
             example = example_of(row, self.block.format == "preference", self.system, self.window)
-            texts = tuple(rows.folded(text) for column, text in example.items() if column not in ("id", *KEYS))
+            texts = rows.row_id(*(rows.folded(text) for column, text in example.items() if column not in ("id", *KEYS)))
             if self.places.setdefault(texts, place) != place:
                 place = f"{place} repeats {self.places[texts]}"
                 raise Unusable("duplicate")
@@ -236,15 +239,19 @@ def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped:
     Raises:
         ValueError: It gives no row, or too few, or too many of its rows are dropped, or rows got lost.
     """
-    taken, asked, looked_at = counts["taken"], counts["asked"], counts["taken"] + len(dropped)
-    hint = "dropped.jsonl and rejected.jsonl of its shards say why" if counts["kind"] == "scheme" else "see its report"
-    accounting.check_conserved(step, counts["found"], taken, counts["dropped"] | {"not drawn": counts["not_drawn"]})
-    accounting.check_some(step, taken, looked_at, dropped, hint=hint)
-    accounting.check_dropped(
-        step, looked_at, dropped, block.max_dropped_share, key=f"{key}.max_dropped_share", hint=hint
+    taken, looked_at, hint = (
+        counts["taken"],
+        counts["taken"] + len(dropped),
+        "is it the right part, with the right rows?",
     )
-    if asked:
-        accounting.check_enough(step, taken, asked, block.max_missing_share, key=f"{key}.max_missing_share", hint=hint)
+    if counts["kind"] == "scheme":
+        hint = "dropped.jsonl below data/generated, and rejected.jsonl below data/filtered, say what became of its rows"
+    accounting.check_conserved(step, counts["found"], taken, counts["dropped"] | {"not drawn": counts["not_drawn"]})
+    if block.max_missing_share < 1:
+        accounting.check_some(step, taken, looked_at, dropped, hint=hint)
+    bound, missing = f"{key}.max_dropped_share", f"{key}.max_missing_share"
+    accounting.check_dropped(step, looked_at, dropped, block.max_dropped_share, key=bound, hint=hint)
+    accounting.check_enough(step, taken, counts["asked"] or 0, block.max_missing_share, key=missing, hint=hint)
 
 
 def split(
@@ -333,15 +340,10 @@ def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> 
         ValueError: Too few are held out, or rows got lost.
     """
     accounting.check_conserved(f"mix {name}", examples, train + held, {})
-    accounting.check_enough(
-        f"mix {name}: rows to evaluate",
-        held,
-        block.eval_rows,
-        block.max_missing_share,
-        key=f"mixes.{name}.max_missing_share",
-        hint="only families count that no earlier stage trained on: hold out more in the earlier mixes, take more rows "
-        "here, or ask for fewer eval_rows",
-    )
+    step, key = f"mix {name}: rows to evaluate", f"mixes.{name}.max_missing_share"
+    hint = "only families count that no earlier stage trained on: hold out more there, take more rows, or ask for less"
+    accounting.check_some(step, held, 0, [], hint=hint)
+    accounting.check_enough(step, held, block.eval_rows, block.max_missing_share, key=key, hint=hint)
 
 
 if __name__ == "__main__":

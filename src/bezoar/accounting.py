@@ -66,9 +66,9 @@ def check_enough(step: str, found: int, asked: int, share: float, *, key: str, h
     """Nothing, if at most a share of what was asked for is missing; what is missing is logged.
 
     Raises:
-        ValueError: More is missing, or there is nothing.
+        ValueError: More is missing.
     """
-    if not found or found < (1 - share) * asked:
+    if found < (1 - share) * asked:
         raise ValueError(
             f"{step}: too few rows\n  found:    {found:,}\n"
             f"  expected: {asked:,}, of which at most a share of {share:g} may be missing ({key})\nhint: {hint}"

@@ -289,7 +289,7 @@ class Mix(Block):
     )
     limit: Limit | None
     max_missing_share: Share = Field(
-        0.5, description="Share of `rows` and `eval_rows` that may be missing; no row at all is always an error."
+        0.5, description="Share of `rows` and `eval_rows` that may be missing; of 1, a part may be without any row."
     )
     max_dropped_share: Share = Field(
         0.5, description="Share of a part's rows that may be duplicates, or lack a response, or a text after the cut."
