@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar import accounting, prompts
 from bezoar.backends import Backend, Request, Subject, ask, open_backend
-from bezoar.contamination import EvaluationItems, texts_of
+from bezoar.contamination import TEXT_FIELDS, EvaluationItems, texts_of
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.params.data import Filter
@@ -292,8 +292,22 @@ def filter_prompts(path: Path) -> FilterPrompts:
 
 
 def evaluation_items(paths: list[Path]) -> EvaluationItems:
-    """The items of all sources that are to be avoided."""
-    return EvaluationItems(text for path in paths for _, row in read_json_lines(path) for text in texts_of(row))
+    """The items of all sources that are to be avoided.
+
+    Raises:
+        ValueError: A source has rows, but none with a text that could be compared.
+    """
+    found: list[str] = []
+    for path in paths:
+        rows = [row for _, row in read_json_lines(path)]
+        texts = [text for row in rows for text in texts_of(row)]
+        if rows and not texts:
+            raise ValueError(
+                f"{path}: no row has a text to avoid\n  found:    {', '.join(rows[0])}\n"
+                f"  expected: one or more of {', '.join(TEXT_FIELDS)}"
+            )
+        found += texts
+    return EvaluationItems(found)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass
 from math import floor
+from pathlib import Path
 
 from bezoar import generation, prompts
 from bezoar.backends import Backend, Completion, ask, open_backend
@@ -40,6 +41,18 @@ class Listed:
 
     instruction: str
     call: Call
+
+
+def read_topics(path: Path) -> list[str]:
+    """The topics of a file, one a line.
+
+    Raises:
+        ValueError: It has none.
+    """
+    topics = [line.strip() for _, line in read_lines(path) if line.strip()]
+    if not topics:
+        raise ValueError(f"{path}: no topic\n  found:    an empty file\n  expected: one topic a line, or topics: null")
+    return topics
 
 
 def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int) -> list[Call]:
@@ -188,10 +201,10 @@ def answered(
 def main(argv: list[str] | None = None) -> None:
     args, (block, backend, prompt, seed, shards, budget) = generation.flags(__doc__).start(argv)
     templates = prompts.load(args.prompts, prompts.LAMINI)
-    topics = [line.strip() for _, line in read_lines(args.topics)] if args.topics else []
+    topics = read_topics(args.topics) if args.topics else []
     seeds = list(read_rows(args.seeds, SeedRow))
     number, scheme = int(args.out.name), args.out.parent.name
-    calls = calls_of(seeds, [topic for topic in topics if topic], block, seed, number, shards)
+    calls = calls_of(seeds, topics, block, seed, number, shards)
     teacher = open_backend(backend, checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows, failed = answered(items, teacher, block, templates, scheme)

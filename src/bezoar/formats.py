@@ -26,7 +26,6 @@ from bezoar.text import replace_surrogates
 
 TEMPLATES = ("zs_opt", "zs_noopt", "fs_opt", "fs_noopt")  # as rows spell them; names of mixtures say zsopt
 FURTHER = "further instance"  # a seed task may have several, and its first is taken
-DEEP = "nested too deeply"
 SURROGATES = "halves of surrogate pairs, now U+FFFD"
 NO_NUMBERS = "numbers that are not finite, now null"
 
@@ -181,22 +180,20 @@ def normalise(
     seen: set[str] = set()
     places = {} if replaced is None else replaced
     for place, found in rows:
-        row, changes = _plain_or_deep(found)
-        for what in changes:
-            places.setdefault(what, []).append(place)
-        whole = row if isinstance(row, dict) else {"value": row}  # as a dropped row is written
+        row: Any = None
         try:
-            if changes == [DEEP]:
-                raise Unusable(DEEP)
+            row, changes = _written(found)
+            for what in changes:
+                places.setdefault(what, []).append(place)
             normal = _normal(row, name)
         except Unusable as reason:
-            dropped.append(DroppedRow(reason=str(reason), detail=place, row=whole))
+            dropped.append(_dropped(str(reason), place, row))
             continue
         if name == "seed_tasks":
-            dropped += [DroppedRow(reason=FURTHER, detail=place, row={"value": one}) for one in row["instances"][1:]]
+            dropped += [_dropped(FURTHER, place, one) for one in row["instances"][1:]]
         key = getattr(normal, "id", None)
         if key is not None and key in seen:
-            dropped.append(DroppedRow(reason="duplicate", detail=place, row=whole))
+            dropped.append(_dropped("duplicate", place, row))
             continue
         seen.add(key or "")
         kept.append(normal)
@@ -222,11 +219,22 @@ def _normal(row: Any, name: str) -> Normal:
         raise Unusable("a column is of another type") from error
 
 
-def _plain_or_deep(row: Any) -> tuple[Any, list[str]]:
+def _dropped(reason: str, place: str, row: Any) -> DroppedRow:
+    return DroppedRow(reason=reason, detail=place, row=row if isinstance(row, dict) else {"value": row})
+
+
+def _written(row: Any) -> tuple[Any, list[str]]:
+    """A row as it can be written, and what was replaced in it.
+
+    Raises:
+        Unusable: It can't be written.
+    """
     try:
         return plain(row)
-    except RecursionError:
-        return {}, [DEEP]
+    except RecursionError as error:
+        raise Unusable("nested too deeply") from error
+    except TypeError as error:
+        raise Unusable(str(error)) from error
 
 
 def _plain_all(values: Iterable[Any]) -> tuple[list[Any], list[str]]:
@@ -238,6 +246,10 @@ def plain(value: Any) -> tuple[Any, list[str]]:
     """A row as JSON knows it, and what was replaced in it, each thing once.
 
     Tables have columns of dates, decimals and bytes; a number that isn't one (NaN), or isn't finite, is null.
+
+    Raises:
+        TypeError: It holds what JSON has no form for, such as a picture.
+        RecursionError: It is nested too deeply.
     """
     match value:
         case str():
@@ -256,5 +268,6 @@ def plain(value: Any) -> tuple[Any, list[str]]:
             return value.decode("utf-8", errors="replace"), []
         case decimal.Decimal() | uuid.UUID() | datetime.timedelta():
             return str(value), []
-        case _:
+        case None | int() | float():  # a bool is an int, too
             return value, []
+    raise TypeError(f"a value of type {type(value).__name__}")

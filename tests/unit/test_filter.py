@@ -632,3 +632,12 @@ def test_every_list_of_a_verdicts_schema_has_an_end_and_reasons_come_first():
     assert list(schema["properties"]) == schema["required"] == ["reasons", "reason", "rating", "status"]
     lists = [one for one in rule._nested([schema]) if one.get("type") == "array"]
     assert [one["maxItems"] for one in lists] == [2]
+
+
+def test_a_source_to_avoid_without_a_text_to_compare_is_an_error(tmp_path):
+    (tmp_path / "some.jsonl").write_text('{"turns": ["How many legs does a spider have in all?"]}\n')
+    (tmp_path / "none.jsonl").write_text('{"query": "How many legs?", "answer": 8}\n')
+    assert rule.evaluation_items([tmp_path / "some.jsonl"]).leaks_into("how many legs does a spider have in all")
+    message = r"none\.jsonl: no row has a text to avoid\n  found:    query, answer\n  expected: one or more of turns, "
+    with pytest.raises(ValueError, match=message):
+        rule.evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])

@@ -159,10 +159,16 @@ def test_a_row_that_is_nested_too_deeply_is_dropped():
     assert (kept, [(row.reason, row.detail) for row in dropped]) == ([{"a": 1}], [("nested too deeply", "f:1")])
 
 
+def test_what_no_json_has_is_dropped_with_its_place():
+    kept, dropped = normalise([("f:1", {"a": object()}), ("f:2", {"a": True, "b": None})], "items")
+    assert kept == [{"a": True, "b": None}]
+    assert [(row.reason, row.detail) for row in dropped] == [("a value of type object", "f:1")]
+
+
 def test_further_instances_of_a_seed_task_are_counted():
     kept, dropped = normalise([("f:7", TASK)], "seed_tasks")
     assert len(kept) == 1
-    assert [(row.reason, row.detail, row.row["value"]["output"]) for row in dropped] == [(FURTHER, "f:7", "down")]
+    assert [(row.reason, row.detail, row.row["output"]) for row in dropped] == [(FURTHER, "f:7", "down")]
 
 
 @pytest.mark.parametrize("spelt", ["zsopt", "zs-opt", None])

@@ -41,6 +41,14 @@ def test_an_unclosed_tag_in_another_case_is_unclosed():
     assert lamini.listed("<Example>Sing", CALL, 5)[1] == [("unclosed", "<example>Sing")]
 
 
+def test_topics_are_read_without_blanks_line_ends_and_byte_order_mark(tmp_path):
+    (tmp_path / "topics.txt").write_bytes(b"\xef\xbb\xbfart\r\n\n bees \n")
+    assert lamini.read_topics(tmp_path / "topics.txt") == ["art", "bees"]
+    (tmp_path / "topics.txt").write_bytes(b"\n")
+    with pytest.raises(ValueError, match=r"topics.txt: no topic\n  found:    an empty file"):
+        lamini.read_topics(tmp_path / "topics.txt")
+
+
 def test_an_instruction_is_listed_once_whatever_its_end_punctuation():
     teacher = ParrotTeacher(lambda request: tagged("Name a sea.", "name a  sea", "Name a sea!", "Name a sea ?!"))
     items, dropped, _ = lamini.list_instructions([CALL], teacher, lamini_block(), LISTING)

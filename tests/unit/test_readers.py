@@ -1,12 +1,14 @@
 """Files as others write them: an error names file and line, and one odd file stops nobody without a reason."""
 
+import datetime
 import gzip
 import json
 import re
 
 import pytest
 
-from bezoar.rows import MARK, TextRow, read_json_lines, read_rows
+from bezoar.formats import normalise
+from bezoar.rows import MARK, TextRow, read_json_lines, read_rows, write_rows
 from bezoar.sources import read_table
 
 
@@ -63,6 +65,25 @@ def test_what_is_no_parquet_file_is_an_error_with_its_place(tmp_path):
     (tmp_path / "a.parquet").write_text("no table")
     with pytest.raises(ValueError, match=r"^label:1: not a sound Parquet file"):
         list(read_table(tmp_path / "a.parquet", "label"))
+
+
+def test_a_table_with_dates_and_missing_values_is_read_row_by_row(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [
+        {"instruction": "Who?", "context": None, "day": datetime.date(2026, 1, 2), "price": float("nan")},
+        {"instruction": "Who?", "context": None, "day": None, "price": 1.5},
+        {"instruction": None, "context": "x", "day": None, "price": None},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    kept, dropped = normalise(read_table(tmp_path / "a.parquet", "a.parquet"), "dolly")
+    assert [row.instruction for row in kept] == ["Who?"]
+    assert [(row.reason, row.detail) for row in dropped] == [
+        ("duplicate", "a.parquet:2"),
+        ("no instruction", "a.parquet:3"),
+    ]
+    assert write_rows(tmp_path / "dropped.jsonl", dropped) == 2
 
 
 def test_lines_of_an_artifact_are_numbered_as_before(tmp_path):
