@@ -199,7 +199,7 @@ class Draw:
         try:
             example = example_of(row, self.block.format == "preference", self.system, self.window)
             texts = rows.row_id(*(rows.folded(text) for column, text in example.items() if column not in ("id", *KEYS)))
-            if self.places.setdefault(texts, place) != place:
+            if texts in self.places:
                 place = f"{place} repeats {self.places[texts]}"
                 raise Unusable("duplicate")
         except Unusable as reason:
@@ -207,6 +207,7 @@ class Draw:
             if self.window:
                 self.window.cuts = cuts  # what isn't taken isn't cut
             return False
+        self.places[texts] = place
         self.examples.append(example)
         return True
 
@@ -239,11 +240,8 @@ def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped:
     Raises:
         ValueError: It gives no row, or too few, or too many of its rows are dropped, or rows got lost.
     """
-    taken, looked_at, hint = (
-        counts["taken"],
-        counts["taken"] + len(dropped),
-        "is it the right part, with the right rows?",
-    )
+    taken, looked_at = counts["taken"], counts["taken"] + len(dropped)
+    hint = "is it the right part, with the right rows?"
     if counts["kind"] == "scheme":
         hint = "dropped.jsonl below data/generated, and rejected.jsonl below data/filtered, say what became of its rows"
     accounting.check_conserved(step, counts["found"], taken, counts["dropped"] | {"not drawn": counts["not_drawn"]})

@@ -400,6 +400,12 @@ def test_duplicates_across_shards_are_listed_with_both_places(tmp_path):
     assert [(row.detail, row.row) for row in dropped] == [(f"{second} repeats {first}", {"id": same.id})]
 
 
+def test_a_part_that_stands_twice_gives_each_row_once(tmp_path):
+    where = folders(tmp_path, schemes={"evol": [kept(str(number)) for number in range(6)]})
+    examples, report = mixed(block(("scheme", "evol", 3), ("scheme", "evol", None)), where)
+    assert (len(ids(examples)), len(examples), report["dropped"]) == (6, 6, {"duplicate": 3})
+
+
 def test_a_part_with_too_few_rows_gives_all_and_the_shortfall_is_logged(tmp_path, caplog):
     where = folders(tmp_path, schemes={"evol": [kept("a"), kept("b")]})
     with caplog.at_level(logging.WARNING, logger="bezoar"):
