@@ -94,7 +94,9 @@ def test_every_seed_row_of_orca_is_asked_or_counted():
 def test_orca_with_far_too_few_seed_rows_is_an_error():
     rows = [query(f"query {number}") for number in range(10)]
     block = orca_block(candidates=1000)
-    message = r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500, of which at most .* 0\.5 "
+    message = (
+        r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500, of which at most .* 0\.75 "
+    )
     with pytest.raises(ValueError, match=message):
         orca.drawn(rows, block, shards=2, seed=0)
     assert len(orca.drawn(rows, orca_block(candidates=1000, max_missing_share=1.0), 2, 0)) == 10

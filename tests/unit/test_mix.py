@@ -308,7 +308,7 @@ def test_fewer_are_held_out_where_earlier_mixes_left_fewer():
     assert len(mix.split(family_examples([1] * 10), 5, 0, earlier)[1]) == 1
 
 
-@pytest.mark.parametrize(("held", "fits"), [(10, True), (5, True), (4, False), (0, False)])
+@pytest.mark.parametrize(("held", "fits"), [(10, True), (3, True), (2, False), (0, False)])
 def test_a_mix_bears_a_share_of_missing_eval_rows(held, fits):
     recipe = block(("source", "chats", None), eval_rows=10)
     if fits:
@@ -417,7 +417,7 @@ def test_a_part_with_too_few_rows_gives_all_and_the_shortfall_is_logged(tmp_path
 def test_a_part_with_far_too_few_rows_is_an_error(tmp_path):
     where = folders(tmp_path, schemes={"evol": [kept("a"), kept("b")]})
     message = (
-        r"mix some: scheme evol: too few rows\n  found:    2\n  expected: 1,504, of which at most a share of 0\.5 may"
+        r"mix some: scheme evol: too few rows\n  found:    2\n  expected: 1,504, of which at most a share of 0\.75 may"
     )
     with pytest.raises(ValueError, match=message):
         mixed(block(("scheme", "evol", 1504)), where)

@@ -218,7 +218,7 @@ class Orca(SchemeBlock):
     candidates: int | None = Field(ge=1, description="Candidates over all shards; null takes every seed row.")
     most_characters: int = Field(ge=1, description="Characters of system message and input together at most.")
     max_missing_share: Share = Field(
-        0.5,
+        0.75,
         description="Share of a shard's candidates that its seed rows may not give, beside what chance makes of it.",
     )
 
@@ -289,7 +289,7 @@ class Mix(Block):
     )
     limit: Limit | None
     max_missing_share: Share = Field(
-        0.5, description="Share of `rows` and `eval_rows` that may be missing; of 1, a part may be without any row."
+        0.75, description="Share of `rows` and `eval_rows` that may be missing; of 1, a part may be without any row."
     )
     max_dropped_share: Share = Field(
         0.5, description="Share of a part's rows that may be duplicates, or lack a response, or a text after the cut."
