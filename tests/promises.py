@@ -9,14 +9,17 @@ from collections.abc import Iterable
 
 PROMISES: dict[str, tuple[str, ...]] = {
     "an artifact is up to date only if a proof says so, and only what changed runs": (
+        "unit/test_acceptances.py",
         "unit/test_cache_code.py",
         "unit/test_cache_decide.py",
         "unit/test_cache_hashing.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_proofs.py",
         "unit/test_cache_runs.py",
+        "workflow/test_forged.py",
         "workflow/test_fuzz.py",
         "workflow/test_plan.py",
+        "workflow/test_rerun.py",
         "workflow/test_situations.py",
     ),
     "`dvc repro` builds the same graph": (
@@ -37,13 +40,24 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "`bezoar` says what would run, why, and what it costs": (
         "unit/test_cli.py",
         "unit/test_logs.py",
+        "unit/test_project.py",
         "workflow/test_commands.py",
     ),
     "bad input is a clear error, and nothing is lost": (
+        "unit/test_cache_altered.py",
+        "unit/test_cache_committed.py",
+        "unit/test_cache_config.py",
+        "unit/test_cache_foreign.py",
+        "unit/test_cache_fuzz.py",
         "unit/test_files.py",
+        "unit/test_modes.py",
         "unit/test_params.py",
+        "unit/test_text.py",
+        "unit/test_yaml12.py",
         "workflow/test_altered.py",
         "workflow/test_bad_input.py",
+        "workflow/test_edges.py",
+        "workflow/test_own_files.py",
     ),
     "a killed run goes on where it was": (
         "unit/test_llm_kill.py",
@@ -87,20 +101,24 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",
+        "tiny/test_openllama.py",
         "unit/test_chat.py",
         "unit/test_models.py",
         "unit/test_training.py",
     ),
     "every score has its interval and its controls": (
+        "unit/test_balanced.py",
         "unit/test_mtbench.py",
         "unit/test_stats.py",
+        "unit/test_tasks.py",
     ),
     "the embedded recipe builds offline, learns, and repeats to the byte": (
         "tiny/test_tiny.py",
         "unit/test_world.py",
     ),
-    "tests stay on this machine, and start what a user starts": (
+    "set-up installs what was checked, and tests stay on this machine": (
         "unit/test_promises.py",
+        "unit/test_requirements.py",
         "workflow/test_guard.py",
         "workflow/test_warm.py",
     ),
