@@ -12,6 +12,11 @@ import yaml
 from conftest import Workspace
 
 GRAPH = Path(__file__).parent / "workflow" / "graph"
+LONG_BY_DVC = (
+    pytest.mark.parametrize(  # by DVC in the long tier: it comes to `bezoar build`, which Snakemake's form tests
+        "front_end", ["snakemake", pytest.param("dvc", marks=pytest.mark.long)]
+    )
+)
 JOBS = {  # what each job makes, as its script reports it: all jobs of the graph as it stands
     "data/source/words",
     "data/seed/words",

@@ -218,7 +218,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
         ("stages: {a: {params: {x: 2026-02-03}}}", "a date"),
         ("stages: {a: {params: {x: {1: a, b: c}}}}", "as a key beside others"),
         ("stages: {a: {params: {x: %s}}}" % ("9" * 2000), "a number out of range"),
-        ("stages: {a: {params: {x: %s}}}" % ("9" * 9000), "a value that can't be read"),
+        ("stages: {a: {params: {x: %s}}}" % ("9" * 9000), "no number: Exceeds the limit"),
         ("stages: {1: {}}", "1 for a text"),
         ("stages: {[1]: {}}", "no YAML"),
     ],

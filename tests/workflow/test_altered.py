@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from graph import Graph
+from graph import LONG_BY_DVC, Graph
 
 
 def test_an_artifact_that_was_changed_by_hand_is_set_aside(graph: Graph) -> None:
@@ -52,7 +52,7 @@ def test_a_forced_stage_of_dvc_runs_with_lookup_off(graph: Graph) -> None:
     assert graph.ran() == ["data/adapters/sft"]
 
 
-@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+@LONG_BY_DVC
 def test_inputs_that_swap_their_parts_are_another_job(built: Graph, front_end: str) -> None:
     swap = "seeds=lambda w: f\"data/seed/{config['schemes'][w.scheme]['source']}/{w.shard}.txt\","
     built.edit("Snakefile", swap, f'{swap}\n        note="notes.txt",')

@@ -137,7 +137,9 @@ def test_an_object_that_is_damaged_on_the_remote_too_is_made_again(built: Graph)
     assert built.contents()["results/score.json"] == before["results/score.json"]
 
 
-@pytest.mark.parametrize("text", ["", "garbage", '{"key": {', "[]", "null"])
+@pytest.mark.parametrize(  # all kinds of garbage are read in unit/test_cache_foreign.py
+    "text", ["garbage", *(pytest.param(text, marks=pytest.mark.long) for text in ("", '{"key": {', "[]", "null"))]
+)
 def test_proofs_that_are_garbage_are_no_proofs(built: Graph, text: str) -> None:
     before = built.contents()
     (built.root / "dvc.lock").unlink()
@@ -332,7 +334,10 @@ def test_a_remote_without_anything_is_as_none(built: Graph, tmp_path: Path) -> N
     assert clone.contents() == built.contents()
 
 
-@pytest.mark.parametrize("url", ["below a file", "s3://bucket/of-nobody", "ssh://localhost:1/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["ssh://localhost:1/x", *(pytest.param(url, marks=pytest.mark.long) for url in ("below a file", "s3://bucket/x"))],
+)
 def test_a_remote_that_can_not_be_read_is_refused_and_can_be_left_out(built: Graph, tmp_path: Path, url: str) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
     clone = clone_with_remote(built, tmp_path, str(tmp_path / "file" / "remote") if url == "below a file" else url)
@@ -395,7 +400,14 @@ def test_a_directory_that_another_script_wrote_into_is_put_back(built: Graph) ->
     assert built.contents() == before
 
 
-@pytest.mark.parametrize("path", ["data/mixes/all/notes.txt", f"{UPPER}/notes.txt", "data/adapters/sft/notes.txt"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/adapters/sft/notes.txt",
+        pytest.param("data/mixes/all/notes.txt", marks=pytest.mark.long),
+        pytest.param(f"{UPPER}/notes.txt", marks=pytest.mark.long),
+    ],
+)
 def test_a_file_of_the_user_in_an_artifacts_folder_survives_every_build(built: Graph, path: str) -> None:
     def kept() -> bool:
         found = [place.read_text() for place in (tmp, *tmp.rglob("notes.txt")) if place.is_file()]

@@ -65,6 +65,6 @@ def test_no_stage_is_a_shard_or_a_task() -> None:
 
 def test_stages_know_their_metrics_plots_and_parameters() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == ["results/mtbench.json"]
+    assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == [{"results/mtbench.json": {"persist": True}}]
     assert {"data/adapters/dpo_hh/history.json"} <= {path for one in pipeline["plots"] for path in one}
     assert "stages.dpo_hh" in pipeline["stages"]["train-dpo_hh"]["params"]

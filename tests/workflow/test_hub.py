@@ -47,7 +47,10 @@ def test_rows_of_a_hub_data_set_come_in_the_order_of_the_named_files(
     assert chosen == [f"{first} 0", f"{first} 1", f"{first} 2", f"{second} 0"]
 
 
-@pytest.mark.parametrize("torch_weights", [False, True], ids=["safetensors", "torch weights only"])
+@pytest.mark.parametrize(
+    "torch_weights",
+    [pytest.param(False, id="safetensors"), pytest.param(True, id="torch weights only", marks=pytest.mark.long)],
+)
 def test_a_hub_model_becomes_a_directory_in_safetensors(
     torch_weights: bool, workspace: Workspace, recipe: dict, tmp_path: Path, random_llama: Callable[..., Path]
 ) -> None:

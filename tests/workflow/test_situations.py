@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
-from graph import JOBS, Graph
+from graph import JOBS, LONG_BY_DVC, Graph
 from oracle import Oracle
 
 FRONT_ENDS = ("snakemake", "dvc")
@@ -81,11 +82,17 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def held(graph: Graph, front_end: str, name: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A build whose job is at work on an output until the block ends; its exit status is then known."""
+def held(graph: Graph, front_end: str, name: str, *, cold: bool = False) -> Iterator["subprocess.Popen[bytes]"]:
+    """A build whose job is at work on an output until the block ends; its exit status is then known.
+
+    Args:
+        cold: Whether it is to be killed, so a program from nothing with all it starts in one process group.
+    """
     go, log = graph.runs.with_name("runs.go"), graph.runs.with_name("log")
     go.unlink(missing_ok=True)
     running = Graph(graph.root, {**graph.environment, "SLOW": name}, runs=graph.runs)
+    if not cold:
+        running.environment["PATH"] = warm.path(running.environment["PATH"])
     process = running.start(*command(front_end), log=log)
     try:
         wait_for(lambda: process.poll() is not None or at_work(graph, name))
@@ -195,6 +202,7 @@ def test_what_follows_an_unchanged_output_does_not_run(built: Graph, front_end: 
     assert built.ran() == ["data/source/words"]
 
 
+@LONG_BY_DVC
 def test_times_and_records_of_snakemake_decide_nothing(built: Graph, front_end: str) -> None:
     before = built.contents()
     scramble_times(built, seed=1)
@@ -207,6 +215,7 @@ def test_times_and_records_of_snakemake_decide_nothing(built: Graph, front_end: 
     assert built.contents() == before
 
 
+@LONG_BY_DVC
 def test_a_touch_does_not_hide_a_change(built: Graph, front_end: str) -> None:
     built.set("stages.dpo.rate", 0.3)
     built.build("--touch")
@@ -245,6 +254,7 @@ def test_altered_and_deleted_outputs_come_back(built: Graph, front_end: str) -> 
     assert built.contents() == before
 
 
+@LONG_BY_DVC
 def test_altered_outputs_without_objects_are_made_again(built: Graph, front_end: str) -> None:
     before = built.contents()
     for path in objects(built):
@@ -257,6 +267,7 @@ def test_altered_outputs_without_objects_are_made_again(built: Graph, front_end:
     assert built.contents() == before
 
 
+@LONG_BY_DVC
 def test_outputs_without_record_and_lock_are_never_trusted(built: Graph, front_end: str) -> None:
     before = built.contents()
     shutil.rmtree(built.root / ".dvc/cache")
@@ -276,6 +287,7 @@ def test_what_one_front_end_made_the_other_takes(graph: Graph, front_end: str) -
     assert "Nothing to be done" in graph.build()
 
 
+@LONG_BY_DVC
 def test_fewer_shards_leave_nothing_behind_and_more_reuse_what_was(built: Graph, front_end: str) -> None:
     before = built.contents()
     built.set("shards", 2)
@@ -307,11 +319,11 @@ def test_forced_jobs_really_run(built: Graph, flags: list[str]) -> None:
         ("snakemake", "data/adapters/sft"),
         ("snakemake", "data/mixes/all/rows.txt"),
         ("snakemake", "results/score.json"),
-        ("dvc", "data/mixes/all/rows.txt"),
+        pytest.param("dvc", "data/mixes/all/rows.txt", marks=pytest.mark.long),  # rebuilds all by `dvc repro`
     ],
 )
 def test_a_killed_build_leaves_no_half_written_artifact_with_a_proof(graph: Graph, front_end: str, name: str) -> None:
-    with held(graph, front_end, name) as process:
+    with held(graph, front_end, name, cold=True) as process:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     started = graph.ran()
@@ -388,6 +400,7 @@ def test_an_edit_while_the_graph_is_made_is_refused(built: Graph, path: str, old
     assert built.ran() == []
 
 
+@LONG_BY_DVC
 def test_code_that_was_edited_while_other_jobs_ran_reaches_the_next_build(built: Graph, front_end: str) -> None:
     built.set("stages.sft.rate", 0.7)
     with held(built, "snakemake", "data/adapters/sft") as process:
@@ -421,6 +434,7 @@ def test_a_dry_run_while_another_runs_changes_nothing(built: Graph) -> None:
     assert built.ran() == TRAINED
 
 
+@LONG_BY_DVC
 def test_a_corrupted_object_on_the_remote_is_made_again(pushed: Graph, tmp_path: Path, front_end: str) -> None:
     for path in (tmp_path / "remote/files").rglob("*"):
         if path.is_file() and path.suffix != ".dir":
@@ -433,6 +447,7 @@ def test_a_corrupted_object_on_the_remote_is_made_again(pushed: Graph, tmp_path:
     assert built == {}
 
 
+@LONG_BY_DVC
 def test_without_the_remote_a_build_says_so_or_is_right(pushed: Graph, tmp_path: Path, front_end: str) -> None:
     clone = pushed.clone(tmp_path / "clone")
     shutil.rmtree(tmp_path / "remote")
@@ -441,6 +456,7 @@ def test_without_the_remote_a_build_says_so_or_is_right(pushed: Graph, tmp_path:
     assert "results/score.json" in clone.ran()
 
 
+@LONG_BY_DVC
 def test_a_corrupted_local_object_is_never_restored(built: Graph, front_end: str) -> None:
     before = built.contents()
     for path in objects(built):
@@ -468,6 +484,7 @@ def test_clones_share_by_push_and_pull(pushed: Graph, tmp_path: Path, front_end:
     assert pushed.contents() == clone.contents()
 
 
+@LONG_BY_DVC
 def test_all_clones_get_one_artifact_of_a_rule_that_never_makes_the_same_twice(
     built: Graph, tmp_path: Path, front_end: str
 ) -> None:

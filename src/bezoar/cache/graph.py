@@ -5,8 +5,9 @@ Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer 
 `delete_omitfrom_jobs`, `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`,
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets
 something in front of it. For executors other than the local one it changes the workflow's `global_resources` and the
-`group_job_factory`. What `snakemake.logging.DefaultFormatter` formats is made printable. `loaded` calls the workflow's
-`_prepare_dag` and `_build_dag`, with a subclass in place of `snakemake.workflow.FilePersistence`.
+`group_job_factory`, and it drops entries of `iocache.exists_local`. What `snakemake.logging.DefaultFormatter` formats
+is made printable. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a subclass in place of
+`snakemake.workflow.FilePersistence`.
 """
 
 import functools
@@ -238,6 +239,8 @@ class ProvenDAG(DAG):
                     self.attached.spending().check(self.attached.planned(), self.attached.commands())
                 if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
+            for output in itertools.chain.from_iterable(job.output for job in self._needrun):
+                self.workflow.iocache.exists_local.pop(output, None)  # it may have been set aside since
         await super().postprocess(*arguments, check_initial=check_initial, **options)
 
     async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
