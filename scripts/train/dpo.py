@@ -4,6 +4,8 @@ The reference is the model that the adapter lies on, with the adapter switched o
 chosen response may be added (Pang et al. 2024, arXiv:2404.19733, equation 1), which keeps small models from collapsing.
 """
 
+import argparse
+
 from trl import DPOConfig, DPOTrainer
 
 from bezoar import models, training
@@ -19,8 +21,8 @@ def losses(stage: Dpo) -> dict[str, list[str] | list[float]]:
     return {"loss_type": [*names, "sft"], "loss_weights": [1.0, stage.sft_weight]}
 
 
-def main(argv: list[str] | None = None) -> None:
-    args, (stage, seed) = training.flags(__doc__).start(argv)
+def trainer_of(args: argparse.Namespace, stage: Dpo, seed: int) -> DPOTrainer:
+    """TRL's trainer for a stage, with the paths of the script's flags."""
     columns = ("prompt", "chosen", "rejected")
     config = DPOConfig(
         **training.settings(stage, seed, args.work),
@@ -28,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         beta=stage.beta,
         label_smoothing=stage.label_smoothing,
     )
-    trainer = DPOTrainer(
+    return DPOTrainer(
         model=training.starting_model(args.base, args.adapter, stage),
         args=config,
         train_dataset=training.examples(args.mix / "train.jsonl", columns),
@@ -36,7 +38,11 @@ def main(argv: list[str] | None = None) -> None:
         processing_class=models.load_tokenizer(args.base),
         peft_config=training.lora(stage),
     )
-    training.run(trainer, args, stage, seed)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args, (stage, seed) = training.flags(__doc__).start(argv)
+    training.run(trainer_of(args, stage, seed), args, stage, seed)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ import torch
 import yaml
 from safetensors.torch import save_file
 from transformers import TrainerCallback
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from bezoar import models, training
 from bezoar.chat import student_prompt
 from bezoar.files import digest
 from bezoar.params.train import Dpo, Sft
 from bezoar.rows import write_rows
-from train import dpo
+from train import dpo, sft
 
 TINY = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())["stages"]
 SYSTEM = "Be kind."
@@ -64,35 +63,13 @@ LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": "all-linear"}
 
 
 def sft_trainer(folder, mixes, work, stage):
-    """The trainer that scripts/train/sft.py makes."""
-    columns = ("prompt", "completion")
-    return SFTTrainer(
-        model=training.starting_model(folder, None, stage),
-        args=SFTConfig(**training.settings(stage, 0, work), completion_only_loss=True, packing=False),
-        train_dataset=training.examples(mixes / "sft" / "train.jsonl", columns),
-        eval_dataset=training.examples(mixes / "sft" / "eval.jsonl", columns),
-        processing_class=models.load_tokenizer(folder),
-        peft_config=training.lora(stage),
-    )
+    """The trainer of scripts/train/sft.py."""
+    return sft.trainer_of(argparse.Namespace(base=folder, adapter=None, mix=mixes / "sft", work=work), stage, 0)
 
 
 def dpo_trainer(folder, mixes, work, stage):
-    """The trainer that scripts/train/dpo.py makes."""
-    columns = ("prompt", "chosen", "rejected")
-    config = DPOConfig(
-        **training.settings(stage, 0, work),
-        **dpo.losses(stage),
-        beta=stage.beta,
-        label_smoothing=stage.label_smoothing,
-    )
-    return DPOTrainer(
-        model=training.starting_model(folder, None, stage),
-        args=config,
-        train_dataset=training.examples(mixes / "dpo" / "train.jsonl", columns),
-        eval_dataset=training.examples(mixes / "dpo" / "eval.jsonl", columns),
-        processing_class=models.load_tokenizer(folder),
-        peft_config=training.lora(stage),
-    )
+    """The trainer of scripts/train/dpo.py."""
+    return dpo.trainer_of(argparse.Namespace(base=folder, adapter=None, mix=mixes / "dpo", work=work), stage, 0)
 
 
 # --- Data and loss --------------------------------------------------------------------------------------------------
