@@ -299,11 +299,11 @@ def evaluation_items(paths: list[Path]) -> EvaluationItems:
     """
     found: list[str] = []
     for path in paths:
-        rows = [row for _, row in read_json_lines(path)]
-        texts = [text for row in rows for text in texts_of(row)]
+        rows = list(read_json_lines(path))
+        texts = [text for number, row in rows for text in texts_of(row, f"{path}:{number}")]
         if rows and not texts:
             raise ValueError(
-                f"{path}: no row has a text to avoid\n  found:    {', '.join(rows[0])}\n"
+                f"{path}: no row has a text to avoid\n  found:    {', '.join(rows[0][1])}\n"
                 f"  expected: one or more of {', '.join(TEXT_FIELDS)}"
             )
         found += texts

@@ -1,5 +1,6 @@
 """Whether a training text repeats an evaluation item."""
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -35,10 +36,31 @@ class EvaluationItems:
         return any(not grams.isdisjoint(_grams(words, size)) for size, grams in self.grams.items())
 
 
-def texts_of(row: dict[str, Any]) -> list[str]:
-    """The texts of an evaluation row: a question's turns, an item's instruction or question."""
-    found = [row[field] for field in TEXT_FIELDS if field in row]
-    return [text for value in found for text in (value if isinstance(value, list) else [value])]
+def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
+    """The texts of an evaluation row: a question's turns, an item's instruction or question; null is no text.
+
+    Args:
+        row: What the file holds.
+        where: File and line, for errors.
+
+    Raises:
+        ValueError: The row is no object, or one of these fields holds anything else than texts.
+    """
+    if not isinstance(row, dict):
+        raise ValueError(
+            f"{where}: not an object\n  found:    {json.dumps(row):.100}\n  expected: one of {TEXT_FIELDS}"
+        )
+    texts: list[str] = []
+    for field in TEXT_FIELDS:
+        value = row.get(field)
+        for text in value if isinstance(value, list) else [value]:
+            if text is not None and not isinstance(text, str):
+                raise ValueError(
+                    f"{where}: {field!r} is no text\n  found:    {json.dumps(value):.100}\n"
+                    "  expected: a text, or a list of texts"
+                )
+            texts += [text] if text is not None else []
+    return texts
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -61,10 +61,27 @@ def test_without_items_nothing_leaks():
         ({"question": "one", "choices": ["a", "b"]}, ["one"]),
         ({"text": "one"}, ["one"]),
         ({"answer": "a"}, []),
+        ({"question": None, "turns": ["one", None], "text": None}, ["one"]),
     ],
 )
 def test_texts_of_an_evaluation_row_are_what_is_asked(row, texts):
     assert texts_of(row) == texts
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": {"text": "one"}}, "'question' is no text"),
+        ({"turns": [{"role": "user"}]}, "'turns' is no text"),
+        ({"turns": [["one"]]}, "'turns' is no text"),
+        ({"text": 5}, "'text' is no text"),
+        (["one"], "not an object"),
+    ],
+)
+def test_what_an_evaluation_row_has_instead_of_a_text_is_named_by_file_and_line(row, message):
+    with pytest.raises(ValueError, match=f"^items.jsonl:3: {message}\n  found: ") as error:
+        texts_of(row, "items.jsonl:3")
+    assert "None" not in str(error.value)
 
 
 def test_turns_of_real_questions_are_found_verbatim_and_inside_a_text(real):

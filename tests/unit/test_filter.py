@@ -641,3 +641,6 @@ def test_a_source_to_avoid_without_a_text_to_compare_is_an_error(tmp_path):
     message = r"none\.jsonl: no row has a text to avoid\n  found:    query, answer\n  expected: one or more of turns, "
     with pytest.raises(ValueError, match=message):
         rule.evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])
+    (tmp_path / "nested.jsonl").write_text('{"question": null, "text": "How?"}\n{"question": {"text": "How?"}}\n')
+    with pytest.raises(ValueError, match=r"nested\.jsonl:2: 'question' is no text"):
+        rule.evaluation_items([tmp_path / "nested.jsonl"])
