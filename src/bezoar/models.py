@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -14,6 +15,7 @@ from transformers import (
 
 from bezoar import chat
 from bezoar.files import readable
+from bezoar.logs import logger
 
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -72,21 +74,41 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the token that fills up a batch: the padding token, or the end token where there is none."""
-    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    """Id of the token that fills up a batch: the padding token, or the end token where there is none.
+
+    Raises:
+        ValueError: The tokenizer has neither.
+    """
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise ValueError(
+        f"{tokenizer.name_or_path}: the tokenizer has neither a padding token nor an end token\n"
+        "  expected: pad_token or eos_token in its tokenizer_config.json"
+    )
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of every token that ends an answer: chat models often have several, each named in another place."""
+    """Ids of every token that ends an answer: chat models often have several, named in different files.
+
+    Raises:
+        ValueError: None is named, so that no answer would end.
+    """
     config = getattr(model.config, "eos_token_id", None)
     found = (tokenizer.eos_token_id, config, model.generation_config.eos_token_id)
-    return sorted({one for ids in found for one in (ids if isinstance(ids, list) else [ids]) if one is not None})
+    ends = {one for ids in found for one in (ids if isinstance(ids, list) else [ids]) if one is not None}
+    if not ends:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: nothing names an end token\n"
+            "  expected: eos_token in tokenizer_config.json, or eos_token_id in config.json or generation_config.json"
+        )
+    return sorted(ends)
 
 
 def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     """Drop all that a checkpoint's generation_config.json says but its end tokens: how tokens are drawn is in params.
 
-    A repetition penalty in that file would change most answers, silently.
+    A repetition penalty in that file would silently change most answers.
     """
     model.generation_config = GenerationConfig(
         eos_token_id=end_tokens(model, tokenizer), pad_token_id=padding(tokenizer), bos_token_id=tokenizer.bos_token_id
@@ -111,6 +133,18 @@ def merge(foundation: Path, adapter: Path, *, precision: str, nf4: bool) -> Any:
     return merged
 
 
+ROUNDED = {"float32": {"F64"}, "bfloat16": {"F64", "F32", "F16"}, "float16": {"F64", "F32", "BF16"}}
+
+
+def rounded_by(folder: Path, precision: str) -> set[str]:
+    """Number formats of a directory's weights, as safetensors calls them, that `precision` doesn't hold exactly."""
+    found = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            found |= {str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    return found & ROUNDED[precision]
+
+
 def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, precision: str) -> None:
     """A model and its tokenizer as a directory that AutoModelForCausalLM opens; files readable by everyone."""
     model.to(TORCH[precision]).save_pretrained(folder)
@@ -119,7 +153,7 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, precision
 
 
 def convert(folder: Path, out: Path) -> None:
-    """Weights published as PyTorch files only, saved as safetensors; torch reads them without running their pickle."""
+    """Save weights that are published as PyTorch files only as safetensors; no code in their pickle is run."""
     model = AutoModelForCausalLM.from_pretrained(
         folder, use_safetensors=False, local_files_only=True, trust_remote_code=False, dtype="auto"
     )
@@ -147,7 +181,8 @@ PROBES = (
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Compare a converted tokenizer with the SentencePiece model that it was converted from, where there is one.
 
-    open_llama's authors warn that the automatic conversion gave other tokens than the model was trained on.
+    open_llama's authors warn that the automatic conversion gave other tokens than the model was trained on. A
+    `tokenizer.model` in another format, such as Llama 3's of tiktoken, is left alone.
 
     Raises:
         ValueError: The two split a probe text differently.
@@ -157,7 +192,12 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         return
     from sentencepiece import SentencePieceProcessor
 
-    processor = SentencePieceProcessor(model_file=str(original))
+    try:
+        processor = SentencePieceProcessor(model_file=str(original))
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        logger.warning(f"{original} is no SentencePiece model, so the tokenizer isn't compared with it: {reason}")
+        return
     for text in PROBES:
         expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids
         if expected != found:

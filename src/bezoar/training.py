@@ -126,9 +126,9 @@ class Lines(TrainerCallback):
 
 
 class Ending(TrainerCallback):
-    """Ends a training in order when SIGTERM asks for it: at the next step that is logged, with its state saved.
+    """Ends training cleanly on SIGTERM: at the next logged step, with its state saved.
 
-    Not at any step: a resumed run couldn't average the loss over steps before its state.
+    Not at just any step: a resumed run couldn't average the loss over the steps before its state.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
 
 
 def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
-    """The newest whole state in the work folder; None, and an empty folder, if its run was another one.
+    """The newest whole state in the work folder; None, and the folder emptied, if it is from a different run.
 
     A state that was being written when its run was killed lacks a file and is passed over: resuming without the
     optimizer's part would change the result silently.
@@ -229,7 +229,7 @@ def _is_whole(state: Path) -> bool:
 
 
 def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
-    """Logged figures that are the same in two equal runs: no times, no speed, nothing that a resumed run counts anew.
+    """Logged figures that are the same in two equal runs: no times, no speed, nothing that a resumed run counts again.
 
     A figure that isn't finite becomes None, which JSON can hold.
     """

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -96,6 +96,26 @@ def test_a_merge_into_the_original_keeps_the_bits_that_no_adapter_changes(folder
     assert {one.dtype for one in after.values()} == {models.TORCH[stored]}
 
 
+@pytest.mark.parametrize(
+    ("stored", "into", "merged", "rounded"),
+    [
+        ("float32", "original", "bfloat16", "F32"),
+        ("float16", "original", "bfloat16", "F16"),
+        ("bfloat16", "original", "float16", "BF16"),
+        ("float32", "as_trained", "bfloat16", None),
+        ("bfloat16", "original", "bfloat16", None),
+        ("float16", "original", "float32", None),
+    ],
+)
+def test_a_merge_into_the_original_that_rounds_the_original_is_warned_of(
+    tmp_path, caplog, stored, into, merged, rounded
+):
+    save_file({"weight": torch.zeros(2, dtype=models.TORCH[stored])}, tmp_path / "model-00001-of-00001.safetensors")
+    merge.check_merged(tmp_path, SimpleNamespace(merge_into=into, merged=merged))
+    expected = f"merge_into: original, but merged: {merged} rounds weights that {tmp_path} has as {rounded}: "
+    assert caplog.text == "" if rounded is None else expected in caplog.text
+
+
 def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):
     adapted(folder, "float32", nf4=True).save_pretrained(tmp_path / "adapter")
     merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=True)
@@ -135,6 +155,15 @@ def test_pytorch_files_alone_are_not_loaded(folder, tmp_path):
 def test_padding_is_the_end_token_where_there_is_no_other():
     assert models.padding(SimpleNamespace(pad_token_id=0, eos_token_id=2)) == 0
     assert models.padding(SimpleNamespace(pad_token_id=None, eos_token_id=2)) == 2
+
+
+def test_a_tokenizer_with_neither_padding_nor_end_token_is_an_error():
+    bare = SimpleNamespace(pad_token_id=None, eos_token_id=None, name_or_path="data/base/small")
+    silent = SimpleNamespace(eos_token_id=None)
+    with pytest.raises(ValueError, match="data/base/small: the tokenizer has neither a padding token nor an end token"):
+        models.padding(bare)
+    with pytest.raises(ValueError, match="data/base/small: nothing names an end token"):
+        models.end_tokens(SimpleNamespace(config=silent, generation_config=silent), bare)
 
 
 # --- The harness ----------------------------------------------------------------------------------------------------
@@ -278,6 +307,12 @@ def test_a_sentencepiece_model_that_the_conversion_changes_is_refused(tmp_path, 
     folder = write_tokenizer(tmp_path, models.PROBES, **flags)
     with pytest.raises(ValueError, match="splits text differently from its SentencePiece model"):
         models.check_tokenizer(models.load_tokenizer(folder), folder)
+
+
+def test_a_tokenizer_model_that_is_not_sentencepieces_is_logged_and_left_alone(tmp_path, caplog):
+    (tmp_path / "tokenizer.model").write_text("IQ== 0\nIg== 1\nIw== 2\n")  # tiktoken's, as Llama 3 has it
+    models.check_tokenizer(Converted(None), tmp_path)
+    assert "tokenizer.model is no SentencePiece model, so the tokenizer isn't compared with it: " in caplog.text
 
 
 def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):

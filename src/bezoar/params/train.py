@@ -80,7 +80,7 @@ class StageBlock(Block):
     compute: Precision = Field(description="Number format of the weights in use; nf4's compute format.")
     merge_into: Literal["as_trained", "original"] = Field(
         description="as_trained adds the adapter to the weights it was trained on (dequantised nf4, or rounded to "
-        "`compute`), original to the weights on disk."
+        "`compute`), original to the weights on disk, whose bits it keeps where `merged` is at least as wide."
     )
     merged: Precision = Field(description="Number format of the merged checkpoint.")
     learning_rate: float = Field(gt=0, description="Peak.")
