@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__, blocks="evals.<name>.allow_compromised seed")
     flags.path("verdicts", "verdicts.jsonl of each control, in a folder of its name", many=True)
     flags.path("questions", "rows.jsonl of the questions")
-    flags.path("out", "file to write who judged, and whether he is compromised, to")
+    flags.path("out", "file to write the judge's id, and whether it is compromised, to")
     args, (allow_compromised, seed) = flags.start(argv)
     questions = mtbench.read_questions(args.questions)
     controls = {path.parent.name: list(read_rows(path, VerdictRow)) for path in args.verdicts}

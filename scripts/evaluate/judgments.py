@@ -147,10 +147,13 @@ def rows_of(
 def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, most_failed: float) -> None:
     """Nothing, if every answer was judged as often as asked for, and few enough ratings couldn't be had.
 
+    An empty answer needs no rating: it scores 1. Nor does a control: what its missing ratings mean the gate decides.
+
     Raises:
         ValueError: Judgments got lost, or a larger share than `most_failed` has no rating.
     """
-    failed = Counter(verdict.status for verdict in verdicts if verdict.score is None)
+    needed = [one for one in verdicts if not one.answer_empty and not one.model.startswith(mtbench.CONTROL)]
+    failed = Counter(one.status for one in needed if one.score is None)
     if len(verdicts) != asked:
         raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
     if failed.total() > most_failed * asked:

@@ -20,6 +20,7 @@ from bezoar.script import Flags, run
 from bezoar.stats import stratified_mean
 
 DIFFERENCES = ("first", "previous")  # checkpoints that one is compared with, by the order of the evaluation's list
+DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # the least and the largest
 Cells = NDArray[np.float64]  # (questions, turns)
 GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
 NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT-4-judged leaderboard numbers."
@@ -56,7 +57,7 @@ def entry(
         by_category[category] = score(strict[rows], [category] * len(rows))
     differences: dict[str, Any] = {f"difference_to_{what}": None for what in DIFFERENCES}
     for what, (name, cells) in others.items():
-        difference = score(strict - cells, categories, (-9.0, 9.0))
+        difference = score(strict - cells, categories, DIFFERENCE)
         differences[f"difference_to_{what}"] = {"to": name} | difference if difference else None
     fastchat = mtbench.cells(verdicts, questions, strict=False)
     return {
@@ -97,7 +98,8 @@ def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[
         difference = cells[name] - cells[mtbench.CONTROL + control]
         if np.isnan(difference).all():
             return False
-        return (stratified_mean(difference, categories, block.draws, seed).low or 0.0) > 0
+        low = stratified_mean(difference, categories, block.draws, seed, DIFFERENCE).low
+        return low is not None and low > 0
 
     return [one for one in block.checkpoints if not all(surely_better(one, control) for control in block.controls)]
 

@@ -23,12 +23,14 @@ def control_score(control: str, verdicts: list[VerdictRow], questions: list[Ques
     """What a judge gave a control's answers; None if no judgment has a readable rating.
 
     A rating that couldn't be had counts as 10, since a judge that can't be asked protects nothing. Not so for empty
-    answers: a judge that says there is nothing to rate is right.
+    answers: a judge that says there is nothing to rate is right. The highest rating of the control bounds the interval:
+    where all are equal, a few must do, or no pilot could pass.
     """
     if all(row.score is None for row in verdicts):
         return None
     cells = mtbench.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else 10.0)
-    return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, mtbench.SCALE)
+    bounds = (mtbench.SCALE[0], float(np.nanmax(cells)))
+    return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, bounds)
 
 
 def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], seed: int) -> dict[str, str]:
@@ -40,7 +42,8 @@ def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionR
         if score is None:
             failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
         elif (high := score.mean if score.high is None else score.high) > ceiling:
-            failed[name] = f"rated {score.mean:.2f}, in truth perhaps {high:.2f}, at most {ceiling}"
+            end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
+            failed[name] = f"mean {score.mean:.2f}{end}, ceiling {ceiling}"
     return failed
 
 
@@ -56,6 +59,6 @@ def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str])
     found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
     return (
         f"the judge is compromised: it rates answers that no model wrote like good ones\n  found:    {found}\n"
-        "  expected: ratings that show no control to be above its ceiling\n"
+        "  expected: every control's interval ends at or below its ceiling\n"
         "hint: look at the judgments, or set allow_compromised to go on, with a table that is stamped as such"
     )

@@ -8,11 +8,12 @@ from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 FEWEST = 6  # questions of a stratum from which on resampling it says more than Student's t (tests/unit/test_stats.py)
+ROUNDING = 1e-9  # a standard error below it is 0, and no spread of scores
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval; None where there is but one question."""
+    """A mean with its 95 % interval; an end is None if nothing bounds it: one question, or equal ones on no scale."""
 
     mean: float
     low: float | None
@@ -28,39 +29,45 @@ def stratified_mean(
     since the categories of a benchmark are fixed. To compare two models, pass the difference of their cells. The
     interval is a bootstrap-t: with ten questions a category, a percentile bootstrap holds the truth in 88 to 94 % of
     cases only. Strata of few questions can't be resampled: then it is Student's t with Satterthwaite's degrees of
-    freedom.
+    freedom. Scores that are equal, or nearly so, don't show how far others may lie: there the scale bounds the mean.
 
     Args:
         cells: (questions, turns); NaN where a score is missing. A question without any score counts nothing.
         strata: Category of each question.
         draws: Bootstrap draws.
         seed: Seed of the draws.
-        bounds: What the mean can be at least and at most.
+        bounds: Ends of the scale: what a score, and so the mean, can be at least and at most.
 
     Raises:
         ValueError: No cell holds a score.
 
     Source: Miller 2024 (arXiv:2411.00640), section 2.2, on clustered questions; Efron and Tibshirani 1993, section
-        12.5, on the bootstrap-t.
+        12.5, on the bootstrap-t; Learned-Miller and Thomas 2019 (arXiv:1905.06208) on the bound by the scale.
     """
     there = ~np.isnan(cells).all(axis=1)
     if not there.any():
         raise ValueError("no score to average")
     sums, counts = np.nansum(cells[there], axis=1), (~np.isnan(cells[there])).sum(axis=1)
     groups = _groups(np.array(strata)[there])
-    mean, variances = _moments(sums, counts, groups)
+    means, variances = _moments(sums, counts, groups)
+    mean, error = float(means), max(ROUNDING, float(np.sqrt(variances.sum())))
     if len(sums) == 1:
-        return Estimate(float(mean), None, None)
-    variance = variances.sum()
-    if variance == 0:
-        return Estimate(float(mean), float(mean), float(mean))
-    if min(map(len, groups)) < FEWEST:
-        freedom = variance**2 / sum(v**2 / (len(one) - 1) for v, one in zip(variances, groups, strict=True))
+        return Estimate(mean, None, None)
+    if error == ROUNDING:
+        lowest, highest = -np.inf, np.inf
+    elif min(map(len, groups)) < FEWEST:
+        freedom = error**4 / sum(v**2 / (len(one) - 1) for v, one in zip(variances, groups, strict=True))
         lowest, highest = stdtrit(freedom, [0.025, 0.975])
     else:
-        lowest, highest = np.percentile(_studentised(sums, counts, groups, draws, seed), [2.5, 97.5])
-    ends = mean - np.array([highest, lowest]) * np.sqrt(variance)
-    return Estimate(float(mean), *map(float, np.clip(ends, *bounds)))
+        studentised = _studentised(sums, counts, groups, draws, seed)
+        lowest = np.percentile(studentised, 2.5, method="lower")  # not between two draws, since one may be infinite
+        highest = np.percentile(studentised, 97.5, method="higher")
+    ends = [mean - highest * error, mean - lowest * error]
+    for side in (0, 1):
+        if np.isinf(ends[side]):
+            ends[side] = mean + _furthest(sums, counts, groups, bounds[side] - mean, draws, seed)
+    low, high = (float(end) if np.isfinite(end) else None for end in np.clip(ends, *bounds))
+    return Estimate(mean, low, high)
 
 
 def _groups(strata: NDArray[np.str_]) -> list[NDArray[np.intp]]:
@@ -83,12 +90,32 @@ def _moments(sums: Array, counts: Array, groups: list[NDArray[np.intp]]) -> tupl
 
 
 def _studentised(sums: Array, counts: Array, groups: list[NDArray[np.intp]], draws: int, seed: int) -> Array:
-    """How many standard errors of their own the means of resampled questions lie from the mean."""
+    """How many standard errors of their own the means of resampled questions lie from the mean; perhaps infinitely."""
     generator = np.random.default_rng(seed)
     drawn = np.concatenate([one[generator.integers(0, len(one), size=(draws, len(one)))] for one in groups], axis=1)
     ends = np.cumsum([len(one) for one in groups])
     places = [np.arange(end - len(one), end) for end, one in zip(ends, groups, strict=True)]
     means, variances = _moments(sums[drawn], counts[drawn], places)
     errors = np.sqrt(variances.sum(axis=-1))
-    spread = errors > 0  # a draw of one question over and over has no error
-    return (means[spread] - sums.sum() / counts.sum()) / errors[spread]
+    distances = means - sums.sum() / counts.sum()
+    infinite = np.where(np.isclose(distances, 0), 0.0, np.copysign(np.inf, distances))  # drawn scores without a spread
+    return np.divide(distances, errors, out=infinite, where=errors > ROUNDING)
+
+
+def _furthest(sums: Array, counts: Array, groups: list[NDArray[np.intp]], end: float, draws: int, seed: int) -> float:
+    """How far from the observed mean the true one may lie: weights are drawn for all questions and one at `end`.
+
+    Of n equal scores this is the rule of three: a score that none of them has may have a share of 3.7 / n.
+
+    Args:
+        end: Distance of the scale's end from the mean.
+    """
+    if not np.isfinite(end):
+        return end
+    distances = np.empty(len(sums) + 1)
+    for one in groups:
+        distances[:-1][one] = sums[one] - counts[one] * sums[one].sum() / counts[one].sum()
+    distances[:-1] *= len(sums) / counts.sum()
+    distances[-1] = end
+    weights = np.random.default_rng(seed).dirichlet(np.ones(len(distances)), size=draws)
+    return float(np.percentile(weights @ distances, 97.5 if end > 0 else 2.5))

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import math
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -400,6 +401,23 @@ def test_every_judgment_without_a_rating_counts_as_failed(answer, status):
         judgments.check_failed([*bad[:1], *good[1:]], 4, 0.24)
 
 
+def test_a_rating_that_nobody_needs_may_be_missing():
+    empty = mtbench.answer_row("base", QUESTIONS[0], ["", " "])
+    made = judgments.items_of(QUESTIONS[:1], {81: empty.choices[0].turns}, judge_prompts(), {}, judging())
+    rows = [judgments.rows_of(item, said("hm"), "base", "j", set())[1] for item in made]
+    judgments.check_failed(rows, 2, 0.0)  # an empty answer scores 1
+
+
+def test_what_missing_ratings_of_a_control_mean_the_gate_decides():
+    rows = [row.model_copy(update={"model": "control_empty"}) for row in graded_by(said("hm"), said("hm"))]
+    judgments.check_failed(rows, 4, 0.0)
+    assert gate.failures({"control_empty": rows}, QUESTIONS, 0) == {
+        "control_empty": "no readable rating, {'unparsed': 4}"
+    }
+    with pytest.raises(ValueError, match="judgments got lost"):
+        judgments.check_failed(rows[1:], 4, 0.0)
+
+
 def test_statuses_of_failed_judgments_are_counted():
     rows = [*graded_by(said("hm"), said("hm"))[:2], *graded_by(*[said("", "error")] * 2)[:1], *graded_by(said("[[1]]"))]
     message = r"found:    3 of 7 judgments without a rating: \{'unparsed': 2, 'error': 1\}"
@@ -537,15 +555,14 @@ def test_bounds_of_a_score_say_what_missing_ratings_could_make_of_it():
     assert one["missing"] == {"judgments": 1, "mean_if_1": 3.625, "mean_if_10": 4.75}
     level, line = table.line_of("tuned", one)
     assert level == logging.WARNING
-    assert (
-        line
-        == "tuned: 4.00 [4.00, 4.00]; 1 of 8 judgments without a rating (1 refused): 3.62 to 4.75 if they were 1 or 10"
-    )
+    rest = "1 of 8 judgments without a rating (1 refused): 3.62 to 4.75 if they were 1 or 10"
+    assert re.fullmatch(rf"tuned: 4\.00 \[\d\.\d\d, \d\.\d\d\]; {re.escape(rest)}", line)
     assert entry(verdicts([None] * 8))["missing"] == {"judgments": 8, "mean_if_1": 1.0, "mean_if_10": 10.0}
     # of two judgments of one cell, the other is no answer for the one that is missing: (7 * 4 + (4 + 10) / 2) / 8
     rows = verdicts([4] * 8) + verdicts([4] * 7 + [None], sample_index=1)
     assert entry(rows, repeats=2)["missing"]["mean_if_10"] == 4.375
-    assert table.line_of("tuned", entry(verdicts([4] * 8))) == (logging.INFO, "tuned: 4.00 [4.00, 4.00]")
+    assert table.line_of("tuned", entry(verdicts([1] * 8)))[0] == logging.INFO
+    assert table.line_of("tuned", entry(verdicts([1] * 8)))[1].startswith("tuned: 1.00 [1.00, ")
 
 
 def test_an_empty_answer_is_no_missing_rating():
@@ -571,8 +588,8 @@ def test_a_model_is_compared_with_the_first_question_by_question():
     base = mtbench.cells(verdicts(scores), QUESTIONS, strict=True)
     same = entry(verdicts(scores), base)
     better = entry(verdicts([score + 1 for score in scores]), base)
-    assert same["difference_to_first"] == {"to": "base", "mean": 0.0, "low": 0.0, "high": 0.0}
-    assert better["difference_to_first"] == {"to": "base", "mean": 1.0, "low": 1.0, "high": 1.0}
+    assert (same["difference_to_first"]["mean"], better["difference_to_first"]["mean"]) == (0.0, 1.0)
+    assert -9 <= same["difference_to_first"]["low"] < 0 < same["difference_to_first"]["high"] <= 9
 
 
 def test_an_interval_is_the_same_for_the_same_seed():
@@ -620,11 +637,11 @@ def failed(given, control="spoof", **changes):
     [
         ("filler", [1, 2], None),
         ("filler", [2, 2, 2, 3], None),
-        ("spoof", [1, 10, 4, 4, 5, 5], "rated 4.8"),  # no matter that each model has 5.2
-        ("spoof", [1, 1, 1, 10], "rated 3.25, in truth perhaps "),  # believed one time in four
+        ("spoof", [1, 10, 4, 4, 5, 5], "mean 4.8"),  # no matter that each model has 5.2
+        ("spoof", [1, 1, 1, 10], "mean 3.25, upper end of its 95 % interval 4."),  # believed one time in four
         ("empty", [1], None),
         ("empty", [1] * 19 + [2], None),
-        ("empty", [1, 2, 2, 2], "rated 1.75, in truth perhaps "),
+        ("empty", [1, 2, 2, 2], "mean 1.75, upper end of its 95 % interval 1.8"),
     ],
 )
 def test_a_control_passes_if_it_is_surely_below_its_ceiling(control, given, reason):
@@ -637,9 +654,17 @@ def test_a_control_that_the_judge_always_refuses_does_not_pass():
     assert failed([None], "empty") == "no readable rating, {'unparsed': 80}"
 
 
+@pytest.mark.parametrize(("given", "reason"), [([1], None), ([1] * 19 + [2], None), ([5], "mean 5.00, upper end")])
+def test_a_pilot_may_pass_though_few_equal_ratings_show_little(given, reason):
+    # ten questions of one category; the scale alone would let the mean be 1 + 9 * 0.31
+    rows = [verdict(place // 2, place % 2 + 1, given[place % len(given)]) for place in range(20)]
+    found = gate.failures({"control_empty": rows}, FORTY[:10], 0).get("control_empty")
+    assert found is None if reason is None else found.startswith(reason)
+
+
 def test_ratings_of_a_control_that_are_missing_do_not_let_it_pass():
     assert failed([1] * 9 + [None]) is None  # one in ten: 1.9 if all were 10
-    assert failed([1, None, None, None]).startswith("rated 7.75, in truth perhaps")  # (1 + 3 * 10) / 4
+    assert failed([1, None, None, None]).startswith("mean 7.75, upper end")  # (1 + 3 * 10) / 4
     assert failed([1, None], "empty") is None  # a judge may say that there is nothing to rate
 
 
@@ -649,7 +674,11 @@ def test_no_readable_rating_at_all_is_a_message_of_its_own():
     assert message.startswith("the judge gave no readable rating\n  found:    {'unparsed': 160}")
     fooled = {"control_spoof": fifty([9]), "control_filler": fifty([None], "filler", status="refused")}
     message = gate.refusal(fooled, gate.failures(fooled, FORTY, 0))
-    assert "  found:    control_filler: no readable rating, {'refused': 80}; control_spoof: rated 9.00" in message
+    reasons = (
+        "control_filler: no readable rating, {'refused': 80}; control_spoof: mean 9.00, upper end of its 95 % interval"
+    )
+    assert f"  found:    {reasons} 9.00, ceiling 3.0\n" in message
+    assert "  expected: every control's interval ends at or below its ceiling" in message
 
 
 ERROR_RATES = [  # of docs/recipe.md, for 80 questions: a share of cases in which a judge believes a control
@@ -701,7 +730,7 @@ def written(folder, scores, *, returned="parrot", **changes):
 
 GOOD = {
     "base": [1, 2, 1, 2, 1, 2, 1, 2],
-    "tuned": [7, 8, 7, 8, 7, 8, 7, 8],
+    "tuned": [7, 7, 8, 8, 7, 7, 8, 8],
     "control_empty": [1] * 8,
     "control_spoof": [2] * 8,
 }
@@ -739,8 +768,8 @@ def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
         write_rows(tmp_path / model / "verdicts.jsonl", verdicts(scores, model=model))
     write_rows(tmp_path / "better" / "verdicts.jsonl", verdicts([8, 9, 8, 9, 8, 9, 8, 9], model="better"))
     better = table.reported(table.verdicts_below(tmp_path, three), QUESTIONS, three, 0)["models"]["better"]
-    assert better["difference_to_first"] == {"to": "base", "mean": 7.0, "low": 7.0, "high": 7.0}
-    assert better["difference_to_previous"] == {"to": "tuned", "mean": 1.0, "low": 1.0, "high": 1.0}
+    means = {what: (better[what]["to"], better[what]["mean"]) for what in better if what.startswith("difference")}
+    assert means == {"difference_to_first": ("base", 7.0), "difference_to_previous": ("tuned", 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -784,7 +813,8 @@ def test_a_pilot_with_few_questions_comes_to_its_report(asked):
         for model, score in said_of.items()
     }
     report = table.reported(found, asked, block(), 0)
-    assert report["models"]["tuned"]["average"] == {"mean": 8.0, "low": 8.0, "high": 8.0}
+    average = report["models"]["tuned"]["average"]
+    assert 1 <= average["low"] < average["mean"] == 8.0 < average["high"] <= 10  # equal ratings of few are not sure
     assert report["controls_that_failed"] == []
 
 

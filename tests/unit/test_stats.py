@@ -16,8 +16,34 @@ def width(estimate):
     return estimate.high - estimate.low
 
 
-def test_the_interval_of_constants_is_a_point():
-    assert stratified_mean(np.full((20, 2), 7.0), CATEGORIES, 200, 0) == Estimate(7.0, 7.0, 7.0)
+def rule_of_three(count):
+    """The largest share, with a chance of 2.5 %, of a score that none of so many questions has."""
+    return 1 - 0.025 ** (1 / count)
+
+
+@pytest.mark.parametrize("count", [2, 20, 80])
+def test_the_interval_of_constants_is_as_wide_as_the_scale_lets_others_lie(count):
+    strata = [str(place // 10) for place in range(count)]
+    estimate = stratified_mean(np.full((count, 2), 7.0), strata, 4000, 0, bounds=(1, 10))
+    assert estimate.mean == 7.0
+    assert estimate.low == pytest.approx(7 - 6 * rule_of_three(count), abs=0.1)
+    assert estimate.high == pytest.approx(7 + 3 * rule_of_three(count), abs=0.1)
+    lowest = stratified_mean(np.full((count, 2), 1.0), strata, 4000, 0, bounds=(1, 10))
+    assert (lowest.mean, lowest.low) == (1.0, 1.0)
+    assert lowest.high == pytest.approx(1 + 9 * rule_of_three(count), abs=0.2)
+
+
+def test_constants_on_no_scale_have_no_interval():
+    assert stratified_mean(np.full((20, 2), 7.0), CATEGORIES, 200, 0) == Estimate(7.0, None, None)
+
+
+def test_one_score_that_differs_from_all_others_widens_both_sides():
+    # 79 tens and a 1: with a share of 0.0677 of ones, 1 or fewer are among 80 in 2.5 % of cases (Clopper-Pearson)
+    cells = np.array([[10.0]] * 79 + [[1.0]])
+    estimate = stratified_mean(cells, [str(place // 10) for place in range(80)], 4000, 0, bounds=(1, 10))
+    assert estimate.mean == 9.8875
+    assert estimate.low == pytest.approx(10 - 9 * 0.0677, abs=0.1)
+    assert estimate.mean < estimate.high <= 10
 
 
 def test_the_mean_is_that_of_all_cells():
@@ -48,11 +74,11 @@ def test_an_interval_stays_on_the_scale():
 def test_strata_that_differ_narrow_the_interval():
     # every question of a category has the same score: which are drawn changes nothing within the categories
     cells = np.array([[9.0, 9.0]] * 10 + [[1.0, 1.0]] * 10)
-    stratified = stratified_mean(cells, CATEGORIES, 500, 0)
-    plain = stratified_mean(cells, ["all"] * 20, 500, 0)
+    stratified = stratified_mean(cells, CATEGORIES, 500, 0, bounds=(1, 10))
+    plain = stratified_mean(cells, ["all"] * 20, 500, 0, bounds=(1, 10))
     assert (stratified.mean, plain.mean) == (5.0, 5.0)
-    assert width(stratified) == 0
-    assert plain.low < 5 < plain.high
+    assert width(stratified) == pytest.approx((4 + 5) * rule_of_three(20), rel=0.1)
+    assert width(plain) > 2 * width(stratified)
 
 
 def test_turns_of_a_question_move_together():
@@ -81,15 +107,22 @@ def test_no_score_at_all_is_an_error():
 
 def test_the_difference_of_a_model_to_itself_is_0():
     cells = noise()
-    assert stratified_mean(cells - cells, CATEGORIES, 500, 0) == Estimate(0.0, 0.0, 0.0)
+    estimate = stratified_mean(cells - cells, CATEGORIES, 500, 0, bounds=(-9, 9))
+    assert estimate.mean == 0.0
+    assert -9 * 0.2 < estimate.low < 0 < estimate.high < 9 * 0.2  # 20 questions: 0.168 by the rule of three
 
 
 def test_a_paired_difference_is_surer_than_two_intervals():
-    # one model is always half a point better: paired, that is certain, though the questions' scores vary widely
-    base = noise()
-    difference = stratified_mean(base + 0.5 - base, CATEGORIES, 500, 0)
-    assert (difference.mean, difference.low) == (pytest.approx(0.5), pytest.approx(0.5))
+    # one model is about half a point better at each question: paired, that is sure, though questions vary widely
+    base, better = noise(), noise() + 0.1 * noise(seed=2)
+    difference = stratified_mean(better - base, CATEGORIES, 500, 0)
+    assert 0.4 < difference.low < difference.mean < difference.high < 0.6
     assert width(stratified_mean(base, CATEGORIES, 500, 0)) > 0.5
+
+
+def test_errors_of_rounding_are_no_spread():
+    base = noise()
+    assert stratified_mean(base + 0.5 - base, CATEGORIES, 500, 0) == Estimate(pytest.approx(0.5), None, None)
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -143,3 +176,56 @@ def test_95_percent_intervals_hold_the_truth_in_94_to_96_percent_of_tables():
 def test_95_percent_intervals_hold_the_truth_as_often_in_many_tables():
     # a share of 9,000 tables is sure to 0.0023
     assert coverage(3000, 1000) == pytest.approx([0.95] * 3, abs=0.01)
+
+
+def rare(share, usual, other, rows=80):
+    """A maker of tables with one rating in all cells but a share of them."""
+    return lambda generator: np.where(generator.random((rows, 1)) < share, other, usual), usual + share * (
+        other - usual
+    )
+
+
+def one_varied_category():
+    """A maker of tables where ten questions of 80 have 10 in 85 % of cases, and 3 otherwise; all others have 3."""
+
+    def made(generator):
+        table = np.full((80, 1), 3.0)
+        table[:10, 0] = np.where(generator.random(10) < 0.85, 10.0, 3.0)
+        return table
+
+    return made, 3 + 7 * 0.85 / 8
+
+
+NEARLY_CONSTANT = {
+    "2 % tens": (rare(0.02, 1.0, 10.0), 0.97),
+    "5 % tens": (rare(0.05, 1.0, 10.0), 0.95),
+    "10 % tens": (rare(0.1, 1.0, 10.0), 0.94),
+    "2 % ones": (rare(0.02, 10.0, 1.0), 0.97),
+    "one varied category": (one_varied_category(), 0.85),  # docs/recipe.md: too few
+    "ten questions": (rare(0.1, 10.0, 1.0, rows=10), 0.97),
+}
+
+
+def held(made, truth, count, draws):
+    """Share of tables whose interval holds the truth."""
+    generator = np.random.default_rng(7)
+    found = []
+    for number in range(count):
+        table = made(generator)
+        strata = [str(place // 10) for place in range(len(table))]
+        estimate = stratified_mean(table, strata, draws, number, (1, 10))
+        found.append(estimate.low <= truth <= estimate.high)
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("name", NEARLY_CONSTANT)
+def test_intervals_of_nearly_constant_ratings_hold_the_truth(name):
+    (made, truth), least = NEARLY_CONSTANT[name]
+    assert held(made, truth, 100, 200) >= least - 0.05  # a share of 100 tables is sure to about 0.02
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NEARLY_CONSTANT)
+def test_intervals_of_nearly_constant_ratings_hold_the_truth_in_many_tables(name):
+    (made, truth), least = NEARLY_CONSTANT[name]
+    assert held(made, truth, 1000, 1000) >= least

@@ -37,7 +37,9 @@ class Mtbench(EvalBlock):
     judge: Name = Field(description="Backend that grades.")
     judge_sampling: Sampling
     judge_attempts: int = Field(ge=1, description="Times that an unreadable judgment is asked at most.")
-    most_failed: Share = Field(description="Share of a model's judgments without a readable rating that a job bears.")
+    most_failed: Share = Field(
+        description="Share of a model's judgments without a readable rating that a job bears; empty answers need none."
+    )
     repeats: int = Field(ge=1, description="Judgments of each answer.")
     temperatures: dict[str, Temperature] = Field(description="Answer temperature of each question category.")
     top_p: float = Field(gt=0, le=1)
