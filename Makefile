@@ -13,7 +13,7 @@ HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
 # build for CPython 3.11. For a build of another index: make setup TORCH=unchecked
 TORCH ?= checked
 define TORCH_checked
-	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --constraint constraints.txt --dest .venv/torch torch
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --constraint constraints.txt --dest .venv/torch torch
 	$(HASHED) --no-index --find-links .venv/torch --requirement requirements/torch.txt || { echo 'hint: torch of another index: make setup TORCH=unchecked'; exit 1; }
 	case "$$($(BIN)/python -c 'import importlib.metadata as m; print(m.version("torch"))')" in \
 	  *+cpu) ;; *) $(HASHED) --requirement requirements/cuda.txt ;; esac

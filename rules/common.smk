@@ -7,13 +7,15 @@ from functools import reduce
 
 from bezoar import params as parameters
 from bezoar import tasks
-from bezoar.cache import alive, graph
+from bezoar.cache import CacheError, alive, committed, git, graph
 from bezoar.cluster.servers import server_of
 from bezoar.params.evaluate import CONTROL
 
 try:
+    if workflow.is_main_process:
+        committed.check_own(git.tracked())  # before anything is written or removed
     recipe = parameters.load(contents=workflow.is_main_process)
-except parameters.RecipeError as error:
+except (CacheError, parameters.RecipeError) as error:
     raise WorkflowError(str(error))
 values = parameters.plain()  # not by `configfile:`, which reads YAML 1.1, where DVC and the scripts read 1.2
 if any(values.get(name) != value for name, value in config.items()):

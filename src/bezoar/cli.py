@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bezoar import __version__
+from bezoar.files import whole
 from bezoar.text import show
 
 MARKS = ("Snakefile", "params.yaml", "recipes")  # what the root of a project has
@@ -85,7 +86,7 @@ def _enter_project(args: argparse.Namespace) -> None:
     """Go to the root of the project that this folder is in; paths that were given are taken from there on.
 
     Raises:
-        CacheError: There is no project around.
+        CacheError: There is no project around, or it is somebody else's.
     """
     here, root = Path.cwd(), _root()
     file, targets = getattr(args, "file", None), getattr(args, "targets", None)
@@ -102,18 +103,35 @@ def _enter_project(args: argparse.Namespace) -> None:
 
 
 def _root() -> Path:
+    from bezoar.cache import CacheError
+
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if any((folder / mark).exists() for mark in MARKS):
+        marks = [mark for mark in MARKS if os.path.lexists(folder / mark)]
+        if marks and folder == here:
+            return here
+        if "Snakefile" in marks or len(marks) > 1:
+            _check_owner([folder, *(folder / mark for mark in marks)])
             return folder
         if (folder / ".git").exists():
             break
-    from bezoar.cache import CacheError
-
     raise CacheError(
         f"no project here\n  found:    no {' or '.join(MARKS[:2])} in {here} or in a folder around it\n"
         "  expected: the folder of a project, or one inside it\nhint: `cd` to the repository that you cloned"
     )
+
+
+def _check_owner(paths: list[Path]) -> None:
+    """Refuse a project around this folder that somebody else put there, such as /tmp/Snakefile: it would be run."""
+    from bezoar.cache import CacheError
+
+    for path in paths:
+        if (owner := os.lstat(path).st_uid) != os.getuid():
+            raise CacheError(
+                f"{path} is somebody else's, and isn't used from a folder inside\n  found:    owner {owner}\n"
+                f"  expected: your own, {os.getuid()}\n"
+                f"hint: if you trust it, `cd {paths[0]}`; if this is no project, `cd` to the one that you cloned"
+            )
 
 
 def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
@@ -191,7 +209,9 @@ def _cache(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from bezoar import params  # not needed by exec, which starts with every job
+    from bezoar.cache import committed, git
 
+    committed.check_own(git.tracked())  # what files are remembered by is written below
     recipe = params.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
@@ -238,7 +258,8 @@ def _use(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    shutil.copyfile(recipes[args.name], active)
+    with whole(active) as partial:  # a link there is replaced, and not followed
+        shutil.copyfile(recipes[args.name], partial)
     show(f"params.yaml is now {recipes[args.name]}")
     if not Path("dvc.yaml").exists():
         return 0

@@ -33,10 +33,12 @@ def guard() -> None:
 
 
 def setup(log: Path | str | None) -> None:
-    """Send the log to stderr and, where a path is given, to that file as well (started anew)."""
+    """Send the log to stderr and, where a path is given, to that file as well (which starts again)."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
+        if Path(log).is_symlink():
+            Path(log).unlink()  # it would lead what is written to another file
         Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     for handler in handlers:

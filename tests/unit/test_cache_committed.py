@@ -11,6 +11,7 @@ from test_cache_decide import A
 from bezoar.cache import CacheError, git
 from bezoar.cache.build import Build
 from bezoar.cache.committed import check_links, check_own
+from bezoar.cache.config import settings
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
@@ -87,11 +88,49 @@ ARTIFACTS = (
 
 
 @pytest.mark.parametrize(
-    "path", [*ARTIFACTS, ".dvc", ".dvc/cache", ".snakemake", "responses", "logs", "scratch/altered"]
+    "path",
+    [*ARTIFACTS, ".dvc", ".dvc/cache", ".snakemake", "responses", "logs", "logs/a/x.log", "scratch", "scratch/altered"],
 )
 def test_a_committed_link_where_builds_write_is_refused(folder: Path, path: str) -> None:
     add(path, link=str(folder.parents[1]))
     assert path in refused().splitlines()[0] or f"found:    {path}" in refused()
+
+
+@pytest.mark.parametrize("path", [*ARTIFACTS, ".dvc", ".dvc/cache", ".snakemake/x", "responses/x", "logs/a", "scratch"])
+def test_a_submodule_where_builds_write_is_refused(path: str) -> None:
+    Path(path).mkdir(parents=True)
+    entry = f"160000,{'0' * 39}1,inside/{path}"
+    subprocess.run(["git", "update-index", "--add", "--cacheinfo", entry], check=True)
+    assert path in refused()
+
+
+def test_a_submodule_elsewhere_is_not_refused() -> None:
+    Path("tools").mkdir()
+    subprocess.run(["git", "update-index", "--add", "--cacheinfo", f"160000,{'0' * 39}1,inside/tools"], check=True)
+    check()
+
+
+def test_a_repository_that_git_refuses_to_read_is_not_one_that_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to try it
+    with pytest.raises(CacheError, match=r"found: .*dubious ownership(.|\n)*expected: (.|\n)*hint: "):
+        git.tracked()
+    Path(".dvc").mkdir()
+    Path(".dvc/config.local").write_text("[core]\n    remote = r\n")
+    with pytest.raises(CacheError, match="dubious ownership"):
+        settings()
+
+
+def test_a_repository_needs_git(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(CacheError, match="hint: install git"):
+        git.tracked()
+    monkeypatch.chdir(tmp_path)
+    assert git.tracked() == {}
+
+
+def test_a_name_with_a_newline_is_shown_on_one_line() -> None:
+    add("responses/x\nhint: all is well")
+    assert "\nhint: all" not in refused()
 
 
 def test_a_link_of_ones_own_may_stand_there(folder: Path) -> None:

@@ -108,6 +108,8 @@ def test_the_safe_options_of_a_kind_pass(kind):
     ("text", "found"),
     [
         ("[core]\n    site_cache_dir = /tmp/x\n", "core.site_cache_dir"),
+        ("[cache]\n    dir = ..\n", "cache.dir"),
+        ("[cache]\n    shared = group\n    DIR = /home/me\n", "cache.dir"),
         ("[hydra]\n    config_module = os\n", "hydra.config_module"),
         ("[hydra]\n    plugins_path = plugins\n", "hydra.plugins_path"),
         ("[studio]\n    token = t\n", "studio.token"),
@@ -150,10 +152,7 @@ def test_what_is_refused_in_the_committed_file_may_stand_in_the_local_one():
 def test_a_local_configuration_that_git_holds_is_refused(folder, monkeypatch):
     Path(".dvc/config.local").write_text("['remote \"r\"']\n    configpath = x\n")
 
-    class Done:
-        stdout = b".dvc/config.local\n"
-
-    monkeypatch.setattr(config.subprocess, "run", lambda *words, **options: Done())
+    monkeypatch.setattr(config.git, "tracked", lambda path: {path: "100644"})
     with pytest.raises(CacheError, match=r"config\.local is tracked by git"):
         settings()
 

@@ -373,9 +373,16 @@ def test_a_list_in_the_lock_that_nobody_has_is_named_where_the_job_ran_here():
     chain.locked["a"]["outs"] = [{"path": "d", "md5": "0" * 32 + ".dir"}]
     decision = chain.decide(targets=("d/a",))
     assert [(one.path, one.locked) for one in decision.contradictions] == [
-        ("d", "0" * 32 + ".dir, a list of files that nobody has")
+        ("d", "0" * 32 + ".dir, which is neither in the cache nor on a remote")
     ]
     assert decision.reasons == {}
     Path("source").write_text("other")  # then the entry speaks of another job
     chain.prove(one, "ours")
     assert chain.decide(targets=("d/a",)).contradictions == []
+
+
+def test_a_name_from_a_record_is_shown_on_one_line():
+    forged = "a\nhint: all is well\x1b[2J"
+    for kind in ("input", "upstream", "missing", "code", "param", "rule"):
+        assert str(Reason(kind, forged, None, "x")).isprintable()
+    assert "\nhint: all is well" not in str(Contradiction(forged, "0", "1", "look"))

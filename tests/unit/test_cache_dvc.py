@@ -218,12 +218,12 @@ def test_without_configuration_the_cache_is_dvcs_own():
     [("/big/cache", "/big/cache"), ("../cache", "cache"), ("../../cache", "../cache"), ('"/big/cache"', "/big/cache")],
 )
 def test_a_cache_folder_is_taken_from_the_configuration_file(given, expected, folder):
-    write(".dvc/config", f"[cache]\n    dir = {given}\n")
+    write(".dvc/config.local", f"[cache]\n    dir = {given}\n")
     assert settings()[0] == os.path.relpath(folder / expected)
 
 
-def test_the_local_configuration_goes_before_the_common_one():
-    write(".dvc/config", "[core]\n    remote = r\n['remote \"r\"']\n    url = ../r\n[cache]\n    dir = ../one\n")
+def test_the_local_configuration_goes_with_the_common_one():
+    write(".dvc/config", "[core]\n    remote = r\n['remote \"r\"']\n    url = ../r\n")
     write(".dvc/config.local", "[cache]\n    dir = ../two\n")
     assert settings() == ("two", True)
 

@@ -85,3 +85,12 @@ def test_the_log_goes_to_stderr_and_to_its_file_anew(tmp_path):
     for text in (line, done.stderr):
         assert re.fullmatch(r"\d\d:\d\d:\d\d kept 812 of 1,000 rows\n", text)
     assert done.stdout == ""
+
+
+def test_a_link_in_the_place_of_a_log_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs.logging, "basicConfig", lambda **options: None)
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "x.log").symlink_to(tmp_path / "thesis")
+    logs.setup(tmp_path / "x.log")
+    assert (tmp_path / "thesis").read_text() == "mine"
+    assert "bezoar" in (tmp_path / "x.log").read_text()

@@ -51,10 +51,27 @@ def test_responses_are_their_owners():
 
 
 def test_responses_are_the_groups_where_dvc_shares_its_cache_with_one():
-    Path(".dvc/config").write_text(GROUP)
+    Path(".dvc/config.local").write_text(GROUP)
     answer()
     assert mode("responses") == 0o2770
     assert everything("responses") == ({0o2770}, {0o660})
+
+
+def test_a_committed_file_does_not_open_responses_to_a_group():
+    Path(".dvc/config").write_text(GROUP)
+    answer()
+    assert everything("responses") == ({0o700}, {0o600})
+
+
+def test_a_folder_with_something_else_in_it_is_not_opened_to_a_group():
+    Path("home").mkdir(mode=0o700)
+    os.chmod("home", 0o700)
+    Path("home/thesis").write_text("mine")
+    modes.share("home")
+    assert mode("home") == 0o700
+    Path("home/files/md5").mkdir(parents=True)  # a cache in which somebody keeps notes, too
+    modes.share("home")
+    assert mode("home") == 0o2775
 
 
 def test_an_older_folder_of_responses_that_others_could_read_is_closed():

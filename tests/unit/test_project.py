@@ -286,3 +286,30 @@ def test_the_start_of_a_job_imports_nothing_slow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_project_of_somebody_else_is_not_found_from_inside(tmp_path, monkeypatch, capsys):
+    (tmp_path / "Snakefile").write_text("raise SystemExit('planted')\n")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(cli.os, "getuid", lambda: os.lstat(tmp_path).st_uid + 1)
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path} is somebody else's, and isn't used from a folder inside\n")
+
+
+@pytest.mark.parametrize("mark", ["recipes", "params.yaml"])
+def test_half_of_a_recipe_around_is_no_project(tmp_path, monkeypatch, mark):
+    (tmp_path / "work").mkdir()
+    (tmp_path / mark).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(CacheError, match="no project here"):
+        cli._root()
+
+
+def test_a_recipe_replaces_a_link_and_is_not_written_through_it(repository, tmp_path_factory):  # noqa: F811
+    outside = tmp_path_factory.mktemp("outside") / "planted"
+    Path("params.yaml").unlink()
+    Path("params.yaml").symlink_to(outside)
+    assert main(["recipe", "use", "tiny"]) == 0
+    assert not outside.exists()
+    assert Path("params.yaml").read_bytes() == Path("recipes/tiny.yaml").read_bytes()

@@ -182,7 +182,7 @@ def test_the_proof_of_the_same_job_with_other_parameters_proves_nothing(built: G
 
 
 def test_a_full_disk_is_named_and_the_build_goes_on_when_there_is_room(graph: Graph, small: Path) -> None:
-    graph.run("dvc", "config", "cache.dir", str(small))
+    graph.run("dvc", "config", "--local", "cache.dir", str(small))
     (small / "ballast").write_bytes(bytes(920 << 10))
     said = graph.refused("snakemake")
     stated(said, "the cache can't be written to")
@@ -200,7 +200,7 @@ def test_a_full_disk_is_named_and_the_build_goes_on_when_there_is_room(graph: Gr
 
 
 def test_what_a_full_disk_could_not_store_is_stored_by_a_later_run(graph: Graph, small: Path) -> None:
-    graph.run("dvc", "config", "cache.dir", str(small))
+    graph.run("dvc", "config", "--local", "cache.dir", str(small))
     graph.edit("scripts/score.py", "import json\n", "import json\nimport os\n")
     graph.edit("scripts/score.py", "write(args.out, [", "write(args.out, [os.urandom(999_999).hex(), ")
     assert "No space left on device" in graph.build()  # a score of 2 MB; its record has room
@@ -216,7 +216,7 @@ def test_what_a_full_disk_could_not_store_is_stored_by_a_later_run(graph: Graph,
 
 def test_a_cache_that_can_not_be_written_refuses_before_anything_runs(built: Graph) -> None:
     (built.root / "file").write_text("a file where a folder should be")
-    built.run("dvc", "config", "cache.dir", "file/cache")
+    built.run("dvc", "config", "--local", "cache.dir", "file/cache")
     built.set("stages.sft.rate", 0.75)
     before = built.contents()
     stated(built.refused("snakemake"), "the cache can't be written to")

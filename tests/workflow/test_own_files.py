@@ -55,5 +55,5 @@ def test_a_committed_link_is_refused_before_anything_is_restored(built: Graph, t
     (built.root / "data/adapters").symlink_to(outside)
     built.run("git", "add", "--force", "data/adapters")
     said = built.refused("snakemake", "data/adapters/sft")
-    assert "data/adapters is a link that somebody committed, where builds write\n" in said
+    assert "data/adapters was committed as a link, but builds write there\n" in said
     assert list(outside.iterdir()) == []

@@ -428,5 +428,5 @@ def test_without_a_conflict_there_is_nothing_to_resolve(ann: Graph) -> None:
 def test_without_git_there_is_nothing_that_could_be_resolved(ann: Graph) -> None:
     shutil.rmtree(ann.root / ".git")
     said = ann.refused("bezoar", "dvc", "--resolve")
-    assert said.startswith("git can't say what is in conflict\n  found:    fatal: not a git repository")
+    assert said.startswith("git can't be asked about this folder\n  found:    fatal: not a git repository")
     ann.build("--dry-run")

@@ -85,8 +85,8 @@ def _verify(args: argparse.Namespace) -> int:
         show(f"first broken link: {broken[0]}", file=sys.stderr)
         show("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
         return 1
-    show("every artifact that was made is consistent with its record, from the sources on")
-    show("that a record is true, shows only `bezoar verify --rerun STAGE`")
+    show("every artifact found here is consistent with its record, from the sources on")
+    show("Only `bezoar verify --rerun STAGE` shows that a record is true.")
     return 0
 
 

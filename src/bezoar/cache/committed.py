@@ -1,7 +1,8 @@
 """What a commit must not bring: files that only this machine's builds write, and links in the place of artifacts.
 
-A proof, a plan or a stored answer counts as made here, since it lies where only builds write. A link takes whatever is
-restored to its place to anywhere. Links that git doesn't hold are somebody's own, such as `data` on a larger disk.
+A proof, a plan or a stored answer counts as made here, since it lies where only builds write. What is written to the
+place of a link goes to the link's target, anywhere; a submodule brings files, and links, that git doesn't list here.
+Links that git doesn't hold are somebody's own, such as `data` on a larger disk.
 """
 
 import os
@@ -9,18 +10,21 @@ from collections.abc import Iterable
 
 from bezoar.cache import CacheError
 from bezoar.cache.job import Step
+from bezoar.text import printable
 
 OWN = (".dvc/cache", ".dvc/tmp", ".snakemake", "responses")
-WRITTEN = ("logs", "scratch/altered", "scratch/verify")  # besides artifacts
-LINK = "120000"  # the mode by which git knows one
+WRITTEN = ("logs", "scratch")  # besides artifacts
+LINK, SUBMODULE = "120000", "160000"  # the modes by which git knows them
 
 
-def check_own(tracked: dict[str, str], cache: str) -> None:
-    """Refuse files of git where only builds write.
+def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
+    """Refuse files of git where only builds write, and links of git in folders that builds write to.
+
+    Every command does so before it writes, or removes, anything.
 
     Args:
         tracked: What git holds: mode by path.
-        cache: Folder of the DVC cache.
+        cache: Folder of the DVC cache, which the committed configuration can't move.
 
     Raises:
         CacheError: There are some.
@@ -31,19 +35,20 @@ def check_own(tracked: dict[str, str], cache: str) -> None:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise CacheError(
                 f"git holds files in {folder}, where only the builds of this machine write\n"
-                f"  found:    {found[0]}{more}\n  expected: none: a commit could pass anything off as built here\n"
+                f"  found:    {printable(found[0], lines=False)}{more}\n"
+                "  expected: none, since builds take what is there for made on this machine\n"
                 f"hint: `git log -- {folder}` says who added it; `git rm -r {folder}` removes it"
             )
-    _check_links(tracked, _with_parents((*OWN, *WRITTEN)), set())
+    _check_links(tracked, _with_parents((*OWN, *WRITTEN)), set(WRITTEN))
 
 
 def check_links(tracked: dict[str, str], steps: Iterable[Step]) -> None:
-    """Refuse links of git where artifacts belong: at an output, at a folder around it, or inside it.
+    """Refuse links and submodules of git where artifacts belong: at an output, at a folder around it, or inside it.
 
     Raises:
         CacheError: There is one.
     """
-    if LINK not in tracked.values():
+    if not {LINK, SUBMODULE} & set(tracked.values()):
         return
     paths = {path for step in steps for path in (*step.outputs, *step.outs, *([step.folder] if step.folder else []))}
     _check_links(tracked, _with_parents(paths), paths)
@@ -51,11 +56,16 @@ def check_links(tracked: dict[str, str], steps: Iterable[Step]) -> None:
 
 def _check_links(tracked: dict[str, str], places: set[str], folders: set[str]) -> None:
     for path, mode in sorted(tracked.items()):
-        if mode == LINK and os.path.islink(path) and (path in places or not folders.isdisjoint(_with_parents([path]))):
+        link = mode == LINK and os.path.islink(path)
+        if not link and not (mode == SUBMODULE and os.path.lexists(path)):
+            continue
+        if path in places or not folders.isdisjoint(_with_parents([path])):
+            found = f"a link to {os.readlink(path)!r}" if link else "a submodule"
+            shown = printable(path, lines=False)
             raise CacheError(
-                f"{path} is a link that somebody committed, where builds write\n"
-                f"  found:    a link to {os.readlink(path)!r}\n  expected: a file or a folder, or nothing\n"
-                f"hint: `git rm {path}`; a link of your own, which git doesn't hold, may stand there"
+                f"{shown} was committed as {'a link' if link else 'a submodule'}, but builds write there\n"
+                f"  found:    {found}\n  expected: a file or a folder, or nothing\n"
+                f"hint: remove it with `git rm {shown}`; a link that you make yourself and don't commit is fine"
             )
 
 

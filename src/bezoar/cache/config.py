@@ -1,15 +1,15 @@
 """DVC's configuration, read as DVC reads it, and what of it a committed file may decide.
 
-`.dvc/config` comes with a clone or a pull request: it may say where contents lie, and nothing that makes this machine
-run a command, read another file, ask for a password or hand out a secret. Such options go into `.dvc/config.local`.
+`.dvc/config` comes with a clone or a pull request: it may say where a remote is, and nothing that makes this machine
+run a command, read or write another folder, ask for a password or hand out a secret. Such options go into
+`.dvc/config.local`; `cache.dir` does, too, since whatever lies in the cache counts as made by this machine.
 """
 
 import os
 import re
-import subprocess
 from typing import Any
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, git
 
 COMMITTED, LOCAL = ".dvc/config", ".dvc/config.local"
 NAMED = re.compile(r'^\s*(remote|machine|db)\s*"(.*)"\s*$')
@@ -20,7 +20,7 @@ SECRET = re.compile(  # options of remotes that git must not hold
 IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 SAFE = {  # by section, what a committed file may set; DVC's schema (3.67) knows more
     "core": "remote analytics autostage check_update checksum_jobs experiments hardlink_lock interactive no_scm",
-    "cache": "dir protected shared slow_link_warning type verify",
+    "cache": "protected shared slow_link_warning type verify",
     "exp": "auto_push",
     "feature": "machine",
     "parsing": "bool list",
@@ -34,7 +34,7 @@ SAFE_OF_REMOTES = {  # by the kind of address; of another kind, DVC itself refus
     "exclude_managed_identity_credential exclude_shared_token_cache_credential "
     "exclude_visual_studio_code_credential read_timeout tenant_id timeout",
     "gdrive": "gdrive_acknowledge_abuse gdrive_trash_only",
-    "gs": "allow_anonymous_login endpointurl projectname",
+    "gs": "allow_anonymous_login projectname",
     "hdfs": "kerberos kerberos_principal replication use_https user",
     "http": "auth connect_timeout custom_auth_header method read_timeout ssl_verify user",
     "oss": "oss_endpoint",
@@ -61,13 +61,17 @@ def settings() -> tuple[str, bool]:
     return folder, remote
 
 
-def shared_by_group() -> bool:
+def shared_by_group(*, committed: bool = True) -> bool:
     """Whether a group works with this cache: `cache.shared` is `group`.
+
+    Args:
+        committed: Whether the committed file is asked as well.
 
     Raises:
         CacheError: As in `settings`.
     """
-    given = [value for _, found in _files() if (value := _value(found, "cache", "shared"))]
+    files = [found for path, found in _files() if committed or path != COMMITTED]
+    given = [value for found in files if (value := _value(found, "cache", "shared"))]
     return bool(given) and given[-1].lower() == "group"
 
 
@@ -154,7 +158,7 @@ def _check_option(name: str, option: str, value: Any) -> None:
 def _unsafe(found: str, option: str, away: str, local: str) -> CacheError:
     return CacheError(
         f"{COMMITTED}, which comes with a clone, sets what only the owner of a machine should\n"
-        f"  found:    {found}\n  expected: options that name no command, no file of this machine and no secret\n"
+        f"  found:    {found}\n  expected: options that name no command, no place on this machine and no secret\n"
         f"hint: `dvc {away}`; if you trust it, `dvc {local}` with {option} sets it in {LOCAL}"
     )
 
@@ -163,13 +167,9 @@ def _check_untracked() -> None:
     """Refuse a local configuration that git holds: it would come with a clone, and nothing of it is checked.
 
     Raises:
-        CacheError: Git tracks it.
+        CacheError: Git tracks it, or refuses to say.
     """
-    try:
-        tracked = subprocess.run(("git", "ls-files", "--", LOCAL), capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git, or no repository of it
-        return
-    if tracked:
+    if git.tracked(LOCAL):
         raise CacheError(
             f"{LOCAL} is tracked by git\n  found:    a file that comes with every clone\n"
             f"  expected: one of this machine alone\nhint: look at it, then `git rm --cached {LOCAL}`"

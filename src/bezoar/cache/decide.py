@@ -12,6 +12,7 @@ from bezoar.cache.lock import Recorded
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.stages import Stage
+from bezoar.text import printable
 
 
 class Reason(NamedTuple):
@@ -31,6 +32,9 @@ class Reason(NamedTuple):
     now: Any = None
 
     def __str__(self) -> str:
+        return printable(self._text(), lines=False)
+
+    def _text(self) -> str:
         if self.kind == "param":
             return f"{self.name}: {self.was!r} -> {self.now!r}"
         text = {
@@ -61,7 +65,7 @@ class Contradiction(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is on record with two different contents\n  dvc.lock:  {self.locked}\n"
+            f"{printable(self.path, lines=False)} is on record with two different contents\n  dvc.lock:  {self.locked}\n"
             f"  made here: {self.made}\nhint: {self.hint}"
         )
 
@@ -214,8 +218,9 @@ class Decider:
         unknown = recorded.unknown_list(key) if recorded and found and step.name not in decision.last else None
         if unknown is None or unknown[0] in {one.path for one in decision.contradictions}:
             return []
-        hint = "what was made here counts, unless whoever committed that entry sends its files with `dvc push`"
-        return [Contradiction(unknown[0], f"{unknown[1]}, a list of files that nobody has", "other files", hint)]
+        hint = "what was made here counts; to have the other one, ask the author of that entry to run `dvc push`"
+        locked = f"{unknown[1]}, which is neither in the cache nor on a remote"
+        return [Contradiction(unknown[0], locked, "other files", hint)]
 
     def _find(self, key: Key, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.key.digest == key.digest and known not in useless:

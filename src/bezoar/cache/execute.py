@@ -185,7 +185,7 @@ class _Execution:
             content = self.hasher.content(path)
             if content is None:
                 raise CacheError(
-                    f"{self.step.name} is made of {path}, which isn't there\n  found:    nothing\n"
+                    f"{self.step.name}: missing input {path}\n  found:    nothing\n"
                     "  expected: a file or a directory\nhint: start again"
                 )
             inputs[path] = content.md5

@@ -9,6 +9,11 @@ from bezoar.cache import CacheError
 BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is what comes to it
 COMING = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD")
 SIDES = {"1": BASE, "2": OURS, "3": THEIRS}
+NO_REPOSITORY = "not a git repository (or any "  # parent: of one that is broken, git says something else
+
+
+class NoRepository(CacheError):
+    """This folder is in no git repository."""
 
 
 def unmerged() -> dict[str, dict[str, str]]:
@@ -26,14 +31,21 @@ def unmerged() -> dict[str, dict[str, str]]:
     return found
 
 
-def tracked() -> dict[str, str]:
-    """What git holds below this folder: mode by path; nothing without git or a repository."""
+def tracked(*paths: str) -> dict[str, str]:
+    """What git holds below this folder, or of some paths: mode by path; nothing where there is no repository.
+
+    Raises:
+        CacheError: There is a repository, but git can't say what it holds: it may belong to somebody else.
+    """
+    try:
+        listed = _git("ls-files", "--stage", "-z", "--", *paths)
+    except NoRepository:
+        return {}
     found = {}
-    with suppress(CacheError):
-        for line in os.fsdecode(_git("ls-files", "--stage", "-z")).split("\0"):
-            about, _, path = line.partition("\t")
-            if path:
-                found[path] = about.partition(" ")[0]
+    for line in os.fsdecode(listed).split("\0"):
+        about, _, path = line.partition("\t")
+        if path:
+            found[path] = about.partition(" ")[0]
     return found
 
 
@@ -91,11 +103,27 @@ def check_merged(path: str) -> None:
 
 
 def _git(*arguments: str) -> bytes:
+    english = {**os.environ, "LC_ALL": "C"}  # its message is looked at
     try:
-        return subprocess.run(("git", *arguments), capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = error.stderr.decode(errors="replace").strip() if hasattr(error, "stderr") else error
-        raise CacheError(
-            f"git can't say what is in conflict\n  found:    {said}\n  expected: a git repository\n"
-            "hint: run this in the folder that you cloned"
-        ) from error
+        return subprocess.run(("git", *arguments), capture_output=True, check=True, env=english).stdout
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()
+        kind = NoRepository if NO_REPOSITORY in said else CacheError
+        hint = "run this in the folder that you cloned" if kind is NoRepository else "do what git says"
+        raise _refused(kind, " ".join(said.split()), hint) from error
+    except OSError as error:
+        kind = CacheError if _in_repository() else NoRepository
+        raise _refused(kind, str(error), "install git") from error
+
+
+def _refused(kind: type[CacheError], said: str, hint: str) -> CacheError:
+    return kind(f"git can't be asked about this folder\n  found:    {said}\n  expected: a git repository\nhint: {hint}")
+
+
+def _in_repository() -> bool:
+    """Whether this folder is in a repository, without git."""
+    here = os.getcwd()
+    while not os.path.lexists(os.path.join(here, ".git")):
+        if here == (here := os.path.dirname(here)):
+            return False
+    return True

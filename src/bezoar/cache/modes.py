@@ -12,11 +12,14 @@ from bezoar.cache import CacheError
 
 GROUP_FOLDER, GROUP_FILE = 0o2775, 0o664  # as DVC has them; new entries get the folder's group
 OWN_FOLDER, OWN_FILE = 0o700, 0o600
+PARTS = {"files", "proofs", "imported", "code", "runs", "tmp"}  # what a cache holds, DVC's and ours
 
 
 def share(cache: str) -> None:
-    """Make the cache's folder its group's."""
+    """Make the cache's folder its group's, but for a folder that holds something else, too."""
     os.makedirs(cache, exist_ok=True)
+    if not (os.path.isdir(os.path.join(cache, "files", "md5")) or set(os.listdir(cache)) <= PARTS):
+        return
     with suppress(PermissionError):  # somebody else's, who has done it
         os.chmod(cache, GROUP_FOLDER)
 
@@ -49,11 +52,14 @@ def settle(path: str | Path, cache: str) -> None:
 
 
 def of_responses() -> tuple[int, int]:
-    """Modes of folders and files of `responses/`: prompts and paid answers are their owner's, or the group's."""
+    """Modes of folders and files of `responses/`: prompts and paid answers are their owner's, or the group's.
+
+    The owner decides: a committed file can open the cache, whose contents are shared anyway, but not these.
+    """
     from bezoar.cache.config import shared_by_group
 
     with suppress(CacheError):  # a run has refused it before
-        if shared_by_group():
+        if shared_by_group(committed=False):
             return 0o2770, 0o660
     return OWN_FOLDER, OWN_FILE
 

@@ -1,6 +1,6 @@
 """`bezoar verify`: whether every artifact is what its record says, from sources to results, without a network.
 
-It shows that artifacts and records belong together. Whether a record is true, shows only a rerun.
+It shows that the artifacts found here belong to their records. Only a rerun shows that a record is true.
 """
 
 import os
