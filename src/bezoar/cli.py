@@ -2,15 +2,18 @@
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bezoar import __version__
 from bezoar.files import whole
 from bezoar.text import show
 
+RULE = re.compile(r"^\s*(?:rule|checkpoint)\s+(\w+)\s*:", re.MULTILINE)
 MARKS = ("Snakefile", "params.yaml", "recipes")  # what the root of a project has
 
 
@@ -97,7 +100,10 @@ def _enter_project(args: argparse.Namespace) -> None:
     if file:
         args.file = Path(os.path.relpath(here / file, root))
     if targets:
-        args.targets = [os.path.relpath(one, root) if os.path.exists(one) else one for one in targets]
+        rules = _rules(root)
+        args.targets = [
+            os.path.relpath(one, root) if os.path.exists(one) and one not in rules else one for one in targets
+        ]
     os.chdir(root)
     show(f"in {root}:", file=sys.stderr)
 
@@ -119,6 +125,15 @@ def _root() -> Path:
         f"no project here\n  found:    no {' or '.join(MARKS[:2])} in {here} or in a folder around it\n"
         "  expected: the folder of a project, or one inside it\nhint: `cd` to the repository that you cloned"
     )
+
+
+def _rules(root: Path) -> set[str]:
+    """Names of the rules of a project, by its text; a target of that name is the rule, not a file of this folder."""
+    found: set[str] = set()
+    for path in (root / "Snakefile", *root.glob("rules/*.smk")):
+        with suppress(OSError):
+            found |= set(RULE.findall(path.read_text(encoding="utf-8", errors="replace")))
+    return found
 
 
 def _check_owner(paths: list[Path]) -> None:

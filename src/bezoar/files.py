@@ -89,15 +89,20 @@ def remembered_sha256(path: Path) -> str:
     """Sha256 of a file's content, which is read once as long as its size and time stay the same."""
     about = path.stat()
     known: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        known = dict(json.loads(SEEN.read_text(encoding="utf-8")))
-    signature, key = [about.st_size, about.st_mtime_ns, about.st_ino], str(path.resolve())
-    if known.get(key, [None])[0] != signature:
-        known[key] = [signature, sha256(path)]
-        settled = time.time_ns() - about.st_mtime_ns > TICK  # else it may change again within the clock's tick
-        if settled and path.stat().st_mtime_ns == about.st_mtime_ns:
-            with suppress(OSError):
-                write_json(SEEN, known)
+    with suppress(OSError, ValueError, RecursionError):
+        read = json.loads(SEEN.read_text(encoding="utf-8"))
+        known = read if isinstance(read, dict) else {}
+    signature, key = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino], str(path.resolve())
+    match known.get(key):
+        case [found, str(digits)] if found == signature:
+            return digits
+    known[key] = [signature, sha256(path)]
+    settled = (
+        time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > TICK
+    )  # else it may change again within the clock's tick
+    if settled and path.stat().st_ctime_ns == about.st_ctime_ns:
+        with suppress(OSError):
+            write_json(SEEN, known)
     return str(known[key][1])
 
 

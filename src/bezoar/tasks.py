@@ -6,6 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from bezoar.yaml12 import UNREADABLE, Loader
+
+MOST_BYTES = 1 << 24  # of a task's file
 NO_TASKS = {"__pycache__", ".ipynb_checkpoints"}  # the harness passes these folders over, too
 
 
@@ -15,24 +18,49 @@ def task_files(folder: Path | str) -> list[str]:
     return sorted(str(path) for path in files if not NO_TASKS & set(path.relative_to(folder).parts))
 
 
-def includes_outside(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Tasks that include a file from outside their folder, which no score would be known to depend on.
+def read_tasks(folder: Path) -> Iterator[tuple[Path, dict[str, yaml.Node] | str]]:
+    """The files below a task folder that the harness reads as YAML: of each, its nodes by name, or what is wrong.
 
-    Raises:
-        yaml.YAMLError: A task file isn't YAML.
+    Nodes are not made to values, since `!function` would import code.
     """
-    inside = folder.resolve()
-    for path in map(Path, task_files(folder)):
-        if path.suffix not in (".yaml", ".yml"):
+    for path in sorted(folder.rglob("*")):
+        unseen = path.suffix not in (".yaml", ".yml") or NO_TASKS & set(path.relative_to(folder).parts)
+        if unseen or path.is_dir():
             continue
-        for include in _includes(path):
-            if not Path(os.path.normpath(inside / path.parent.resolve() / include)).is_relative_to(inside):
-                yield path, include
+        if not path.is_file():  # a link to a device would be read without an end
+            yield path, "no regular file"
+            continue
+        try:
+            tree = yaml.compose(_text(path), Loader)
+        except (*UNREADABLE, yaml.YAMLError, OSError) as error:
+            yield path, " ".join(str(error).split())
+        else:
+            pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
+            yield path, {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
 
 
-def _includes(path: Path) -> list[str]:
-    """What a task file includes; its nodes are read and not made, since `!function` would import code."""
-    tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
-    named = [value for key, value in pairs if key.value == "include"]
-    return [one.value for node in named for one in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    return data.decode()
+
+
+def names_in(nodes: dict[str, yaml.Node]) -> set[str]:
+    """What a file defines: a task, or a group of tasks, which counts as one."""
+    return {node.value for key in ("task", "group") if isinstance(node := nodes.get(key), yaml.ScalarNode)}
+
+
+def includes_outside(path: Path, nodes: dict[str, yaml.Node], folder: Path) -> Iterator[str]:
+    """What a task includes from outside its folder, which no score would be known to depend on."""
+    inside = folder.resolve()
+    for include in _texts(nodes.get("include")):
+        if not Path(os.path.normpath(path.parent.resolve() / include)).is_relative_to(inside):
+            yield include
+
+
+def _texts(node: yaml.Node | None) -> list[str]:
+    """A text, or the texts of a list."""
+    found = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [one.value for one in found if isinstance(one, yaml.ScalarNode)]

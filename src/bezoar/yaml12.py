@@ -20,6 +20,8 @@ SCALARS = {  # as in ruamel.yaml's resolver for 1.2, with the characters that a 
 }
 DEEPEST = 100  # blocks within blocks
 MOST = 1_000_000  # values, with those that an alias repeats counted again
+SHOWN = 200  # characters of what Python says of a value
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # of constructors
 BASES = {"0b": 2, "0o": 8, "0x": 16}
 
 
@@ -75,13 +77,25 @@ def load(text: str) -> Any:
     """What a text holds.
 
     Raises:
-        yaml.YAMLError: It isn't YAML.
+        yaml.YAMLError: It isn't YAML, or a value can't be made of what it says, such as the 31st of February.
     """
-    if "*" in text:
-        node = yaml.compose(text, Loader)
-        if node and _size(node, {}) > MOST:
-            raise yaml.composer.ComposerError(None, None, "aliases that repeat a million values", node.start_mark)
-    return yaml.load(text, Loader)
+    try:
+        if "*" in text:
+            check_size(yaml.compose(text, Loader))
+        return yaml.load(text, Loader)
+    except UNREADABLE as error:
+        said = " ".join(str(error).split())[:SHOWN]
+        raise yaml.constructor.ConstructorError(None, None, f"a value that can't be read: {said}") from error
+
+
+def check_size(node: yaml.Node | None) -> None:
+    """Refuse a few bytes that stand for millions of values.
+
+    Raises:
+        yaml.YAMLError: They do.
+    """
+    if node and _size(node, {}) > MOST:
+        raise yaml.composer.ComposerError(None, None, "aliases that repeat a million values", node.start_mark)
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -85,7 +85,15 @@ def test_a_fingerprint_that_is_none_names_no_file(edited, was):
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 5000, "- {code: a, now: b, was: 1, reason: d}", "- {code: a, now: b, was: c, reason: d, what: [1]}"]
+    "text",
+    [
+        "[" * 5000,
+        "0",
+        "- {code: a, now: b, was: 1, reason: d}",
+        "- {code: a, now: b, was: c, reason: d, what: [1]}",
+        "- {code: a, now: b, was: c, reason: d, what: 0}",
+        "- {code: a, now: b, was: c, reason: d, what: false}",
+    ],
 )
 def test_acceptances_of_another_shape_are_refused(edited, text):
     Path(code.ACCEPTED).write_text(text)

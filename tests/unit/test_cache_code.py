@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 
 from bezoar.cache import CacheError, code
 from bezoar.cache.code import Closures, Code, earliest, fingerprint, rule_print
@@ -344,3 +345,10 @@ def test_what_a_fingerprint_was_made_of_is_kept():
     found.write("cache")
     assert code.parts_of(found.found["scripts.main"], "cache") == parts()
     assert code.parts_of("0" * 32, "cache") is None
+
+
+def test_a_fingerprint_that_looks_like_a_number_stays_a_text():
+    looks = "1" * 20 + "e" + "2" * 11
+    made = Code({}, Hasher(None))
+    made.prints = {"rules.mix": looks, "scripts.main": "0" * 32}
+    assert parse_yaml(made.text, "code.lock") == {"rules": {"mix": looks}, "scripts": {"main": "0" * 32}}

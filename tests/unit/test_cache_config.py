@@ -163,3 +163,9 @@ def test_a_local_configuration_that_git_holds_is_refused(folder, monkeypatch):
 def test_a_group_shares_a_cache_if_dvc_says_so(text, shared):
     commit(text)
     assert shared_by_group() is shared
+
+
+def test_a_committed_file_may_not_send_googles_token_elsewhere():
+    commit("['remote \"r\"']\n    url = gs://b\n    endpointurl = https://elsewhere\n")
+    with pytest.raises(CacheError, match="remote r: endpointurl"):
+        settings()

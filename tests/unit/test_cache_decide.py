@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache.decide import Decider, Reason, bytes_of
+from bezoar.cache.decide import Contradiction, Decider, Reason, bytes_of
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects

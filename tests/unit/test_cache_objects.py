@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign, remote
 from bezoar.cache import objects as module
 from bezoar.cache.hashing import Content, Hasher
 from bezoar.cache.objects import Objects, all_missing, copy, remove
@@ -288,3 +288,21 @@ def test_removing_a_link_to_a_directory_leaves_the_directory():
     remove("absent")
     assert not os.path.lexists("link")
     assert held("d") == FILES
+
+
+def test_a_list_of_a_directory_that_is_far_too_large_is_not_fetched(tmp_path):
+    class Far:
+        fs = protocol = None
+
+        def oid_to_path(self, md5):
+            return md5
+
+        def info(self, path):
+            return {"size": foreign.MOST_BYTES + 1}
+
+        def get_file(self, *words, **options):
+            raise AssertionError("fetched")
+
+    far = Far()
+    far.fs = far
+    assert remote._bring(far, "0" * 32 + ".dir", str(tmp_path / "x"), False, None) is None

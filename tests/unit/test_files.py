@@ -1,11 +1,14 @@
 """Files and artifacts that are written whole or not at all, and their hashes."""
 
 import hashlib
+import os
 import re
+import time
 
 import pytest
 
-from bezoar.files import MARKER, artifact, digest, files_in, whole, write_json
+from bezoar import files
+from bezoar.files import MARKER, SEEN, artifact, digest, files_in, remembered_sha256, sha256, whole, write_json
 
 
 def build(folder, text="one"):
@@ -141,3 +144,27 @@ def test_nothing_has_no_digest(tmp_path):
 def test_json_is_written_with_sorted_keys(tmp_path):
     write_json(tmp_path / "report.json", {"b": "東", "a": 1})
     assert (tmp_path / "report.json").read_text(encoding="utf-8") == '{\n  "a": 1,\n  "b": "東"\n}\n'
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "[" * 100_000, "{", "1", "null", '{"PATH": 1}', '{"PATH": [[], 1]}'])
+def test_a_memory_of_hashes_that_is_garbage_is_ignored(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rows"
+    path.write_text("a")
+    SEEN.parent.mkdir(parents=True)
+    SEEN.write_text(text.replace("PATH", str(path)))
+    assert remembered_sha256(path) == sha256(path)
+
+
+def test_a_file_that_was_exchanged_with_its_time_kept_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rows"
+    path.write_text("a")
+    os.utime(path, ns=(1, 1))
+    monkeypatch.setattr(files, "TICK", 0)
+    before = remembered_sha256(path)
+    assert SEEN.exists()
+    time.sleep(0.02)  # the clock of ctime
+    path.write_text("b")
+    os.utime(path, ns=(1, 1))
+    assert remembered_sha256(path) == sha256(path) != before

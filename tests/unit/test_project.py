@@ -1,5 +1,6 @@
 """Commands find the project around them, and say what is wrong without a traceback."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -313,3 +314,18 @@ def test_a_recipe_replaces_a_link_and_is_not_written_through_it(repository, tmp_
     assert main(["recipe", "use", "tiny"]) == 0
     assert not outside.exists()
     assert Path("params.yaml").read_bytes() == Path("recipes/tiny.yaml").read_bytes()
+
+
+def test_a_rule_stays_a_rule_where_a_file_has_its_name(repository, monkeypatch):  # noqa: F811
+    Path("Snakefile").write_text("rule all:\n    input: []\n")
+    Path("data/all").mkdir(parents=True)
+    Path("data/rows").touch()
+    monkeypatch.chdir("data")
+    args = argparse.Namespace(targets=["all", "rows", "./all", "gone"])
+    cli._enter_project(args)
+    assert args.targets == ["all", "data/rows", "data/all", "gone"]
+
+
+def test_a_setting_that_holds_itself_is_refused():
+    with pytest.raises(CacheError, match="-S seed"):
+        plan._read("-S seed", b"&a [*a]")

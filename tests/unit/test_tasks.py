@@ -1,6 +1,10 @@
 """Own tasks of the harness: every file below their folder is an input of a score."""
 
-from bezoar.tasks import includes_outside, task_files
+from pathlib import Path
+
+import pytest
+
+from bezoar.tasks import MOST_BYTES, includes_outside, names_in, read_tasks, task_files
 
 
 def test_every_file_below_a_task_folder_is_an_input(tmp_path):
@@ -15,4 +19,41 @@ def test_functions_of_a_task_are_not_run_to_see_its_includes(tmp_path):
     (tmp_path / "utils.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "a.yaml").write_text("include: /etc/base.yaml\nprocess_docs: !function utils.changed\n")
     (tmp_path / "b.yaml").write_text("- no map\n")
-    assert list(includes_outside(tmp_path)) == [(tmp_path / "a.yaml", "/etc/base.yaml")]
+    (_, a), (_, b) = read_tasks(tmp_path)
+    assert list(includes_outside(tmp_path / "a.yaml", a, tmp_path)) == ["/etc/base.yaml"]
+    assert b == {}
+
+
+def test_a_group_is_defined_as_a_task_is_and_its_members_are_not(tmp_path):
+    (tmp_path / "a.yaml").write_text("? [a]\n: b\ngroup: both-2\ntask:\n  - one\ninclude: {a: b}\n")
+    ((path, nodes),) = read_tasks(tmp_path)
+    assert names_in(nodes) == {"both-2"}
+    assert list(includes_outside(path, nodes, tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"# caf\xe9\ntask: a\n", "utf-8"),
+        (b"[" * 5000, "blocks within blocks"),
+        (b"#" * (MOST_BYTES + 1), "more than"),
+        (b"task: [\n", "did not find expected"),
+        ("/dev/zero", "no regular file"),
+        ("nowhere", "no regular file"),
+    ],
+)
+def test_a_file_that_the_harness_can_not_read_is_named(tmp_path, content, found):
+    path = tmp_path / "x.yaml"
+    if isinstance(content, str):
+        path.symlink_to(content)
+    else:
+        path.write_bytes(content)
+    ((named, said),) = read_tasks(tmp_path)
+    assert named == path
+    assert found in said
+
+
+def test_a_folder_that_is_called_like_a_task_is_looked_into(tmp_path):
+    Path(tmp_path, "x.yaml").mkdir()
+    Path(tmp_path, "x.yaml/y.yaml").write_text("task: y\n")
+    assert [names_in(nodes) for _, nodes in read_tasks(tmp_path)] == [{"y"}]

@@ -85,3 +85,12 @@ def test_what_is_written_is_read_as_it_was():
     values = [*READ, *READ.values(), 1e22, "a: b", "#"]
     assert yaml12.load(yaml.dump(values, Dumper=dvc.Dumper)) == values
     assert by_dvc(yaml.dump({"a": values}, Dumper=dvc.Dumper))["a"] == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-02-31", "!!float ''", "!!bool x", "!!timestamp x", "2026-01-01T25:00:00Z", "\ud800", "!!binary ü"],
+)
+def test_a_value_that_can_not_be_made_is_no_yaml(text):
+    with pytest.raises(yaml.YAMLError):
+        yaml12.load(text)

@@ -49,5 +49,7 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
         what = found[one] = changes(one, was, now, build.cache, build.code.parts.get(one))
         entries.append({"code": one, "now": now, "was": was, "what": what, "reason": reason})
     with whole(path) as partial:
-        partial.write_text(HEAD + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        partial.write_text(
+            HEAD + yaml.dump(entries, Dumper=dvc.Dumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
     return found

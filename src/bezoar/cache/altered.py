@@ -14,21 +14,23 @@ UNSEEN = {".git", ".hg", ".dvc"}  # what a directory's content doesn't include, 
 
 
 def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[str] = (), *, made: bool = True) -> None:
-    """Move what is at a path to scratch/altered, unless the cache holds it, or it is what a record says.
+    """Move what is at a path to scratch/altered, unless the cache holds it; what a record says goes to the cache.
 
     Args:
-        recorded: MD5s of contents that records know, though the cache may not hold them.
+        recorded: MD5s of contents that records know.
         made: Whether a record says that an artifact was made there; for the message.
 
     Raises:
-        CacheError: What is there can't be read.
+        CacheError: What is there can't be read, or not be stored.
     """
     content = hasher.content(path)
     if content is None:
         return
     if not _has_unseen(path):
         empty = os.path.isdir(path) and not content.files
-        if empty or content.md5 in recorded or not objects.missing(content.md5):
+        if not empty and content.md5 in recorded and objects.missing(content.md5):
+            objects.store(path, content)
+        if empty or not objects.missing(content.md5):
             return
     kept = _free(os.path.join(ALTERED, f"{path}.{content.md5[:8]}"))
     os.makedirs(os.path.dirname(kept), exist_ok=True)

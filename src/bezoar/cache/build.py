@@ -286,12 +286,6 @@ class Build:
             found = _leaf(name, there)
             if digest_of(found) == digest_of(value):
                 continue
-            if digest_of(_leaf(name, yaml.safe_load(text))) == digest_of(value):
-                raise CacheError(
-                    f"{self.params}: {name} can be read in two ways\n  found:    {value!r} in YAML 1.1, {found!r} in "
-                    "YAML 1.2\n  expected: the same in both, since Snakemake's `configfile:` reads 1.1 and DVC 1.2\n"
-                    "hint: write `1.0e-5` for a number, `true` for a truth value, quotes around a text"
-                )
             raise CacheError(
                 f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
                 f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"

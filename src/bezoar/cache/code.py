@@ -21,9 +21,11 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError, foreign
+from bezoar.cache.dvc import Dumper
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
+from bezoar.yaml12 import Loader
 
 LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
@@ -31,7 +33,6 @@ SCRIPTS = "scripts"
 OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what `meaning` means may change with this file
 MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}-{OWN}.json"  # syntax trees differ
 LENGTH = 32  # hexadecimal digits of a fingerprint
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
 
 
@@ -242,14 +243,15 @@ def accepted_entries() -> list[dict[str, Any]]:
         CacheError: The file isn't what `bezoar accept` writes.
     """
     try:
-        entries = foreign.array(foreign.from_yaml(foreign.read(ACCEPTED), LOADER) or [])
+        read = foreign.from_yaml(foreign.read(ACCEPTED), Loader)
+        entries = [] if read is None else foreign.array(read)
         for entry in entries:
             found = foreign.table(entry)
             for name in ("code", "now", "was", "reason"):
                 if not foreign.text(found.get(name)):
                     raise foreign.Malformed(f"an empty {name}")
-            for part in foreign.array(found.get("what") or []):
-                foreign.text(part)
+            if found.get("what") is not None:
+                foreign.texts(found["what"])
     except FileNotFoundError:
         return []
     except foreign.Malformed as error:
@@ -327,7 +329,7 @@ class Code:
             for parent in parents:
                 place = place.setdefault(parent, {})
             place[last] = print_
-        return HEAD + yaml.safe_dump(nested, sort_keys=True)
+        return HEAD + yaml.dump(nested, Dumper=Dumper, sort_keys=True)
 
     def write(self, cache_folder: str) -> None:
         """Write code.lock if it changed, and what each fingerprint was made of to the cache.

@@ -130,15 +130,15 @@ def check_committed(found: dict[str, Any]) -> None:
         remotes = {named[2]: options} if named and named[1] == "remote" else options if section == "remote" else {}
         for name, one in remotes.items():
             for option, value in one.items() if isinstance(one, dict) else [(name, one)]:
-                _check_option(name, option, value)
+                _check_option(name, option, value, one)
         if not remotes:
             for option in options:
                 if option not in SAFE.get(section, "").split():
                     raise _unsafe(f"{section}.{option}", option, f"config --unset {section}.{option}", "config --local")
 
 
-def _check_option(name: str, option: str, value: Any) -> None:
-    """Check an option of a remote."""
+def _check_option(name: str, option: str, value: Any, around: Any) -> None:
+    """Check an option of a remote; `around` has its others."""
     in_url = isinstance(value, str) and IN_URL.search(value)
     if in_url or SECRET.fullmatch(option):
         away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
@@ -150,7 +150,9 @@ def _check_option(name: str, option: str, value: Any) -> None:
             f"hint: `dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; "
             "if it was committed, have it changed where it was issued"
         )
-    if option not in SAFE_OPTIONS or isinstance(value, dict):
+    kind = str(around.get("url", "")).partition("://")[0] if isinstance(around, dict) else ""
+    sends_token = option == "endpointurl" and kind != "s3"  # Google's clients send it there; those of S3 only sign
+    if option not in SAFE_OPTIONS or isinstance(value, dict) or sends_token:
         away = f"remote modify --unset {name} {option}"
         raise _unsafe(f"remote {name}: {option}", option, away, f"remote modify --local {name}")
 

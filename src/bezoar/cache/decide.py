@@ -64,8 +64,9 @@ class Contradiction(NamedTuple):
     hint: str
 
     def __str__(self) -> str:
+        path = printable(self.path, lines=False)
         return (
-            f"{printable(self.path, lines=False)} is on record with two different contents\n  dvc.lock:  {self.locked}\n"
+            f"{path} is on record with two different contents\n  dvc.lock:  {self.locked}\n"
             f"  made here: {self.made}\nhint: {self.hint}"
         )
 

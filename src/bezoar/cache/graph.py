@@ -34,7 +34,7 @@ from snakemake.logging import DefaultFormatter
 from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, committed, git
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.code import SCRIPTS
 from bezoar.cache.decide import Decision, Reason
@@ -489,6 +489,7 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
             f"no Snakefile here\n  found:    none in {os.getcwd()}\n  expected: a project\n"
             "hint: `cd` to the repository that you cloned"
         )
+    committed.check_own(git.tracked())  # before Snakemake makes .snakemake/log
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         try:
             settings = DAGSettings(targets=frozenset(targets))

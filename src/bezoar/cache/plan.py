@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED, acceptances, changes
 from bezoar.cache.decide import Reason
@@ -277,8 +277,8 @@ def _changed(settings: list[str]) -> Any:
 
 def _read(what: str, data: bytes) -> Any:
     try:
-        return yaml12.load(data.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return foreign.plain(yaml12.load(data.decode()))  # no list that holds itself
+    except (yaml.YAMLError, UnicodeDecodeError, foreign.Malformed) as error:
         raise CacheError(f"{what}: not YAML\n  found:    {error}\n  expected: a value as in {PARAMS}") from error
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from bezoar.cache import CacheError
 from bezoar.cache.config import SECRET, settings
+from bezoar.cache.foreign import MOST_BYTES
 from bezoar.cache.hashing import Hasher, md5_of
 from bezoar.cache.modes import make_folder
 from bezoar.cache.objects import Objects, all_missing, copy, unwritable
@@ -145,6 +146,8 @@ def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | No
     partial, path = f"{target}.{os.urandom(6).hex()}.partial", store.oid_to_path(md5)
     options = {"max_concurrency": store.fs.jobs if alone else 1} if hasattr(store.fs.fs, "max_concurrency") else {}
     try:
+        if md5.endswith(".dir") and (store.fs.info(path).get("size") or 0) > MOST_BYTES:
+            return None  # no list is as large: it counts as not there
         if store.fs.protocol == "local":
             copy(path, partial)
         else:

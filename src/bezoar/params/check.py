@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from bezoar.files import remembered_sha256
 from bezoar.params.evaluate import CONTROL, Mtbench
 from bezoar.params.problems import Key, Problem, unknown
-from bezoar.tasks import includes_outside
+from bezoar.tasks import includes_outside, names_in, read_tasks
 from bezoar.world import SETS
 
 if TYPE_CHECKING:
     from bezoar.params.recipe import Recipe
 
 TEACHERS = ("local", "openai", "anthropic")
-TASK = re.compile(r"^(?:task|group): *[\"']?(\w+)", re.MULTILINE)
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
@@ -305,21 +301,29 @@ def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for name, evaluation in recipe.evals.items():
         if evaluation.method != "harness" or not evaluation.task_folder:
             continue
-        yield from _includes(("evals", name, "task_folder"), root / evaluation.task_folder)
-        texts = [path.read_text(encoding="utf-8") for path in sorted((root / evaluation.task_folder).rglob("*.yaml"))]
-        defined = {task for text in texts for task in TASK.findall(text)}
+        folder = root / evaluation.task_folder
+        files = list(read_tasks(folder))
+        yield from _task_files(("evals", name, "task_folder"), folder, files)
+        defined = {
+            task
+            for path, nodes in files
+            if isinstance(nodes, dict) and path.suffix == ".yaml"
+            for task in names_in(nodes)
+        }
         for position, task in enumerate(evaluation.tasks):
             if task not in defined:
                 yield unknown(("evals", name, "tasks", position), "no such task in task_folder", task, defined)
 
 
-def _includes(key: Key, folder: Path) -> Iterator[Problem]:
-    try:
-        for path, include in includes_outside(folder):
-            found = f"{include}, in {path.relative_to(folder)}"
+def _task_files(key: Key, folder: Path, files: list[tuple[Path, dict[str, Any] | str]]) -> Iterator[Problem]:
+    for path, nodes in files:
+        shown = path.relative_to(folder)
+        if isinstance(nodes, str):
+            yield Problem(key, "a task file is not YAML", f"{nodes}, in {shown}", "a task of the harness")
+            continue
+        for include in includes_outside(path, nodes, folder):
+            found = f"{include}, in {shown}"
             yield Problem(key, "a task includes a file from outside", found, "files below task_folder only")
-    except yaml.YAMLError as error:
-        yield Problem(key, "a task file is not YAML", " ".join(str(error).split()), "a task of the harness")
 
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
