@@ -67,6 +67,9 @@ def test_the_cache_may_lie_elsewhere(folder: Path) -> None:
     check_own(git.tracked(), ".dvc/cache")
     assert "git holds files in forged" in refused("forged")
     check_own(git.tracked(), "../outside")
+    assert "git holds files in .," in refused(".")
+    add("store", link="forged")
+    assert "store was committed as a link" in refused("store/cache")
 
 
 def test_what_dvc_and_people_commit_is_not_refused() -> None:

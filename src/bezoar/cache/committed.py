@@ -29,8 +29,9 @@ def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
     Raises:
         CacheError: There are some.
     """
-    for folder in dict.fromkeys((*OWN, os.path.normpath(cache))):
-        found = sorted(path for path in tracked if path == folder or path.startswith(f"{folder}/"))
+    cache = os.path.normpath(cache)
+    for folder in dict.fromkeys((*OWN, cache)):
+        found = sorted(path for path in tracked if folder in (path, ".") or path.startswith(f"{folder}/"))
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise CacheError(
@@ -39,7 +40,7 @@ def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
                 "  expected: none, since builds take what is there for made on this machine\n"
                 f"hint: `git log -- {folder}` says who added it; `git rm -r {folder}` removes it"
             )
-    _check_links(tracked, _with_parents((*OWN, *WRITTEN)), set(WRITTEN))
+    _check_links(tracked, _with_parents((*OWN, *WRITTEN, cache)), set(WRITTEN))
 
 
 def check_links(tracked: dict[str, str], steps: Iterable[Step]) -> None:

@@ -134,7 +134,12 @@ def check_committed(found: dict[str, Any]) -> None:
         if not remotes:
             for option in options:
                 if option not in SAFE.get(section, "").split():
-                    raise _unsafe(f"{section}.{option}", option, f"config --unset {section}.{option}", "config --local")
+                    raise _unsafe(
+                        f"{section}.{option}",
+                        f"{section}.{option}",
+                        f"config --unset {section}.{option}",
+                        "config --local",
+                    )
 
 
 def _check_option(name: str, option: str, value: Any, around: Any) -> None:

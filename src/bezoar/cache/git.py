@@ -92,7 +92,7 @@ def check_merged(path: str) -> None:
         CacheError: It is in conflict.
     """
     conflicts: dict[str, dict[str, str]] = {}
-    with suppress(CacheError):  # without git there are none
+    with suppress(NoRepository):  # there are none
         conflicts = unmerged()
     if path in conflicts:
         raise CacheError(

@@ -230,10 +230,10 @@ def _changed(path: str) -> CacheError:
 def unwritable(cache: str, error: OSError) -> Unwritable:
     """What to say when the cache takes nothing more."""
     hints = {
-        errno.ENOSPC: "free some space there, or move the cache with `dvc cache dir`",
-        errno.EDQUOT: "free some of your quota, or move the cache with `dvc cache dir`",
+        errno.ENOSPC: "free some space there, or move the cache with `dvc cache dir --local`",
+        errno.EDQUOT: "free some of your quota, or move the cache with `dvc cache dir --local`",
     }
-    hint = hints.get(error.errno or 0, "make it writable for you, or choose another one with `dvc cache dir`")
+    hint = hints.get(error.errno or 0, "make it writable for you, or choose another one with `dvc cache dir --local`")
     return Unwritable(
         f"the cache can't be written to\n  found:    {error.strerror} in {cache}\n"
         f"  expected: a writable folder with room\nhint: {hint}"
