@@ -146,7 +146,7 @@ def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | No
     partial, path = f"{target}.{os.urandom(6).hex()}.partial", store.oid_to_path(md5)
     options = {"max_concurrency": store.fs.jobs if alone else 1} if hasattr(store.fs.fs, "max_concurrency") else {}
     try:
-        if md5.endswith(".dir") and (store.fs.info(path).get("size") or 0) > MOST_BYTES:
+        if md5.endswith(".dir") and _size(store, path) > MOST_BYTES:
             return None  # no list is as large: it counts as not there
         if store.fs.protocol == "local":
             copy(path, partial)
@@ -164,6 +164,13 @@ def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | No
     finally:
         with suppress(OSError):
             os.unlink(partial)
+
+
+def _size(store: Any, path: str) -> int:
+    """Bytes of an object; 0 if the remote doesn't say."""
+    with suppress(FileNotFoundError):  # over HTTP also if it is refused: reading the object says why
+        return store.fs.info(path).get("size") or 0
+    return 0
 
 
 def _check_absent(store: Any, md5: str) -> None:
