@@ -81,16 +81,19 @@ def test_without_a_conflict_there_is_none_and_a_build_may_go_on() -> None:
 
 def test_without_a_repository_that_is_said_and_a_build_may_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    with pytest.raises(CacheError, match=r"what is in conflict\n  found:    fatal: not a git repository(.|\n)*hint: "):
+    with pytest.raises(
+        CacheError, match=r"be asked about this folder\n  found:    fatal: not a git repository(.|\n)*hint: "
+    ):
         resolve()
     git.check_merged(dvc.LOCK)
 
 
-def test_without_git_that_is_said_and_a_build_may_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_a_repository_can_not_be_asked_and_no_build_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(CacheError, match=r"found:    .*No such file or directory: 'git'|found:    .*Not a directory"):
         resolve()
-    git.check_merged(dvc.LOCK)
+    with pytest.raises(CacheError, match="hint: install git"):
+        git.check_merged(dvc.LOCK)
 
 
 def test_a_build_waits_for_a_file_in_conflict() -> None:
