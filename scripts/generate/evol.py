@@ -198,7 +198,7 @@ def compare(
     failed: list[DroppedRow] = []
     verdicts = teacher.complete(requests, "compare rewrites with their parents")
     for one, verdict in zip(answered, verdicts, strict=True):
-        if verdict.fault and verdict.fault != "length":  # a verdict's first words are enough
+        if verdict.fault and not (verdict.fault == "length" and verdict.text):  # its first words are enough
             failed.append(unanswered(one.child, verdict))
         elif fault := fault_of_verdict(verdict.text):
             failed.append(eliminated(one.child, fault, verdict.text))

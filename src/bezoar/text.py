@@ -46,26 +46,35 @@ def replace_surrogates(text: str) -> tuple[str, int]:
 
 
 def without_thinking(text: str, markers: Iterable[Sequence[str]]) -> tuple[str, bool]:
-    """A text without the parts between two markers, and whether the last of them was closed.
+    """A text without the thinking that it begins with, and whether that was closed.
 
-    What stands before a closing marker that nothing opened is thinking, too: some chat templates open it in the prompt.
-    An unclosed part is left out to the end.
+    Thinking stands between two markers, before anything else; unclosed, it is all of the text. Or it is what stands
+    before a closing marker that nothing opened, since some chat templates open it in the prompt. A marker that is only
+    spoken of, as in a sentence, in quotes or in code, is text.
 
     Args:
         text: A model's answer.
         markers: Pairs of an opening and a closing marker.
     """
     for opening, closing in markers:
-        kept: list[str] = []
-        inside = False
-        for piece in re.split(f"({re.escape(opening)}|{re.escape(closing)})", text):
-            if piece == opening:
-                inside = True
-            elif piece == closing:
-                kept, inside = (kept if inside else []), False
-            elif not inside:
-                kept.append(piece)
-        text = "".join(kept)
-        if inside:
-            return text, False
+        text = _after_unopened(text, opening, closing)
+        while text.lstrip().startswith(opening):
+            _, found, text = text.lstrip().partition(closing)
+            if not found:
+                return "", False
     return text, True
+
+
+def _after_unopened(text: str, opening: str, closing: str) -> str:
+    """A text from behind a closing marker on that nothing in it opened; all of it if there is none.
+
+    Such a marker is the first thing of the text, alone on its line, or right behind a word or a full stop.
+    """
+    end = re.escape(closing)
+    found = re.search(rf"\A\s*{end}|^[ \t]*{end}[ \t]*$|(?<=[^\s`'\"“«(]){end}(?![`'\"”»)])", text, re.MULTILINE)
+    if not found:
+        return text
+    before = text[: found.start()]
+    alone = found[0] != closing or before.endswith("\n")
+    opened = re.search(rf"^[ \t]*{re.escape(opening)}", before, re.MULTILINE) if alone else opening in before
+    return text if opened else text[found.end() :]

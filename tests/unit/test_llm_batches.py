@@ -108,10 +108,10 @@ def test_lines_without_an_answer_are_handed_in_again_and_those_refused_for_good_
     assert desk.outcomes()["stop"] == 5
 
 
-ACCOUNT = [QUOTA, status(403), status(400, text="Your credit balance is too low to go on.")]
+ACCOUNT = [QUOTA, status(400, text="Your credit balance is too low to go on.")]
 
 
-@pytest.mark.parametrize("step", ACCOUNT, ids=["quota", "403", "credit"])
+@pytest.mark.parametrize("step", ACCOUNT, ids=["quota", "credit"])
 def test_lines_that_ended_for_want_of_money_wait_for_the_next_run_and_the_others_are_taken(desk, step):
     asked = rows(12)
     for text in asked[2:5]:
@@ -135,14 +135,20 @@ def test_a_batch_that_an_earlier_run_handed_in_stops_nobody_by_what_its_lines_la
     assert sent(desk) == [rows(3), ["row 0001"]]
 
 
-def test_lines_that_alone_are_forbidden_whatever_comes_are_errors_in_the_end(desk):
+def test_lines_that_alone_are_forbidden_are_errors_and_the_others_are_taken(desk):
     desk.server.script("row 0001", after=status(403, text="not this"))
-    assert desk.stop(*rows(3), connection=BATCH).status == 1  # it may be the key's right, which changed meanwhile
-    assert not (SPENT / RUN / HALTED).exists()
     found = desk.ask(*rows(3), connection=BATCH)
     assert [one.finish_reason for one in found] == ["stop", "error", "stop"]
     assert "not this" in found[1].error
-    assert sent(desk) == [rows(3), ["row 0001"]]
+    assert sent(desk) == [rows(3)]
+    assert not (SPENT / RUN / HALTED).exists()
+
+
+def test_lines_that_are_forbidden_halt_the_run_if_another_call_is_forbidden_too(desk):
+    desk.server.script("row 0001", after=status(403))
+    desk.server.script(CANARY, after=status(403))
+    assert desk.stop(*rows(3), connection=BATCH).status == EXIT_FATAL
+    assert len(desk.stored()) == 2
 
 
 def test_a_batch_whose_key_may_nothing_any_more_halts_the_run(desk):

@@ -72,6 +72,30 @@ def test_a_usage_that_is_larger_than_a_request_can_cause_is_not_believed(desk):
     assert sorted("usage" in line for line in desk.ledger()) == [False, True, True]
 
 
+@pytest.mark.parametrize(("prompt", "completion"), [(0, 0), (0, 2), (30, 0)])
+def test_a_usage_that_is_smaller_than_a_request_can_cause_is_not_believed(desk, prompt, completion):
+    desk.server.script("row", used(prompt=prompt, completion=completion))
+    desk.ask("row")
+    assert desk.micro() == len(desk.server.calls[0].data) * 2 + 16 * 5
+
+
+def test_a_ceiling_holds_against_a_server_that_always_says_nothing_was_used(desk):
+    desk.server.always(used(prompt=0, completion=0))
+    desk.stop(*rows(100), budget=ceilings(3000 / MILLION))
+    assert 0 < desk.micro() <= 3000
+    assert desk.server.hits() < 20
+
+
+def test_a_larger_claim_never_counts_less_than_a_smaller_one(desk):
+    costs = []
+    for number, completion in enumerate([1, 16, 16 + MOST_UNSEEN, 16 + MOST_UNSEEN + 1, 10**9]):
+        before = desk.micro()
+        desk.server.script(f"row {number}", used(prompt=10, completion=completion))
+        desk.ask(f"row {number}")
+        costs.append(desk.micro() - before)
+    assert costs == sorted(costs)
+
+
 @only_openai
 @pytest.mark.parametrize("cached", [-5, 10**6, "1e999"])
 def test_what_was_read_from_a_cache_is_no_credit(desk, cached):
@@ -212,13 +236,21 @@ def test_an_answer_in_another_shape_is_paid_for_and_a_failed_row(desk):
     ("text", "said", "closed"),
     [
         ("<think>hm</think>yes", "yes", True),
-        ("\n<think>\n</think>\n\nyes", "\n\n\nyes", True),
+        ("\n<think>\n</think>\n\nyes", "\n\nyes", True),
         ("hm</think>yes", "yes", True),  # opened in the prompt
-        ("<think>a</think>y<think>b</think>es", "yes", True),
+        ("Hm.\n</think>\nyes", "\nyes", True),
+        ("What is <think>? Well.\n</think>\nyes", "\nyes", True),
+        ("</think>yes", "yes", True),
+        ("<think>a</think>\n<think>b</think>yes", "yes", True),
+        ("Close the block with `</think>` and go on.", "Close the block with `</think>` and go on.", True),
+        ("Close it by </think> and go on.", "Close it by </think> and go on.", True),
+        ('It ends at "</think>".', 'It ends at "</think>".', True),
+        ("A <think> tag opens it.", "A <think> tag opens it.", True),
+        ("Write so:\n<think>\nhm\n</think>\nyes", "Write so:\n<think>\nhm\n</think>\nyes", True),
+        ("<think>hm</think>It ends by `</think>` here.", "It ends by `</think>` here.", True),
         ("<think>a <think>b</think>yes", "yes", True),
         ("<think>hm", "", False),
-        ("ye<think>s", "ye", False),
-        ("<think>a</think>yes<think>", "yes", False),
+        ("<think>a</think> <think>b", "", False),
         ("yes <thinker>", "yes <thinker>", True),
         ("", "", True),
     ],
@@ -328,6 +360,25 @@ def test_a_request_that_fails_each_time_is_an_error_and_the_others_are_answered(
         found = desk.ask(*rows(3))
         assert [one.finish_reason for one in found] == ["stop", "error", "stop"]
         assert desk.server.hits("row 0001") == number * MOST_TRANSIENT
+
+
+def test_a_request_that_is_always_sent_too_fast_is_an_error_and_the_others_are_answered(desk):
+    desk.server.script("row 0001", after=status(429, text="request too large: tokens per minute"))
+    found = desk.ask(*rows(3), connection={"deadline": 0.3})
+    assert [one.finish_reason for one in found] == ["stop", "error", "stop"]
+    assert "request too large" in found[1].error
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["live", "batch"])
+def test_a_prompt_that_is_too_long_is_an_error_and_the_others_are_answered(desk, batch, monkeypatch):
+    desk.server.models = {"rules": {"max_model_len": 400, "max_input_tokens": 400}}
+    long = "long " * 1000  # 5,000 bytes, so 625 tokens or more
+    found = desk.ask("row", long, connection={"batch": batch})
+    assert [one.finish_reason for one in found] == ["stop", "error"]
+    assert "rules has room for 400 tokens; this prompt and its answer may take" in found[1].error
+    assert desk.server.usage["calls"] == 1
+    monkeypatch.setenv("BEZOAR_REPLAY_ONLY", "1")
+    assert desk.ask("row", long) == found
 
 
 def test_what_failed_each_time_is_replayed_as_that(desk, monkeypatch):

@@ -99,10 +99,10 @@ def test_the_newest_price_that_has_begun_holds(desk):
     today, tomorrow = date.today(), date.today() + timedelta(days=1)
     inputs = {today: 7.0, date(2026, 1, 1): 1.0, tomorrow: 9.0}
     set_up(desk.folder, *(PRICE | {"since": str(since), "input": dollars} for since, dollars in inputs.items()))
-    desk.server.always(used(prompt=100, completion=0))
+    desk.server.always(used(prompt=100, completion=3))
     desk.ask("row")
     (line,) = desk.ledger()
-    assert (line["micro"], line["price_since"]) == (700, str(today))
+    assert (line["micro"], line["price_since"]) == (100 * 7 + 3 * 5, str(today))
 
 
 # Ceilings

@@ -73,7 +73,7 @@ def quick(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hand_over(url: str, secret: str = "") -> None:
     """Write an address as `bezoar serve teacher` does."""
-    serving.write_address("teacher", Address(url, "node", 1, "now", None, 1, secret))
+    serving.write_address("teacher", Address(url, "node", 1, "now", None, os.getpid(), secret))
 
 
 def client(desk: Any, connection: dict[str, Any] | None = None, **server: Any) -> Backend:
@@ -125,13 +125,24 @@ def test_a_server_that_nobody_starts_is_an_error_that_says_how(desk, dead):
     with pytest.raises(Stopped) as caught:
         complete(client(desk, start=0.3), *rows(3))
     path = ".snakemake/servers/teacher.json"
-    found = f"nothing answers at http://127.0.0.1:9/stats, as {path} says" if dead else f"no {path}"
+    gone = f"the process {os.getpid()} is gone or doesn't listen at http://127.0.0.1:9, as {path} says"
+    found = gone if dead else f"no {path}"
     assert str(caught.value) == (
         f"nobody serves teacher\n  found:    {found}, after 0.3 s\n  expected: a server that answers\n"
         "hint: start it by `bezoar serve teacher` in another terminal, or run with `--profile profiles/slurm`, "
         "which submits it; what was answered is stored"
     )
     assert not desk.stored()
+
+
+def test_whoever_listens_at_the_address_of_a_server_that_was_killed_is_sent_nothing(desk):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    address = Address(desk.server.address, "127.0.0.1", 1, "now", None, gone.pid, "a-secret")
+    serving.write_address("teacher", address)
+    with pytest.raises(Stopped, match=f"the process {gone.pid} is gone or doesn't listen at {address.url}"):
+        complete(client(desk, start=0.1), *rows(3))
+    assert desk.server.requests == 0
 
 
 def test_who_waits_can_be_interrupted(desk):

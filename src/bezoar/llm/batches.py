@@ -92,7 +92,6 @@ async def _ends(
     others = set(keys) - waiting.keys()
     used = Amount()
     refused: dict[str, Failure] = {}  # for a reason that may be of the account
-    answered = False
     try:
         for key, result in found.items():
             call = waiting.get(key)
@@ -103,7 +102,6 @@ async def _ends(
                     raise result.failure or Failure("transient", "an empty line in the batch")
                 answer = sender.provider.read(result.text)
                 used += sender.take(call, answer, result.text)
-                answered = True
                 end: Answer | Failure = answer
             except Failure as failure:
                 used += sender.failed(call, failure, sender.worst_of(call))
@@ -126,12 +124,12 @@ async def _ends(
     if unknown:
         logger.warning(_unknown(batch, unknown))
     if refused and not of_earlier:
-        for key, own in await _own_faults(sender, waiting, refused, answered=answered):
+        for key, own in await _own_faults(sender, waiting, refused):
             yield waiting.pop(key), own
 
 
 async def _own_faults(
-    sender: Sender, waiting: dict[str, Call], refused: dict[str, Failure], *, answered: bool
+    sender: Sender, waiting: dict[str, Call], refused: dict[str, Failure]
 ) -> list[tuple[str, Failure]]:
     """The calls of a batch that are refused for what they say.
 
@@ -139,15 +137,12 @@ async def _own_faults(
         sender: Who sent them.
         waiting: The calls.
         refused: Why they were refused.
-        answered: Whether others of the batch were answered.
 
     Raises:
         Stopped: They may be refused for want of money or of a right, so that they wait for the next run.
     """
     worst = min(refused.values(), key=lambda failure: ("fatal", "stop", "forbidden").index(failure.kind))
-    if worst.kind == "forbidden" and answered:
-        worst = replace(worst, kind="stop")  # if it is these calls alone, the next run's batch holds nothing else
-    elif worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
+    if worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
         return [(key, replace(failure, kind="terminal")) for key, failure in refused.items()]
     raise sender.stopped(worst)
 
@@ -171,7 +166,8 @@ def _unknown(batch: str, keys: list[str]) -> str:
     return (
         f"batch {batch} brought {len(keys):,} answers to calls that it was not given\n"
         f"  found:    {keys[0][:DETAIL]!r}\n  expected: the ids that were sent\n"
-        "hint: the answers to those are stored; look at the batch by its id, and start again to go on"
+        "hint: the answers to the calls that were sent are stored; look at the batch by its id, and start again "
+        "to go on"
     )
 
 

@@ -56,6 +56,12 @@ class Call:
         """The body as it is sent, and as the store has it."""
         return compact(self.body)
 
+    @property
+    def said(self) -> bytes:
+        """The texts of its messages, without the names and numbers around them."""
+        messages = self.body["messages"]
+        return "".join(str(one["content"]) for one in messages).encode()
+
 
 def canonical(data: Any) -> Any:
     """Data with every text in Unicode's normal form C, so that what looks equal is equal."""

@@ -160,32 +160,56 @@ class Client:
         try:
             async with sender.stoppable(), kept(self.block):
                 self.job.check_halt()
-                await self._check(sender, work)
-                if self.block.connection.batch:
-                    return await self._by_batches(sender, work, what)
-                return await self._live(sender, work, what)
+                done, fitting = self._refuse_long(work, await self._check(sender, work))
+                if fitting and self.block.connection.batch:
+                    done |= await self._by_batches(sender, fitting, what)
+                elif fitting:
+                    done |= await self._live(sender, fitting, what)
+                return done
         finally:
             await self.provider.close()
 
-    async def _check(self, sender: Sender, work: list[Work]) -> None:
-        """Ask what can be known beforehand, once, and compare the longest prompt with it."""
+    async def _check(self, sender: Sender, work: list[Work]) -> int | None:
+        """Ask what can be known beforehand, once; the tokens that the model has room for.
+
+        Raises:
+            Stopped: It is of no use to ask, such as where the shortest limit on an answer is more than there is room.
+        """
         try:
             if not self._checked:
                 self._context = await sender.persist(check, self.provider)
                 self._checked = True
-            longest = max(one.size // MOST_BYTES_A_TOKEN + one.limit for one in work)
-            if self._context and longest > self._context:
-                what = f"{self.provider.model} has room for {self._context:,} tokens"
-                raise Failure("stop", f"{what}; the longest prompt and its answer may take {longest:,} or more")
+            shortest = min(one.request.sampling.max_new_tokens for one in work)
+            if self._context and shortest > self._context:
+                raise Failure("stop", f"{self._room()}; an answer alone may take {shortest:,}")
         except Failure as failure:
             raise sender.stopped(failure) from failure
+        return self._context
+
+    def _room(self) -> str:
+        return f"{self.provider.model} has room for {self._context:,} tokens"
+
+    def _refuse_long(self, work: list[Work], context: int | None) -> tuple[dict[int, Completion], list[Work]]:
+        """The ends of requests for which a model has no room, by place, and the other requests."""
+        done: dict[int, Completion] = {}
+        fitting = []
+        for one in work:
+            tokens = one.size // MOST_BYTES_A_TOKEN + one.limit
+            if context and tokens > context:
+                why = Failure("terminal", f"{self._room()}; this prompt and its answer may take {tokens:,} or more")
+                done.update(dict.fromkeys(one.places, self._refused(self._call(one), why)))
+            else:
+                fitting.append(one)
+        if len(fitting) < len(work):
+            logger.warning(f"{len(work) - len(fitting):,} of {len(work):,} prompts are too long: {self._room()}")
+        return done, fitting
 
     async def _live(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
         """Send, as many at a time as the server bears."""
         done: dict[int, Completion] = {}
         lost: list[Failure] = []
         broken: list[Exception] = []
-        waiting, most_lost = iter(work), self.block.connection.concurrency
+        waiting = iter(work)
         self._refuse_open_batches(sender, work)
 
         async def worker() -> None:
@@ -198,7 +222,7 @@ class Client:
                     lost.append(failure)
                     if failure.kind == "forbidden":
                         sender.stop(sender.stopped(failure))
-                    elif failure.kind == "transient" or len(lost) >= max(most_lost, len(done) + 1):
+                    else:
                         sender.stop(self._outage(lost, len(work), what))  # another call isn't answered either
                 except Stopped as stopped:
                     sender.stop(stopped)
@@ -241,7 +265,7 @@ class Client:
                 completion = self._end(work, await sender.answer(call))
             except Failure as failure:
                 own = failure.kind == "terminal"
-                if failure.kind in ("forbidden", "transient"):
+                if failure.kind in ("forbidden", "rate", "transient"):
                     own = await sender.is_well(call, time.monotonic())
                 if not own:
                     raise

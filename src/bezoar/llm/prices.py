@@ -17,7 +17,7 @@ class Usage:
     """Tokens that a server counted; those in a cache are not part of `prompt`.
 
     Attributes:
-        prompt: Read anew.
+        prompt: Read, and not from a cache.
         cached: Read from the provider's cache.
         written: Written to a cache that lasts five minutes, or as long as the provider likes.
         written_1h: Written to a cache that lasts an hour.
@@ -35,10 +35,10 @@ class Usage:
         """All tokens that went in."""
         return self.prompt + self.cached + self.written + self.written_1h
 
-    def within(self, prompt: int, completion: int) -> bool:
-        """Whether no count is negative, no more went in than `prompt`, and no more came out than `completion`."""
-        counts = (self.prompt, self.cached, self.written, self.written_1h, self.completion)
-        return min(counts) >= 0 and self.read <= prompt and self.completion <= completion
+    @property
+    def negative(self) -> bool:
+        """Whether a count is below 0, as one is that couldn't be read."""
+        return min(self.prompt, self.cached, self.written, self.written_1h, self.completion) < 0
 
 
 class LongPrompts(Block):

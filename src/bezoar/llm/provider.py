@@ -68,7 +68,7 @@ class Provider(Protocol):
         ...
 
     def doubt(self) -> None:
-        """Take note that the server didn't answer, so that it is looked for anew."""
+        """Take note that the server didn't answer, so that it is looked for again."""
         ...
 
     async def send(self, call: Call, seconds: float) -> str:
@@ -120,7 +120,7 @@ class Connected:
             self._left += self._taken()
 
     def doubt(self) -> None:
-        """Look for a server of one's own anew."""
+        """Look for a server of one's own again."""
         if self._own:
             self._own.doubt()
 

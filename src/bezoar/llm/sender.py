@@ -29,6 +29,7 @@ Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
 MOST_UNSEEN = 10_000  # tokens beside those of a call that its server may use: a template's own text, an answer too long
+MOST_BYTES_A_TOKEN = 32  # of a text; in ordinary text a token has about 4
 CANARY = "Reply with the word: yes"  # what goes out to see whether anything is answered
 OF_THE_REQUEST = ("system", "response_format", "output_config")  # keys of a body that it then has not
 MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
@@ -218,21 +219,29 @@ class Sender:
                 self._settled.set()
 
     def take(self, call: Call, answer: Answer, text: str) -> Amount:
-        """Store an answer and enter it in the ledger; what it used, at its worst where that can't be true."""
+        """Store an answer and enter it in the ledger; what it used, at its worst where that can't be true.
+
+        Too few tokens count as a token for each byte, and too many as the most that is believed.
+        """
         self.store.add(call.key, {"request": call.body, "response": text})
-        prompt, limit = len(call.data), _limit(call)
-        if answer.usage.within(prompt + MOST_UNSEEN, limit + MOST_UNSEEN):
+        usage, prompt, limit = answer.usage, len(call.data), _limit(call)
+        read = range(_fewest(call.said), prompt + MOST_UNSEEN + 1)
+        written = range(_fewest(answer.text.encode()), limit + MOST_UNSEEN + 1)
+        if not usage.negative and usage.read in read and usage.completion in written:
             return self.ledger.answered(call, answer)
-        self._warn(answer.usage, prompt + MOST_UNSEEN, limit + MOST_UNSEEN)
+        self._warn(usage, read, written)
+        if usage.read >= read.stop or usage.completion >= written.stop:
+            prompt, limit = read.stop - 1, written.stop - 1
         return self.ledger.answered(call, replace(answer, usage=self._dearest(prompt, limit)), believed=False)
 
-    def _warn(self, usage: Usage, prompt: int, limit: int) -> None:
+    def _warn(self, usage: Usage, read: range, written: range) -> None:
         """Tell, once, of a usage that can't be true."""
         if not self._warned:
             self._warned = True
             logger.warning(
                 f"{self.provider.model}: a usage that can't be true\n  found:    {usage}\n"
-                f"  expected: at most {prompt:,} tokens read and {limit:,} written, and none below 0\n"
+                f"  expected: {read.start:,} to {read.stop - 1:,} tokens read, {written.start:,} to "
+                f"{written.stop - 1:,} written, and no count below 0\n"
                 'hint: such an answer counts as the dearest that it could be, and is marked "usage": "not believed" in '
                 f"{self.store.folder}/{self.job.stage}/*.ledger.jsonl"
             )
@@ -270,6 +279,11 @@ class Sender:
             return
         assert self.stopping
         raise self.stopping
+
+
+def _fewest(text: bytes) -> int:
+    """Tokens that a text has at least: one, unless it is empty."""
+    return -(-len(text) // MOST_BYTES_A_TOKEN)
 
 
 def _limit(call: Call) -> int:

@@ -1,4 +1,4 @@
-"""Where a server of one's own is: looked up when a job begins to send, and anew when the server doesn't answer."""
+"""Where a server of one's own is: looked up when a job begins to send, and again when the server doesn't answer."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from bezoar import serving
 from bezoar.llm import Stopped
 from bezoar.logs import logger
 from bezoar.params.data import AnthropicBackend, OpenAiBackend, OwnServer
+from bezoar.serving import listeners
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_LINES = 60.0
@@ -66,13 +67,20 @@ class Whereabouts:
     async def _seen(self) -> bool:
         serving.touch_lease(self.backend)  # first: who is about to stop it looks at the lease once more
         address = serving.read_address(self.backend)
-        if not address or not await asyncio.to_thread(serving.answers, address.url + self.server.health):
+        if not address or not await asyncio.to_thread(self._sound, address):
             return False
         self.url, self.secret = address.url, address.secret
         return True
 
+    def _sound(self, address: serving.Address) -> bool:
+        """Whether a server answers at an address, and is, as far as is seen from here, the one that wrote it."""
+        return listeners.owned(address.url, address.pid) and serving.answers(address.url + self.server.health)
+
     def _found(self) -> str:
         address = serving.read_address(self.backend)
+        if address and not listeners.owned(address.url, address.pid):
+            path = serving.address_path(self.backend)
+            return f"the process {address.pid} is gone or doesn't listen at {address.url}, as {path} says"
         if address:
             return f"nothing answers at {address.url}{self.server.health}, as {serving.address_path(self.backend)} says"
         return f"no {serving.address_path(self.backend)}"

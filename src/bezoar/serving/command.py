@@ -213,7 +213,7 @@ class Serving:
                 raise Ended(
                     f"another program listens on port {self.port}\n  found:    a socket of {users}, which this server "
                     "has not opened\n  expected: one of the server's process, or of one that it has started\n"
-                    "hint: start it again, at another port; a container that a daemon starts is no process of its own"
+                    "hint: start it again, at another port; a server in a Docker container can't be checked"
                 )
             self._listening = set(found)
         return bool(found)

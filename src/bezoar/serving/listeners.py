@@ -1,9 +1,11 @@
 """Who listens on a port of this machine, as Linux tells it."""
 
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 LISTENS = "0A"  # a socket's state, in those tables
@@ -24,6 +26,32 @@ def listeners(port: int) -> dict[int, int]:
             if int(words[1].rpartition(":")[2], 16) == port and words[3] == LISTENS:
                 found[int(words[9])] = int(words[7])
     return found
+
+
+def owned(url: str, pid: int) -> bool:
+    """Whether only a process, or what it has started, listens at an address; always true for that of another machine.
+
+    A server that was killed leaves its address behind, and any program of this machine can then listen there.
+    """
+    try:
+        found = urlsplit(url)
+        host, port = found.hostname or "", found.port or 0
+    except ValueError:
+        return False
+    if not known() or not _of_this_machine(host):
+        return True
+    listening = listeners(port).keys()
+    return bool(listening) and listening <= sockets(family(pid))
+
+
+def _of_this_machine(host: str) -> bool:
+    """Whether a host's name or number leads to this machine: a socket can be bound to it."""
+    with suppress(OSError, UnicodeError):
+        for kind, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with suppress(OSError), socket.socket(kind, socket.SOCK_STREAM) as one:
+                one.bind(address)
+                return True
+    return False
 
 
 def family(pid: int) -> set[int]:
