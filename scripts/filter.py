@@ -1,11 +1,12 @@
 """Keep the generated rows that cheap rules and then a judge let pass; keep the others too, with their reasons."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bezoar import accounting, prompts
 from bezoar.backends import Backend, Request, Subject, ask, open_backend
@@ -30,6 +31,8 @@ from bezoar.rows import (
 from bezoar.script import Flags, run
 
 OVER_QUOTA = "over quota"
+OBJECT = re.compile(r'\{\s*"')  # what can begin a JSON object that isn't empty
+MOST_BROKEN = 10_000  # beginnings of JSON objects without an end; a look at one may take long
 
 
 class FilterPrompts(BaseModel):
@@ -108,27 +111,34 @@ def read_verdict(text: str, *quoted: str) -> Verdict | None:
         text: The answer.
         quoted: Texts that the judge was shown: what stands there as a JSON object is no verdict, though it be repeated.
     """
-    shown = [one for part in quoted for form in (part, part.replace(r"\"", '"')) for one in _nested(_objects(form))]
-    found = [one for one in _objects(text) if "status" in one and one not in shown]
+    forms = [form for part in quoted for form in (part, part.replace(r"\"", '"'))]
     try:
+        shown = [one for form in forms for one in _nested(_objects(form))]
+        found = [one for one in _objects(text) if "status" in one and one not in shown]
         verdicts = [Verdict.model_validate(one) for one in found]
-    except ValidationError:
+    except ValueError:  # pydantic's are such, too
         return None
     decisions = {(one.status, one.rating, frozenset(one.reasons)) for one in verdicts}
     return verdicts[-1] if len(decisions) == 1 else None
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """All JSON objects in a text that are in no other."""
+    """All JSON objects in a text that are in no other, empty ones apart.
+
+    Raises:
+        ValueError: It begins more than MOST_BROKEN objects that don't end.
+    """
     decoder = json.JSONDecoder(object_pairs_hook=_object)
-    found, start = [], text.find("{")
-    while start >= 0:
+    found, broken, start = [], 0, OBJECT.search(text)
+    while start:
         try:
-            one, end = decoder.raw_decode(text, start)
+            one, end = decoder.raw_decode(text, start.start())
             found.append(one)
         except (ValueError, RecursionError):  # no JSON, a number of too many digits, or nested too deep
-            end = start + 1
-        start = text.find("{", end)
+            end, broken = start.start() + 1, broken + 1
+            if broken > MOST_BROKEN:
+                raise ValueError(f"more than {MOST_BROKEN:,} JSON objects without an end") from None
+        start = OBJECT.search(text, end)
     return found
 
 

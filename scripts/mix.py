@@ -18,6 +18,7 @@ from bezoar.params.data import Limit, Mix, Part
 from bezoar.script import Flags, run
 
 Example = dict[str, str]  # id, what tells its family, and the text columns
+MOST_HELD = 3  # times `eval_rows`, that the eval split has at most: families are held out whole
 BROKEN = "\ufffd"  # what a tokenizer decodes a part of a character to
 
 
@@ -285,7 +286,10 @@ def split(
 
 
 def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) -> set[str]:
-    """The families to hold out: in order those that fit, then the smallest of the others until there are enough."""
+    """The families to hold out: in order those that fit, then the smallest of the others until there are enough.
+
+    One that would make it more than MOST_HELD times as many rows is left to the train split, and so there may be fewer.
+    """
     held: set[str] = set()
     left = eval_rows
     for family in free:
@@ -293,9 +297,16 @@ def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) 
             held.add(family)
             left -= len(members[family])
     for family in sorted(free, key=lambda name: len(members[name])):
-        if left > 0 and family not in held:
-            held.add(family)
-            left -= len(members[family])
+        if left <= 0 or family in held:
+            continue
+        if eval_rows - left + len(members[family]) > MOST_HELD * eval_rows:
+            logger.warning(
+                f"{eval_rows - left:,} of {eval_rows:,} rows are held out: the next smallest family alone has "
+                f"{len(members[family]):,}"
+            )
+            break
+        held.add(family)
+        left -= len(members[family])
     return held
 
 
@@ -339,7 +350,10 @@ def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> 
     """
     accounting.check_conserved(f"mix {name}", examples, train + held, {})
     step, key = f"mix {name}: rows to evaluate", f"mixes.{name}.max_missing_share"
-    hint = "only families count that no earlier stage trained on: hold out more there, take more rows, or ask for less"
+    hint = (
+        "only families that no earlier stage trained on can be held out: hold out more there, take more rows, or ask "
+        "for less"
+    )
     accounting.check_some(step, held, 0, [], hint=hint)
     accounting.check_enough(step, held, block.eval_rows, block.max_missing_share, key=key, hint=hint)
 

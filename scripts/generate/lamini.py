@@ -109,8 +109,8 @@ def list_instructions(
 ) -> tuple[list[Listed], list[DroppedRow], int]:
     """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
 
-    A call that yields fewer than `fewest_instructions` is asked again with new draws, at most `attempts` times. Of one
-    that yields more than it was asked for, the first are kept.
+    A call that yields fewer than `fewest_instructions` is asked again, at most `attempts` times; what it listed is
+    dropped, and counted beside the answer itself. Of one that yields more than it was asked for, the first are kept.
     """
     found: dict[str, Listed] = {}
     dropped: list[DroppedRow] = []
@@ -129,7 +129,7 @@ def list_instructions(
         for call, answer in zip(waiting, teacher.complete(requests, "list instructions"), strict=True):
             kept, refused = listed(answer.text, call, block.most_words)
             if len(kept) < block.fewest_instructions:
-                kept, refused = [], []
+                kept, refused = [], refused + [("of too few", instruction) for instruction in kept]
                 last = answer.fault == "error" or attempt + 1 == block.attempts
                 if not last:
                     again.append(call)

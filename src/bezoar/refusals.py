@@ -6,31 +6,59 @@ No paper has these rules; they are our own. Evol-Instruct's rule about "sorry" i
 import re
 from collections.abc import Iterable
 
+_OPENING = r"(?:no[,.!]* |(?:thank you|thanks)\b[^.!?\n]{0,40}[,.!]+ (?:but |however,? )?)?"
 _SORRY = (
     r"(?:unfortunately|(?:i'm|i am|we're|we are)(?: \w+)? (?:sorry|afraid)|(?:so |very )?sorry|(?:my )?apologies"
-    r"|i apologi[sz]e)"
+    r"|i apologi[sz]e|i regret(?: to (?:say|inform you))?)"
 )
 _MODEL = r"as an? (?:ai|artificial|language|large)\b[\w -]{0,40}?"
-_BUT = rf"(?:[,.!:;]? (?:but |that |however,? |{_MODEL},? )*)"
+_BUT = rf"(?:(?:[,.!:;]| [-–—])? ?(?:but |that |however,? |{_MODEL},? )*)"  # noqa: RUF001  dashes that models write
 _NOT_ABLE = (
-    r"(?:(?:i|we)(?: am| are|'m|'re)? )?(?:can't|cannot|can not|couldn't|could not|won't|will not|unable to|not able to"
-    r"|not (?:comfortable|willing|allowed)(?: to)?|(?:must|have to) (?:decline|refuse))"
+    r"(?: am| are|'m|'re)? ?(?:can't|cannot|can not|couldn't|could not|won't|will not|unable to|not able to"
+    r"|not (?:willing|allowed|permitted) to)(?: (?:ethically|in good conscience|really|possibly))?"
 )
-_REFUSED = (
-    r"(?: (?:ethically |in good conscience |really |possibly )?(?:help|assist)(?: you)?"
-    r"(?:$|[.,;:!]| (?:with|in|by|out)\b)"
-    r"| (?:comply|fulfil|fulfill|accommodate|honou?r|engage|participate|provide|answer|respond|create|generate|write"
-    r"|produce|offer|discuss|rewrite|complete|process|support|do (?:that|this|so))\b|$|[.!,;:])"
+_THIS = r"(?:this|that|these|those|such|so|your|any such|the (?:\w+ )?(?:request|prompt|question|task|instruction)s?)\b"
+_ANSWER = (  # objects of no other verb's: what a model gives
+    r"(?:[\w-]+ (?:(?:or|and) )?){0,4}?(?:information|instructions|guidance|advice|content|assistance|opinions?)\b"
 )
-REFUSAL = re.compile(rf"^(?:{_SORRY}{_BUT})?(?:{_MODEL},? )?{_NOT_ABLE}{_REFUSED}")
+_OTHERS = r"(?:my|our|his|her|their)\b"
+_HELP = rf"(?:help|assist)(?: you)?(?: out)?(?:$|[.;:!]| with\b(?! {_OTHERS})| (?:in|by) {_THIS})"
+_WRITE = (
+    r"(?:fulfil|fulfill|accommodate|honou?r|engage in|provide|answer|respond to|create|generate|write|produce|offer"
+    r"|discuss|rewrite)"
+)
+_DO = r"(?:participate in|complete|process|support|do)"
+_REFUSED = rf"(?:{_HELP}|comply\b|{_WRITE} (?:{_THIS}|{_ANSWER})|{_DO} {_THIS})"
+_DECLINE = (
+    r"(?:i (?:must|have to|will have to|need to|respectfully|will)? ?(?:respectfully |politely )?(?:decline|refuse) "
+    rf"(?:{_THIS}|to (?:comply|help|assist|(?:{_WRITE}|{_DO}) (?:{_THIS}|{_ANSWER})))"
+    r"|i(?:'m not| am not| don't feel| do not feel| would not feel| wouldn't feel)(?: \w+)? comfortable (?:with )?"
+    rf"(?:(?:helping|assisting)(?: you)?(?: with)?\b(?! {_OTHERS})"
+    rf"|(?:writing|providing|creating|generating|producing|answering|discussing|rewriting|completing|doing) {_THIS}))"
+)
+REFUSAL = re.compile(
+    rf"^{_OPENING}(?:"
+    # who says sorry, or speaks as a model, needs few more words
+    rf"(?:{_SORRY}{_BUT}(?:{_MODEL},? )?|{_MODEL},? )(?:i|we)?{_NOT_ABLE}"
+    rf"(?:$|[.!,;:]| {_REFUSED}| {_WRITE}\b(?! (?:{_OTHERS}|the\b)))"
+    rf"|i{_NOT_ABLE} {_REFUSED}"
+    rf"|(?:{_SORRY}{_BUT})?{_DECLINE})"
+)
+_HERE = r"(?:here(?:'s| is| are)|this is|below is)"
+_TEXT = (  # what a rewrite is called, up to where the rewrite itself begins
+    r"(?:prompt|instruction|question|task|request|query|version|one|rewrite|revision)s?\b"
+    r"(?: (?:of|for) (?:the|your|this|that|it)\b[^:.?!\n]{0,40}| (?:that|with|which)\b[^:?!\n]{0,60})?"
+    r"[*\s]*(?::|[.!]?$)"
+)
+_CHANGED = r"(?:rewritten|reworked|rephrased|revised|modified|evolved|new|improved|more complex|harder|created)"
 PREFACE = re.compile(
     r"^(?:(?:sure|certainly|of course|absolutely|okay|ok|great|gladly|no problem)\b(?: thing)?[!,.:]* *"
-    r"(?:here\b|i can\b|i'd\b|i will\b|i'll\b|let me\b|below\b|this is\b)"
-    r"|(?:here(?:'s| is| are)|this is|below is)\b[^.?!\n]{0,40}"
-    r"\b(?:rewritten|reworked|rephrased|revised|modified|evolved|new|improved|more complex|harder|created)\b"
-    r"[^.?!\n]{0,60}:)"
+    rf"(?:{_HERE} (?:[\w'-]+ ){{0,6}}?{_TEXT}|here you (?:go|are)\b"
+    r"|(?:i can|i will|i'll|let me|i'd be (?:happy|glad) to)(?: \w+)? "
+    r"(?:make|rewrite|rephrase|rework|revise|evolve|create|write|help|do|add) (?:it|this|that|the|your|you|an?)\b)"
+    rf"|{_HERE} (?:[\w'-]+ ){{0,4}}?{_CHANGED} (?:[\w'-]+ ){{0,3}}?{_TEXT})"
 )
-QUOTED = re.compile(r'"[^"\n]*"|“[^”]*”|«[^»]*»|`[^`]*`')
+QUOTED = re.compile(r'"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|`[^`\n]*`')
 APOSTROPHES = str.maketrans("\u2018\u2019", "''")
 MARKUP = ' \n\t"“”«»*_#>`'
 
@@ -47,7 +75,10 @@ def prefaced(text: str) -> bool:
 
 def phrase_in(text: str, phrases: Iterable[str]) -> str | None:
     """The first of some phrases that a text says itself, rather than quotes; None if it says none of them."""
-    said = QUOTED.sub(" ", _even(text).strip(MARKUP))
+    text = text.strip(" \n\t*_#>")
+    if QUOTED.fullmatch(text):  # an answer in quotation marks
+        text = text[1:-1]
+    said = _even(QUOTED.sub(" ", text))
     return next((phrase for phrase in phrases if _even(phrase) in said), None)
 
 

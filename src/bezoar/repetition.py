@@ -6,30 +6,38 @@ FEWEST_TRIPLES = 12  # repetition says nothing about a text of a few words
 SHORTEST_LOOP = 100  # characters of a text in which a loop is looked for
 LONGEST_PERIOD = 1000  # characters that come back in a loop
 FENCED = re.compile(r"^ *(```|~~~).*?(^ *\1|\Z)", re.DOTALL | re.MULTILINE)
+CLOSED_FENCE = re.compile(r"^ *(```|~~~).*?^ *\1", re.DOTALL | re.MULTILINE)
 TABLE_LINE = re.compile(r"^ *\|.*\||^[^\n|]*\|[^\n|]*\|.*$|^[^\n\t]*\t[^\n\t]*\t.*$", re.MULTILINE)
+NUMBERS_LINE = re.compile(r"^(?=[^\n]*\d[ \t,;|]+[-+.]?\d)[\d \t.,;:|%+-]{1,120}$", re.MULTILINE)
+RULE_LINE = re.compile(r"^[ \t]*([^\w\s])\1{2,119}[ \t]*$", re.MULTILINE)  # under a heading, or between two parts
 WORD = re.compile(r"\S*\w\S*")
 
 
 def repetition(text: str) -> float:
     """The larger of two shares, from 0 to 1: word triples that stood before, and characters that are in a loop.
 
-    Code between fences and lines of tables repeat words by nature: their words aren't looked at. A loop is the same
-    three or more times, one after the other, with blanks or without; it counts wherever it is.
+    Code between fences, lines of tables and lines of numbers repeat words by nature: their words aren't looked at. A
+    loop is the same three or more times, one after the other, with blanks or without; tables of words can have one.
     """
     return max(repeated_triples(text), looped(text))
 
 
 def repeated_triples(text: str) -> float:
     """Share of word triples that stood before in the text; 0 for a text of a few words."""
-    words = WORD.findall(TABLE_LINE.sub("", FENCED.sub("", text)))
+    words = WORD.findall(NUMBERS_LINE.sub("", TABLE_LINE.sub("", FENCED.sub("", text))))
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if len(triples) >= FEWEST_TRIPLES else 0.0
 
 
 def looped(text: str) -> float:
-    """Share of a text's characters that are in its longest loop, white space counted once; 0 for a short text."""
-    plain = " ".join(text.split())
-    if len(plain) < SHORTEST_LOOP:
+    """Share of a text's characters that are in its longest loop, white space counted once; 0 for a short text.
+
+    Code between two fences, lines of numbers, and lines that rule off a part are no loop.
+    """
+    whole = len(" ".join(text.split()))
+    text = NUMBERS_LINE.sub("", CLOSED_FENCE.sub("", text))
+    plain = " ".join((RULE_LINE.sub("", text).strip() or text).split())
+    if min(whole, len(plain)) < SHORTEST_LOOP:
         return 0.0
     import numpy  # slow to import, and the script's --help needs none
 
@@ -41,4 +49,4 @@ def looped(text: str) -> float:
         run = int(numpy.diff(edges).max()) - 1  # characters that are those of a period before
         if run >= 2 * period:
             longest = max(longest, run + period)
-    return longest / len(codes)
+    return longest / whole

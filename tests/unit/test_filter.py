@@ -565,6 +565,15 @@ def test_objects_that_are_no_verdicts_and_equal_ones_contradict_nothing(text):
     assert rule.read_verdict(text) is not None
 
 
+def test_a_text_of_endless_beginnings_is_no_verdict_and_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(rule, "MOST_BROKEN", 50)
+    endless = '{"a":' * 51
+    assert rule.read_verdict(endless[5:] + said(ACCEPT)) is not None
+    assert rule.read_verdict(endless + said(ACCEPT)) is None
+    assert rule.read_verdict(said(ACCEPT), endless) is None  # what stands behind it may be the verdict
+    assert rule.read_verdict("{" * 200 + said(ACCEPT)) is not None
+
+
 @pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity", "9" * 5000])
 def test_a_rating_that_is_no_number_is_no_verdict(number):
     assert rule.read_verdict(said(ACCEPT).replace("8", number)) is None

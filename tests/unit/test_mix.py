@@ -326,8 +326,16 @@ def test_another_seed_holds_out_other_families():
 
 
 def test_nothing_left_to_train_on_is_an_error():
-    with pytest.raises(ValueError, match="found:    4 rows, 1 of them for eval"):
-        mix.split(family_examples([4]), 1, 0, [])
+    with pytest.raises(ValueError, match="found:    4 rows, 2 of them for eval"):
+        mix.split(family_examples([4]), 2, 0, [])
+
+
+@pytest.mark.parametrize(("sizes", "held"), [([90, 95], 0), ([8, 90], 8), ([30, 31], 30), ([31, 95], 0)])
+def test_a_family_that_would_make_the_eval_split_far_too_large_is_trained_on(sizes, held, caplog):
+    # 10 rows are asked for, so at most 30 are held out
+    train, found = mix.split(family_examples(sizes), 10, 0, [])
+    assert (len(train), len(found)) == (sum(sizes) - held, held)
+    assert ("rows are held out" in caplog.text) == (held < 10)
 
 
 def test_a_mix_takes_each_parts_share(tmp_path):

@@ -46,7 +46,9 @@ def test_tables_and_code_are_no_repetition(text):
         "=" * 200,
         "東京は東京都にあり、" * 20,
         "The end is near. " * 20,
-        "```\n" + "x = 1\n" * 50 + "```",
+        "```\n" + "x = 1\n" * 50,  # never closed
+        "=" * 80 + "\n" + "and on" * 40,
+        "1" * 200,
         "| a | b |\n" * 40,
         "So it begins well enough. " + "and on" * 40,
         "abc" * 40 + "!",
@@ -54,6 +56,20 @@ def test_tables_and_code_are_no_repetition(text):
 )
 def test_a_loop_is_a_repetition_with_blanks_or_without_and_wherever_it_is(text):
     assert repetition(text) > 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Results\n" + "=" * 100 + "\nAll four runs came to an end in time.",
+        "Here is the zero matrix:\n" + "0 0 0 0 0 0 0 0\n" * 12,
+        "1, 2, 1, 2\n" * 20,
+        "| 0 | 0 | 0 |\n" * 20,
+        "Draw this:\n```\n" + "*-*-*-*-*-*\n" * 12 + "```\nThat is all.",
+    ],
+)
+def test_rule_lines_numbers_and_fenced_text_are_no_loop(text):
+    assert repetition(text) <= 0.5
 
 
 def test_the_share_of_a_loop_is_that_of_its_characters():
