@@ -14,24 +14,25 @@ _SORRY = (
 _MODEL = r"as an? (?:ai|artificial|language|large)\b[\w -]{0,40}?"
 _BUT = rf"(?:(?:[,.!:;]| [-–—])? ?(?:but |that |however,? |{_MODEL},? )*)"  # noqa: RUF001  dashes that models write
 _NOT_ABLE = (
-    r"(?: am| are|'m|'re)? ?(?:can't|cannot|can not|couldn't|could not|won't|will not|unable to|not able to"
-    r"|not (?:willing|allowed|permitted) to)(?: (?:ethically|in good conscience|really|possibly))?"
+    r"(?: am| are|'m|'re)? ?(?:(?:can't|cannot) (?:and|or) (?:won't|will not)|can't|cannot|can not|couldn't|could not"
+    r"|(?:won't|will not)(?: be able to)?|unable to|not able to|not (?:willing|allowed|permitted) to)"
+    r"(?: (?:ethically|in good conscience|really|possibly))?"
 )
 _THIS = r"(?:this|that|these|those|such|so|your|any such|the (?:\w+ )?(?:request|prompt|question|task|instruction)s?)\b"
 _ANSWER = (  # objects of no other verb's: what a model gives
     r"(?:[\w-]+ (?:(?:or|and) )?){0,4}?(?:information|instructions|guidance|advice|content|assistance|opinions?)\b"
 )
-_OTHERS = r"(?:my|our|his|her|their)\b"
+_OTHERS = r"(?:my|our|his|her|their|the (?!(?:\w+ )?(?:request|prompt|question|task|instruction)))\b"
 _HELP = rf"(?:help|assist)(?: you)?(?: out)?(?:$|[.;:!]| with\b(?! {_OTHERS})| (?:in|by) {_THIS})"
 _WRITE = (
     r"(?:fulfil|fulfill|accommodate|honou?r|engage in|provide|answer|respond to|create|generate|write|produce|offer"
     r"|discuss|rewrite)"
 )
 _DO = r"(?:participate in|complete|process|support|do)"
-_REFUSED = rf"(?:{_HELP}|comply\b|{_WRITE} (?:{_THIS}|{_ANSWER})|{_DO} {_THIS})"
+_REFUSED = rf"(?:{_HELP}|comply\b|{_WRITE} (?:{_THIS}|{_ANSWER})|{_DO} {_THIS}(?: request)?(?:$|[.!;:]))"
 _DECLINE = (
-    r"(?:i (?:must|have to|will have to|need to|respectfully|will)? ?(?:respectfully |politely )?(?:decline|refuse) "
-    rf"(?:{_THIS}|to (?:comply|help|assist|(?:{_WRITE}|{_DO}) (?:{_THIS}|{_ANSWER})))"
+    r"(?:i (?:must|have to|will have to|need to|respectfully|will)? ?(?:respectfully |politely )?(?:decline|refuse) ?"
+    rf"(?:{_THIS}|[.!]?$|to (?:comply|help|assist|(?:{_WRITE}|{_DO}) (?:{_THIS}|{_ANSWER})))"
     r"|i(?:'m not| am not| don't feel| do not feel| would not feel| wouldn't feel)(?: \w+)? comfortable (?:with )?"
     rf"(?:(?:helping|assisting)(?: you)?(?: with)?\b(?! {_OTHERS})"
     rf"|(?:writing|providing|creating|generating|producing|answering|discussing|rewriting|completing|doing) {_THIS}))"
@@ -40,20 +41,24 @@ REFUSAL = re.compile(
     rf"^{_OPENING}(?:"
     # who says sorry, or speaks as a model, needs few more words
     rf"(?:{_SORRY}{_BUT}(?:{_MODEL},? )?|{_MODEL},? )(?:i|we)?{_NOT_ABLE}"
-    rf"(?:$|[.!,;:]| {_REFUSED}| {_WRITE}\b(?! (?:{_OTHERS}|the\b)))"
+    rf"(?:$|[.!,;:]| {_REFUSED}| {_WRITE}\b(?! {_OTHERS}))"
     rf"|i{_NOT_ABLE} {_REFUSED}"
     rf"|(?:{_SORRY}{_BUT})?{_DECLINE})"
 )
 _HERE = r"(?:here(?:'s| is| are)|this is|below is)"
 _TEXT = (  # what a rewrite is called, up to where the rewrite itself begins
     r"(?:prompt|instruction|question|task|request|query|version|one|rewrite|revision)s?\b"
-    r"(?: (?:of|for) (?:the|your|this|that|it)\b[^:.?!\n]{0,40}| (?:that|with|which)\b[^:?!\n]{0,60})?"
+    r"(?: (?:of|for) (?:it|(?:the|your|this|that)(?: \w+)? (?:prompt|instruction|question|task|request|query)s?)\b)?"
+    r"(?: (?:that|with|which)\b[^:?!\n]{0,60})?"
     r"[*\s]*(?::|[.!]?$)"
 )
-_CHANGED = r"(?:rewritten|reworked|rephrased|revised|modified|evolved|new|improved|more complex|harder|created)"
+_CHANGED = (
+    r"(?:rewritten|reworked|rephrased|revised|modified|evolved|new|improved|complex|complicated|challenging|difficult"
+    r"|harder|created)"
+)
 PREFACE = re.compile(
     r"^(?:(?:sure|certainly|of course|absolutely|okay|ok|great|gladly|no problem)\b(?: thing)?[!,.:]* *"
-    rf"(?:{_HERE} (?:[\w'-]+ ){{0,6}}?{_TEXT}|here you (?:go|are)\b"
+    rf"(?:{_HERE} (?:[\w'-]+ ){{0,6}}?{_TEXT}|here you (?:go|are)\b|(?:the|your|my) {_CHANGED} \w+(?: is)?:"
     r"|(?:i can|i will|i'll|let me|i'd be (?:happy|glad) to)(?: \w+)? "
     r"(?:make|rewrite|rephrase|rework|revise|evolve|create|write|help|do|add) (?:it|this|that|the|your|you|an?)\b)"
     rf"|{_HERE} (?:[\w'-]+ ){{0,4}}?{_CHANGED} (?:[\w'-]+ ){{0,3}}?{_TEXT})"
