@@ -36,6 +36,11 @@ def test_plan_says_what_a_value_would_change_and_changes_nothing(built: Graph) -
     assert "nothing to run" in built.run("bezoar", "plan")
 
 
+def test_plan_says_what_a_list_of_values_would_change(built: Graph) -> None:
+    stages = {one["stage"]: one for one in plan(built, "-S", "mixes.all.schemes=[upper]")["stages"]}
+    assert reasons(stages["mix-all"])[0] == ("param", "mixes.all.schemes", ["upper", "lower"], ["upper"])
+
+
 def test_plan_names_the_module_that_changed_and_the_jobs_of_many(built: Graph) -> None:
     built.edit("scripts/helper.py", "path.read_text(", "path.resolve().read_text(")
     stages = {stage["stage"]: stage for stage in plan(built)["stages"]}

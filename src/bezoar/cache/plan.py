@@ -201,7 +201,8 @@ def planned(build: Build) -> Plan:
     for stage in build.stages.values():
         steps = [step for step in stage.steps if step.name in build.decision.reasons]
         if steps:
-            reasons = list(dict.fromkeys(one for step in steps for one in build.decision.reasons[step.name]))
+            found = [one for step in steps for one in build.decision.reasons[step.name]]
+            reasons = list({repr(one): one for one in found}.values())  # values may be lists, which can't be keys
             times = [_seconds(build, step) for step in steps]
             stages.append(
                 PlannedStage(
