@@ -182,7 +182,12 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     plan = commands.add_parser("plan", help="what would run and why, what is restored, and what it would cost")
     plan.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     plan.add_argument(
-        "-S", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="with another value, as in YAML"
+        "-S",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="plan as if params.yaml had this value; may be given more than once",
     )
     plan.add_argument("--json", action="store_true", help="for programs")
     accept = commands.add_parser("accept", help="record that a code change is cosmetic, so that its proofs carry over")

@@ -37,8 +37,8 @@ def test_plan_says_what_a_value_would_change_and_changes_nothing(built: Graph) -
 
 
 def test_plan_says_what_a_list_of_values_would_change(built: Graph) -> None:
-    stages = {one["stage"]: one for one in plan(built, "-S", "mixes.all.schemes=[upper]")["stages"]}
-    assert reasons(stages["mix-all"])[0] == ("param", "mixes.all.schemes", ["upper", "lower"], ["upper"])
+    stages = {one["stage"]: one for one in plan(built, "-S", "stages.dpo.rate=[0.1, 0.2]")["stages"]}
+    assert reasons(stages["train-dpo"]) == [("param", "stages.dpo.rate", 0.1, [0.1, 0.2])]
 
 
 def test_plan_names_the_module_that_changed_and_the_jobs_of_many(built: Graph) -> None:
