@@ -17,6 +17,7 @@ from bezoar.serving import command, listeners
 from bezoar.serving.command import Ended, Serving
 
 LISTEN = "import socket, sys, time; one = socket.create_server((sys.argv[1], int(sys.argv[2]))); time.sleep(60)"
+NOBODY = 2**22 + 1  # a process id that Linux never gives
 CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LISTEN!r}, *sys.argv[1:]])"
 
 
@@ -115,3 +116,19 @@ def test_a_command_that_says_its_key_keeps_it(serving, monkeypatch, words):
     told = OwnServer(command=["serve", "{port}", *words], health="/", start=1.0, idle=1.0)
     assert Serving("teacher", told).secret == ""
     assert Serving("teacher", told)._environment()["VLLM_API_KEY"] == "mine"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_address_of_this_machine_is_owned_by_whoever_listens_there(host):
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        url = f"http://{host}:{one.getsockname()[1]}"
+        assert listeners.owned(url, os.getpid())
+        assert not listeners.owned(url, NOBODY)
+    assert not listeners.owned(url, os.getpid())  # closed
+
+
+@pytest.mark.parametrize(
+    ("url", "owned"), [("http://192.0.2.1:80", True), ("http://[::", False), ("http://x:y", False)]
+)
+def test_who_listens_on_another_machine_cannot_be_seen(url, owned):
+    assert listeners.owned(url, NOBODY) is owned

@@ -105,6 +105,7 @@ def recipe_with(model: Path) -> dict[str, Any]:
     teacher = block("openai", CONNECTION | own | limits, model=str(model), tries=1)
     recipe["backends"]["writer"] = teacher.model_dump()
     recipe["schemes"]["orca"] |= {"teacher": "writer", "candidates": CANDIDATES, "shares": None, "most_failed": 1.0}
+    recipe["schemes"]["orca"]["max_dropped_share"] = 1.0  # a random model never ends
     recipe["schemes"]["orca"]["sampling"]["max_new_tokens"] = 8
     recipe["budget"] |= {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
     return recipe
