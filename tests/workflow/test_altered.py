@@ -42,6 +42,7 @@ def test_a_forced_run_of_what_is_never_the_same_twice_is_kept(graph: Graph) -> N
     assert "up to date" in graph.run("dvc", "status")
 
 
+@pytest.mark.long
 def test_a_forced_stage_of_dvc_runs_with_lookup_off(graph: Graph) -> None:
     graph.repro()
     graph.ran()

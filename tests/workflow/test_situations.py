@@ -278,6 +278,7 @@ def test_outputs_without_record_and_lock_are_never_trusted(built: Graph, front_e
     assert built.contents() == before
 
 
+@LONG_BY_DVC
 def test_what_one_front_end_made_the_other_takes(graph: Graph, front_end: str) -> None:
     graph.by(front_end)
     assert graph.ran() == sorted(JOBS)
@@ -336,6 +337,7 @@ def test_a_killed_build_leaves_no_half_written_artifact_with_a_proof(graph: Grap
     assert "Nothing to be done" in graph.build()
 
 
+@LONG_BY_DVC
 @pytest.mark.parametrize(
     ("path", "old", "new"), [("words.txt", "Ann", "Pam"), ("scripts/source.py", "MOST = 1000", "MOST = 3")]
 )
