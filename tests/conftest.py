@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import promises
 import pytest
@@ -86,6 +86,7 @@ class Workspace:
     What `run` runs starts warm (tests/warm); what `start` starts is a program from nothing, which may be killed.
     """
 
+    WARM: ClassVar[bool] = True
     root: Path
     environment: dict[str, str]
     keys: list[str] = field(default_factory=list)
@@ -99,19 +100,20 @@ class Workspace:
 
     def run(self, *command: str) -> str:
         """Run a program to its end; its output, or a failed test that shows it."""
-        status, output = self.ended(*command)
+        status, output = self.outcome(*command)
         assert status == 0, f"{' '.join(command)}\n{output[-8000:]}"
         return output
 
     def refused(self, *command: str) -> str:
         """Run a program that must fail; what it said."""
-        status, output = self.ended(*command)
+        status, output = self.outcome(*command)
         assert status != 0, f"{' '.join(command)} must fail\n{output[-8000:]}"
         return output
 
-    def ended(self, *command: str) -> tuple[int, str]:
+    def outcome(self, *command: str) -> tuple[int, str]:
         """The exit status of a program, and what it said."""
-        environment = {**self.environment, "PATH": warm.path(self.environment["PATH"])}
+        path = self.environment["PATH"]
+        environment = {**self.environment, "PATH": warm.path(path) if self.WARM else path}
         found = shutil.which(command[0], path=environment["PATH"]) or command[0]
         done = subprocess.run(
             (found, *command[1:]),

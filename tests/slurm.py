@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from shutil import copytree
 
 import pytest
@@ -67,8 +68,9 @@ class Slurm:
 
 @dataclass
 class ClusterGraph(Graph):
-    """The small graph, to be built on a cluster by either front end."""
+    """The small graph, to be built on a cluster by either front end, whose commands start from nothing."""
 
+    WARM: ClassVar[bool] = False
     slurm: Slurm | None = None
 
     def build(self, *arguments: str) -> str:

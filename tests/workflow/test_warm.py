@@ -48,7 +48,7 @@ def cold(graph: Graph, *command: str) -> tuple[int, str]:
     ids=" ".join,
 )
 def test_it_ends_and_says_as_from_a_shell(graph: Graph, command: tuple[str, ...]) -> None:
-    status, said = graph.ended(*command)
+    status, said = graph.outcome(*command)
     known, expected = cold(graph, *command)
     assert status == known
     assert lines_of(said) == lines_of(expected)
@@ -63,7 +63,7 @@ def test_a_build_from_a_shell_makes_what_a_warm_one_makes(once: Graph, graph: Gr
 def test_it_sees_the_arguments_folder_environment_and_path_that_it_was_given(graph: Graph) -> None:
     (graph.root / "Snakefile").write_text(TELL)
     graph.environment["GIVEN"] = "a value\n\udcff"
-    graph.ended("snakemake", "--dry-run", "a target")
+    graph.outcome("snakemake", "--dry-run", "a target")
     told = (graph.root / "told").read_text()
     cold(graph, "snakemake", "--dry-run", "a target")
     assert with_one_folder(told) == (graph.root / "told").read_text()
@@ -71,5 +71,5 @@ def test_it_sees_the_arguments_folder_environment_and_path_that_it_was_given(gra
 
 def test_what_kills_it_is_its_status(graph: Graph) -> None:
     (graph.root / "Snakefile").write_text(f"import os\nos.kill(os.getpid(), {signal.SIGKILL.value})\n")
-    status, said = graph.ended("snakemake", "--dry-run")
+    status, said = graph.outcome("snakemake", "--dry-run")
     assert status == -signal.SIGKILL, said
