@@ -23,3 +23,4 @@ rule all:
     default_target: True
     input:
         expand("results/{eval}.json", eval=recipe.evals),
+        loose_ends(),

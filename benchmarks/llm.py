@@ -219,7 +219,7 @@ def _stormed(label: str, found: Found) -> list[str]:
 
 def ledger(args: argparse.Namespace) -> str:
     """Our ledger's calls and tokens against the server's own count."""
-    from bezoar.llm.ledger import totals
+    from bezoar.requests.ledger import totals
 
     rows = []
     for label, limit, calls in (("clean", 0, 0), ("storm", LIMIT, 0), ("killed, run again", 0, ROWS // 2)):

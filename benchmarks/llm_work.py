@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bezoar.llm.calls import Call
+    from bezoar.requests.calls import Call
 
 LOOKUPS = 1000
 OURS = "our session"
@@ -36,9 +36,9 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     """Ask for rows in this process and this folder, and tell how long that took."""
     import yaml
 
-    from bezoar.backends import ask, open_backend
-    from bezoar.params.blocks import Sampling
-    from bezoar.params.budget import Budget, Ceiling
+    from bezoar.steps.backends import ask, open_backend
+    from bezoar.blocks import Sampling
+    from bezoar.requests.blocks import Budget, Ceiling
     from bezoar.params.data import OpenAiBackend
 
     if args.carrier != OURS:
@@ -46,7 +46,7 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     Path("prices.yaml").write_text(yaml.safe_dump({"prices": [PRICE]}))
     budget = Budget(prices="prices.yaml", run=Ceiling(dollars=1e6, tokens=None), stages={}, approve_above=None)
     options = {"kind": "openai", "model": "bench", "token_limit_field": "max_tokens", "sends_sampling": True}
-    options |= {"json_schema": False, "tries": 3, "most_tokens": None}
+    options |= {"json_schema": False, "tries": 3, "max_output_tokens": None}
     block = OpenAiBackend.model_validate({**options, "connection": CONNECTION | {"concurrency": args.concurrency}})
     sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=256)
     wanted = prompts(args.rows, args.edit, args.template)
@@ -67,7 +67,7 @@ def _carried_by(carrier: str) -> None:
     import httpx2
     import openai
 
-    import bezoar.llm.openai as ours
+    import bezoar.requests.openai as ours
 
     async def send(self: ours.OpenAi, call: "Call", seconds: float) -> str:
         options: Any = {"headers": {"Content-Type": "application/json"}}
@@ -80,7 +80,7 @@ def _carried_by(carrier: str) -> None:
 
 def fill(folder: Path, sessions: int, answers: int) -> None:
     """A store with so many answers, in its own format."""
-    from bezoar.llm.store import ANSWERS, INDEX, write_index
+    from bezoar.requests.store import ANSWERS, INDEX, write_index
 
     message = {"role": "assistant", "content": "An answer of a few words, no more. " * 2}
     usage = {"prompt_tokens": 12, "completion_tokens": 14, "total_tokens": 26}
@@ -103,7 +103,7 @@ def _key(number: int) -> str:
 
 def lookups(args: argparse.Namespace) -> dict[str, Any]:
     """Open a store in this process, find answers, and tell how long that took."""
-    from bezoar.llm.store import Store
+    from bezoar.requests.store import Store
 
     start = time.perf_counter()
     stored = Store("generate-bench", "0", args.folder)

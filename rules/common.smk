@@ -5,35 +5,51 @@ import re
 import sys
 from functools import reduce
 
-from bezoar import params as parameters
-from bezoar import tasks
-from bezoar.cache import CacheError, alive, committed, git, graph
+from bezoar.cache import CacheError, committed, git, graph, locks
 from bezoar.cluster.servers import server_of
-from bezoar.params.evaluate import CONTROL
+from bezoar.problems import RecipeError
+from bezoar.recipe.load import active, load, plain
+from bezoar.steps.evaluate import tasks
+from bezoar.steps.evaluate.answers import Answering
+from bezoar.steps.evaluate.gate import Gate
+from bezoar.steps.evaluate.harness import Scoring
+from bezoar.steps.evaluate.judgments import Judging
+from bezoar.steps.evaluate.mtbench import CONTROL
+from bezoar.steps.train.merge import Merging
 
 try:
     if workflow.is_main_process:
         committed.check_own(git.tracked())  # before anything is written or removed
-    recipe = parameters.load(contents=workflow.is_main_process)
-except (CacheError, parameters.RecipeError) as error:
+    recipe = load(contents=workflow.is_main_process)
+except (CacheError, RecipeError) as error:
     raise WorkflowError(str(error))
-values = parameters.plain()  # not by `configfile:`, which reads YAML 1.1, where DVC and the scripts read 1.2
-if any(values.get(name) != value for name, value in config.items()):
+written = plain()  # not by `configfile:`, which reads YAML 1.1, where DVC and the scripts read 1.2
+if any(written.get(name) != value for name, value in config.items()):
     raise WorkflowError(
         "values were given by --config or --configfile\n"
         "  expected: values in params.yaml, which is what the scripts read"
     )
-config.update(values)
+config.update(recipe.resolved())  # with defaults: a job's key covers them, too
 
 if workflow.is_main_process:
-    held = alive.forget_killed_runs()  # a killed run needs no --unlock
+    held = locks.forget_killed_runs()  # a killed run needs no --unlock
 
 
-def spending():
-    """What runs spend on models over a network."""
-    from bezoar.llm.allowance import Spending  # slow to import, and only asked where something runs
+def approval():
+    """What runs spend on models over a network, and whether they may."""
+    from bezoar.recipe.approval import Approval  # slow to import, and only asked where something runs
 
-    return Spending(recipe)
+    return Approval(recipe)
+
+
+def server_for(rule):
+    """What says which server a job of a rule sends requests to; a block's wildcard comes first."""
+
+    def server(wildcards):
+        _, backend = recipe.asking[rule, wildcards[0]]
+        return server_of(backend, recipe.resources_of(f"server-{backend.name}"))
+
+    return server
 
 
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage holds all shards, and all tasks, of its block.
@@ -41,20 +57,16 @@ graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
     plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
-    params=str(parameters.active()),
-    spending=spending,
-    servers={
-        "generate": lambda w: server_of(recipe, recipe.schemes[w.scheme].teacher),
-        "filter": lambda w: server_of(recipe, recipe.filters[w.scheme].judge),
-        "judgments": lambda w: server_of(recipe, recipe.evals[w.mtbench].judge),
-    },
+    params=str(active()),
+    spending=approval,
+    servers={rule: server_for(rule) for rule, _ in recipe.asking},
 )
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 SHARDS = recipe.shard_names()
-CHECKPOINTS = [*recipe.models, *recipe.stages]
+CHECKPOINTS = recipe.checkpoints()
 
 
 def one_of(names):
@@ -105,19 +117,19 @@ def checkpoint(name):
 
 
 def weights_of(backend):
-    """The model directory that a backend runs, if it runs one itself."""
-    block = recipe.backends[backend]
-    return [checkpoint(block.checkpoint)] if block.kind == "local" else []
+    """The model directory that a backend loads, if it loads one."""
+    weights = recipe.backends[backend].weights
+    return [checkpoint(weights)] if weights else []
 
 
-def asked_by(rule, *wildcards):
+def resources_for(rule, *wildcards):
     """What jobs of a rule ask a cluster for, by params.yaml; the wildcards name a job's block."""
-    return lambda w: recipe.asks("-".join([rule, *(w[name] for name in wildcards)]))
+    return lambda w: recipe.resources_of("-".join([rule, *(w[name] for name in wildcards)]))
 
 
 def cores_of(*job):
     """The cores of a rule's jobs, as their threads."""
-    return lambda wildcards: asked_by(*job)(wildcards).cpus
+    return lambda wildcards: resources_for(*job)(wildcards).cpus
 
 
 def resources_of(*job):
@@ -125,7 +137,7 @@ def resources_of(*job):
 
     A second try may come after a first that was stopped for want of memory or time: it asks for twice as much.
     """
-    asked = asked_by(*job)
+    asked = resources_for(*job)
     return {
         "mem_mb": lambda wildcards, attempt: int(asked(wildcards).memory_gb * 1000 * attempt),
         "runtime": lambda wildcards, attempt: asked(wildcards).minutes * attempt,
@@ -140,12 +152,12 @@ def rows_of(source):
 
 def source_files(wildcards):
     """The local files that a source's rows depend on."""
-    origin = recipe.sources[wildcards.source].origin
-    if origin.kind == "file":
-        return [origin.path]
-    if origin.kind == "builtin" and origin.prompts:
-        return sorted(map(str, Path(origin.prompts).glob("*.yaml")))
-    return []
+    return recipe.sources[wildcards.source].files()
+
+
+def keys_of(block, section, wildcard):
+    """The keys of a block that a script reads, by the class that it reads them as."""
+    return lambda wildcards: [f"{section}.{wildcards[wildcard]}.{key}" for key in block.model_fields]
 
 
 def generate_names(wildcards):
@@ -163,14 +175,12 @@ def filter_names(wildcards):
 
 def topics_of(wildcards):
     """The topic list of a scheme, if it has one."""
-    topics = getattr(recipe.schemes[wildcards.scheme], "topics", None)
-    return [topics] if topics else []
+    return recipe.schemes[wildcards.scheme].files()
 
 
 def mix_names(wildcards):
     """The parameters that the mix script reads."""
-    sources = [part.name for part in recipe.mixes[wildcards.mix].parts if part.kind == "source"]
-    return [f"mixes.{wildcards.mix}", "prompt", "seed", "shards", *(f"sources.{name}.format" for name in sources)]
+    return [f"mixes.{wildcards.mix}", "prompt", "seed", "shards"]
 
 
 def mix_parts(wildcards):
@@ -200,14 +210,12 @@ def mix_tokenizer(wildcards):
 def model_source(wildcards):
     """What a base model is made from, if that isn't the hub: raw text, or a model directory of the repository."""
     block = recipe.models[wildcards.model]
-    if block.method == "pretrain":
-        return [rows_of(block.corpus)]
-    return [block.path] if block.method == "local" else []
+    return [*block.files(), *map(rows_of, block.sources())]
 
 
 def base_of(wildcards):
     """The full weights that a stage's adapter lies on."""
-    return checkpoint(recipe.foundation(wildcards.stage))
+    return checkpoint(recipe.base_weights(wildcards.stage))
 
 
 def adapter_before(wildcards):
@@ -218,8 +226,7 @@ def adapter_before(wildcards):
 
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
-    keys = ("shots", "max_length", "batch_size", "precision", "task_folder")
-    return [*(f"evals.{wildcards.harness}.{key}" for key in keys), "seed"]
+    return [*keys_of(Scoring, "evals", "harness")(wildcards), "seed"]
 
 
 def task_files(wildcards):
@@ -230,15 +237,13 @@ def task_files(wildcards):
 
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
-    keys = ("batch_size", "precision", "temperatures", "top_p", "max_new_tokens")
-    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), "prompt", "seed"]
+    return [*keys_of(Answering, "evals", "mtbench")(wildcards), "prompt", "seed"]
 
 
 def judgment_names(wildcards):
     """The parameters that the judgments script reads."""
     judge = recipe.evals[wildcards.mtbench].judge
-    keys = ("judge_sampling", "judge_attempts", "repeats", "with_reference", "most_failed")
-    return [*(f"evals.{wildcards.mtbench}.{key}" for key in keys), f"backends.{judge}", "prompt", "seed", "budget"]
+    return [*keys_of(Judging, "evals", "mtbench")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
 
 
 def shuffled_answers(wildcards):
@@ -248,14 +253,14 @@ def shuffled_answers(wildcards):
     return [path] if wildcards.control == f"{CONTROL}shuffled" else []
 
 
-def asked(role):
+def source_for(role):
     """The source that an MT-Bench evaluation takes in a role: questions, references or judge_prompts."""
     return lambda wildcards: rows_of(getattr(recipe.evals[wildcards.mtbench], role))
 
 
 def controls_of(name):
     """The controls of an MT-Bench evaluation, which stand beside its checkpoints."""
-    return [f"{CONTROL}{control}" for control in recipe.evals[name].controls]
+    return recipe.evals[name].control_names()
 
 
 def gate_of(wildcards):
@@ -264,6 +269,11 @@ def gate_of(wildcards):
     return [f"data/gates/{wildcards.mtbench}.json"] if controls and wildcards.model not in controls else []
 
 
-def judged_models(name):
-    """The checkpoints and controls of an MT-Bench evaluation."""
-    return [*recipe.evals[name].checkpoints, *controls_of(name)]
+def loose_ends():
+    """The artifacts that nothing else takes: what `all` makes beside results."""
+    ends = recipe.loose_ends()
+    return [
+        *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
+        *expand("data/mixes/{name}/train.jsonl", name=ends["mixes"]),
+        *map(checkpoint, ends["stages"]),
+    ]

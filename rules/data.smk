@@ -12,7 +12,7 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, checked
 
 rule source:
     input:
-        script="scripts/source.py",
+        script="scripts/data/source.py",
         files=source_files,
     output:
         rows="data/source/{source}/rows.jsonl",
@@ -37,7 +37,7 @@ rule source:
 
 rule shard:
     input:
-        script="scripts/shard.py",
+        script="scripts/data/shard.py",
         rows="data/source/{source}/rows.jsonl",
     output:
         shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
@@ -88,10 +88,10 @@ rule generate:
 
 rule filter:
     input:
-        script="scripts/filter.py",
+        script="scripts/filter/filter.py",
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         prompts=lambda w: recipe.filters[w.scheme].prompts,
-        avoid=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].avoid],
+        avoided=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].decontaminate_against],
         judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
     output:
         kept="data/filtered/{scheme}/{shard}/kept.jsonl",
@@ -111,14 +111,15 @@ rule filter:
         r"""
         bezoar exec {output.kept:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --rows {input.rows:q} --prompts {input.prompts:q} --avoid {input.avoid:q} --judge {input.judge:q} \
+            --rows {input.rows:q} --prompts {input.prompts:q} --judge {input.judge:q} \
+            --decontaminate-against {input.avoided:q} \
             --out data/filtered/{wildcards.scheme}/{wildcards.shard} --log {log:q}
         """
 
 
 rule mix:
     input:
-        script="scripts/mix.py",
+        script="scripts/data/mix.py",
         parts=mix_parts,
         earlier=mix_earlier,
         tokenizer=mix_tokenizer,

@@ -66,7 +66,7 @@ rule answers:
     input:
         script="scripts/evaluate/answers.py",
         checkpoint=lambda w: checkpoint(w.checkpoint),
-        questions=asked("questions"),
+        questions=source_for("questions"),
     output:
         answers="data/answers/{mtbench}/{checkpoint}/answers.jsonl",
         turns="data/answers/{mtbench}/{checkpoint}/turns.jsonl",
@@ -92,9 +92,9 @@ rule answers:
 rule controls:
     input:
         script="scripts/evaluate/controls.py",
-        questions=asked("questions"),
+        questions=source_for("questions"),
         answers=shuffled_answers,
-        judge_prompts=asked("judge_prompts"),
+        judge_prompts=source_for("judge_prompts"),
     output:
         answers="data/answers/{mtbench}/{control}/answers.jsonl",
     log:
@@ -117,9 +117,9 @@ rule judgments:
     input:
         script="scripts/evaluate/judgments.py",
         answers="data/answers/{mtbench}/{model}/answers.jsonl",
-        questions=asked("questions"),
-        references=asked("references"),
-        judge_prompts=asked("judge_prompts"),
+        questions=source_for("questions"),
+        references=source_for("references"),
+        judge_prompts=source_for("judge_prompts"),
         judge=lambda w: weights_of(recipe.evals[w.mtbench].judge),
         gate=gate_of,
     output:
@@ -151,7 +151,7 @@ rule gate:
         verdicts=lambda w: expand(
             "data/judgments/{eval}/{control}/verdicts.jsonl", eval=w.mtbench, control=controls_of(w.mtbench)
         ),
-        questions=asked("questions"),
+        questions=source_for("questions"),
     output:
         gate="data/gates/{mtbench}.json",
     log:
@@ -173,11 +173,11 @@ rule report_mtbench:
     input:
         script="scripts/report/mtbench.py",
         verdicts=lambda w: expand(
-            "data/judgments/{eval}/{model}/verdicts.jsonl", eval=w.mtbench, model=judged_models(w.mtbench)
+            "data/judgments/{eval}/{model}/verdicts.jsonl", eval=w.mtbench, model=recipe.evals[w.mtbench].judged()
         ),
-        questions=asked("questions"),
-        references=asked("references"),
-        judge_prompts=asked("judge_prompts"),
+        questions=source_for("questions"),
+        references=source_for("references"),
+        judge_prompts=source_for("judge_prompts"),
     output:
         report="results/{mtbench}.json",
     log:

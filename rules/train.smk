@@ -60,7 +60,7 @@ rule train:
 
 rule merge:
     input:
-        script="scripts/merge.py",
+        script="scripts/train/merge.py",
         base=base_of,
         adapter="data/adapters/{stage}",
     output:
@@ -73,10 +73,11 @@ rule merge:
     resources:
         **resources_of("merge", "stage"),
     params:
-        values=values_of(lambda w: [f"stages.{w.stage}"]),
+        names=keys_of(Merging, "stages", "stage"),
+        values=values_of(keys_of(Merging, "stages", "stage")),
     shell:
         r"""
         bezoar exec {output.checkpoint:q} -- \
-            python {input.script:q} --params stages.{wildcards.stage} \
+            python {input.script:q} --params {params.names:q} \
             --base {input.base:q} --adapter {input.adapter:q} --out {output.checkpoint:q} --log {log:q}
         """

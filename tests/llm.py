@@ -16,17 +16,17 @@ import pytest
 import yaml
 from faults import Faults
 
-from bezoar.backends import Backend, Completion, ask, open_backend
-from bezoar.llm import Stopped, sender
-from bezoar.llm.pace import Gate
-from bezoar.llm.prices import Price
-from bezoar.llm.store import ANSWERS, FOLDER, LEDGER, lines_of
-from bezoar.params.blocks import Sampling
-from bezoar.params.budget import Budget
+from bezoar.steps.backends import Backend, Completion, ask, open_backend
+from bezoar.requests import Stopped, sender
+from bezoar.requests.rate_limit import ConcurrencyLimiter
+from bezoar.requests.prices import Price
+from bezoar.requests.store import ANSWERS, FOLDER, LEDGER, lines_of
+from bezoar.blocks import Sampling
+from bezoar.requests.blocks import Budget
 from bezoar.params.data import AnthropicBackend, OpenAiBackend
 
 apart = multiprocessing.get_context("forkserver")  # processes that have the imports, but no threads and no sockets
-apart.set_forkserver_preload(["bezoar.llm.anthropic", "bezoar.llm.client", "bezoar.llm.openai", "pytest", "yaml"])
+apart.set_forkserver_preload(["bezoar.requests.anthropic", "bezoar.requests.client", "bezoar.requests.openai", "pytest", "yaml"])
 MILLION = 1_000_000
 KEY = "sk-dummy-0123456789abcdef"
 RUN = "a-run"
@@ -75,7 +75,7 @@ def ceilings(
 
 def block(kind: str, connection: dict[str, Any], **changes: Any) -> OpenAiBackend | AnthropicBackend:
     """A provider's block, which asks twice at most."""
-    common = {"kind": kind, "model": "rules", "json_schema": True, "tries": 2, "most_tokens": None}
+    common = {"kind": kind, "model": "rules", "json_schema": True, "tries": 2, "max_output_tokens": None}
     whole = {**common, **OWN[kind], "connection": {**CONNECTION, "base_url_env": f"{kind.upper()}_URL", **connection}}
     return (OpenAiBackend if kind == "openai" else AnthropicBackend)(**whole | changes)
 
@@ -102,7 +102,7 @@ class Desk:
     server: Faults
     kind: str
     folder: Path
-    gates: list[Gate] = field(default_factory=list)
+    gates: list[ConcurrencyLimiter] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
     def client(self, budget: Budget | None = None, connection: dict[str, Any] | None = None, **changes: Any) -> Backend:
@@ -205,12 +205,12 @@ def desk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
             made.waits.append(0.01)
             return 0.01
 
-        def gate(*arguments: Any, **more: Any) -> Gate:
-            made.gates.append(Gate(*arguments, **more))
+        def gate(*arguments: Any, **more: Any) -> ConcurrencyLimiter:
+            made.gates.append(ConcurrencyLimiter(*arguments, **more))
             return made.gates[-1]
 
         monkeypatch.setattr(sender, "backoff", wait)
-        monkeypatch.setattr(sender, "Gate", gate)
+        monkeypatch.setattr(sender, "ConcurrencyLimiter", gate)
         yield made
 
 

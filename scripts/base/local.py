@@ -1,27 +1,15 @@
-"""A base model from a directory of the repository, copied as an artifact."""
+"""Copy a base model from a directory of the repository."""
 
-import shutil
-
-from bezoar import models
-from bezoar.files import artifact
-from bezoar.logs import logger
 from bezoar.script import Flags, run
+from bezoar.steps.base.local import LocalModel, make
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="models.<name> seed")
+    flags = Flags(__doc__)
     flags.path("source", "model directory")
     flags.folder("out", "folder to write the model to")
-    args, _ = flags.start(argv)
-    folder = args.source
-    if not list(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder} is not a model directory\n  expected: config.json and *.safetensors")
-    models.check_tokenizer(models.load_tokenizer(folder), folder)
-    with artifact(args.out) as out:
-        shutil.copytree(
-            folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
-        )
-    logger.info(f"base {args.out.name}: copied from {folder}")
+    args, *_ = flags.start(argv, model=LocalModel, seed=int)
+    make(args.source, args.out)
 
 
 if __name__ == "__main__":

@@ -1,85 +1,17 @@
-"""A checkpoint's answers to MT-Bench questions: two turns, the second after its own first answer."""
+"""Have a checkpoint answer MT-Bench questions: two turns, the second after its own first answer."""
 
-from bezoar import mtbench
-from bezoar.backends import Backend, Request
-from bezoar.backends.local import Local
-from bezoar.files import artifact
-from bezoar.logs import logger
-from bezoar.params.blocks import Sampling
-from bezoar.params.data import LocalBackend
-from bezoar.rows import AnswerRow, QuestionRow, write_rows
-from bezoar.script import Flags, keys, run
-
-BLOCKS = f"{keys('evals.<name>', 'batch_size precision temperatures top_p max_new_tokens')} prompt seed"
-GREEDY_BELOW = 1e-4  # FastChat samples from here on
-
-
-def samplings_of(
-    questions: list[QuestionRow], temperatures: dict[str, float], top_p: float, max_new_tokens: int
-) -> dict[str, Sampling]:
-    """How answers of each category are drawn.
-
-    Raises:
-        ValueError: A question's category has no temperature.
-    """
-    missing = sorted({question.category for question in questions} - set(temperatures))
-    if missing:
-        raise ValueError(
-            f"question categories without an answer temperature: {', '.join(missing)}\n"
-            f"  found:    temperatures of {', '.join(sorted(temperatures)) or 'nothing'}\n"
-            "  expected: one for each category of the questions"
-        )
-    return {
-        category: Sampling(
-            temperature=0.0 if value < GREEDY_BELOW else value, top_p=top_p, max_new_tokens=max_new_tokens
-        )
-        for category, value in temperatures.items()
-    }
-
-
-def answers_to(
-    questions: list[QuestionRow], model: Backend, samplings: dict[str, Sampling], name: str
-) -> tuple[list[AnswerRow], list[dict[str, object]]]:
-    """Answer rows in FastChat's schema, and how each turn ended."""
-    dialogues: list[list[tuple[str, str]]] = [[] for _ in questions]
-    ends: list[dict[str, object]] = []
-    for turn in range(2):
-        requests = []
-        for question, dialogue in zip(questions, dialogues, strict=True):
-            dialogue.append(("user", question.turns[turn]))
-            key = f"{question.question_id}:{turn}"
-            requests.append(Request(key, tuple(dialogue), samplings[question.category]))
-        completions = model.complete(requests, f"answer turn {turn + 1}")
-        for question, dialogue, completion in zip(questions, dialogues, completions, strict=True):
-            dialogue.append(("assistant", completion.text))
-            end = {"question_id": question.question_id, "turn": turn + 1, "finish_reason": completion.finish_reason}
-            ends.append(end)
-    rows = [
-        mtbench.answer_row(name, question, [text for role, text in dialogue if role == "assistant"])
-        for question, dialogue in zip(questions, dialogues, strict=True)
-    ]
-    return rows, ends
+from bezoar.blocks import Prompt
+from bezoar.script import Flags, run
+from bezoar.steps.evaluate.answers import Answering, write_answers
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks=BLOCKS)
+    flags = Flags(__doc__)
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("checkpoint", "model directory")
     flags.folder("out", "folder to write answers.jsonl and turns.jsonl to; named by the checkpoint")
-    args, (batch_size, precision, temperatures, top_p, max_new_tokens, prompt, seed) = flags.start(argv)
-    name = args.out.name
-    questions = mtbench.read_questions(args.questions)
-    samplings = samplings_of(questions, temperatures, top_p, max_new_tokens)
-    backend = LocalBackend(  # all that it says is judged, as FastChat does
-        kind="local", checkpoint=name, template="student", batch_size=batch_size, precision=precision, thinking=[]
-    )
-    model = Local(args.checkpoint, backend, system=prompt.system, seed=seed)
-    rows, ends = answers_to(questions, model, samplings, name)
-    with artifact(args.out) as out:
-        write_rows(out / "answers.jsonl", rows)
-        write_rows(out / "turns.jsonl", ends)
-    cut = sum(end["finish_reason"] == "length" for end in ends)
-    logger.info(f"answers of {name}: {len(rows)} questions, {cut} of {len(ends)} answers cut by the token limit")
+    args, evaluation, prompt, seed = flags.start(argv, eval=Answering, prompt=Prompt, seed=int)
+    write_answers(args.questions, args.checkpoint, evaluation, prompt, seed, args.out)
 
 
 if __name__ == "__main__":

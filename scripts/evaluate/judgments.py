@@ -1,179 +1,14 @@
-"""A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
+"""Have a judge rate a model's MT-Bench answers."""
 
-import json
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from bezoar import mtbench
-from bezoar.backends import Backend, Completion, Request, Subject, open_backend
-from bezoar.files import artifact, digest, sha256
-from bezoar.logs import logger
-from bezoar.params.blocks import Sampling
-from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.script import Flags, keys, run
-
-KEYS = keys("evals.<name>", "judge_sampling judge_attempts repeats with_reference most_failed")
-BLOCKS = f"{KEYS} backends.<judge> prompt seed budget"
-ENDINGS = {
-    "stop": "ok",
-    "length": "truncated",
-    "refusal": "refused",
-    "error": "error",
-    "thinking": "error",
-    "other": "error",
-}
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How answers are graded; the fields are keys of the evaluation."""
-
-    judge_sampling: Sampling
-    judge_attempts: int
-    repeats: int
-    with_reference: list[str]
-    most_failed: float
-
-
-@dataclass(frozen=True)
-class Item:
-    """One answer to grade, once."""
-
-    question: QuestionRow
-    answers: list[str]
-    turn: int
-    sample_index: int
-    may_quote: bool  # something that the judge reads holds a rating
-    prompt_name: str
-    system: str
-    user: str
-
-    def request(self, block: Judging, attempt: int) -> Request:
-        """The call that grades it."""
-        turns = [self.question.turns[0]]
-        if self.turn == 2:
-            turns += [self.answers[0], self.question.turns[1]]
-        key = f"{self.question.question_id}:{self.turn}:{self.sample_index}:{attempt}"
-        messages = (("system", self.system), ("user", self.user))
-        subject = Subject(tuple(turns), self.answers[self.turn - 1])
-        return Request(key, messages, block.judge_sampling, subject, sample=f"{self.sample_index}.{attempt}")
-
-
-def items_of(
-    questions: list[QuestionRow],
-    answers: dict[int, list[str]],
-    prompts: mtbench.JudgePrompts,
-    references: dict[int, list[str]],
-    block: Judging,
-) -> list[Item]:
-    """Every answer, both turns, as often as it is graded.
-
-    Raises:
-        ValueError: A question has no answer, or no reference answer though its category is judged with one.
-    """
-    items = []
-    for question in questions:
-        number = question.question_id
-        if number not in answers:
-            raise ValueError(f"question {number} has no answer")
-        reference = references.get(number) if question.category in block.with_reference else None
-        if question.category in block.with_reference and reference is None:
-            raise ValueError(f"question {number}, of category {question.category}, has no reference answer")
-        for turn in mtbench.TURNS:
-            asked = prompts.asked(question, answers[number], turn, reference)
-            read = (question.turns, answers[number], reference or [])
-            may_quote = mtbench.holds_rating(text for texts in read for text in texts[:turn])
-            items += [Item(question, answers[number], turn, n, may_quote, *asked) for n in range(block.repeats)]
-    return items
-
-
-def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
-    """The judge's answer to each item; one that is cut, or has no rating, is asked again, with a new draw."""
-    settled: dict[int, Completion] = {}
-    waiting = list(range(len(items)))
-    for attempt in range(block.judge_attempts):
-        requests = [items[place].request(block, attempt) for place in waiting]
-        settled |= zip(waiting, judge.complete(requests, "judge answers"), strict=True)
-        waiting = [place for place in waiting if _ask_again(items[place], settled[place])]
-    return [(item, settled[place]) for place, item in enumerate(items)]
-
-
-def _ask_again(item: Item, answer: Completion) -> bool:
-    """Whether another draw may have a rating; what was refused the backend has tried again already."""
-    if answer.finish_reason == "length":
-        return True  # what looks like a rating may be a quotation that the cut took the rest of
-    return answer.fault is None and mtbench.rating(answer.text, may_quote=item.may_quote)[0] is None
-
-
-def rows_of(
-    item: Item, answer: Completion, model: str, judge_id: str, delimiters: set[str]
-) -> tuple[dict[str, Any], mtbench.VerdictRow]:
-    """One judgment as FastChat's row, and as ours."""
-    text = item.answers[item.turn - 1]
-    score, flag = mtbench.rating(answer.text, may_quote=item.may_quote)
-    status = ENDINGS[answer.finish_reason]
-    if status == "ok" and score is None:
-        status = "unparsed"
-    score = score if status == "ok" else None
-    fastchat = {
-        "question_id": item.question.question_id,
-        "model": model,
-        "judge": [answer.model, item.prompt_name],
-        "user_prompt": item.user,
-        "judgment": answer.text,
-        "score": -1 if score is None else score,
-        "turn": item.turn,
-        "tstamp": 0.0,
-    }
-    verdict = mtbench.VerdictRow(
-        model=model,
-        judge_id=judge_id,
-        question_id=item.question.question_id,
-        turn=item.turn,
-        sample_index=item.sample_index,
-        status=status,
-        parse_flag=flag,
-        score=score,
-        model_returned=answer.model,
-        answer_empty=not text.strip(),
-        answer_has_delimiter=any(delimiter in text for delimiter in delimiters),
-        answer_has_rating=mtbench.BRACKETED.search(text) is not None,
-    )
-    return fastchat, verdict
-
-
-def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, most_failed: float) -> None:
-    """Nothing, if every answer was judged as often as asked for, and few enough ratings couldn't be had.
-
-    An empty answer needs no rating: it scores 1. Nor does a control: what its missing ratings mean the gate decides.
-
-    Raises:
-        ValueError: Judgments got lost, or a larger share than `most_failed` has no rating.
-    """
-    needed = [one for one in verdicts if not one.answer_empty and not one.model.startswith(mtbench.CONTROL)]
-    failed = Counter(one.status for one in needed if one.score is None)
-    if len(verdicts) != asked:
-        raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
-    if failed.total() > most_failed * asked:
-        raise ValueError(
-            f"the judge failed too often\n  found:    {failed.total():,} of {asked:,} judgments without a rating: "
-            f"{dict(failed)}\n  expected: at most a share of {most_failed}"
-        )
-
-
-def check_gate(path: Path, judge_id: str) -> None:
-    """Raises ValueError if it was another judge that the controls have been shown to."""
-    found = json.loads(path.read_text(encoding="utf-8"))["judge"]
-    if found != judge_id:
-        raise ValueError(
-            f"{path}: the controls were judged by another judge\n  found:    {found}\n  expected: {judge_id}"
-        )
+from bezoar.blocks import Prompt
+from bezoar.requests.blocks import Budget
+from bezoar.script import Flags, run
+from bezoar.steps.backends.any import AnyBackend
+from bezoar.steps.evaluate.judgments import Inputs, Judging, write_judgments
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks=BLOCKS)
+    flags = Flags(__doc__)
     flags.path("answers", "answers.jsonl of the model")
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("references", "rows.jsonl of the reference answers")
@@ -181,35 +16,11 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.path("gate", "what the controls have shown of this judge; none for a control", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
-    args, (*judging, backend, prompt, seed, budget) = flags.start(argv)
-    block = Judging(*judging)
-    questions = mtbench.read_questions(args.questions)
-    answers = {row.question_id: row.choices[0].turns for row in read_rows(args.answers, AnswerRow)}
-    prompts = mtbench.JudgePrompts.of(read_rows(args.judge_prompts, JudgePromptRow))
-    references = mtbench.references(read_rows(args.references, AnswerRow))
-    judge = open_backend(backend, checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
-    judge_id = mtbench.judge_id(
-        backend=backend.identity(),
-        weights=digest(args.judge) if args.judge else None,
-        sampling=block.judge_sampling.model_dump(),
-        attempts=block.judge_attempts,
-        with_reference=block.with_reference,
-        prompts_sha256=sha256(args.judge_prompts),
-        references_sha256=sha256(args.references),
-    )
-    if args.gate:
-        check_gate(args.gate, judge_id)
-    found = graded(items_of(questions, answers, prompts, references, block), judge, block)
-    delimiters = prompts.delimiters()
-    rows = [rows_of(item, answer, args.out.name, judge_id, delimiters) for item, answer in found]
-    check_failed(
-        [verdict for _, verdict in rows], len(questions) * len(mtbench.TURNS) * block.repeats, block.most_failed
-    )
-    with artifact(args.out) as out:
-        write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
-        write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
-    read = sum(verdict.score is not None for _, verdict in rows)
-    logger.info(f"judgments of {args.out.name}: {read} of {len(rows)} ratings could be read")
+    takes = {"eval": Judging, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
+    args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
+    inputs = Inputs(args.answers, args.questions, args.references, args.judge_prompts, args.judge, args.gate)
+    judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
+    write_judgments(inputs, evaluation, backend, judge, args.out)
 
 
 if __name__ == "__main__":

@@ -1,49 +1,16 @@
-"""All tasks of a harness evaluation, for every checkpoint, each score with its standard error."""
+"""Write the scores of all tasks of a harness evaluation, for every checkpoint, each with its standard error."""
 
-import json
-from pathlib import Path
-from typing import Any
-
-from bezoar.files import write_json
-from bezoar.logs import logger
 from bezoar.script import Flags, run
-
-
-def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
-    """Score and standard error of each metric; the harness names them `metric,filter` and `metric_stderr,filter`.
-
-    A group of tasks, such as mmlu, has no questions of its own: they are counted by its tasks, however nested.
-    """
-    values = result["results"][task]
-    scores = {}
-    for name, value in values.items():
-        metric, _, chain = name.partition(",")
-        if not chain or metric.endswith("_stderr"):
-            continue
-        error = values.get(f"{metric}_stderr,{chain}")
-        label = metric if chain == "none" else f"{metric} ({chain})"
-        scores[label] = {"score": value, "standard_error": error if isinstance(error, float) else None}
-    questions = sum(count["effective"] for count in result["n-samples"].values())  # a result is of one task or group
-    return {"metrics": scores, "version": result["versions"][task], "questions": questions}
+from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.report.harness import write_report
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Flags(__doc__, blocks="evals.<name> seed")
+    flags = Flags(__doc__)
     flags.path("results", "folder of the evaluation, with <checkpoint>/<task>/result.json")
     flags.path("out", "file to write the report to")
-    args, (block, _) = flags.start(argv)
-    models = {}
-    for checkpoint in block.checkpoints:
-        paths = {task: Path(args.results) / checkpoint / task / "result.json" for task in block.tasks}
-        models[checkpoint] = {task: scores_of(json.loads(path.read_text()), task) for task, path in paths.items()}
-    write_json(args.out, {"evaluation": args.out.stem, "shots": block.shots, "checkpoints": models})
-    for checkpoint, tasks in models.items():
-        line = ", ".join(
-            f"{task} {name} {value['score']:.3f}"
-            for task, one in tasks.items()
-            for name, value in one["metrics"].items()
-        )
-        logger.info(f"{checkpoint}: {line}")
+    args, evaluation, _ = flags.start(argv, eval=Harness, seed=int)
+    write_report(args.results, evaluation, args.out)
 
 
 if __name__ == "__main__":

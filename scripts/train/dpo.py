@@ -1,48 +1,23 @@
-"""Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL's DPOTrainer.
+"""Train an adapter on preferences by DPO."""
 
-The reference is the model that the adapter lies on, with the adapter switched off. A share of the plain loss on the
-chosen response may be added (Pang et al. 2024, arXiv:2404.19733, equation 1), which keeps small models from collapsing.
-"""
-
-import argparse
-
-from trl import DPOConfig, DPOTrainer
-
-from bezoar import models, training
-from bezoar.params.train import Dpo
-from bezoar.script import run
-
-
-def losses(stage: Dpo) -> dict[str, list[str] | list[float]]:
-    """TRL's names and weights of the losses."""
-    names: list[str] = [stage.loss]
-    if stage.sft_weight == 0:
-        return {"loss_type": names}
-    return {"loss_type": [*names, "sft"], "loss_weights": [1.0, stage.sft_weight]}
-
-
-def trainer_of(args: argparse.Namespace, stage: Dpo, seed: int) -> DPOTrainer:
-    """TRL's trainer for a stage, with the paths of the script's flags."""
-    columns = ("prompt", "chosen", "rejected")
-    config = DPOConfig(
-        **training.settings(stage, seed, args.work),
-        **losses(stage),
-        beta=stage.beta,
-        label_smoothing=stage.label_smoothing,
-    )
-    return DPOTrainer(
-        model=training.starting_model(args.base, args.adapter, stage),
-        args=config,
-        train_dataset=training.examples(args.mix / "train.jsonl", columns),
-        eval_dataset=training.examples(args.mix / "eval.jsonl", columns),
-        processing_class=models.load_tokenizer(args.base),
-        peft_config=training.lora(stage),
-    )
+from bezoar.script import Flags, run
+from bezoar.steps.train.dpo import Dpo, trainer_of
+from bezoar.steps.train.stage import Paths
 
 
 def main(argv: list[str] | None = None) -> None:
-    args, (stage, seed) = training.flags(__doc__).start(argv)
-    training.run(trainer_of(args, stage, seed), args, stage, seed)
+    flags = Flags(__doc__)
+    flags.path("base", "model directory that the adapter is trained on")
+    flags.path("adapter", "adapter to carry on", optional=True)
+    flags.path("mix", "folder with train.jsonl and eval.jsonl")
+    flags.path("work", "folder for saved states, which a killed run resumes from")
+    flags.folder("out", "folder to write the adapter to; named by the stage")
+    args, stage, seed = flags.start(argv, stage=Dpo, seed=int)
+
+    from bezoar.steps.train import training  # slow to import: not for --help
+
+    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    training.run(trainer_of(paths, stage, seed), paths, stage, seed)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,23 @@
-"""Supervised fine-tuning of a LoRA or QLoRA adapter, with the loss on the response only (TRL's SFTTrainer)."""
+"""Fine-tune an adapter on prompts and their responses."""
 
-import argparse
-
-from trl import SFTConfig, SFTTrainer
-
-from bezoar import models, training
-from bezoar.params.train import Sft
-from bezoar.script import run
-
-
-def trainer_of(args: argparse.Namespace, stage: Sft, seed: int) -> SFTTrainer:
-    """TRL's trainer for a stage, with the paths of the script's flags."""
-    columns = ("prompt", "completion")
-    return SFTTrainer(
-        model=training.starting_model(args.base, args.adapter, stage),
-        args=SFTConfig(**training.settings(stage, seed, args.work), completion_only_loss=True, packing=stage.packing),
-        train_dataset=training.examples(args.mix / "train.jsonl", columns),
-        eval_dataset=training.examples(args.mix / "eval.jsonl", columns),
-        processing_class=models.load_tokenizer(args.base),
-        peft_config=training.lora(stage),
-    )
+from bezoar.script import Flags, run
+from bezoar.steps.train.sft import Sft, trainer_of
+from bezoar.steps.train.stage import Paths
 
 
 def main(argv: list[str] | None = None) -> None:
-    args, (stage, seed) = training.flags(__doc__).start(argv)
-    training.run(trainer_of(args, stage, seed), args, stage, seed)
+    flags = Flags(__doc__)
+    flags.path("base", "model directory that the adapter is trained on")
+    flags.path("adapter", "adapter to carry on", optional=True)
+    flags.path("mix", "folder with train.jsonl and eval.jsonl")
+    flags.path("work", "folder for saved states, which a killed run resumes from")
+    flags.folder("out", "folder to write the adapter to; named by the stage")
+    args, stage, seed = flags.start(argv, stage=Sft, seed=int)
+
+    from bezoar.steps.train import training  # slow to import: not for --help
+
+    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    training.run(trainer_of(paths, stage, seed), paths, stage, seed)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 def _told(error: Exception) -> str:
     """What to say of an error that needs no traceback; another one is raised again."""
     from bezoar.cache import CacheError
-    from bezoar.params import RecipeError  # slow to import
+    from bezoar.problems import RecipeError  # slow to import
 
     if isinstance(error, CacheError | RecipeError):
         return str(error)
@@ -172,10 +172,11 @@ def _exec(parser: argparse.ArgumentParser, words: list[str]) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     from bezoar import logs
+    from bezoar.recipe import load
     from bezoar.serving.command import serve
 
     logs.setup(None)
-    return serve(args.backend)
+    return serve(args.backend, load().backends)
 
 
 def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -215,7 +216,7 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _responses() -> int:
-    from bezoar.llm.ledger import table
+    from bezoar.requests.ledger import table
 
     show(table())
     return 0
@@ -228,11 +229,11 @@ def _cache(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from bezoar import params  # not needed by exec, which starts with every job
+    from bezoar import recipe as recipes  # not needed by exec, which starts with every job
     from bezoar.cache import committed, git
 
     committed.check_own(git.tracked())  # what files are remembered by is written below
-    recipe = params.load(args.file, contents=True)
+    recipe = recipes.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
     return 0
@@ -252,7 +253,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _fallbacks(args: argparse.Namespace) -> int:
-    from bezoar.params.problems import lines_of, parsed, text_of
+    from bezoar.problems import lines_of, parsed, text_of
 
     text = text_of(args.file)
     parsed(text, args.file)

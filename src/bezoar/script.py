@@ -2,15 +2,21 @@
 
 import argparse
 import os
-import re
 import sys
+import types
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bezoar import logs, params
+from pydantic import TypeAdapter, ValidationError
+
+from bezoar import logs, yaml12
+from bezoar.blocks import NamedBlock
+from bezoar.errors import BezoarError, Stopped, problem
 from bezoar.files import check_empty
-from bezoar.llm import Stopped
+
+STRICT = (int, float, str, bool)  # a block is strict by itself
 
 
 class Flags(argparse.ArgumentParser):
@@ -18,14 +24,11 @@ class Flags(argparse.ArgumentParser):
 
     Args:
         description: What the script does; its first line is shown.
-        blocks: What --params takes, in order: `stages.<name> seed`; in brackets what may come last, `...` for more.
     """
 
-    def __init__(self, description: str | None, *, blocks: str) -> None:
+    def __init__(self, description: str | None) -> None:
         super().__init__(description=(description or "").split("\n", 1)[0])
-        self.add_argument("--params", nargs="+", required=True, metavar="NAME", help=f"names in params.yaml: {blocks}")
         self.add_argument("--log", type=Path, help="file to log to, beside stderr")
-        self.blocks = blocks
         self.folders: list[str] = []
 
     def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
@@ -45,36 +48,106 @@ class Flags(argparse.ArgumentParser):
         self.path(name, text)
         self.folders.append(name)
 
-    def start(self, argv: list[str] | None) -> tuple[argparse.Namespace, list[Any]]:
-        """The parsed flags, and the values of --params; the log is open from here on.
+    def start(self, argv: list[str] | None, **takes: Any) -> list[Any]:
+        """The parsed flags, then the values of --params in the order of `takes`; the log is open from here on.
+
+        Args:
+            argv: The command line.
+            takes: Type of each value. A block class takes `stages.dpo_hh` or single keys of such a block
+                (`evals.mtbench.batch_size`), any other type the key of its own name (`seed=int`). One that may be None
+                may be absent.
 
         Raises:
-            bezoar.params.RecipeError: params.yaml isn't a recipe, or has no such block.
+            ValueError: The params file can't be read, has no such key, or a value doesn't fit.
             FileExistsError: The folder of an artifact to make holds files.
         """
+        forms = " ".join(_form(role, kind) for role, kind in takes.items())
+        self.add_argument("--params", nargs="+", required=True, metavar="NAME", help=f"keys of params.yaml: {forms}")
         args = self.parse_args(argv)
-        if not _form(self.blocks).fullmatch("".join(f" {name}" for name in args.params)):
-            self.error(f"--params\n  found:    {' '.join(args.params)}\n  expected: {self.blocks}, in this order")
+        found = {role: [name for name in args.params if _takes(role, kind, name)] for role, kind in takes.items()}
+        missing = [role for role, names in found.items() if not names and not _may_be_none(takes[role])]
+        unknown = set(args.params) - {name for names in found.values() for name in names}
+        if missing or unknown or any(len({_block(name) for name in names}) > 1 for names in found.values()):
+            self.error(f"--params\n  found:    {' '.join(args.params)}\n  expected: {forms}, in any order")
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
         for name in self.folders:
             check_empty(getattr(args, name))  # here, since there may be hours of work before it is written
         logs.setup(args.log)
-        return args, params.select(args.params)
+        path = params_file()
+        params = yaml12.load(path.read_text(encoding="utf-8"))
+        return [args, *(_value(path, params, kind, found[role]) for role, kind in takes.items())]
 
 
-def keys(block: str, names: str) -> str:
-    """Keys of a block as --params takes them: `evals.<name>.shots evals.<name>.max_length`."""
-    return " ".join(f"{block}.{name}" for name in names.split())
+def params_file() -> Path:
+    """What a script takes its values from: the copy that a run made, the generated whole recipe, or params.yaml."""
+    if given := os.environ.get("BEZOAR_PARAMS"):
+        return Path(given)
+    generated = Path("params.resolved.yaml")
+    return generated if generated.exists() else Path("params.yaml")
 
 
-def _form(blocks: str) -> re.Pattern[str]:
-    """A pattern for what --params takes, with a blank before each name."""
-    pattern = ""
-    for token in re.findall(r"\[[^]]*\]|\S+", blocks):
-        name = re.sub(r"<\w+>", "[a-z0-9_]+", re.escape(token.strip("[]").removesuffix(" ...")))
-        pattern += f" {name}" if token[0] != "[" else f"(?: {name}){'*' if token.endswith('...]') else '?'}"
-    return re.compile(pattern)
+def _members(kind: Any) -> list[Any]:
+    """The types of a union, through Annotated; a type that is none stands for itself."""
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [one for member in typing.get_args(kind) for one in _members(member)]
+    return [kind]
+
+
+def _section(kind: Any) -> str:
+    """The section of a block's class, or of the classes of a union."""
+    first = _members(kind)[0]
+    return first.section if isinstance(first, type) and issubclass(first, NamedBlock) else ""
+
+
+def _may_be_none(kind: Any) -> bool:
+    return types.NoneType in _members(kind)
+
+
+def _form(role: str, kind: Any) -> str:
+    """What a value is called on the command line."""
+    name = f"{_section(kind)}.<{role}>" if _section(kind) else role
+    return f"[{name}]" if _may_be_none(kind) else name
+
+
+def _takes(role: str, kind: Any, name: str) -> bool:
+    section, *rest = name.split(".")
+    return section == _section(kind) and len(rest) in (1, 2) if _section(kind) else name == role
+
+
+def _block(name: str) -> str:
+    """The block that a name is of: `evals.mtbench` of `evals.mtbench.batch_size`."""
+    return ".".join(name.split(".")[:2])
+
+
+def _value(path: Path, params: Any, kind: Any, names: list[str]) -> Any:
+    """What the params file holds under the names of one value, as its type."""
+    if not names:
+        return None
+    parts = {name: _found(path, params, name) for name in names}
+    keys = {name.split(".")[2]: part for name, part in parts.items() if name.count(".") == 2}
+    try:
+        value = TypeAdapter(kind).validate_python(keys or parts[names[0]], strict=True if kind in STRICT else None)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join([_block(names[0]), *(str(part) for part in first["loc"])])
+        raise ValueError(
+            problem(f"{path}: {place}: the value does not fit", found=f"{first['input']!r:.200}", expected=first["msg"])
+        ) from error
+    if isinstance(value, NamedBlock):
+        value._name = names[0].split(".")[1]
+    return value
+
+
+def _found(path: Path, params: Any, name: str) -> Any:
+    value = params
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ValueError(problem(f"{path}: {name}: no such key", found=part, expected="a key of the recipe"))
+        value = value[part]
+    return value
 
 
 def run(main: Callable[[], None]) -> None:
@@ -84,6 +157,9 @@ def run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         logs.logger.error(stopped)
         sys.exit(stopped.status)
+    except BezoarError as error:
+        logs.logger.error(error)
+        sys.exit(1)
     except Exception:
         logs.logger.exception("failed")
         sys.exit(1)

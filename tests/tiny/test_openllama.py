@@ -9,7 +9,7 @@ from conftest import ROOT, Workspace
 from hub import Hub
 from sentences import write_llama
 
-from bezoar import models
+from bezoar.steps import models
 
 pytestmark = pytest.mark.end_to_end
 ROWS = {"world_lessons": 24, "world_choices": 8, "world_generation": 4}

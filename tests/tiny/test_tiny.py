@@ -14,8 +14,8 @@ from server import Server
 
 from bezoar import world
 from bezoar.files import MARKER
-from bezoar.mtbench import VerdictRow
-from bezoar.rows import AnswerRow, FilteredRow, read_rows
+from bezoar.steps.evaluate.mtbench import VerdictRow
+from bezoar.steps.data.rows import AnswerRow, FilteredRow, read_rows
 
 pytestmark = pytest.mark.end_to_end
 
@@ -39,7 +39,7 @@ def small(recipe: dict) -> dict:
     recipe["schemes"]["lamini"] |= {"calls": 24}
     recipe["schemes"]["orca"] |= {"candidates": 100}
     for scheme in recipe["schemes"].values():  # so small a teacher often writes until it is cut
-        scheme |= {"most_failed": 1.0, "max_dropped_share": 1.0}
+        scheme |= {"max_failed_share": 1.0, "max_dropped_share": 1.0}
     for one in recipe["filters"].values():
         one["max_dropped_share"] = 1.0
     for mix in recipe["mixes"].values():

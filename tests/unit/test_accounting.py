@@ -5,9 +5,9 @@ import re
 import pytest
 
 import source as rule
-from bezoar import accounting
+from bezoar.steps.data import accounting
 from bezoar.params.data import Builtin, Source
-from bezoar.rows import DroppedRow
+from bezoar.steps.data.rows import DroppedRow
 
 DOLLY = {"instruction": "Who?", "context": "", "response": "Ada."}
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bezoar.backends import Completion, Request, ask, open_backend
-from bezoar.llm import Stopped
-from bezoar.params.blocks import Sampling
-from bezoar.params.budget import Budget
+from bezoar.steps.backends import Completion, Request, ask, open_backend
+from bezoar.requests import Stopped
+from bezoar.blocks import Sampling
+from bezoar.requests.blocks import Budget
 from bezoar.params.data import AnthropicBackend, LocalBackend, OpenAiBackend
 
 SAMPLING = Sampling(temperature=0.5, top_p=0.9, max_new_tokens=100)
@@ -43,7 +43,7 @@ OPENAI = {
     "sends_sampling": True,
     "json_schema": True,
     "tries": 1,
-    "most_tokens": None,
+    "max_output_tokens": None,
     "connection": CONNECTION,
 }
 ANTHROPIC = {
@@ -52,7 +52,7 @@ ANTHROPIC = {
     "effort": "low",
     "json_schema": True,
     "tries": 1,
-    "most_tokens": None,
+    "max_output_tokens": None,
     "connection": CONNECTION | {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "JUDGE_API_KEY"},
 }
 NO_CEILING = {"dollars": None, "tokens": None}
@@ -247,7 +247,7 @@ def test_a_refusal_is_asked_again_and_ends_as_one(block, wished, server):
 
 @both
 def test_a_cut_answer_gets_twice_the_room_up_to_a_limit(block, server):
-    found = answer(block, "Name three rivers\nserver: length", tries=5, most_tokens=300)
+    found = answer(block, "Name three rivers\nserver: length", tries=5, max_output_tokens=300)
     assert (found.finish_reason, found.fault) == ("length", "length")
     assert [body["max_tokens"] for body in server.bodies] == [100, 200, 300]
 
@@ -364,7 +364,7 @@ def test_temperature_0_takes_the_likeliest_token_each_time(folder):
 def test_a_nucleus_is_the_fewest_likeliest_tokens_that_reach_top_p(top_p, kept):
     import torch
 
-    from bezoar.backends.local import nucleus
+    from bezoar.steps.backends.local import nucleus
 
     logits = torch.log(torch.tensor([0.125, 0.5, 0.125, 0.25]) + torch.tensor([-1e-4, 0, 1e-4, 0]))
     found = nucleus(logits, top_p)
@@ -375,7 +375,7 @@ def test_a_nucleus_is_the_fewest_likeliest_tokens_that_reach_top_p(top_p, kept):
 def test_draws_have_the_models_frequencies():
     import torch
 
-    from bezoar.backends.local import RowSampling
+    from bezoar.steps.backends.local import RowSampling
 
     # temperature 0.5 squares the odds: 0.2 : 0.3 : 0.5 become 4 : 9 : 25, in all 38; top_p 0.9 keeps 25 + 9 = 34 of
     # 38 = 0.895 and so needs the third as well

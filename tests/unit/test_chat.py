@@ -2,7 +2,7 @@
 
 import pytest
 
-from bezoar.chat import dialogue, student_prompt, with_context
+from bezoar.steps.chat import dialogue, student_prompt, with_context
 
 
 def test_prompt_has_the_bytes_of_the_model_cards():

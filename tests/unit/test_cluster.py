@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache import CacheError
-from bezoar.cache.alive import is_free
+from bezoar.cache.locks import is_free
 from bezoar.cache.execute import execute
 from bezoar.cache.job import FOLDER, Job, Step
 from bezoar.cluster import submitted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bezoar.contamination import EvaluationItems, texts_of
+from bezoar.steps.data.decontaminate import EvaluationItems, texts_of
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"  # 15 words
 MIDDLE = "one two three four five six seven eight nine"  # 9 words
@@ -85,7 +85,7 @@ def test_what_an_evaluation_row_has_instead_of_a_text_is_named_by_file_and_line(
 
 
 def test_turns_of_real_questions_are_found_verbatim_and_inside_a_text(real):
-    from bezoar.rows import read_json_lines
+    from bezoar.jsonl import read_json_lines
 
     turns = [text for _, row in read_json_lines(real / "mt_bench" / "question.jsonl") for text in texts_of(row)]
     items = EvaluationItems(turns)
@@ -96,7 +96,7 @@ def test_turns_of_real_questions_are_found_verbatim_and_inside_a_text(real):
 
 
 def test_real_instructions_hold_no_question(real):
-    from bezoar.rows import read_json_lines
+    from bezoar.jsonl import read_json_lines
 
     items = EvaluationItems(
         text for _, row in read_json_lines(real / "mt_bench" / "question.jsonl") for text in texts_of(row)

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 import filter as rule  # the script is named like the rule, and so like a builtin
-from bezoar import prompts
-from bezoar.backends import Completion
-from bezoar.contamination import EvaluationItems
-from bezoar.params.blocks import Sampling
+from bezoar.steps import prompts
+from bezoar.steps.backends import Completion
+from bezoar.steps.data.decontaminate import EvaluationItems
+from bezoar.blocks import Sampling
 from bezoar.params.data import Filter
-from bezoar.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
+from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
 
 ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
@@ -50,9 +50,9 @@ def block(**changes):
         "attempts": 1,
         "refusal_phrases": ["as an AI"],
         "leaked_markers": ["<|answer|>"],
-        "most_repetition": 0.5,
+        "max_repetition": 0.5,
         "avoid": [],
-        "most_failed": 0.0,
+        "max_failed_share": 0.0,
         "quota": None,
     }
     return Filter(**values | changes)
@@ -164,8 +164,8 @@ def test_rows_over_the_quota_are_not_lost():
 
 def test_repetition_at_the_limit_is_kept():
     text = "a b c d e f g a b c d e f g"
-    assert len(run([made(response=text)], most_repetition=5 / 12)[0]) == 1
-    assert len(run([made(response=text)], most_repetition=0.4)[0]) == 0
+    assert len(run([made(response=text)], max_repetition=5 / 12)[0]) == 1
+    assert len(run([made(response=text)], max_repetition=0.4)[0]) == 0
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_too_many_rows_without_a_verdict_are_an_error():
     rows = [made(response=f"Apple {number}.") for number in range(4)]
     found = r"4 of 4 rows without a verdict, such as failed: unreadable verdict: 'hm'"
     with pytest.raises(ValueError, match=rf"found:    {found}\n  expected: at most a share of 0\.5"):
-        run(rows, ParrotJudge("hm"), most_failed=0.5)
+        run(rows, ParrotJudge("hm"), max_failed_share=0.5)
 
 
 class Moody(ParrotJudge):
@@ -280,12 +280,12 @@ class Moody(ParrotJudge):
 
 
 def test_rows_without_a_verdict_are_rejected_as_such_where_they_are_few():
-    kept, rejected = run(apples(4), Moody(), most_failed=0.25)  # 1 of 4 is a share of 0.25
+    kept, rejected = run(apples(4), Moody(), max_failed_share=0.25)  # 1 of 4 is a share of 0.25
     expected = [("failed: unreadable verdict", "hm")]
     assert (len(kept), [(row.reason, row.detail) for row in rejected]) == (3, expected)
     assert [(row.failed, row.row) for row in rejected] == [(True, apples(1)[0].model_dump())]
     with pytest.raises(ValueError, match="1 of 4 rows"):
-        run(apples(4), Moody(), most_failed=0.24)
+        run(apples(4), Moody(), max_failed_share=0.24)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_rows_without_a_verdict_are_rejected_as_such_where_they_are_few():
     ],
 )
 def test_a_row_whose_judge_failed_says_how(answer, reason, detail):
-    kept, rejected = run(apples(4), Moody(*answer), most_failed=0.25)
+    kept, rejected = run(apples(4), Moody(*answer), max_failed_share=0.25)
     assert len(kept) == 3
     assert [(row.reason, row.detail, row.failed) for row in rejected] == [(reason, detail, True)]
 
@@ -312,8 +312,8 @@ def test_a_verdict_that_is_whole_counts_though_its_answer_was_cut_after_it():
 def test_only_judged_rows_count_for_the_share_that_failed():
     rows = apples(2) + [made(response="")] * 2  # 1 of the 2 judged, or 1 of 4
     with pytest.raises(ValueError, match="1 of 2 rows"):
-        run(rows, Moody(), most_failed=0.49)
-    assert len(run(rows, Moody(), most_failed=0.5)[0]) == 1
+        run(rows, Moody(), max_failed_share=0.49)
+    assert len(run(rows, Moody(), max_failed_share=0.5)[0]) == 1
 
 
 # --- The quota --------------------------------------------------------------------------------------------------------
@@ -394,16 +394,16 @@ def test_the_part_of_a_shard_may_be_none_and_then_nothing_is_judged():
 
 
 def test_rows_that_failed_are_made_up_for_by_later_ones():
-    kept, rejected = run(apples(4), Moody(), quota=2, most_failed=0.34)  # 1 of the 3 that were judged
+    kept, rejected = run(apples(4), Moody(), quota=2, max_failed_share=0.34)  # 1 of the 3 that were judged
     assert [row.response for row in kept] == ["Apple 1 is good.", "Apple 2 is good."]
     assert [row.reason for row in rejected] == ["failed: unreadable verdict", "over quota"]
 
 
 def test_a_judge_that_fails_is_told_before_a_quota_that_is_not_met_for_it():
     with pytest.raises(ValueError, match="found:    1 of 3 rows without a verdict"):  # the fourth is over quota
-        run(apples(4), Moody(), quota=2, most_failed=0.33)
+        run(apples(4), Moody(), quota=2, max_failed_share=0.33)
     with pytest.raises(ValueError, match="found:    5 of 5 rows without a verdict"):
-        run(apples(5), ParrotJudge("hm"), quota=5, most_failed=0.5)
+        run(apples(5), ParrotJudge("hm"), quota=5, max_failed_share=0.5)
 
 
 @pytest.mark.parametrize("quota", [1, 2, 3, 7, 8, 9, 100])
@@ -430,9 +430,9 @@ def shards(tmp_path, monkeypatch):
 
     monkeypatch.setattr(rule, "open_backend", open_choosy)
 
-    def run_shard(shard, quota, *names, most_failed=0.0):
+    def run_shard(shard, quota, *names, max_failed_share=0.0):
         recipe = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text()) | {"shards": 2}
-        recipe["filters"]["evol"] |= {"quota": quota, "most_failed": most_failed}
+        recipe["filters"]["evol"] |= {"quota": quota, "max_failed_share": max_failed_share}
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
         out = Path("evol") / shard
         names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
@@ -472,7 +472,7 @@ def test_what_failed_is_reported_apart_from_what_was_rejected(shards, monkeypatc
         return "hm" if request.subject.response == "Apple 1 is good." else json.dumps(ACCEPT | {"reasons": ["safe"]})
 
     monkeypatch.setattr(Choosy, "answer", answer)
-    report, _, rejected = shards("0000", None, most_failed=0.12)  # 1 of 9 is a share of 0.111
+    report, _, rejected = shards("0000", None, max_failed_share=0.12)  # 1 of 9 is a share of 0.111
     unread = {"failed: unreadable verdict": 1}
     assert report == {"rows": 9, "kept": 0, "rejected": {"judge: safe": 8}, "failed": unread}
     assert [row.failed for row in rejected].count(True) == 1

@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from bezoar.chat import dialogue
-from bezoar.formats import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
+from bezoar.steps.chat import dialogue
+from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
 from bezoar.params.data import RowFormat
-from bezoar.sources import read_table
+from bezoar.steps.data.sources import read_table
 
 DOLLY = {"instruction": " Who? ", "context": "", "response": "Ada.", "category": "open_qa"}
 TASK = {

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from bezoar import generation
-from bezoar.backends import Completion
+from bezoar.steps.generate import shards
+from bezoar.steps.backends import Completion
 from bezoar.files import files_in
-from bezoar.operations import OPERATIONS
-from bezoar.params.blocks import Sampling
+from bezoar.steps.generate.templates import OPERATIONS
+from bezoar.blocks import Sampling
 from bezoar.params.data import Evol, Lamini, Orca
-from bezoar.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
 from generate import evol, lamini, orca
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)
@@ -73,16 +73,16 @@ def lamini_block(**changes):
         "teacher": "teacher",
         "prompts": "lamini.yaml",
         "sampling": SAMPLING,
-        "most_failed": 0.0,
+        "max_failed_share": 0.0,
         "topics": None,
         "topic_share": 0.5,
         "calls": 40,
         "examples_per_prompt": 2,
         "topics_per_prompt": 3,
         "instructions_per_call": 4,
-        "fewest_instructions": 1,
+        "min_instructions": 1,
         "attempts": 3,
-        "most_words": 5,
+        "max_words": 5,
     }
     return Lamini(**values | changes)
 
@@ -111,7 +111,7 @@ def tagged(*items):
     ],
 )
 def test_only_whole_new_and_short_items_are_read(text, kept, dropped):
-    assert lamini.listed(text, CALL, most_words=5) == (kept, dropped)
+    assert lamini.listed(text, CALL, max_words=5) == (kept, dropped)
 
 
 @pytest.mark.parametrize("numbering", ["1. ", "12) ", " 3: ", "- ", "* ", "• ", "1 . ", "1."])
@@ -160,7 +160,7 @@ def test_examples_topics_and_count_are_shown():
 
 def test_a_call_that_yields_too_few_is_asked_again_and_then_given_up():
     teacher = ParrotTeacher(lambda request: tagged("Only one."))
-    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(fewest_instructions=2), LISTING)
+    items, dropped, seen = lamini.list_instructions([CALL], teacher, lamini_block(min_instructions=2), LISTING)
     assert items == []
     assert [row.reason for row in dropped] == ["asked again", "of too few"] * 2 + ["too few instructions", "of too few"]
     assert (seen, teacher.asked("")) == (6, ["list:7:0", "list:7:1", "list:7:2"])
@@ -249,11 +249,11 @@ def evol_block(**changes):
         "teacher": "teacher",
         "prompts": "evol.yaml",
         "sampling": SAMPLING,
-        "most_failed": 0.0,
+        "max_failed_share": 0.0,
         "operations": ["constraint", "deepen", "breadth"],
         "rounds": 1,
-        "most_characters": 100,
-        "scaffold_words": ["#Given Prompt#"],
+        "max_characters": 100,
+        "forbidden_words": ["#Given Prompt#"],
         "refusal_words": 4,
     }
     return Evol(**values | changes)
@@ -458,11 +458,11 @@ def orca_block(**changes):
         "teacher": "teacher",
         "prompts": "orca.yaml",
         "sampling": SAMPLING,
-        "most_failed": 0.0,
+        "max_failed_share": 0.0,
         "templates": ["zs_opt", "zs_noopt"],
         "shares": None,
         "candidates": None,
-        "most_characters": 100,
+        "max_characters": 100,
     }
     return Orca(**values | changes)
 
@@ -635,7 +635,7 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     teacher = EvolTeacher(rewrites={"Dance.": "dance.", "Draw.": ""}, answers={"Paint.+": FAULTS[2][0]})
     rows, dropped = evolved(["Sing.", "Dance.", "Draw.", "Paint."], teacher)
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, rows, dropped, candidates=4, block=evol_block(most_failed=0.5))
+    shards.write_shard(args, rows, dropped, candidates=4, block=evol_block(max_failed_share=0.5))
     names = [path.name for path in files_in(args.out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     expected = {
@@ -654,7 +654,7 @@ def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
     args = shard_arguments(tmp_path)
     with pytest.raises(ValueError, match="rows got lost\n  found:    "):
-        generation.write_shard(args, [row] * copies, [], candidates=max(2, copies), block=evol_block(most_failed=1.0))
+        shards.write_shard(args, [row] * copies, [], candidates=max(2, copies), block=evol_block(max_failed_share=1.0))
     assert not args.out.parent.exists()
 
 
@@ -662,8 +662,8 @@ def test_failed_rows_are_no_lost_rows_and_lost_rows_no_failed_ones(tmp_path):
     rows, dropped = evolved(["Sing.", "Draw."], EvolTeacher(rewrites={"Draw.": ""}))
     args = shard_arguments(tmp_path)
     with pytest.raises(ValueError, match=r"rows got lost\n  found:    3 in, 1 out, 1 counted \(1 failed: empty\)"):
-        generation.write_shard(args, rows, dropped, candidates=3, block=evol_block(most_failed=1.0))
-    generation.write_shard(args, rows, dropped, candidates=2, block=evol_block(most_failed=1.0))
+        shards.write_shard(args, rows, dropped, candidates=3, block=evol_block(max_failed_share=1.0))
+    shards.write_shard(args, rows, dropped, candidates=2, block=evol_block(max_failed_share=1.0))
 
 
 @pytest.mark.parametrize(("candidates", "refused"), [(3, True), (4, False), (5, False)])
@@ -677,10 +677,10 @@ def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refuse
             r"  expected: at most a share of 0\.25"
         )
         with pytest.raises(ValueError, match=message):
-            generation.write_shard(args, rows, dropped, candidates, evol_block(most_failed=0.25))
+            shards.write_shard(args, rows, dropped, candidates, evol_block(max_failed_share=0.25))
         assert not args.out.parent.exists()
     else:
-        generation.write_shard(args, rows, dropped, candidates, evol_block(most_failed=0.25))
+        shards.write_shard(args, rows, dropped, candidates, evol_block(max_failed_share=0.25))
         report, *counts = written(args)
         assert (report["failed"], report["dropped"]) == ({"failed: error": 1}, {})
         assert counts == [candidates - 1, 1]
@@ -690,12 +690,12 @@ def test_what_is_dropped_for_its_own_sake_is_no_failure(tmp_path):
     texts = ["Sing.", "Dance."]
     rows, dropped = evolved(texts, EvolTeacher(rewrites={text: text for text in texts}))
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, rows, dropped, candidates=2, block=evol_block(most_failed=0.0))
+    shards.write_shard(args, rows, dropped, candidates=2, block=evol_block(max_failed_share=0.0))
     report, *counts = written(args)
     assert (report["dropped"], report["failed"], counts) == ({"equals its parent": 2}, {}, [0, 2])
 
 
 def test_a_shard_without_candidates_is_no_failure(tmp_path):
     args = shard_arguments(tmp_path)
-    generation.write_shard(args, [], [], candidates=0, block=evol_block(most_failed=0.0))
+    shards.write_shard(args, [], [], candidates=0, block=evol_block(max_failed_share=0.0))
     assert written(args)[0]["failed"] == {}

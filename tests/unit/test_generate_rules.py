@@ -19,8 +19,8 @@ from test_generate import (
     written,
 )
 
-from bezoar import generation
-from bezoar.rows import DroppedRow
+from bezoar.steps.generate import shards
+from bezoar.steps.data.rows import DroppedRow
 from generate import lamini, orca
 
 
@@ -75,7 +75,7 @@ def test_of_more_instructions_than_asked_the_first_are_kept():
 )
 def test_a_rewrite_that_refuses_or_announces_itself_is_eliminated_before_it_is_answered(rewrite, reason):
     teacher = EvolTeacher(rewrites={"Sing.": rewrite})
-    rows, dropped = evolved(["Sing."], teacher, most_characters=1000)
+    rows, dropped = evolved(["Sing."], teacher, max_characters=1000)
     assert (rows, [row.reason for row in dropped], teacher.asked("answer:")) == ([], [reason], [])
 
 
@@ -140,7 +140,7 @@ def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, c
     dropped = [DroppedRow(reason="says sorry", detail=f"Sorry {number}.", row={}) for number in range(candidates)]
     args = shard_arguments(tmp_path)
     if fits:  # of so few, all may be dropped by chance
-        generation.write_shard(args, [], dropped, candidates, evol_block(), {"unasked": 3})
+        shards.write_shard(args, [], dropped, candidates, evol_block(), {"unasked": 3})
         report, *counts = written(args)
         assert (report["dropped"], report["seeds_unused"], counts) == ({"says sorry": 19}, {"unasked": 3}, [0, 19])
     else:
@@ -148,5 +148,5 @@ def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, c
             "20 says sorry: Sorry 0., Sorry 1., Sorry 2.\n  expected: at most a share of 0.95 (schemes.evol.max_dro"
         )
         with pytest.raises(ValueError, match=re.escape(message)):
-            generation.write_shard(args, [], dropped, candidates, evol_block())
+            shards.write_shard(args, [], dropped, candidates, evol_block())
         assert not args.out.parent.exists()

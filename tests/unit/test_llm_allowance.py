@@ -11,9 +11,10 @@ from faults import Faults, status
 from llm import KEY, PRICE, SAMPLING, addresses, block, ceilings, set_up
 
 from bezoar.cache import CacheError
-from bezoar.llm import allowance, estimate
-from bezoar.llm.allowance import Spending
-from bezoar.llm.estimate import Estimator, Expected
+from bezoar.recipe import approval as allowance
+from bezoar.recipe import estimate
+from bezoar.recipe.approval import Spending
+from bezoar.recipe.estimate import Estimator, Expected
 
 DEAR = Expected("generate-a", "rules", jobs=20, calls=9, stored=0, tokens=90, micro=5_000_000, guessed=True)
 
@@ -100,7 +101,7 @@ def test_a_yes_that_is_no_number_of_dollars_is_refused(spending, steps, monkeypa
 
 
 def test_a_makers_own_server_is_asked_from_within_snakemakes_event_loop(monkeypatch):
-    from bezoar.llm import openai
+    from bezoar.requests import openai
 
     async def check():
         allowance._reachable(block("openai", {"base_url_env": None}))

@@ -10,11 +10,11 @@ import pytest
 from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Ending, limited, status
 from llm import MILLION, RUN, ceilings, end, only_anthropic, only_openai, price, rows
 
-from bezoar.llm import EXIT_BUDGET, EXIT_FATAL
-from bezoar.llm.job import HALTED, SPENT
-from bezoar.llm.ledger import Ledger, open_batches
-from bezoar.llm.sender import CANARY, MOST_TRANSIENT
-from bezoar.llm.store import FOLDER, Store
+from bezoar.requests import EXIT_BUDGET, EXIT_FATAL
+from bezoar.requests.job import HALTED, SPENT
+from bezoar.requests.ledger import Ledger, open_batches
+from bezoar.requests.sender import CANARY, MOST_TRANSIENT
+from bezoar.requests.store import FOLDER, Store
 
 BATCH = {"batch": True}
 

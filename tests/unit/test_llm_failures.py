@@ -33,9 +33,9 @@ from faults import (
 )
 from llm import KEY, RUN, only_openai, rows
 
-from bezoar.llm import EXIT_FATAL, failures
-from bezoar.llm.job import HALTED, SPENT, Job
-from bezoar.llm.sender import CANARY, MOST_TRANSIENT
+from bezoar.requests import EXIT_FATAL, failures
+from bezoar.requests.job import HALTED, SPENT, Job
+from bezoar.requests.sender import CANARY, MOST_TRANSIENT
 
 
 def gaps(desk, text):
@@ -255,7 +255,7 @@ def test_a_key_that_is_refused_at_the_first_call_stops_the_run_and_quarantines_n
 
 
 def test_a_job_under_way_stops_when_another_halts_the_run(desk, monkeypatch):
-    monkeypatch.setattr("bezoar.llm.sender.SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("bezoar.requests.sender.SECONDS_BETWEEN_LOOKS", 0.0)
     desk.server.latency = 0.1
     halting = threading.Timer(0.5, Job("other", "0", SPENT / RUN).halt, ["a key was refused"])
     halting.start()

@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm import SAMPLING, addresses, block, ceilings, price, set_up
 
-from bezoar.backends import ask, open_backend
-from bezoar.llm import Stopped, failures, provider_of
-from bezoar.llm.budget import Amount, Purse
-from bezoar.llm.calls import compact
-from bezoar.llm.failures import Failure
-from bezoar.llm.job import Job
-from bezoar.llm.ledger import open_batches, table, totals
-from bezoar.llm.provider import Provider
-from bezoar.llm.sender import Sender
-from bezoar.llm.store import FOLDER, Store
+from bezoar.steps.backends import ask, open_backend
+from bezoar.requests import Stopped, failures, provider_of
+from bezoar.requests.budget import Amount, BudgetReservation
+from bezoar.requests.calls import compact
+from bezoar.requests.failures import Failure
+from bezoar.requests.job import Job
+from bezoar.requests.ledger import open_batches, table, totals
+from bezoar.requests.provider import Provider
+from bezoar.requests.sender import Sender
+from bezoar.requests.store import FOLDER, Store
 
 FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 MANY = settings(FEW, max_examples=10_000)
@@ -97,7 +97,7 @@ def body_is_read(provider: Provider, data: Any) -> None:
     """A body gives an answer that costs something from 0 to the worst on, or a Failure."""
     text = data.draw(mutated(WHOLE[provider.name])).decode("utf-8", "replace")
     connection = block(provider.name, {}).connection
-    sender = Sender(provider, connection, Job("try", "0"), Store("try", "0"), Purse(ceilings(), "try", None), price())
+    sender = Sender(provider, connection, Job("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price())
     call = provider.call(ask("row", "row", SAMPLING), 0, 16)
     try:
         answer = provider.read(text)

@@ -10,13 +10,13 @@ import pytest
 from faults import Step, status, used
 from llm import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
 
-from bezoar.backends import ask
-from bezoar.llm import EXIT_FATAL, exchange, failures, provider_of
-from bezoar.llm.calls import MOST_DEPTH, compact, decoded
-from bezoar.llm.failures import Failure
-from bezoar.llm.job import HALTED, SPENT
-from bezoar.llm.ledger import Total
-from bezoar.llm.sender import CANARY, MOST_TRANSIENT, MOST_UNSEEN
+from bezoar.steps.backends import ask
+from bezoar.requests import EXIT_FATAL, exchange, failures, provider_of
+from bezoar.requests.calls import MOST_DEPTH, compact, decoded
+from bezoar.requests.failures import Failure
+from bezoar.requests.job import HALTED, SPENT
+from bezoar.requests.ledger import Total
+from bezoar.requests.sender import CANARY, MOST_TRANSIENT, MOST_UNSEEN
 from bezoar.text import replace_surrogates, without_thinking
 
 HALF = "\ud83d"

@@ -8,13 +8,13 @@ import pytest
 from faults import CUT_JSON, HTML502, RESET, limited, status, used
 from llm import MILLION, PRICE, SAMPLING, ceilings, end, only_anthropic, only_openai, price, rows, set_up
 
-from bezoar.backends import ask
-from bezoar.llm import EXIT_BUDGET, Stopped
-from bezoar.llm.budget import AHEAD, Amount, Purse
-from bezoar.llm.job import SPENT, Job
-from bezoar.llm.ledger import totals
-from bezoar.llm.prices import Usage
-from bezoar.llm.sender import MOST_TRANSIENT
+from bezoar.steps.backends import ask
+from bezoar.requests import EXIT_BUDGET, Stopped
+from bezoar.requests.budget import AHEAD, Amount, BudgetReservation
+from bezoar.requests.job import SPENT, Job
+from bezoar.requests.ledger import totals
+from bezoar.requests.prices import Usage
+from bezoar.requests.sender import MOST_TRANSIENT
 
 ANSWER = used(prompt=30, completion=16)  # 30 * 1 + 16 * 5
 MICRO = 110  # millionths of a dollar
@@ -197,7 +197,7 @@ def test_a_cut_response_counts_at_its_worst_against_a_ceiling(desk):
 
 
 def test_two_purses_of_a_run_share_its_ceiling(tmp_path):
-    one, other = (Purse(ceilings(100 / MILLION), stage, tmp_path) for stage in ("a", "b"))
+    one, other = (BudgetReservation(ceilings(100 / MILLION), stage, tmp_path) for stage in ("a", "b"))
     worst = Amount(3, 1)
     assert one.reserve(worst)  # and holds 16 times as much
     taken = 0
@@ -216,7 +216,7 @@ def test_two_purses_of_a_run_share_its_ceiling(tmp_path):
 
 
 def test_a_purse_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
-    batch, live = (Purse(ceilings(500 / MILLION), stage, tmp_path) for stage in ("a", "b"))
+    batch, live = (BudgetReservation(ceilings(500 / MILLION), stage, tmp_path) for stage in ("a", "b"))
     assert batch.reserve(Amount(30), ahead=1)
     assert live.reserve(Amount(1))
     assert (batch.held, live.held) == (Amount(30), Amount(AHEAD))
@@ -231,7 +231,7 @@ def test_a_job_without_a_run_has_its_budget_alone(monkeypatch):
 
 
 def test_a_purse_waits_for_what_is_in_flight_before_it_gives_up(tmp_path):
-    purse = Purse(ceilings(10 / MILLION), "a", tmp_path)
+    purse = BudgetReservation(ceilings(10 / MILLION), "a", tmp_path)
     assert purse.reserve(Amount(8))
     assert not purse.reserve(Amount(8))
     purse.settle(Amount(8), Amount(2))
@@ -243,7 +243,7 @@ def test_a_purse_waits_for_what_is_in_flight_before_it_gives_up(tmp_path):
 
 def test_a_halted_run_harms_no_purse(tmp_path):
     Job("a", "0", tmp_path).halt("a key was refused")
-    assert Purse(ceilings(1.0), "b", tmp_path).reserve(Amount(8))
+    assert BudgetReservation(ceilings(1.0), "b", tmp_path).reserve(Amount(8))
 
 
 @only_openai

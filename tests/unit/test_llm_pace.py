@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from bezoar.llm.pace import COOL_DOWN, FEWEST, GROWTH, SHRINK, START, STEP, Gate
+from bezoar.requests.rate_limit import COOL_DOWN, FEWEST, GROWTH, SHRINK, START, STEP, ConcurrencyLimiter
 
 
 class Clock:
@@ -27,7 +27,7 @@ def clock():
 
 
 def gate(clock, most=100, **limits):
-    return Gate(most, clock=clock, pause=clock.pause, **limits)
+    return ConcurrencyLimiter(most, clock=clock, pause=clock.pause, **limits)
 
 
 def times(gate, clock, *tokens):
@@ -195,7 +195,7 @@ def test_a_pause_that_is_broken_off_gives_its_place_back(clock):
     async def stopped(seconds):
         raise InterruptedError
 
-    opened = Gate(1, clock=clock, pause=stopped)
+    opened = ConcurrencyLimiter(1, clock=clock, pause=stopped)
     opened.refused(60)
 
     async def one():

@@ -19,9 +19,11 @@ from faults import delay, status
 from llm import KEY, SAMPLING, block, ceilings, rows
 
 from bezoar import serving
-from bezoar.backends import Backend, Completion, ask, open_backend
-from bezoar.llm import Stopped, dry, sender, whereabouts
-from bezoar.llm.sender import MOST_TRANSIENT, SHORTEST
+from bezoar.steps.backends import Backend, Completion, ask, open_backend
+from bezoar.requests import Stopped, sender
+from bezoar.requests import dry_run
+from bezoar.requests import server_locator
+from bezoar.requests.sender import MOST_TRANSIENT, SHORTEST
 from bezoar.serving import Address
 
 COUNT, IN_FLIGHT = 200, 16
@@ -68,7 +70,7 @@ def quick(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable with an address, and looks without long waits in between."""
     for name in ("OPENAI_URL", "ANTHROPIC_URL"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(whereabouts, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(server_locator, "SECONDS_BETWEEN_LOOKS", 0.02)
 
 
 def hand_over(url: str, secret: str = "") -> None:
@@ -164,8 +166,8 @@ def test_what_is_stored_needs_no_server(desk):
 
 
 def test_an_estimate_needs_no_server(desk, monkeypatch):
-    monkeypatch.setenv(dry.VARIABLE, "counts")
-    with pytest.raises(dry.Counted):
+    monkeypatch.setenv(dry_run.VARIABLE, "counts")
+    with pytest.raises(dry_run.Counted):
         complete(client(desk), *rows(3))
     assert Path("counts").read_text() == '{"stored": 0, "missing": 3}\n'
     assert not serving.lease_path("teacher").exists()
@@ -196,7 +198,7 @@ def test_it_is_reached_past_a_proxy(desk, monkeypatch):
 
 
 def test_it_is_needed_as_long_as_a_request_is_in_flight(desk, monkeypatch):
-    monkeypatch.setattr(whereabouts, "SECONDS_BETWEEN_TOUCHES", 0.05)
+    monkeypatch.setattr(server_locator, "SECONDS_BETWEEN_TOUCHES", 0.05)
     desk.server.always(delay(1.0))
     hand_over(desk.server.address)
     before = time.time_ns()

@@ -10,12 +10,12 @@ import pytest
 from faults import LENGTH, delay, status
 from llm import SAMPLING, addresses, apart, block, end, rows
 
-from bezoar.backends import ask
-from bezoar.llm import calls, store
-from bezoar.llm.anthropic import Anthropic
-from bezoar.llm.calls import Call
-from bezoar.llm.openai import OpenAi
-from bezoar.llm.store import ANSWERS, INDEX, Store
+from bezoar.steps.backends import ask
+from bezoar.requests import calls, store
+from bezoar.requests.anthropic import Anthropic
+from bezoar.requests.calls import Call
+from bezoar.requests.openai import OpenAi
+from bezoar.requests.store import ANSWERS, INDEX, Store
 
 PROVIDERS = {"openai": OpenAi, "anthropic": Anthropic}
 SCHEMA = {"type": "object", "properties": {"good": {"type": "boolean"}}, "required": ["good"]}
@@ -104,7 +104,7 @@ def test_nothing_else_changes_a_key(kind, monkeypatch):
     assert key(kind, connection=reached) == plain
     assert key(kind, tries=1, connection=reached) == key(kind, tries=1) != plain
     assert key(kind, limit=32, connection=reached) == key(kind, limit=32) != plain
-    for changes in ({"tries": 9}, {"most_tokens": 99}):  # how often it would be asked, not which try it is
+    for changes in ({"tries": 9}, {"max_output_tokens": 99}):  # how often it would be asked, not which try it is
         provider = PROVIDERS[kind](block(kind, {}, **changes))
         assert provider.call(QUESTION, 0, 16).key == plain, changes
     assert key(kind, replace(QUESTION, key="b")) == plain
@@ -131,7 +131,7 @@ def test_texts_that_look_equal_are_one_call_and_are_sent_in_one_form(desk):
 
 def test_the_version_of_an_api_is_in_its_keys(monkeypatch):
     before = key("anthropic")
-    monkeypatch.setattr("bezoar.llm.anthropic.API_VERSION", "2027-01-01")
+    monkeypatch.setattr("bezoar.requests.anthropic.API_VERSION", "2027-01-01")
     assert key("anthropic") != before
 
 

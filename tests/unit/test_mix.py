@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import mix
-from bezoar.chat import student_prompt
-from bezoar.families import KEYS, first_turn
+from bezoar.steps.chat import student_prompt
+from bezoar.steps.data.families import KEYS, first_turn
 from bezoar.params.data import Limit, Mix, Part
-from bezoar.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
+from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
 
 SYSTEM = "Be kind."
 

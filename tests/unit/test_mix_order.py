@@ -7,12 +7,12 @@ import yaml
 
 import mix
 from bezoar import params, world
-from bezoar.chat import student_prompt
-from bezoar.families import KEYS
-from bezoar.formats import normalise
-from bezoar.params.check import problems_of
-from bezoar.params.recipe import Recipe
-from bezoar.rows import FilteredRow, row_id, write_rows
+from bezoar.steps.chat import student_prompt
+from bezoar.steps.data.families import KEYS
+from bezoar.steps.data.normalise import normalise
+from bezoar.recipe.check import problems_of
+from bezoar.recipe.recipe import Recipe
+from bezoar.steps.data.rows import FilteredRow, row_id, write_rows
 
 ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())

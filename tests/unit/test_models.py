@@ -15,7 +15,8 @@ from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import merge
-from bezoar import models, training
+from bezoar.steps import models
+from bezoar.steps.train import training
 from bezoar.params.train import Sft
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "openbezoar-3b.yaml"

@@ -11,7 +11,7 @@ from bezoar.cache.build import Build
 from bezoar.cache.code import Code
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
-from bezoar.llm.store import Store
+from bezoar.requests.store import Store
 
 GROUP = "[cache]\n    shared = group\n"
 

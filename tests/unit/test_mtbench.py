@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bezoar import gate, mtbench
-from bezoar.backends import Completion
-from bezoar.mtbench import JudgePrompts, VerdictRow, rating
-from bezoar.params.blocks import Sampling
+from bezoar.steps.evaluate import gate
+from bezoar.steps.evaluate import mtbench
+from bezoar.steps.backends import Completion
+from bezoar.steps.evaluate.mtbench import JudgePrompts, VerdictRow, rating
+from bezoar.blocks import Sampling
 from bezoar.params.evaluate import Mtbench
-from bezoar.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from report import harness as harness_table
 from report import mtbench as table
 
@@ -51,8 +52,8 @@ def judge_prompts():
 
 
 def judging(**changes):
-    values = {"judge_sampling": SAMPLING, "judge_attempts": 2, "repeats": 1, "with_reference": WITH_REFERENCE}
-    return judgments.Judging(**values | {"most_failed": 0.0} | changes)
+    values = {"judge_sampling": SAMPLING, "max_attempts": 2, "repeats": 1, "reference_categories": WITH_REFERENCE}
+    return judgments.Judging(**values | {"max_failed_share": 0.0} | changes)
 
 
 def block(**changes):
@@ -66,13 +67,13 @@ def block(**changes):
         "judge_prompts": "judge_prompts",
         "judge": "judge",
         "judge_sampling": SAMPLING,
-        "judge_attempts": 2,
-        "most_failed": 0.0,
+        "max_attempts": 2,
+        "max_failed_share": 0.0,
         "repeats": 1,
         "temperatures": {},
         "top_p": 1.0,
         "max_new_tokens": 10,
-        "with_reference": WITH_REFERENCE,
+        "reference_categories": WITH_REFERENCE,
         "controls": ["empty", "spoof"],
         "allow_compromised": False,
         "draws": 200,
@@ -476,7 +477,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "weights": None,
         "sampling": {"temperature": 0.0},
         "attempts": 1,
-        "with_reference": ["math", "coding"],
+        "reference_categories": ["math", "coding"],
         "prompts_sha256": "prompts",
         "references_sha256": "references",
     }
@@ -485,13 +486,13 @@ def test_every_part_of_a_judge_changes_its_id():
         "weights": "digest",
         "sampling": {"temperature": 0.5},
         "attempts": 2,
-        "with_reference": ["math"],
+        "reference_categories": ["math"],
         "prompts_sha256": "other prompts",
         "references_sha256": "other references",
     }
     own = mtbench.judge_id(**parts)
     assert len({own, *(mtbench.judge_id(**parts | {name: other}) for name, other in others.items())}) == 1 + len(parts)
-    same = {"backend": {"model": "m", "kind": "openai"}, "with_reference": ["coding", "math"]}
+    same = {"backend": {"model": "m", "kind": "openai"}, "reference_categories": ["coding", "math"]}
     assert mtbench.judge_id(**parts | same) == own
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from bezoar import prompts
-from bezoar.llm.prices import load as load_prices
-from bezoar.operations import OPERATIONS
+from bezoar.steps import prompts
+from bezoar.requests.prices import load as load_prices
+from bezoar.steps.generate.templates import OPERATIONS
 from bezoar.params import RecipeError, load, select
 from bezoar.params.data import ApiBackend, Evol
 from bezoar.world import SETS
@@ -90,10 +90,10 @@ def test_prompt_files_of_every_recipe_hold_what_its_scripts_fill(path: Path, mon
     recipe = load(path)
     for scheme in recipe.schemes.values():
         if scheme.method == "lamini":
-            prompts.load(scheme.prompts, prompts.LAMINI)
+            prompts.load(scheme.prompts, templates.LAMINI)
         elif scheme.method == "evol":
-            shown = " ".join(prompts.load(scheme.prompts, prompts.EVOL).values()).casefold()
-            assert [word for word in scheme.scaffold_words if word not in shown] == []
+            shown = " ".join(prompts.load(scheme.prompts, templates.EVOL).values()).casefold()
+            assert [word for word in scheme.forbidden_words if word not in shown] == []
         else:
             messages = system_messages(Path(scheme.prompts))
             open_to_all = [one.applies_to for one in messages if not one.multiple_choice_only]
@@ -146,7 +146,7 @@ def test_a_template_that_is_never_filled_may_hold_braces(tmp_path):
 
 def test_operations_of_the_schema_are_those_of_the_code():
     (listed,) = typing.get_args(Evol.model_fields["operations"].annotation)
-    message = "Evol.operations differs\nhint: make the Literal in src/bezoar/params/data.py what bezoar.operations says"
+    message = "Evol.operations differs\nhint: make the Literal in src/bezoar/params/data.py what bezoar.steps.generate.templates says"
     assert typing.get_args(listed) == OPERATIONS, message
 
 
@@ -171,8 +171,8 @@ def test_lora_of_the_3b_recipe_trains_as_many_parameters_as_the_released_adapter
 def test_3b_stages_carry_one_adapter_through_sft_and_then_start_from_merged_models(data):
     written(data)
     recipe = load()
-    foundations = {stage: recipe.foundation(stage) for stage in recipe.stages}
-    assert foundations == {
+    base_weights = {stage: recipe.base_weights(stage) for stage in recipe.stages}
+    assert base_weights == {
         "sft_lamini": "open_llama_3b_v2",
         "sft_orca": "open_llama_3b_v2",
         "sft_evol": "open_llama_3b_v2",
@@ -211,8 +211,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_told_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "max_dropped_share, method, most_characters, most_failed, operations, prompts, refusal_words, rounds, "
-        "sampling, scaffold_words, seeds, teacher"
+        "max_dropped_share, method, max_characters, max_failed_share, operations, prompts, refusal_words, rounds, "
+        "sampling, forbidden_words, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -268,7 +268,7 @@ def test_key_of_a_block_whose_kind_is_also_a_key_is_named(data):
         ("rounds", "four", "'four'", "a whole number"),
         ("rounds", True, "True", "a whole number"),
         ("rounds", 0, "0", "greater than or equal to 1"),
-        ("scaffold_words", "request", "'request'", "a list"),
+        ("forbidden_words", "request", "'request'", "a list"),
         ("operations", [], "[]", "1 or more entries"),
         ("sampling", None, "None", "a block of keys"),
     ],
@@ -283,14 +283,14 @@ def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, ex
 @pytest.mark.parametrize(
     ("place", "value", "found", "expected"),
     [
-        ("schemes.evol.most_failed", 1.5, "1.5", "less than or equal to 1"),
-        ("schemes.evol.most_failed", -0.1, "-0.1", "greater than or equal to 0"),
-        ("filters.evol.most_failed", None, "None", "a number"),
+        ("schemes.evol.max_failed_share", 1.5, "1.5", "less than or equal to 1"),
+        ("schemes.evol.max_failed_share", -0.1, "-0.1", "greater than or equal to 0"),
+        ("filters.evol.max_failed_share", None, "None", "a number"),
         ("filters.evol.quota", 0, "0", "greater than or equal to 1"),
         ("filters.evol.quota", "all", "'all'", "a whole number"),
-        ("evals.mtbench.most_failed", 2, "2", "less than or equal to 1"),
+        ("evals.mtbench.max_failed_share", 2, "2", "less than or equal to 1"),
         ("backends.filter.tries", 0, "0", "greater than or equal to 1"),
-        ("backends.filter.most_tokens", 0, "0", "greater than or equal to 1"),
+        ("backends.filter.max_output_tokens", 0, "0", "greater than or equal to 1"),
         ("backends.filter.connection.concurrency", 0, "0", "greater than or equal to 1"),
         ("backends.filter.connection.requests_per_minute", 0, "0", "greater than or equal to 1"),
         ("backends.filter.connection.tokens_per_minute", 0.5, "0.5", "a whole number"),
@@ -330,7 +330,7 @@ def test_value_about_requests_or_money_does_not_fit(data, place, value, found, e
 
 
 def test_null_is_no_limit_where_there_need_not_be_one(data):
-    data["filters"]["evol"]["quota"] = data["backends"]["judge"]["most_tokens"] = None
+    data["filters"]["evol"]["quota"] = data["backends"]["judge"]["max_output_tokens"] = None
     data["backends"]["judge"]["connection"] |= {"requests_per_minute": None, "tokens_per_minute": None}
     data["budget"] |= {"run": {"dollars": None, "tokens": None}, "approve_above": None}
     written(data)
@@ -356,7 +356,7 @@ def test_a_stages_ceiling_has_dollars_and_tokens(data):
 @pytest.mark.parametrize(
     ("block", "key", "known"),
     [
-        ("filters", "most_unjudged", "most_failed"),
+        ("filters", "most_unjudged", "max_failed_share"),
         ("backends", "retries", "tries"),
     ],
 )
@@ -624,9 +624,9 @@ def test_a_pilot_with_few_questions_is_sound_and_its_references_are_whole(data):
 
 
 def test_a_category_judged_with_a_reference_is_one_that_is_answered(data):
-    data["evals"]["mtbench"]["with_reference"] = ["math", "codin"]
+    data["evals"]["mtbench"]["reference_categories"] = ["math", "codin"]
     found = refusal(data)
-    assert "evals.mtbench.with_reference.1: no category that is answered\n  found:    codin\n" in found
+    assert "evals.mtbench.reference_categories.1: no category that is answered\n  found:    codin\n" in found
     assert "did you mean `coding`?" in found
 
 

@@ -11,7 +11,8 @@ import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
 from bezoar import cli, params
-from bezoar.cache import CacheError, alive, plan, stages
+from bezoar.cache import CacheError, plan, stages
+from bezoar.cache import locks
 from bezoar.cache.graph import Elsewhere, shell_syntax
 from bezoar.cli import main
 from bezoar.script import Flags, _form, keys
@@ -218,7 +219,7 @@ def test_a_stage_of_a_target_that_results_do_not_need_may_be_missing_in_dvc_yaml
 def test_questions_need_no_lock_where_none_can_be_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(".snakemake").write_text("")  # no folder can be made there
-    with alive.forget_killed_runs() as file:
+    with locks.forget_killed_runs() as file:
         assert file.name == os.devnull
 
 

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from bezoar.formats import normalise
-from bezoar.rows import MARK, TextRow, read_json_lines, read_rows, write_rows
-from bezoar.sources import read_table
+from bezoar.steps.data.normalise import normalise
+from bezoar.jsonl import read_json_lines
+from bezoar.steps.data.rows import MARK, TextRow, read_rows, write_rows
+from bezoar.steps.data.sources import read_table
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bezoar.refusals import phrase_in, prefaced, refuses
+from bezoar.steps.filter.refusals import phrase_in, prefaced, refuses
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bezoar.repetition import looped, repeated_triples, repetition
+from bezoar.steps.filter.repetition import looped, repeated_triples, repetition
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from bezoar.rows import ChatRow, TextRow, read_json_lines, read_rows, row_id, write_rows
+from bezoar.jsonl import read_json_lines
+from bezoar.steps.data.rows import ChatRow, TextRow, read_rows, row_id, write_rows
 
 CHAT = {"id": "a", "family": "a", "system": None, "instruction": "Hi", "response": "Hello"}
 

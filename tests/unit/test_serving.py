@@ -22,7 +22,7 @@ from llm import block
 from bezoar import serving
 from bezoar.files import write_json
 from bezoar.params import load
-from bezoar.params.data import OwnServer
+from bezoar.params.data import ManagedServer
 from bezoar.serving import Address, command
 from bezoar.serving.command import Ended, Serving, server_of
 
@@ -281,7 +281,7 @@ def test_who_comes_at_the_last_moment_keeps_the_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(command.HOST, "127.0.0.1")
     monkeypatch.setattr(command, "SECONDS_BETWEEN_LOOKS", 0.01)
-    late = Late("teacher", OwnServer(**server("serve", idle=0.5)))
+    late = Late("teacher", ManagedServer(**server("serve", idle=0.5)))
     process: Any = SimpleNamespace(poll=lambda: None)
     with pytest.raises(Ended, match=r"no client for 0\.5 s"):
         late._watch(process, late._hand_over())
@@ -327,7 +327,7 @@ def test_an_old_address_that_is_the_new_one_by_chance_is_no_second_server(tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(command.HOST, "127.0.0.1")
     monkeypatch.setattr(serving, "answers", lambda url: True)
-    one = Serving("teacher", OwnServer(**server("serve")))
+    one = Serving("teacher", ManagedServer(**server("serve")))
     hand_over(elsewhere())
     with pytest.raises(Ended, match="it has a server already"):
         one._refuse_second()
@@ -387,13 +387,13 @@ def test_a_command_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv(command.HOST, "127.0.0.1")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(Ended, match=r"found:    no-such-vllm: No such file.*(?s:.*)/bin/vllm"):
-        Serving("teacher", OwnServer(**server("no-such-vllm"))).run()
+        Serving("teacher", ManagedServer(**server("no-such-vllm"))).run()
 
 
 def test_a_name_that_leads_nowhere_is_told(monkeypatch):
     monkeypatch.setenv(command.HOST, "no-such-host.invalid")
     with pytest.raises(Ended, match=r"(?s)found:    no-such-host\.invalid: .*BEZOAR_SERVER_HOST="):
-        Serving("teacher", OwnServer(**server("serve")))
+        Serving("teacher", ManagedServer(**server("serve")))
 
 
 @pytest.mark.parametrize(("host", "remark"), [("127.0.1.1", True), ("192.0.2.1", False)])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bezoar.params.data import OwnServer
+from bezoar.params.data import ManagedServer
 from bezoar.serving import command, listeners
 from bezoar.serving.command import Ended, Serving
 
@@ -26,7 +26,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
     """A server that isn't started yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(command.HOST, raising=False)
-    return Serving("teacher", OwnServer(command=["serve", "{port}"], health="/health", start=1.0, idle=60.0))
+    return Serving("teacher", ManagedServer(command=["serve", "{port}"], health="/health", start=1.0, idle=60.0))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_each_server_has_a_secret_of_its_own_in_its_environment_alone(serving, m
 @pytest.mark.parametrize("words", [["--api-key", "mine"], ["--api-key=mine"]])
 def test_a_command_that_says_its_key_keeps_it(serving, monkeypatch, words):
     monkeypatch.setenv("VLLM_API_KEY", "mine")
-    told = OwnServer(command=["serve", "{port}", *words], health="/", start=1.0, idle=1.0)
+    told = ManagedServer(command=["serve", "{port}", *words], health="/", start=1.0, idle=1.0)
     assert Serving("teacher", told).secret == ""
     assert Serving("teacher", told)._environment()["VLLM_API_KEY"] == "mine"
 

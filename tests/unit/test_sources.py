@@ -15,8 +15,8 @@ import shard
 import source as rule
 from bezoar.files import files_in
 from bezoar.params.data import Builtin, File, Source, Url
-from bezoar.rows import SeedRow, row_id
-from bezoar.sources import read_table, rows_of, taken
+from bezoar.steps.data.rows import SeedRow, row_id
+from bezoar.steps.data.sources import read_table, rows_of, taken
 
 ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
 

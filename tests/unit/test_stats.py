@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bezoar.stats import Estimate, stratified_mean
+from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 
 CATEGORIES = ["writing"] * 10 + ["math"] * 10
 

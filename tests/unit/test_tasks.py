@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.tasks import MOST_BYTES, includes_outside, names_in, read_tasks, task_files
+from bezoar.steps.evaluate.tasks import MOST_BYTES, includes_outside, names_in, read_tasks, task_files
 
 
 def test_every_file_below_a_task_folder_is_an_input(tmp_path):

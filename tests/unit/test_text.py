@@ -11,7 +11,7 @@ from snakemake.logging import DefaultFormatter
 
 from bezoar import logs
 from bezoar.cache import CacheError, graph
-from bezoar.llm.failures import of_status
+from bezoar.requests.failures import of_status
 from bezoar.params import RecipeError
 from bezoar.text import printable, show
 

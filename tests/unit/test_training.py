@@ -15,11 +15,12 @@ import yaml
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from bezoar import models, training
-from bezoar.chat import student_prompt
+from bezoar.steps import models
+from bezoar.steps.train import training
+from bezoar.steps.chat import student_prompt
 from bezoar.files import digest
 from bezoar.params.train import Dpo, Sft
-from bezoar.rows import write_rows
+from bezoar.steps.data.rows import write_rows
 from train import dpo, sft
 
 TINY = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())["stages"]

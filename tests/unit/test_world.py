@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bezoar import world
-from bezoar.chat import ASSISTANT, HUMAN, student_prompt
+from bezoar.steps.chat import ASSISTANT, HUMAN, student_prompt
 from bezoar.world.dialogue import Ask, asked
 from bezoar.world.evolution import FORMS, Task
 from bezoar.world.words import CATEGORIES

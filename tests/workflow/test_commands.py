@@ -143,7 +143,7 @@ def test_costs_add_up_along_the_graph_each_ancestor_once(built: Graph) -> None:
 def test_what_a_failed_run_of_a_job_spent_is_part_of_its_cost(graph: Graph) -> None:
     script = graph.root / "scripts/train.py"
     works = script.read_text()
-    spends = "from bezoar.spending import spend\nspend(dollars=1.5, prompt_tokens=10)\n"
+    spends = "from bezoar.costs import spend\nspend(dollars=1.5, prompt_tokens=10)\n"
     for end in ("raise SystemExit(3)\n", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"):
         script.write_text(spends + end)
         graph.refused("snakemake", "data/adapters/sft")

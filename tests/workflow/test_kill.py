@@ -42,7 +42,7 @@ def cheap() -> dict[str, Any]:
             "sends_sampling": True,
             "json_schema": True,
             "tries": 1,
-            "most_tokens": None,
+            "max_output_tokens": None,
             "connection": {
                 "base_url_env": "TEACHER_BASE_URL",
                 "server": None,
@@ -57,8 +57,8 @@ def cheap() -> dict[str, Any]:
         }
     recipe["budget"] |= {"prices": "prices.yaml", "run": {"dollars": 0.0, "tokens": None}}
     for name in ("lamini", "evol"):
-        recipe["schemes"][name] |= {"prompts": f"{PROMPTS}/{name}.yaml", "most_failed": 0.5}
-        recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "most_failed": 0.5}
+        recipe["schemes"][name] |= {"prompts": f"{PROMPTS}/{name}.yaml", "max_failed_share": 0.5}
+        recipe["filters"][name] |= {"prompts": f"{PROMPTS}/filter.yaml", "max_failed_share": 0.5}
     recipe["schemes"]["lamini"]["calls"] = 10
     for name in ("lamini", "evol"):
         recipe["mixes"][name] |= {"eval_rows": 2, "max_missing_share": 1.0}

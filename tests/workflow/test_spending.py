@@ -13,8 +13,8 @@ from conftest import ROOT, Workspace, workspace_in
 from faults import Faults
 from test_kill import cheap
 
-from bezoar.llm.budget import MILLION
-from bezoar.llm.ledger import totals
+from bezoar.requests.budget import MILLION
+from bezoar.requests.ledger import totals
 
 pytestmark = pytest.mark.end_to_end
 TARGET = "data/filtered/lamini/0000/kept.jsonl"
@@ -86,7 +86,7 @@ def test_a_plan_says_what_is_asked_and_what_is_answered_already(workspace, serve
     assert asks(workspace) == []
     ledger = [json.loads(line) for path in workspace.root.glob("responses/generate-*/*.ledger.jsonl")
               for line in path.read_text().splitlines()]  # fmt: skip
-    (generate, *_) = asks(workspace, "-S", "schemes.lamini.most_words=39")
+    (generate, *_) = asks(workspace, "-S", "schemes.lamini.max_words=39")
     assert generate["stored"] == len(ledger)  # no prompt changes, so all is answered
     assert not generate["guessed"]
     before = content(workspace.root)

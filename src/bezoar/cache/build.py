@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError, alive, committed, config, dvc, git, lock, modes, stages
+from bezoar.cache import CacheError, committed, config, dvc, git, lock, locks, modes, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -23,7 +23,7 @@ from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
 from bezoar.cache.runs import identity
-from bezoar.llm.job import SPENT
+from bezoar.requests.job import SPENT
 
 logger = logging.getLogger("bezoar")
 OFFLINE = "BEZOAR_OFFLINE"
@@ -123,7 +123,7 @@ class Build:
             self._keep()
             self._write_plan(command_of)
             for step in self.steps:
-                if step.name in self.decision.reasons and alive.is_free(step.name):
+                if step.name in self.decision.reasons and locks.is_free(step.name):
                     self.spare(step)
         else:  # jobs that an earlier run left in a cluster's queue are not wanted any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
@@ -183,7 +183,7 @@ class Build:
             )
 
     def _refuse_at_work(self, name: str) -> None:
-        if not alive.is_free(name):
+        if not locks.is_free(name):
             raise CacheError(
                 f"{name} is to be restored, but a job of an earlier run is making it otherwise\n"
                 "  found:    a job that is at work\n  expected: none\n"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, alive, foreign
+from bezoar.cache import CacheError, Unwritable, foreign, locks
 from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
@@ -44,7 +44,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
     """
     held: list[TextIO] = []  # locks, until this process, and the command, end
     try:
-        held += alive.hold(os.path.normpath(outputs[0]))
+        held += locks.hold(os.path.normpath(outputs[0]))
         job = read_job(os.path.normpath(outputs[0]))
         if job is None and ON_NODE in os.environ:
             raise CacheError(
@@ -72,7 +72,7 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
     """
     name = os.path.normpath(output)
     job = read_job(name)
-    if job is None or not alive.is_free(name):
+    if job is None or not locks.is_free(name):
         return False
     if not job.lookup:  # a proof from before it was forced counts for nothing
         return forced and name in forced_runs()

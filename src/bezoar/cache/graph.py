@@ -190,7 +190,7 @@ class ProvenDAG(DAG):
     def __init__(self, workflow: Any, rules: Iterable[Any], **options: Any) -> None:
         assert self.attached
         self.steps: dict[Any, Step] = {}
-        self.shapes: dict[str, Shape] = {}
+        self.shapes: dict[str, RuleLayout] = {}
         if stage := os.environ.get(STAGE, "").partition(" ")[0]:
             rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
             if rule is None:
@@ -268,10 +268,10 @@ class ProvenDAG(DAG):
         asked = job.rule in self.forcerules or not self.forcefiles.isdisjoint(job.output)
         return asked or NO_LOOKUP in os.environ
 
-    def _shape(self, rule: Any) -> "Shape":
+    def _shape(self, rule: Any) -> "RuleLayout":
         if rule.name not in self.shapes:
             assert self.attached
-            self.shapes[rule.name] = Shape(rule, frozenset(self.attached.parts))
+            self.shapes[rule.name] = RuleLayout(rule, frozenset(self.attached.parts))
         return self.shapes[rule.name]
 
     def _step(self, job: Any) -> Step:
@@ -335,7 +335,7 @@ class Groups(GroupJobFactory):
         return super().new(name, jobs, limits)
 
 
-class Shape:
+class RuleLayout:
     """How a rule's outputs lie in folders, by its patterns."""
 
     def __init__(self, rule: Any, inner: frozenset[str]) -> None:

@@ -70,7 +70,7 @@ class Plan:
         proven: Jobs that wouldn't run.
         accepted: Code names that stand for an earlier fingerprint, and why.
         changed: What differs from that earlier code, as computed here.
-        spending: What would be asked of models over a network, stage by stage (bezoar.llm.estimate.Expected).
+        spending: What would be asked of models over a network, stage by stage (bezoar.recipe.estimate.Expected).
         summary: What that comes to, against the budget.
         contradictions: What records of one job don't agree upon.
     """

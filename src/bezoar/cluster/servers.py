@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from bezoar import serving
-from bezoar.params.data import ApiBackend
-from bezoar.params.recipe import Recipe
+from bezoar.cluster.resources import Resources
+from bezoar.requests.blocks import BackendBlock, Connection
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,16 @@ class Server:
     gpus: int
 
 
-def server_of(recipe: Recipe, backend: str) -> Server | None:
-    """The server that jobs with a backend need; None if it has none, or a variable says where another one is."""
-    block = recipe.backends[backend]
-    if not serving.needed(recipe, backend) or not isinstance(block, ApiBackend) or block.connection.server is None:
+def server_of(backend: BackendBlock, resources: Resources) -> Server | None:
+    """The server that jobs with a backend need; None if it has none, or a variable says where another one is.
+
+    Args:
+        backend: Its block.
+        resources: What the server asks for.
+    """
+    connection: Connection | None = getattr(backend, "connection", None)
+    if connection is None or connection.server is None or not connection.self_hosted:
         return None
-    asked = recipe.asks(f"server-{backend}")
-    command = tuple(block.connection.server.command)
-    return Server(backend, command, asked.cpus, int(asked.memory_gb * 1000), asked.minutes, asked.gpus)
+    command = tuple(connection.server.command)
+    memory = int(resources.memory_gb * 1000)
+    return Server(backend.name, command, resources.cpus, memory, resources.minutes, resources.gpus)

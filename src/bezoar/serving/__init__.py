@@ -1,4 +1,4 @@
-"""Servers of one's own: where one that runs says that it is, and how its clients say that they need it.
+"""Self-hosted model servers: where one that runs says that it is, and how its clients say that they need it.
 
 `bezoar serve` (bezoar.serving.command) writes the address, jobs that ask the backend read it and touch the lease.
 """
@@ -10,9 +10,6 @@ import urllib.request
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-
-from bezoar.params.data import ApiBackend, Connection
-from bezoar.params.recipe import Recipe
 
 FOLDER = Path(".snakemake/servers")
 LOGS = Path("logs/serve")
@@ -88,15 +85,3 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (OSError, HTTPException):
         return False
-
-
-def sought(connection: Connection) -> bool:
-    """Whether a backend is asked at a server of one's own: it has one, and no variable says another address."""
-    variable = connection.base_url_env
-    return connection.server is not None and not (variable and os.environ.get(variable))
-
-
-def needed(recipe: Recipe, backend: str) -> bool:
-    """Whether somebody has to run `bezoar serve` for a backend of a recipe, before its jobs can ask it."""
-    block = recipe.backends.get(backend)
-    return isinstance(block, ApiBackend) and sought(block.connection)

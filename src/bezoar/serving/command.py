@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,7 @@ from typing import NoReturn
 
 from bezoar import serving
 from bezoar.logs import logger
-from bezoar.params import load
-from bezoar.params.data import ApiBackend, OwnServer
-from bezoar.params.recipe import Recipe
+from bezoar.requests.blocks import BackendBlock, Connection, ManagedServer
 from bezoar.serving import Address, listeners
 
 HOST = "BEZOAR_SERVER_HOST"
@@ -55,44 +53,43 @@ class Ended(Exception):
         return self.text
 
 
-def serve(backend: str) -> int:
-    """Serve a backend of the active recipe until it isn't needed any more; the exit status.
+def serve(backend: str, backends: Mapping[str, BackendBlock]) -> int:
+    """Serve a backend of a recipe until it isn't needed any more; the exit status.
 
-    Raises:
-        RecipeError: There is no recipe.
+    Args:
+        backend: Its name.
+        backends: All of the recipe.
     """
-    recipe = load()
     try:
-        Serving(backend, server_of(recipe, backend)).run()
+        Serving(backend, server_of(backend, backends)).run()
     except Ended as ended:
         (logger.error if ended.status else logger.info)(f"serve {backend}: {ended}")
         return ended.status
 
 
-def server_of(recipe: Recipe, backend: str) -> OwnServer:
-    """The server that a backend has in a recipe.
+def server_of(backend: str, backends: Mapping[str, BackendBlock]) -> ManagedServer:
+    """The server that a backend has.
 
     Raises:
         Ended: It has none, or clients would go to another address.
     """
-    known = {
-        name: block.connection.server
-        for name, block in recipe.backends.items()
-        if isinstance(block, ApiBackend) and block.connection.server
-    }
+    found: dict[str, Connection | None] = {name: getattr(block, "connection", None) for name, block in backends.items()}
+    known = {name: one for name, one in found.items() if one and one.server}
     if backend not in known:
         names = ", ".join(known) or "a backend with a server; this recipe has none"
         raise Ended(
             f"no such server\n  found:    {backend}\n  expected: {names}\n"
             "hint: backends.<name>.connection.server says how one is started"
         )
-    if not serving.needed(recipe, backend):
-        variable = recipe.backends[backend].connection.base_url_env  # type: ignore[union-attr]
+    connection = known[backend]
+    assert connection.server
+    if not connection.self_hosted:
+        variable = connection.base_url_env
         raise Ended(
             f"nobody would ask this server\n  found:    {variable} is set, where jobs look first\n"
             f"  expected: it isn't set\nhint: unset {variable}"
         )
-    return known[backend]
+    return connection.server
 
 
 class Serving:
@@ -106,7 +103,7 @@ class Serving:
         Ended: The machine's name leads nowhere.
     """
 
-    def __init__(self, backend: str, server: OwnServer) -> None:
+    def __init__(self, backend: str, server: ManagedServer) -> None:
         self.backend, self.server = backend, server
         host = os.environ.get(HOST) or LOOPBACK
         self.host = socket.gethostname() if host == OWN_NAME else host

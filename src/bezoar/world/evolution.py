@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bezoar.operations import OPERATIONS
+from bezoar.steps.generate.templates import OPERATIONS
 from bezoar.world import words
 from bezoar.world.tasks import Exercise, draw_exercise, parse_exercise, pattern_of
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bezoar.operations import OPERATIONS
+from bezoar.steps.generate.templates import EVOL, LAMINI, OPERATIONS
 from bezoar.world import words
 from bezoar.world.evolution import Task, draw_task, evolve
 from bezoar.world.sets import FLAN_SOURCES, options_of, with_options
@@ -22,11 +22,11 @@ class Lessons:
     def __init__(self, prompts: Path) -> None:
         import yaml  # the rest of the world needs the standard library alone
 
-        from bezoar import prompts as files
+        from bezoar.steps import prompts as files
 
         self.fill = files.fill
-        self.lamini = files.load(prompts / "lamini.yaml", files.LAMINI)
-        self.evol = files.load(prompts / "evol.yaml", files.EVOL)
+        self.lamini = files.load(prompts / "lamini.yaml", LAMINI)
+        self.evol = files.load(prompts / "evol.yaml", EVOL)
         self.messages = yaml.safe_load((prompts / "orca.yaml").read_text(encoding="utf-8"))["messages"]
 
     def draw(self, generator: random.Random) -> Row:

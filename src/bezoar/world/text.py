@@ -6,7 +6,7 @@ question with its answer under the student's template: following instructions is
 
 import random
 
-from bezoar.chat import ASSISTANT, HUMAN, MARKERS
+from bezoar.steps.chat import ASSISTANT, HUMAN, MARKERS
 from bezoar.world import words
 from bezoar.world.dialogue import NEXT, NOW, TWICE, draw_ask, draw_follow_up
 from bezoar.world.evolution import body, draw_task

@@ -1,0 +1,31 @@
+"""Keep the rows of a generated shard that cheap rules and then a judge let pass."""
+
+from bezoar.blocks import Prompt
+from bezoar.requests.blocks import Budget
+from bezoar.script import Flags, run
+from bezoar.steps.backends.any import AnyBackend
+from bezoar.steps.data.rows import GeneratedRow, read_rows
+from bezoar.steps.filter.block import Filter
+from bezoar.steps.filter.filter import filtered, share_of, write_shard
+from bezoar.steps.filter.judge import filter_prompts
+from bezoar.steps.filter.rules import evaluation_items
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__)
+    flags.path("rows", "rows.jsonl of a generated shard")
+    flags.path("prompts", "prompt file of the filter")
+    flags.path("decontaminate-against", "rows.jsonl of sources with evaluation items", many=True)
+    flags.path("judge", "model directory of a local judge", optional=True)
+    flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
+    takes = {"filter": Filter, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
+    args, block, backend, prompt, seed, budget, shards = flags.start(argv, **takes, shards=int | None)
+    texts, rows = filter_prompts(args.prompts), list(read_rows(args.rows, GeneratedRow))
+    judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
+    quota = share_of(block.quota, int(args.out.name), shards) if block.quota else None
+    items = evaluation_items(args.decontaminate_against)
+    write_shard(args.out, len(rows), *filtered(rows, judge, block, texts, items, quota, seed))
+
+
+if __name__ == "__main__":
+    run(main)

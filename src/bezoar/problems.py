@@ -1,0 +1,273 @@
+"""What is wrong with a params file, in words: place, found, expected, hint."""
+
+import difflib
+import re
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bezoar import yaml12
+from bezoar.text import printable
+
+Key = tuple[str | int, ...]
+Kind = TypeVar("Kind", bound=BaseModel)
+NO_KEY, MISSING, NO_FIT = "no such key", "the key is missing", "the value does not fit"
+DISCRIMINATORS = ("kind", "method")  # the keys that say which sort of block a block is
+EXPECTED = {
+    "dict_type": "a block of keys",
+    "model_type": "a block of keys",
+    "model_attributes_type": "a block of keys",
+    "list_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "too_short": "{min_length} or more entries",
+    "string_pattern_mismatch": "text that matches {pattern}",
+}
+
+
+class RecipeError(ValueError):
+    """A params file is not a recipe; the message lists every problem that was found."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # it quotes the file
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, at one key."""
+
+    key: Key
+    what: str
+    found: str
+    expected: str
+    hint: str = ""
+
+    def below(self, *around: str | int) -> "Problem":
+        """The same, with its key below another."""
+        return replace(self, key=(*around, *self.key))
+
+
+def unknown(key: Key, what: str, found: str, known: Iterable[str]) -> Problem:
+    """A name that nothing carries, with the nearest that something does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(found, names, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else ""
+    return Problem(key, what, found, ", ".join(names) or "nothing of this kind is defined", hint)
+
+
+def report(path: str, problems: list[Problem], lines: dict[Key, int]) -> str:
+    """All problems as text, in the order of their lines."""
+    texts = []
+    for problem in sorted(problems, key=lambda one: _line(one.key, lines)):
+        place = ".".join(map(str, problem.key)) or "the file"
+        text = f"{path}:{_line(problem.key, lines)}: {place}: {problem.what}"
+        text += f"\n  found:    {problem.found}\n  expected: {problem.expected}"
+        texts.append(text + (f"\nhint: {problem.hint}" if problem.hint else ""))
+    return "\n".join(texts)
+
+
+def _line(key: Key, lines: dict[Key, int]) -> int:
+    """The line of a key, or of the innermost block around it that exists."""
+    while key and key not in lines:
+        key = key[:-1]
+    return lines.get(key, 1)
+
+
+def text_of(path: Path) -> str:
+    """The text of a params file.
+
+    Raises:
+        RecipeError: There is no such file, it can't be read, or it isn't UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise RecipeError(
+            f"{path}:{line}: not UTF-8\n  found:    byte 0x{error.object[error.start]:02x}\n  expected: text in UTF-8\n"
+            "hint: save the file as UTF-8; it may be in Latin-1"
+        ) from error
+    except OSError as error:
+        found = "nothing" if isinstance(error, FileNotFoundError) else error.strerror
+        here = "run `bezoar recipe use tiny`" if Path("recipes").is_dir() else "run this in a clone of the repository"
+        raise RecipeError(
+            f"{path}: no params file here\n  found:    {found}\n  expected: a recipe\nhint: {here}"
+        ) from error
+
+
+def parsed(text: str, path: Path) -> Any:
+    """What a params file's text holds, as DVC reads it.
+
+    Raises:
+        RecipeError: It isn't YAML.
+    """
+    try:
+        return yaml12.load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        context, problem = getattr(error, "context", None), getattr(error, "problem", None) or str(error)
+        found = f"{problem}, {context}" if context else problem
+        raise RecipeError(
+            f"{path}:{mark.line + 1 if mark else 1}: not YAML\n  found:    {found}\n  expected: a recipe in YAML"
+        ) from error
+
+
+def lines_of(path: str, text: str) -> dict[Key, int]:
+    """Line number, from 1, of every key and list item.
+
+    Raises:
+        RecipeError: A key stands twice in one map (YAML itself would silently take the last), or a block holds itself.
+    """
+    lines: dict[Key, int] = {}
+
+    def walk(node: yaml.Node | None, key: Key, around: tuple[yaml.Node, ...] = ()) -> None:
+        if any(node is one for one in around):
+            raise RecipeError(
+                f"{path}:{lines[key]}: {'.'.join(map(str, key))}: the block holds itself\n"
+                f"  found:    an alias of a block around it\n  expected: blocks that end"
+            )
+        around = (*around, node) if node else around
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                inner = (*key, name.value)
+                line = name.start_mark.line + 1
+                if inner in lines:
+                    raise RecipeError(
+                        f"{path}:{line}: {'.'.join(map(str, inner))}: the key stands twice in one block\n"
+                        f"  found:    lines {lines[inner]} and {line}\n  expected: once"
+                    )
+                lines[inner] = line
+                walk(value, inner, around)
+        elif isinstance(node, yaml.SequenceNode):
+            for position, value in enumerate(node.value):
+                lines[(*key, position)] = value.start_mark.line + 1
+                walk(value, (*key, position), around)
+
+    walk(yaml.compose(text, Loader=yaml.SafeLoader), ())
+    return lines
+
+
+def of_validation(error: ValidationError, data: object, schema: type[BaseModel]) -> list[Problem]:
+    """Pydantic's findings as problems: one for each mistake, and without the union tags in pydantic's places."""
+    problems: dict[tuple[Key, str], Problem] = {}
+    for finding in error.errors(include_url=False):
+        problem = _of_finding(finding, data, schema)
+        other = problems.get((problem.key, problem.what))  # another member of the same union
+        if other:
+            problem = replace(other, expected=f"{other.expected} or {problem.expected}")
+        problems[problem.key, problem.what] = problem
+    meant = {(*one.key[:-1], one.hint.split("`")[1]) for one in problems.values() if one.what == NO_KEY and one.hint}
+    return [one for one in problems.values() if one.what != MISSING or one.key not in meant]
+
+
+def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
+    place = finding["loc"]
+    key = _data_key(place, data)
+    kind, context, found = finding["type"], finding.get("ctx", {}), finding["input"]
+    if kind == "extra_forbidden":
+        return unknown(key, NO_KEY, str(place[-1]), _fields(place[:-1], schema))
+    if kind == "missing":
+        return Problem(key, MISSING, "nothing", f"a value for `{place[-1]}`; every value is shown")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        name = context["discriminator"].strip("'")
+        if kind == "union_tag_not_found":
+            near = difflib.get_close_matches(name, map(str, found), n=1)
+            hint = f"is `{near[0]}` meant for it?" if near else ""
+            return Problem((*key, name), MISSING, "nothing", f"a value for `{name}`; every value is shown", hint)
+        tags = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+        return unknown((*key, name), f"unknown {name}", str(context["tag"]), tags)
+    if place and place[-1] == "[key]":
+        return Problem(key[:-1], "the name does not fit", repr(found), "a to z, 0 to 9 and _, a letter first")
+    if kind == "literal_error" and isinstance(found, str):
+        return unknown(key, NO_FIT, found, re.findall(r"'([^']*)'", context["expected"]))
+    if kind in EXPECTED:
+        expected = EXPECTED[kind].format(**context)
+    else:
+        expected = str(context.get("expected", finding["msg"])).removeprefix("Input should be ")
+    return Problem(key, NO_FIT, repr(found), expected, _number_hint(found) if "number" in expected else "")
+
+
+def _number_hint(found: object) -> str:
+    """What to do about a number that YAML read as text, such as '5e-6'."""
+    if isinstance(found, str) and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", found):
+        return "in quotes, YAML reads it as text: leave them out"
+    return ""
+
+
+def _data_key(place: tuple[str | int, ...], data: object) -> Key:
+    """A place in the data: pydantic's own, less the tags of unions."""
+    key: list[str | int] = []
+    tagged = False
+    for position, part in enumerate(place):
+        if not tagged and isinstance(data, dict) and part in [data.get(name) for name in DISCRIMINATORS]:
+            tagged = True  # the tag may be a key as well: an origin of kind url has a key url
+            continue
+        inside = isinstance(data, dict) and part in data
+        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            data, tagged = data[part], False  # type: ignore[index]
+            key.append(part)
+        elif position == len(place) - 1 and isinstance(data, dict):
+            key.append(part)
+    return tuple(key)
+
+
+def _fields(place: tuple[str | int, ...], schema: Any) -> list[str]:
+    """Names of the keys that a block at this place may have."""
+    for part in place:
+        schema = _inner(schema, part)
+    models = [model for model in _alternatives(schema) if isinstance(model, type) and issubclass(model, BaseModel)]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _inner(schema: Any, part: str | int) -> Any:
+    alternatives = _alternatives(schema)
+    for option in alternatives:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if part in option.model_fields:
+                return option.model_fields[str(part)].annotation
+            if any(part in typing.get_args(field.annotation) for field in option.model_fields.values()):
+                return option  # a union's tag: stay on the block that carries it
+        elif typing.get_origin(option) in (dict, list):
+            return typing.get_args(option)[-1]
+    return schema
+
+
+def _alternatives(schema: Any) -> list[Any]:
+    """The members of a union, through Annotated."""
+    while typing.get_origin(schema) is typing.Annotated:
+        schema = typing.get_args(schema)[0]
+    members = typing.get_args(schema) if typing.get_origin(schema) not in (dict, list, typing.Literal) else ()
+    return [leaf for member in members for leaf in _alternatives(member)] or [schema]
+
+
+def read_yaml(path: Path | str, kind: type[Kind]) -> Kind:
+    """A YAML file as a class of its content.
+
+    Raises:
+        ValueError: The file isn't YAML, or doesn't fit; the message tells every problem with its line.
+    """
+    data, text = yaml_of(path)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        lines = lines_of(str(path), text)
+        raise ValueError(report(str(path), of_validation(error, data, kind), lines)) from error
+
+
+def yaml_of(path: Path | str) -> tuple[Any, str]:
+    """What a YAML file of prompts or prices holds, and its text; raises ValueError if it isn't YAML."""
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return yaml.safe_load(text), text
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}:{line}: not YAML\n  found:    {error.problem}\n  expected: YAML") from error

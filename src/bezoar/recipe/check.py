@@ -1,0 +1,213 @@
+"""Checks across blocks: every name refers to something, every file is there, no stage waits for itself.
+
+The types of values say what a name refers to, and that a path has to exist (bezoar.blocks). What concerns one method alone
+is in its block class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar.blocks import Existing, Reference
+from bezoar.files import remembered_sha256
+from bezoar.problems import Key, Problem, unknown
+from bezoar.recipe.marks import marked
+from bezoar.steps.data.formats import FORMATS
+from bezoar.steps.data.sources import Builtin, File
+from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.mtbench import CONTROL
+
+if TYPE_CHECKING:
+    from bezoar.recipe.recipe import Recipe
+
+
+def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
+    """All problems that the schema alone can't see; files are looked for below `root`."""
+    problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
+    if not problems:  # these follow names
+        circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe)]
+    return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
+
+
+def _references(recipe: Recipe) -> Iterator[Problem]:
+    """Names that refer to no block, or to one of another sort."""
+    for key, mark, name in marked(recipe, Reference):
+        known = {one: block for section in mark.sections for one, block in getattr(recipe, section).items()}
+        fitting = [one for one, block in known.items() if not mark.trait or getattr(block, mark.trait)]
+        if name not in fitting:
+            yield unknown(key, mark.what, name, fitting)
+        elif mark.formats and known[name].format not in (*mark.formats, None):
+            what, found = f"source `{name}` holds other rows", f"format {known[name].format}"
+            yield Problem(key, what, found, " or ".join(mark.formats))
+
+
+def _own_names(recipe: Recipe) -> Iterator[Problem]:
+    """Names that blocks may not have, and names that have to be shared."""
+    for section in ("models", "stages"):
+        for name in getattr(recipe, section):
+            if name.startswith(CONTROL):
+                what, expected = "the name is kept for controls", f"no name that starts with {CONTROL}"
+                yield Problem((section, name), what, name, expected)
+    for clash in sorted(set(recipe.models) & set(recipe.stages)):
+        yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
+    for name in recipe.schemes:
+        if name not in recipe.filters:
+            yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
+    for name in recipe.filters:
+        if name not in recipe.schemes:
+            yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
+    for name, mix in recipe.mixes.items():
+        for position, part in enumerate(mix.parts):
+            known = recipe.schemes if part.kind == "scheme" else recipe.sources
+            if part.name not in known:
+                names = [*known] if part.kind == "scheme" else [*recipe.sources, *recipe.schemes]
+                yield unknown(("mixes", name, "parts", position, "name"), f"no such {part.kind}", part.name, names)
+
+
+def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
+    stages = recipe.stage_names()
+    asking = [name for block in recipe.blocks() for name in block.stage_names() if name.partition("-")[0] in block.asks]
+    for stage in recipe.budget.stages:
+        if stage not in asking:
+            yield unknown(("budget", "stages", stage), "no stage of this name asks a model", stage, asking)
+    known = ["default", *dict.fromkeys(name.partition("-")[0] for name in stages), *stages]
+    for name in recipe.resources:
+        if name not in known:
+            yield unknown(("resources", name), "no rule or stage of this name", name, known)
+
+
+def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
+    """The checkpoints that one is built from, with the key that says so."""
+    stage = recipe.stages.get(checkpoint)
+    if stage is None:
+        return
+    yield ("stages", checkpoint, "init_from"), stage.init_from
+    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix knows what the earlier ones hold out
+    for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
+        if part.kind == "scheme":
+            for role, name in (
+                ("teacher", recipe.schemes[part.name].teacher),
+                ("judge", recipe.filters[part.name].judge),
+            ):
+                if weights := recipe.backends[name].weights:
+                    place = "schemes" if role == "teacher" else "filters"
+                    yield (place, part.name, role), weights
+
+
+def _cycles(recipe: Recipe) -> Iterator[Problem]:
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
+        for key, needed in _needs(recipe, name):
+            if needed in (*trail, name):
+                circle = " <- ".join((*trail, name, needed))
+                yield Problem(key, "a checkpoint is built from itself", circle, "a chain that starts at a base model")
+            elif needed not in done:
+                yield from visit(needed, (*trail, name))
+        done.add(name)
+
+    for stage in recipe.stages:
+        if stage not in done:
+            yield from visit(stage, ())
+
+
+def _mix_circles(recipe: Recipe) -> Iterator[Problem]:
+    """Mixes of which each comes before the other: neither could tell what the other leaves to hold out."""
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
+        for earlier in recipe.earlier_mixes(name):
+            if earlier in (*trail, name):
+                circle = " <- ".join((*trail, name, earlier))
+                hint = f"give the later stage a copy of mixes.{earlier} under another name; it draws the same rows"
+                what = "a mix is trained on before and after another"
+                yield Problem(("mixes", earlier), what, circle, "mixes in an order", hint)
+            elif earlier not in done:
+                yield from visit(earlier, (*trail, name))
+        done.add(name)
+
+    for mix in recipe.mixes:
+        if mix not in done:
+            yield from visit(mix, ())
+
+
+def _adapters(recipe: Recipe) -> Iterator[Problem]:
+    for name, stage in recipe.stages.items():
+        if not stage.continue_adapter:
+            continue
+        key: Key = ("stages", name)
+        before = recipe.stages.get(stage.init_from)
+        if before is None:
+            yield Problem(
+                (*key, "continue_adapter"),
+                "there is no adapter to carry on",
+                f"`{stage.init_from}`, a base model",
+                "a stage in `init_from`, or continue_adapter: false",
+            )
+            continue
+        for field in ("lora", "quantization", "compute_dtype"):
+            if getattr(stage, field) != getattr(before, field):
+                yield Problem(
+                    (*key, field),
+                    f"an adapter that is carried on keeps its {field}",
+                    str(getattr(stage, field)),
+                    f"{getattr(before, field)}, as in stages.{stage.init_from}",
+                )
+
+
+def _formats(recipe: Recipe) -> Iterator[Problem]:
+    """Mixes whose parts hold other rows, or that a stage can't train on."""
+    for name, mix in recipe.mixes.items():
+        wanted = [one.name for one in FORMATS.values() if mix.format in one.mixes]
+        for position, part in enumerate(mix.parts):
+            key: Key = ("mixes", name, "parts", position)
+            if part.kind == "source":
+                found = recipe.sources[part.name].format
+                if found not in (*wanted, None):
+                    what = f"source `{part.name}` holds other rows"
+                    yield Problem((*key, "name"), what, f"format {found}", " or ".join(wanted))
+            elif mix.format == "preference":
+                yield Problem(
+                    key, "a scheme has no preferences", part.name, f"a source of format {' or '.join(wanted)}"
+                )
+    for name, stage in recipe.stages.items():
+        found = recipe.mixes[stage.mix].format
+        if found != stage.mix_format:
+            what, shown = f"method {stage.method} takes another mix", f"{stage.mix}, of format {found}"
+            yield Problem(("stages", name, "mix"), what, shown, stage.mix_format)
+
+
+def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
+    """What blocks know of themselves."""
+    for name, source in recipe.sources.items():
+        if isinstance(source.origin, Builtin):
+            yield from (one.below("sources", name, "origin") for one in source.origin.problems())
+    for name, block in recipe.evals.items():
+        if isinstance(block, EvalBlock):
+            yield from (one.below("evals", name) for one in block.problems(recipe))
+
+
+def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
+    for key, mark, text in marked(recipe, Existing):
+        path = (root / text).resolve()
+        if not path.is_relative_to(root.resolve()):
+            yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
+        elif not (path.is_file() if mark.kind == "file" else path.is_dir()):
+            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind} in the repository")
+
+
+def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
+    """Local files whose content isn't the one that the recipe pins: found before anything runs."""
+    problems = []
+    for name, source in recipe.sources.items():
+        if isinstance(source.origin, File) and source.origin.sha256:
+            found = remembered_sha256(root / source.origin.path)
+            if found != source.origin.sha256:
+                what = f"{source.origin.path} is not the pinned file"
+                hint = f"if the new content is meant, write sha256: {found}"
+                key = ("sources", name, "origin", "sha256")
+                problems.append(Problem(key, what, f"sha256 {found}", f"sha256 {source.origin.sha256}", hint))
+    return problems

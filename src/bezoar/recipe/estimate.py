@@ -1,0 +1,170 @@
+"""What a run would ask of models over a network, and what that can cost, before anything is sent."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from bezoar.cache.job import Step
+from bezoar.jsonl import read_json_lines
+from bezoar.recipe.recipe import Recipe
+from bezoar.requests import dry_run, prices
+from bezoar.requests.blocks import ApiBackend, BackendBlock
+from bezoar.requests.budget import MILLION
+from bezoar.requests.calls import CHARS_PER_TOKEN
+from bezoar.requests.demand import Demand
+from bezoar.requests.ledger import Total, totals
+from bezoar.requests.prices import Usage
+
+JOBS_LOOKED_INTO = 8  # of each stage; what others may find stored isn't counted, since the first are done first
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the planned jobs of a stage would ask.
+
+    Attributes:
+        calls: At most, without those that are asked again; None if that isn't known before its inputs are there.
+        stored: How many of them are answered already, at least.
+        tokens: Of the calls to send, prompts and answers.
+        guessed: Whether tokens are what the calls may take at most, not what the model's earlier calls took there.
+        micro: What they cost, in millionths of a dollar; None without a price.
+    """
+
+    stage: str
+    model: str
+    jobs: int
+    calls: int | None
+    stored: int
+    tokens: int | None
+    micro: int | None
+    guessed: bool
+
+    def __str__(self) -> str:
+        calls = "an unknown number of calls" if self.calls is None else f"at most {self.calls:,} calls, repeats apart,"
+        parts = [
+            f"{self.stage}: {calls} to {self.model}",
+            f"at least {self.stored:,} answered before" if self.stored else "",
+        ]
+        about = "at most" if self.guessed else "about"
+        parts.append(f"{about} {self.tokens:,} tokens" if self.tokens is not None else "")
+        if self.calls is not None:
+            parts.append("no price known" if self.micro is None else f"${self.micro / MILLION:,.2f}")
+        return ", ".join(part for part in parts if part)
+
+
+class Estimator:
+    """What steps of a recipe ask of models over a network."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.shards = recipe, recipe.shards
+        self._remade: set[str] = set()  # files that are there, but not as they will be
+        self._histories: dict[str, dict[str, Total]] = {}  # by model and stage
+
+    def _past(self, stage: str, model: str) -> Total | None:
+        """What a stage's calls to a model have taken so far."""
+        if model not in self._histories:
+            self._histories[model] = totals(model=model)
+        return self._histories[model].get(stage)
+
+    @cached_property
+    def _prices(self) -> prices.Prices:
+        return prices.load(self.recipe.budget.prices)
+
+    def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Expected]:
+        """What planned steps would ask, by stage; with their commands also what of it is stored."""
+        steps = list(steps)
+        self._remade = {output for step in steps for output in step.outputs}
+        stages: dict[str, list[Step]] = {}
+        for step in steps:
+            if self.backend(step):
+                stages.setdefault(step.stage, []).append(step)
+        return [self._of_stage(name, members, commands) for name, members in stages.items()]
+
+    def backend(self, step: Step) -> ApiBackend | None:
+        """Who answers a step's calls, if they go over a network."""
+        _, backend = self._asking(step)
+        return backend if isinstance(backend, ApiBackend) else None
+
+    def _asking(self, step: Step) -> tuple[Any, BackendBlock | None]:
+        """The block whose jobs ask a model, and the model's backend; None if the step asks none."""
+        return self.recipe.asking.get((step.rule, step.block[0] if step.block else ""), (None, None))
+
+    def _of_stage(self, name: str, steps: list[Step], commands: dict[str, list[str]] | None) -> Expected:
+        block = self.backend(steps[0])
+        assert block
+        demands = [self._demand(step) for step in steps]
+        known = [one.calls for one in demands if one.calls is not None]
+        calls = sum(known) if len(known) == len(demands) else None
+        stored = _stored(steps, commands) if commands is not None else 0
+        price = self._prices.newest.get(block.model)
+        if calls is None:
+            free = 0 if price and price.free else None
+            return Expected(name, block.model, len(steps), None, stored, None, free, guessed=True)
+        to_send = max(0, calls - stored)
+        past = self._past(name, block.model)
+        if past and past.answers:
+            usage = Usage(ceil(past.prompt_tokens / past.answers), ceil(past.completion_tokens / past.answers))
+        else:
+            answer = max(one.sampling.max_new_tokens for one in demands)
+            usage = Usage(max(one.prompt_tokens for one in demands), answer)
+        micro = price.micro(usage, batch=block.connection.batch) * to_send if price else None
+        tokens = to_send * (usage.read + usage.completion)
+        return Expected(
+            name, block.model, len(steps), calls, stored, tokens, micro, guessed=not past or not past.answers
+        )
+
+    def _demand(self, step: Step) -> Demand:
+        block, _ = self._asking(step)
+        demand: Demand = block.demand(step.inputs, self)
+        return demand
+
+    def candidates(self, scheme: str) -> int | None:
+        """Rows that one shard of a scheme writes at most."""
+        block = self.recipe.schemes[scheme]
+        return block.candidates_of_a_shard(self.rows(block.seeds), self.shards)
+
+    def longest_answer(self, scheme: str) -> int:
+        """Tokens of an answer of a scheme's teacher at most."""
+        return self.recipe.schemes[scheme].sampling.max_new_tokens
+
+    def rows(self, source: str) -> int | None:
+        """Rows of a source: as many as are there, or as the recipe takes."""
+        there = self.lines([f"data/source/{source}/rows.jsonl"])
+        return self.recipe.sources[source].known_rows if there is None else there
+
+    def lines(self, paths: Iterable[str]) -> int | None:
+        """Rows of the files, if they are there and stay."""
+        paths = list(paths)
+        if not paths or any(path in self._remade or not os.path.exists(path) for path in paths):
+            return None
+        return sum(1 for path in paths for _ in read_json_lines(path))
+
+    def tokens(self, path: str) -> int:
+        """Tokens of a text file, by guess."""
+        return ceil(len(Path(path).read_text(encoding="utf-8")) / CHARS_PER_TOKEN)
+
+
+def _stored(steps: list[Step], commands: dict[str, list[str]]) -> int:
+    """Calls of the steps that are answered already, by running some of them up to the first call that isn't."""
+    ready = [step for step in steps if all(os.path.exists(path) for path in step.inputs)]
+    return sum(_stored_of(step, commands[step.name]) for step in ready[:JOBS_LOOKED_INTO])
+
+
+def _stored_of(step: Step, command: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder, "counts.jsonl")
+        words = list(command)
+        out = words.index("--out") + 1
+        words[out] = str(Path(folder, *Path(words[out]).parts[-2:]))  # scripts take their names from its last parts
+        words[words.index("--log") + 1] = str(Path(folder, "log"))
+        environment = {**os.environ, dry_run.VARIABLE: str(counts), "BEZOAR_JOB": f"{step.stage}/{step.part}"}
+        subprocess.run(words, env=environment, capture_output=True, check=False)
+        lines = counts.read_text().splitlines() if counts.exists() else []
+        return sum(json.loads(line)["stored"] for line in lines)

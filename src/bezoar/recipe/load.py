@@ -1,0 +1,54 @@
+"""A params file, read and checked."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bezoar.problems import RecipeError, lines_of, of_validation, parsed, report, text_of
+from bezoar.recipe.check import contents_of, problems_of
+from bezoar.recipe.recipe import Recipe
+
+
+def active() -> Path:
+    """The params file that this process goes by: params.yaml, or another one that BEZOAR_PARAMS names."""
+    return Path(os.environ.get("BEZOAR_PARAMS", "params.yaml"))
+
+
+def load(path: Path | str | None = None, *, contents: bool = False) -> Recipe:
+    """A params file, by default the active one, with defaults, checked.
+
+    Args:
+        path: The file.
+        contents: Whether local sources are compared with the sha256 that is pinned, too; for once a run.
+
+    Raises:
+        RecipeError: The file isn't there or isn't YAML, a block doesn't fit the schema, a name refers to nothing,
+            stages form a cycle, a file that it names is missing or lies outside the repository. The message lists
+            every problem with file, line, key, what was found and what was expected.
+    """
+    path = Path(path or active())
+    text = text_of(path)
+    data = parsed(text, path)
+    lines = lines_of(str(path), text)
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(report(str(path), of_validation(error, data, Recipe), lines)) from error
+    problems = problems_of(recipe, Path.cwd())
+    if contents and not problems:
+        problems = contents_of(recipe, Path.cwd())
+    if problems:
+        raise RecipeError(report(str(path), problems, lines))
+    return recipe
+
+
+def plain(path: Path | str | None = None) -> Any:
+    """A params file's content as plain maps, lists and values, as it stands there.
+
+    Raises:
+        RecipeError: The file can't be read, or isn't YAML.
+    """
+    path = Path(path or active())
+    return parsed(text_of(path), path)

@@ -1,0 +1,49 @@
+"""Values of a recipe by what their types say of them: names of other blocks, paths that have to exist."""
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from bezoar.problems import Key
+
+Mark = TypeVar("Mark")
+
+
+def marked(block: BaseModel, kind: type[Mark], around: Key = ()) -> Iterator[tuple[Key, Mark, str]]:
+    """Every value whose type is marked so, with its key and its mark.
+
+    Args:
+        block: The recipe, or a part of it.
+        kind: Class of the mark.
+        around: Key of the block.
+    """
+    for name, field in type(block).model_fields.items():
+        yield from _walk((*around, name), getattr(block, name), field.annotation, list(field.metadata), kind)
+
+
+def _walk(key: Key, value: Any, annotation: Any, metadata: list[Any], kind: type[Mark]) -> Iterator[Any]:
+    if isinstance(value, BaseModel):
+        yield from marked(value, kind, key)
+        return
+    members = list(_members(annotation, metadata))
+    if isinstance(value, list | dict):
+        inner = next((typing.get_args(one)[-1] for one, _ in members if typing.get_origin(one) is type(value)), Any)
+        for place, one in enumerate(value) if isinstance(value, list) else value.items():
+            yield from _walk((*key, place), one, inner, [], kind)
+    elif value is not None:
+        yield from ((key, mark, value) for _, marks in members for mark in marks if isinstance(mark, kind))
+
+
+def _members(annotation: Any, metadata: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """The members of a union, each with what it is annotated with."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        inner, *more = typing.get_args(annotation)
+        yield from _members(inner, [*metadata, *more])
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        for one in typing.get_args(annotation):
+            yield from _members(one, metadata)
+    else:
+        yield annotation, metadata

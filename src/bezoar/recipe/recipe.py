@@ -1,0 +1,144 @@
+"""The recipe: every block of params.yaml, and what follows from them together."""
+
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from bezoar.blocks import Block, Name, NamedBlock, Prompt
+from bezoar.cluster.resources import Resources
+from bezoar.requests.blocks import BackendBlock, Budget
+from bezoar.steps.backends.any import AnyBackend
+from bezoar.steps.base.hub import HubModel
+from bezoar.steps.base.local import LocalModel
+from bezoar.steps.base.pretrain import PretrainedModel
+from bezoar.steps.data.mix import Mix
+from bezoar.steps.data.sources import Source
+from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.mtbench import Mtbench
+from bezoar.steps.filter.block import Filter
+from bezoar.steps.generate.evol import Evol
+from bezoar.steps.generate.lamini import Lamini
+from bezoar.steps.generate.orca import Orca
+from bezoar.steps.train.dpo import Dpo
+from bezoar.steps.train.sft import Sft
+
+# A new method is added to its union here, and nowhere else.
+Model = Annotated[HubModel | LocalModel | PretrainedModel, Field(discriminator="method")]
+Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
+Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
+Eval = Annotated[Harness | Mtbench, Field(discriminator="method")]
+
+SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
+
+
+class Recipe(Block):
+    """Every value that the build depends on."""
+
+    recipe: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name, as in recipes/<name>.yaml.")
+    seed: int = Field(0, ge=0, description="Start of every random draw.")
+    shards: int = Field(1, ge=1, le=10_000, description="Parts that each scheme's work is split into.")
+    prompt: Prompt = Prompt()
+    budget: Budget = Budget()
+    resources: dict[str, Resources] = Field(
+        {}, description="What jobs ask a cluster for, by stage (train-dpo_hh), by rule (train), or `default`."
+    )
+    sources: dict[Name, Source] = Field({})
+    backends: dict[Name, AnyBackend] = Field({})
+    models: dict[Name, Model] = Field({})
+    schemes: dict[Name, Scheme] = Field({})
+    filters: dict[Name, Filter] = Field({})
+    mixes: dict[Name, Mix] = Field({})
+    stages: dict[Name, Stage] = Field({})
+    evals: dict[Name, Eval] = Field({})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_kinds_of_parts(cls, data: Any) -> Any:
+        """Say of each part of a mix whether it is a scheme or a source: jobs read single blocks, and can't know."""
+        if not isinstance(data, dict) or not isinstance(data.get("mixes"), dict):
+            return data
+        return data | {"mixes": {name: _with_kinds(mix, data.get("schemes")) for name, mix in data["mixes"].items()}}
+
+    def model_post_init(self, _: Any) -> None:
+        """Tell blocks their names."""
+        for section in SECTIONS:
+            for name, block in getattr(self, section).items():
+                block._name = name
+
+    def blocks(self) -> list[NamedBlock]:
+        """All named blocks."""
+        return [block for section in SECTIONS for block in getattr(self, section).values()]
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole recipe as plain maps, lists and values, with all defaults."""
+        return self.model_dump()
+
+    def base_weights(self, stage: str) -> str:
+        """The base model or stage whose full weights a stage's adapter is trained on."""
+        block = self.stages[stage]
+        return self.base_weights(block.init_from) if block.continue_adapter else block.init_from
+
+    def chain(self, stage: str) -> list[str]:
+        """A stage and all that it starts from, directly or not, without the base model; a circle is walked once."""
+        found: list[str] = []
+        while stage in self.stages and stage not in found:
+            found.append(stage)
+            stage = self.stages[stage].init_from
+        return found
+
+    def earlier_mixes(self, mix: str) -> list[str]:
+        """The other mixes that stages trained on before a stage trains on this one."""
+        before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
+        return sorted({self.stages[name].mix for name in before} - {mix})
+
+    @cached_property
+    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, BackendBlock]]:
+        """By rule and name of a block: the block whose jobs send requests, and the backend that answers them."""
+        return {
+            (rule, block.name): (block, self.backends[getattr(block, key)])
+            for block in self.blocks()
+            for rule, key in block.asks.items()
+        }
+
+    def stage_names(self) -> list[str]:
+        """Names of the stages of dvc.yaml, and of the servers that jobs ask."""
+        return [name for block in self.blocks() for name in block.stage_names()]
+
+    def resources_of(self, stage: str) -> Resources:
+        """What a job of a stage asks a cluster for: by its own name, by its rule's, or what all ask for."""
+        names = (stage, stage.partition("-")[0], "default")
+        return next((self.resources[name] for name in names if name in self.resources), Resources())
+
+    def shard_names(self) -> list[str]:
+        """Names of the shards: 0000, 0001, ..."""
+        return [f"{shard:04d}" for shard in range(self.shards)]
+
+    def checkpoints(self) -> list[str]:
+        """Base models and stages."""
+        return [*self.models, *self.stages]
+
+    def loose_ends(self) -> dict[str, list[str]]:
+        """By section, the blocks whose artifacts no other block takes: what a build of all makes beside results."""
+        parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
+        scored = {name for block in self.evals.values() for name in block.checkpoints}
+        asked = {block.weights for block in self.backends.values()}
+        taken = {stage.init_from for stage in self.stages.values()} | scored | asked
+        return {
+            "filters": [name for name in self.filters if ("scheme", name) not in parts],
+            "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
+            "stages": [name for name in self.stages if name not in taken],
+        }
+
+
+def _with_kinds(mix: Any, schemes: Any) -> Any:
+    if not isinstance(mix, dict) or not isinstance(mix.get("parts"), list):
+        return mix
+    return mix | {"parts": [_with_kind(part, schemes or {}) for part in mix["parts"]]}
+
+
+def _with_kind(part: Any, schemes: Any) -> Any:
+    part = {"name": part} if isinstance(part, str) else part
+    if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
+        return part
+    return part | {"kind": "scheme" if part["name"] in schemes else "source"}

@@ -1,0 +1,91 @@
+"""What every backend takes and gives."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bezoar.blocks import Sampling
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a judge is asked about, apart from the words of the prompt."""
+
+    turns: tuple[str, ...]
+    response: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of a model.
+
+    Attributes:
+        key: Names the call within its job; a sampled answer depends on it and not on the order of calls.
+        messages: Role (`system`, `user` or `assistant`) and text, at most one system message, user last.
+        sampling: How tokens are drawn, as far as the backend takes it.
+        subject: What is graded, for a judge; None for a call that writes.
+        sample: Tells draws of one request apart; equal ones share an answer where each is paid for.
+        schema: JSON schema of the answer; None for free text.
+    """
+
+    key: str
+    messages: tuple[tuple[str, str], ...]
+    sampling: Sampling
+    subject: Subject | None = None
+    schema: dict[str, Any] | None = None
+    sample: str = "0"
+
+    @property
+    def system(self) -> str | None:
+        """Text of the system message."""
+        return next((text for role, text in self.messages if role == "system"), None)
+
+    @property
+    def turns(self) -> list[str]:
+        """Texts of user and assistant, in order."""
+        return [text for role, text in self.messages if role != "system"]
+
+    @property
+    def prompt_hash(self) -> str:
+        """sha256 of the messages."""
+        return hashlib.sha256(json.dumps(self.messages, ensure_ascii=False).encode()).hexdigest()
+
+
+def ask(key: str, user: str, sampling: Sampling, system: str | None = None, sample: str = "0") -> Request:
+    """A request of one user message, perhaps under a system message."""
+    head = (("system", system),) if system else ()
+    return Request(key, (*head, ("user", user)), sampling, sample=sample)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered.
+
+    Attributes:
+        text: The answer without thinking in it, stripped of blanks around it.
+        finish_reason: `stop`, `length` (cut by the token limit), `refusal`, `thinking` (which never ended), `other`, or
+            `error` (the server refused to work).
+        model: The model's name as its server gives it.
+        error: What the server said, if it refused to work.
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+    error: str = ""
+
+    @property
+    def fault(self) -> str | None:
+        """Why this is no answer that can be used: `empty`, or the finish reason; None if it is one."""
+        if self.finish_reason != "stop":
+            return self.finish_reason
+        return None if self.text else "empty"
+
+
+class Backend(Protocol):
+    """Anything that answers requests."""
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request, in their order; `what` names the work in the progress line."""
+        ...

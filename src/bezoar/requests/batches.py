@@ -1,0 +1,184 @@
+"""Calls sent by a provider's batch API: half the price, done within a day, and resumed after any crash."""
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+from bezoar.errors import Stopped
+from bezoar.logs import logger
+from bezoar.requests.budget import Amount
+from bezoar.requests.calls import Call
+from bezoar.requests.failures import DETAIL, Failure
+from bezoar.requests.ledger import open_batches
+from bezoar.requests.provider import Answer, Result
+from bezoar.requests.sender import MOST_TRANSIENT, Sender
+
+MOST_CALLS = 50_000  # OpenAI's limit; Anthropic's is 100,000
+MOST_BYTES = 150_000_000  # OpenAI's limit is 200 MB, Anthropic's 256 MB
+SECONDS_BETWEEN_POLLS = 30.0
+
+
+async def answers(sender: Sender, calls: list[Call]) -> AsyncIterator[tuple[Call, Answer | Failure]]:
+    """The end of each call, as batches bring them: its answer, stored already, or the failure that it comes to.
+
+    Batches that an earlier run handed in and didn't see the end of are awaited first, so none is paid twice.
+
+    Raises:
+        Stopped: The budget is reached, the run is stopped, or a batch came back with other calls than were sent.
+    """
+    waiting = {call.key: call for call in calls}
+    tries = dict.fromkeys(waiting, 0)
+    for batch, provider, keys in list(open_batches(sender.store.folder, sender.job.stage)):
+        if provider == sender.provider.name and waiting.keys() & set(keys):
+            async for one in _ends(sender, batch, keys, waiting, Amount(), of_earlier=True):
+                yield one
+    while waiting:
+        for chunk in _chunks(waiting.values()):
+            batch, worst = await _hand_in(sender, chunk)
+            async for one in _ends(sender, batch, [call.key for call in chunk], waiting, worst):
+                yield one
+        for key in list(waiting):
+            tries[key] += 1
+            if tries[key] >= MOST_TRANSIENT:
+                yield waiting.pop(key), Failure("transient", f"not answered in {MOST_TRANSIENT} batches")
+
+
+async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
+    if sender.stopping:
+        raise sender.stopping
+    worst = Amount()
+    for call in chunk:
+        worst += sender.worst_of(call)
+    sender.purse.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
+    try:
+        batch = await sender.persist(_submitted, sender, chunk)
+    except Failure as failure:
+        sender.purse.settle(worst, worst if failure.perhaps_billed else Amount())
+        raise sender.stopped(failure) from failure
+    sender.ledger.batch_created(batch, sender.provider.name, [call.key for call in chunk])  # before it is asked after
+    logger.info(f"batch {batch}: {len(chunk):,} calls handed in; they may take a day, and a kill loses nothing")
+    return batch, worst
+
+
+async def _submitted(sender: Sender, chunk: list[Call]) -> str:
+    try:
+        return await sender.provider.submit(chunk, sender.job.stage)
+    except Failure as failure:
+        if failure.perhaps_billed or (failure.status or 0) >= 500:  # another try could create a second one
+            failure.kind = "stop"
+            failure.detail = f"whether the batch was created is not known; {failure.detail}"
+        raise
+
+
+async def _ends(
+    sender: Sender, batch: str, keys: list[str], waiting: dict[str, Call], worst: Amount, *, of_earlier: bool = False
+) -> AsyncIterator[tuple[Call, Answer | Failure]]:
+    """Wait for a batch, and take what it brought; what it should have and hasn't stays in `waiting`.
+
+    Every good line is taken, and the money settled, before a bad one ends the job.
+
+    Raises:
+        Stopped: Lines ended for want of money or of a right, which may be there by the next run; or there were lines of
+            calls that weren't sent. In a batch of an earlier run they are history, and no reason to stop.
+    """
+    try:
+        while not await sender.persist(sender.provider.ended, batch):
+            await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))
+        found, doubtful, unknown = _sorted(set(keys), await sender.persist(sender.provider.results, batch))
+    except Failure as failure:
+        if failure.kind == "stop" and failure.status is None:  # it failed as a whole, as its provider says
+            sender.ledger.batch_settled(batch)
+        raise sender.stopped(failure) from failure
+    others = set(keys) - waiting.keys()
+    used = Amount()
+    refused: dict[str, Failure] = {}  # for a reason that may be of the account
+    try:
+        for key, result in found.items():
+            call = waiting.get(key)
+            if call is None or key in doubtful:
+                continue
+            try:
+                if result.failure or result.text is None:
+                    raise result.failure or Failure("transient", "an empty line in the batch")
+                answer = sender.provider.read(result.text)
+                used += sender.take(call, answer, result.text)
+                end: Answer | Failure = answer
+            except Failure as failure:
+                used += sender.failed(call, failure, sender.worst_of(call))
+                if failure.kind in ("fatal", "forbidden", "stop"):
+                    refused[key] = failure
+                if failure.kind != "terminal":
+                    continue
+                end = failure
+            yield waiting.pop(key), end
+        for key in doubtful & waiting.keys():
+            doubt = Failure("terminal", "the batch brought two different answers to it", perhaps_billed=True)
+            used += sender.failed(waiting[key], doubt, sender.worst_of(waiting[key]))
+            yield waiting.pop(key), doubt
+    finally:
+        sender.purse.settle(worst, used)
+    if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
+        sender.ledger.batch_settled(batch)
+    if unknown and not of_earlier:
+        raise Stopped(_unknown(batch, unknown))
+    if unknown:
+        logger.warning(_unknown(batch, unknown))
+    if refused and not of_earlier:
+        for key, own in await _own_faults(sender, waiting, refused):
+            yield waiting.pop(key), own
+
+
+async def _own_faults(
+    sender: Sender, waiting: dict[str, Call], refused: dict[str, Failure]
+) -> list[tuple[str, Failure]]:
+    """The calls of a batch that are refused for what they say.
+
+    Args:
+        sender: Who sent them.
+        waiting: The calls.
+        refused: Why they were refused.
+
+    Raises:
+        Stopped: They may be refused for want of money or of a right, so that they wait for the next run.
+    """
+    worst = min(refused.values(), key=lambda failure: ("fatal", "stop", "forbidden").index(failure.kind))
+    if worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
+        return [(key, replace(failure, kind="terminal")) for key, failure in refused.items()]
+    raise sender.stopped(worst)
+
+
+def _sorted(sent: set[str], results: list[Result]) -> tuple[dict[str, Result], set[str], list[str]]:
+    """A batch's lines by key, the keys that have two lines which differ, and those that were not sent."""
+    found: dict[str, Result] = {}
+    doubtful: set[str] = set()
+    unknown = []
+    for result in results:
+        if result.key not in sent:
+            unknown.append(result.key)
+        elif result.key in found and found[result.key].text != result.text:
+            doubtful.add(result.key)
+        else:
+            found[result.key] = result
+    return found, doubtful, unknown
+
+
+def _unknown(batch: str, keys: list[str]) -> str:
+    return (
+        f"batch {batch} brought {len(keys):,} answers to calls that it was not given\n"
+        f"  found:    {keys[0][:DETAIL]!r}\n  expected: the ids that were sent\n"
+        "hint: the answers to the calls that were sent are stored; look at the batch by its id, and start again "
+        "to go on"
+    )
+
+
+def _chunks(calls: Iterable[Call]) -> list[list[Call]]:
+    """The calls in parts that a provider takes."""
+    chunks: list[list[Call]] = [[]]
+    size = 0
+    for call in calls:
+        if len(chunks[-1]) == MOST_CALLS or size + len(call.data) > MOST_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(call)
+        size += len(call.data)
+    return chunks

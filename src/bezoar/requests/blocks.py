@@ -1,0 +1,144 @@
+"""Blocks that say how models over a network are reached, and what may be spent on them."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from bezoar.blocks import Block, EnvironmentName, FilePath, NamedBlock
+
+PRICES = "recipes/prices/usd.yaml"
+
+
+class Ceiling(Block):
+    """What may be spent at most; null for no ceiling."""
+
+    dollars: float | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0, description="Prompts and answers together.")
+
+
+class Budget(Block):
+    """Ceilings, which are reserved against before a request is sent, and settled by what its answer says it used."""
+
+    prices: FilePath = Field(PRICES, description="Price table; a model without a price is not asked.")
+    run: Ceiling = Field(Ceiling(), description="Of all jobs of one run together.")
+    stages: dict[str, Ceiling] = Field({}, description="Of single stages in one run, by name: generate-lamini, ...")
+    approve_above: float | None = Field(
+        0.0,
+        ge=0,
+        description="Dollars that a run may cost, at most, without BEZOAR_APPROVE=<dollars>; null for any. A run that "
+        "nobody was asked about, since it may cost less, has it as a ceiling, beside `run`.",
+    )
+
+
+class ManagedServer(Block):
+    """A self-hosted server: what `bezoar serve` starts, and for how long."""
+
+    command: list[str] = Field(min_length=1, description="Its words; {host} and {port} say where it is to listen.")
+    health: str = Field("/health", pattern=r"^/", description="Path that answers 200 once it is ready.")
+    start: float = Field(900.0, gt=0, description="Seconds until it is ready, and that a job waits for it, at most.")
+    idle: float = Field(300.0, gt=0, description="Seconds without a client after which it ends.")
+
+    @field_validator("command")
+    @classmethod
+    def _somewhere(cls, command: list[str]) -> list[str]:
+        if not any("{port}" in word for word in command):
+            raise PydanticCustomError("command", "words of which one holds {port}", {"port": "{port}"})
+        return command
+
+
+class Connection(Block):
+    """How a model server is reached; no result depends on it."""
+
+    base_url_env: EnvironmentName | None = Field(
+        None, description="Variable with the address; null for the provider's own."
+    )
+    server: ManagedServer | None = Field(None, description="Where that variable isn't set; null for no such server.")
+    api_key_env: EnvironmentName
+    concurrency: int = Field(
+        16, ge=1, description="A job's requests in flight at most; fewer while the server says 429."
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Of one job; null for no limit but the server's own."
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="Of one job, prompt and answer together; null likewise."
+    )
+    timeout: float = Field(600.0, gt=0, description="Seconds for one try, from sending to the last byte.")
+    deadline: float = Field(3600.0, gt=0, description="Seconds for all tries of one request.")
+    batch: bool = Field(False, description="Send by the provider's batch API: half the price, within 24 hours.")
+
+    @property
+    def self_hosted(self) -> bool:
+        """Whether requests go to a self-hosted server: there is one, and no variable says another address."""
+        return self.server is not None and not (self.base_url_env and os.environ.get(self.base_url_env))
+
+
+class BackendBlock(NamedBlock):
+    """A model that answers requests.
+
+    Attributes:
+        writes: Whether it can write texts, and so be a teacher.
+        remote: Whether its requests go over a network, and may cost money.
+        weights_from: Key that names the checkpoint which a job with this backend loads; empty if it loads none.
+    """
+
+    section: ClassVar[str] = "backends"
+    rules: ClassVar[tuple[str, ...]] = ("server",)
+    writes: ClassVar[bool] = True
+    remote: ClassVar[bool] = False
+    weights_from: ClassVar[str] = ""
+
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on: every value but how it is reached."""
+        return self.model_dump(exclude={"connection"})
+
+    @property
+    def weights(self) -> str | None:
+        """The checkpoint that a job with this backend loads, if it loads one."""
+        return getattr(self, self.weights_from) if self.weights_from else None
+
+
+Marker = Annotated[str, Field(min_length=1)]
+
+
+class ChatBackend(BackendBlock):
+    """A backend that writes free text."""
+
+    thinking: list[Annotated[list[Marker], Field(min_length=2, max_length=2)]] = Field(
+        default=[["<think>", "</think>"]],
+        description="Pairs of markers between which the model thinks, which is no part of its answer; [] for none.",
+    )
+
+
+class ApiBackend(ChatBackend):
+    """A model behind an API."""
+
+    remote: ClassVar[bool] = True
+
+    model: str
+    json_schema: bool = Field(True, description="Whether the server enforces a JSON schema on verdicts.")
+    max_attempts: int = Field(3, ge=1, description="Times that a refused, cut or empty answer is asked at most.")
+    max_output_tokens: int | None = Field(
+        None, ge=1, description="Tokens up to which a cut answer's limit is doubled for its next try; null for any."
+    )
+    connection: Connection
+
+    def open(self, *, checkpoint: Path | None, system: str, seed: int, budget: Budget) -> Any:
+        """What answers requests (bezoar.requests.base.Backend).
+
+        Args:
+            checkpoint: Model directory, for a backend that loads one.
+            system: The student prompt's default system text.
+            seed: Start of draws that are made here.
+            budget: What may be spent.
+        """
+        from bezoar.requests.client import Client  # slow to import, and only jobs that ask need it
+
+        return Client(self.provider(), self, budget)
+
+    def provider(self) -> Any:
+        """What knows the API's bodies and answers; bezoar.requests.provider.Provider."""
+        raise NotImplementedError

@@ -1,0 +1,315 @@
+"""The backend that answers over a network: from the store if it can, else by sending."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from bezoar import logs
+from bezoar.errors import Stopped
+from bezoar.logs import logger
+from bezoar.requests import batches, dry_run
+from bezoar.requests.base import Completion, Request
+from bezoar.requests.blocks import ApiBackend, Budget
+from bezoar.requests.budget import MILLION, BudgetReservation
+from bezoar.requests.calls import Call
+from bezoar.requests.failures import DETAIL, Failure
+from bezoar.requests.job import Job
+from bezoar.requests.preflight import check
+from bezoar.requests.prices import load
+from bezoar.requests.provider import Answer, Provider
+from bezoar.requests.sender import Sender
+from bezoar.requests.server_locator import kept
+from bezoar.requests.store import Store
+
+MOST_BYTES_A_TOKEN = 8  # more than texts have, so that no prompt is refused that would fit
+
+
+@dataclass
+class Work:
+    """A request that has no end yet, with all places that asked for it.
+
+    Attributes:
+        limit: Tokens that the next answer may have.
+        tries: Tries whose answers are known, and were no success.
+        size: Bytes of its first call that isn't answered.
+    """
+
+    request: Request
+    limit: int
+    tries: int = 0
+    size: int = 0
+    places: list[int] = field(default_factory=list)
+
+
+class Client:
+    """Answers requests through a provider, each at most once.
+
+    Args:
+        provider: Who answers.
+        block: Its block of params.yaml.
+        budget: What may be spent.
+    """
+
+    def __init__(self, provider: Provider, block: ApiBackend, budget: Budget) -> None:
+        self.provider, self.block, self.budget = provider, block, budget
+        self.job = Job.current()
+        self.store = Store(self.job.stage, self.job.part)
+        self.purse = BudgetReservation(budget, self.job.stage, self.job.folder, self.job.approved)
+        self._checked = False
+        self._context: int | None = None
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request, in their order.
+
+        What the provider refuses for good ends as a completion with the reason `error`; what was refused, cut or
+        empty each time that it was asked, with that of its last answer.
+
+        Raises:
+            Stopped: Not all could be answered: the budget, a refused key, an outage, or a kill. What was answered is
+                stored, and another run asks for the rest only.
+            ValueError: A model has no price, a key isn't in the environment, or an answer isn't stored in replay.
+        """
+        self.store.refresh()
+        done: dict[int, Completion] = {}
+        waiting: dict[str, Work] = {}
+        for place, request in enumerate(requests):
+            one = Work(request, request.sampling.max_new_tokens)
+            found = self._known(one)
+            if isinstance(found, Completion):
+                done[place] = found
+            else:
+                one.size = len(found.data)
+                waiting.setdefault(found.key, one).places.append(place)
+        work = list(waiting.values())
+        if dry_run.wanted():
+            dry_run.tell(len(done), len(requests) - len(done))
+        if work:
+            done |= self._sent(work, len(done), len(requests), what)
+        return [done[place] for place in range(len(requests))]
+
+    def _call(self, work: Work) -> Call:
+        return self.provider.call(work.request, work.tries, work.limit)
+
+    def _known(self, work: Work) -> Completion | Call:
+        """The end of a request, or the call that it has come to by what is stored."""
+        while True:
+            call = self._call(work)
+            record = self.store.find(call.key)
+            if record is None or ("failure" in record and not self.job.replay):
+                return call  # what was refused for good has cost nothing, and may be accepted now
+            if "failure" in record:
+                return self._failed(record["failure"])
+            completion = self._end(work, self._stored(call, record["response"]))
+            if completion:
+                return completion
+
+    def _stored(self, call: Call, text: str) -> Answer:
+        """The answer in a stored response; raises ValueError if it is none: to ask again would be to pay again."""
+        try:
+            return self.provider.read(text)
+        except Failure as failure:
+            raise ValueError(
+                f"a stored answer can't be read\n  found:    {str(failure)[:DETAIL]}\n  expected: a response of "
+                f"{self.provider.name} to the call {call.key}\nhint: it was changed after it came; get it again from "
+                f"where {self.store.folder}/ is shared, or remove its line, and the model is asked and paid again"
+            ) from None
+
+    def _end(self, work: Work, answer: Answer) -> Completion | None:
+        """The completion that an answer is; None if the request is to be tried once more."""
+        longer = min(work.limit * 2, self.block.max_output_tokens or work.limit * 2)
+        at_token_limit = answer.ending == "length" and longer <= work.limit
+        if answer.ending == "stop" or at_token_limit or work.tries + 1 == self.block.max_attempts:
+            finish = "stop" if answer.ending == "empty" else answer.ending
+            return Completion(answer.text, finish, answer.model)
+        work.tries += 1
+        if answer.ending == "length":
+            work.limit = longer
+        return None
+
+    def _failed(self, why: str) -> Completion:
+        return Completion("", "error", self.provider.model, why)
+
+    def _sent(self, work: list[Work], stored: int, asked: int, what: str) -> dict[int, Completion]:
+        """The ends of requests that the store doesn't have, by place."""
+        if dry_run.wanted():
+            raise dry_run.Counted
+        if self.job.replay:
+            raise ValueError(
+                f"{what}: answers are missing, and BEZOAR_REPLAY_ONLY is set\n  found:    {stored:,} of {asked:,} "
+                f"answers; none for the call {self._call(work[0]).key}\n  expected: all of them in "
+                f"{self.store.folder}/\nhint: `dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model"
+            )
+        price = load(self.budget.prices).of(self.provider.model, self.budget.prices)
+        sender = Sender(self.provider, self.block.connection, self.job, self.store, self.purse, price)
+        self._announce(sender, work, stored, asked, what)
+        try:
+            return asyncio.run(self._settled(sender, work, what))
+        finally:
+            sender.ledger.tell()
+            self.purse.close()
+            self.store.settle()
+
+    def _announce(self, sender: Sender, work: list[Work], stored: int, asked: int, what: str) -> None:
+        worst = sender.worst(sum(one.size for one in work), sum(one.limit for one in work))
+        logger.info(
+            f"{self.job.stage} {self.job.part}, {what}: {asked:,} requests, {stored:,} answered before, {len(work):,} "
+            f"to send to {self.provider.model}; at most {worst.tokens:,} tokens, ${worst.micro / MILLION:,.2f}"
+        )
+
+    async def _settled(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        try:
+            async with sender.stoppable(), kept(self.block):
+                self.job.check_halt()
+                done, fitting = self._refuse_long(work, await self._check(sender, work))
+                if fitting and self.block.connection.batch:
+                    done |= await self._by_batches(sender, fitting, what)
+                elif fitting:
+                    done |= await self._live(sender, fitting, what)
+                return done
+        finally:
+            await self.provider.close()
+
+    async def _check(self, sender: Sender, work: list[Work]) -> int | None:
+        """Ask what can be known beforehand, once; the tokens that the model has room for.
+
+        Raises:
+            Stopped: It is of no use to ask, such as where the shortest limit on an answer is more than there is room.
+        """
+        try:
+            if not self._checked:
+                self._context = await sender.persist(check, self.provider)
+                self._checked = True
+            shortest = min(one.request.sampling.max_new_tokens for one in work)
+            if self._context and shortest > self._context:
+                raise Failure("stop", f"{self._room()}; an answer alone may take {shortest:,}")
+        except Failure as failure:
+            raise sender.stopped(failure) from failure
+        return self._context
+
+    def _room(self) -> str:
+        return f"{self.provider.model} has room for {self._context:,} tokens"
+
+    def _refuse_long(self, work: list[Work], context: int | None) -> tuple[dict[int, Completion], list[Work]]:
+        """The ends of requests for which a model has no room, by place, and the other requests."""
+        done: dict[int, Completion] = {}
+        fitting = []
+        for one in work:
+            tokens = one.size // MOST_BYTES_A_TOKEN + one.limit
+            if context and tokens > context:
+                why = Failure("terminal", f"{self._room()}; this prompt and its answer may take {tokens:,} or more")
+                done.update(dict.fromkeys(one.places, self._refused(self._call(one), why)))
+            else:
+                fitting.append(one)
+        if len(fitting) < len(work):
+            logger.warning(f"{len(work) - len(fitting):,} of {len(work):,} prompts are too long: {self._room()}")
+        return done, fitting
+
+    async def _live(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        """Send, as many at a time as the server bears."""
+        done: dict[int, Completion] = {}
+        lost: list[Failure] = []
+        broken: list[Exception] = []
+        waiting = iter(work)
+        self._refuse_open_batches(sender, work)
+
+        async def worker() -> None:
+            for one in waiting:
+                if sender.stopping:
+                    return
+                try:
+                    done.update(dict.fromkeys(one.places, await self._live_end(sender, one)))
+                except Failure as failure:
+                    lost.append(failure)
+                    if failure.kind == "forbidden":
+                        sender.stop(sender.stopped(failure))
+                    else:
+                        sender.stop(self._outage(lost, len(work), what))  # another call isn't answered either
+                except Stopped as stopped:
+                    sender.stop(stopped)
+                except Exception as error:  # a full disk, say: what is in flight is awaited all the same
+                    broken.append(error)
+                    sender.stop(Stopped(str(error)))
+                bar.advance()
+
+        with logs.Bar(len(work), what) as bar:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.block.connection.concurrency, len(work))):
+                    group.create_task(worker())
+        if broken:
+            raise broken[0]
+        if sender.stopping:
+            raise sender.stopping
+        if lost:
+            raise self._outage(lost, len(work), what)
+        return done
+
+    def _refuse_open_batches(self, sender: Sender, work: list[Work]) -> None:
+        """Raise Stopped if calls are in a batch that was handed in before `batch` was switched off."""
+        keys = {self._call(one).key for one in work}
+        for batch, provider, sent in batches.open_batches(sender.store.folder, self.job.stage):
+            if provider == self.provider.name and not keys.isdisjoint(sent):
+                twice = len(keys.intersection(sent))
+                raise Stopped(
+                    f"{self.job.stage}: batch {batch} was handed in, and its answers are not here yet\n"
+                    f"  found:    {twice:,} of its calls that would be sent and paid for once more\n"
+                    "  expected: `batch: true` until it is done\nhint: set it again; to do without its answers, remove "
+                    f"its line `batch created` from {sender.store.folder}/{self.job.stage}/*.ledger.jsonl"
+                )
+
+    async def _live_end(self, sender: Sender, work: Work) -> Completion:
+        while True:
+            call = self._known(work)
+            if isinstance(call, Completion):
+                return call
+            try:
+                completion = self._end(work, await sender.answer(call))
+            except Failure as failure:
+                own = failure.kind == "terminal"
+                if failure.kind in ("forbidden", "rate", "transient"):
+                    own = await sender.is_well(call, time.monotonic())
+                if not own:
+                    raise
+                return self._refused(call, failure)
+            if completion:
+                return completion
+
+    def _refused(self, call: Call, failure: Failure) -> Completion:
+        """The end of a request that is refused for good; stored, so that a replay comes to the same."""
+        self.store.add(call.key, {"request": call.body, "failure": str(failure)})
+        return self._failed(str(failure))
+
+    async def _by_batches(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
+        """Send in batches, round after round, until each request has its end."""
+        done: dict[int, Completion] = {}
+        lost: list[tuple[Work, Call, Failure]] = []
+        with logs.Bar(len(work), what) as bar:
+            while work:
+                round_of = {self._call(one).key: one for one in work}
+                work = []
+                async for call, end in batches.answers(sender, [self._call(one) for one in round_of.values()]):
+                    one = round_of[call.key]
+                    completion: Completion | None = None
+                    if isinstance(end, Answer):
+                        completion = self._end(one, end)
+                    elif end.kind == "terminal":
+                        completion = self._refused(call, end)
+                    else:
+                        lost.append((one, call, end))
+                        continue
+                    if completion:
+                        done.update(dict.fromkeys(one.places, completion))
+                        bar.advance()
+                    else:
+                        work.append(one)
+        if lost and not await sender.is_well(lost[0][1]):
+            raise self._outage([failure for _, _, failure in lost], len(lost) + len(done), what)
+        for one, call, failure in lost:
+            done.update(dict.fromkeys(one.places, self._refused(call, failure)))
+        return done
+
+    def _outage(self, lost: list[Failure], asked: int, what: str) -> Stopped:
+        return Stopped(
+            f"{what}: {len(lost):,} of {asked:,} requests got no answer\n  found:    {lost[0]}\n  expected: an answer "
+            f"within {self.block.connection.deadline:g} s\n"
+            "hint: start again: what was answered is stored and not paid for twice"
+        )

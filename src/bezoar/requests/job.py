@@ -1,0 +1,79 @@
+"""Which job of which run asks, and whether the run was halted."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bezoar.errors import Stopped
+from bezoar.requests import EXIT_FATAL
+
+SPENT = Path(".snakemake/bezoar/spent")  # holds a folder of the run under way; a new run starts without it
+HALTED = "halted"  # a file with the reason
+
+
+@dataclass(frozen=True)
+class Job:
+    """Who asks.
+
+    Attributes:
+        stage: Name of its stage, such as `generate-lamini`.
+        part: Its part of the stage, such as a shard.
+        folder: Where the jobs of a run tell each other what they may spend; None for a script without a run.
+        replay: Whether nothing may be sent.
+        approved: Dollars that were approved for the run.
+    """
+
+    stage: str
+    part: str
+    folder: Path | None = None
+    replay: bool = False
+    approved: float | None = None
+
+    @classmethod
+    def current(cls) -> "Job":
+        """The job that this process is, by what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), and by BEZOAR_REPLAY_ONLY.
+
+        Raises:
+            ValueError: BEZOAR_APPROVE isn't a number of dollars.
+        """
+        stage, _, part = os.environ.get("BEZOAR_JOB", "").partition("/")
+        run = os.environ.get("BEZOAR_RUN")
+        return cls(stage or "by-hand", part or "0", SPENT / run if stage and run else None, replaying(), approved())
+
+    def halt(self, why: str) -> None:
+        """Have all jobs of the run stop."""
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / HALTED).write_text(why)
+
+    def check_halt(self) -> None:
+        """Raise Stopped if a job of the run has halted it."""
+        if self.folder and (self.folder / HALTED).exists():
+            why = (self.folder / HALTED).read_text()
+            raise Stopped(f"{self.stage} sends nothing: another job of this run was refused\n{why}", EXIT_FATAL)
+
+
+def replaying() -> bool:
+    """Whether BEZOAR_REPLAY_ONLY is set: then nothing is sent."""
+    return os.environ.get("BEZOAR_REPLAY_ONLY", "") not in ("", "0")
+
+
+def approved() -> float | None:
+    """The dollars in BEZOAR_APPROVE; None without it.
+
+    Raises:
+        ValueError: They aren't a number, or are below 0.
+    """
+    text = os.environ.get("BEZOAR_APPROVE")
+    if not text:
+        return None
+    try:
+        dollars = float(text)
+    except ValueError:
+        dollars = math.nan
+    if not 0 <= dollars < math.inf:
+        raise ValueError(
+            f"BEZOAR_APPROVE is not a number of dollars\n  found:    {text}\n  expected: 0 or more, such as 40 or 2.5"
+        )
+    return dollars

@@ -1,0 +1,115 @@
+"""What tokens cost: a dated table, and integer millionths of a dollar."""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+
+from pydantic import Field
+
+from bezoar.blocks import Block
+from bezoar.problems import read_yaml
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that a server counted; those in a cache are not part of `prompt`.
+
+    Attributes:
+        prompt: Read, and not from a cache.
+        cached: Read from the provider's cache.
+        written: Written to a cache that lasts five minutes, or as long as the provider likes.
+        written_1h: Written to a cache that lasts an hour.
+        completion: Written as answer, thinking included.
+    """
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    written: int = 0
+    written_1h: int = 0
+
+    @property
+    def read(self) -> int:
+        """All tokens that went in."""
+        return self.prompt + self.cached + self.written + self.written_1h
+
+    @property
+    def negative(self) -> bool:
+        """Whether a count is below 0, as one is that couldn't be read."""
+        return min(self.prompt, self.cached, self.written, self.written_1h, self.completion) < 0
+
+
+class LongPrompts(Block):
+    """Other prices for a request whose prompt has more tokens."""
+
+    above: int = Field(ge=1, description="Tokens of the prompt.")
+    input: float = Field(ge=1, description="Factor on what goes in.")
+    output: float = Field(ge=1, description="Factor on what comes out.")
+
+
+class Price(Block):
+    """Dollars for a million tokens, which are millionths of a dollar for one."""
+
+    model: str
+    since: date = Field(strict=False, description="Day from which the price holds, or on which it was looked up.")
+    source: str
+    input: float = Field(ge=0)
+    cached: float = Field(ge=0, description="Read from a cache.")
+    written: float = Field(ge=0, description="Written to a cache.")
+    written_1h: float = Field(ge=0, description="Written to a cache for an hour.")
+    output: float = Field(ge=0)
+    batch: float = Field(ge=0, le=1, description="Factor on all of it in a batch.")
+    long_prompts: LongPrompts | None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing costs anything."""
+        return not any((self.input, self.cached, self.written, self.written_1h, self.output))
+
+    def micro(self, usage: Usage, *, batch: bool) -> int:
+        """Millionths of a dollar, rounded up."""
+        long = self.long_prompts if self.long_prompts and usage.read > self.long_prompts.above else None
+        going_in = (
+            usage.prompt * self.input
+            + usage.cached * self.cached
+            + usage.written * self.written
+            + usage.written_1h * self.written_1h
+        )
+        total = going_in * (long.input if long else 1) + usage.completion * self.output * (long.output if long else 1)
+        return ceil(round(total * (self.batch if batch else 1), 6))
+
+
+class Prices(Block):
+    """A price table; of a model's prices the newest that has begun holds."""
+
+    prices: list[Price]
+
+    @cached_property
+    def newest(self) -> dict[str, Price]:
+        """The price of each model, today."""
+        begun = [price for price in self.prices if price.since <= date.today()]
+        return {price.model: price for price in sorted(begun, key=lambda price: price.since)}
+
+    def of(self, model: str, path: Path | str) -> Price:
+        """A model's price.
+
+        Raises:
+            ValueError: The table has none: what may cost anything is not asked.
+        """
+        if model not in self.newest:
+            raise ValueError(
+                f"{path}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
+                "  expected: a price, zeros for a server of your own\nhint: add it, with its date and source"
+            )
+        return self.newest[model]
+
+
+def load(path: Path | str) -> Prices:
+    """A price table.
+
+    Raises:
+        ValueError: The file isn't one; the message tells every problem with its line.
+    """
+    return read_yaml(path, Prices)

@@ -1,0 +1,314 @@
+"""Sends calls: the one loop of retries, the pace, the budget, the ledger, and the stop that ends them all."""
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity.stop import stop_base
+
+from bezoar.errors import Stopped
+from bezoar.logs import logger
+from bezoar.requests import EXIT_FATAL
+from bezoar.requests.blocks import Connection
+from bezoar.requests.budget import Amount, BudgetReservation
+from bezoar.requests.calls import CHARS_PER_TOKEN, Call
+from bezoar.requests.failures import DETAIL, Failure
+from bezoar.requests.job import Job
+from bezoar.requests.ledger import Ledger
+from bezoar.requests.prices import Price, Usage
+from bezoar.requests.provider import Answer, Provider
+from bezoar.requests.rate_limit import ConcurrencyLimiter
+from bezoar.requests.store import Store
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+MOST_UNSEEN = 10_000  # tokens beside those of a call that its server may use: a template's own text, an answer too long
+MOST_BYTES_A_TOKEN = 32  # of a text; in ordinary text a token has about 4
+CANARY = "Reply with the word: yes"  # what goes out to see whether anything is answered
+OF_THE_REQUEST = ("system", "response_format", "output_config")  # keys of a body that it then has not
+MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
+backoff = wait_random_exponential(multiplier=0.5, max=30)  # seconds: below 0.5, 1, 2, ... 30
+SHORTEST = 0.05  # seconds that a try has at least, however long its call had to wait
+INTERRUPTED = 130  # as a shell reports SIGINT
+SECONDS_BETWEEN_LOOKS = 1.0  # at whether another job has halted the run
+
+
+class Sender:
+    """Sends calls of one provider, and keeps the books.
+
+    Attributes:
+        stopping: Why nothing more may be sent; None as long as something may.
+    """
+
+    def __init__(
+        self, provider: Provider, connection: Connection, job: Job, store: Store, purse: BudgetReservation, price: Price
+    ) -> None:
+        self.provider, self.connection, self.job, self.store, self.purse = provider, connection, job, store, purse
+        self.price = price
+        self.ledger = Ledger(store.ledger, price, batch=connection.batch)
+        self.stopping: Stopped | None = None
+        allowed = connection.requests_per_minute, connection.tokens_per_minute
+        self._gate = ConcurrencyLimiter(connection.concurrency, *allowed, pause=self.pause)
+        self._settled, self._stopped = asyncio.Event(), asyncio.Event()
+        self._looked = 0.0
+        self._warned = False
+        self._looking, self._answered = asyncio.Lock(), 0.0  # when the last call went out that was answered
+        self._finding, self._away = asyncio.Lock(), 0.0  # seconds without a server of one's own
+
+    @asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """Take SIGTERM and the first Ctrl-C as the wish to stop once what is in flight has come: it is paid for."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+
+        def stop(number: int) -> None:
+            self.stop(Stopped("interrupted; every answer so far is stored", INTERRUPTED))
+            if number == signal.SIGINT:  # a second Ctrl-C is meant; SIGTERM comes from several above us at once
+                loop.remove_signal_handler(number)
+
+        for number in signals:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def stop(self, why: Stopped) -> None:
+        """Send nothing more."""
+        self.stopping = self.stopping or why
+        self._stopped.set()
+        self._settled.set()
+
+    def stopped(self, failure: Failure) -> Stopped:
+        """The end of the job, or of the whole run, that a failure means."""
+        self.hide_key(failure)
+        cure = f"look at {self.connection.api_key_env} and at the model's name"
+        if failure.kind in ("rate", "transient"):
+            cure = "start again when its server is well"
+        why = (
+            f"{self.provider.model}: nothing more is sent\n  found:    {failure}\n  expected: an answer within "
+            f"{self.connection.deadline:g} s\nhint: {cure}; what was answered is stored"
+        )
+        if failure.kind not in ("fatal", "forbidden"):
+            return Stopped(why)
+        self.job.halt(why)
+        return Stopped(why, EXIT_FATAL)
+
+    async def answer(self, call: Call) -> Answer:
+        """The answer to a call, which is stored then.
+
+        Raises:
+            Failure: It is refused for good (`terminal`), or perhaps the key is (`forbidden`); or there was no answer in
+                time, or in all tries.
+            Stopped: Nothing more may be sent.
+        """
+        until = self._clock() + self.connection.deadline
+        try:
+            return await self.persist(self._once, call, until)
+        except Failure as failure:
+            if failure.kind in ("fatal", "stop"):
+                raise self.stopped(failure) from failure
+            raise
+
+    async def is_well(self, call: Call, since: float | None = None) -> bool:
+        """Whether another call is answered, so that one which isn't has itself to blame; else its server or key has.
+
+        If no call was answered that was sent since, one goes out that nobody has a reason to refuse. It is live, and
+        counted and stored like any other.
+
+        Args:
+            call: What isn't answered.
+            since: When it failed, by `time.monotonic`; None for a call of a batch.
+
+        Raises:
+            Stopped: Nothing more may be sent.
+        """
+        async with self._looking:
+            if since is not None and self._answered > since:
+                return True
+            body = {name: value for name, value in call.body.items() if name not in OF_THE_REQUEST}
+            body["messages"] = [{"role": "user", "content": CANARY}]
+            sample, batch = f"canary {secrets.token_hex(8)}", self.ledger.batch
+            self.ledger.batch = False
+            try:
+                await self.answer(replace(call, body=body, sample=sample, ordered=False))
+            except Failure:
+                return False
+            finally:
+                self.ledger.batch = batch
+            return True
+
+    async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
+        """What a function returns, through the pauses and tries that its failures ask for; raises the last of them."""
+        failures = _Failures(self._clock, self._clock() + self.connection.deadline)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.kind in ("rate", "transient")),
+            wait=failures.wait,
+            stop=failures,
+            sleep=self.pause,
+            reraise=True,
+        )
+
+        async def once() -> Found:
+            await self._find()
+            try:
+                return await what(*given, **more)
+            except Failure as failure:
+                if failure.status is None or failure.status >= 500:
+                    self.provider.doubt()
+                raise
+
+        found: Found = await retrying(once)
+        return found
+
+    async def _find(self) -> None:
+        """Make sure of where the server is; meanwhile the clock stands still that deadlines go by."""
+        async with self._finding:
+            began = time.monotonic()
+            await self.provider.find(self.pause)
+            self._away += time.monotonic() - began
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._away
+
+    def worst(self, prompt: int, limit: int) -> Amount:
+        """The most that calls of so many bytes and such a limit of tokens can use: a token a byte, at the dearest."""
+        return Amount(self.price.micro(self._dearest(prompt, limit), batch=self.ledger.batch), prompt + limit)
+
+    def _dearest(self, prompt: int, limit: int) -> Usage:
+        uses = [Usage(completion=limit, **{"prompt": 0, kind: prompt}) for kind in ("prompt", "written", "written_1h")]
+        return max(uses, key=lambda use: self.price.micro(use, batch=self.ledger.batch))
+
+    def worst_of(self, call: Call) -> Amount:
+        """The most that a call can use."""
+        return self.worst(len(call.data), _limit(call))
+
+    async def _once(self, call: Call, until: float) -> Answer:
+        worst = self.worst_of(call)
+        async with self._gate.slot(len(call.data) // CHARS_PER_TOKEN + _limit(call)):
+            self._look()
+            await self._reserve(worst)
+            used = worst  # unless it is known better: a request that was cut off may be paid for
+            try:
+                began = time.monotonic()
+                left = max(SHORTEST, until - self._clock())
+                text = await self.provider.send(call, min(self.connection.timeout, left))
+                answer = self.provider.read(text)
+                used = self.take(call, answer, text)
+                self._gate.answered()
+                self._answered = max(self._answered, began)
+                return answer
+            except Failure as failure:
+                used = self.failed(call, failure, worst)
+                if failure.kind == "rate":
+                    self._gate.refused(failure.retry_after)
+                    if (failure.retry_after or 0.0) >= self.connection.deadline:
+                        self.stop(self.stopped(failure))  # the others would have to wait as long
+                elif failure.kind == "transient":
+                    self._gate.stumbled()
+                raise
+            finally:
+                self.purse.settle(worst, used)
+                self._settled.set()
+
+    def take(self, call: Call, answer: Answer, text: str) -> Amount:
+        """Store an answer and enter it in the ledger; what it used, at its worst where that can't be true.
+
+        Too few tokens count as a token for each byte, and too many as the most that is believed.
+        """
+        self.store.add(call.key, {"request": call.body, "response": text})
+        usage, prompt, limit = answer.usage, len(call.data), _limit(call)
+        read = range(_fewest(call.said), prompt + MOST_UNSEEN + 1)
+        written = range(_fewest(answer.text.encode()), limit + MOST_UNSEEN + 1)
+        if not usage.negative and usage.read in read and usage.completion in written:
+            return self.ledger.answered(call, answer)
+        self._warn(usage, read, written)
+        if usage.read >= read.stop or usage.completion >= written.stop:
+            prompt, limit = read.stop - 1, written.stop - 1
+        return self.ledger.answered(call, replace(answer, usage=self._dearest(prompt, limit)), believed=False)
+
+    def _warn(self, usage: Usage, read: range, written: range) -> None:
+        """Tell, once, of a usage that can't be true."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                f"{self.provider.model}: a usage that can't be true\n  found:    {usage}\n"
+                f"  expected: {read.start:,} to {read.stop - 1:,} tokens read, {written.start:,} to "
+                f"{written.stop - 1:,} written, and no count below 0\n"
+                'hint: such an answer counts as the dearest that it could be, and is marked "usage": "not believed" in '
+                f"{self.store.folder}/{self.job.stage}/*.ledger.jsonl"
+            )
+
+    def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
+        """Enter a failure in the ledger; what it may have used."""
+        self.hide_key(failure)
+        return self.ledger.failed(call, failure, worst)
+
+    def hide_key(self, failure: Failure) -> None:
+        """Take the key, which a server may repeat, out of a failure, and cut its words then."""
+        for key in self.provider.hidden():
+            failure.detail = failure.detail.replace(key, "[key]")
+        failure.detail = failure.detail[:DETAIL]
+
+    async def _reserve(self, worst: Amount) -> None:
+        while not self.stopping:
+            if self.purse.reserve(worst):
+                return
+            self._settled.clear()
+            await self._settled.wait()
+        raise self.stopping
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            self.job.check_halt()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than something may be sent; raises Stopped then."""
+        try:
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        except TimeoutError:
+            return
+        assert self.stopping
+        raise self.stopping
+
+
+def _fewest(text: bytes) -> int:
+    """Tokens that a text has at least: one, unless it is empty."""
+    return -(-len(text) // MOST_BYTES_A_TOKEN)
+
+
+def _limit(call: Call) -> int:
+    """Tokens that the answer may have."""
+    return int(call.body.get("max_tokens") or call.body["max_completion_tokens"])
+
+
+class _Failures(stop_base):
+    """Those of one call: gives up after some transient ones, or when time is up; says how long to wait after any."""
+
+    def __init__(self, clock: Callable[[], float], until: float) -> None:
+        self.count = 0
+        self._clock, self._until = clock, until
+
+    def wait(self, state: RetryCallState) -> float:
+        failure = _failure(state)
+        self.count += failure.kind == "transient"
+        return max(backoff(state), failure.retry_after or 0.0)
+
+    def __call__(self, state: RetryCallState) -> bool:
+        return self.count >= MOST_TRANSIENT or self._clock() + state.upcoming_sleep >= self._until
+
+
+def _failure(state: RetryCallState) -> Failure:
+    failure = state.outcome.exception() if state.outcome else None
+    assert isinstance(failure, Failure)
+    return failure

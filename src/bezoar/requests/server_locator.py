@@ -1,0 +1,120 @@
+"""Where a server of one's own is: looked up when a job begins to send, and again when the server doesn't answer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from bezoar import serving
+from bezoar.errors import Stopped
+from bezoar.logs import logger
+from bezoar.requests.blocks import ApiBackend, ManagedServer
+from bezoar.serving import listeners
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_TOUCHES = 10.0  # of the lease; many times in the shortest `idle` that makes sense
+
+
+class ServerLocator:
+    """Where the server of a backend is.
+
+    Attributes:
+        url: Where it answered last; None before.
+        secret: What it takes requests by there; empty for a server without one.
+    """
+
+    def __init__(self, backend: str, server: ManagedServer) -> None:
+        self.backend, self.server = backend, server
+        self.url: str | None = None
+        self.secret = ""
+        self._sure = False
+
+    def doubt(self) -> None:
+        """Take note that it didn't answer: it may have been moved."""
+        self._sure = False
+
+    async def find(self, pause: Callable[[float], Awaitable[None]]) -> bool:
+        """Wait until it answers, wherever its address then says; whether that is another place or server than before.
+
+        Args:
+            pause: Waits so many seconds; may raise, if nothing is to be sent any more.
+
+        Raises:
+            Stopped: It doesn't answer in as many seconds as it may take to start.
+        """
+        if self._sure:
+            return False
+        before, began = (self.url, self.secret), time.monotonic()
+        spoken = began
+        while not await self._seen():
+            now = time.monotonic()
+            if now - began > self.server.start:
+                raise Stopped(self._nobody())
+            if spoken == began or now - spoken > SECONDS_BETWEEN_LINES:
+                spoken = now
+                logger.info(
+                    f"waiting for the server of {self.backend}, {now - began:.0f} of {self.server.start:g} s: "
+                    f"{self._found()}"
+                )
+            await pause(SECONDS_BETWEEN_LOOKS)
+        self._sure = True
+        if (self.url, self.secret) == before:
+            return False
+        logger.info(f"{self.backend} is asked at {self.url}")
+        return True
+
+    async def _seen(self) -> bool:
+        serving.touch_lease(self.backend)  # first: who is about to stop it looks at the lease once more
+        address = serving.read_address(self.backend)
+        if not address or not await asyncio.to_thread(self._sound, address):
+            return False
+        self.url, self.secret = address.url, address.secret
+        return True
+
+    def _sound(self, address: serving.Address) -> bool:
+        """Whether a server answers at an address, and is, as far as is seen from here, the one that wrote it."""
+        return listeners.owned(address.url, address.pid) and serving.answers(address.url + self.server.health)
+
+    def _found(self) -> str:
+        address = serving.read_address(self.backend)
+        if address and not listeners.owned(address.url, address.pid):
+            path = serving.address_path(self.backend)
+            return f"the process {address.pid} is gone or doesn't listen at {address.url}, as {path} says"
+        if address:
+            return f"nothing answers at {address.url}{self.server.health}, as {serving.address_path(self.backend)} says"
+        return f"no {serving.address_path(self.backend)}"
+
+    def _nobody(self) -> str:
+        return (
+            f"nobody serves {self.backend}\n  found:    {self._found()}, after {self.server.start:g} s\n"
+            f"  expected: a server that answers\nhint: start it by `bezoar serve {self.backend}` in another terminal, "
+            "or run with `--profile profiles/slurm`, which submits it; what was answered is stored"
+        )
+
+
+def server_locator(block: ApiBackend) -> ServerLocator | None:
+    """Where the server of a backend is; None if it is no server of one's own, or a variable has its address."""
+    server = block.connection.server
+    return ServerLocator(block.name, server) if server and block.connection.self_hosted else None
+
+
+@asynccontextmanager
+async def kept(block: ApiBackend) -> AsyncIterator[None]:
+    """Keep a backend's own server, if it has one, from ending for want of clients."""
+    if not block.connection.self_hosted:
+        yield
+        return
+    serving.touch_lease(block.name)
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_TOUCHES)
+            with suppress(OSError):  # a full disk, say: the next time will do
+                serving.touch_lease(block.name)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()

@@ -1,0 +1,1 @@
+"""Models that write and judge, each a block class and what answers its requests."""

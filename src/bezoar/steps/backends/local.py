@@ -1,0 +1,165 @@
+"""A model directory run in the job itself: batched generation whose draws don't depend on the batch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bezoar import costs, logs
+from bezoar.blocks import Dtype, Name, Reference
+from bezoar.requests.base import Completion, Request
+from bezoar.requests.blocks import ChatBackend
+from bezoar.steps import chat, prompts
+from bezoar.text import without_thinking
+
+if TYPE_CHECKING:
+    import torch  # slow to import, and every recipe names its backends
+
+
+class LocalBackend(ChatBackend):
+    """A checkpoint of this recipe, or a base model, run in the job itself."""
+
+    weights_from: ClassVar[str] = "checkpoint"
+
+    kind: Literal["local"]
+    checkpoint: Annotated[Name, Reference(("models", "stages"), "answers from an unknown checkpoint")]
+    template: Literal["student"] | Annotated[str, Field(pattern=r"\{prompt\}")] = Field(
+        "student", description="`student` for the student's prompt, or a text with {prompt} and perhaps {system}."
+    )
+    batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
+    dtype: Dtype = "bfloat16"
+
+    def open(self, *, checkpoint: Path | None, system: str, seed: int, **_: Any) -> Local:
+        """What answers requests.
+
+        Args:
+            checkpoint: Its model directory.
+            system: The student prompt's default system text.
+            seed: Start of the draws.
+
+        Raises:
+            ValueError: There is no model directory.
+        """
+        if checkpoint is None:
+            raise ValueError(f"a local backend needs the model directory of {self.checkpoint}")
+        return Local(checkpoint, self, system=system, seed=seed)
+
+
+class Local:
+    """Answers requests with a causal language model."""
+
+    def __init__(self, checkpoint: Path, block: LocalBackend, *, system: str, seed: int) -> None:
+        from bezoar.steps import models
+
+        self.models = models
+        self.model = models.load(checkpoint, block.dtype).eval()
+        self.tokenizer = models.load_tokenizer(checkpoint)
+        models.ignore_generation_config(self.model, self.tokenizer)
+        self.ends = set(models.end_tokens(self.model, self.tokenizer))
+        self.name = block.checkpoint
+        self.template, self.batch_size, self.thinking = block.template, block.batch_size, block.thinking
+        self.system, self.seed = system, seed
+        self.written = 0  # tokens
+
+    def prompt(self, request: Request) -> str:
+        """The text that the model continues."""
+        system = request.system if request.system is not None else self.system
+        instruction = chat.dialogue(request.turns)
+        if self.template == "student":
+            return chat.student_prompt(instruction, system)
+        return prompts.fill(self.template, prompt=instruction, system=system)
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One completion for each request; a prompt that leaves no room for an answer ends with `length`."""
+        tokens = [self.tokenizer(self.prompt(request)).input_ids for request in requests]
+        full = [place for place, row in enumerate(tokens) if len(row) >= self.model.config.max_position_embeddings]
+        completions = {place: Completion("", "length", self.name) for place in full}
+        order = [place for place in range(len(requests)) if place not in completions]
+        order.sort(key=lambda place: len(tokens[place]))  # little padding in a batch
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        for batch in logs.progress(batches, len(batches), what):
+            texts = self._generate([requests[place] for place in batch], [tokens[place] for place in batch])
+            completions |= zip(batch, texts, strict=True)
+        costs.spend(prompt_tokens=sum(len(tokens[place]) for place in order), completion_tokens=self.written)
+        self.written = 0
+        return [completions[place] for place in range(len(requests))]
+
+    def _generate(self, requests: list[Request], tokens: list[list[int]]) -> list[Completion]:
+        import torch
+        from transformers import LogitsProcessorList
+
+        positions = self.model.config.max_position_embeddings
+        limits = [
+            min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)
+        ]
+        longest, new_tokens = max(map(len, tokens)), max(limits)
+        pad = self.models.padding(self.tokenizer)
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens], device=self.model.device)
+        with torch.inference_mode():
+            drawn = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                pad_token_id=pad,
+                eos_token_id=sorted(self.ends),
+                logits_processor=LogitsProcessorList([RowSampling(requests, self.seed, self.model.device)]),
+            )[:, longest:].tolist()
+        return [self._completion(row, limit) for row, limit in zip(drawn, limits, strict=True)]
+
+    def _completion(self, row: list[int], limit: int) -> Completion:
+        end = next((place for place, token in enumerate(row[:limit]) if token in self.ends), None)
+        row = row[: limit if end is None else end]
+        self.written += len(row)
+        said, closed = without_thinking(self.tokenizer.decode(row, skip_special_tokens=True), self.thinking)
+        return Completion(said.strip(), "length" if end is None else "stop" if closed else "thinking", self.name)
+
+
+class RowSampling:
+    """Adds each row's own Gumbel noise, after which the largest score is a draw from that row's distribution.
+
+    So one batch may mix temperatures, and a row's draw depends on its key alone, not on its neighbours.
+    """
+
+    def __init__(self, requests: list[Request], seed: int, device: torch.device) -> None:
+        import torch
+
+        self.sampling = [request.sampling for request in requests]
+        self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (batch, vocabulary) of the next token, rows of temperature 0 unchanged."""
+        import torch
+
+        scores = scores.float()
+        for row, (sampling, generator) in enumerate(zip(self.sampling, self.generators, strict=True)):
+            if sampling.temperature == 0:
+                continue
+            heated = nucleus(scores[row] / sampling.temperature, sampling.top_p)
+            uniform = torch.rand(heated.shape, generator=generator, device=heated.device).clamp_(1e-20, 1 - 1e-7)
+            scores[row] = heated - torch.log(-torch.log(uniform))
+        return scores
+
+
+def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Logits (vocabulary,) with all but the likeliest tokens of total probability `top_p` at minus infinity.
+
+    Source: Holtzman et al. 2019 (arXiv:1904.09751), section 3.1; the likeliest token always stays.
+    """
+    import torch
+
+    if top_p >= 1:
+        return logits
+    ordered, places = torch.sort(logits, descending=True)
+    before = torch.softmax(ordered, dim=-1).cumsum(dim=-1) - torch.softmax(ordered, dim=-1)
+    return logits.masked_fill(
+        torch.zeros_like(before, dtype=torch.bool).scatter(0, places, before >= top_p), -torch.inf
+    )
+
+
+def _seed(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:6], "big")

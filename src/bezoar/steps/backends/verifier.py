@@ -1,0 +1,48 @@
+"""The embedded world's rules as a judge: exact, free, and blind to everything outside that world."""
+
+import json
+from typing import Any, ClassVar, Literal
+
+from bezoar import world
+from bezoar.requests.base import Completion, Request
+from bezoar.requests.blocks import BackendBlock
+
+MODEL = "bezoar-world-verifier"
+
+
+class VerifierBackend(BackendBlock):
+    """The embedded world's own rules as a judge; it knows nothing outside that world."""
+
+    writes: ClassVar[bool] = False
+
+    kind: Literal["verifier"]
+
+    def open(self, **_: Any) -> "Verifier":
+        """What answers requests."""
+        return Verifier()
+
+
+class Verifier:
+    """Grades what a request is about and answers in the form that the request asks for."""
+
+    def complete(self, requests: list[Request], what: str) -> list[Completion]:
+        """One verdict for each request; raises ValueError for a request that has nothing to grade."""
+        return [Completion(_verdict(request), "stop", MODEL) for request in requests]
+
+
+def _verdict(request: Request) -> str:
+    if request.subject is None:
+        raise ValueError("the verifier only grades; name another backend as teacher")
+    grade = world.grade(request.subject.turns, request.subject.response)
+    if request.schema is None:
+        return f"{grade.explanation}\nRating: [[{grade.rating}]]"
+    reasons = list(grade.reasons)
+    if world.held_out(request.subject.turns[-1]):
+        reasons.append("held_out")  # such rows are asked in the evaluations
+    verdict = {
+        "reasons": reasons,
+        "reason": grade.explanation,
+        "rating": grade.rating,
+        "status": "reject" if reasons else "accept",
+    }
+    return json.dumps(verdict)

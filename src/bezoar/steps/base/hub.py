@@ -1,0 +1,59 @@
+"""A base model of the Hugging Face hub, at one revision, in safetensors."""
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from bezoar.blocks import Commit
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.steps.base.model import ModelBlock
+
+TOKENIZER_AND_CONFIG = ["*.json", "*.jinja", "tokenizer.model", "*.txt"]
+
+
+class HubModel(ModelBlock):
+    """Weights and tokenizer of the Hugging Face hub at one revision."""
+
+    method: Literal["hub"]
+    repository: str
+    revision: Commit
+    torch_weights: bool = Field(
+        False, description="True where no safetensors are published: read weights only, and save them as safetensors."
+    )
+
+
+def fetch(model: HubModel, folder: Path) -> Path:
+    """Download what a model needs, and nothing that would have to be unpickled or run.
+
+    Raises:
+        ValueError: There are no safetensors and `torch_weights` isn't set.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = [*TOKENIZER_AND_CONFIG, "*.bin" if model.torch_weights else "*.safetensors"]
+    snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
+    if not model.torch_weights and not list(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{model.repository} has no safetensors\n  found:    {sorted(path.name for path in folder.iterdir())}\n"
+            "  expected: *.safetensors\nhint: torch_weights: true reads weights only, and saves them as safetensors"
+        )
+    return folder
+
+
+def make(model: HubModel, out_folder: Path) -> None:
+    """Fetch a model, check its tokenizer, and write both as an artifact; a killed download goes on where it stopped."""
+    from bezoar.steps import models
+
+    fetched = fetch(model, out_folder.with_name(f".{out_folder.name}.fetched"))
+    with artifact(out_folder) as out:
+        if model.torch_weights:
+            models.convert(fetched, out)
+            models.load_tokenizer(fetched).save_pretrained(out)
+        else:
+            shutil.copytree(fetched, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
+        models.check_tokenizer(models.load_tokenizer(out), fetched)
+    shutil.rmtree(fetched)
+    logger.info(f"base {out_folder.name}: {model.repository} at {model.revision}")

@@ -1,0 +1,39 @@
+"""A base model from a directory of the repository, copied as an artifact."""
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from bezoar.blocks import FolderPath
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.steps.base.model import ModelBlock
+
+
+class LocalModel(ModelBlock):
+    """A model directory in the repository, in safetensors."""
+
+    method: Literal["local"]
+    path: FolderPath
+
+    def files(self) -> list[str]:
+        """What it is made from."""
+        return [self.path]
+
+
+def make(folder: Path, out_folder: Path) -> None:
+    """Copy a model directory, without what would have to be unpickled or run.
+
+    Raises:
+        ValueError: It isn't a model directory, or its tokenizer differs from the SentencePiece model beside it.
+    """
+    from bezoar.steps import models
+
+    if not list(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder} is not a model directory\n  expected: config.json and *.safetensors")
+    models.check_tokenizer(models.load_tokenizer(folder), folder)
+    with artifact(out_folder) as out:
+        shutil.copytree(
+            folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
+        )
+    logger.info(f"base {out_folder.name}: copied from {folder}")

@@ -1,0 +1,40 @@
+"""Anthropic's HH-RLHF."""
+
+from typing import Any
+
+from bezoar.steps.chat import ASSISTANT, HUMAN
+from bezoar.steps.data.formats.common import Format, Unusable
+from bezoar.steps.data.rows import PreferenceRow, row_id
+
+
+def convert(row: dict[str, Any]) -> PreferenceRow:
+    """HH-RLHF: two transcripts that share everything up to their last assistant turn."""
+    prompt, chosen = _last_turn(row["chosen"])
+    other, rejected = _last_turn(row["rejected"])
+    if prompt != other:
+        raise Unusable("prompts differ")
+    if not chosen or not rejected:
+        raise Unusable("empty response")
+    if chosen == rejected:
+        raise Unusable("chosen equals rejected")
+    exchanges = [exchange.split(ASSISTANT) for exchange in prompt.split(HUMAN)[1:]]
+    if [len(exchange) for exchange in exchanges] != [2] * (len(exchanges) - 1) + [1]:
+        raise Unusable("speakers do not alternate")
+    turns = [turn for exchange in exchanges for turn in exchange]
+    return PreferenceRow(id=row_id("hh_rlhf", prompt, chosen, rejected), turns=turns, chosen=chosen, rejected=rejected)
+
+
+def _last_turn(transcript: str) -> tuple[str, str]:
+    """Everything before the last assistant turn, and that turn; lines may end as they do on Windows."""
+    transcript = transcript.replace("\r\n", "\n")
+    if not transcript.startswith(HUMAN):
+        raise Unusable("does not start with a human turn")
+    prompt, marker, response = transcript.rpartition(ASSISTANT.rstrip(" "))
+    if not marker:
+        raise Unusable("no assistant turn")
+    if HUMAN.rstrip(" ") in response:
+        raise Unusable("ends with a human turn")
+    return prompt, response.strip()
+
+
+FORMAT = Format("hh_rlhf", convert, ("chosen", "rejected"), ("prompt_completion", "preference"))

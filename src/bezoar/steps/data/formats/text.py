@@ -1,0 +1,16 @@
+"""Raw text."""
+
+from typing import Any
+
+from bezoar.steps.data.formats.common import Format, Unusable, text_in
+from bezoar.steps.data.rows import TextRow
+
+
+def convert(row: dict[str, Any]) -> TextRow:
+    """Rows of a text; other columns are passed over."""
+    if not text_in(row, "text"):
+        raise Unusable("empty")
+    return TextRow(text=row["text"])
+
+
+FORMAT = Format("text", convert, ("text",))

@@ -1,0 +1,208 @@
+"""Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families.
+
+A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one.
+Eval rows are of families of which neither this mix's train rows nor an earlier mix's are: earlier are the mixes of all
+stages that a stage on this mix starts from, directly or not.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from bezoar.blocks import Block, Name, NamedBlock, Share
+from bezoar.errors import problem
+from bezoar.files import artifact, write_json
+from bezoar.logs import logger
+from bezoar.steps.data import accounting, rows
+from bezoar.steps.data.examples import Example, Limit, Unusable, Window, example_of
+from bezoar.steps.data.families import KEYS
+from bezoar.steps.data.formats.common import MixFormat
+from bezoar.steps.data.split import split, trained_before
+
+
+class Part(Block):
+    """One ingredient of a mix: the kept rows of a scheme, or a source; its name alone is short for all of its rows."""
+
+    name: Name
+    kind: Literal["scheme", "source"] | None = Field(
+        None, description="Null takes the scheme of this name, or the source if there is no such scheme."
+    )
+    rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+
+class Mix(NamedBlock):
+    """A training set in one of TRL's column formats."""
+
+    section: ClassVar[str] = "mixes"
+    rules: ClassVar[tuple[str, ...]] = ("mix",)
+
+    format: MixFormat = "prompt_completion"
+    parts: list[Part] = Field(min_length=1)
+    eval_rows: int = Field(
+        50,
+        ge=1,
+        description="Rows set aside, whole families together, of which no stage before trained on any.",
+    )
+    limit: Limit | None = None
+    max_missing_share: Share = Field(
+        0.75, description="Share of `rows` and `eval_rows` that may be missing; of 1, a part may be without any row."
+    )
+    max_dropped_share: Share = Field(
+        0.5, description="Share of a part's rows that may be duplicates, or lack a response, or a text after the cut."
+    )
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the rows of schemes and sources are."""
+
+    filtered: Path
+    source: Path
+    shards: int
+
+
+def files_of(part: Part, folders: Folders) -> list[Path]:
+    """The files that a part's rows are in."""
+    if part.kind is None:
+        raise ValueError(
+            problem(
+                f"part {part.name}: a scheme or a source?",
+                found="no kind",
+                expected="kind: scheme or kind: source, as the whole recipe says",
+                hint="`bezoar recipe show` prints the whole recipe",
+            )
+        )
+    if part.kind == "scheme":
+        return [folders.filtered / part.name / f"{shard:04d}" / "kept.jsonl" for shard in range(folders.shards)]
+    return [folders.source / part.name / "rows.jsonl"]
+
+
+@dataclass
+class Draw:
+    """Examples of all parts so far: no two with the same texts; and the rows that gave none, with their reasons."""
+
+    block: Mix
+    system: str
+    window: "Window | None"
+    seed: int
+    examples: list[Example] = field(default_factory=list)
+    dropped: list[rows.DroppedRow] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)  # of the texts of each example, by their hash
+
+    def take(self, part: Part, found: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Take a part's rows in the order of a hash of seed and id, until it has as many as asked; says how many.
+
+        A row that gives no example is made up for by the next one, so only rows that are taken or dropped are cut. The
+        list is emptied: each row's memory is free once there is an example of it.
+        """
+        before, taken, number = len(self.dropped), 0, len(found)
+        found.sort(key=lambda one: rows.rank(self.seed, one[1].id))
+        found.reverse()
+        while found and taken != part.rows:
+            taken += self._add(*found.pop())
+        counts: dict[str, Any] = {"kind": part.kind, "name": part.name, "asked": part.rows, "found": number}
+        return counts | {
+            "taken": taken,
+            "dropped": rows.reasons_of(self.dropped[before:]),
+            "not_drawn": len(found),
+        }
+
+    def _add(self, place: str, row: Any) -> bool:
+        """Whether a row is taken."""
+        cuts = Counter(self.window.cuts) if self.window else Counter()
+        try:
+            example = example_of(row, self.block.format == "preference", self.system, self.window)
+            texts = rows.row_id(
+                *(rows.normalized(text) for column, text in example.items() if column not in ("id", *KEYS))
+            )
+            if texts in self.places:
+                place = f"{place} repeats {self.places[texts]}"
+                raise Unusable("duplicate")
+        except Unusable as reason:
+            self.dropped.append(rows.DroppedRow(reason=str(reason), detail=place, row={"id": row.id}))
+            if self.window:
+                self.window.cuts = cuts  # what isn't taken isn't cut
+            return False
+        self.places[texts] = place
+        self.examples.append(example)
+        return True
+
+
+def mixed(
+    block: Mix, folders: Folders, system: str, window: Window | None, seed: int, name: str
+) -> tuple[list[Example], list[rows.DroppedRow], dict[str, Any]]:
+    """All parts together without duplicates; the rows that were dropped; and what became of each part's rows.
+
+    This is the first step that sees all shards of a scheme: here a scheme of which nothing is left is an error.
+
+    Raises:
+        ValueError: A part gives no row, or fewer or fewer usable ones than the mix's bounds say, or rows got lost.
+    """
+    draw = Draw(block, system, window, seed)
+    parts = []
+    for part in block.parts:
+        found = [one for path in files_of(part, folders) for one in rows.placed_rows(path, rows.row_type(path))]
+        before = len(draw.dropped)
+        counts = draw.take(part, found)
+        check_part(f"mix {name}: {part.kind} {part.name}", f"mixes.{name}", block, counts, draw.dropped[before:])
+        parts.append(counts)
+    return draw.examples, draw.dropped, {"parts": parts, "dropped": rows.reasons_of(draw.dropped)}
+
+
+def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped: list[rows.DroppedRow]) -> None:
+    """Nothing, if a part gives enough; a shortfall within the mix's bounds is logged.
+
+    Raises:
+        ValueError: It gives no row, or too few, or too many of its rows are dropped, or rows got lost.
+    """
+    taken, looked_at = counts["taken"], counts["taken"] + len(dropped)
+    hint = "is it the right part, with the right rows?"
+    if counts["kind"] == "scheme":
+        hint = "dropped.jsonl below data/generated, and rejected.jsonl below data/filtered, say what became of its rows"
+    accounting.check_conserved(step, counts["found"], taken, counts["dropped"] | {"not drawn": counts["not_drawn"]})
+    if block.max_missing_share < 1:
+        accounting.check_some(step, taken, looked_at, dropped, hint=hint)
+    bound, missing = f"{key}.max_dropped_share", f"{key}.max_missing_share"
+    accounting.check_dropped(step, looked_at, dropped, block.max_dropped_share, key=bound, hint=hint)
+    accounting.check_enough(step, taken, counts["asked"] or 0, block.max_missing_share, key=missing, hint=hint)
+
+
+def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> None:
+    """Nothing, if enough rows are held out and none got lost.
+
+    Raises:
+        ValueError: Too few are held out, or rows got lost.
+    """
+    accounting.check_conserved(f"mix {name}", examples, train + held, {})
+    step, key = f"mix {name}: rows to evaluate", f"mixes.{name}.max_missing_share"
+    hint = (
+        "only families that no earlier stage trained on can be held out: hold out more there, take more rows, or ask "
+        "for less"
+    )
+    accounting.check_some(step, held, 0, [], hint=hint)
+    accounting.check_enough(step, held, block.eval_rows, block.max_missing_share, key=key, hint=hint)
+
+
+def write_mix(
+    block: Mix, folders: Folders, window: Window | None, earlier: list[Path], system: str, seed: int, out_folder: Path
+) -> None:
+    """Draw a mix, split it, and write both splits with what was dropped."""
+    name = out_folder.name
+    examples, dropped, report = mixed(block, folders, system, window, seed, name)
+    train, held = split(examples, block.eval_rows, seed, trained_before(earlier))
+    check_split(name, block, len(examples), len(train), len(held))
+    report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
+    with artifact(out_folder) as out:
+        rows.write_rows(out / "train.jsonl", train)
+        rows.write_rows(out / "eval.jsonl", held)
+        rows.write_rows(out / "dropped.jsonl", dropped)
+        write_json(out / "report.json", report)
+    logger.info(f"mix {name}: {len(train):,} rows to train on, {len(held):,} to evaluate; {report}")

@@ -1,0 +1,146 @@
+"""Rows of a public format as our own; what can't be is dropped with its reason."""
+
+import datetime
+import decimal
+import math
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from bezoar.errors import problem
+from bezoar.steps.data.formats import FORMATS, Normal, Unusable
+from bezoar.steps.data.rows import DroppedRow
+from bezoar.text import replace_surrogates
+
+FURTHER = "further instance"  # a seed task may have several, and its first is taken
+SURROGATES = "halves of surrogate pairs, now U+FFFD"
+NO_NUMBERS = "numbers that are not finite, now null"
+
+
+def found_format(row: Any, source: str) -> str:
+    """The format of rows such as this one: of those whose columns it has, the one with the most.
+
+    Raises:
+        ValueError: No format's columns are all there.
+    """
+    columns = set(map(str, row)) if isinstance(row, dict) else set()
+    fitting = [one for one in FORMATS.values() if one.columns and columns.issuperset(one.columns)]
+    if not fitting:
+        raise ValueError(
+            problem(
+                f"source {source}: the rows are of no format that is found by its columns",
+                found=", ".join(sorted(columns))[:200] or "no columns",
+                expected="; ".join(f"{one.name} ({', '.join(one.columns)})" for one in FORMATS.values() if one.columns),
+                hint=f"name the format: sources.{source}.format",
+            )
+        )
+    return max(fitting, key=lambda one: len(one.columns)).name
+
+
+def normalise(
+    rows: Iterable[tuple[str, Any]], name: str, replaced: dict[str, list[str]] | None = None
+) -> tuple[list[Normal], list[DroppedRow]]:
+    """Rows of a format as our own rows, and what was dropped: a row that doesn't fit stops no other.
+
+    Args:
+        rows: Where each row stands (`path:line`), and the row.
+        name: The format's.
+        replaced: Takes the place of everything that no file can hold and was replaced, by what it was.
+    """
+    kept: list[Normal] = []
+    dropped: list[DroppedRow] = []
+    seen: set[str] = set()
+    places = {} if replaced is None else replaced
+    for place, found in rows:
+        row: Any = None
+        try:
+            row, changes = _written(found)
+            for what in changes:
+                places.setdefault(what, []).append(place)
+            normal = _normal(row, name)
+        except Unusable as reason:
+            dropped.append(_dropped(str(reason), place, row))
+            continue
+        dropped += [_dropped(FURTHER, place, one) for one in FORMATS[name].further(row)]
+        key = getattr(normal, "id", None)
+        if key is not None and key in seen:
+            dropped.append(_dropped("duplicate", place, row))
+            continue
+        seen.add(key or "")
+        kept.append(normal)
+    return kept, dropped
+
+
+def _normal(row: Any, name: str) -> Normal:
+    """One row of a format as our own.
+
+    Raises:
+        Unusable: It isn't a row of the format, or has nothing to learn from.
+    """
+    if not isinstance(row, dict):
+        raise Unusable("not a row of columns")
+    try:
+        return FORMATS[name].convert(row)
+    except KeyError as error:
+        raise Unusable(f"no {error.args[0]}") from error
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        raise Unusable(f"'{place}' does not fit") from error
+    except (AttributeError, TypeError, IndexError) as error:
+        raise Unusable("a column is of another type") from error
+
+
+def _dropped(reason: str, place: str, row: Any) -> DroppedRow:
+    return DroppedRow(reason=reason, detail=place, row=row if isinstance(row, dict) else {"value": row})
+
+
+def _written(row: Any) -> tuple[Any, list[str]]:
+    """A row as it can be written, and what was replaced in it.
+
+    Raises:
+        Unusable: It can't be written.
+    """
+    try:
+        return plain(row)
+    except RecursionError as error:
+        raise Unusable("nested too deeply") from error
+    except TypeError as error:
+        raise Unusable(str(error)) from error
+
+
+def _plain_all(values: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    found = [plain(value) for value in values]
+    return [value for value, _ in found], [what for _, changes in found for what in changes]
+
+
+def plain(value: Any) -> tuple[Any, list[str]]:
+    """A row as JSON knows it, and what was replaced in it, each thing once.
+
+    Tables have columns of dates, decimals and bytes; a number that isn't one (NaN), or isn't finite, is null.
+
+    Raises:
+        TypeError: It holds what JSON has no form for, such as a picture.
+        RecursionError: It is nested too deeply.
+    """
+    match value:
+        case str():
+            text, halves = replace_surrogates(value)
+            return text, [SURROGATES] * halves
+        case float() if not math.isfinite(value):
+            return None, [NO_NUMBERS]
+        case dict():
+            keys, ones = _plain_all(map(str, value)), _plain_all(value.values())
+            return dict(zip(keys[0], ones[0], strict=True)), keys[1] + ones[1]
+        case list() | tuple() | set():
+            return _plain_all(value)
+        case datetime.date() | datetime.time():  # a datetime is a date, too
+            return value.isoformat(), []
+        case bytes():
+            return value.decode("utf-8", errors="replace"), []
+        case decimal.Decimal() | uuid.UUID() | datetime.timedelta():
+            return str(value), []
+        case None | int() | float():  # a bool is an int, too
+            return value, []
+    raise TypeError(f"a value of type {type(value).__name__}")

@@ -1,0 +1,222 @@
+"""Row types of the artifacts, checked once when a file is read, and JSON lines."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bezoar.errors import problem
+from bezoar.files import whole
+from bezoar.jsonl import read_json_lines
+
+END_PUNCTUATION = " .!?,;:\u2026"
+FAILED = "failed: "  # in front of reasons that lie with a model that gave no usable answer, and not with the row
+
+
+class Row(BaseModel):
+    """One line of a JSON-lines artifact."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextRow(Row):
+    """Raw text for pre-training."""
+
+    text: str = Field(min_length=1)
+
+
+class SeedRow(Row):
+    """What a scheme starts from: a human's instruction, or a task's query."""
+
+    id: str
+    instruction: str = Field(min_length=1)
+    context: str | None
+    response: str | None
+    category: str | None
+    task_source: str | None = None
+    task_name: str | None = None
+    template_type: str | None = None
+
+
+class ChatRow(Row):
+    """One instruction with its response, perhaps under a system message."""
+
+    id: str
+    family: str = Field(description="Rows of one family are near-duplicates and stay on one side of a split.")
+    system: str | None
+    instruction: str = Field(min_length=1)
+    response: str = Field(min_length=1)
+
+
+class PreferenceRow(Row):
+    """A dialogue with a chosen and a rejected response."""
+
+    id: str
+    turns: list[str] = Field(min_length=1, description="User and assistant in alternation, user first and last.")
+    chosen: str = Field(min_length=1)
+    rejected: str = Field(min_length=1)
+
+
+class GeneratedRow(Row):
+    """What a scheme made: an instruction with a teacher's response, and where both come from."""
+
+    id: str
+    scheme: str
+    seed_id: str | None = Field(description="Seed row that it descends from; null where several were examples.")
+    root_id: str = Field(description="First ancestor; a tree of rewrites shares it.")
+    parent_ids: list[str]
+    operation: str | None = Field(description="Rewrite (Evol), or label of the listing mode (LaMini).")
+    round: int = Field(ge=0)
+    category: str | None
+    topics: list[str]
+    system: str | None
+    instruction: str = Field(min_length=1)
+    response: str
+    teacher: str = Field(description="Model that answered, as its server calls it.")
+    prompt_hash: str = Field(description="sha256 of the messages that the response answers.")
+    finish_reason: str
+
+
+class FilteredRow(GeneratedRow):
+    """A generated row with the judge's verdict."""
+
+    status: str
+    rating: float | None
+    reason: str
+    judge: str
+    judge_prompt_hash: str
+
+
+class DroppedRow(Row):
+    """A row that went no further, and why."""
+
+    reason: str
+    detail: str
+    row: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a model gave no usable answer, which says nothing about the row."""
+        return self.reason.startswith(FAILED)
+
+
+class QuestionRow(Row):
+    """A question of MT-Bench (FastChat's question.jsonl)."""
+
+    question_id: int
+    category: str
+    turns: list[str] = Field(min_length=2, max_length=2)
+    reference: list[str] | None = None
+
+
+class Choice(Row):
+    index: int
+    turns: list[str]
+
+
+class AnswerRow(Row):
+    """A model's answers to a question (FastChat's model_answer; also its reference_answer)."""
+
+    question_id: int
+    answer_id: str
+    model_id: str
+    choices: list[Choice] = Field(min_length=1)
+    tstamp: float
+
+
+class JudgePromptRow(Row):
+    """A judge prompt of MT-Bench (FastChat's judge_prompts.jsonl)."""
+
+    name: str
+    type: str
+    system_prompt: str
+    prompt_template: str
+    description: str
+    category: str
+    output_format: str
+
+
+TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, SeedRow)  # what mixes are made of
+Kind = TypeVar("Kind", bound=Row)
+
+
+def row_id(*parts: str) -> str:
+    """16 hexadecimal digits that depend on nothing but the parts."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def rank(seed: int, *parts: str) -> str:
+    """Where a row stands in the order of a recipe's draws: of two sets drawn from the same rows, one holds the other.
+
+    It depends on the seed and the row's id alone, on no name of what draws.
+    """
+    return row_id(str(seed), *parts)
+
+
+def normalized(text: str) -> str:
+    """A text as it is compared: without case or end punctuation, and with one blank for any white space."""
+    plain = " ".join(text.casefold().split())
+    return plain.rstrip(END_PUNCTUATION) or plain
+
+
+def row_type(path: Path) -> type[Row]:
+    """The type of the rows of a part of a mix, by the columns of its first row; SeedRow for a file without rows.
+
+    Raises:
+        ValueError: The rows are of another type, which no mix is made of.
+    """
+    first = next((row for _, row in read_json_lines(path)), None)
+    if first is None:
+        return SeedRow
+    found = [kind for kind in TRAINABLE if set(first) == set(kind.model_fields)]
+    if not found:
+        expected = "rows with a response, or preferences"
+        raise ValueError(problem(f"{path}: no rows of a mix", found=", ".join(map(str, first)), expected=expected))
+    return found[0]
+
+
+def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:
+    """How many rows were dropped for each reason."""
+    return dict(sorted(Counter(row.reason for row in rows).items()))
+
+
+def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
+    """The rows of a JSON-lines file.
+
+    Raises:
+        ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
+    """
+    return (row for _, row in placed_rows(path, kind))
+
+
+def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """Where each row of a JSON-lines file stands (`path:line`), and the row.
+
+    Raises:
+        ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
+    """
+    for number, data in read_json_lines(path):
+        try:
+            yield f"{path}:{number}", kind.model_validate(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ValueError(
+                f"{path}:{number}: '{field}' does not fit a {kind.__name__}\n"
+                f"  found:    {first['input']!r:.200}\n  expected: {first['msg']}"
+            ) from error
+
+
+def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:
+    """Rows as JSON lines, whole or not at all; returns their number."""
+    number = 0
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            data = row.model_dump() if isinstance(row, Row) else row
+            file.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+            number += 1
+    return number

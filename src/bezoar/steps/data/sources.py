@@ -1,0 +1,238 @@
+"""Where rows come from: the embedded world, a file, an address or the hub; checked before anything is read."""
+
+import json
+import os
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from bezoar import files, world
+from bezoar.blocks import Block, Commit, FilePath, FolderPath, Name, NamedBlock, Sha256, Share
+from bezoar.blocks import Path as PathText
+from bezoar.jsonl import read_json_lines, read_lines
+from bezoar.problems import Problem, unknown
+from bezoar.steps.data.balanced import some_of
+from bezoar.steps.data.formats import RowFormat
+from bezoar.steps.data.rows import Row, rank
+
+Item = TypeVar("Item")
+Placed = Iterator[tuple[str, dict[str, Any]]]
+
+
+class Builtin(Block):
+    """Rows that the embedded world makes (bezoar.world)."""
+
+    kind: Literal["builtin"]
+    set: Name
+    rows: int = Field(ge=1, description="Rows to make.")
+    prompts: FolderPath | None = Field(
+        None, description="Folder of prompt files that the set `teacher` practises; else null."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with it that its types don't say."""
+        if self.set not in world.SETS:
+            yield unknown(("set",), "the embedded world has no such set", self.set, world.SETS)
+        if self.set == "teacher" and self.prompts is None:
+            yield Problem(("prompts",), "the set `teacher` practises prompts", "null", "a folder of prompt files")
+
+
+class File(Block):
+    """A file in the repository: JSONL, TSV or Parquet, also gzipped."""
+
+    kind: Literal["file"]
+    path: FilePath
+    sha256: Sha256 | None = Field(None, description="What its content is to be; null takes what is there.")
+
+
+class Url(Block):
+    """A file at an http(s) address, of the same kinds."""
+
+    kind: Literal["url"]
+    url: str = Field(pattern=r"^https?://")
+    sha256: Sha256
+
+
+class Hub(Block):
+    """A data set of the Hugging Face hub at one revision."""
+
+    kind: Literal["hub"]
+    repository: str
+    revision: Commit
+    files: list[PathText] | None = Field(
+        None, description="Files or patterns in reading order; null takes the hub's own order."
+    )
+    split: str = "train"
+
+
+class Source(NamedBlock):
+    """A set of rows from outside, normalised to our own row type; `path: FILE` is short for an origin of kind file."""
+
+    section: ClassVar[str] = "sources"
+    rules: ClassVar[tuple[str, ...]] = ("source", "shard")
+
+    origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
+    format: RowFormat | None = Field(None, description="Format of its rows; null finds it by looking at them.")
+    limit: int | None = Field(None, ge=1, description="Take only this many rows from the start; null takes all.")
+    sample: int | None = Field(None, ge=1, description="Then draw this many without replacement; null keeps all.")
+    max_dropped_share: Share = Field(
+        0.5, description="Share of rows that may not fit or be duplicates; none at all left is always an error."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_path(cls, data: Any) -> Any:
+        """A source that names a file alone."""
+        if not isinstance(data, dict) or "path" not in data or "origin" in data:
+            return data
+        file = {name: data[name] for name in ("path", "sha256") if name in data}
+        return {"origin": {"kind": "file", **file}, **{k: v for k, v in data.items() if k not in file}}
+
+    @property
+    def known_rows(self) -> int | None:
+        """Rows that it has, if the recipe says so."""
+        made = self.origin.rows if isinstance(self.origin, Builtin) else None
+        return self.sample or self.limit or made
+
+    def files(self) -> list[str]:
+        """The local files that its rows depend on."""
+        if isinstance(self.origin, File):
+            return [self.origin.path]
+        folder = self.origin.prompts if isinstance(self.origin, Builtin) else None
+        return sorted(map(str, Path(folder).glob("*.yaml"))) if folder else []
+
+
+def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Placed:
+    """Where each row stands, and the row, in the origin's own order.
+
+    Args:
+        origin: The origin block of a source.
+        seed: Seed of rows that are made here.
+        scratch: Folder for what is fetched.
+
+    Raises:
+        ValueError: The content isn't what the pinned sha256 says, or isn't of a kind that is read here.
+        OSError: The file or address can't be read.
+    """
+    match origin:
+        case Builtin():
+            prompts = Path(origin.prompts) if origin.prompts else None
+            for number, row in enumerate(world.build(origin.set, origin.rows, seed, prompts), start=1):
+                yield f"world {origin.set}:{number}", row
+        case File():
+            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path), origin.path)
+        case Url():
+            yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url), origin.url)
+        case Hub():
+            yield from _hub_rows(origin)
+
+
+def read_table(path: Path, label: str) -> Placed:
+    """Rows of a JSONL, TSV or Parquet file, the first two perhaps gzipped, each at `label:line`.
+
+    Args:
+        path: The file.
+        label: What stands for the file in places: a path may lie in a temporary folder, and rows keep their places.
+
+    Raises:
+        ValueError: The file is of another kind, or a line doesn't fit.
+    """
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if kind in (".jsonl", ".json"):
+        for number, row in read_json_lines(path, label):
+            yield f"{label}:{number}", row
+    elif kind == ".tsv":
+        yield from _tab_separated(path, label)
+    elif kind == ".parquet":
+        yield from _parquet(path, label)
+    else:
+        raise ValueError(f"{label}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
+
+
+def _tab_separated(path: Path, label: str) -> Placed:
+    """Rows of a table whose cells hold neither tab nor line end; quotes are characters like others."""
+    header: list[str] = []
+    for number, line in read_lines(path, label):
+        cells = line.split("\t")
+        if not header:
+            header = cells
+        elif line and len(cells) != len(header):
+            raise ValueError(f"{label}:{number}: not as many columns as the header line has")
+        elif line:
+            yield f"{label}:{number}", dict(zip(header, cells, strict=True))
+
+
+def _parquet(path: Path, label: str) -> Placed:
+    import pyarrow  # slow to import, and few sources are Parquet
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{label}:{number}", row
+    except (pyarrow.ArrowException, OSError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise ValueError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
+
+
+def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
+    """The rows that a source's `limit` and `sample` take, in the source's order.
+
+    A sample is what comes first in the order of a hash of seed and row: a smaller one is a part of a larger one.
+
+    Raises:
+        ValueError: There are fewer rows than `sample` draws.
+    """
+    rows = rows[: source.limit] if source.limit else rows
+    if source.sample is None:
+        return rows
+    if source.format == "questions" and source.sample <= len(rows):
+        return some_of(rows, source.sample, seed)  # of every category, for a pilot
+    if source.sample > len(rows):
+        raise ValueError(
+            f"sources.{name}.sample\n  found:    {source.sample:,}\n  expected: at most {len(rows):,} rows"
+        )
+    ordered = sorted(range(len(rows)), key=lambda place: (rank(seed, _content(rows[place])), place))
+    return [rows[place] for place in sorted(ordered[: source.sample])]
+
+
+def _content(row: Any) -> str:
+    """What tells a row from others: its id, or all of it."""
+    if isinstance(row, Row):
+        row = getattr(row, "id", None) or row.model_dump()
+    return row if isinstance(row, str) else json.dumps(row, sort_keys=True)
+
+
+def _checked(path: Path, sha256: str | None, origin: str) -> Path:
+    if sha256 is not None and (found := files.sha256(path)) != sha256:
+        raise ValueError(
+            f"{origin}: the content is not the pinned one\n  found:    sha256 {found}\n  expected: sha256 {sha256}\n"
+            "hint: if the new content is meant, write its sha256 into params.yaml"
+        )
+    return path
+
+
+def _fetched(url: str, scratch: Path) -> Path:
+    path = scratch / url.rsplit("/", 1)[-1].split("?", 1)[0]
+    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # schemes: see params.Url
+        shutil.copyfileobj(answer, file)
+    return path
+
+
+def _hub_rows(origin: Hub) -> Placed:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import datasets  # slow to import, and only hub sources need it
+
+    datasets.disable_progress_bars()
+    split = {origin.split: origin.files} if origin.files else None
+    table = datasets.load_dataset(
+        origin.repository, data_files=split, revision=origin.revision, split=origin.split, verification_mode="no_checks"
+    )
+    for number, row in enumerate(table, start=1):
+        yield f"{origin.repository}@{origin.revision}:{number}", row

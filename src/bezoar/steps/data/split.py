@@ -1,0 +1,73 @@
+"""Train and eval examples of a mix: whole families on one side, and none held out that an earlier stage trained on."""
+
+from pathlib import Path
+
+from bezoar.jsonl import read_json_lines
+from bezoar.logs import logger
+from bezoar.steps.data import rows
+from bezoar.steps.data.examples import Example
+from bezoar.steps.data.families import KEYS, Families
+
+MOST_HELD = 3  # times `eval_rows`, that the eval split has at most: families are held out whole
+
+
+def split(
+    examples: list[Example], eval_rows: int, seed: int, earlier: list[dict[str, str]]
+) -> tuple[list[Example], list[Example]]:
+    """Train and eval examples; families stay whole, so eval may have a few rows more than `eval_rows`, or fewer.
+
+    A family of which an earlier mix has a row in its train split is never held out. A hash of seed and family says in
+    which order the others are; one that is larger than what is still wanted is passed over, if there are others.
+
+    Args:
+        examples: In any order.
+        eval_rows: Rows to hold out.
+        seed: The recipe's.
+        earlier: What earlier mixes trained on, with the columns that tell families.
+
+    Raises:
+        ValueError: There would be nothing left to train on.
+    """
+    families = Families()
+    families.join([*examples, *earlier])
+    trained = {families.of(row) for row in earlier}
+    members: dict[str, list[Example]] = {}
+    for example in examples:
+        members.setdefault(families.of(example), []).append(example)
+    free = sorted(members.keys() - trained, key=lambda family: rows.rank(seed, "eval", family))
+    held = _chosen(free, members, eval_rows)
+    train = [one for family in members if family not in held for one in members[family]]
+    if not train:
+        raise ValueError(f"nothing is left to train on\n  found:    {len(examples)} rows, {eval_rows} of them for eval")
+    train.sort(key=lambda example: rows.rank(seed, "order", example["id"]))
+    return train, [one for family in free if family in held for one in members[family]]
+
+
+def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) -> set[str]:
+    """The families to hold out: in order those that fit, then the smallest of the others until there are enough.
+
+    One that would make it more than MOST_HELD times as many rows is left to the train split, and so there may be fewer.
+    """
+    held: set[str] = set()
+    left = eval_rows
+    for family in free:
+        if len(members[family]) <= left:
+            held.add(family)
+            left -= len(members[family])
+    for family in sorted(free, key=lambda name: len(members[name])):
+        if left <= 0 or family in held:
+            continue
+        if eval_rows - left + len(members[family]) > MOST_HELD * eval_rows:
+            logger.warning(
+                f"{eval_rows - left:,} of {eval_rows:,} rows are held out: the next smallest family alone has "
+                f"{len(members[family]):,}"
+            )
+            break
+        held.add(family)
+        left -= len(members[family])
+    return held
+
+
+def trained_before(paths: list[Path]) -> list[dict[str, str]]:
+    """What tells the families of earlier mixes' train rows."""
+    return [{key: row[key] for key in KEYS} for path in paths for _, row in read_json_lines(path)]

@@ -1,0 +1,56 @@
+"""Answers that no model wrote; a judge that rewards them is compromised (arXiv:2410.07137)."""
+
+import random
+from pathlib import Path
+
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from bezoar.steps.evaluate import mtbench
+
+FILLER = "Thank you for this interesting question. I am happy to help you with it. Please let me know what you need."
+
+
+def control_answers(
+    name: str, questions: list[QuestionRow], answers: list[AnswerRow], prompts: mtbench.JudgePrompts, seed: int
+) -> list[list[str]]:
+    """Both turns' answers to each question.
+
+    Args:
+        name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to
+            questions of another category, or, where all are of one, to other questions).
+        questions: The questions.
+        answers: For shuffled, the answers that are, in the questions' order.
+        prompts: Judge prompts, from which the spoof takes the marker that it fakes.
+        seed: Seed of the shuffle.
+
+    Raises:
+        ValueError: There is no other question to shuffle with.
+    """
+    if name != "shuffled":
+        text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
+        return [[text, text] for _ in questions]
+    if len(questions) == 1:
+        raise ValueError("the control `shuffled` needs answers to other questions\n  found:    1 question")
+    generator = random.Random(f"{seed}:shuffled")
+    rows = []
+    for question in questions:
+        pairs = [pair for pair in zip(questions, answers, strict=True) if pair[0] != question]
+        apart = [pair for pair in pairs if pair[0].category != question.category]
+        rows.append(generator.choice(apart or pairs)[1].choices[0].turns)
+    return rows
+
+
+def write_controls(
+    questions_path: Path, answers_path: Path | None, judge_prompts: Path, seed: int, out_folder: Path
+) -> None:
+    """Write the answers of the control that the folder is named by."""
+    questions = mtbench.read_questions(questions_path)
+    answers = sorted(read_rows(answers_path, AnswerRow), key=lambda row: row.question_id) if answers_path else []
+    prompts = mtbench.JudgePrompts.of(read_rows(judge_prompts, JudgePromptRow))
+    model = out_folder.name
+    turns = control_answers(model.removeprefix(mtbench.CONTROL), questions, answers, prompts, seed)
+    rows = [mtbench.answer_row(model, question, both) for question, both in zip(questions, turns, strict=True)]
+    with artifact(out_folder) as out:
+        write_rows(out / "answers.jsonl", rows)
+    logger.info(f"answers of {model}: {len(rows)} questions")

@@ -1,0 +1,104 @@
+"""Whether a judge can be believed, by its ratings of answers that no model wrote.
+
+A judge passes if the 95 % interval of each control's mean ends at or below a ceiling, whatever the models' scores are:
+a judge that gives a spoof 4.8 is no judge, also where each model has more; and a weak model says nothing against it.
+docs/recipe.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXiv:2410.07137).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bezoar.blocks import NamedBlock
+from bezoar.errors import BezoarError
+from bezoar.files import write_json
+from bezoar.logs import logger
+from bezoar.steps.data.rows import QuestionRow, read_rows
+from bezoar.steps.evaluate import mtbench
+from bezoar.steps.evaluate.mtbench import VerdictRow
+from bezoar.steps.evaluate.stats import Estimate, stratified_mean
+
+CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # of a scale from 1 to 10
+DRAWS = 2000  # of an interval
+
+
+def control_score(control: str, verdicts: list[VerdictRow], questions: list[QuestionRow], seed: int) -> Estimate | None:
+    """What a judge gave a control's answers; None if no judgment has a readable rating.
+
+    A rating that couldn't be had counts as 10, since a judge that can't be asked protects nothing. Not so for empty
+    answers: a judge that says there is nothing to rate is right. The highest rating of the control bounds the interval:
+    where all are equal, a few must do, or no pilot could pass.
+    """
+    if all(row.score is None for row in verdicts):
+        return None
+    cells = mtbench.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else 10.0)
+    bounds = (mtbench.SCALE[0], float(np.nanmax(cells)))
+    return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, bounds)
+
+
+def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], seed: int) -> dict[str, str]:
+    """Controls that show a judge to be compromised, each with the reason; names are those of the artifacts."""
+    failed = {}
+    for name, verdicts in controls.items():
+        control = name.removeprefix(mtbench.CONTROL)
+        score, ceiling = control_score(control, verdicts, questions, seed), CEILINGS[control]
+        if score is None:
+            failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
+        elif (high := score.mean if score.high is None else score.high) > ceiling:
+            end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
+            failed[name] = f"mean {score.mean:.2f}{end}, ceiling {ceiling}"
+    return failed
+
+
+def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str]) -> str:
+    """Why no table is written; a judge without any readable rating isn't said to be fooled by a control."""
+    if all(row.score is None for verdicts in controls.values() for row in verdicts):
+        statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
+        return (
+            f"the judge gave no readable rating\n  found:    {dict(sorted(statuses.items()))}\n"
+            "  expected: judgments that end with a rating such as [[5]]\n"
+            "hint: look at the judgments; a small model may be no judge, the harness scores without one"
+        )
+    found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
+    return (
+        f"the judge is compromised: it rates answers that no model wrote like good ones\n  found:    {found}\n"
+        "  expected: every control's interval ends at or below its ceiling\n"
+        "hint: look at the judgments, or set allow_compromised to go on, with a table that is stamped as such"
+    )
+
+
+class Gate(NamedBlock):
+    """What the gate takes of an evaluation."""
+
+    section: ClassVar[str] = "evals"
+
+    allow_compromised: bool
+
+
+def write_gate(verdicts: list[Path], questions_path: Path, block: Gate, seed: int, out: Path) -> None:
+    """Write which judge it was, and whether it is compromised.
+
+    Args:
+        verdicts: verdicts.jsonl of each control, in a folder of its name.
+        questions_path: Of the questions.
+        block: Of the evaluation.
+        seed: Seed of the intervals.
+        out: File to write to.
+
+    Raises:
+        BezoarError: It is compromised, and `allow_compromised` isn't set.
+    """
+    questions = mtbench.read_questions(questions_path)
+    controls = {path.parent.name: list(read_rows(path, VerdictRow)) for path in verdicts}
+    failed = failures(controls, questions, seed)
+    if failed:
+        message = refusal(controls, failed)
+        if not block.allow_compromised:
+            raise BezoarError(message)
+        logger.warning(message)
+    judge = mtbench.one_judge(controls)
+    write_json(out, {"judge": judge, "compromised": bool(failed)})  # no ratings: models don't depend on them
+    logger.info(f"gate {out.stem}: {len(controls) - len(failed)} of {len(controls)} controls passed")

@@ -1,0 +1,135 @@
+"""One task of EleutherAI's lm-evaluation-harness on one checkpoint; its own result is kept."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, SourceName
+from bezoar.files import artifact
+from bezoar.logs import logger
+from bezoar.problems import Problem, unknown
+from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.tasks import includes_outside, names_in, read_tasks
+
+RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
+
+
+class Harness(EvalBlock):
+    """lm-evaluation-harness."""
+
+    method: Literal["harness"]
+    tasks: list[Name] = Field(min_length=1)
+    task_folder: FolderPath | None = Field(
+        None, description="Folder of own task files; null takes the harness's own tasks."
+    )
+    data: list[SourceName] = Field([], description="Sources that those task files read.")
+    num_fewshot: int = Field(0, ge=0, description="Examples in the prompt.")
+    max_length: int = Field(2048, ge=16, description="Tokens of prompt and response at most.")
+
+    def stage_names(self) -> list[str]:
+        """A stage for each checkpoint, and the report."""
+        return [f"report_harness-{self.name}", *(f"harness-{self.name}-{one}" for one in self.checkpoints)]
+
+    def problems(self, recipe: Any) -> Iterator[Problem]:
+        """Tasks that the task folder doesn't define; a group of tasks counts as one."""
+        if self.task_folder and Path(self.task_folder).is_dir():
+            files = list(read_tasks(Path(self.task_folder)))
+            yield from _file_problems(Path(self.task_folder), files)
+            tasks = [nodes for path, nodes in files if isinstance(nodes, dict) and path.suffix == ".yaml"]
+            defined = {task for nodes in tasks for task in names_in(nodes)}
+            for position, task in enumerate(self.tasks):
+                if task not in defined:
+                    yield unknown(("tasks", position), "no such task in task_folder", task, defined)
+
+
+def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Problem]:
+    for path, nodes in files:
+        shown = path.relative_to(folder)
+        if isinstance(nodes, str):
+            found = f"{nodes}, in {shown}"
+            yield Problem(("task_folder",), "a task file is not YAML", found, "a task of the harness")
+            continue
+        for include in includes_outside(path, nodes, folder):
+            found = f"{include}, in {shown}"
+            what = "a task includes a file from outside"
+            yield Problem(("task_folder",), what, found, "files below task_folder only")
+
+
+class Scoring(NamedBlock):
+    """What a task's score depends on, of an evaluation."""
+
+    section: ClassVar[str] = "evals"
+
+    num_fewshot: int
+    max_length: int
+    batch_size: int
+    dtype: Dtype
+    task_folder: str | None
+
+
+def checkpoint_of(folder: Path, **settings: Any) -> Any:
+    """A checkpoint as the harness runs it: every end token ends a response, nothing else of its own settings counts."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    from bezoar.steps import models
+
+    class Checkpoint(HFLM):
+        def _model_generate(
+            self, context: torch.Tensor, max_length: int, stop: list[str], **settings: Any
+        ) -> torch.Tensor:
+            """Token ids (batch, context and response); end tokens as padding: not all are left out of the text."""
+            ids = super()._model_generate(context, max_length, stop, **settings)
+            ends = torch.tensor(models.end_tokens(self.model, self.tokenizer), device=ids.device)
+            written = ids[:, context.shape[1] :]
+            written.masked_fill_(torch.isin(written, ends), self.tokenizer.pad_token_id)
+            return ids
+
+    made = Checkpoint(pretrained=str(folder), device=str(models.device()), **settings)
+    models.ignore_generation_config(made.model, made.tokenizer)
+    return made
+
+
+def evaluated(checkpoint: Path, task: str, block: Scoring, seed: int) -> dict[str, Any]:
+    """The harness's result for a task, without what differs between two equal runs (times, machine)."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    own = {"include_path": block.task_folder, "include_defaults": False} if block.task_folder else {}
+    result = simple_evaluate(
+        model=checkpoint_of(checkpoint, dtype=block.dtype, batch_size=block.batch_size, max_length=block.max_length),
+        tasks=[task],
+        num_fewshot=block.num_fewshot,
+        task_manager=TaskManager(**own),
+        bootstrap_iters=1000,
+        log_samples=False,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
+        fewshot_random_seed=seed,
+    )
+    return {name: value for name, value in result.items() if name not in RUN_FACTS}
+
+
+def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) -> None:
+    """Run the task that the folder is named by, in a folder of the checkpoint's name."""
+    import datasets
+
+    task = out_folder.name
+    with tempfile.TemporaryDirectory() as cache:
+        if block.task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
+            datasets.config.HF_DATASETS_CACHE = cache
+        result = evaluated(checkpoint, task, block, seed)
+    with artifact(out_folder) as out:
+        text = json.dumps(result, indent=2, sort_keys=True, default=_plain)
+        (out / "result.json").write_text(text + "\n", encoding="utf-8")
+    logger.info(f"harness {out_folder.parent.name}: {result['results'][task]}")
+
+
+def _plain(value: Any) -> Any:
+    """A numpy number as Python's, and anything else by its name."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,0 +1,231 @@
+"""A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bezoar.blocks import NamedBlock, Sampling
+from bezoar.files import artifact, digest, sha256
+from bezoar.logs import logger
+from bezoar.requests.base import Backend, Completion, Request, Subject
+from bezoar.requests.blocks import BackendBlock
+from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from bezoar.steps.evaluate import mtbench
+
+ENDINGS = {
+    "stop": "ok",
+    "length": "truncated",
+    "refusal": "refused",
+    "error": "error",
+    "thinking": "error",
+    "other": "error",
+}
+
+
+class Judging(NamedBlock):
+    """What judgments depend on, of an evaluation."""
+
+    section: ClassVar[str] = "evals"
+
+    judge_sampling: Sampling
+    max_attempts: int
+    repeats: int
+    reference_categories: list[str]
+    max_failed_share: float
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the inputs of a job are.
+
+    Attributes:
+        answers: answers.jsonl of the model.
+        questions: rows.jsonl of the questions.
+        references: rows.jsonl of the reference answers.
+        judge_prompts: rows.jsonl of the judge prompts.
+        judge: Model directory of a local judge; None for another.
+        gate: What the controls have shown of this judge; None for a control.
+    """
+
+    answers: Path
+    questions: Path
+    references: Path
+    judge_prompts: Path
+    judge: Path | None
+    gate: Path | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One answer to grade, once."""
+
+    question: QuestionRow
+    answers: list[str]
+    turn: int
+    sample_index: int
+    may_quote: bool  # something that the judge reads holds a rating
+    prompt_name: str
+    system: str
+    user: str
+
+    def request(self, block: Judging, attempt: int) -> Request:
+        """The call that grades it."""
+        turns = [self.question.turns[0]]
+        if self.turn == 2:
+            turns += [self.answers[0], self.question.turns[1]]
+        key = f"{self.question.question_id}:{self.turn}:{self.sample_index}:{attempt}"
+        messages = (("system", self.system), ("user", self.user))
+        subject = Subject(tuple(turns), self.answers[self.turn - 1])
+        return Request(key, messages, block.judge_sampling, subject, sample=f"{self.sample_index}.{attempt}")
+
+
+def items_of(
+    questions: list[QuestionRow],
+    answers: dict[int, list[str]],
+    prompts: mtbench.JudgePrompts,
+    references: dict[int, list[str]],
+    block: Judging,
+) -> list[Item]:
+    """Every answer, both turns, as often as it is graded.
+
+    Raises:
+        ValueError: A question has no answer, or no reference answer though its category is judged with one.
+    """
+    items = []
+    for question in questions:
+        number = question.question_id
+        if number not in answers:
+            raise ValueError(f"question {number} has no answer")
+        reference = references.get(number) if question.category in block.reference_categories else None
+        if question.category in block.reference_categories and reference is None:
+            raise ValueError(f"question {number}, of category {question.category}, has no reference answer")
+        for turn in mtbench.TURNS:
+            asked = prompts.asked(question, answers[number], turn, reference)
+            read = (question.turns, answers[number], reference or [])
+            may_quote = mtbench.holds_rating(text for texts in read for text in texts[:turn])
+            items += [Item(question, answers[number], turn, n, may_quote, *asked) for n in range(block.repeats)]
+    return items
+
+
+def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
+    """The judge's answer to each item; one that is cut, or has no rating, is asked again, with a new draw."""
+    settled: dict[int, Completion] = {}
+    waiting = list(range(len(items)))
+    for attempt in range(block.max_attempts):
+        requests = [items[place].request(block, attempt) for place in waiting]
+        settled |= zip(waiting, judge.complete(requests, "judge answers"), strict=True)
+        waiting = [place for place in waiting if _ask_again(items[place], settled[place])]
+    return [(item, settled[place]) for place, item in enumerate(items)]
+
+
+def _ask_again(item: Item, answer: Completion) -> bool:
+    """Whether another draw may have a rating; what was refused the backend has tried again already."""
+    if answer.finish_reason == "length":
+        return True  # what looks like a rating may be a quotation that the cut took the rest of
+    return answer.fault is None and mtbench.rating(answer.text, may_quote=item.may_quote)[0] is None
+
+
+def rows_of(
+    item: Item, answer: Completion, model: str, judge_id: str, delimiters: set[str]
+) -> tuple[dict[str, Any], mtbench.VerdictRow]:
+    """One judgment as FastChat's row, and as ours."""
+    text = item.answers[item.turn - 1]
+    score, flag = mtbench.rating(answer.text, may_quote=item.may_quote)
+    status = ENDINGS[answer.finish_reason]
+    if status == "ok" and score is None:
+        status = "unparsed"
+    score = score if status == "ok" else None
+    fastchat = {
+        "question_id": item.question.question_id,
+        "model": model,
+        "judge": [answer.model, item.prompt_name],
+        "user_prompt": item.user,
+        "judgment": answer.text,
+        "score": -1 if score is None else score,
+        "turn": item.turn,
+        "tstamp": 0.0,
+    }
+    verdict = mtbench.VerdictRow(
+        model=model,
+        judge_id=judge_id,
+        question_id=item.question.question_id,
+        turn=item.turn,
+        sample_index=item.sample_index,
+        status=status,
+        parse_flag=flag,
+        score=score,
+        model_returned=answer.model,
+        answer_empty=not text.strip(),
+        answer_has_delimiter=any(delimiter in text for delimiter in delimiters),
+        answer_has_rating=mtbench.BRACKETED.search(text) is not None,
+    )
+    return fastchat, verdict
+
+
+def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, max_failed_share: float) -> None:
+    """Nothing, if every answer was judged as often as asked for, and few enough ratings couldn't be had.
+
+    An empty answer needs no rating: it scores 1. Nor does a control: what its missing ratings mean the gate decides.
+
+    Raises:
+        ValueError: Judgments got lost, or a larger share than `max_failed_share` has no rating.
+    """
+    needed = [one for one in verdicts if not one.answer_empty and not one.model.startswith(mtbench.CONTROL)]
+    failed = Counter(one.status for one in needed if one.score is None)
+    if len(verdicts) != asked:
+        raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
+    if failed.total() > max_failed_share * asked:
+        raise ValueError(
+            f"the judge failed too often\n  found:    {failed.total():,} of {asked:,} judgments without a rating: "
+            f"{dict(failed)}\n  expected: at most a share of {max_failed_share}"
+        )
+
+
+def check_gate(path: Path, judge_id: str) -> None:
+    """Raises ValueError if it was another judge that the controls have been shown to."""
+    found = json.loads(path.read_text(encoding="utf-8"))["judge"]
+    if found != judge_id:
+        raise ValueError(
+            f"{path}: the controls were judged by another judge\n  found:    {found}\n  expected: {judge_id}"
+        )
+
+
+def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
+    """The identity of the judge."""
+    return mtbench.judge_id(
+        backend=backend.identity(),
+        weights=digest(inputs.judge) if inputs.judge else None,
+        sampling=block.judge_sampling.model_dump(),
+        attempts=block.max_attempts,
+        reference_categories=block.reference_categories,
+        prompts_sha256=sha256(inputs.judge_prompts),
+        references_sha256=sha256(inputs.references),
+    )
+
+
+def write_judgments(inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path) -> None:
+    """Have the judge grade all answers of the model that the folder is named by.
+
+    Raises:
+        ValueError: The gate was another judge's, an answer or reference is missing, or too few ratings can be read.
+    """
+    model = out_folder.name
+    questions = mtbench.read_questions(inputs.questions)
+    answers = {row.question_id: row.choices[0].turns for row in read_rows(inputs.answers, AnswerRow)}
+    prompts = mtbench.JudgePrompts.of(read_rows(inputs.judge_prompts, JudgePromptRow))
+    references = mtbench.references(read_rows(inputs.references, AnswerRow))
+    judge_id = judge_id_of(inputs, block, backend)
+    if inputs.gate:
+        check_gate(inputs.gate, judge_id)
+    found = graded(items_of(questions, answers, prompts, references, block), judge, block)
+    delimiters = prompts.delimiters()
+    rows = [rows_of(item, answer, model, judge_id, delimiters) for item, answer in found]
+    wanted = len(questions) * len(mtbench.TURNS) * block.repeats
+    check_failed([verdict for _, verdict in rows], wanted, block.max_failed_share)
+    with artifact(out_folder) as out:
+        write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
+        write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
+    read = sum(verdict.score is not None for _, verdict in rows)
+    logger.info(f"judgments of {model}: {read} of {len(rows)} ratings could be read")

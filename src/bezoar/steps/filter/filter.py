@@ -1,0 +1,92 @@
+"""Keep the generated rows that cheap rules and then a judge let pass; keep the others too, with their reasons."""
+
+from pathlib import Path
+
+from bezoar.files import artifact, write_json
+from bezoar.logs import logger
+from bezoar.requests.base import Backend
+from bezoar.steps.data import accounting
+from bezoar.steps.data.decontaminate import EvaluationItems
+from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, reasons_of, write_rows
+from bezoar.steps.filter.block import Filter
+from bezoar.steps.filter.judge import OVER_QUOTA, FilterPrompts, judged, judged_up_to
+from bezoar.steps.filter.rules import Rules
+
+
+def filtered(
+    rows: list[GeneratedRow],
+    judge: Backend,
+    block: Filter,
+    texts: FilterPrompts,
+    items: EvaluationItems,
+    quota: int | None = None,
+    seed: int = 0,
+) -> tuple[list[FilteredRow], list[DroppedRow]]:
+    """Kept and rejected rows; together they are all rows.
+
+    Raises:
+        ValueError: Too many rows are left without a readable verdict, too few are accepted, or rows got lost. A shard
+            of few rows may keep none; that no shard of a scheme keeps any is found by the mixes, which see all.
+    """
+    rules = Rules(block, items)
+    passed, rejected = [], []
+    for row in rows:
+        fault = rules.fault(row)
+        if fault:
+            rejected.append(DroppedRow(reason=fault[0], detail=fault[1], row=row.model_dump()))
+        else:
+            passed.append(row)
+    if quota is None:
+        kept, refused = judged(passed, judge, block, texts, seed)
+    else:
+        kept, refused = judged_up_to(quota, passed, judge, block, texts, seed)
+    failed = [row for row in refused if row.failed]
+    asked = len(kept) + sum(row.reason != OVER_QUOTA for row in refused)
+    if len(failed) > block.max_failed_share * asked:
+        raise ValueError(
+            f"the judge's verdicts can't be read\n  found:    {len(failed):,} of {asked:,} rows without a "
+            f"verdict, such as {failed[0].reason}: {failed[0].detail[:200]!r}\n"
+            f"  expected: at most a share of {block.max_failed_share}"
+        )
+    if quota and len(kept) < quota:
+        raise ValueError(
+            f"too few rows are accepted\n  found:    {len(kept):,} of {len(passed):,} that the cheap rules let pass\n"
+            f"  expected: {quota:,}, this shard's part of the quota\n"
+            "hint: have the scheme write more candidates; what was judged is not paid for again"
+        )
+    accounting.check_conserved("filter", len(rows), len(kept), reasons_of(rejected + refused))
+    lost = [row for row in rejected + refused if row.reason != OVER_QUOTA]
+    accounting.check_dropped(
+        "filter",
+        len(kept) + len(lost),
+        lost,
+        block.max_dropped_share,
+        key="max_dropped_share",
+        hint="look at what the scheme makes, and at the judge's reasons",
+    )
+    return kept, rejected + refused
+
+
+def share_of(quota: int, shard: int, shards: int) -> int:
+    """A shard's part of a quota; the parts of all shards sum to it."""
+    return quota // shards + (shard < quota % shards)
+
+
+def write_shard(out_folder: Path, rows: int, kept: list[FilteredRow], rejected: list[DroppedRow]) -> None:
+    """A shard's kept and rejected rows, with a report of how many went where.
+
+    Args:
+        out_folder: Of the shard, in a folder named by the scheme.
+        rows: How many there were.
+        kept: Those that pass.
+        rejected: The others.
+    """
+    reasons = reasons_of(row for row in rejected if not row.failed)
+    failed = reasons_of(row for row in rejected if row.failed)
+    with artifact(out_folder) as out:
+        write_rows(out / "kept.jsonl", kept)
+        write_rows(out / "rejected.jsonl", rejected)
+        write_json(out / "report.json", {"rows": rows, "kept": len(kept), "rejected": reasons, "failed": failed})
+    share = len(kept) / max(1, rows)
+    why = f"rejected {reasons or 'none'}, failed {failed or 'none'}"
+    logger.info(f"filter {out_folder.parent.name}: kept {len(kept):,} of {rows:,} rows ({share:.1%}); {why}")

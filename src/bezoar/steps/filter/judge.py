@@ -1,0 +1,190 @@
+"""A judge's verdicts on generated rows: how it is asked, and how its answer is read."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bezoar.problems import read_yaml
+from bezoar.requests.base import Backend, Request, Subject, ask
+from bezoar.steps import prompts
+from bezoar.steps.data.rows import FAILED, DroppedRow, FilteredRow, GeneratedRow
+from bezoar.steps.filter.block import Filter
+
+OVER_QUOTA = "over quota"
+OBJECT = re.compile(r'\{\s*"')  # what can begin a JSON object that isn't empty
+MOST_BROKEN = 10_000  # beginnings of JSON objects without an end; a look at one may take long
+
+
+class FilterPrompts(BaseModel):
+    """A filter's prompt file: what each criterion means, and how the judge is asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str
+    user: str = Field(description="Slots {criteria}, {fence}, {instruction} and {response}.")
+    criteria: dict[str, str] = Field(min_length=1, description="Code of each criterion, and what it asks for.")
+
+
+class Verdict(BaseModel):
+    """What a judge says of a row; the order of fields makes it reason before it rates and decides."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    reasons: list[str]
+    reason: str
+    rating: float = Field(ge=1, le=10)
+    status: str = Field(pattern="^(accept|reject)$")
+
+
+def filter_prompts(path: Path) -> FilterPrompts:
+    """A filter's prompt file.
+
+    Raises:
+        ValueError: It doesn't have the fields of FilterPrompts, or `user` lacks a slot.
+    """
+    texts = read_yaml(path, FilterPrompts)
+    prompts.check_slots(path, "user", texts.user, ("criteria", "fence", "instruction", "response"))
+    return texts
+
+
+def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
+    """JSON schema of a verdict, for servers that enforce one; models write its keys in their order here."""
+    codes = sorted(criteria)
+    properties = {
+        "reasons": {"type": "array", "items": {"type": "string", "enum": codes}, "maxItems": len(codes)},
+        "reason": {"type": "string"},
+        "rating": {"type": "integer", "enum": list(range(1, 11))},
+        "status": {"type": "string", "enum": ["accept", "reject"]},
+    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def read_verdict(text: str, *quoted: str) -> Verdict | None:
+    """The verdict in a judge's answer; None where there is none, or where several contradict each other.
+
+    Args:
+        text: The answer.
+        quoted: Texts that the judge was shown: what stands there as a JSON object is no verdict, though it be repeated.
+    """
+    forms = [form for part in quoted for form in (part, part.replace(r"\"", '"'))]
+    try:
+        shown = [one for form in forms for one in _nested(_objects(form))]
+        found = [one for one in _objects(text) if "status" in one and one not in shown]
+        verdicts = [Verdict.model_validate(one) for one in found]
+    except ValueError:  # pydantic's are such, too
+        return None
+    decisions = {(one.status, one.rating, frozenset(one.reasons)) for one in verdicts}
+    return verdicts[-1] if len(decisions) == 1 else None
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """All JSON objects in a text that are in no other, empty ones apart.
+
+    Raises:
+        ValueError: It begins more than MOST_BROKEN objects that don't end.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    found, broken, start = [], 0, OBJECT.search(text)
+    while start:
+        try:
+            one, end = decoder.raw_decode(text, start.start())
+            found.append(one)
+        except (ValueError, RecursionError):  # no JSON, a number of too many digits, or nested too deep
+            end, broken = start.start() + 1, broken + 1
+            if broken > MOST_BROKEN:
+                raise ValueError(f"more than {MOST_BROKEN:,} JSON objects without an end") from None
+        start = OBJECT.search(text, end)
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that is there twice with different values has none."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        made[key] = None if key in made and made[key] != value else value
+    return made
+
+
+def _nested(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """JSON objects with those that are in them."""
+    found: list[dict[str, Any]] = []
+    rest: list[Any] = list(objects)
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            found.append(one)
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+    return found
+
+
+def judged(
+    rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
+) -> tuple[list[FilteredRow], list[DroppedRow]]:
+    """Rows that the judge accepts, and the others; accepted is what meets all criteria and has that status."""
+    kept: dict[str, FilteredRow] = {}
+    dropped: dict[str, DroppedRow] = {}
+    waiting = rows
+    for attempt in range(block.max_attempts):
+        requests = [_request(row, block, texts, attempt, seed) for row in waiting]
+        unread = []
+        for row, request, answer in zip(waiting, requests, judge.complete(requests, "judge rows"), strict=True):
+            verdict = read_verdict(answer.text, row.instruction, row.response)
+            if verdict is None:
+                if answer.fault is None:  # else the backend has tried already
+                    unread.append(row)
+                why = answer.fault or "unreadable verdict"
+                dropped[row.id] = DroppedRow(
+                    reason=f"{FAILED}{why}", detail=answer.error or answer.text, row=row.model_dump()
+                )
+                continue
+            dropped.pop(row.id, None)
+            filtered = FilteredRow(
+                **row.model_dump(),
+                status=verdict.status,
+                rating=verdict.rating,
+                reason=verdict.reason,
+                judge=answer.model,
+                judge_prompt_hash=request.prompt_hash,
+            )
+            if verdict.status == "accept" and not verdict.reasons:
+                kept[row.id] = filtered
+            else:
+                reasons = ", ".join(sorted(set(verdict.reasons))) or "status"
+                dropped[row.id] = DroppedRow(
+                    reason=f"judge: {reasons}", detail=verdict.reason, row=filtered.model_dump()
+                )
+        waiting = unread
+    return list(kept.values()), list(dropped.values())
+
+
+def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int, seed: int) -> Request:
+    criteria = "\n".join(f"- {code}: {text}" for code, text in texts.criteria.items())
+    quoted = {"instruction": row.instruction, "response": row.response}
+    fence = prompts.fence(seed, f"judge:{row.id}", *quoted.values())
+    user = prompts.fill(texts.user, criteria=criteria, fence=fence, **quoted)
+    request = ask(f"judge:{row.id}:{attempt}", user, block.sampling, texts.system, sample=str(attempt))
+    subject = Subject((row.instruction,), row.response)
+    return replace(request, subject=subject, schema=verdict_schema(texts.criteria))
+
+
+def judged_up_to(
+    quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
+) -> tuple[list[FilteredRow], list[DroppedRow]]:
+    """Exactly so many accepted rows, the first ones; those that it takes no verdict of are dropped as over quota.
+
+    Each round judges no more rows than are still wanted, so none is judged in vain. There may be fewer.
+    """
+    kept: list[FilteredRow] = []
+    dropped: list[DroppedRow] = []
+    rest = rows
+    while rest and len(kept) < quota:
+        wanted = quota - len(kept)
+        accepted, refused = judged(rest[:wanted], judge, block, texts, seed)
+        kept, dropped, rest = kept + accepted, dropped + refused, rest[wanted:]
+    return kept, dropped + [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]

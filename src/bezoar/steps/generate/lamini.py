@@ -1,0 +1,252 @@
+"""LaMini: a teacher lists new instructions like some examples, with and without topics, then answers each.
+
+Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2. No code of this step is published: compared with
+mbzuai-nlp/LaMini-LM at 48cfa492b642fc22c63cadf7b1d3588882c92cd1 as described in its README. We differ: the mode and the
+examples of a call are drawn from a generator seeded by the call's number, a call that yields too few instructions is
+asked again, the prompts are our own texts, and of the README's seven kinds of rows only two are made,
+self_instruct_with_topic and self_instruct_without_topic.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+from math import ceil, floor
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bezoar.blocks import FilePath, Name, Reference, Share
+from bezoar.jsonl import read_lines
+from bezoar.requests.base import Backend, Completion, ask
+from bezoar.steps import prompts
+from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized, row_id
+from bezoar.steps.generate import shards
+from bezoar.steps.generate.shards import SchemeBlock
+
+TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
+TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
+# of a list: 3.5, 7:30 or -2 is none, and neither is a year
+NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
+LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
+
+
+class Lamini(SchemeBlock):
+    """LaMini-LM (Wu et al. 2023, arXiv:2304.14402): new instructions from examples, with and without topics."""
+
+    method: Literal["lamini"]
+    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
+        description="Source of the examples."
+    )
+    topics: FilePath | None = Field(None, description="Text file, one topic a line; null draws without topics only.")
+    topic_share: Share = Field(0.5, description="Share of calls that are guided by topics.")
+    calls: int = Field(ge=1, description="Listing calls over all shards.")
+    examples_per_prompt: int = Field(3, ge=1, description="Default: the paper, section 2.2.")
+    topics_per_prompt: int = Field(3, ge=0, description="Default: the paper, section 2.2.")
+    instructions_per_call: int = Field(20, ge=1, description="Default: the paper, section 2.2.")
+    min_instructions: int = Field(1, ge=1, description="A call that yields fewer is asked again.")
+    max_attempts: int = Field(2, ge=1, description="Times that a listing call is asked at most.")
+    max_words: int = Field(150, ge=1, description="Words of an instruction at most.")
+
+    def files(self) -> list[str]:
+        """The topic list."""
+        return [self.topics] if self.topics else []
+
+    def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
+        """Instructions that the shard's calls list at most."""
+        return ceil(self.calls / shards) * self.instructions_per_call
+
+    def requests_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
+        """The listing calls, and an answer to each instruction."""
+        return ceil(self.calls / shards) * (1 + self.instructions_per_call)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One listing call."""
+
+    number: int
+    examples: tuple[SeedRow, ...]
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An instruction that a call listed."""
+
+    instruction: str
+    call: Call
+
+
+def read_topics(path: Path) -> list[str]:
+    """The topics of a file, one a line.
+
+    Raises:
+        ValueError: It has none.
+    """
+    topics = [line.strip() for _, line in read_lines(path) if line.strip()]
+    if not topics:
+        raise ValueError(f"{path}: no topic\n  found:    an empty file\n  expected: one topic a line, or topics: null")
+    return topics
+
+
+def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int) -> list[Call]:
+    """The listing calls of a shard: of all `block.calls`, every `shards`-th from the shard's number on."""
+    if not seeds:
+        return []
+    calls = []
+    for number in range(shard, block.calls, shards):
+        generator = random.Random(f"{seed}:lamini:{number}")
+        examples = generator.sample(seeds, k=min(block.examples_per_prompt, len(seeds)))
+        turn = number // shards  # of the shard's own calls, so that every shard has its share of guided ones
+        guided = bool(topics) and floor((turn + 1) * block.topic_share) > floor(turn * block.topic_share)
+        drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
+        calls.append(Call(number, tuple(examples), tuple(drawn)))
+    return calls
+
+
+def listing_prompt(call: Call, block: Lamini, templates: dict[str, str]) -> str:
+    """What the teacher is asked in a call."""
+    examples = "\n".join(f"<example>{row.instruction}</example>" for row in call.examples)
+    name = "topic_guided" if call.topics else "example_guided"
+    count = str(block.instructions_per_call)
+    return prompts.fill(templates[name], examples=examples, topics=", ".join(call.topics), count=count)
+
+
+def listed(text: str, call: Call, max_words: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Instructions in a teacher's answer, and those that were dropped with their reasons.
+
+    Only text inside complete tag pairs counts; an item without its end is dropped as `unclosed`.
+    """
+    text = TAG.sub(r"<\1example>", text)
+    kept: list[str] = []
+    dropped: list[tuple[str, str]] = []
+    echoes = {normalized(row.instruction) for row in call.examples}
+    for found in TAGGED.findall(text):
+        *unclosed, item = found.split("<example>")
+        dropped += [("unclosed", start) for start in unclosed]
+        instruction = NUMBERING.sub("", item).strip()
+        if not instruction:
+            dropped.append(("empty", item))
+        elif normalized(instruction) in echoes:
+            dropped.append(("echo of an example", instruction))
+        elif len(instruction.split()) > max_words:
+            dropped.append(("too many words", instruction))
+        else:
+            kept.append(instruction)
+    if text.rfind("<example>") > text.rfind("</example>"):
+        dropped.append(("unclosed", text[text.rfind("<example>") :]))
+    return kept, dropped
+
+
+def list_instructions(
+    calls: list[Call], teacher: Backend, block: Lamini, templates: dict[str, str]
+) -> tuple[list[Listed], list[DroppedRow], int]:
+    """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
+
+    A call that yields fewer than `min_instructions` is asked again, at most `max_attempts` times; what it listed is
+    dropped, and counted beside the answer itself. Of one that yields more than it was asked for, the first are kept.
+    """
+    found: dict[str, Listed] = {}
+    dropped: list[DroppedRow] = []
+    seen, waiting = 0, calls
+    for attempt in range(block.max_attempts):
+        requests = [
+            ask(
+                f"list:{call.number}:{attempt}",
+                listing_prompt(call, block, templates),
+                block.sampling,
+                sample=str(attempt),
+            )
+            for call in waiting
+        ]
+        again = []
+        for call, answer in zip(waiting, teacher.complete(requests, "list instructions"), strict=True):
+            kept, refused = listed(answer.text, call, block.max_words)
+            if len(kept) < block.min_instructions:
+                kept, refused = [], refused + [("of too few", instruction) for instruction in kept]
+                last = answer.fault == "error" or attempt + 1 == block.max_attempts
+                if not last:
+                    again.append(call)
+                seen += 1
+                dropped.append(_too_few(answer, call, last=last))
+            kept, more = kept[: block.instructions_per_call], kept[block.instructions_per_call :]
+            refused += [("more than asked", instruction) for instruction in more]
+            seen += len(kept) + len(refused)
+            dropped += [shards.dropped_row(reason, text, call=call.number) for reason, text in refused]
+            for instruction in kept:
+                if normalized(instruction) in found:
+                    dropped.append(shards.dropped_row("duplicate", instruction, call=call.number))
+                else:
+                    found[normalized(instruction)] = Listed(instruction, call)
+        waiting = again
+    return list(found.values()), dropped, seen
+
+
+def _too_few(answer: Completion, call: Call, *, last: bool) -> DroppedRow:
+    """A listing call without enough instructions in its answer."""
+    if not last:
+        return shards.dropped_row("asked again", answer.text, call=call.number)
+    if answer.fault:
+        return shards.failed_row(answer, call=call.number)
+    return shards.dropped_row("too few instructions", answer.text, call=call.number)
+
+
+def id_of(item: Listed) -> str:
+    """A row's id: schemes that list the same instruction share it."""
+    return row_id("lamini", item.instruction)
+
+
+def answered(
+    items: list[Listed], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
+) -> tuple[list[GeneratedRow], list[DroppedRow]]:
+    """Each listed instruction with the teacher's answer, which is asked to be concise; and those without one."""
+    requests = [
+        ask(f"answer:{id_of(item)}", item.instruction, block.sampling, templates["answer_system"]) for item in items
+    ]
+    rows: list[GeneratedRow] = []
+    failed: list[DroppedRow] = []
+    for item, request, answer in zip(items, requests, teacher.complete(requests, "answer instructions"), strict=True):
+        if answer.fault:
+            failed.append(shards.failed_row(answer, instruction=item.instruction, call=item.call.number))
+            continue
+        name = id_of(item)
+        rows.append(
+            GeneratedRow(
+                id=name,
+                scheme=scheme,
+                seed_id=None,
+                root_id=name,
+                parent_ids=[row.id for row in item.call.examples],
+                operation=LABELS[bool(item.call.topics)],
+                round=0,
+                category=None,
+                topics=list(item.call.topics),
+                system=None,
+                instruction=item.instruction,
+                response=answer.text,
+                teacher=answer.model,
+                prompt_hash=request.prompt_hash,
+                finish_reason=answer.finish_reason,
+            )
+        )
+    return rows, failed
+
+
+def made(
+    seeds: list[SeedRow],
+    topics: list[str],
+    teacher: Backend,
+    block: Lamini,
+    templates: dict[str, str],
+    *,
+    seed: int,
+    shard: int,
+    shard_count: int,
+    scheme: str,
+) -> tuple[list[GeneratedRow], list[DroppedRow], int]:
+    """A shard's rows, what was dropped or failed, and how many candidates there were."""
+    calls = calls_of(seeds, topics, block, seed, shard, shard_count)
+    items, dropped, seen = list_instructions(calls, teacher, block, templates)
+    rows, failed = answered(items, teacher, block, templates, scheme)
+    return rows, dropped + failed, seen

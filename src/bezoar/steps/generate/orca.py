@@ -1,0 +1,224 @@
+"""Orca: a teacher explains its answer to a task's query under a system message.
+
+Scheme: Orca (Mukherjee et al. 2023, arXiv:2306.02707), sections 3.1 and 3.2; compared with the paper only.
+We differ: the message is drawn from a
+generator seeded by the row, queries are drawn task by task in turn from each collection, and the system messages of
+our prompt files are our own texts.
+"""
+
+import random
+import re
+from itertools import chain, zip_longest
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from bezoar.blocks import Name, Reference, Share
+from bezoar.logs import logger
+from bezoar.problems import read_yaml
+from bezoar.requests.base import Backend, Request
+from bezoar.steps.data import accounting
+from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, rank, row_id
+from bezoar.steps.generate import shards
+from bezoar.steps.generate.shards import SchemeBlock
+
+SLACK_OF_SHARES = 0.01  # published shares are rounded
+CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
+
+
+class Orca(SchemeBlock):
+    """Orca (Mukherjee et al. 2023, arXiv:2306.02707): explanations under a system message."""
+
+    method: Literal["orca"]
+    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("flan",))] = Field(
+        description="Source of the queries."
+    )
+    templates: list[Literal["zs_opt", "zs_noopt", "fs_opt", "fs_noopt"]] = Field(
+        ["zs_opt", "zs_noopt"], min_length=1, description="Default: zero-shot, the paper, section 3.1."
+    )
+    shares: dict[str, Share] | None = Field(
+        None, description="Share of candidates by task_source; null takes rows as come."
+    )
+    candidates: int | None = Field(None, ge=1, description="Candidates over all shards; null takes every seed row.")
+    max_characters: int = Field(4000, ge=1, description="Characters of system message and input together at most.")
+    max_missing_share: Share = Field(
+        0.75,
+        description="Share of a shard's candidates that its seed rows may not give, beside what chance makes of it.",
+    )
+
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
+        if shares is not None and abs(sum(shares.values()) - 1) > SLACK_OF_SHARES:
+            found = f"{sum(shares.values()):.4g}"
+            raise PydanticCustomError("shares", "shares that sum to 1, and these sum to {found}", {"found": found})
+        return shares
+
+    def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
+        """Queries that the shard asks at most."""
+        wanted = self.candidates if self.candidates is not None else seeds
+        return None if wanted is None else ceil(wanted / shards)
+
+
+class SystemMessage(BaseModel):
+    """One system message, and the queries that it goes with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    text: str
+    applies_to: list[str]
+    multiple_choice_only: bool
+
+
+class OrcaPrompts(BaseModel):
+    """A scheme's prompt file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    messages: list[SystemMessage] = Field(min_length=1)
+
+
+def system_messages(path: Path) -> list[SystemMessage]:
+    """The `messages` of a prompt file.
+
+    Raises:
+        ValueError: A message doesn't have the fields of SystemMessage.
+    """
+    return read_yaml(path, OrcaPrompts).messages
+
+
+def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[SeedRow]:
+    """A shard's queries: of the wanted templates, by collection in its share, tasks in turn.
+
+    Where a collection has fewer rows than its share, all of them are taken and no other makes up for it.
+
+    Raises:
+        ValueError: A collection of which the shard should give a query or more has no row at all, of any template,
+            though others have. Its name may be wrong; a shard of few rows can also lack it by chance. Or there are
+            far fewer queries than candidates are wanted, fewer than chance makes of a shard.
+    """
+    wanted = [row for row in rows if row.template_type in block.templates]
+    if len(rows) >= accounting.FEWEST_ROWS and not wanted:
+        raise ValueError(
+            f"templates: no row is of a wanted template\n  found:    "
+            f"{', '.join(sorted({str(row.template_type) for row in rows}))}\n  expected: {', '.join(block.templates)}"
+        )
+    if block.candidates is None:
+        return wanted
+    shares = block.shares or {"": 1.0}
+    queries: list[SeedRow] = []
+    for collection, share in shares.items():
+        number = round(block.candidates / shards * share)
+        if number and rows and collection and all(row.task_source != collection for row in rows):
+            raise ValueError(
+                f"shares: no row is of the collection {collection}\n  found:    "
+                f"{', '.join(sorted({str(row.task_source) for row in rows}))}\n"
+                f"  expected: rows of {collection}, {number:,} of them in this shard\n"
+                "hint: name collections as the rows' task_source does, or take more seed rows or fewer shards"
+            )
+        members = [row for row in wanted if collection in ("", row.task_source)]
+        queries += _tasks_in_turn(members, seed)[:number]
+    _check_enough(len(queries), round(block.candidates / shards), block)
+    return queries
+
+
+def _check_enough(found: int, wanted: int, block: Orca) -> None:
+    """Nothing, if a shard has its share of candidates or lacks no more than may be missing.
+
+    Which rows are in a shard is chance, so three standard deviations of their number may be missing besides.
+
+    Raises:
+        ValueError: More are missing.
+    """
+    least = (1 - block.max_missing_share) * wanted
+    if found + 3 * sqrt(wanted) < least:
+        raise ValueError(
+            f"candidates: too few seed rows\n  found:    {found:,} in this shard\n  expected: {wanted:,}, of which "
+            f"at most a share of {block.max_missing_share:g} may be missing (max_missing_share)\n"
+            "hint: take more seed rows, or ask for fewer candidates"
+        )
+    if found < wanted:
+        logger.warning(f"orca: {found:,} candidates, {wanted:,} were asked for in this shard")
+
+
+def unused(rows: list[SeedRow], queries: list[SeedRow], block: Orca) -> dict[str, int]:
+    """How many seed rows are not asked, by reason."""
+    unwanted = sum(row.template_type not in block.templates for row in rows)
+    counts = {"template not wanted": unwanted, "beyond its share": len(rows) - unwanted - len(queries)}
+    accounting.check_conserved("orca: seed rows", len(rows), len(queries), counts)
+    return counts
+
+
+def _tasks_in_turn(rows: list[SeedRow], seed: int) -> list[SeedRow]:
+    """Rows in the order task 1, task 2, ..., task 1, ...; within a task in the order of a hash of seed and id."""
+    tasks: dict[str, list[SeedRow]] = {}
+    for row in sorted(rows, key=lambda row: rank(seed, row.id)):
+        tasks.setdefault(row.task_name or "", []).append(row)
+    in_turn = chain.from_iterable(zip_longest(*(tasks[name] for name in sorted(tasks))))
+    return [row for row in in_turn if row is not None]
+
+
+def message_of(row: SeedRow, messages: list[SystemMessage], seed: int) -> SystemMessage:
+    """The system message of a row, drawn uniformly from those that go with it.
+
+    Raises:
+        ValueError: None does.
+    """
+    choices = CHOICES.search(row.instruction) is not None
+    allowed = [
+        one for one in messages if row.task_source in one.applies_to and (choices or not one.multiple_choice_only)
+    ]
+    if not allowed:
+        raise ValueError(f"no system message applies to {row.task_source}\nhint: list it under applies_to")
+    return random.Random(f"{seed}:{row.id}").choice(allowed)
+
+
+def explained(
+    queries: list[SeedRow], messages: list[SystemMessage], teacher: Backend, block: Orca, seed: int, scheme: str
+) -> tuple[list[GeneratedRow], list[DroppedRow]]:
+    """Each query with a system message and the teacher's explained answer; the data set's target is never shown."""
+    asked = [(row, message_of(row, messages, seed)) for row in queries]
+    short: list[tuple[SeedRow, SystemMessage]] = []
+    dropped: list[DroppedRow] = []
+    for row, one in asked:
+        characters = len(row.instruction) + len(one.text)
+        if characters <= block.max_characters:
+            short.append((row, one))
+        else:
+            dropped.append(shards.dropped_row("too long", f"{characters:,} characters", seed_id=row.id))
+    requests = [
+        Request(f"explain:{row.id}:{one.id}", (("system", one.text), ("user", row.instruction)), block.sampling)
+        if one.text
+        else Request(f"explain:{row.id}", (("user", row.instruction),), block.sampling)
+        for row, one in short
+    ]
+    rows: list[GeneratedRow] = []
+    answers = teacher.complete(requests, "explain answers")
+    for (row, one), request, answer in zip(short, requests, answers, strict=True):
+        if answer.fault:
+            dropped.append(shards.failed_row(answer, seed_id=row.id, operation=one.id))
+            continue
+        rows.append(
+            GeneratedRow(
+                id=row_id("orca", row.id, one.id),
+                scheme=scheme,
+                seed_id=row.id,
+                root_id=row.id,
+                parent_ids=[row.id],
+                operation=one.id,
+                round=0,
+                category=row.task_name,
+                topics=[],
+                system=one.text or None,
+                instruction=row.instruction,
+                response=answer.text,
+                teacher=answer.model,
+                prompt_hash=request.prompt_hash,
+                finish_reason=answer.finish_reason,
+            )
+        )
+    return rows, dropped

@@ -1,0 +1,140 @@
+"""What the three schemes share: answering instructions, and writing a shard with everything accounted for."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from bezoar.blocks import FilePath, NamedBlock, Prompt, Sampling, Share, SourceName, TeacherName
+from bezoar.files import artifact, write_json
+from bezoar.logs import logger
+from bezoar.requests.base import Completion
+from bezoar.requests.blocks import Budget
+from bezoar.requests.calls import CHARS_PER_TOKEN
+from bezoar.requests.demand import Demand, Known
+from bezoar.script import Flags
+from bezoar.steps.backends.any import AnyBackend
+from bezoar.steps.data import accounting
+from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
+
+
+class SchemeBlock(NamedBlock):
+    """What all schemes share."""
+
+    section: ClassVar[str] = "schemes"
+    rules: ClassVar[tuple[str, ...]] = ("generate",)
+    asks: ClassVar[dict[str, str]] = {"generate": "teacher"}
+
+    seeds: SourceName = Field(description="Source that the scheme starts from.")
+    teacher: TeacherName = Field(description="Backend that writes.")
+    prompts: FilePath = Field(description="Prompt file of the scheme.")
+    sampling: Sampling = Sampling(temperature=0.7)
+    max_failed_share: Share = Field(
+        0.05, description="Share of a shard's candidates without a usable answer that a job bears."
+    )
+    max_dropped_share: Share = Field(
+        0.95, description="Share of a shard's candidates, failed ones too, that may be dropped; of 20 or more."
+    )
+
+    def files(self) -> list[str]:
+        """Further files that the scheme reads, beside its prompts."""
+        return []
+
+    def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
+        """Rows that one shard writes at most; None where that isn't known before the seeds are there.
+
+        Args:
+            seeds: Rows of the seed source, if that is known.
+            shards: Shards of the recipe.
+        """
+        raise NotImplementedError
+
+    def requests_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
+        """Requests that one shard sends at most, repeats apart; None likewise."""
+        return self.candidates_of_a_shard(seeds, shards)
+
+    def demand(self, inputs: Iterable[str], known: Known) -> Demand:
+        """What a shard asks of the teacher."""
+        longest = getattr(self, "max_characters", 1000) // CHARS_PER_TOKEN
+        calls = self.requests_of_a_shard(known.rows(self.seeds), known.shards)
+        return Demand(calls, known.tokens(self.prompts) + longest, self.sampling)
+
+
+def flags(description: str | None) -> Flags:
+    """The flags of every generate script."""
+    parser = Flags(description)
+    parser.path("seeds", "shard of seed rows")
+    parser.path("prompts", "prompt file of the scheme")
+    parser.path("teacher", "model directory of a local teacher", optional=True)
+    parser.path("topics", "topic list, one a line", optional=True)
+    parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
+    return parser
+
+
+def takes(scheme: type[SchemeBlock]) -> dict[str, Any]:
+    """The values that every generate script takes."""
+    return {"scheme": scheme, "backend": AnyBackend, "prompt": Prompt, "seed": int, "shards": int, "budget": Budget}
+
+
+def write_shard(
+    out_folder: Path,
+    rows: Iterable[GeneratedRow],
+    dropped: Iterable[DroppedRow],
+    candidates: int,
+    block: SchemeBlock,
+    unused: Mapping[str, int] | None = None,
+) -> None:
+    """A shard's rows, and its dropped and failed rows; together they are all candidates.
+
+    Args:
+        out_folder: Of the shard: named by its number, in a folder named by the scheme.
+        rows: What was made.
+        dropped: Candidates that gave no row.
+        candidates: How many there were.
+        block: The scheme's, with its bounds.
+        unused: Seed rows that no candidate came from, by reason.
+
+    Raises:
+        ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or a
+            larger share than `max_failed_share` has failed, or a larger one than `max_dropped_share` was dropped in
+            all. One shard may be without rows; that not all of them are is checked by the mixes, which see all.
+    """
+    rows, dropped = list(rows), list(dropped)
+    name = f"generate {out_folder.parent.name} {out_folder.name}"
+    accounting.check_conserved(name, candidates, len({row.id for row in rows}), reasons_of(dropped))
+    accounting.check_conserved(name, candidates, len(rows), reasons_of(dropped))
+    failed = [row for row in dropped if row.failed]
+    if len(failed) > block.max_failed_share * candidates:
+        raise ValueError(
+            f"the teacher failed too often\n  found:    {len(failed):,} of {candidates:,} candidates, such as "
+            f"{failed[0].reason}: {failed[0].detail[:200]!r}\n  expected: at most a share of {block.max_failed_share}"
+        )
+    key = f"schemes.{out_folder.parent.name}.max_dropped_share"
+    hint = "look at what the teacher writes for this scheme's prompts"
+    accounting.check_dropped(name, candidates, dropped, block.max_dropped_share, key=key, hint=hint)
+    report: dict[str, Any] = {
+        "seeds_unused": dict(unused or {}),
+        "candidates": candidates,
+        "rows": len(rows),
+        "dropped": reasons_of(row for row in dropped if not row.failed),
+        "failed": reasons_of(failed),
+    }
+    report["operations"] = dict(sorted(Counter(row.operation or "none" for row in rows).items()))
+    with artifact(out_folder) as out:
+        write_rows(out / "rows.jsonl", rows)
+        write_rows(out / "dropped.jsonl", dropped)
+        write_json(out / "report.json", report)
+    reasons = f"dropped {report['dropped'] or 'none'}, failed {report['failed'] or 'none'}"
+    logger.info(f"{name}: {len(rows):,} rows of {candidates:,} candidates; {reasons}")
+
+
+def failed_row(answer: Completion, **row: Any) -> DroppedRow:
+    """A candidate whose answer was refused, cut, empty or not given, each time that it was asked for."""
+    return dropped_row(f"{FAILED}{answer.fault}", answer.error or answer.text, **row)
+
+
+def dropped_row(reason: str, detail: str, **row: Any) -> DroppedRow:
+    """A candidate that went no further."""
+    return DroppedRow(reason=reason, detail=detail, row=row)

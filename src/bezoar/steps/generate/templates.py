@@ -1,0 +1,9 @@
+"""Names and slots of the schemes' prompt templates: what prompt files, schemes and the embedded world share."""
+
+OPERATIONS = ("constraint", "deepen", "concretise", "reasoning", "complicate", "breadth")  # of Evol-Instruct
+LAMINI: dict[str, tuple[str, ...]] = {
+    "example_guided": ("count", "examples"),
+    "topic_guided": ("count", "examples", "topics"),
+    "answer_system": (),
+}
+EVOL: dict[str, tuple[str, ...]] = {**dict.fromkeys(OPERATIONS, ("instruction",)), "equal": ("first", "second")}

@@ -1,0 +1,207 @@
+"""Models on disk and in memory: loading, four-bit weights, adapters and merging."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
+
+from bezoar.files import readable
+from bezoar.logs import logger
+from bezoar.steps import chat
+
+TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(folder: Path | str, dtype: str, *, nf4: bool = False) -> Any:
+    """A causal language model from safetensors, on the GPU where there is one.
+
+    Args:
+        folder: Model directory.
+        dtype: Number format of the weights; with `nf4`, of the computation.
+        nf4: Load linear layers as 4-bit NormalFloat with double quantisation (QLoRA, arXiv:2305.14314, section 3).
+    """
+    quantisation = None
+    if nf4:
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=TORCH[dtype],
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=TORCH[dtype],
+        quantization_config=quantisation,
+        device_map={"": device()},
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    if nf4:
+        keep_gradients(model)
+    return model
+
+
+def keep_gradients(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights for AVX512-BF16 processors.
+
+    The first forward pass without gradients would put them into a path that has no autograd: adapter gradients
+    below it silently become 0 (seen with bitsandbytes 0.50.2).
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """A model directory's tokenizer."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that fills up a batch: the padding token, or the end token where there is none.
+
+    Raises:
+        ValueError: The tokenizer has neither.
+    """
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise ValueError(
+        f"{tokenizer.name_or_path}: the tokenizer has neither a padding token nor an end token\n"
+        "  expected: pad_token or eos_token in its tokenizer_config.json"
+    )
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of every token that ends an answer: chat models often have several, named in different files.
+
+    Raises:
+        ValueError: None is named, so that no answer would end.
+    """
+    config = getattr(model.config, "eos_token_id", None)
+    found = (tokenizer.eos_token_id, config, model.generation_config.eos_token_id)
+    ends = {one for ids in found for one in (ids if isinstance(ids, list) else [ids]) if one is not None}
+    if not ends:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: nothing names an end token\n"
+            "  expected: eos_token in tokenizer_config.json, or eos_token_id in config.json or generation_config.json"
+        )
+    return sorted(ends)
+
+
+def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Drop all that a checkpoint's generation_config.json says but its end tokens: how tokens are drawn is in params.
+
+    A repetition penalty in that file would silently change most answers.
+    """
+    model.generation_config = GenerationConfig(
+        eos_token_id=end_tokens(model, tokenizer), pad_token_id=padding(tokenizer), bos_token_id=tokenizer.bos_token_id
+    )
+
+
+def merge(base: Path, adapter: Path, *, dtype: str, nf4: bool) -> Any:
+    """The base model's weights with an adapter added to them, in float32.
+
+    With `nf4` the base is quantised and dequantised first: the adapter was trained on those very weights, and
+    added to the original ones it gives another model. `dtype` is what the weights had in training, or float32 for
+    those on disk; the sum is made in float32, since half dtype would round a small adapter away.
+    """
+    from peft import PeftModel
+
+    model = load(base, dtype, nf4=nf4)
+    if nf4:
+        model = model.dequantize()
+    merged = PeftModel.from_pretrained(model.float(), adapter).merge_and_unload()
+    if hasattr(merged.config, "quantization_config"):
+        del merged.config.quantization_config
+    return merged
+
+
+ROUNDED = {"float32": {"F64"}, "bfloat16": {"F64", "F32", "F16"}, "float16": {"F64", "F32", "BF16"}}
+
+
+def rounded_by(folder: Path, dtype: str) -> set[str]:
+    """Number formats of a directory's weights, as safetensors calls them, that `dtype` doesn't hold exactly."""
+    found = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            found |= {str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    return found & ROUNDED[dtype]
+
+
+def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: str) -> None:
+    """A model and its tokenizer as a directory that AutoModelForCausalLM opens; files readable by everyone."""
+    model.to(TORCH[dtype]).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    readable(folder)
+
+
+def convert(folder: Path, out: Path) -> None:
+    """Save weights that are published as PyTorch files only as safetensors; no code in their pickle is run."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=False, local_files_only=True, trust_remote_code=False, dtype="auto"
+    )
+    model.save_pretrained(out)
+    readable(out)
+
+
+TEXTS = (
+    "Hello world",
+    "  two  blanks and\ttabs ",
+    "line\n\nbreaks\n",
+    "def f(x):\n    return x + 1",
+    "1,504 + 0.05",
+    "naïve 東京 🙂 ² ﬁ",
+    " ",
+)
+# What a student reads and writes. No such text starts with a blank: there transformers' Llama tokenizers differ from
+# their SentencePiece model, since they put no further blank in front.
+PROBES = (
+    *(chat.student_prompt(text, system) + text for text in TEXTS for system in ("", *TEXTS)),
+    chat.student_prompt(chat.dialogue(TEXTS), TEXTS[0]) + TEXTS[1],
+)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Compare a converted tokenizer with the SentencePiece model that it was converted from, where there is one.
+
+    open_llama's authors warn that the automatic conversion gave other tokens than the model was trained on. A
+    `tokenizer.model` in another format, such as Llama 3's of tiktoken, is left alone.
+
+    Raises:
+        ValueError: The two split a probe text differently.
+    """
+    original = folder / "tokenizer.model"
+    if not original.exists():
+        return
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        processor = SentencePieceProcessor(model_file=str(original))
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        logger.warning(f"{original} is no SentencePiece model, so the tokenizer isn't compared with it: {reason}")
+        return
+    for text in PROBES:
+        expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids
+        if expected != found:
+            raise ValueError(
+                f"{folder}: the converted tokenizer splits text differently from its SentencePiece model\n"
+                f"  found:    {found} for {text!r}\n  expected: {expected}"
+            )

@@ -1,0 +1,217 @@
+"""MT-Bench scores of every checkpoint and control, by category and turn, each with its 95 % interval."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.errors import BezoarError
+from bezoar.files import sha256, write_json
+from bezoar.logs import logger
+from bezoar.steps.data.rows import QuestionRow, read_rows
+from bezoar.steps.evaluate import gate, mtbench
+from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
+from bezoar.steps.evaluate.stats import stratified_mean
+
+DIFFERENCES = ("first", "previous")  # checkpoints that one is compared with, by the order of the evaluation's list
+DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # the least and the largest
+Cells = NDArray[np.float64]  # (questions, turns)
+GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
+NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT-4-judged leaderboard numbers."
+
+
+def entry(
+    verdicts: list[VerdictRow],
+    questions: list[QuestionRow],
+    others: Mapping[str, tuple[str, Cells]],
+    block: Mtbench,
+    seed: int,
+) -> dict[str, Any]:
+    """One model's scores and counts.
+
+    Args:
+        verdicts: The judge's verdicts on the model.
+        questions: The questions, in the order of all cells.
+        others: For each of DIFFERENCES that there is, the other checkpoint's name and its strict cells.
+        block: The evaluation.
+        seed: Seed of the intervals.
+    """
+    strict = mtbench.cells(verdicts, questions, strict=True)
+    categories = [question.category for question in questions]
+
+    def score(cells: Cells, names: list[str], bounds: tuple[float, float] = mtbench.SCALE) -> dict[str, Any] | None:
+        if np.isnan(cells).all():
+            return None
+        estimate = stratified_mean(cells, names, block.bootstrap_samples, seed, bounds)
+        return {name: None if value is None else round(value, 4) for name, value in asdict(estimate).items()}
+
+    by_category = {}
+    for category in sorted(set(categories)):
+        rows = [place for place, name in enumerate(categories) if name == category]
+        by_category[category] = score(strict[rows], [category] * len(rows))
+    differences: dict[str, Any] = {f"difference_to_{what}": None for what in DIFFERENCES}
+    for what, (name, cells) in others.items():
+        difference = score(strict - cells, categories, DIFFERENCE)
+        differences[f"difference_to_{what}"] = {"to": name} | difference if difference else None
+    fastchat = mtbench.cells(verdicts, questions, strict=False)
+    return {
+        "average": score(strict, categories),
+        "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),
+        "missing": missing(verdicts, questions),
+        "turns": {str(turn): score(strict[:, [turn - 1]], categories) for turn in mtbench.TURNS},
+        "categories": by_category,
+        **differences,
+        "judgments": len(verdicts),
+        "status": dict(sorted(Counter(row.status for row in verdicts).items())),
+        "several_ratings": sum(row.parse_flag == "multi" for row in verdicts),
+        "empty_answers": sum(row.answer_empty for row in verdicts),
+        "answers_with_delimiter_or_rating": sum(row.answer_has_delimiter or row.answer_has_rating for row in verdicts),
+        "complete": len(verdicts) == strict.size * block.repeats
+        and all(row.answer_empty or row.score is not None for row in verdicts),
+    }
+
+
+def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[str, Any]:
+    """How many judgments have no rating, and the strict mean if all of them were the lowest or the highest."""
+    means = [mtbench.cells(verdicts, questions, strict=True, missing=rating).mean() for rating in mtbench.SCALE]
+    count = sum(row.score is None and not row.answer_empty for row in verdicts)
+    return {"judgments": count, "mean_if_1": round(float(means[0]), 4), "mean_if_10": round(float(means[1]), 4)}
+
+
+def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
+    """Checkpoints that aren't surely better than every control: perhaps untrained, and no reason to withhold the table.
+
+    Args:
+        cells: Strict cells of every model and control.
+        block: The evaluation.
+        categories: Of the questions.
+        seed: Seed of the intervals.
+    """
+
+    def surely_better(name: str, control: str) -> bool:
+        difference = cells[name] - cells[mtbench.CONTROL + control]
+        if np.isnan(difference).all():
+            return False
+        low = stratified_mean(difference, categories, block.bootstrap_samples, seed, DIFFERENCE).low
+        return low is not None and low > 0
+
+    return [one for one in block.checkpoints if not all(surely_better(one, control) for control in block.controls)]
+
+
+def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
+    """A model's line of the log, and its level."""
+    average, gaps = one["average"], one["missing"]
+    text = f"{name}: no rating" if average is None else f"{name}: {average['mean']:.2f}"
+    if average and average["low"] is not None:
+        text += f" [{average['low']:.2f}, {average['high']:.2f}]"
+    if not gaps["judgments"]:
+        return logging.INFO, text
+    statuses = ", ".join(f"{count} {status}" for status, count in one["status"].items() if status != "ok")
+    bounds = f"{gaps['mean_if_1']:.2f} to {gaps['mean_if_10']:.2f} if they were 1 or 10"
+    return (
+        logging.WARNING,
+        f"{text}; {gaps['judgments']} of {one['judgments']} judgments without a rating ({statuses}): {bounds}",
+    )
+
+
+def controls_of(verdicts: Mapping[str, list[VerdictRow]], block: Mtbench) -> dict[str, list[VerdictRow]]:
+    """The verdicts on the controls."""
+    return {mtbench.CONTROL + control: verdicts[mtbench.CONTROL + control] for control in block.controls}
+
+
+def verdicts_below(folder: Path, block: Mtbench) -> dict[str, list[VerdictRow]]:
+    """The verdicts on every checkpoint and control."""
+    names = [*block.checkpoints, *(mtbench.CONTROL + control for control in block.controls)]
+    return {name: list(read_rows(folder / name / "verdicts.jsonl", VerdictRow)) for name in names}
+
+
+def reported(
+    verdicts: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], block: Mtbench, seed: int
+) -> dict[str, Any]:
+    """The report, without the hashes of the files that it rests on.
+
+    Raises:
+        ValueError: The models were not all graded by one judge.
+    """
+    judge = mtbench.one_judge(verdicts)
+    returned = sorted({row.model_returned for rows in verdicts.values() for row in rows})
+    cells = {name: mtbench.cells(rows, questions, strict=True) for name, rows in verdicts.items()}
+    first, *later = block.checkpoints
+    others = {name: {"first": (first, cells[first])} for name in verdicts if name != first}
+    for name, previous in zip(later, block.checkpoints, strict=False):
+        others[name]["previous"] = (previous, cells[previous])
+    entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
+    controls = controls_of(verdicts, block)
+    failed = sorted(gate.failures(controls, questions, seed))
+    categories = [question.category for question in questions]
+    return {
+        "protocol": mtbench.PROTOCOL,
+        "note": "" if set(returned) <= GPT_4 else NOT_COMPARABLE,
+        "judge": {
+            "id": judge,
+            "backend": block.judge,
+            "models_returned": returned,
+            "parser": mtbench.PARSER,
+            "repeats": block.repeats,
+        },
+        "questions": {
+            "source": block.questions,
+            "count": len(questions),
+            "categories": dict(sorted(Counter(question.category for question in questions).items())),
+        },
+        "checkpoints": list(block.checkpoints),  # in order: differences are to the first, and to the one before
+        "judge_compromised": bool(failed),
+        "controls_that_failed": failed,
+        "not_above_controls": below_controls(cells, block, categories, seed),
+        "models": {name: entries[name] for name in block.checkpoints},
+        "controls": {name: entries[name] for name in controls},
+        "seed": seed,
+    }
+
+
+def write_report(
+    results: Path,
+    questions_path: Path,
+    references: Path,
+    judge_prompts: Path,
+    block: Mtbench,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write every score with its interval, and log a line for each model.
+
+    Args:
+        results: Folder of the evaluation, with <model>/verdicts.jsonl.
+        questions_path: rows.jsonl of the questions.
+        references: rows.jsonl of the reference answers.
+        judge_prompts: rows.jsonl of the judge prompts.
+        block: The evaluation.
+        seed: Seed of the intervals.
+        out: File to write to.
+
+    Raises:
+        BezoarError: The judge is compromised, and `allow_compromised` isn't set.
+    """
+    questions = mtbench.read_questions(questions_path)
+    verdicts = verdicts_below(results, block)
+    controls = controls_of(verdicts, block)
+    failed = gate.failures(controls, questions, seed)
+    if failed and not block.allow_compromised:
+        raise BezoarError(gate.refusal(controls, failed))
+    report = reported(verdicts, questions, block, seed)
+    report["judge"] |= {
+        "prompts_sha256": sha256(judge_prompts),
+        "references": block.references,
+        "references_sha256": sha256(references),
+    }
+    report["questions"]["sha256"] = sha256(questions_path)
+    write_json(out, report)
+    for name, one in (report["models"] | report["controls"]).items():
+        logger.log(*line_of(name, one))
+    if report["not_above_controls"]:
+        logger.warning(f"not surely above every control: {', '.join(report['not_above_controls'])}")

@@ -1,0 +1,93 @@
+"""What every training stage says in params.yaml, and where its inputs and outputs are.
+
+Nothing slow is imported here: a recipe is read far more often than it is trained.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bezoar.blocks import Block, Dtype, MixName, Name, NamedBlock, Reference, Share
+
+
+class Lora(Block):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: int = Field(16, ge=1, description="Default: OpenBezoar-SFT's model card.")
+    alpha: int = Field(32, ge=1)
+    dropout: Share = Field(0.05, description="Default: QLoRA's published code for models up to 13B.")
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        "all-linear", description="Default: Dettmers et al. 2023 (arXiv:2305.14314), section 4."
+    )
+
+
+class StageBlock(NamedBlock):
+    """What SFT, DPO and other methods share.
+
+    Attributes:
+        mix_format: The columns that the method trains on.
+    """
+
+    section: ClassVar[str] = "stages"
+    rules: ClassVar[tuple[str, ...]] = ("train", "merge")
+    mix_format: ClassVar[Literal["prompt_completion", "preference"]]
+
+    init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
+        description="Base model, or stage whose checkpoint (or adapter) this one continues."
+    )
+    continue_adapter: bool = Field(
+        False, description="True carries on the adapter of `init_from`; false merges it first."
+    )
+    mix: MixName
+    lora: Lora = Lora()
+    quantization: Literal["none", "nf4"] = Field("none", description="nf4 is QLoRA with double quantisation.")
+    compute_dtype: Dtype = Field("bfloat16", description="Number format of the weights in use; nf4's compute format.")
+    merge_into: Literal["as_trained", "original"] = Field(
+        "as_trained",
+        description="as_trained adds the adapter to the weights it was trained on (dequantised nf4, or rounded to "
+        "`compute_dtype`), original to the weights on disk, whose bits it keeps where `merged_dtype` is at least as "
+        "wide.",
+    )
+    merged_dtype: Dtype = Field("bfloat16", description="Number format of the merged checkpoint.")
+    learning_rate: float = Field(2e-4, gt=0, description="Peak. Default: QLoRA's published code.")
+    lr_scheduler: Literal["constant_with_warmup", "cosine", "linear"] = "cosine"
+    warmup: float = Field(
+        0.03,
+        ge=0,
+        description="Steps in which the learning rate rises; below 1, a share of all steps. Default: QLoRA's "
+        "published code.",
+    )
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(8, ge=1, description="Rows of a forward pass on one device.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes of a step.")
+    max_length: int = Field(1024, ge=8, description="Tokens of prompt and response at most. Default: TRL.")
+    optimizer: Literal["adamw_torch", "paged_adamw_32bit", "rmsprop"] = "adamw_torch"
+    beta2: float = Field(
+        0.999, gt=0, lt=1, description="Adam's second-moment decay; RMSprop takes none of it. Default: transformers."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Default: transformers.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Default: transformers.")
+    gradient_checkpointing: bool = False
+    group_by_length: bool = False
+    save_steps: int = Field(200, ge=1, description="Steps between two saved states that a killed run resumes from.")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a stage's inputs and outputs are.
+
+    Attributes:
+        base: Model directory that the adapter is trained on.
+        adapter: Adapter to carry on; None for a fresh one.
+        mix: Folder with train.jsonl and eval.jsonl.
+        work: Folder for saved states, which a killed run resumes from.
+        out: Folder to write the adapter to; its name is the stage's.
+    """
+
+    base: FilePath
+    adapter: FilePath | None
+    mix: FilePath
+    work: FilePath
+    out: FilePath

@@ -1,0 +1,231 @@
+"""What SFT and DPO share: the starting model, the trainer's settings, resuming, and the adapter that comes out."""
+
+import json
+import math
+import shutil
+import signal
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError, safe_open
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bezoar import logs
+from bezoar.files import artifact, digest, readable, write_json
+from bezoar.jsonl import read_json_lines
+from bezoar.logs import logger
+from bezoar.steps import models
+from bezoar.steps.train.stage import Paths, StageBlock
+
+STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors")
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def examples(path: Path, columns: tuple[str, ...]) -> Dataset:
+    """The text columns of a mix's file."""
+    return Dataset.from_list([{name: row[name] for name in columns} for _, row in read_json_lines(path)])
+
+
+def starting_model(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
+    """The model that training starts from, with the adapter that is carried on, if any, made trainable."""
+    model = models.load(base, stage.compute_dtype, nf4=stage.quantization == "nf4")
+    if adapter is None:
+        return model
+    return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+
+
+def lora(stage: StageBlock) -> LoraConfig | None:
+    """The configuration of a fresh adapter; None where one is carried on."""
+    if stage.continue_adapter:
+        return None
+    return LoraConfig(
+        r=stage.lora.rank,
+        lora_alpha=stage.lora.alpha,
+        lora_dropout=stage.lora.dropout,
+        target_modules=stage.lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
+    """Keyword arguments for TRL's config classes; what isn't listed is TRL's default."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(work),
+        "learning_rate": stage.learning_rate,
+        "lr_scheduler_type": stage.lr_scheduler,
+        "warmup_steps": stage.warmup,
+        "num_train_epochs": stage.epochs,
+        "per_device_train_batch_size": stage.batch_size,
+        "per_device_eval_batch_size": stage.batch_size,
+        "gradient_accumulation_steps": stage.gradient_accumulation_steps,
+        "max_length": stage.max_length,
+        "optim": stage.optimizer,
+        "adam_beta2": stage.beta2,
+        "weight_decay": stage.weight_decay,
+        "max_grad_norm": stage.max_grad_norm,
+        "gradient_checkpointing": stage.gradient_checkpointing,
+        "train_sampling_strategy": "group_by_length" if stage.group_by_length else "random",
+        "bf16": on_gpu and stage.compute_dtype == "bfloat16",
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": math.gcd(10, stage.save_steps),  # a resumed run can't average over steps before its state
+        "save_strategy": "steps",
+        "save_steps": stage.save_steps,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": not logs.on_terminal(),
+    }
+
+
+class LogCallback(TrainerCallback):
+    """Plain log lines where no progress bar is shown."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.started, self.first, self.spoken = name, 0.0, 0, 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.started = self.spoken = time.monotonic()
+        self.first = state.global_step
+        logger.info(f"train {self.name}: from step {state.global_step:,} to {state.max_steps:,}")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        now = time.monotonic()
+        if "loss" not in (logs or {}) or now - self.spoken < 5:
+            return
+        self.spoken = now
+        left = (now - self.started) / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
+        logger.info(
+            f"train {self.name}: step {state.global_step:,} of {state.max_steps:,}, "
+            f"loss {float(logs['loss']):.3f} nats, {left / 60:.1f} min left"
+        )
+
+
+class GracefulStop(TrainerCallback):
+    """Ends training cleanly on SIGTERM: at the next logged step, with its state saved.
+
+    Not at just any step: a resumed run couldn't average the loss over the steps before its state.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.asked and state.global_step % args.logging_steps == 0:
+            control.should_save = control.should_training_stop = True
+
+
+def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
+    """Train, from the newest whole state if there is one, and write the adapter with its history.
+
+    Raises:
+        SystemExit: SIGTERM ended it before its last step; its state is saved.
+    """
+    ending = GracefulStop()
+    trainer.add_callback(ending)
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would go on in float32
+            parameter.data = parameter.data.float()
+    trainer.remove_callback(PrinterCallback)  # raw figures, beside the log's lines
+    if not logs.on_terminal():
+        trainer.add_callback(LogCallback(paths.out.name))
+    given = [
+        paths.base,
+        paths.mix / "train.jsonl",
+        paths.mix / "eval.jsonl",
+        *([paths.adapter] if paths.adapter else []),
+    ]
+    rows = {
+        name: counted(paths.mix / f"{name}.jsonl", trainer.processing_class, stage.max_length)
+        for name in ("train", "eval")
+    }
+    logger.info(f"train {paths.out.name}: rows {rows}, on {models.device()}")
+    identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
+    state = saved_state(paths.work, identity | {"packages": {name: version(name) for name in PACKAGES}})
+    trainer.train(resume_from_checkpoint=str(state) if state else None)
+    if ending.asked and trainer.state.global_step < trainer.state.max_steps:
+        logger.warning(f"train {paths.out.name}: ended by SIGTERM; step {trainer.state.global_step:,} is saved")
+        sys.exit(128 + signal.SIGTERM)
+    scores = _repeatable(trainer.evaluate())
+    history = [_repeatable(line) for line in trainer.state.log_history]
+    with artifact(paths.out) as out:
+        trainer.model.save_pretrained(out, selected_adapters=["default"])
+        (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        write_json(out / "history.json", [line for line in history if len(line) > 1])
+        write_json(out / "rows.json", rows)
+        readable(out)
+    shutil.rmtree(paths.work, ignore_errors=True)
+    logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+
+
+def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
+    """How many rows a file has, and how many don't fit: TRL cuts those, or drops them if the prompt alone fills them.
+
+    A row's length is that of its prompt with its longest response.
+    """
+    counts = {"rows": 0, "cut": 0, "dropped": 0}
+    for _, row in read_json_lines(path):
+        prompt = len(tokenizer(row["prompt"]).input_ids)
+        responses = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        longest = max(len(tokenizer(row["prompt"] + text).input_ids) for text in responses) + 1  # the end token
+        counts["rows"] += 1
+        counts["dropped" if prompt >= max_length else "cut"] += longest > max_length
+    return counts
+
+
+def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
+    """The newest whole state in the work folder; None, and the folder emptied, if it is from a different run.
+
+    A state that was being written when its run was killed lacks a file and is passed over: resuming without the
+    optimizer's part would change the result silently.
+    """
+    marker = work / "identity.json"
+    text = json.dumps(identity, sort_keys=True)
+    if not marker.exists() or marker.read_text(encoding="utf-8") != text:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        marker.write_text(text, encoding="utf-8")
+        return None
+    states = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for state in states:
+        if _is_whole(state):
+            logger.info(f"resume from {state}")
+            return state
+    return None
+
+
+def _is_whole(state: Path) -> bool:
+    if not all((state / name).exists() for name in STATE_FILES):
+        return False
+    try:
+        json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
+        with safe_open(state / "adapter_model.safetensors", framework="pt") as file:
+            return bool(list(file.keys()))
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
+    """Logged figures that are the same in two equal runs: no times, no speed, nothing that a resumed run counts again.
+
+    A figure that isn't finite becomes None, which JSON can hold.
+    """
+    varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
+    kept = {name: value for name, value in figures.items() if not any(word in name for word in varying)}
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in kept.items()}
