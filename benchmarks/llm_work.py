@@ -36,22 +36,22 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     """Ask for rows in this process and this folder, and tell how long that took."""
     import yaml
 
-    from bezoar.steps.backends import ask, open_backend
     from bezoar.blocks import Sampling
+    from bezoar.requests.base import ask
     from bezoar.requests.blocks import Budget, Ceiling
-    from bezoar.params.data import OpenAiBackend
+    from bezoar.requests.openai import OpenAiBackend
 
     if args.carrier != OURS:
         _carried_by(args.carrier)
     Path("prices.yaml").write_text(yaml.safe_dump({"prices": [PRICE]}))
     budget = Budget(prices="prices.yaml", run=Ceiling(dollars=1e6, tokens=None), stages={}, approve_above=None)
     options = {"kind": "openai", "model": "bench", "token_limit_field": "max_tokens", "sends_sampling": True}
-    options |= {"json_schema": False, "tries": 3, "max_output_tokens": None}
+    options |= {"json_schema": False, "max_attempts": 3, "max_output_tokens": None}
     block = OpenAiBackend.model_validate({**options, "connection": CONNECTION | {"concurrency": args.concurrency}})
     sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=256)
     wanted = prompts(args.rows, args.edit, args.template)
     requests = [ask(str(number), text, sampling) for number, text in enumerate(wanted)]
-    backend = open_backend(block, checkpoint=None, system="", seed=0, budget=budget)
+    backend = block.open(checkpoint=None, system="", seed=0, budget=budget)
     start, cpu = time.perf_counter(), time.process_time()
     found = backend.complete(requests, "rows")
     taken, used = time.perf_counter() - start, time.process_time() - cpu

@@ -16,17 +16,21 @@ import pytest
 import yaml
 from faults import Faults
 
-from bezoar.steps.backends import Backend, Completion, ask, open_backend
-from bezoar.requests import Stopped, sender
-from bezoar.requests.rate_limit import ConcurrencyLimiter
-from bezoar.requests.prices import Price
-from bezoar.requests.store import ANSWERS, FOLDER, LEDGER, lines_of
 from bezoar.blocks import Sampling
+from bezoar.errors import Stopped
+from bezoar.requests import sender
+from bezoar.requests.anthropic import AnthropicBackend
+from bezoar.requests.base import Backend, Completion, ask
 from bezoar.requests.blocks import Budget
-from bezoar.params.data import AnthropicBackend, OpenAiBackend
+from bezoar.requests.openai import OpenAiBackend
+from bezoar.requests.prices import Price
+from bezoar.requests.rate_limit import ConcurrencyLimiter
+from bezoar.requests.store import ANSWERS, FOLDER, LEDGER, lines_of
 
 apart = multiprocessing.get_context("forkserver")  # processes that have the imports, but no threads and no sockets
-apart.set_forkserver_preload(["bezoar.requests.anthropic", "bezoar.requests.client", "bezoar.requests.openai", "pytest", "yaml"])
+apart.set_forkserver_preload(
+    ["bezoar.requests.anthropic", "bezoar.requests.client", "bezoar.requests.openai", "pytest", "yaml"]
+)
 MILLION = 1_000_000
 KEY = "sk-dummy-0123456789abcdef"
 RUN = "a-run"
@@ -75,7 +79,7 @@ def ceilings(
 
 def block(kind: str, connection: dict[str, Any], **changes: Any) -> OpenAiBackend | AnthropicBackend:
     """A provider's block, which asks twice at most."""
-    common = {"kind": kind, "model": "rules", "json_schema": True, "tries": 2, "max_output_tokens": None}
+    common = {"kind": kind, "model": "rules", "json_schema": True, "max_attempts": 2, "max_output_tokens": None}
     whole = {**common, **OWN[kind], "connection": {**CONNECTION, "base_url_env": f"{kind.upper()}_URL", **connection}}
     return (OpenAiBackend if kind == "openai" else AnthropicBackend)(**whole | changes)
 
@@ -108,7 +112,7 @@ class Desk:
     def client(self, budget: Budget | None = None, connection: dict[str, Any] | None = None, **changes: Any) -> Backend:
         """A job's client, new: it knows nothing but what is on the disk."""
         made = block(self.kind, connection or {}, **changes)
-        return open_backend(made, checkpoint=None, system="", seed=0, budget=budget or ceilings())
+        return made.open(checkpoint=None, system="", seed=0, budget=budget or ceilings())
 
     def ask(self, *texts: str, **settings: Any) -> list[Completion]:
         """What a new client answers."""
@@ -166,7 +170,7 @@ def run(
     os.chdir(folder)
     os.environ.update({**addresses(server), "BEZOAR_JOB": job, "BEZOAR_RUN": RUN, "BEZOAR_BATCH_POLL": "0.05"})
     made = block(kind, {"batch": batch})
-    backend = open_backend(made, checkpoint=None, system="", seed=0, budget=ceilings(dollars))
+    backend = made.open(checkpoint=None, system="", seed=0, budget=ceilings(dollars))
     try:
         found = backend.complete([ask(text, text, SAMPLING) for text in rows(count, first)], "test")
     except Stopped as stopped:

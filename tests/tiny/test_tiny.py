@@ -14,8 +14,8 @@ from server import Server
 
 from bezoar import world
 from bezoar.files import MARKER
-from bezoar.steps.evaluate.mtbench import VerdictRow
 from bezoar.steps.data.rows import AnswerRow, FilteredRow, read_rows
+from bezoar.steps.evaluate.mtbench import VerdictRow
 
 pytestmark = pytest.mark.end_to_end
 

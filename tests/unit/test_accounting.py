@@ -3,11 +3,11 @@
 import re
 
 import pytest
-
 import source as rule
+
 from bezoar.steps.data import accounting
-from bezoar.params.data import Builtin, Source
 from bezoar.steps.data.rows import DroppedRow
+from bezoar.steps.data.sources import Builtin, Source
 
 DOLLY = {"instruction": "Who?", "context": "", "response": "Ada."}
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bezoar.steps.backends import Completion, Request, ask, open_backend
-from bezoar.requests import Stopped
 from bezoar.blocks import Sampling
+from bezoar.errors import Stopped
+from bezoar.requests.anthropic import AnthropicBackend
+from bezoar.requests.base import Completion, Request, ask
 from bezoar.requests.blocks import Budget
-from bezoar.params.data import AnthropicBackend, LocalBackend, OpenAiBackend
+from bezoar.requests.openai import OpenAiBackend
+from bezoar.steps.backends.local import LocalBackend
 
 SAMPLING = Sampling(temperature=0.5, top_p=0.9, max_new_tokens=100)
 SCHEMA = {
@@ -42,7 +44,7 @@ OPENAI = {
     "token_limit_field": "max_tokens",
     "sends_sampling": True,
     "json_schema": True,
-    "tries": 1,
+    "max_attempts": 1,
     "max_output_tokens": None,
     "connection": CONNECTION,
 }
@@ -51,7 +53,7 @@ ANTHROPIC = {
     "model": "critic",
     "effort": "low",
     "json_schema": True,
-    "tries": 1,
+    "max_attempts": 1,
     "max_output_tokens": None,
     "connection": CONNECTION | {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "JUDGE_API_KEY"},
 }
@@ -74,7 +76,7 @@ def addresses(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def backend(block: dict[str, Any], **changes: Any) -> Any:
     kind = OpenAiBackend if block["kind"] == "openai" else AnthropicBackend
-    return open_backend(kind(**block | changes), checkpoint=None, system="", seed=0, budget=BUDGET)
+    return kind(**block | changes).open(checkpoint=None, system="", seed=0, budget=BUDGET)
 
 
 def answer(block: dict[str, Any], text: str, **changes: Any) -> Completion:
@@ -231,7 +233,7 @@ def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
 def test_a_request_that_is_refused_for_good_is_an_error_and_the_others_are_answered(block, server):
     texts = ["river", "lake\nserver: fail", "valley", "meadow"]
     requests = [ask(text, text, SAMPLING) for text in texts]
-    first, failed, *others = backend(block, tries=3).complete(requests, "ask")
+    first, failed, *others = backend(block, max_attempts=3).complete(requests, "ask")
     assert failed == Completion("", "error", block["model"], "HTTP 400: as wished")
     assert (failed.fault, [one.finish_reason for one in (first, *others)]) == ("error", ["stop"] * 3)
     assert server.hits == 4  # it isn't tried again
@@ -240,14 +242,14 @@ def test_a_request_that_is_refused_for_good_is_an_error_and_the_others_are_answe
 @both
 @pytest.mark.parametrize("wished", ["refusal", "filtered"])
 def test_a_refusal_is_asked_again_and_ends_as_one(block, wished, server):
-    found = answer(block, f"Name three rivers\nserver: {wished}", tries=3)
+    found = answer(block, f"Name three rivers\nserver: {wished}", max_attempts=3)
     assert (found.finish_reason, found.fault) == ("refusal", "refusal")
     assert server.bodies == [server.bodies[0]] * 3
 
 
 @both
 def test_a_cut_answer_gets_twice_the_room_up_to_a_limit(block, server):
-    found = answer(block, "Name three rivers\nserver: length", tries=5, max_output_tokens=300)
+    found = answer(block, "Name three rivers\nserver: length", max_attempts=5, max_output_tokens=300)
     assert (found.finish_reason, found.fault) == ("length", "length")
     assert [body["max_tokens"] for body in server.bodies] == [100, 200, 300]
 
@@ -255,7 +257,7 @@ def test_a_cut_answer_gets_twice_the_room_up_to_a_limit(block, server):
 @both
 def test_a_cut_answer_that_fits_in_the_end_is_one(block):
     short = SAMPLING.model_copy(update={"max_new_tokens": 5})
-    (found,) = backend(block, tries=2).complete([ask("key", "Name three rivers", short)], "ask")
+    (found,) = backend(block, max_attempts=2).complete([ask("key", "Name three rivers", short)], "ask")
     assert (found.text.split()[:5], found.fault) == ("Here is what I think".split(), None)
 
 
@@ -305,7 +307,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_llama) -> Path:
 def local(folder: Path, batch_size: int, seed: int = 0) -> Any:
     block = {"kind": "local", "checkpoint": "tiny", "template": "student", "precision": "float32"}
     model = LocalBackend(**block, batch_size=batch_size)
-    return open_backend(model, checkpoint=folder, system="answer the user .", seed=seed, budget=BUDGET)
+    return model.open(checkpoint=folder, system="answer the user .", seed=seed, budget=BUDGET)
 
 
 def requests_of(temperatures: list[float], new_tokens: int = 16) -> list[Request]:

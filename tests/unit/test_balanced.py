@@ -2,9 +2,8 @@
 
 from collections import Counter
 
-from bezoar.params.data import Source
 from bezoar.steps.data.rows import QuestionRow
-from bezoar.steps.data.sources import taken
+from bezoar.steps.data.sources import Source, taken
 
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 QUESTIONS = [

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache import CacheError
-from bezoar.cache.locks import is_free
 from bezoar.cache.execute import execute
 from bezoar.cache.job import FOLDER, Job, Step
+from bezoar.cache.locks import is_free
 from bezoar.cluster import submitted
 from bezoar.cluster.node import MOST_RESTARTS
 from bezoar.cluster.submitted import Submission, plans, under_way

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 import filter as rule  # the script is named like the rule, and so like a builtin
-from bezoar.steps import prompts
-from bezoar.steps.backends import Completion
-from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.blocks import Sampling
-from bezoar.params.data import Filter
+from bezoar.requests.base import Completion
+from bezoar.steps import prompts
+from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
+from bezoar.steps.filter.block import Filter
 
 ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
@@ -47,11 +47,11 @@ def block(**changes):
         "judge": "judge",
         "prompts": "filter.yaml",
         "sampling": Sampling(temperature=0, top_p=1, max_new_tokens=100),
-        "attempts": 1,
+        "max_attempts": 1,
         "refusal_phrases": ["as an AI"],
         "leaked_markers": ["<|answer|>"],
         "max_repetition": 0.5,
-        "avoid": [],
+        "decontaminate_against": [],
         "max_failed_share": 0.0,
         "quota": None,
     }
@@ -244,7 +244,7 @@ def test_the_judge_sees_criteria_instruction_and_response_as_they_are():
 
 def test_an_unreadable_verdict_is_asked_again_with_a_new_draw():
     judge = ParrotJudge("hm", "hm")
-    kept, rejected = run([made()], judge, attempts=3)
+    kept, rejected = run([made()], judge, max_attempts=3)
     assert (len(kept), rejected) == (1, [])
     assert [request.key for request in judge.requests] == [f"judge:{made().id}:{attempt}" for attempt in range(3)]
     assert [request.sample for request in judge.requests] == ["0", "1", "2"]
@@ -253,7 +253,7 @@ def test_an_unreadable_verdict_is_asked_again_with_a_new_draw():
 
 def test_a_readable_rejection_is_not_asked_again():
     judge = ParrotJudge(json.dumps(ACCEPT | {"status": "reject"}))
-    assert len(run([made()], judge, attempts=3)[1]) == 1
+    assert len(run([made()], judge, max_attempts=3)[1]) == 1
     assert len(judge.requests) == 1
 
 

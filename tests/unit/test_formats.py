@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from bezoar.steps.chat import dialogue
+from bezoar.steps.data.formats import RowFormat
 from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
-from bezoar.params.data import RowFormat
 from bezoar.steps.data.sources import read_table
 
 DOLLY = {"instruction": " Who? ", "context": "", "response": "Ada.", "category": "open_qa"}

@@ -7,13 +7,15 @@ from collections import Counter
 
 import pytest
 
-from bezoar.steps.generate import shards
-from bezoar.steps.backends import Completion
-from bezoar.files import files_in
-from bezoar.steps.generate.templates import OPERATIONS
 from bezoar.blocks import Sampling
-from bezoar.params.data import Evol, Lamini, Orca
+from bezoar.files import files_in
+from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
+from bezoar.steps.generate import shards
+from bezoar.steps.generate.evol import Evol
+from bezoar.steps.generate.lamini import Lamini
+from bezoar.steps.generate.orca import Orca
+from bezoar.steps.generate.templates import OPERATIONS
 from generate import evol, lamini, orca
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)
@@ -81,7 +83,7 @@ def lamini_block(**changes):
         "topics_per_prompt": 3,
         "instructions_per_call": 4,
         "min_instructions": 1,
-        "attempts": 3,
+        "max_attempts": 3,
         "max_words": 5,
     }
     return Lamini(**values | changes)
@@ -208,7 +210,7 @@ def test_no_instruction_is_listed_twice_and_candidates_add_up():
     calls = [lamini.Call(number, CALL.examples, ()) for number in range(3)]
     answers = {0: tagged("One.", "Two.", "Sing."), 1: tagged("ONE.", "Three.") + "<example>F", 2: "nothing"}
     teacher = ParrotTeacher(lambda request: answers[int(request.key.split(":")[1])])
-    items, dropped, seen = lamini.list_instructions(calls, teacher, lamini_block(attempts=1), LISTING)
+    items, dropped, seen = lamini.list_instructions(calls, teacher, lamini_block(max_attempts=1), LISTING)
     assert [item.instruction for item in items] == ["One.", "Two.", "Three."]
     expected = {"echo of an example": 1, "duplicate": 1, "unclosed": 1, "too few instructions": 1}
     assert Counter(row.reason for row in dropped) == expected

@@ -19,8 +19,8 @@ from test_generate import (
     written,
 )
 
-from bezoar.steps.generate import shards
 from bezoar.steps.data.rows import DroppedRow
+from bezoar.steps.generate import shards
 from generate import lamini, orca
 
 

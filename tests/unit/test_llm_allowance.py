@@ -13,7 +13,6 @@ from llm import KEY, PRICE, SAMPLING, addresses, block, ceilings, set_up
 from bezoar.cache import CacheError
 from bezoar.recipe import approval as allowance
 from bezoar.recipe import estimate
-from bezoar.recipe.approval import Spending
 from bezoar.recipe.estimate import Estimator, Expected
 
 DEAR = Expected("generate-a", "rules", jobs=20, calls=9, stored=0, tokens=90, micro=5_000_000, guessed=True)

@@ -8,7 +8,7 @@ from faults import FILTERED, LENGTH, REFUSAL, THINKING, THINKING_ONLY, say
 from llm import SAMPLING, only_anthropic, rows
 from pydantic import TypeAdapter
 
-from bezoar.steps.backends import ask
+from bezoar.requests.base import ask
 from bezoar.steps.evaluate.mtbench import rating
 
 

@@ -134,10 +134,10 @@ def test_a_redirect_is_not_followed(desk):
 
 def test_an_ending_that_is_not_known_is_paid_for_once(desk):
     desk.server.always(replace(OK, finish="pause_turn"))
-    first = desk.ask("row", tries=2)
+    first = desk.ask("row", max_attempts=2)
     assert [one.fault for one in first] == ["other"]
     assert desk.server.hits() == 2  # as a refusal it is tried once more, and then known
-    assert desk.ask("row", tries=2) == first
+    assert desk.ask("row", max_attempts=2) == first
     assert desk.server.hits() == 2
 
 

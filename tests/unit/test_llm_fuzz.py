@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm import SAMPLING, addresses, block, ceilings, price, set_up
 
-from bezoar.steps.backends import ask, open_backend
-from bezoar.requests import Stopped, failures, provider_of
+from bezoar.errors import Stopped
+from bezoar.requests import failures
+from bezoar.requests.base import ask
 from bezoar.requests.budget import Amount, BudgetReservation
 from bezoar.requests.calls import compact
 from bezoar.requests.failures import Failure
@@ -97,7 +98,9 @@ def body_is_read(provider: Provider, data: Any) -> None:
     """A body gives an answer that costs something from 0 to the worst on, or a Failure."""
     text = data.draw(mutated(WHOLE[provider.name])).decode("utf-8", "replace")
     connection = block(provider.name, {}).connection
-    sender = Sender(provider, connection, Job("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price())
+    sender = Sender(
+        provider, connection, Job("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price()
+    )
     call = provider.call(ask("row", "row", SAMPLING), 0, 16)
     try:
         answer = provider.read(text)
@@ -122,7 +125,7 @@ def store_is_read(provider: Provider, data: Any) -> None:
     (folder / "a.answers.jsonl").write_bytes(b"\n".join(answers) + b"\n")
     lines = [data.draw(mutated(line)), data.draw(mutated(batch))]
     (folder / "a.ledger.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    backend = open_backend(block(provider.name, {}, tries=1), checkpoint=None, system="", seed=0, budget=ceilings())
+    backend = block(provider.name, {}, max_attempts=1).open(checkpoint=None, system="", seed=0, budget=ceilings())
     try:
         (found,) = backend.complete([ask("row", "row", SAMPLING)], "test")
         said = f"found: {found.text.encode()!r}"

@@ -10,8 +10,8 @@ import pytest
 from faults import Step, status, used
 from llm import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
 
-from bezoar.steps.backends import ask
-from bezoar.requests import EXIT_FATAL, exchange, failures, provider_of
+from bezoar.requests import EXIT_FATAL, exchange, failures
+from bezoar.requests.base import ask
 from bezoar.requests.calls import MOST_DEPTH, compact, decoded
 from bezoar.requests.failures import Failure
 from bezoar.requests.job import HALTED, SPENT
@@ -228,7 +228,7 @@ def test_of_a_content_in_parts_the_text_is_the_answer_and_other_shapes_are_none(
 def test_an_answer_in_another_shape_is_paid_for_and_a_failed_row(desk):
     content = [{"type": "image"}]
     desk.server.always(Step(body=body(desk.kind, content).encode()))
-    assert [one.fault for one in desk.ask("row", tries=2)] == ["other"]
+    assert [one.fault for one in desk.ask("row", max_attempts=2)] == ["other"]
     assert (desk.outcomes(), desk.server.hits()) == ({"other": 2}, 2)
 
 

@@ -8,8 +8,9 @@ import pytest
 from faults import CUT_JSON, HTML502, RESET, limited, status, used
 from llm import MILLION, PRICE, SAMPLING, ceilings, end, only_anthropic, only_openai, price, rows, set_up
 
-from bezoar.steps.backends import ask
-from bezoar.requests import EXIT_BUDGET, Stopped
+from bezoar.errors import Stopped
+from bezoar.requests import EXIT_BUDGET
+from bezoar.requests.base import ask
 from bezoar.requests.budget import AHEAD, Amount, BudgetReservation
 from bezoar.requests.job import SPENT, Job
 from bezoar.requests.ledger import totals

@@ -19,10 +19,9 @@ from faults import delay, status
 from llm import KEY, SAMPLING, block, ceilings, rows
 
 from bezoar import serving
-from bezoar.steps.backends import Backend, Completion, ask, open_backend
-from bezoar.requests import Stopped, sender
-from bezoar.requests import dry_run
-from bezoar.requests import server_locator
+from bezoar.errors import Stopped
+from bezoar.requests import dry_run, sender, server_locator
+from bezoar.requests.base import Backend, Completion, ask
 from bezoar.requests.sender import MOST_TRANSIENT, SHORTEST
 from bezoar.serving import Address
 
@@ -82,7 +81,7 @@ def client(desk: Any, connection: dict[str, Any] | None = None, **server: Any) -
     """A client of the teacher, with a server of its own."""
     made = block(desk.kind, {"server": SERVER | server, **(connection or {})})
     made._name = "teacher"
-    return open_backend(made, checkpoint=None, system="", seed=0, budget=ceilings())
+    return made.open(checkpoint=None, system="", seed=0, budget=ceilings())
 
 
 def complete(backend: Backend, *texts: str) -> list[str]:

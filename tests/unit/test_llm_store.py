@@ -10,9 +10,9 @@ import pytest
 from faults import LENGTH, delay, status
 from llm import SAMPLING, addresses, apart, block, end, rows
 
-from bezoar.steps.backends import ask
 from bezoar.requests import calls, store
 from bezoar.requests.anthropic import Anthropic
+from bezoar.requests.base import ask
 from bezoar.requests.calls import Call
 from bezoar.requests.openai import OpenAi
 from bezoar.requests.store import ANSWERS, INDEX, Store
@@ -104,7 +104,7 @@ def test_nothing_else_changes_a_key(kind, monkeypatch):
     assert key(kind, connection=reached) == plain
     assert key(kind, tries=1, connection=reached) == key(kind, tries=1) != plain
     assert key(kind, limit=32, connection=reached) == key(kind, limit=32) != plain
-    for changes in ({"tries": 9}, {"max_output_tokens": 99}):  # how often it would be asked, not which try it is
+    for changes in ({"max_attempts": 9}, {"max_output_tokens": 99}):  # how often it would be asked, not which try it is
         provider = PROVIDERS[kind](block(kind, {}, **changes))
         assert provider.call(QUESTION, 0, 16).key == plain, changes
     assert key(kind, replace(QUESTION, key="b")) == plain

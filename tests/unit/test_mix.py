@@ -6,12 +6,13 @@ import random
 from collections import Counter
 from types import SimpleNamespace
 
+import mix
 import pytest
 
-import mix
 from bezoar.steps.chat import student_prompt
+from bezoar.steps.data.examples import Limit
 from bezoar.steps.data.families import KEYS, first_turn
-from bezoar.params.data import Limit, Mix, Part
+from bezoar.steps.data.mix import Mix, Part
 from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
 
 SYSTEM = "Be kind."

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+import mix
 import pytest
 import yaml
 
-import mix
 from bezoar import params, world
+from bezoar.recipe.check import problems_of
+from bezoar.recipe.recipe import Recipe
 from bezoar.steps.chat import student_prompt
 from bezoar.steps.data.families import KEYS
 from bezoar.steps.data.normalise import normalise
-from bezoar.recipe.check import problems_of
-from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data.rows import FilteredRow, row_id, write_rows
 
 ROOT = Path(__file__).parents[2]

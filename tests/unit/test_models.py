@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import merge
 import pytest
 import torch
 import yaml
@@ -14,10 +15,9 @@ from safetensors.torch import load_file, save_file
 from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-import merge
 from bezoar.steps import models
 from bezoar.steps.train import training
-from bezoar.params.train import Sft
+from bezoar.steps.train.sft import Sft
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "openbezoar-3b.yaml"
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bezoar.steps.evaluate import gate
-from bezoar.steps.evaluate import mtbench
-from bezoar.steps.backends import Completion
-from bezoar.steps.evaluate.mtbench import JudgePrompts, VerdictRow, rating
 from bezoar.blocks import Sampling
-from bezoar.params.evaluate import Mtbench
+from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
+from bezoar.steps.evaluate import gate, mtbench
+from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
 from report import harness as harness_table
 from report import mtbench as table
 
@@ -476,7 +474,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "backend": {"kind": "openai", "model": "m"},
         "weights": None,
         "sampling": {"temperature": 0.0},
-        "attempts": 1,
+        "max_attempts": 1,
         "reference_categories": ["math", "coding"],
         "prompts_sha256": "prompts",
         "references_sha256": "references",
@@ -485,7 +483,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "backend": {"kind": "openai", "model": "n"},
         "weights": "digest",
         "sampling": {"temperature": 0.5},
-        "attempts": 2,
+        "max_attempts": 2,
         "reference_categories": ["math"],
         "prompts_sha256": "other prompts",
         "references_sha256": "other references",

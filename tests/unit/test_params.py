@@ -11,11 +11,13 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from bezoar.steps import prompts
+from bezoar.problems import RecipeError
+from bezoar.recipe.load import load, select
+from bezoar.requests.blocks import ApiBackend
 from bezoar.requests.prices import load as load_prices
+from bezoar.steps import prompts
+from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.templates import OPERATIONS
-from bezoar.params import RecipeError, load, select
-from bezoar.params.data import ApiBackend, Evol
 from bezoar.world import SETS
 from filter import filter_prompts
 from generate.orca import system_messages

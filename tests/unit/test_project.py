@@ -11,8 +11,7 @@ import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
 from bezoar import cli, params
-from bezoar.cache import CacheError, plan, stages
-from bezoar.cache import locks
+from bezoar.cache import CacheError, locks, plan, stages
 from bezoar.cache.graph import Elsewhere, shell_syntax
 from bezoar.cli import main
 from bezoar.script import Flags, _form, keys

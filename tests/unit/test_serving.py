@@ -21,8 +21,8 @@ from llm import block
 
 from bezoar import serving
 from bezoar.files import write_json
-from bezoar.params import load
-from bezoar.params.data import ManagedServer
+from bezoar.recipe.load import load
+from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import Address, command
 from bezoar.serving.command import Ended, Serving, server_of
 

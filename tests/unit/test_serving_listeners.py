@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bezoar.params.data import ManagedServer
+from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import command, listeners
 from bezoar.serving.command import Ended, Serving
 

@@ -10,13 +10,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
 import shard
 import source as rule
+
 from bezoar.files import files_in
-from bezoar.params.data import Builtin, File, Source, Url
 from bezoar.steps.data.rows import SeedRow, row_id
-from bezoar.steps.data.sources import read_table, rows_of, taken
+from bezoar.steps.data.sources import Builtin, File, Source, Url, read_table, rows_of, taken
 
 ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
 
@@ -126,7 +125,7 @@ def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address
     url = f"{address}/dolly.jsonl"
     origin = Url(kind="url", url=url, sha256=sha256(content))
     block = Source(origin=origin, format="dolly", first=None, sample=None)
-    monkeypatch.setattr("bezoar.params.select", lambda names: [block, 0])  # params.yaml has no such source
+    monkeypatch.setattr("bezoar.script.GONE", lambda names: [block, 0])  # params.yaml has no such source
     found = []
     for name in ("first", "second"):
         out = tmp_path / name / "dolly"

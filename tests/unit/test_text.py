@@ -11,8 +11,8 @@ from snakemake.logging import DefaultFormatter
 
 from bezoar import logs
 from bezoar.cache import CacheError, graph
+from bezoar.problems import RecipeError
 from bezoar.requests.failures import of_status
-from bezoar.params import RecipeError
 from bezoar.text import printable, show
 
 ERASES = "\x1b[2K\r\u202eall is well\u200b"  # erases the line, returns to its start, turns the reading direction

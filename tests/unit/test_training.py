@@ -15,12 +15,13 @@ import yaml
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from bezoar.steps import models
-from bezoar.steps.train import training
-from bezoar.steps.chat import student_prompt
 from bezoar.files import digest
-from bezoar.params.train import Dpo, Sft
+from bezoar.steps import models
+from bezoar.steps.chat import student_prompt
 from bezoar.steps.data.rows import write_rows
+from bezoar.steps.train import training
+from bezoar.steps.train.dpo import Dpo
+from bezoar.steps.train.sft import Sft
 from train import dpo, sft
 
 TINY = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())["stages"]

@@ -41,7 +41,7 @@ def cheap() -> dict[str, Any]:
             "token_limit_field": "max_tokens",
             "sends_sampling": True,
             "json_schema": True,
-            "tries": 1,
+            "max_attempts": 1,
             "max_output_tokens": None,
             "connection": {
                 "base_url_env": "TEACHER_BASE_URL",

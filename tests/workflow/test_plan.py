@@ -107,7 +107,14 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
     connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8, "requests_per_minute": None}
     connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False, "server": None}
-    judge = {"kind": "anthropic", "model": "m", "effort": None, "json_schema": False, "tries": 2, "max_output_tokens": None}
+    judge = {
+        "kind": "anthropic",
+        "model": "m",
+        "effort": None,
+        "json_schema": False,
+        "max_attempts": 2,
+        "max_output_tokens": None,
+    }
     judge |= {"connection": connection}
     tiny["backends"]["marker"] = judge
     tiny = with_eval(tiny, "mtbench", judge="marker", controls=["empty", "shuffled"])
@@ -138,7 +145,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     for changed_judge, judgments in (
         (judge | {"connection": other}, 0),
         (judge | {"effort": "low"}, len(checkpoints) + 2),
-        (judge | {"tries": 3}, len(checkpoints) + 2),
+        (judge | {"max_attempts": 3}, len(checkpoints) + 2),
         (judge | {"max_output_tokens": 999}, len(checkpoints) + 2),
     ):
         jobs = planned(workspace, changed(workspace, tiny, backends={"marker": changed_judge}))

@@ -18,9 +18,9 @@ import yaml
 from llm import CONNECTION, PRICE, addresses, block, ceilings
 
 from bezoar import serving
-from bezoar.steps.backends import ask, open_backend
-from bezoar.requests.ledger import totals
 from bezoar.blocks import Sampling
+from bezoar.requests.base import ask
+from bezoar.requests.ledger import totals
 
 pytestmark = pytest.mark.end_to_end
 TRANSFORMERS = str(Path(sys.executable).with_name("transformers"))
@@ -81,7 +81,7 @@ def test_a_real_server_is_a_teacher_and_is_asked_once(address, tmp_path, monkeyp
     requests = [ask(f"{number}", f"Name {number} rivers", SAMPLING, "be brief") for number in range(3)]
 
     def answers():
-        return open_backend(teacher, checkpoint=None, system="", seed=0, budget=ceilings()).complete(requests, "ask")
+        return teacher.open(checkpoint=None, system="", seed=0, budget=ceilings()).complete(requests, "ask")
 
     first = answers()
     assert [one.finish_reason for one in first] == ["length"] * 3  # a random model never ends
@@ -104,7 +104,12 @@ def recipe_with(model: Path) -> dict[str, Any]:
     limits = {"concurrency": IN_FLIGHT, "timeout": 60.0, "deadline": 60.0}
     teacher = block("openai", CONNECTION | own | limits, model=str(model), tries=1)
     recipe["backends"]["writer"] = teacher.model_dump()
-    recipe["schemes"]["orca"] |= {"teacher": "writer", "candidates": CANDIDATES, "shares": None, "max_failed_share": 1.0}
+    recipe["schemes"]["orca"] |= {
+        "teacher": "writer",
+        "candidates": CANDIDATES,
+        "shares": None,
+        "max_failed_share": 1.0,
+    }
     recipe["schemes"]["orca"]["max_dropped_share"] = 1.0  # a random model never ends
     recipe["schemes"]["orca"]["sampling"]["max_new_tokens"] = 8
     recipe["budget"] |= {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
