@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     actions = recipe.add_subparsers(dest="action", required=True)
     check = actions.add_parser("check", help="validate a recipe: every problem with file, line, found and expected")
     check.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
+    show_ = actions.add_parser("show", help="the whole recipe: every value with its line, or its default's source")
+    show_.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
     actions.add_parser("list", help="the recipes of this repository")
     fallbacks = actions.add_parser("fallbacks", help="values that the paper's text does not give, with their sources")
     fallbacks.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
@@ -82,7 +84,7 @@ def _run(args: argparse.Namespace) -> int:
         return _responses()
     if args.command != "recipe":
         return _cache(args)
-    return {"check": _check, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
+    return {"check": _check, "show": _show, "list": _list, "fallbacks": _fallbacks, "use": _use}[args.action](args)
 
 
 def _enter_project(args: argparse.Namespace) -> None:
@@ -236,6 +238,13 @@ def _check(args: argparse.Namespace) -> int:
     recipe = recipes.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from bezoar.recipe.show import shown
+
+    show(shown(args.file))
     return 0
 
 

@@ -176,13 +176,13 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
     if kind == "extra_forbidden":
         return unknown(key, NO_KEY, str(place[-1]), _fields(place[:-1], schema))
     if kind == "missing":
-        return Problem(key, MISSING, "nothing", f"a value for `{place[-1]}`; every value is shown")
+        return Problem(key, MISSING, "nothing", f"`{place[-1]}`, {_wanted(place, schema)}")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         name = context["discriminator"].strip("'")
         if kind == "union_tag_not_found":
             near = difflib.get_close_matches(name, map(str, found), n=1)
             hint = f"is `{near[0]}` meant for it?" if near else ""
-            return Problem((*key, name), MISSING, "nothing", f"a value for `{name}`; every value is shown", hint)
+            return Problem((*key, name), MISSING, "nothing", f"`{name}`: {_tags(place, schema, name)}", hint)
         tags = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
         return unknown((*key, name), f"unknown {name}", str(context["tag"]), tags)
     if place and place[-1] == "[key]":
@@ -226,6 +226,54 @@ def _fields(place: tuple[str | int, ...], schema: Any) -> list[str]:
         schema = _inner(schema, part)
     models = [model for model in _alternatives(schema) if isinstance(model, type) and issubclass(model, BaseModel)]
     return sorted({name for model in models for name in model.model_fields})
+
+
+def _wanted(place: tuple[str | int, ...], schema: Any) -> str:
+    """What a missing key takes: its type, choices or range, what it says, and an example."""
+    for part in place[:-1]:
+        schema = _inner(schema, part)
+    field = next(
+        model.model_fields[str(place[-1])]
+        for model in _alternatives(schema)
+        if isinstance(model, type) and issubclass(model, BaseModel) and place[-1] in model.model_fields
+    )
+    kinds = [_kind(one) for one in _alternatives(field.annotation)]
+    about = f" ({field.description.rstrip('.')})" if field.description else ""
+    return f"{' or '.join(kinds)}{about}; such as `{place[-1]}: {_example(field.annotation)}`"
+
+
+def _tags(place: tuple[str | int, ...], schema: Any, name: str) -> str:
+    """The values that tell the members of a union apart."""
+    for part in place:
+        schema = _inner(schema, part)
+    found = [typing.get_args(model.model_fields[name].annotation) for model in _alternatives(schema)]
+    return " or ".join(str(tag) for tags in found for tag in tags)
+
+
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+EXAMPLES: dict[Any, str] = {int: "1", float: "0.1", str: "name", bool: "true"}
+
+
+def _kind(annotation: Any) -> str:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return " or ".join(map(str, typing.get_args(annotation)))
+    if origin is list:
+        return "a list"
+    return KINDS.get(annotation, "a block of keys")
+
+
+def _example(annotation: Any) -> str:
+    first = _alternatives(annotation)[0]
+    origin = typing.get_origin(first)
+    if origin is typing.Literal:
+        return str(typing.get_args(first)[0])
+    if origin is list:
+        return f"[{_example(typing.get_args(first)[0])}]"
+    if isinstance(first, type) and issubclass(first, BaseModel):
+        needed = [name for name, field in first.model_fields.items() if field.is_required()]
+        return "{" + ", ".join(f"{name}: {_example(first.model_fields[name].annotation)}" for name in needed) + "}"
+    return EXAMPLES.get(first, "{}")
 
 
 def _inner(schema: Any, part: str | int) -> Any:

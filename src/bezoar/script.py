@@ -1,6 +1,8 @@
 """What every script starts with: its flags, its log, the blocks of params.yaml that it may read, and how it ends."""
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 import types
@@ -15,6 +17,11 @@ from bezoar import logs, yaml12
 from bezoar.blocks import NamedBlock
 from bezoar.errors import BezoarError, Stopped, problem
 from bezoar.files import check_empty
+
+# What a script imports is a million objects and no garbage. Walking them again and again, and once more at the end,
+# took a third of the processor time of a small job (docs/benchmarks.md). What is in no cycle is freed as before.
+gc.set_threshold(50_000, 20, 100)
+atexit.register(gc.freeze)
 
 STRICT = (int, float, str, bool)  # a block is strict by itself
 

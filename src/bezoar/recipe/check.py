@@ -1,7 +1,7 @@
 """Checks across blocks: every name refers to something, every file is there, no stage waits for itself.
 
-The types of values say what a name refers to, and that a path has to exist (bezoar.blocks). What concerns one method alone
-is in its block class.
+The types of values say what a name refers to, and that a path has to exist (bezoar.blocks). What concerns one
+method alone is in its block class.
 """
 
 from __future__ import annotations

@@ -54,11 +54,16 @@ class Recipe(Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _say_kinds_of_parts(cls, data: Any) -> Any:
-        """Say of each part of a mix whether it is a scheme or a source: jobs read single blocks, and can't know."""
-        if not isinstance(data, dict) or not isinstance(data.get("mixes"), dict):
+    def _say_what_is_meant(cls, data: Any) -> Any:
+        """Say of parts of mixes whether they are schemes or sources, and that a stage without a method is SFT."""
+        if not isinstance(data, dict):
             return data
-        return data | {"mixes": {name: _with_kinds(mix, data.get("schemes")) for name, mix in data["mixes"].items()}}
+        mixes, stages = data.get("mixes"), data.get("stages")
+        if isinstance(mixes, dict):
+            data = data | {"mixes": {name: _with_kinds(mix, data.get("schemes")) for name, mix in mixes.items()}}
+        if isinstance(stages, dict):
+            data = data | {"stages": {name: _with_method(stage) for name, stage in stages.items()}}
+        return data
 
     def model_post_init(self, _: Any) -> None:
         """Tell blocks their names."""
@@ -142,3 +147,7 @@ def _with_kind(part: Any, schemes: Any) -> Any:
     if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
         return part
     return part | {"kind": "scheme" if part["name"] in schemes else "source"}
+
+
+def _with_method(stage: Any) -> Any:
+    return {"method": "sft"} | stage if isinstance(stage, dict) else stage

@@ -9,8 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, EnvironmentName, FilePath, NamedBlock
 
-PRICES = "recipes/prices/usd.yaml"
-
 
 class Ceiling(Block):
     """What may be spent at most; null for no ceiling."""
@@ -22,7 +20,9 @@ class Ceiling(Block):
 class Budget(Block):
     """Ceilings, which are reserved against before a request is sent, and settled by what its answer says it used."""
 
-    prices: FilePath = Field(PRICES, description="Price table; a model without a price is not asked.")
+    prices: FilePath | None = Field(
+        None, description="Price table; null takes the one of bezoar. A model without a price is not asked."
+    )
     run: Ceiling = Field(Ceiling(), description="Of all jobs of one run together.")
     stages: dict[str, Ceiling] = Field({}, description="Of single stages in one run, by name: generate-lamini, ...")
     approve_above: float | None = Field(

@@ -11,6 +11,8 @@ from pydantic import Field
 from bezoar.blocks import Block
 from bezoar.problems import read_yaml
 
+SHIPPED = Path(__file__).with_name("usd.yaml")
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -92,7 +94,7 @@ class Prices(Block):
         begun = [price for price in self.prices if price.since <= date.today()]
         return {price.model: price for price in sorted(begun, key=lambda price: price.since)}
 
-    def of(self, model: str, path: Path | str) -> Price:
+    def of(self, model: str, path: Path | str | None) -> Price:
         """A model's price.
 
         Raises:
@@ -100,16 +102,16 @@ class Prices(Block):
         """
         if model not in self.newest:
             raise ValueError(
-                f"{path}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
+                f"{path or SHIPPED.name}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
                 "  expected: a price, zeros for a server of your own\nhint: add it, with its date and source"
             )
         return self.newest[model]
 
 
-def load(path: Path | str) -> Prices:
-    """A price table.
+def load(path: Path | str | None) -> Prices:
+    """A price table; None takes the one that comes with bezoar.
 
     Raises:
         ValueError: The file isn't one; the message tells every problem with its line.
     """
-    return read_yaml(path, Prices)
+    return read_yaml(path or SHIPPED, Prices)

@@ -12,7 +12,7 @@ class Sft(StageBlock):
 
     mix_format: ClassVar[Literal["prompt_completion", "preference"]] = "prompt_completion"
 
-    method: Literal["sft"]
+    method: Literal["sft"] = "sft"
     packing: bool = Field(
         False, description="Whole rows one after the other in a sequence of max_length, without padding."
     )

@@ -1,0 +1,67 @@
+"""`bezoar recipe show`: every value of the recipe, and where it comes from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from bezoar.problems import Key, lines_of, text_of
+from bezoar.recipe.load import load
+
+MERGE = "<<"
+
+
+def shown(path: Path) -> str:
+    """The whole recipe as YAML, each value with its line in the file or the source of its default.
+
+    Raises:
+        RecipeError: The file isn't a recipe.
+    """
+    recipe = load(path)
+    lines = lines_of(str(path), text_of(path))
+    return "\n".join(_rows(recipe, (), lines, str(path)))
+
+
+def _rows(block: BaseModel, around: Key, lines: dict[Key, int], path: str) -> Iterator[str]:
+    for name, field in type(block).model_fields.items():
+        key = (*around, name)
+        line = _line(key, lines)
+        origin = f"{path}:{line}" if line else _default(field.description or "")
+        yield from _entry(key, getattr(block, name), origin, lines, path)
+
+
+def _entry(key: Key, value: Any, origin: str, lines: dict[Key, int], path: str) -> Iterator[str]:
+    indent = "  " * (len(key) - 1)
+    if isinstance(value, BaseModel):
+        yield f"{indent}{key[-1]}:"
+        yield from _rows(value, key, lines, path)
+    elif isinstance(value, dict) and any(isinstance(one, BaseModel) for one in value.values()):
+        yield f"{indent}{key[-1]}:"
+        for name, one in value.items():
+            yield from _entry((*key, name), one, origin, lines, path)
+    else:
+        plain = [one.model_dump() if isinstance(one, BaseModel) else one for one in value] if _is_list(value) else value
+        yield f"{indent}{key[-1]}: {json.dumps(plain, ensure_ascii=False)}  # {origin}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _default(description: str) -> str:
+    """What is known of a default: its source, if the class says one."""
+    _, mark, source = description.partition("Default: ")
+    return f"default: {source.rstrip('.')}" if mark else "default"
+
+
+def _line(key: Key, lines: dict[Key, int]) -> int | None:
+    """The line that a value comes from, also by a merge (`<<`) of another block."""
+    if key in lines:
+        return lines[key]
+    for place in range(len(key) - 1, 0, -1):
+        merged = (*key[:place], MERGE, *key[place:])
+        if merged in lines:
+            return lines[merged]
+    return None
