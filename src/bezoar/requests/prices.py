@@ -101,8 +101,9 @@ class Prices(Block):
             ValueError: The table has none: what may cost anything is not asked.
         """
         if model not in self.newest:
+            table = path or SHIPPED.name
             raise ValueError(
-                f"{path or SHIPPED.name}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
+                f"{table}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
                 "  expected: a price, zeros for a server of your own\nhint: add it, with its date and source"
             )
         return self.newest[model]

@@ -3,13 +3,16 @@
 Nothing slow is imported here: a recipe is read far more often than it is trained.
 """
 
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bezoar.blocks import Block, Dtype, MixName, Name, NamedBlock, Reference, Share
+from bezoar.script import Flags
 
 
 class Lora(Block):
@@ -91,3 +94,29 @@ class Paths:
     mix: FilePath
     work: FilePath
     out: FilePath
+
+
+def flags(description: str | None) -> Flags:
+    """The flags of every train script."""
+    parser = Flags(description)
+    parser.path("base", "model directory that the adapter is trained on")
+    parser.path("adapter", "adapter to carry on", optional=True)
+    parser.path("mix", "folder with train.jsonl and eval.jsonl")
+    parser.path("work", "folder for saved states, which a killed run resumes from")
+    parser.folder("out", "folder to write the adapter to; named by the stage")
+    return parser
+
+
+def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..., Any]) -> None:
+    """Train a stage by the trainer of its method, and write the adapter.
+
+    Args:
+        args: What the flags say.
+        stage: The block.
+        seed: The recipe's.
+        trainer_of: Makes the trainer of paths, stage and seed.
+    """
+    from bezoar.steps.train import training  # slow to import: not for --help
+
+    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    training.run(trainer_of(paths, stage, seed), paths, stage, seed)

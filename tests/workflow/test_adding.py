@@ -1,0 +1,121 @@
+"""docs/adding.md, word by word: each section is applied to a copy of the repository, and works there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from bezoar.steps.data.rows import SeedRow, read_rows
+
+GUIDE = (ROOT / "docs/adding.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:^`([^`\n]+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NO_COPY = shutil.ignore_patterns("__pycache__")
+
+
+def section(title: str) -> list[tuple[str, str, str]]:
+    """The code of a section: path, language and text of each block."""
+    text = GUIDE[GUIDE.index(f"## {title}\n") :].split("\n## ", 1)[0]
+    return BLOCK.findall(text)
+
+
+def changed(text: str, change: str) -> str:
+    """A text with a change: in each group of its lines, `+` comes behind the line before, which stays or goes (`-`)."""
+    lines = text.splitlines()
+    for group in change.strip("\n").split("\n\n"):
+        place = 0
+        for line in group.splitlines():
+            sign, content = line[:1], line[1:]
+            if sign == "+":
+                lines.insert(place, content)
+                place += 1
+            else:
+                place = lines.index(content, place) + (sign == " ")
+                del lines[place : place + (sign == "-")]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Applies a section to a copy of the repository and gives its folder."""
+
+    def apply(title: str) -> Path:
+        for name in ("src", "scripts", "rules", "recipes"):
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=NO_COPY)
+        for name in ("Snakefile", "params.yaml"):
+            shutil.copy(ROOT / name, tmp_path / name)
+        for path, language, text in section(title):
+            place = tmp_path / path
+            if language == "diff":
+                place.write_text(changed(place.read_text(), text))
+            elif path:
+                assert not place.exists()
+                place.write_text(text)
+            else:
+                params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+                for kind, blocks in yaml.safe_load(text).items():
+                    params[kind] |= blocks
+                (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
+        return tmp_path
+
+    return apply
+
+
+def run(*words: str) -> str:
+    """What a command of this environment writes."""
+    program = (
+        [sys.executable, *words[1:]] if words[0] == "python" else [Path(sys.executable).with_name(words[0]), *words[1:]]
+    )
+    done = subprocess.run(program, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_training_method_is_one_module_with_its_script_and_a_line(applied):
+    applied("A training method")
+    planned = run("snakemake", "-n", "--quiet", "host")
+    assert "train dft_lamini" in planned or "data/adapters/dft_lamini" in planned
+    assert "data/checkpoints/dft_lamini" in planned
+    assert "--params" in run("python", "scripts/train/dft.py", "--help")
+
+
+def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
+    applied("An evaluation")
+    planned = run("snakemake", "-n", "results/heldout.json")
+    assert "rule perplexity:" in planned
+    assert "data/checkpoints/sft_lamini" in planned
+
+
+def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):
+    folder = applied("A row format")
+    rows = [{"instruction": f"Name {n} rivers.", "input": "", "output": "Rhine."} for n in range(3)]
+    (folder / "data").mkdir()
+    (folder / "data/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("bezoar", "recipe", "check")
+    said = run("python", "scripts/data/source.py", "--params", "sources.mine", "seed", "--out", "data/source/mine")
+    assert "format alpaca" in said
+    made = list(read_rows(folder / "data/source/mine/rows.jsonl", SeedRow))
+    assert [row.response for row in made] == ["Rhine."] * 3
+
+
+def test_a_backend_is_one_module_and_a_line(applied):
+    folder = applied("A backend")
+    run("bezoar", "recipe", "check")
+    seeds = folder / "seeds.jsonl"
+    seed = {"id": "0a", "instruction": "name a river", "context": None, "response": None, "category": None}
+    seeds.write_text(json.dumps(seed) + "\n")
+    values = ["schemes.evol", "backends.teacher", "prompt", "seed", "shards", "budget"]
+    run("python", "scripts/generate/evol.py", "--params", *values, "--seeds", str(seeds), "--prompts",
+        "recipes/prompts/tiny/evol.yaml", "--out", "data/generated/evol/0000")  # fmt: skip
+    dropped = (folder / "data/generated/evol/0000/dropped.jsonl").read_text()
+    assert "NAME A RIVER" in dropped  # the program's answer: the prompt in capitals, which copies the prompt's words
