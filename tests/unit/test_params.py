@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from bezoar.problems import RecipeError
 from bezoar.recipe.load import load, select
-from bezoar.requests.blocks import ApiBackend
+from bezoar.requests.api import ApiBackend
 from bezoar.requests.prices import load as load_prices
 from bezoar.steps import prompts
 from bezoar.steps.generate.evol import Evol

@@ -10,7 +10,7 @@ from bezoar.cache import CacheError
 from bezoar.cache.job import Step
 from bezoar.recipe.estimate import Estimator, Expected
 from bezoar.recipe.recipe import Recipe
-from bezoar.requests.blocks import ApiBackend
+from bezoar.requests.api import ApiBackend
 from bezoar.requests.budget import MILLION
 from bezoar.requests.failures import DETAIL, Failure
 from bezoar.requests.job import approved, replaying

@@ -15,7 +15,8 @@ from bezoar.cache.job import Step
 from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
 from bezoar.requests import dry_run, prices
-from bezoar.requests.blocks import ApiBackend, BackendBlock
+from bezoar.requests.api import ApiBackend
+from bezoar.requests.blocks import BackendBlock
 from bezoar.requests.budget import MILLION
 from bezoar.requests.calls import CHARS_PER_TOKEN
 from bezoar.requests.demand import Demand

@@ -8,8 +8,9 @@ from bezoar import logs
 from bezoar.errors import Stopped
 from bezoar.logs import logger
 from bezoar.requests import batches, dry_run
+from bezoar.requests.api import ApiBackend
 from bezoar.requests.base import Completion, Request
-from bezoar.requests.blocks import ApiBackend, Budget
+from bezoar.requests.blocks import Budget
 from bezoar.requests.budget import MILLION, BudgetReservation
 from bezoar.requests.calls import Call
 from bezoar.requests.failures import DETAIL, Failure

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from pydantic import Field
 
 from bezoar.requests import failures, provider
+from bezoar.requests.api import ApiBackend
 from bezoar.requests.base import Request
-from bezoar.requests.blocks import ApiBackend
 from bezoar.requests.calls import Call, canonical, compact
 from bezoar.requests.exchange import exchanged, posted, results_at
 from bezoar.requests.failures import Failure

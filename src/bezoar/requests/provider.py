@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from bezoar.requests.api import ApiBackend
 from bezoar.requests.base import Request
-from bezoar.requests.blocks import ApiBackend
 from bezoar.requests.calls import Call
 from bezoar.requests.environment import from_environment
 from bezoar.requests.exchange import session_of

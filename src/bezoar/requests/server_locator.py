@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from bezoar import serving
 from bezoar.errors import Stopped
 from bezoar.logs import logger
-from bezoar.requests.blocks import ApiBackend, ManagedServer
+from bezoar.requests.api import ApiBackend
+from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import listeners
 
 SECONDS_BETWEEN_LOOKS = 1.0
