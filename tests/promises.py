@@ -51,7 +51,6 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_fuzz.py",
         "unit/test_files.py",
         "unit/test_modes.py",
-        "unit/test_params.py",
         "unit/test_text.py",
         "unit/test_yaml12.py",
         "workflow/test_altered.py",
@@ -115,6 +114,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "the embedded recipe builds offline, learns, and repeats to the byte": (
         "tiny/test_tiny.py",
         "unit/test_world.py",
+    ),
+    "fifteen lines of recipe train a checkpoint on one's own rows": (
+        "tiny/test_short_recipe.py",
+        "unit/test_params.py",
     ),
     "a method, an evaluation, a row format or a backend is one module and a line": ("workflow/test_adding.py",),
     "set-up installs what was checked, and tests stay on this machine": (

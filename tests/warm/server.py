@@ -24,7 +24,7 @@ IMPORTED = (  # what the commands import at the latest when they run; a missing 
     "bezoar.cache.commands",
     "bezoar.cache.remote",
     "bezoar.cli",
-    "bezoar.params",
+    "bezoar.recipe",
     "dvc.cachemgr",
     "dvc.cli",
     "dvc.cli.parser",
