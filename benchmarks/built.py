@@ -145,7 +145,7 @@ def plan() -> None:
         build = attached.build
         step = next(step for step in build.steps if step.rule == "generate")
         closure = {path: build.hasher.file(path).md5 for path in build.code.closures.files(step.script)}
-        Run(build.cache, attached.params, False, {step.script: closure}).write()
+        Run(build.cache, attached.resolved.path, False, {step.script: closure}).write()
         Job(step, ["true"], True, []).write()
 
 

@@ -29,7 +29,8 @@ if any(written.get(name) != value for name, value in config.items()):
         "values were given by --config or --configfile\n"
         "  expected: values in params.yaml, which is what the scripts read"
     )
-config.update(recipe.resolved())  # with defaults: a job's key covers them, too
+resolved = recipe.resolved()  # with all defaults: they are part of every key
+config.update(resolved)
 
 if workflow.is_main_process:
     held = locks.forget_killed_runs()  # a killed run needs no --unlock
@@ -58,6 +59,7 @@ graph.attach(
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
     plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
     params=str(active()),
+    values=resolved,
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
 )
@@ -102,12 +104,12 @@ def leaves_of(name):
 
 
 def value_of(name):
-    """What params.yaml holds under a name."""
+    """What the recipe holds under a name."""
     return reduce(lambda block, key: block[key], name.split("."), config)
 
 
 def values_of(names):
-    """What params.yaml holds under the names that a rule's script reads: a job's result depends on these values."""
+    """What the recipe holds under the names that a rule's script reads: a job's result depends on these values."""
     return lambda wildcards: {leaf: value_of(leaf) for name in names(wildcards) for leaf in leaves_of(name)}
 
 

@@ -208,13 +208,13 @@ def _cache_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     build.add_argument("block", nargs="*", help="names of params.yaml")
     build.add_argument("--roles", default="", help="digest of what its inputs are for, as dvc.yaml has it")
     commands.add_parser("responses", help="the stored answers of models: how many, what they cost, what failed")
-    dvc = commands.add_parser("dvc", help="write dvc.yaml from the Snakefile and params.yaml")
+    dvc = commands.add_parser("dvc", help="write what is generated: dvc.yaml, code.lock and params.resolved.yaml")
     dvc.add_argument(
         "--resolve",
         action="store_true",
-        help="after a merge with conflicts: also dvc.lock, from both sides, and code.lock",
+        help="after a merge with conflicts: also dvc.lock, from both sides",
     )
-    commands.add_parser("fingerprint", help="write code.lock: what each rule's code means now")
+    commands.add_parser("fingerprint", help="write code.lock and params.resolved.yaml, as stage `code` does")
 
 
 def _responses() -> int:

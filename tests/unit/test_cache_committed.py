@@ -15,6 +15,7 @@ from bezoar.cache.config import settings
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
+from bezoar.cache.resolved import Resolved
 from bezoar.files import whole
 
 SFT = replace(A, outputs=("data/adapters/sft/weights", "data/adapters/sft/log"), outs=("data/adapters/sft",) * 2)
@@ -59,7 +60,7 @@ def test_a_committed_file_where_only_builds_write_is_refused(path: str) -> None:
     add(path)
     assert f"found:    {path}\n" in refused()
     with pytest.raises(CacheError, match="git holds files in"):
-        Build({}, "params.yaml")  # what every command that reads proofs begins with
+        Build({}, Resolved("params.yaml"))  # what every command that reads proofs begins with
 
 
 def test_the_cache_may_lie_elsewhere(folder: Path) -> None:

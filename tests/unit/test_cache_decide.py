@@ -66,7 +66,7 @@ class Chain:
                 "cmd": stages_of(self.steps)[one.stage].command,
                 "deps": [{"path": path, "md5": md5} for path, md5 in proof.key.inputs.items()],
                 "outs": [{"path": one.name, "md5": content.md5, "size": content.size}],
-                "params": {"params.yaml": one.params, "code.lock": one.code},
+                "params": {"params.resolved.yaml": one.params, "code.lock": one.code},
             }
         else:
             Proofs(CACHE).add(proof)

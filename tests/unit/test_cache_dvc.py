@@ -165,7 +165,7 @@ def test_dvc_yaml_names_each_value_and_not_what_it_is():
     one, other = ({"b.rate": rate, "a": 1} for rate in (0.5, 0.25))
     texts = {pipeline(stages_of([step("train", outputs=("t",), params=params)]), {}) for params in (one, other)}
     assert len(texts) == 1
-    assert yaml.safe_load(texts.pop())["stages"]["train"]["params"][:2] == ["a", "b.rate"]
+    assert yaml.safe_load(texts.pop())["stages"]["train"]["params"][1] == {"params.resolved.yaml": ["a", "b.rate"]}
 
 
 def written(steps):
@@ -267,7 +267,7 @@ def test_a_merge_conflict_is_named_with_its_line():
 RECORD = {
     "cmd": "c",
     "deps": [{"path": "words", "hash": "md5", "md5": "1" * 32}],
-    "params": {"params.yaml": {"a": 1}, "code.lock": CODE},
+    "params": {"params.resolved.yaml": {"a": 1}, "code.lock": CODE},
 }
 
 
@@ -321,8 +321,8 @@ def test_a_directory_inside_a_recorded_folder_is_found_by_its_files(objects):
         {},
         {"deps": None, "outs": None, "params": None},
         {"deps": ["words"], "outs": [1], "params": []},
-        {"deps": [{"md5": "1"}], "outs": [{"path": "mix"}], "params": {"params.yaml": None}},
-        {"deps": {"path": "words"}, "outs": "mix", "params": {"params.yaml": [], "code.lock": 1}},
+        {"deps": [{"md5": "1"}], "outs": [{"path": "mix"}], "params": {"params.resolved.yaml": None}},
+        {"deps": {"path": "words"}, "outs": "mix", "params": {"params.resolved.yaml": [], "code.lock": 1}},
         {"deps": [{"path": "words", "md5": 1}], "outs": [{"path": "mix", "md5": None}]},
     ],
     ids=str,
@@ -359,7 +359,7 @@ def test_a_proof_is_folded_as_dvc_writes_it(objects):
     assert lock["mix"] == {
         "cmd": f"bezoar build mix --roles {ROLES}",
         "deps": [entry("words", Content(md5("Ann\n"), 4))],
-        "params": {"params.yaml": {"a": 1}, "code.lock": CODE},
+        "params": {"params.resolved.yaml": {"a": 1}, "code.lock": CODE},
         "outs": [entry("mix", Content(md5("made"), 4))],
     }
     assert Recorded(lock["mix"], objects).proof(MIX).key == MIX.key({"words": md5("Ann\n")})
@@ -406,7 +406,7 @@ def test_a_value_that_python_takes_for_equal_is_written_anew(objects, value):
     normalized(objects, [MIX], [proven(objects, MIX)])
     changed = replace(MIX, params={"a": value})
     lock = normalized(objects, [changed], [proven(objects, changed)])
-    assert repr(lock["mix"]["params"]["params.yaml"]["a"]) == repr(value)
+    assert repr(lock["mix"]["params"]["params.resolved.yaml"]["a"]) == repr(value)
 
 
 def test_values_are_written_as_dvc_writes_them():

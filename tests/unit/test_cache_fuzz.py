@@ -70,7 +70,7 @@ FILES: dict[str, Any] = {
             "b": {
                 "cmd": stages_of([A, B, C])["b"].command,
                 "deps": [{"path": "a", "hash": "md5", "md5": MD5, "size": 4}],
-                "params": {"params.yaml": {"rate": 1}, "code.lock": {"rules.b": "f" * 32}},
+                "params": {"params.resolved.yaml": {"rate": 1}, "code.lock": {"rules.b": "f" * 32}},
                 "outs": [{"path": "b", "hash": "md5", "md5": MD5 + ".dir", "size": 4, "nfiles": 2}],
             }
         },

@@ -11,6 +11,7 @@ from bezoar.cache.build import Build
 from bezoar.cache.code import Code
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
+from bezoar.cache.resolved import Resolved
 from bezoar.requests.store import Store
 
 GROUP = "[cache]\n    shared = group\n"
@@ -110,7 +111,7 @@ def test_a_cache_of_ones_own_follows_the_umask(request):
 
 def test_a_build_makes_the_cache_its_groups_if_dvc_says_so(monkeypatch):
     Path(".dvc/config").write_text(GROUP)
-    build = Build({}, "params.yaml")
+    build = Build({}, Resolved("params.yaml"))
     build._check_writable()
     assert mode(".dvc/cache") == 0o2775
     assert mode(".dvc/cache/proofs") == 0o2775

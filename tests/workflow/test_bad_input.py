@@ -281,7 +281,7 @@ def test_a_merge_conflict_in_the_lock_is_named_and_either_side_is_a_way_out(buil
         built.build()
         assert built.ran() == []
         assert built.contents() == ours
-    assert locked(built)["train-sft"]["params"]["params.yaml"]["stages.sft"]["rate"] == 0.25
+    assert locked(built)["train-sft"]["params"]["params.resolved.yaml"]["stages.sft"]["rate"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,12 @@ def test_a_merge_conflict_in_the_lock_is_named_and_either_side_is_a_way_out(buil
         {"other": {"cmd": "make", "deps": [{"path": "x", "md5": "0" * 32}]}},
         {"score-score": {"cmd": "make"}, "train-sft": {"deps": None, "outs": ["data/adapters/sft"]}},
         {"train-sft": {"outs": [{"path": "data/adapters/sft", "md5": "0" * 32 + ".dir"}]}},
-        {"mix-all": {"outs": [{"path": "data/mixes/all", "md5": "0" * 32}], "params": {"params.yaml": {"seed": 0}}}},
+        {
+            "mix-all": {
+                "outs": [{"path": "data/mixes/all", "md5": "0" * 32}],
+                "params": {"params.resolved.yaml": {"seed": 0}},
+            }
+        },
     ],
 )
 def test_the_lock_of_another_pipeline_changes_nothing(built: Graph, stages: dict) -> None:
@@ -513,17 +518,45 @@ def test_a_rule_that_does_not_go_through_the_cache_is_refused(built: Graph, scri
     assert not (built.root / "data/plain.txt").exists()
 
 
-def test_a_stale_dvc_yaml_is_refused_with_the_cure_and_a_dry_run_answers(built: Graph) -> None:
+def test_a_stale_dvc_yaml_is_refused_by_dvc_with_the_cure_and_a_dry_run_answers(built: Graph) -> None:
+    before = (built.root / "dvc.yaml").read_text()
     built.set("stages.more", {"mix": "all", "init_from": None, "rate": 0.5, "decay": 0.5})
     built.set("evals.score.stages", ["sft", "dpo", "more"])
     assert built.planned() == 2  # the new stage and the score
-    said = built.refused("snakemake")
+    said = built.refused("dvc", "repro")
     stated(said, "dvc.yaml is not what the Snakefile and params.yaml say")
     assert "hint: run `bezoar dvc`" in said
     assert built.ran() == []
+    assert (built.root / "dvc.yaml").read_text() == before
     built.run("bezoar", "dvc")
-    built.build()
+    built.repro()
     assert built.ran() == ["data/adapters/more", "results/score.json"]
+
+
+def test_snakemake_writes_what_is_generated_for_a_target_and_for_all_results(built: Graph) -> None:
+    names = ("dvc.yaml", "params.resolved.yaml")
+    before = {name: (built.root / name).read_text() for name in names}
+    built.set("stages.more", {"mix": "all", "init_from": None, "rate": 0.5, "decay": 0.5})
+    built.set("evals.score.stages", ["sft", "dpo", "more"])
+    built.build("--dry-run")
+    assert {name: (built.root / name).read_text() for name in names} == before
+    said = built.build("data/adapters/more")
+    assert "updated dvc.yaml and params.resolved.yaml to match the rules, the code and params.yaml\n" in said
+    assert "train-more" in yaml.safe_load((built.root / "dvc.lock").read_text())["stages"]
+    assert "to match the rules" not in built.build()
+    assert built.ran() == ["data/adapters/more", "results/score.json"]
+    assert "up to date" in built.repro()
+    built.run("git", "checkout", "params.yaml", "dvc.lock")
+    assert "updated dvc.yaml and params.resolved.yaml" in built.build()
+    assert {name: (built.root / name).read_text() for name in names} == before
+    assert built.ran() == []
+
+
+def test_what_a_run_leaves_out_stays_in_dvc_yaml(built: Graph) -> None:
+    before = (built.root / "dvc.yaml").read_text()
+    built.build("--until", "mix")
+    built.build("--omit-from", "mix")
+    assert (built.root / "dvc.yaml").read_text() == before
 
 
 def test_a_dvc_yaml_that_is_garbage_is_refused_with_the_cure(built: Graph) -> None:

@@ -66,6 +66,25 @@ def test_plan_refuses_what_params_yaml_has_not(built: Graph) -> None:
     )
 
 
+def test_plan_takes_a_default_by_its_name_and_any_other_name_with_a_plus(built: Graph) -> None:
+    params = built.params()
+    del params["evals"]["score"]["draws"]  # a value that params.yaml leaves to its default: 3
+    (built.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    default = 'config["evals"]["score"].setdefault("draws", 3)'
+    built.edit("Snakefile", "SHARDS = [", f"{default}\nSHARDS = [")
+    built.edit("Snakefile", "graph.attach(\n    workflow,", "graph.attach(\n    workflow,\n    values=config,")
+    assert "Nothing to be done" in built.build()
+    assert plan(built)["stages"] == []
+    for setting in ("evals.score.draws=4", "+evals.score.draws=4"):
+        (stage,) = json.loads(built.run("bezoar", "plan", "--json", "-S", setting))["stages"]
+        assert [one["text"] for one in stage["reasons"]] == ["evals.score.draws: 3 -> 4"]
+    assert "found:    evals.score.draw\n" in built.refused("bezoar", "plan", "-S", "evals.score.draw=4")
+    built.repro()
+    built.run("git", "add", "--all")
+    built.run("dvc", "exp", "run", "--quiet", "-S", "+evals.score.draws=4")
+    assert built.ran() == ["results/score.json"]
+
+
 @pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
 def test_an_accepted_change_reruns_nothing_and_is_on_record(built: Graph, front_end: str) -> None:
     built.edit("scripts/train.py", "losses = []", "losses = list()")
@@ -160,8 +179,9 @@ def test_dvc_compares_metrics_and_parameters_and_runs_experiments(built: Graph) 
     assert built.ran() == ["data/adapters/dpo", "results/score.json"]
     metrics = json.loads(built.run("dvc", "metrics", "diff", "--json"))["results/score.json"]
     assert set(metrics) == {"scores.dpo"}
-    params = json.loads(built.run("dvc", "params", "diff", "--json"))["params.yaml"]
-    assert params == {"stages.dpo.rate": {"old": 0.1, "new": 0.9, "diff": 0.8}}
+    params = json.loads(built.run("dvc", "params", "diff", "--json"))
+    changed = {"stages.dpo.rate": {"old": 0.1, "new": 0.9, "diff": 0.8}}
+    assert params == {"params.yaml": changed, "params.resolved.yaml": changed}
     built.run("dvc", "plots", "show", "--out", "plots")
     page = (built.root / "plots/index.html").read_text()
     assert "data/adapters/dpo/history.json" in page

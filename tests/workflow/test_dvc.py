@@ -1,4 +1,4 @@
-"""dvc.yaml and code.lock of this repository, and what DVC makes of them."""
+"""dvc.yaml, code.lock and params.resolved.yaml of this repository, and what DVC makes of them."""
 
 import json
 import subprocess
@@ -10,18 +10,18 @@ from conftest import ROOT
 
 PRINT = """
 import json
-from bezoar.cache.stages import pipeline
 from bezoar.cache.graph import loaded
 with loaded() as attached:
     jobs = attached.commands()
     steps = [[step.rule, sorted(step.params), jobs[step.name]] for step in attached.build.steps]
-    print(json.dumps([pipeline(attached.build.stages, attached.plots), attached.build.code.text, steps]))
+    build = attached.build
+    print(json.dumps([build.pipeline, build.code.text, steps, build.resolved.text]))
 """
 
 
 @pytest.fixture(scope="module")
 def said() -> list:
-    """What the rules of this repository say: dvc.yaml, code.lock, and each job's rule, parameters and command."""
+    """What this repository's rules say: dvc.yaml, code.lock, each job's rule, parameters and command, all values."""
     done = subprocess.run([sys.executable, "-c", PRINT], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.decode().splitlines()[-1])
 
@@ -35,6 +35,11 @@ def test_dvc_yaml_is_what_the_rules_say(said: list) -> None:
 def test_code_lock_is_what_the_code_says(said: list) -> None:
     message = "code.lock differs from the code\nhint: run `bezoar fingerprint` and commit the result"
     assert (ROOT / "code.lock").read_text() == said[1], message
+
+
+def test_params_resolved_yaml_is_what_params_yaml_says(said: list) -> None:
+    message = "params.resolved.yaml differs from params.yaml\nhint: run `bezoar dvc` and commit the result"
+    assert (ROOT / "params.resolved.yaml").read_text() == said[3], message
 
 
 def test_a_job_depends_on_all_that_its_script_may_read(said: list) -> None:
@@ -67,4 +72,4 @@ def test_stages_know_their_metrics_plots_and_parameters() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == [{"results/mtbench.json": {"persist": True}}]
     assert {"data/adapters/dpo_hh/history.json"} <= {path for one in pipeline["plots"] for path in one}
-    assert "stages.dpo_hh" in pipeline["stages"]["train-dpo_hh"]["params"]
+    assert {"params.resolved.yaml": ["seed", "stages.dpo_hh"]} in pipeline["stages"]["train-dpo_hh"]["params"]

@@ -13,7 +13,7 @@ def forge(graph: Graph, stage: str, other: str, **rates: float) -> None:
     lock = yaml.safe_load(path.read_text())
     entry, source = lock["stages"][stage], lock["stages"][other]
     entry["outs"][0] |= {name: source["outs"][0][name] for name in ("md5", "size", "nfiles")}
-    entry["params"]["params.yaml"][f"stages.{stage.removeprefix('train-')}"] |= rates
+    entry["params"]["params.resolved.yaml"][f"stages.{stage.removeprefix('train-')}"] |= rates
     path.write_text(yaml.safe_dump(lock))
 
 

@@ -15,7 +15,7 @@ SHARDS = ("0000", "0001", "0002")
 UPPER = [f"data/generated/upper/{shard}" for shard in SHARDS]
 LOWER = [f"data/generated/lower/{shard}" for shard in SHARDS]
 TRAINED = ["data/adapters/dpo", "data/adapters/sft", "results/score.json"]
-GENERATED = ("dvc.lock", "dvc.yaml", "code.lock")
+GENERATED = ("dvc.lock", "dvc.yaml", "code.lock", "params.resolved.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -215,7 +215,7 @@ def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stage
 @pytest.mark.end_to_end
 def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.yaml"]
+    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
     ann.run("git", "checkout", "--theirs", "params.yaml")
     assert resolve(ann) == dict.fromkeys(("train-sft", "train-dpo", "score-score"), "theirs")
     assert (ann.root / "dvc.lock").read_bytes() == (ben.root / "dvc.lock").read_bytes()
@@ -232,7 +232,7 @@ def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> N
 @pytest.mark.end_to_end
 def test_a_merge_back_to_what_was_before_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.yaml"]
+    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
     shutil.rmtree(ann.root / ".dvc/cache/proofs")  # as if others had built all that
     ann.run("git", "checkout", "HEAD~", "params.yaml")
     assert resolve(ann) == dict.fromkeys(("train-sft", "train-dpo", "score-score"), "proven for the merged parameters")
@@ -269,7 +269,7 @@ def state(graph: Graph) -> dict[str, bytes]:
 
 def test_a_conflict_in_what_people_write_is_theirs_to_resolve(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.yaml"]
+    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
     line = (ann.root / "params.yaml").read_text().splitlines().index("<<<<<<< HEAD") + 1
     before = state(ann)
     said = ann.refused("bezoar", "dvc", "--resolve")
@@ -342,7 +342,7 @@ def test_what_is_generated_is_written_anew_whichever_of_it_is_in_conflict(ann: G
         graph.run("bezoar", "dvc")
         graph.run("bezoar", "fingerprint")
         graph.commit()
-    assert merge(ann, ben) == ["code.lock", "dvc.yaml", "params.yaml", "scripts/score.py"]
+    assert merge(ann, ben) == ["code.lock", "dvc.yaml", "params.resolved.yaml", "params.yaml", "scripts/score.py"]
     ann.run("git", "checkout", "--ours", "params.yaml", "scripts/score.py")
     ann.set("evals.less", {"stages": ["sft"], "draws": 4})
     assert set(resolve(ann)) == {"score-more", "score-less", "score-score"}
@@ -421,7 +421,7 @@ def test_everybody_keeps_the_artifact_of_the_one_who_shared_it(ann: Graph, ben: 
 def test_without_a_conflict_there_is_nothing_to_resolve(ann: Graph) -> None:
     before = state(ann)
     said = ann.run("bezoar", "dvc", "--resolve")
-    assert said == "nothing to resolve: there is no conflict in dvc.lock, dvc.yaml, code.lock\n"
+    assert said == "nothing to resolve: there is no conflict in dvc.lock, dvc.yaml, code.lock, params.resolved.yaml\n"
     assert state(ann) == before
 
 

@@ -10,10 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bezoar import yaml12
-from bezoar.cache import CacheError, committed, config, dvc, git, lock, locks, modes, stages
+from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -22,6 +19,7 @@ from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
+from bezoar.cache.resolved import Resolved
 from bezoar.cache.runs import identity
 from bezoar.requests.job import SPENT
 
@@ -35,15 +33,19 @@ class Build:
 
     Args:
         commands: The rules' commands by name, as they stand in the rules.
-        params: The file that the run takes its values from.
+        resolved: The values that the run goes by.
+        plots: By rule, what DVC draws of its output.
     """
 
-    def __init__(self, commands: dict[str, str], params: str) -> None:
+    def __init__(
+        self, commands: dict[str, str], resolved: Resolved, plots: dict[str, dict[str, Any]] | None = None
+    ) -> None:
         self.cache, remote = config.settings()
         self._tracked = git.tracked()
         committed.check_own(self._tracked, self.cache)
         self.remote = remote and not os.environ.get(OFFLINE)
-        self.params = params
+        self.resolved = resolved
+        self.plots = plots or {}
         self.hasher = Hasher()
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
@@ -55,6 +57,7 @@ class Build:
         self.stages: dict[str, stages.Stage] = {}
         self.decision = Decision()
         self.whole = True  # whether the graph is that of all results, and not of some targets alone
+        self.complete = True  # whether it has all jobs of all results
         self._targets: list[str] = []
         self._forced: set[str] = set()
         self._lost: set[str] = set()  # objects that the remote lacks, or has damaged
@@ -68,15 +71,24 @@ class Build:
         """Whether a script's code has a fingerprint."""
         return script_name(script) in self.code.prints and script.endswith(".py")
 
+    @property
+    def pipeline(self) -> str:
+        """The text of dvc.yaml, if the graph has all jobs of all results."""
+        return stages.pipeline(self.stages, self.plots)
+
+    def take(self, steps: list[Step]) -> None:
+        """Take the steps of the graph, in topological order."""
+        self.steps, self.stages = steps, stages.stages_of(steps)
+
     def decide(self, steps: list[Step], targets: Iterable[str], forced: set[str]) -> Decision:
         """Decide what runs; steps come in topological order. Outputs stay as they are.
 
         Raises:
             CacheError: A file that it needs can't be read, or the remote can't; git holds a link among the outputs.
         """
-        self.steps, self._targets, self._forced = steps, list(targets), forced
+        self._targets, self._forced = list(targets), forced
         committed.check_links(self._tracked, steps)
-        self.stages = stages.stages_of(steps)
+        self.take(steps)
         decider = self._decider()
         made = frozenset(forced_runs())  # of a run that was killed before it could tell dvc.lock
         if not self.remote:
@@ -107,15 +119,13 @@ class Build:
         Returns whether the decision changed, since something that was to be restored can't be.
 
         Raises:
-            CacheError: dvc.lock is in conflict, dvc.yaml is not what the rules say, the cache can't be written to, a
-                file that the cache doesn't hold lies in an artifact's folder.
+            CacheError: dvc.lock is in conflict, dvc.yaml can't be brought into step with the rules, the cache can't be
+                written to, a file that the cache doesn't hold lies in an artifact's folder.
         """
         git.check_merged(dvc.LOCK)
         self.objects.keep_lists()
         changed = self._restore()
-        written = dvc.read(dvc.PIPELINE)
-        if written:
-            self._tell_aside(stages.check(self.stages, written, whole=self.whole))
+        self._tell_aside(generated.bring_into_step(self, by_dvc=STAGE in os.environ))
         self._clear_folders()
         if self.decision.reasons:
             self._check_writable()
@@ -127,12 +137,22 @@ class Build:
                     self.spare(step)
         else:  # jobs that an earlier run left in a cluster's queue are not wanted any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
-        if os.path.isdir(self.cache) or self.decision.reasons:
-            self.code.write(self.cache)
         self._check_what_dvc_reads()
         self._fold()
         self.hasher.save()
         return changed
+
+    def bring_back(self, steps: list[Step]) -> None:
+        """Restore what is proven of some steps, but for what a job is making just now; the others stay as they are.
+
+        Raises:
+            CacheError: The remote can't be read, or something can't be restored.
+        """
+        self.decide(steps, [output for step in steps for output in step.outputs], set())
+        self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
+        self.objects.keep_lists()
+        self._restore()
+        self.hasher.save()
 
     def finish(self) -> None:
         """Fold what the run's jobs have proven into dvc.lock."""
@@ -227,9 +247,9 @@ class Build:
             raise unwritable(self.cache, error) from error
 
     def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
-        """What each job's process reads; params.yaml as a copy, so that an edit reaches the next run and not this."""
-        text = Path(self.params).read_bytes()
-        self._check_values(text)
+        """What each job's process reads; all values as a copy, so that an edit reaches the next run and not this."""
+        text = self.resolved.text.encode()
+        self._check_values()
         run = identity()
         _clear_but(Path(FOLDER), SPENT / run)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
@@ -270,41 +290,36 @@ class Build:
                 if self.objects.missing(content.md5) and self.hasher.holds(path, content.md5):
                     self.objects.store(path, content)
 
-    def _check_values(self, text: bytes) -> None:
-        """Compare the values that the graph was made of with a parameter file as it is now.
+    def _check_values(self) -> None:
+        """Compare the values that the graph was made of with those of the recipe.
 
         Raises:
-            CacheError: It was edited meanwhile, or Snakemake was given other values by `--config`.
+            CacheError: Snakemake was given other values by `--config`.
         """
-        try:
-            there = yaml12.load(text.decode())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise CacheError(
-                f"{self.params} was edited since this run began\n  found:    {error}\n  expected: YAML in UTF-8"
-            ) from error
         for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
-            found = _leaf(name, there)
+            found = _leaf(name, self.resolved.values)
             if digest_of(found) == digest_of(value):
                 continue
             raise CacheError(
-                f"{self.params}: {name} is not what this run began with\n  found:    {found!r}\n"
+                f"{self.resolved.path}: {name} is not what this run began with\n  found:    {found!r}\n"
                 f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"
             )
 
     def _check_what_dvc_reads(self) -> None:
         """DVC records the values and the code that it finds when a stage ends: it must find what made the stage."""
-        if STAGE in os.environ:
-            self._check_values(Path(self.params).read_bytes())
-            if Path(LOCK).read_text(encoding="utf-8") != self.code.text:
+        files = {dvc.RESOLVED: ("values", self.resolved.text), LOCK: ("fingerprints", self.code.text)}
+        for path, (kind, text) in files.items() if STAGE in os.environ else ():
+            if not os.path.exists(path) or Path(path).read_text(encoding="utf-8") != text:
                 raise CacheError(
-                    f"{LOCK} was written while {os.environ[STAGE].split()[0]} was made\n"
-                    "  found:    other fingerprints\n  expected: those of the start\nhint: start again"
+                    f"{path} was written while {os.environ[STAGE].split()[0]} was made\n"
+                    f"  found:    other {kind}\n  expected: those of the start\nhint: start again"
                 )
 
     def _fold(self) -> None:
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
-            lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written)
+            read = self.resolved.content if self.resolved.path == dvc.PARAMS else None
+            lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written, read)
 
 
 def _clear_but(folder: Path, kept: Path) -> None:

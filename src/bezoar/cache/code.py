@@ -331,8 +331,8 @@ class Code:
             place[last] = print_
         return HEAD + yaml.dump(nested, Dumper=Dumper, sort_keys=True)
 
-    def write(self, cache_folder: str) -> None:
-        """Write code.lock if it changed, and what each fingerprint was made of to the cache.
+    def write(self, cache_folder: str) -> bool:
+        """Write code.lock if it changed, and what each fingerprint was made of to the cache; whether code.lock changed.
 
         Raises:
             CacheError: The disk is full, or the cache can't be written.
@@ -347,8 +347,10 @@ class Code:
         except OSError as error:
             raise unwritable(cache_folder, error) from error
         lock = Path(LOCK)
-        if not lock.exists() or lock.read_bytes() != self.text.encode():
-            _write(lock, self.text)
+        if lock.exists() and lock.read_bytes() == self.text.encode():
+            return False
+        _write(lock, self.text)
+        return True
 
 
 def _write(path: Path, text: str) -> None:

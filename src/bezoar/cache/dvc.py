@@ -15,6 +15,7 @@ from bezoar.yaml12 import SCALARS, Loader
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
 PARAMS = "params.yaml"
+RESOLVED = "params.resolved.yaml"  # all values of PARAMS, with their defaults: generated
 
 NO_TEXT = re.compile("|".join(pattern for pattern, _ in SCALARS.values()))
 FIELDS = {"path": foreign.text, "md5": foreign.content_md5, "size": foreign.count, "nfiles": foreign.count}

@@ -38,8 +38,10 @@ from bezoar.cache import CacheError, committed, git
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.code import SCRIPTS
 from bezoar.cache.decide import Decision, Reason
+from bezoar.cache.dvc import PARAMS
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
+from bezoar.cache.resolved import Resolved
 from bezoar.cache.stages import stale
 from bezoar.logs import guard
 from bezoar.text import printable
@@ -48,6 +50,7 @@ NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't tell a st
 QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|\{[^{}]*\}", re.DOTALL)
 SYNTAX = re.compile(r"\d*[<>]|[|&;`\n]|\$[({\w]")
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
+GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
 
 
@@ -91,22 +94,35 @@ class Attached:
     Attributes:
         parts: For each wildcard that splits a block's work, its values; they see the other wildcards.
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
-        params: The file that holds the parameters.
+        resolved: The parameters, and the file that holds them.
         spending: Makes what says what steps would spend, and whether they may; None if nothing costs money.
         servers: By rule, what says which `bezoar.cluster.servers.Server` a job of some wildcards asks, or None.
+        decides: Whether it is decided what runs once the graph is made.
     """
 
     workflow: Any
     parts: Parts
     plots: dict[str, dict[str, Any]]
-    params: str
+    resolved: Resolved
     spending: Callable[[], Spending] | None
     servers: Mapping[str, Callable[[Any], Any]]
+    decides: bool = True
 
     @cached_property
     def build(self) -> Build:
         """The run's cache; rules are known by the time it is asked for."""
-        return Build({rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}, self.params)
+        commands = {rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}
+        return Build(commands, self.resolved, self.plots)
+
+    def make_graph(self, *, decide: bool = True) -> None:
+        """Make the graph of the targets; and, unless only its steps are of interest, decide what runs.
+
+        Raises:
+            GRAPH_ERRORS: It can't be made.
+        """
+        self.decides = decide
+        self.workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+        self.workflow._build_dag()
 
     def planned(self) -> list[Step]:
         """The steps that would run."""
@@ -126,7 +142,8 @@ def attach(
     *,
     parts: Parts,
     plots: dict[str, dict[str, Any]],
-    params: str = "params.yaml",
+    params: str = PARAMS,
+    values: Any = None,
     spending: Callable[[], Spending] | None = None,
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> None:
@@ -137,11 +154,12 @@ def attach(
         parts: For each wildcard that splits a block's work (shards, tasks), its values, as a function of the others.
         plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
         params: The file that holds the parameters.
+        values: All of them, with the defaults of those that the file leaves out; by default what the file holds.
         spending: Makes what says what steps would spend, and whether they may.
         servers: By rule, what says which server a job of some wildcards asks, if it asks one; for executors.
     """
     if workflow.is_main_process:
-        ProvenDAG.attached = Attached(workflow, parts, plots, params, spending, servers)
+        ProvenDAG.attached = Attached(workflow, parts, plots, Resolved(params, values), spending, servers)
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
@@ -211,15 +229,25 @@ class ProvenDAG(DAG):
         with _reported():
             build = self.attached.build  # reads the code, before anything else may take its time
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
+            if not self.attached.decides:
+                build.take(list(self.steps.values()))
+                return
             forced = {step.name for job, step in self.steps.items() if self._is_forced(job)}
             rules = {job.rule.name for job in self.targetjobs}
             build.whole = STAGE in os.environ or self.workflow.default_target in rules
+            build.complete = self._is_complete(rules)
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = build.decide(list(self.steps.values()), targets, forced)
             name, _, roles = os.environ.get(STAGE, "").partition(" ")
             if roles and build.stages[name].roles != roles:
                 raise stale(f"the inputs of {name} with other roles")
         self._apply(levels, decision)
+
+    def _is_complete(self, rules: set[str]) -> bool:
+        """Whether the graph has all jobs of the default target: nobody left some of them out."""
+        left_out = (self.omitrules, self.omitfiles, self.untilrules, self.untilfiles, self.batch)
+        allowed = self.workflow.dag_settings.allowed_rules
+        return self.workflow.default_target in rules and not any(left_out) and not allowed
 
     def delete_omitfrom_jobs(self) -> None:
         """Decide again if `--until`, `--omit-from` or `--batch` leave out jobs: nothing of theirs is planned."""
@@ -472,11 +500,13 @@ def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
 
 
 @contextmanager
-def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attached]:
+def loaded(targets: Iterable[str] = (), *, graph: bool = True, decide: bool = True) -> Iterator[Attached]:
     """The Snakefile of this folder, read and, with `graph`, its jobs decided upon; nothing is run or written.
 
     Args:
         targets: Files or rules; without any, all that the default target needs.
+        graph: Whether its jobs are looked at.
+        decide: Whether it is decided which of them run.
 
     Raises:
         CacheError: The Snakefile or a target can't be used; Snakemake has said why.
@@ -506,8 +536,7 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True) -> Iterator[Attac
                     "the Snakefile doesn't call bezoar.cache.graph.attach\n  found:    none\n  expected: it"
                 )
             if graph:
-                workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
-                workflow._build_dag()
+                ProvenDAG.attached.make_graph(decide=decide)
             yield ProvenDAG.attached
-        except (ApiError, RuleException, WorkflowError) as error:
+        except GRAPH_ERRORS as error:
             raise CacheError(str(error).strip() or f"{type(error).__name__}") from error

@@ -173,7 +173,7 @@ class Run:
 
     Attributes:
         cache: Folder of the DVC cache.
-        params: The copy of params.yaml that the run goes by, whatever becomes of the original.
+        params: The whole recipe that the run goes by, whatever becomes of params.yaml meanwhile.
         remote: Whether a DVC remote is configured.
         closures: By script: MD5 of each project file that it imports, itself included.
         identity: What names the run; Snakemake's runs for the stages of one `dvc repro` share it.

@@ -10,12 +10,12 @@ import yaml
 
 from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
-from bezoar.cache.dvc import LOCK, PARAMS, Dumper, as_list, as_map, read
+from bezoar.cache.dvc import LOCK, PARAMS, RESOLVED, Dumper, as_list, as_map, read
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof
-from bezoar.cache.stages import CODE_STAGE, Stage, code_stage, cover
+from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, Stage, code_stage, cover
 from bezoar.files import whole
 
 NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
@@ -31,7 +31,7 @@ class Recorded:
         self.outs = {one["path"]: one for one in as_list(entry, "outs")}
         self.made = {path: one["md5"] for path, one in self.outs.items()}
         values = as_map(entry.get("params"))
-        self.params: dict[str, Any] = as_map(values.get(PARAMS))
+        self.params: dict[str, Any] = as_map(values.get(RESOLVED))
         self.code: dict[str, str] = as_map(values.get(CODE_LOCK))
         self._files: dict[str, dict[str, str]] = {}
         self._folders: dict[str, dict[str, dict[str, Content]]] = {}
@@ -97,7 +97,12 @@ def _is_list(md5: str) -> bool:
 
 
 def fold(
-    stages: dict[str, Stage], proofs: dict[str, Proof], hasher: Hasher, objects: Objects, written: dict[str, Any]
+    stages: dict[str, Stage],
+    proofs: dict[str, Proof],
+    hasher: Hasher,
+    objects: Objects,
+    written: dict[str, Any],
+    read_params: Content | None = None,
 ) -> None:
     """Bring dvc.lock to what is proven; entries of other stages stay.
 
@@ -105,6 +110,7 @@ def fold(
         stages: Of the graph.
         proofs: By step name, of all steps that have one.
         written: The stages in dvc.yaml; dvc.lock speaks of no others.
+        read_params: What params.yaml held when it was read; None if the values are of another file.
     """
     before = read(LOCK)
     after = {name: entry for name, entry in before.items() if name in written}
@@ -123,14 +129,14 @@ def fold(
         after[name] = {
             "cmd": stage.command,
             "deps": [_entry(path, content, before.get(name)) for path, content in sorted(deps.items()) if content],
-            "params": {
-                PARAMS: {key: step.params[key] for key in sorted(step.params)},
+            "params": {  # in DVC's own order
                 CODE_LOCK: {key: step.code[key] for key in sorted(step.code)},
+                RESOLVED: {key: step.params[key] for key in sorted(step.params)},
             },
             "outs": [_entry(out, made[out], before.get(name)) for out in stage.outs],
         }
-    if CODE_STAGE in written:
-        after[CODE_STAGE] = _code_entry(hasher)
+    if CODE_STAGE in written and read_params:
+        after[CODE_STAGE] = _code_entry(hasher, read_params)
     if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         write(after)
 
@@ -205,11 +211,13 @@ def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
     return {"path": path, "hash": "md5", "md5": content.md5, **size, **files}
 
 
-def _code_entry(hasher: Hasher) -> dict[str, Any]:
+def _code_entry(hasher: Hasher, read_params: Content) -> dict[str, Any]:
+    """The entry of the stage `code`; params.yaml as it was read, for it may have been edited since."""
     stage = code_stage()
-    found = {path: hasher.content(path) for path in [*stage["deps"], CODE_LOCK]}
+    deps = {path: read_params if path == PARAMS else hasher.content(path) for path in sorted(stage["deps"])}
+    outs = {path: hasher.content(path) for path in CODE_OUTS}
     return {
         "cmd": stage["cmd"],
-        "deps": [_entry(path, content) for path, content in sorted(found.items()) if content and path != CODE_LOCK],
-        "outs": [_entry(CODE_LOCK, content) for path, content in found.items() if content and path == CODE_LOCK],
+        "deps": [_entry(path, content) for path, content in deps.items() if content],
+        "outs": [_entry(path, content) for path, content in outs.items() if content],
     }

@@ -18,7 +18,7 @@ from bezoar.cache import CacheError, foreign
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED, acceptances, changes
 from bezoar.cache.decide import Reason
-from bezoar.cache.dvc import PARAMS, Dumper
+from bezoar.cache.dvc import PARAMS, RESOLVED, Dumper
 from bezoar.cache.graph import loaded
 from bezoar.cache.job import Step
 from bezoar.text import printable
@@ -159,7 +159,8 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
 
     Args:
         targets: Files or rules; all results without any.
-        settings: `stages.dpo_hh.beta=0.2`: names that params.yaml has, values as in YAML.
+        settings: `stages.dpo_hh.beta=0.2`, for a name that params.yaml has or leaves to a default; or
+            `+stages.dpo_hh.beta=0.2`, as DVC wants it for a name that params.yaml hasn't. Values as in YAML.
 
     Raises:
         CacheError: params.yaml has no such name, the recipe with that value has problems, a target isn't known.
@@ -260,17 +261,21 @@ def told(changed: list[str] | None) -> str:
 def _changed(settings: list[str]) -> Any:
     """The content of params.yaml with other values."""
     params = _read(PARAMS, Path(PARAMS).read_bytes())
+    defaults = _read(RESOLVED, Path(RESOLVED).read_bytes()) if os.path.exists(RESOLVED) else None
+    known = set(_names(params)) | set(_names(defaults))
     for setting in settings:
         name, mark, text = setting.partition("=")
+        new, name = name.startswith("+"), name.removeprefix("+")
         *parents, last = name.split(".")
-        block = params
+        block = params if mark and (new or name in known) else None
         for parent in parents:
-            block = block.get(parent) if isinstance(block, dict) else None
-        if not mark or not isinstance(block, dict) or last not in block:
+            block = block.setdefault(parent, {}) if isinstance(block, dict) else None
+        if not isinstance(block, dict):
             what = f"{PARAMS} has no such value" if mark else "no value is given"
             raise CacheError(
                 f"-S {setting}: {what}\n  found:    {name}\n"
-                f"  expected: NAME=VALUE, with a dotted name that {PARAMS} has\nhint: {_hint(name, mark, params)}"
+                f"  expected: NAME=VALUE, with a dotted name that {PARAMS} has or leaves to a default\n"
+                f"hint: {_hint(name, mark, known)}"
             )
         block[last] = _read(f"-S {setting}", text.encode())
     return params
@@ -283,9 +288,9 @@ def _read(what: str, data: bytes) -> Any:
         raise CacheError(f"{what}: not YAML\n  found:    {error}\n  expected: a value as in {PARAMS}") from error
 
 
-def _hint(name: str, mark: str, params: Any) -> str:
+def _hint(name: str, mark: str, names: set[str]) -> str:
     """The nearest name that there is."""
-    known = list(_names(params))
+    known = sorted(names)
     if name in known and not mark:
         return f"-S {name}=VALUE"
     near = difflib.get_close_matches(name, known, n=1)

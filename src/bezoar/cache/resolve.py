@@ -1,4 +1,4 @@
-"""`bezoar dvc --resolve`: dvc.lock, dvc.yaml and code.lock after a merge that git couldn't finish.
+"""`bezoar dvc --resolve`: dvc.lock, and all that is generated, after a merge that git couldn't finish.
 
 No merged text of dvc.lock is read: it may join parts of two records to one that nobody ever proved. The whole versions
 come from git's index, their records become proofs, and the records of the merged graph are folded from those.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, dvc, git, lock, stages
+from bezoar.cache import CacheError, dvc, generated, git, lock
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED
 from bezoar.cache.code import LOCK as CODE_LOCK
@@ -19,9 +19,8 @@ from bezoar.cache.decide import Decider, Decision
 from bezoar.cache.graph import Attached, loaded
 from bezoar.cache.proofs import Proof, Proofs
 from bezoar.cache.stages import Stage
-from bezoar.files import whole
 
-GENERATED = (dvc.LOCK, dvc.PIPELINE, CODE_LOCK)
+GENERATED = (dvc.LOCK, dvc.PIPELINE, CODE_LOCK, dvc.RESOLVED)
 NEXT = (
     f"next: `git add {' '.join(GENERATED)}`, build, commit, `dvc push`; `bezoar plan` says why a stage will run "
     "(in a rebase, ours is what you rebase onto)"
@@ -115,10 +114,10 @@ def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
     decision = _decider(build, either).decide([], set(), set())
     taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
     lock.write(either | {name: sides[side][name] for name, side in taken.items() if side})
-    with whole(dvc.PIPELINE) as partial:
-        partial.write_text(stages.pipeline(build.stages, attached.plots), encoding="utf-8")
-    build.code.write(build.cache)
-    lock.fold(build.stages, decision.proofs, build.hasher, build.objects, dvc.read(dvc.PIPELINE))
+    generated.write_pipeline(build)
+    generated.write(build)
+    written, read = dvc.read(dvc.PIPELINE), build.resolved.content
+    lock.fold(build.stages, decision.proofs, build.hasher, build.objects, written, read)
     build.hasher.save()
     return [*_summary(build, sides, taken, decision), *_unread(deciders, recorded), NEXT]
 

@@ -16,14 +16,24 @@ def identity() -> str:
 
 def of_dvc() -> str | None:
     """The run of the nearest process above this one that is DVC: its number and when it began; None without one."""
+    return _nearest_dvc()[0]
+
+
+def words_of_dvc() -> list[str]:
+    """The command line of that process; empty without one."""
+    return _nearest_dvc()[1]
+
+
+def _nearest_dvc() -> tuple[str | None, list[str]]:
     with suppress(OSError):
         process = os.getppid()
         while process > 0:
             parent, began = _parent_and_start(process)
-            if _is_dvc((PROCESSES / str(process) / "cmdline").read_text(errors="replace").split("\0")):
-                return f"{process}-{began}"
+            words = (PROCESSES / str(process) / "cmdline").read_text(errors="replace").split("\0")
+            if _is_dvc(words):
+                return f"{process}-{began}", words
             process = parent
-    return None
+    return None, []
 
 
 def _parent_and_start(process: int) -> tuple[int, str]:

@@ -10,13 +10,19 @@ import yaml
 
 from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
-from bezoar.cache.dvc import PARAMS, PIPELINE, Dumper
+from bezoar.cache.dvc import PARAMS, PIPELINE, RESOLVED, Dumper
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
 
 CODE_STAGE = "code"
+CODE_OUTS = (CODE_LOCK, RESOLVED)
+BUILD = "bezoar build"
 RESULTS = "results/"  # what lies there is scores
 HEAD = "# Generated from the Snakefile and params.yaml. Don't edit: `bezoar dvc` writes it.\n"
+
+
+class Stale(CacheError):
+    """dvc.yaml is behind the rules."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Stage:
         DVC knows what a stage takes, but not as what; the digest of the roles makes it run when two inputs swap theirs.
         """
         step = self.steps[0]
-        return " ".join(("bezoar build", step.rule, *step.block, "--roles", self.roles))
+        return " ".join((BUILD, step.rule, *step.block, "--roles", self.roles))
 
     @property
     def roles(self) -> str:
@@ -111,7 +117,7 @@ def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]]) -> str:
         entry = {
             "cmd": stage.command,
             "deps": stage.deps,
-            "params": [*sorted(step.params), {CODE_LOCK: sorted(step.code)}],
+            "params": _params(step),
             "outs": [_kept(out) for out in outs],
             "metrics": [_kept(out) for out in metrics],
         }
@@ -128,13 +134,22 @@ def _kept(out: str) -> dict[str, dict[str, bool]]:
     return {out: {"persist": True}}
 
 
+def _params(step: Step) -> list[dict[str, list[str]]]:
+    """Where DVC finds the values and the fingerprints that a step depends on, sorted."""
+    found = {CODE_LOCK: sorted(step.code), RESOLVED: sorted(step.params)}
+    return [{path: names} for path, names in found.items() if names]
+
+
 def code_stage() -> dict[str, Any]:
-    """The stage by which plain `dvc repro` sees edited code: it writes code.lock."""
-    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", "rules", "scripts", "src/bezoar"]
+    """The stage by which plain `dvc repro` sees edited code and values: it writes code.lock and params.resolved.yaml.
+
+    They persist: DVC would else remove them first, and put back what it saw of the same files with other packages.
+    """
+    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", "scripts", "src/bezoar"]
     return {
         "cmd": "bezoar fingerprint",
         "deps": [path for path in candidates if os.path.exists(path)],
-        "outs": [{CODE_LOCK: {"cache": False}}],
+        "outs": [{path: {"cache": False, "persist": True}} for path in CODE_OUTS],
     }
 
 
@@ -150,7 +165,7 @@ def check(stages: dict[str, Stage], written: dict[str, Any], *, whole: bool = Tr
         whole: Whether the graph is that of all results.
 
     Raises:
-        CacheError: A stage isn't there, or stands there with another command, parameters, inputs or outputs.
+        Stale: A stage isn't there, or stands there with another command, parameters, inputs or outputs.
     """
     aside = []
     for stage in stages.values():
@@ -163,18 +178,30 @@ def check(stages: dict[str, Stage], written: dict[str, Any], *, whole: bool = Tr
         deps, step = set(there.get("deps", [])), stage.steps[0]
         uses = {path for one in stage.steps for path in one.inputs}
         covering = {cover(path, deps) for path in uses}
-        params = [*sorted(step.params), {CODE_LOCK: sorted(step.code)}]
         outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, anything stands there
         kept = sorted(map(_kept, stage.outs), key=str)
-        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, params, covering)
+        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, _params(step), covering)
         if not same:
             raise stale(f"{'another' if there else 'no'} stage {stage.name}")
     return aside
 
 
-def stale(found: str) -> CacheError:
+def check_whole(stages: dict[str, Stage], written: dict[str, Any]) -> None:
+    """Compare the graph of all results with dvc.yaml, if there is one.
+
+    Raises:
+        Stale: A stage isn't there, stands there otherwise, or stands there and is no stage of the graph.
+    """
+    if written:
+        check(stages, written)
+    for name, stage in written.items():
+        if name not in stages and str(stage.get("cmd")).startswith(f"{BUILD} "):
+            raise stale(f"a stage {name}, which the rules haven't")
+
+
+def stale(found: str) -> Stale:
     """What to say of a dvc.yaml that is behind the rules."""
-    return CacheError(
+    return Stale(
         f"{PIPELINE} is not what the Snakefile and {PARAMS} say\n  found:    {found}\n"
         "  expected: the stages as the rules have them\nhint: run `bezoar dvc`"
     )

@@ -85,7 +85,9 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
         folder = SCRATCH / name
         try:
             _populate(folder, step, proof.key.inputs, build)
-            own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": os.path.abspath("params.yaml")}
+            params = folder / "bezoar-params.yaml"
+            params.write_text(build.resolved.text, encoding="utf-8")
+            own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": str(params.absolute())}
             environment = environment_of(own)
             status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
             if status:

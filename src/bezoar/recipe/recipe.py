@@ -77,7 +77,7 @@ class Recipe(Block):
 
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain maps, lists and values, with all defaults."""
-        return self.model_dump()
+        return self.model_dump(mode="json")
 
     def base_weights(self, stage: str) -> str:
         """The base model or stage whose full weights a stage's adapter is trained on."""

@@ -1,0 +1,80 @@
+"""All that one `dvc repro` will come to, brought back by the first stage that it starts.
+
+DVC starts each stage whose output is missing, and Snakemake with it; in a fresh clone that is every stage. It doesn't
+start a stage whose output is in its place.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bezoar.cache import CacheError, dvc
+from bezoar.cache.build import Build
+from bezoar.cache.graph import NO_LOOKUP, loaded
+from bezoar.cache.job import Step
+from bezoar.cache.runs import words_of_dvc
+from bezoar.text import show
+
+MARK = Path(".snakemake/bezoar-brought-back")  # names the run that did so last
+ONE_STAGE = {"-s", "--single-item", "-d", "--downstream"}  # DVC looks at none of the stages before the named one
+
+
+def bring_back(stage: str, run: str | None) -> None:
+    """Restore what is proven of all stages that DVC will come to, if another one's output is missing; once a run.
+
+    What goes wrong is said and costs nothing but time: each stage looks for its own proofs as well.
+
+    Args:
+        stage: The one that DVC has started.
+        run: What names the run of DVC; None if that isn't known.
+    """
+    words = words_of_dvc()
+    if NO_LOOKUP in os.environ or not ONE_STAGE.isdisjoint(words):
+        return
+    try:
+        written = dvc.read(dvc.PIPELINE)
+        if not _is_missing(written, stage) or (run and _is_marked(run)):
+            return
+        with loaded(decide=False) as attached:
+            attached.build.bring_back(_asked(attached.build, words))
+            restored = len(attached.build.decision.restore)
+        show(f"restored {restored} artifacts of all stages at once", file=sys.stderr)
+    except (CacheError, OSError) as error:
+        show(f"only {stage} is restored, and not all stages at once: {str(error).splitlines()[0]}", file=sys.stderr)
+
+
+def _is_missing(written: dict[str, Any], stage: str) -> bool:
+    """Whether an output of another stage isn't there."""
+    outs = [
+        out if isinstance(out, str) else next(iter(out))
+        for name, entry in written.items()
+        for out in (*entry.get("outs", []), *entry.get("metrics", []))
+        if name != stage
+    ]
+    return not all(map(os.path.lexists, outs))
+
+
+def _is_marked(run: str) -> bool:
+    """Whether a run has done so before, well or not; from now on it has."""
+    with suppress(FileNotFoundError):
+        if MARK.read_text(encoding="utf-8") == run:
+            return True
+    MARK.parent.mkdir(exist_ok=True)
+    MARK.write_text(run, encoding="utf-8")
+    return False
+
+
+def _asked(build: Build, words: list[str]) -> list[Step]:
+    """The steps of the stages that DVC's command line names, with all that they are made of; all if it names none."""
+    names = set(words) | {word.rpartition(":")[2] for word in words}
+    named = [stage for stage in build.stages.values() if not names.isdisjoint((stage.name, *stage.outs))]
+    if not named:
+        return build.steps
+    producers = {output: step for step in build.steps for output in step.outputs}
+    wanted = {step.name for stage in named for step in stage.steps}
+    for step in reversed(build.steps):  # in topological order
+        if step.name in wanted:
+            wanted |= {producers[path].name for path in step.inputs if path in producers}
+    return [step for step in build.steps if step.name in wanted]

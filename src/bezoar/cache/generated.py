@@ -1,0 +1,83 @@
+"""The files that are generated from rules, code and params.yaml, and committed: brought into step by every run."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bezoar.cache import dvc, stages
+from bezoar.cache.code import LOCK
+from bezoar.cache.stages import Stale
+from bezoar.files import whole
+
+if TYPE_CHECKING:
+    from bezoar.cache.build import Build
+
+logger = logging.getLogger("bezoar")
+CONFIG = ".dvc/config"  # where DVC is at home
+
+
+def write(build: "Build") -> list[str]:
+    """Write code.lock and params.resolved.yaml where they differ; which did.
+
+    Raises:
+        CacheError: The disk is full, or the cache can't be written.
+    """
+    written = {LOCK: build.code.write(build.cache), dvc.RESOLVED: build.resolved.write()}
+    return [path for path, new in written.items() if new]
+
+
+def write_pipeline(build: "Build") -> bool:
+    """Write dvc.yaml if it differs from what the graph of all results says; whether it did."""
+    file, text = Path(dvc.PIPELINE), build.pipeline
+    if file.exists() and file.read_bytes() == text.encode():
+        return False
+    with whole(file) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return True
+
+
+def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
+    """Bring the generated files into step with the run's graph, and say so; which of its stages dvc.yaml hasn't.
+
+    DVC has read dvc.yaml before it starts a run, which therefore can only compare it. Nothing is written to a tree that
+    can't be written.
+
+    Args:
+        build: Decided upon.
+        by_dvc: Whether DVC started the run.
+
+    Raises:
+        CacheError: dvc.yaml can't be read, or is behind the rules and can't be brought into step.
+    """
+    written = dvc.read(dvc.PIPELINE)
+    if not os.access(os.curdir, os.W_OK):
+        return []
+    changed = write(build) if os.path.isdir(build.cache) or build.decision.reasons else []
+    if not by_dvc and build.resolved.is_own and _bring_pipeline(build, written):
+        changed.append(dvc.PIPELINE)
+        written = dvc.read(dvc.PIPELINE)
+    if changed and not by_dvc:
+        logger.warning(f"updated {' and '.join(sorted(changed))} to match the rules, the code and {dvc.PARAMS}")
+    return stages.check(build.stages, written, whole=build.whole) if written else []
+
+
+def _bring_pipeline(build: "Build", written: dict[str, Any]) -> bool:
+    """Write dvc.yaml if it is behind the graph, by `bezoar dvc` if this one is only a part; whether it was written."""
+    if build.complete:
+        return (bool(written) or os.path.exists(CONFIG)) and write_pipeline(build)
+    if not written or not _is_behind(build, written):
+        return False
+    bezoar = Path(sys.executable).with_name("bezoar")
+    done = subprocess.run([str(bezoar), "dvc"], stdout=subprocess.DEVNULL, check=False)
+    return done.returncode == 0 and dvc.read(dvc.PIPELINE) != written
+
+
+def _is_behind(build: "Build", written: dict[str, Any]) -> bool:
+    """Whether dvc.yaml has a stage of the graph otherwise, or not at all though it is going to be made."""
+    try:
+        return bool(stages.check(build.stages, written, whole=build.whole) and build.decision.reasons)
+    except Stale:
+        return True
