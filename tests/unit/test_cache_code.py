@@ -105,11 +105,7 @@ def test_an_import_counts_by_its_meaning(text, same):
 def test_a_script_in_scripts_has_the_name_of_its_path():
     write("scripts/train/dpo.py", "")
     assert code.script_name("scripts/train/dpo.py") == "scripts.train.dpo"
-    assert list(parts("scripts/train/dpo.py")) == ["scripts.train.dpo", "python"]
-
-
-def test_python_itself_is_a_part_without_its_patch():
-    assert parts()["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert list(parts("scripts/train/dpo.py")) == ["scripts.train.dpo"]
 
 
 @pytest.mark.parametrize(
@@ -224,8 +220,17 @@ def test_a_distribution_with_another_name_than_its_module_is_found():
 
 
 def test_the_standard_library_has_no_version_of_its_own():
-    write("scripts/main.py", "import os.path, csv\nfrom collections import abc")
-    assert set(parts()) == {"scripts.main", "python"}
+    write("scripts/main.py", "import os.path, csv\nfrom collections import abc\nimport cgi, distutils.core")
+    assert set(parts()) == {"scripts.main"}  # also of what 3.12 and 3.13 have removed
+
+
+def test_a_distribution_that_brings_back_a_removed_module_counts(monkeypatch):
+    write("scripts/main.py", "import cgi, crypt, os")
+    monkeypatch.setattr(sys, "stdlib_module_names", frozenset({"os"}))
+    monkeypatch.setattr(code, "version_of", lambda name: {"cgi": "legacy-cgi==2.6"}.get(name, f"{name}, not installed"))
+    code.in_standard_library.cache_clear()
+    assert set(parts()) == {"scripts.main", "cgi (package)"}
+    code.in_standard_library.cache_clear()
 
 
 def test_an_unknown_distribution_is_named():
@@ -236,8 +241,19 @@ def test_an_unknown_distribution_is_named():
 @pytest.mark.parametrize("content", [b"def f(:\n", b"x = 1\x00", b"x = '\xff'\n"])
 def test_what_is_not_python_is_an_error_with_its_place(content):
     Path("scripts/helper.py").write_bytes(content)
-    with pytest.raises(CacheError, match=r"scripts/helper\.py:1: not Python\n  found:    .*\n  expected: .*\nhint: "):
+    message = rf"scripts/helper\.py:1: not Python {code.VERSION}\n  found:    .*\n  expected: .*\nhint: "
+    with pytest.raises(CacheError, match=message):
         print_()
+
+
+def test_a_module_for_a_newer_python_is_an_error_under_an_older_one():
+    before = print_()
+    write("scripts/helper.py", "type Number = int\n")
+    if sys.version_info >= (3, 12):
+        assert print_() != before
+    else:
+        with pytest.raises(CacheError, match=r"helper\.py:1: not Python 3\.11\n(.*\n)+hint: .* newer Python"):
+            print_()
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfx = 1\n", b"# -*- coding: latin-1 -*-\nx = '\xe9'\n"])

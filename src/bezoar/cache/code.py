@@ -5,7 +5,6 @@ project that it imports, directly or not, also inside functions; and the version
 import. An import that is computed while the program runs is not seen.
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -20,19 +19,25 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError, foreign
+from bezoar.cache import CacheError, foreign, syntax
 from bezoar.cache.dvc import Dumper
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
+from bezoar.cache.syntax import LENGTH, meaning_of
 from bezoar.yaml12 import Loader
 
 LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
 SCRIPTS = "scripts"
-OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what `meaning` means may change with this file
-MEMORY = f".dvc/tmp/bezoar-code-{sys.version_info.major}.{sys.version_info.minor}-{OWN}.json"  # syntax trees differ
-LENGTH = 32  # hexadecimal digits of a fingerprint
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # what is remembered may change with it
+MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # what an older Python can't parse is an error under it
+# Modules of the standard library of 3.11 that 3.12 and 3.13 don't have any more.
+REMOVED = frozenset(
+    """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib
+    ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib""".split()
+)
 HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
 
 
@@ -58,28 +63,16 @@ def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
         path: Of the module, for messages.
 
     Raises:
-        CacheError: The text isn't Python.
+        CacheError: The text isn't Python, or is for a newer version.
     """
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:  # the latter for a null byte
+        return meaning_of(text)
+    except (SyntaxError, ValueError) as error:
         line, found = getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))
         raise CacheError(
-            f"{path}:{line}: not Python\n  found:    {found}\n  expected: a module\nhint: mend it"
+            f"{path}:{line}: not Python {VERSION}\n  found:    {found}\n  expected: a module for Python {VERSION}\n"
+            "hint: mend it; if it was written for a newer Python, build with that one"
         ) from error
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            names += [module, *(f"{module}{'' if module.endswith('.') else '.'}{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            value = first.value if isinstance(first, ast.Expr) else None
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:LENGTH], sorted(set(names))
 
 
 def _remembered(found: Any) -> tuple[str, list[str]]:
@@ -111,6 +104,12 @@ def version_of(module: str) -> str:
     return ", ".join(f"{name}=={_release(name)}" for name in names) or f"{module}, not installed"
 
 
+@cache
+def in_standard_library(module: str) -> bool:
+    """Whether 3.11 or this Python has a top-level module, and no distribution brings a removed one back."""
+    return module in sys.stdlib_module_names or (module in REMOVED and version_of(module).endswith("not installed"))
+
+
 def _release(name: str) -> str:
     """A distribution's version, without what it was built for: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130."""
     return version(name).partition("+")[0]
@@ -134,11 +133,10 @@ class Closures:
         return self._walk(script)[0]
 
     def parts(self, script: str) -> dict[str, str]:
-        """What a script's fingerprint is made of: digest by module, version by distribution, Python's version."""
+        """What a script's fingerprint is made of: digest by module, version by distribution."""
         files, foreign = self._walk(script)
         parts = {name: self._module(path)[0] for path, name in files.items()}
-        parts |= {f"{name} (package)": version_of(name) for name in foreign}
-        return parts | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+        return parts | {f"{name} (package)": version_of(name) for name in foreign}
 
     def save(self) -> None:
         """Remember modules by their content."""
@@ -171,7 +169,7 @@ class Closures:
                 found = self._find(_absolute(name, package), os.path.dirname(script))
                 if not found:
                     top = name.split(".")[0]
-                    if top and not name.startswith(".") and top not in sys.stdlib_module_names:
+                    if top and not name.startswith(".") and not in_standard_library(top):
                         foreign.add(top)
                 for module, file, inside in found:
                     if file not in files:

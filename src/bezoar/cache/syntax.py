@@ -1,0 +1,89 @@
+"""What a module's text means, and what it imports: equal under every minor version of Python that can parse it.
+
+`ast.dump` isn't. Python 3.12 adds the field `type_params` to functions and classes, and the `u` of u"text" and empty or
+divided texts to f-strings; 3.13 leaves out empty fields, and makes a plain text of some format specifications.
+"""
+
+import ast
+import hashlib
+import warnings
+from collections.abc import Iterator
+
+LENGTH = 32  # hexadecimal digits of a digest
+# Fields that say how a thing is spelt (u"text"), or what its place says already (a name is loaded or stored).
+SPELLING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+
+
+def meaning_of(text: bytes) -> tuple[str, list[str]]:
+    """A digest of the syntax tree without docstrings, and the names that are imported, sorted.
+
+    Raises:
+        SyntaxError: This Python can't parse the text.
+        ValueError: It holds a null byte, or an escape that is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of "\d", which warns when the module is run
+        tree = ast.parse(text)
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        names.update(_imported(node))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[_starts_with_docstring(node.body) :]
+        elif isinstance(node, ast.JoinedStr):
+            node.values = _pieces(node.values)
+        elif isinstance(node, ast.FormattedValue) and isinstance(node.format_spec, ast.Constant):
+            node.format_spec = ast.JoinedStr(_pieces([node.format_spec]))
+    return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:LENGTH], sorted(names)
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Names that a statement imports: the module, and what is taken from it, which may be a module too."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        yield module
+        yield from (f"{module}{'' if module.endswith('.') else '.'}{alias.name}" for alias in node.names)
+
+
+def _starts_with_docstring(body: list[ast.stmt]) -> bool:
+    value = body[0].value if body and isinstance(body[0], ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _pieces(values: list[ast.expr]) -> list[ast.expr]:
+    """The pieces of an f-string, with texts that follow each other as one, and without empty ones."""
+    pieces: list[ast.expr] = []
+    for one in values:
+        last = pieces[-1] if pieces else None
+        if not isinstance(one, ast.Constant):
+            pieces.append(one)
+        elif isinstance(last, ast.Constant):
+            pieces[-1] = ast.Constant(f"{last.value!s}{one.value!s}")
+        elif one.value:
+            pieces.append(one)
+    return pieces
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """A tree in prefix notation: classes, fields that hold something by name, values. Not recursive: it may be deep."""
+    todo: list[ast.AST | str] = [tree]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            yield one
+            continue
+        inside: list[ast.AST | str] = [f"{type(one).__name__}("]
+        for name, value in sorted(ast.iter_fields(one)):
+            if name in SPELLING or value is None or value == []:
+                continue
+            inside.append(f"{name}=")
+            inside += ["[", *map(_word, value), "]"] if isinstance(value, list) else [_word(value)]
+        todo += reversed([*inside, ")"])
+
+
+def _word(value: object) -> ast.AST | str:
+    """A node as it is; another value in ASCII, since `repr` depends on the release of Unicode."""
+    if isinstance(value, ast.AST):
+        return value
+    return hex(value) if type(value) is int else ascii(value)  # an int may have too many digits for decimals
