@@ -1,6 +1,8 @@
 # The two commands of the README come first; each sets up .venv by itself and is quick the second time.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# The Python of .venv if there is one, or the first of these that runs. For another one: rm -r .venv && make setup PYTHON=python3.13
+PYTHON ?= $(or $(shell for one in $(BIN)/python python3.11 python3.12 python3.13 python3; do \
+	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$one && break; done),python3)
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -10,7 +12,7 @@ HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
 
 # torch is a step of its own: its build for CPUs needs nothing of cuda.txt, which is gigabytes. It is fetched first and compared
 # then, since pip would pass over a build whose index doesn't say its hash. The hashes are those of PyPI's wheels and of the CPU
-# build for CPython 3.11. For a build of another index: make setup TORCH=unchecked
+# builds for CPython 3.11, 3.12 and 3.13. For a build of another index: make setup TORCH=unchecked
 TORCH ?= checked
 define TORCH_checked
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --constraint constraints.txt --dest .venv/torch torch

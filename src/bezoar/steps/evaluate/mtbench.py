@@ -331,5 +331,5 @@ def cells(
         for turn in range(len(TURNS)):
             given = [s for (q, t, _), s in scores.items() if (q, t) == (question, turn) and not np.isnan(s)]
             if given:
-                table[question, turn] = sum(given) / len(given)
+                table[question, turn] = np.mean(given)  # `sum` of floats differs between versions of Python
     return table
