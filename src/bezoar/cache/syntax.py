@@ -19,7 +19,7 @@ def meaning_of(text: bytes) -> tuple[str, list[str]]:
 
     Raises:
         SyntaxError: This Python can't parse the text.
-        ValueError: It holds a null byte, or an escape that is none.
+        ValueError: It holds a null byte or an invalid escape.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of "\d", which warns when the module is run
