@@ -4,7 +4,7 @@ from collections import Counter
 
 from bezoar.cache.build import Build
 
-COLUMNS = ("seconds", "prompt_tokens", "completion_tokens", "dollars")
+COLUMNS = ("seconds", "cpu_seconds", "prompt_tokens", "completion_tokens", "dollars")
 
 
 def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -140,7 +141,8 @@ class _Execution:
         start = time.monotonic()
         status = run(self.job.command, self.step.outputs, variables, self.held)
         if status == 0:
-            self._record(key, {"seconds": round(time.monotonic() - start, 3), **_sum(costs)})
+            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds()}
+            self._record(key, {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)})
             remove(costs)
             self.job.end()
         return status
@@ -289,6 +291,12 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
         show(f"the command ended well, but made no {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _cpu_seconds() -> float:
+    """User and system time of the processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _sum(path: str) -> dict[str, float]:
