@@ -21,7 +21,8 @@ def costs_by_rule(cache: Path) -> dict[str, list[tuple[float, float]]]:
 def main() -> None:
     rules = costs_by_rule(Path(sys.argv[1] if len(sys.argv) > 1 else ".dvc/cache"))
     print("| rule | jobs | wall s | CPU s | slowest job, wall s |\n|---|---|---|---|---|")
-    for rule, jobs in [*rules.items(), ("all", [job for jobs in rules.values() for job in jobs])]:
+    rules["all"] = [job for jobs in rules.values() for job in jobs]
+    for rule, jobs in rules.items():
         walls, cpus = [wall for wall, _ in jobs], [cpu for _, cpu in jobs]
         print(f"| {rule} | {len(jobs)} | {sum(walls):.0f} | {sum(cpus):.0f} | {max(walls):.0f} |")
 

@@ -138,10 +138,10 @@ class _Execution:
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
             RUN: self.run.identity,
         }
-        start = time.monotonic()
+        start, used = time.monotonic(), _cpu_seconds()
         status = run(self.job.command, self.step.outputs, variables, self.held)
         if status == 0:
-            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds()}
+            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
             self._record(key, {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)})
             remove(costs)
             self.job.end()
