@@ -369,7 +369,7 @@ def test_a_nucleus_is_the_fewest_likeliest_tokens_that_reach_top_p(top_p, kept):
     from bezoar.steps.backends.local import nucleus
 
     logits = torch.log(torch.tensor([0.125, 0.5, 0.125, 0.25]) + torch.tensor([-1e-4, 0, 1e-4, 0]))
-    found = nucleus(logits, top_p)
+    (found,) = nucleus(logits[None], torch.tensor([[top_p]]))
     assert torch.isfinite(found).nonzero().flatten().tolist() == kept
     assert torch.equal(found[kept], logits[kept])
 
@@ -384,10 +384,26 @@ def test_draws_have_the_models_frequencies():
     draws = 3000
     requests = [ask(f"{n}", "?", Sampling(temperature=0.5, top_p=0.9, max_new_tokens=1)) for n in range(draws)]
     scores = torch.log(torch.tensor([0.2, 0.3, 0.5])).repeat(draws, 1)
-    drawn = RowSampling(requests, 0, torch.device("cpu"))(torch.zeros(draws, 0), scores).argmax(dim=-1)
+    sampling = RowSampling(requests, 0, torch.device("cpu"), 0, {9})
+    drawn = sampling(torch.zeros(draws, 0, dtype=torch.long), scores).argmax(dim=-1)
     for token, share in enumerate([4 / 38, 9 / 38, 25 / 38]):
         error = math.sqrt(share * (1 - share) / draws)
         assert (drawn == token).float().mean().item() == pytest.approx(share, abs=4 * error)
+
+
+def test_a_row_that_has_ended_or_is_greedy_is_not_drawn():
+    import torch
+
+    from bezoar.steps.backends.local import RowSampling
+
+    def request(temperature):
+        return ask("x", "?", Sampling(temperature=temperature, top_p=1.0, max_new_tokens=4))
+
+    sampling = RowSampling([request(0.0), request(1.0), request(1.0)], 0, torch.device("cpu"), 1, {9})
+    scores = torch.zeros(3, 5)
+    found = sampling(torch.tensor([[9, 1], [9, 9], [9, 1]]), scores)  # the prompt's own end token is none
+    assert torch.equal(found[:2], scores[:2])
+    assert not torch.equal(found[2], scores[2])
 
 
 def test_a_prompt_that_leaves_no_room_ends_with_length_and_takes_no_neighbour_along(folder):

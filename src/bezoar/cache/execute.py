@@ -28,6 +28,10 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # glibc gives the memory of a step's large tensors back to the system at once, and asks for it again at the next
+    # step: a quarter of a small training's processor time. Both are needed (docs/benchmarks.md).
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
     "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the one that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -51,7 +51,7 @@ class Proof:
     """A key, the contents that came out, and what that cost.
 
     Attributes:
-        cost: `seconds` of wall time, `cpu_seconds`, and what the script counted itself: `prompt_tokens`, `completion_tokens`,
+        cost: `seconds` of wall time, `cpu_seconds`, and what the script counted: `prompt_tokens`, `completion_tokens`,
             `dollars`. Empty where only dvc.lock knows of the job.
         origin: The commit whose dvc.lock says so; empty if the job ran with this cache.
     """

@@ -99,6 +99,7 @@ class Local:
         pad = self.models.padding(self.tokenizer)
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens], device=self.model.device)
+        sampling = RowSampling(requests, self.seed, self.model.device, longest, self.ends)
         with torch.inference_mode():
             drawn = self.model.generate(
                 input_ids=ids,
@@ -107,7 +108,7 @@ class Local:
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=sorted(self.ends),
-                logits_processor=LogitsProcessorList([RowSampling(requests, self.seed, self.model.device)]),
+                logits_processor=LogitsProcessorList([sampling]),
             )[:, longest:].tolist()
         return [self._completion(row, limit) for row, limit in zip(drawn, limits, strict=True)]
 
@@ -125,40 +126,49 @@ class RowSampling:
     So one batch may mix temperatures, and a row's draw depends on its key alone, not on its neighbours.
     """
 
-    def __init__(self, requests: list[Request], seed: int, device: torch.device) -> None:
+    def __init__(
+        self, requests: list[Request], seed: int, device: torch.device, prompt_length: int, ends: set[int]
+    ) -> None:
         import torch
 
-        self.sampling = [request.sampling for request in requests]
+        self.prompt_length, self.ends = prompt_length, torch.tensor(sorted(ends), device=device)
+        self.temperatures = torch.tensor([one.sampling.temperature for one in requests], device=device)
+        self.top_p = torch.tensor([one.sampling.top_p for one in requests], device=device)
         self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores (batch, vocabulary) of the next token, rows of temperature 0 unchanged."""
+        """Scores (batch, vocabulary) of the next token; rows of temperature 0, and those that have ended, unchanged."""
         import torch
 
         scores = scores.float()
-        for row, (sampling, generator) in enumerate(zip(self.sampling, self.generators, strict=True)):
-            if sampling.temperature == 0:
-                continue
-            heated = nucleus(scores[row] / sampling.temperature, sampling.top_p)
-            uniform = torch.rand(heated.shape, generator=generator, device=heated.device).clamp_(1e-20, 1 - 1e-7)
-            scores[row] = heated - torch.log(-torch.log(uniform))
+        ended = torch.isin(input_ids[:, self.prompt_length :], self.ends).any(dim=1)
+        rows = ((self.temperatures > 0) & ~ended).nonzero()[:, 0]
+        if not len(rows):
+            return scores
+        heated = nucleus(scores[rows] / self.temperatures[rows, None], self.top_p[rows, None])
+        for place, row in enumerate(rows.tolist()):  # row by row: a draw must not depend on its neighbours
+            uniform = torch.rand(heated.shape[1], generator=self.generators[row], device=heated.device)
+            scores[row] = heated[place] - torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
         return scores
 
 
-def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Logits (vocabulary,) with all but the likeliest tokens of total probability `top_p` at minus infinity.
+def nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    """Logits with all but the likeliest tokens of a total probability at minus infinity.
+
+    Args:
+        logits: (rows, vocabulary).
+        top_p: (rows, 1), above 0; a row with 1 or more keeps all.
 
     Source: Holtzman et al. 2019 (arXiv:1904.09751), section 3.1; the likeliest token always stays.
     """
     import torch
 
-    if top_p >= 1:
+    if (top_p >= 1).all():
         return logits
     ordered, places = torch.sort(logits, descending=True)
-    before = torch.softmax(ordered, dim=-1).cumsum(dim=-1) - torch.softmax(ordered, dim=-1)
-    return logits.masked_fill(
-        torch.zeros_like(before, dtype=torch.bool).scatter(0, places, before >= top_p), -torch.inf
-    )
+    shares = torch.softmax(ordered, dim=-1)
+    over = (shares.cumsum(dim=-1) - shares >= top_p) & (top_p < 1)
+    return logits.masked_fill(torch.zeros_like(over).scatter(1, places, over), -torch.inf)
 
 
 def _seed(seed: int, key: str) -> int:
