@@ -401,7 +401,7 @@ def test_a_row_that_has_ended_or_is_greedy_is_not_drawn():
 
     sampling = RowSampling([request(0.0), request(1.0), request(1.0)], 0, torch.device("cpu"), 1, {9})
     scores = torch.zeros(3, 5)
-    found = sampling(torch.tensor([[9, 1], [9, 9], [9, 1]]), scores)  # the prompt's own end token is none
+    found = sampling(torch.tensor([[9, 1], [9, 9], [9, 1]]), scores.clone())  # the prompt's own end token is none
     assert torch.equal(found[:2], scores[:2])
     assert not torch.equal(found[2], scores[2])
 
