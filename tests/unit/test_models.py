@@ -67,7 +67,7 @@ def test_merged_model_answers_as_base_with_adapter(folder, tmp_path, nf4):
     model = adapted(folder, "float32", nf4)
     expected = logits(model)
     model.save_pretrained(tmp_path / "adapter")
-    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=nf4)
+    merged = models.merge(folder, tmp_path / "adapter", dtype="float32", nf4=nf4)
     assert (logits(merged) - expected).abs().max() < 1e-3
     assert not isinstance(merged, PeftModel)
 
@@ -76,7 +76,7 @@ def test_an_adapter_that_was_trained_under_nf4_fits_no_other_weights(folder, tmp
     model = adapted(folder, "float32", nf4=True)
     expected = logits(model)
     model.save_pretrained(tmp_path / "adapter")
-    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=False)
+    merged = models.merge(folder, tmp_path / "adapter", dtype="float32", nf4=False)
     assert (logits(merged) - expected).abs().max() > 1e-1  # hundred times what merging as trained may differ
 
 
@@ -119,7 +119,7 @@ def test_a_merge_into_the_original_that_rounds_the_original_is_warned_of(
 
 def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):
     adapted(folder, "float32", nf4=True).save_pretrained(tmp_path / "adapter")
-    merged = models.merge(folder, tmp_path / "adapter", precision="float32", nf4=True)
+    merged = models.merge(folder, tmp_path / "adapter", dtype="float32", nf4=True)
     expected = logits(merged)
     models.save(merged, models.load_tokenizer(folder), tmp_path / "merged", "float32")
     again = models.load(tmp_path / "merged", "float32")
