@@ -16,7 +16,7 @@ import warm
 from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
 
-pytest_plugins = ["graph", "llm", "remotes", "slurm"]  # fixtures
+pytest_plugins = ["desk", "graph", "remotes", "slurm"]  # fixtures
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"
 REAL = ROOT.parent / "shared" / "data" / "real"

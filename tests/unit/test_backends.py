@@ -305,7 +305,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_llama) -> Path:
 
 
 def local(folder: Path, batch_size: int, seed: int = 0) -> Any:
-    block = {"kind": "local", "checkpoint": "tiny", "template": "student", "precision": "float32"}
+    block = {"kind": "local", "checkpoint": "tiny", "template": "student", "dtype": "float32"}
     model = LocalBackend(**block, batch_size=batch_size)
     return model.open(checkpoint=folder, system="answer the user .", seed=seed, budget=BUDGET)
 

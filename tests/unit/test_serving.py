@@ -12,19 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from llm import block
+from desk import block
 
 from bezoar import serving
+from bezoar.cluster import servers as cluster
+from bezoar.cluster.resources import Resources
 from bezoar.files import write_json
 from bezoar.recipe.load import load
 from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import Address, command
 from bezoar.serving.command import Ended, Serving, server_of
+from bezoar.steps.backends.verifier import VerifierBackend
 
 ROOT = Path(__file__).parents[2]
 BEZOAR = (sys.executable, "-c", "import sys; from bezoar.cli import main; sys.exit(main())")
@@ -370,16 +372,16 @@ def test_an_address_that_was_lost_is_written_again(workplace, start, damage):
 def test_only_a_backend_with_a_server_is_served(workplace):
     workplace("well")
     with pytest.raises(Ended, match=r"(?s)found:    filter\n  expected: teacher\n") as caught:
-        server_of(load(), "filter")
+        server_of("filter", load().backends)
     assert caught.value.status == 1
 
 
 def test_no_server_is_started_that_nobody_would_ask(workplace, monkeypatch):
     workplace("well")
-    assert server_of(load(), "teacher").idle == 60
+    assert server_of("teacher", load().backends).idle == 60
     monkeypatch.setenv("TEACHER_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(Ended, match=r"hint: unset TEACHER_BASE_URL"):
-        server_of(load(), "teacher")
+        server_of("teacher", load().backends)
 
 
 def test_a_command_that_is_not_there_is_told(tmp_path, monkeypatch):
@@ -410,12 +412,11 @@ def test_a_server_is_needed_where_there_is_one_and_no_variable_names_another(mon
         "own": block("openai", own),
         "makers": block("openai", {}),
         "always": block("anthropic", own | {"base_url_env": None}),
-        "judge": SimpleNamespace(),
+        "judge": VerifierBackend(kind="verifier"),
     }
-    recipe: Any = SimpleNamespace(backends=backends)
 
     def needed() -> list[str]:
-        return [name for name in (*backends, "unknown") if serving.needed(recipe, name)]
+        return [name for name, backend in backends.items() if cluster.server_of(backend, Resources())]
 
     monkeypatch.setenv("OPENAI_URL", "")
     assert needed() == ["own", "always"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from llm import CONNECTION, PRICE, addresses, block, ceilings
+from desk import CONNECTION, PRICE, addresses, block, ceilings
 
 from bezoar import serving
 from bezoar.blocks import Sampling

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from desk import KEY, PRICE, addresses, block, ceilings, set_up
 from faults import Faults, status
-from llm import KEY, PRICE, SAMPLING, addresses, block, ceilings, set_up
 
 from bezoar.cache import CacheError
-from bezoar.recipe import approval as allowance
-from bezoar.recipe import estimate
+from bezoar.recipe import approval, estimate
+from bezoar.recipe.approval import Approval
 from bezoar.recipe.estimate import Estimator, Expected
+from bezoar.recipe.recipe import Recipe
 
 DEAR = Expected("generate-a", "rules", jobs=20, calls=9, stored=0, tokens=90, micro=5_000_000, guessed=True)
 
@@ -35,11 +36,37 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def steps() -> list[Any]:
     """Jobs of two schemes."""
-    return [SimpleNamespace(rule="generate", block=(name,), stage=f"generate-{name}") for name in ("a", "b")]
+    return [job("a"), job("b")]
+
+
+def job(scheme: str) -> Any:
+    """A job of a scheme, as far as it is looked at."""
+    return SimpleNamespace(rule="generate", block=(scheme,), stage=f"generate-{scheme}", inputs=(), outputs=())
+
+
+def recipe_of(backends: dict[str, Any], most: float, **source: Any) -> Recipe:
+    """A recipe with a scheme `a` of backend `one`, and `b` of `two` where there is one."""
+    teachers = dict(zip("ab", backends, strict=False))
+    scheme = {"method": "evol", "seeds": "tasks", "prompts": "prompts.yaml"}
+    return Recipe.model_validate(
+        {
+            "recipe": "try",
+            "budget": ceilings(approve_above=most),
+            "sources": {"tasks": {"path": "tasks.jsonl", "format": "dolly", **source}},
+            "backends": backends,
+            "schemes": {name: scheme | {"teacher": teacher} for name, teacher in teachers.items()},
+        }
+    )
+
+
+def two(**connection: Any) -> Recipe:
+    """A recipe in which two backends have one model, and by default a key each."""
+    keys = connection or {"api_key_env": "OTHER_API_KEY"}
+    return recipe_of({"one": block("openai", connection), "two": block("openai", keys)}, most=1.0)
 
 
 @pytest.fixture
-def spending(tmp_path, monkeypatch) -> Spending:
+def spending(tmp_path, monkeypatch) -> Approval:
     """Of a recipe in which two backends have one model, and a key each."""
     monkeypatch.chdir(tmp_path)
     set_up(tmp_path, PRICE)
@@ -47,11 +74,8 @@ def spending(tmp_path, monkeypatch) -> Spending:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTHER_API_KEY", "another")
     monkeypatch.setenv("BEZOAR_APPROVE", "")
-    monkeypatch.setattr(allowance, "Estimator", Dear)
-    backends = {"one": block("openai", {}), "two": block("openai", {"api_key_env": "OTHER_API_KEY"})}
-    schemes = {"a": SimpleNamespace(teacher="one"), "b": SimpleNamespace(teacher="two")}
-    recipe: Any = SimpleNamespace(backends=backends, schemes=schemes, budget=ceilings(approve_above=1.0))
-    return Spending(recipe)
+    monkeypatch.setattr(approval, "Estimator", Dear)
+    return Approval(two())
 
 
 def typing(monkeypatch, text: str) -> None:
@@ -70,9 +94,8 @@ SERVER = {"command": ["serve", "{port}"], "health": "/health", "start": 1.0, "id
 
 
 @pytest.mark.parametrize("variable", ["OPENAI_URL", None])
-def test_a_server_of_ones_own_may_be_started_by_the_run(spending, steps, monkeypatch, variable):
-    own = block("openai", {"base_url_env": variable, "server": SERVER})
-    spending.recipe.backends.update(one=own, two=own)
+def test_a_self_hosted_server_may_be_started_by_the_run(spending, steps, monkeypatch, variable):
+    spending = Approval(two(base_url_env=variable, server=SERVER))
     monkeypatch.delenv("OPENAI_URL")
     monkeypatch.setenv("BEZOAR_APPROVE", "10")
     spending.check(steps, {})
@@ -103,7 +126,7 @@ def test_a_makers_own_server_is_asked_from_within_snakemakes_event_loop(monkeypa
     from bezoar.requests import openai
 
     async def check():
-        allowance._reachable(block("openai", {"base_url_env": None}))
+        approval._reachable(block("openai", {"base_url_env": None}))
 
     with Faults() as server:
         monkeypatch.setattr(openai, "ADDRESS", f"{server.address}/v1")
@@ -122,7 +145,7 @@ def test_a_key_that_a_server_repeats_is_not_shown(monkeypatch):
             monkeypatch.setenv(name, value)
         server.script("GET /v1/models", after=status(401, text=f"{KEY} isn't known{'.' * 1000}"))
         with pytest.raises(ValueError, match=r"\[key\] isn't known") as caught:
-            allowance._reachable(block("openai", {}))
+            approval._reachable(block("openai", {}))
     assert KEY not in str(caught.value)
     assert len(str(caught.value)) < 500 + 200
 
@@ -139,15 +162,15 @@ def test_a_line_of_an_estimate_promises_no_more_than_it_knows():
     assert said == "generate-a: at most 9 calls, repeats apart, to rules, at most 90 tokens, $5.00"
 
 
-@pytest.mark.parametrize("calls", [9, None], ids=["known", "unknown"])
-def test_a_server_that_costs_nothing_needs_no_approval(tmp_path, monkeypatch, calls):
+@pytest.mark.parametrize("source", [{"limit": 3}, {}], ids=["known", "unknown"])
+def test_a_server_that_costs_nothing_needs_no_approval(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.yaml").write_text("words")
+    recipe = recipe_of({"one": block("openai", {})}, most=0.0, **source)
     free = dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0.0)
-    budget = ceilings(approve_above=0.0)
     for prices, passes in ((PRICE | free, True), (PRICE | free | {"output": 1.0}, False)):
         set_up(tmp_path, prices)
-        estimator = Estimator(SimpleNamespace(backends={"one": block("openai", {})}, budget=budget))  # type: ignore[arg-type]
-        monkeypatch.setattr(estimator, "backend", lambda step: block("openai", {}))
-        monkeypatch.setattr(estimator, "_ask", lambda step: (calls, 100, SAMPLING))
-        found = estimator.expected([SimpleNamespace(outputs=[], stage="generate-a")])  # type: ignore[list-item]
-        assert allowance._within(found, 0.0) == passes
+        (found,) = Estimator(recipe).expected([job("a")])
+        # 3 rows, of which each is rewritten, answered and compared in 4 rounds
+        assert found.calls == (3 * 4 * 3 if source else None)
+        assert approval._within([found], 0.0) == passes

@@ -11,7 +11,7 @@ from faults import completion as chat
 from faults import message, used
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from llm import SAMPLING, addresses, block, ceilings, price, set_up
+from desk import SAMPLING, addresses, block, ceilings, price, set_up
 
 from bezoar.errors import Stopped
 from bezoar.requests import failures
@@ -91,7 +91,7 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     set_up(tmp_path)
     for name, value in {**addresses("http://127.0.0.1:9"), "BEZOAR_JOB": "try/0", "BEZOAR_REPLAY_ONLY": "1"}.items():
         monkeypatch.setenv(name, value)
-    return provider_of(block(request.param, {}))
+    return block(request.param, {}).provider()
 
 
 def body_is_read(provider: Provider, data: Any) -> None:

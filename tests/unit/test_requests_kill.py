@@ -12,7 +12,7 @@ from pathlib import Path
 
 import faults
 import pytest
-from llm import CONNECTION, end, rows, set_up, start
+from desk import CONNECTION, end, rows, set_up, start
 
 from bezoar.requests.ledger import totals
 from bezoar.requests.store import ANSWERS, INDEX

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from faults import FILTERED, LENGTH, REFUSAL, THINKING, THINKING_ONLY, say
-from llm import SAMPLING, only_anthropic, rows
+from desk import SAMPLING, only_anthropic, rows
 from pydantic import TypeAdapter
 
 from bezoar.requests.base import ask
@@ -42,7 +42,7 @@ def test_a_refusal_is_asked_once_more_and_then_is_the_end(desk, step, said):
 @pytest.mark.parametrize(("most", "limits"), [(None, [16, 32, 64]), (40, [16, 32, 40]), (32, [16, 32]), (16, [16])])
 def test_a_cut_answer_is_asked_with_twice_the_tokens_up_to_a_limit(desk, most, limits):
     desk.server.script("row", after=LENGTH)
-    (found,) = desk.ask("row", tries=3, max_output_tokens=most)
+    (found,) = desk.ask("row", max_attempts=3, max_output_tokens=most)
     assert [call.body["max_tokens"] for call in desk.server.calls] == limits
     assert (found.finish_reason, found.text) == ("length", "answer")  # half of "answer to row"
     assert desk.outcomes() == {"length": len(limits)}

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Ending, limited, status
-from llm import MILLION, RUN, ceilings, end, only_anthropic, only_openai, price, rows
+from desk import MILLION, RUN, ceilings, end, only_anthropic, only_openai, price, rows
 
 from bezoar.requests import EXIT_BUDGET, EXIT_FATAL
 from bezoar.requests.job import HALTED, SPENT

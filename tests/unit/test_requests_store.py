@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from faults import LENGTH, delay, status
-from llm import SAMPLING, addresses, apart, block, end, rows
+from desk import SAMPLING, addresses, apart, block, end, rows
 
 from bezoar.requests import calls, store
 from bezoar.requests.anthropic import Anthropic

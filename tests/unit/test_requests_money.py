@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 from faults import CUT_JSON, HTML502, RESET, limited, status, used
-from llm import MILLION, PRICE, SAMPLING, ceilings, end, only_anthropic, only_openai, price, rows, set_up
+from desk import MILLION, PRICE, SAMPLING, ceilings, end, only_anthropic, only_openai, price, rows, set_up
 
 from bezoar.errors import Stopped
 from bezoar.requests import EXIT_BUDGET

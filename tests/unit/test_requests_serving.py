@@ -16,7 +16,7 @@ from typing import Any
 import faults
 import pytest
 from faults import delay, status
-from llm import KEY, SAMPLING, block, ceilings, rows
+from desk import KEY, SAMPLING, block, ceilings, rows
 
 from bezoar import serving
 from bezoar.errors import Stopped

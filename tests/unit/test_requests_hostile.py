@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from faults import Step, status, used
-from llm import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
+from desk import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
 
 from bezoar.requests import EXIT_FATAL, exchange, failures
 from bezoar.requests.base import ask
@@ -39,7 +39,7 @@ def body(kind: str, content: Any = "words", prompt: Any = 3, completion: Any = 2
 
 def read(kind: str, text: str, **changes: Any) -> Any:
     """What the provider reads in it."""
-    return provider_of(block(kind, {}, **changes)).read(text)
+    return block(kind, {}, **changes).provider().read(text)
 
 
 # Usages
@@ -312,7 +312,7 @@ def test_a_schema_is_sent_and_stored_in_the_order_written(desk, batch):
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_the_order_of_a_schemas_keys_is_part_of_a_calls_key_and_that_of_no_other(kind):
     other = {**SCHEMA, "properties": dict(reversed(SCHEMA["properties"].items()))}
-    provider = provider_of(block(kind, {}))
+    provider = block(kind, {}).provider()
     requests = [replace(ask("a", "row", SAMPLING), schema=schema) for schema in (SCHEMA, other, None)]
     one, reordered, plain = (provider.call(request, 0, 16) for request in requests)
     assert one.key != reordered.key
@@ -320,7 +320,7 @@ def test_the_order_of_a_schemas_keys_is_part_of_a_calls_key_and_that_of_no_other
 
 
 def test_calls_without_a_schema_keep_the_keys_that_their_stored_answers_have():
-    call = provider_of(block("openai", {})).call(ask("a", "row", SAMPLING), 0, 16)
+    call = block("openai", {}).provider().call(ask("a", "row", SAMPLING), 0, 16)
     assert call.key == "693c7ffc5e4149876540972cd517f18ecd9ded8abd54b0c49876c81403796b13"
 
 

@@ -31,7 +31,7 @@ from faults import (
     limited,
     status,
 )
-from llm import KEY, RUN, only_openai, rows
+from desk import KEY, RUN, only_openai, rows
 
 from bezoar.requests import EXIT_FATAL, failures
 from bezoar.requests.job import HALTED, SPENT, Job
