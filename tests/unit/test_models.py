@@ -1,12 +1,10 @@
 """Models in memory: four-bit weights that still teach, merging that changes no answer, tokenizers that agree."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import merge
 import pytest
 import torch
 import yaml
@@ -16,7 +14,9 @@ from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bezoar.steps import models
-from bezoar.steps.train import training
+from bezoar.steps.evaluate.harness import checkpoint_of
+from bezoar.steps.train import merge, training
+from bezoar.steps.train.merge import Merging
 from bezoar.steps.train.sft import Sft
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "openbezoar-3b.yaml"
@@ -30,11 +30,11 @@ def folder(random_llama, tmp_path_factory):
     return random_llama(tmp_path_factory.mktemp("models") / "base", ["a few words", "and a few more words"])
 
 
-def adapted(folder, precision, nf4):
+def adapted(folder, dtype, nf4):
     """The model under an adapter that changes its answers."""
     torch.manual_seed(1)
     config = LoraConfig(r=4, lora_alpha=4, target_modules=LINEAR, init_lora_weights=False, task_type="CAUSAL_LM")
-    return get_peft_model(models.load(folder, precision, nf4=nf4), config)
+    return get_peft_model(models.load(folder, dtype, nf4=nf4), config)
 
 
 def gradients(model):
@@ -50,9 +50,9 @@ def logits(model):
     return model.eval()(input_ids=IDS).logits.float()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_gradients_under_nf4_are_the_same_before_and_after_an_evaluation(folder, precision):
-    model = adapted(folder, precision, nf4=True)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_under_nf4_are_the_same_before_and_after_an_evaluation(folder, dtype):
+    model = adapted(folder, dtype, nf4=True)
     before = gradients(model)
     logits(model)  # the first pass without gradients, at which bitsandbytes would repack its weights
     after = gradients(model)
@@ -80,16 +80,16 @@ def test_an_adapter_that_was_trained_under_nf4_fits_no_other_weights(folder, tmp
     assert (logits(merged) - expected).abs().max() > 1e-1  # hundred times what merging as trained may differ
 
 
+def merging(into, merged):
+    """How a stage that was trained under nf4 is merged."""
+    return Merging(quantization="nf4", compute_dtype="bfloat16", merge_into=into, merged_dtype=merged)
+
+
 @pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16"])
 def test_a_merge_into_the_original_keeps_the_bits_that_no_adapter_changes(folder, tmp_path, stored):
     models.save(models.load(folder, "float32"), models.load_tokenizer(folder), tmp_path / "base", stored)
     adapted(folder, "float32", nf4=False).save_pretrained(tmp_path / "adapter")
-    stage = Sft.model_validate(
-        yaml.safe_load(RECIPE.read_text())["stages"]["sft_lamini"]
-        | {"merge_into": "original", "compute": "bfloat16", "quantization": "nf4"}
-    )
-    merged = models.merge(tmp_path / "base", tmp_path / "adapter", **merge.foundation_of(stage))
-    models.save(merged, models.load_tokenizer(folder), tmp_path / "merged", stored)
+    merge.merge(tmp_path / "base", tmp_path / "adapter", merging("original", stored), tmp_path / "merged")
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "merged"))
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -112,16 +112,15 @@ def test_a_merge_into_the_original_that_rounds_the_original_is_warned_of(
     tmp_path, caplog, stored, into, merged, rounded
 ):
     save_file({"weight": torch.zeros(2, dtype=models.TORCH[stored])}, tmp_path / "model-00001-of-00001.safetensors")
-    merge.check_merged(tmp_path, SimpleNamespace(merge_into=into, merged=merged))
-    expected = f"merge_into: original, but merged: {merged} rounds weights that {tmp_path} has as {rounded}: "
+    merge.check_merged(tmp_path, merging(into, merged))
+    expected = f"merge_into: original, but merged_dtype: {merged} rounds weights that {tmp_path} has as {rounded}: "
     assert caplog.text == "" if rounded is None else expected in caplog.text
 
 
 def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):
     adapted(folder, "float32", nf4=True).save_pretrained(tmp_path / "adapter")
-    merged = models.merge(folder, tmp_path / "adapter", dtype="float32", nf4=True)
-    expected = logits(merged)
-    models.save(merged, models.load_tokenizer(folder), tmp_path / "merged", "float32")
+    merge.merge(folder, tmp_path / "adapter", merging("as_trained", "float32"), tmp_path / "merged")
+    expected = logits(models.merge(folder, tmp_path / "adapter", dtype="bfloat16", nf4=True))
     again = models.load(tmp_path / "merged", "float32")
     assert torch.equal(logits(again), expected)
     assert not hasattr(again.config, "quantization_config")
@@ -170,25 +169,14 @@ def test_a_tokenizer_with_neither_padding_nor_end_token_is_an_error():
 # --- The harness ----------------------------------------------------------------------------------------------------
 
 
-def harness_script():
-    """scripts/evaluate/harness.py; the package `evaluate`, which lm-eval needs, hides that folder from imports."""
-    path = Path(__file__).parents[2] / "scripts" / "evaluate" / "harness.py"
-    spec = importlib.util.spec_from_file_location("scripts_evaluate_harness", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_harness_takes_end_tokens_and_nothing_else_of_a_checkpoints_generation_config(folder, tmp_path):
     from lm_eval.api.instance import Instance
-
-    harness = harness_script()
 
     def answered(**settings):
         copy = tmp_path / f"model_{len(list(tmp_path.iterdir()))}"
         shutil.copytree(folder, copy)
         (copy / "generation_config.json").write_text(json.dumps(settings))
-        model = harness.Checkpoint(copy, dtype="float32", batch_size=2, max_length=512)
+        model = checkpoint_of(copy, dtype="float32", batch_size=2, max_length=512)
         asked = [
             Instance("generate_until", {}, (text, {"until": ["<|end|>"], "max_gen_toks": 12, "do_sample": False}), n)
             for n, text in enumerate(("a few words", "more"))

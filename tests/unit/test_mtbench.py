@@ -1,10 +1,8 @@
 """MT-Bench: which prompt a judge gets, how its rating is read, and how ratings become a table."""
 
-import importlib.util
 import logging
 import math
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,22 +12,12 @@ import pytest
 from bezoar.blocks import Sampling
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.steps.evaluate import gate, mtbench
+from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
-from report import harness as harness_table
-from report import mtbench as table
+from bezoar.steps.report import harness as harness_table
+from bezoar.steps.report import mtbench as table
 
 
-def script(name):
-    """A script of scripts/evaluate; the package `evaluate`, which lm-eval needs, hides that folder from imports."""
-    path = Path(__file__).parents[2] / "scripts" / "evaluate" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"scripts_evaluate_{name}", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-answers, controls, judgments = script("answers"), script("controls"), script("judgments")
 SAMPLING = Sampling(temperature=0, top_p=1, max_new_tokens=100)
 TEMPLATES = {
     "single-v1": "[Q]\n{question}\n\n[Start]\n{answer}\n[End]",
@@ -59,7 +47,7 @@ def block(**changes):
         "method": "mtbench",
         "checkpoints": ["base", "tuned"],
         "batch_size": 1,
-        "precision": "float32",
+        "dtype": "float32",
         "questions": "questions",
         "references": "references",
         "judge_prompts": "judge_prompts",
@@ -74,7 +62,7 @@ def block(**changes):
         "reference_categories": WITH_REFERENCE,
         "controls": ["empty", "spoof"],
         "allow_compromised": False,
-        "draws": 200,
+        "bootstrap_samples": 200,
     }
     return Mtbench(**values | changes)
 
@@ -474,7 +462,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "backend": {"kind": "openai", "model": "m"},
         "weights": None,
         "sampling": {"temperature": 0.0},
-        "max_attempts": 1,
+        "attempts": 1,
         "reference_categories": ["math", "coding"],
         "prompts_sha256": "prompts",
         "references_sha256": "references",
@@ -483,7 +471,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "backend": {"kind": "openai", "model": "n"},
         "weights": "digest",
         "sampling": {"temperature": 0.5},
-        "max_attempts": 2,
+        "attempts": 2,
         "reference_categories": ["math"],
         "prompts_sha256": "other prompts",
         "references_sha256": "other references",

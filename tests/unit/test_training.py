@@ -1,6 +1,5 @@
 """Training: what the loss is on, where DPO starts, what a killed run resumes from, and equal bytes for equal runs."""
 
-import argparse
 import json
 import math
 import os
@@ -19,10 +18,10 @@ from bezoar.files import digest
 from bezoar.steps import models
 from bezoar.steps.chat import student_prompt
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.train import training
+from bezoar.steps.train import dpo, sft, training
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
-from train import dpo, sft
+from bezoar.steps.train.stage import Paths
 
 TINY = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())["stages"]
 SYSTEM = "Be kind."
@@ -64,14 +63,19 @@ def dpo_stage(**changes):
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": "all-linear"}
 
 
-def sft_trainer(folder, mixes, work, stage):
+def paths_of(folder, mix, root):
+    """Where a run's inputs and outputs are."""
+    return Paths(base=folder, adapter=None, mix=mix, work=root / "work", out=root / "adapter")
+
+
+def sft_trainer(folder, mixes, root, stage):
     """The trainer of scripts/train/sft.py."""
-    return sft.trainer_of(argparse.Namespace(base=folder, adapter=None, mix=mixes / "sft", work=work), stage, 0)
+    return sft.trainer_of(paths_of(folder, mixes / "sft", root), stage, 0)
 
 
-def dpo_trainer(folder, mixes, work, stage):
+def dpo_trainer(folder, mixes, root, stage):
     """The trainer of scripts/train/dpo.py."""
-    return dpo.trainer_of(argparse.Namespace(base=folder, adapter=None, mix=mixes / "dpo", work=work), stage, 0)
+    return dpo.trainer_of(paths_of(folder, mixes / "dpo", root), stage, 0)
 
 
 # --- Data and loss --------------------------------------------------------------------------------------------------
@@ -189,12 +193,12 @@ def signals():
 
 def trained(folder, mixes, root, stage, stop=None):
     """Run scripts/train/sft.py's trainer to its end, or until a callback ends it; the adapter's folder."""
-    args = argparse.Namespace(base=folder, mix=mixes / "sft", adapter=None, work=root / "work", out=root / "adapter")
-    trainer = sft_trainer(folder, mixes, args.work, stage)
+    paths = paths_of(folder, mixes / "sft", root)
+    trainer = sft.trainer_of(paths, stage, 0)
     if stop:
         trainer.add_callback(stop)
-    training.run(trainer, args, stage, 0)
-    return args.out
+    training.run(trainer, paths, stage, 0)
+    return paths.out
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
