@@ -38,7 +38,8 @@ def _references(recipe: Recipe) -> Iterator[Problem]:
         known = {one: block for section in mark.sections for one, block in getattr(recipe, section).items()}
         fitting = [one for one, block in known.items() if not mark.trait or getattr(block, mark.trait)]
         if name not in fitting:
-            yield unknown(key, mark.what, name, fitting)
+            own = key[1] if key[0] in mark.sections else None  # a block that names itself is no way out
+            yield unknown(key, mark.what, name, [one for one in fitting if one != own])
         elif mark.formats and known[name].format not in (*mark.formats, None):
             what, found = f"source `{name}` holds other rows", f"format {known[name].format}"
             yield Problem(key, what, found, " or ".join(mark.formats))
