@@ -3,9 +3,9 @@
 import re
 
 import pytest
-import source as rule
 
 from bezoar.steps.data import accounting
+from bezoar.steps.data import source as rule
 from bezoar.steps.data.rows import DroppedRow
 from bezoar.steps.data.sources import Builtin, Source
 
@@ -14,7 +14,7 @@ DOLLY = {"instruction": "Who?", "context": "", "response": "Ada."}
 
 def block(format="dolly", **changes):
     origin = Builtin(kind="builtin", set="dolly", rows=1, prompts=None)
-    return Source(**{"origin": origin, "format": format, "first": None, "sample": None} | changes)
+    return Source(**{"origin": origin, "format": format} | changes)
 
 
 def read(rows, **changes):
@@ -91,7 +91,7 @@ def test_a_source_bears_a_share_of_dropped_rows():
 
 
 def test_rows_that_are_not_taken_are_counted():
-    kept, _, report = read(dolly(10), first=8, sample=3)
+    kept, _, report = read(dolly(10), limit=8, sample=3)
     assert len(kept) == 3
     assert report == {
         "read": 10,

@@ -6,14 +6,15 @@ import random
 from collections import Counter
 from types import SimpleNamespace
 
-import mix
 import pytest
 
 from bezoar.steps.chat import student_prompt
-from bezoar.steps.data.examples import Limit
+from bezoar.steps.data import mix
+from bezoar.steps.data.examples import Limit, Window, of_chat, of_preference
 from bezoar.steps.data.families import KEYS, first_turn
 from bezoar.steps.data.mix import Mix, Part
-from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, row_id, write_rows
+from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, SeedRow, row_id, write_rows
+from bezoar.steps.data.split import split
 
 SYSTEM = "Be kind."
 
@@ -40,7 +41,7 @@ TEMPLATE = 8
 
 
 def window(total, prompt):
-    return mix.Window(Words(), Limit(tokenizer="tiny", total=total, prompt=prompt), SYSTEM)
+    return Window(Words(), Limit(tokenizer="tiny", total=total, prompt=prompt), SYSTEM)
 
 
 def numbers(count, word="w"):
@@ -87,8 +88,8 @@ def block(*parts, form="prompt_completion", eval_rows=1):
     return Mix(format=form, parts=made, eval_rows=eval_rows, limit=None)
 
 
-def mixed(recipe, where, formats=None, cut=None, seed=0):
-    examples, _, report = mix.mixed(recipe, where, formats or {}, SYSTEM, cut, seed, "some")
+def mixed(recipe, where, cut=None, seed=0):
+    examples, _, report = mix.mixed(recipe, where, SYSTEM, cut, seed, "some")
     return examples, report
 
 
@@ -104,17 +105,17 @@ def test_chat_rows_become_prompt_and_completion():
     row = ChatRow(id="a", family="f", system=None, instruction="Hi", response="Hello")
     keys = {"family": "f", "first_turn": first_turn("Hi")}
     expected = {"id": "a", **keys, "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
-    assert mix.of_chat(row, SYSTEM, None) == expected
+    assert of_chat(row, SYSTEM, None) == expected
 
 
 @pytest.mark.parametrize("own", ["Be brief.", ""])
 def test_a_rows_own_system_text_comes_before_the_recipes(own):
     row = ChatRow(id="a", family="f", system=own, instruction="Hi", response="Hello")
-    assert mix.of_chat(row, SYSTEM, None)["prompt"] == student_prompt("Hi", own)
+    assert of_chat(row, SYSTEM, None)["prompt"] == student_prompt("Hi", own)
 
 
 def test_preferences_become_prompt_chosen_and_rejected():
-    example = mix.of_preference(preference("apple", ["Hi", "Hello", "Sing"]), SYSTEM, None)
+    example = of_preference(preference("apple", ["Hi", "Hello", "Sing"]), SYSTEM, None)
     assert example["prompt"] == student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM)
     assert (example["chosen"], example["rejected"]) == ("apple!", "no")
     assert set(example) == {"id", *KEYS, "prompt", "chosen", "rejected"}
@@ -122,7 +123,7 @@ def test_preferences_become_prompt_chosen_and_rejected():
 
 def test_pairs_of_one_dialogue_are_one_family():
     first, second = preference("a", ["Hi"]), preference("b", ["Hi"])
-    families = {mix.of_preference(row, SYSTEM, None)["family"] for row in (first, second)}
+    families = {of_preference(row, SYSTEM, None)["family"] for row in (first, second)}
     assert len(families) == 1
 
 
@@ -158,7 +159,7 @@ class Bytes:
 
 def byte_window(total, prompt):
     template = len(student_prompt("", SYSTEM).encode())
-    return mix.Window(Bytes(), Limit(tokenizer="tiny", total=template + total, prompt=template + prompt), SYSTEM)
+    return Window(Bytes(), Limit(tokenizer="tiny", total=template + total, prompt=template + prompt), SYSTEM)
 
 
 def test_a_character_that_the_cut_breaks_is_left_out():
@@ -178,9 +179,7 @@ def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
     where = folders(tmp_path, sources={"pairs": [short, long]})
     for form in ("preference", "prompt_completion"):
         recipe = block(("source", "pairs", None), form=form)
-        (example,), report = mixed(
-            recipe, where, {"pairs": "hh_rlhf"}, byte_window(total=4, prompt=2)
-        )  # 東 has 3 bytes
+        (example,), report = mixed(recipe, where, byte_window(total=4, prompt=2))  # 東 has 3 bytes
         assert example["id"] == short.id
         assert report["dropped"] == {"empty after cut": 1}
         assert (report["parts"][0]["found"], report["parts"][0]["taken"]) == (2, 1)
@@ -189,7 +188,7 @@ def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
 def test_a_cut_example_fits_and_keeps_its_template_whole():
     cut = window(total=20, prompt=12)
     row = PreferenceRow(id="a", turns=[numbers(50)], chosen=numbers(50, "c"), rejected=numbers(30, "r"))
-    example = mix.of_preference(row, SYSTEM, cut)
+    example = of_preference(row, SYSTEM, cut)
     start, end = student_prompt("|", SYSTEM).split("|")
     assert example["prompt"].startswith(start)
     assert example["prompt"].endswith(end)
@@ -266,20 +265,20 @@ def family_examples(sizes):
 @pytest.mark.parametrize("seed", range(5))
 def test_families_stay_whole_across_the_split(seed):
     examples = family_examples([3] * 10)
-    train, held = mix.split(examples, 4, seed, [])
+    train, held = split(examples, 4, seed, [])
     assert not families_of(train) & families_of(held)
     assert sorted(one["id"] for one in train + held) == sorted(one["id"] for one in examples)
     assert len(held) == 6  # whole families of 3 until there are at least 4
 
 
 def test_eval_has_as_many_rows_as_asked_where_families_are_single():
-    train, held = mix.split(family_examples([1] * 10), 4, 0, [])
+    train, held = split(family_examples([1] * 10), 4, 0, [])
     assert (len(train), len(held)) == (6, 4)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_family_that_is_larger_than_what_is_wanted_is_passed_over(seed):
-    train, held = mix.split(family_examples([50, 1, 1, 2, 3]), 4, seed, [])
+    train, held = split(family_examples([50, 1, 1, 2, 3]), 4, seed, [])
     assert len(held) == 4
     assert len(train) == 53
 
@@ -292,21 +291,21 @@ def tied(name, family, turn):
 def test_rows_that_are_tied_by_a_third_are_one_family(seed):
     # a and b share a tree, b and c a first turn
     examples = [tied("a", "t", "1"), tied("b", "t", "2"), tied("c", "u", "2"), tied("d", "v", "3")]
-    train, held = mix.split(examples, 1, seed, [])
+    train, held = split(examples, 1, seed, [])
     assert {frozenset(ids(train)), frozenset(ids(held))} == {frozenset("abc"), frozenset("d")}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_family_of_which_an_earlier_mix_trained_on_a_row_is_held_out(seed):
     earlier = [{"family": f"family {number}", "first_turn": "x"} for number in range(15)]
-    train, held = mix.split(family_examples([1] * 20), 5, seed, earlier)
+    train, held = split(family_examples([1] * 20), 5, seed, earlier)
     assert ids(held) == {f"{number}0" for number in range(15, 20)}
     assert len(train) == 15
 
 
 def test_fewer_are_held_out_where_earlier_mixes_left_fewer():
     earlier = [{"family": f"family {number}", "first_turn": "x"} for number in range(9)]
-    assert len(mix.split(family_examples([1] * 10), 5, 0, earlier)[1]) == 1
+    assert len(split(family_examples([1] * 10), 5, 0, earlier)[1]) == 1
 
 
 @pytest.mark.parametrize(("held", "fits"), [(10, True), (3, True), (2, False), (0, False)])
@@ -322,19 +321,19 @@ def test_a_mix_bears_a_share_of_missing_eval_rows(held, fits):
 
 def test_another_seed_holds_out_other_families():
     examples = family_examples([1] * 40)
-    held = [ids(mix.split(examples, 10, seed, [])[1]) for seed in (0, 1)]
+    held = [ids(split(examples, 10, seed, [])[1]) for seed in (0, 1)]
     assert held[0] != held[1]
 
 
 def test_nothing_left_to_train_on_is_an_error():
     with pytest.raises(ValueError, match="found:    4 rows, 2 of them for eval"):
-        mix.split(family_examples([4]), 2, 0, [])
+        split(family_examples([4]), 2, 0, [])
 
 
 @pytest.mark.parametrize(("sizes", "held"), [([90, 95], 0), ([8, 90], 8), ([30, 31], 30), ([31, 95], 0)])
 def test_a_family_that_would_make_the_eval_split_far_too_large_is_trained_on(sizes, held, caplog):
     # 10 rows are asked for, so at most 30 are held out
-    train, found = mix.split(family_examples(sizes), 10, 0, [])
+    train, found = split(family_examples(sizes), 10, 0, [])
     assert (len(train), len(found)) == (sum(sizes) - held, held)
     assert ("rows are held out" in caplog.text) == (held < 10)
 
@@ -347,7 +346,7 @@ def test_a_mix_takes_each_parts_share(tmp_path):
         sources={"pairs": [preference(f"p{number}") for number in range(10)]},
     )
     recipe = block(("scheme", "evol", 4), ("source", "pairs", None))
-    examples, report = mixed(recipe, where, {"pairs": "hh_rlhf"})
+    examples, report = mixed(recipe, where)
     assert Counter(one["completion"][0] for one in examples) == {"e": 4, "p": 10}
     assert len({one["id"] for one in examples}) == 14
     assert report == {
@@ -360,23 +359,42 @@ def test_a_mix_takes_each_parts_share(tmp_path):
 
 
 def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
-    seed = {"id": "s", "instruction": "Sum up.", "context": "A text.", "response": "It.", "category": None}
+    seed = SeedRow(id="s", instruction="Sum up.", context="A text.", response="It.", category=None)
     where = folders(
         tmp_path,
         sources={
             "chats": [ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")],
             "pairs": [preference("apple", ["Hi", "Hello", "Sing"])],
-            "dolly": [seed, seed | {"id": "t", "response": None}],  # a task without a response teaches none
+            "dolly": [
+                seed,
+                seed.model_copy(update={"id": "t", "response": None}),
+            ],  # a task without a response teaches none
         },
     )
     recipe = block(("source", "chats", None), ("source", "pairs", None), ("source", "dolly", None))
-    examples, report = mixed(recipe, where, {"chats": "chat", "pairs": "hh_rlhf", "dolly": "dolly"})
+    examples, report = mixed(recipe, where)
     assert report["dropped"] == {"no response": 1}
     assert [(one["prompt"], one["completion"]) for one in examples] == [
         (student_prompt("Hi", SYSTEM), "Hello"),
         (student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM), "apple!"),
         (student_prompt("Sum up.\n\nA text.", SYSTEM), "It."),
     ]
+
+
+def test_a_preference_mix_takes_preferences_only(tmp_path):
+    chat = ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")
+    where = folders(tmp_path, sources={"pairs": [preference("a")], "chats": [chat]})
+    examples, _ = mixed(block(("source", "pairs", None), form="preference"), where)
+    assert [set(one) for one in examples] == [{"id", *KEYS, "prompt", "chosen", "rejected"}]
+    with pytest.raises(ValueError, match=r"chats/rows.jsonl: no preferences\n  found:    .*\n  expected: preferences"):
+        mixed(block(("source", "pairs", None), ("source", "chats", None), form="preference"), where)
+
+
+def test_a_part_without_its_kind_is_no_part_of_a_whole_recipe(tmp_path):
+    where = folders(tmp_path, sources={"pairs": [preference("a")]})
+    recipe = Mix(parts=["pairs"])
+    with pytest.raises(ValueError, match=r"part pairs: a scheme or a source\?\n  found:    no kind\n"):
+        mixed(recipe, where)
 
 
 def test_a_tree_of_rewrites_is_one_family(tmp_path):
@@ -395,15 +413,15 @@ def test_the_same_first_turn_is_one_family_over_all_parts(tmp_path):
         },
     )
     recipe = block(("scheme", "evol", None), ("source", "pairs", None), ("source", "chats", None))
-    examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf", "chats": "chat"})
+    examples, _ = mixed(recipe, where)
     assert len(examples) == 5
-    assert ids(mix.split(examples, 1, 0, [])[1]) == {row_id("pear")}
+    assert ids(split(examples, 1, 0, [])[1]) == {row_id("pear")}
 
 
 def test_duplicates_across_shards_are_listed_with_both_places(tmp_path):
     same, other = kept("same"), kept("other")
     where = folders(tmp_path, schemes={"evol": [same, same, other]})
-    examples, dropped, report = mix.mixed(block(("scheme", "evol", None)), where, {}, SYSTEM, None, 0, "some")
+    examples, dropped, report = mix.mixed(block(("scheme", "evol", None)), where, SYSTEM, None, 0, "some")
     assert (len(examples), report["dropped"]) == (2, {"duplicate": 1})
     first, second = (f"{where.filtered}/evol/000{shard}/kept.jsonl:1" for shard in (0, 1))
     assert [(row.detail, row.row) for row in dropped] == [(f"{second} repeats {first}", {"id": same.id})]
@@ -453,9 +471,9 @@ def test_a_scheme_may_have_a_shard_without_rows(tmp_path):
 
 def test_a_source_of_which_no_row_has_a_response_is_an_error_with_places(tmp_path):
     seed = {"instruction": "Sum up.", "context": None, "response": None, "category": None}
-    where = folders(tmp_path, sources={"dolly": [seed | {"id": str(number)} for number in range(5)]})
+    where = folders(tmp_path, sources={"dolly": [SeedRow(id=str(number), **seed) for number in range(5)]})
     with pytest.raises(ValueError, match=r"5 of 5 rows dropped\n +5 no response: .*rows\.jsonl:\d, "):
-        mixed(block(("source", "dolly", None)), where, {"dolly": "dolly"})
+        mixed(block(("source", "dolly", None)), where)
 
 
 def test_a_mix_is_the_same_whatever_the_order_of_rows(tmp_path):
@@ -465,8 +483,8 @@ def test_a_mix_is_the_same_whatever_the_order_of_rows(tmp_path):
     found = []
     for name in ("forward", "shuffled"):
         where = folders(tmp_path / name, schemes={"evol": rows}, sources={"pairs": pairs})
-        examples, _ = mixed(recipe, where, {"pairs": "hh_rlhf"})
-        found.append(json.dumps(mix.split(examples, 5, 0, [])))
+        examples, _ = mixed(recipe, where)
+        found.append(json.dumps(split(examples, 5, 0, [])))
         random.Random(2).shuffle(rows)
         random.Random(3).shuffle(pairs)
     assert found[0] == found[1]
@@ -476,7 +494,7 @@ def test_what_a_window_cuts_is_counted(tmp_path):
     where = folders(tmp_path, sources={"pairs": [preference("a", [numbers(40)])]})
     cut = window(total=20, prompt=12)
     for form in ("preference", "prompt_completion"):
-        (example,), _ = mixed(block(("source", "pairs", None), form=form), where, {"pairs": "hh_rlhf"}, cut)
+        (example,), _ = mixed(block(("source", "pairs", None), form=form), where, cut)
         assert example["prompt"] == student_prompt("w36 w37 w38 w39", SYSTEM)  # 12 - 8 = 4 words
     assert cut.cuts == {"instruction": 2}
 
@@ -493,9 +511,9 @@ class Counting(Words):
 
 def test_only_rows_that_are_taken_are_cut_and_tokenised(tmp_path):
     where = folders(tmp_path, sources={"pairs": [preference(str(number), [numbers(40)]) for number in range(50)]})
-    cut = mix.Window(Counting(), Limit(tokenizer="tiny", total=20, prompt=12), SYSTEM)
+    cut = Window(Counting(), Limit(tokenizer="tiny", total=20, prompt=12), SYSTEM)
     recipe = block(("source", "pairs", 5), form="preference")
-    examples, report = mixed(recipe, where, {"pairs": "hh_rlhf"}, cut)
+    examples, report = mixed(recipe, where, cut)
     assert (len(examples), report["parts"][0]["not_drawn"]) == (5, 45)
     assert cut.cuts == {"instruction": 5}
     assert cut.tokenizer.texts == 1 + 5 * 3  # the template, and of each row instruction, chosen and rejected
@@ -505,5 +523,5 @@ def test_what_is_cut_and_then_dropped_does_not_count_as_cut(tmp_path):
     same = [preference("a", [numbers(40)]), preference("a", ["x", "y", numbers(40)])]  # the same after the cut
     where = folders(tmp_path, sources={"pairs": same})
     cut = window(total=20, prompt=12)
-    examples, report = mixed(block(("source", "pairs", None)), where, {"pairs": "hh_rlhf"}, cut)
+    examples, report = mixed(block(("source", "pairs", None)), where, cut)
     assert (len(examples), report["dropped"], cut.cuts) == (1, {"duplicate": 1}, {"instruction": 1})

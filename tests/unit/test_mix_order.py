@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-import mix
 import pytest
 import yaml
 
-from bezoar import params, world
+from bezoar import world
 from bezoar.recipe.check import problems_of
+from bezoar.recipe.load import load
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.chat import student_prompt
+from bezoar.steps.data import mix
 from bezoar.steps.data.families import KEYS
 from bezoar.steps.data.normalise import normalise
 from bezoar.steps.data.rows import FilteredRow, row_id, write_rows
+from bezoar.steps.data.split import split
 
 ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())
@@ -85,9 +87,9 @@ def built(tmp_path_factory):
     where = mix.Folders(root / "filtered", root / "source", 2)
     for name in ("lamini", "orca", "evol", "hh", "hh_pairs"):
         block = recipe().mixes[name]
-        examples, _, _ = mix.mixed(block, where, {"world_preferences": "hh_rlhf"}, "s", None, 0, name)
+        examples, _, _ = mix.mixed(block, where, "s", None, 0, name)
         earlier = [row for one in recipe().earlier_mixes(name) for row in found[one][0]]
-        found[name] = mix.split(examples, block.eval_rows, 0, earlier)
+        found[name] = split(examples, block.eval_rows, 0, earlier)
     return found
 
 
@@ -108,4 +110,4 @@ def test_the_embedded_recipes_preferences_hold_out_as_many_as_they_ask_for(built
 
 
 def test_params_yaml_says_the_same_as_the_embedded_recipe():
-    assert params.load(ROOT / "params.yaml").mixes == recipe().mixes
+    assert load(ROOT / "params.yaml").mixes == recipe().mixes

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from bezoar.jsonl import read_json_lines
+from bezoar.jsonl import MARK, read_json_lines
 from bezoar.steps.data.normalise import normalise
-from bezoar.steps.data.rows import MARK, TextRow, read_rows, write_rows
+from bezoar.steps.data.rows import TextRow, read_rows, write_rows
 from bezoar.steps.data.sources import read_table
 
 

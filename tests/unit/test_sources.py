@@ -10,19 +10,19 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import shard
-import source as rule
 
 from bezoar.files import files_in
 from bezoar.steps.data.rows import SeedRow, row_id
+from bezoar.steps.data.shard import shard_of, write_shards
+from bezoar.steps.data.source import write_source
 from bezoar.steps.data.sources import Builtin, File, Source, Url, read_table, rows_of, taken
 
 ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
 
 
-def source(first=None, sample=None):
+def source(limit=None, sample=None):
     origin = Builtin(kind="builtin", set="text", rows=1, prompts=None)
-    return Source(origin=origin, format="text", first=first, sample=sample)
+    return Source(origin=origin, format="text", limit=limit, sample=sample)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -118,29 +118,28 @@ def test_other_content_than_the_pinned_one_is_an_error(tmp_path, address, kind):
         next(rows_of(origin, 0, tmp_path / "scratch"))
 
 
-def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address, monkeypatch):
+def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address):
     row = {"instruction": "Sing.", "context": "", "response": "La."}
     content = json_lines([row, row])  # the second is a duplicate, and is dropped with its place
     (tmp_path / "dolly.jsonl").write_bytes(content)
     url = f"{address}/dolly.jsonl"
     origin = Url(kind="url", url=url, sha256=sha256(content))
-    block = Source(origin=origin, format="dolly", first=None, sample=None)
-    monkeypatch.setattr("bezoar.script.GONE", lambda names: [block, 0])  # params.yaml has no such source
+    block = Source(origin=origin, format="dolly")
     found = []
     for name in ("first", "second"):
         out = tmp_path / name / "dolly"
-        rule.main(["--params", "sources.dolly", "seed", "--out", str(out)])
+        write_source(block, 0, out)
         found.append([(path.name, path.read_bytes()) for path in files_in(out)])
     assert found[0] == found[1]
     (dropped,) = [json.loads(content) for name, content in found[0] if name == "dropped.jsonl"]
     assert (dropped["reason"], dropped["detail"]) == ("duplicate", f"{url}:2")
 
 
-def test_first_and_then_sample_are_taken_in_the_sources_order():
+def test_limit_and_then_sample_are_taken_in_the_sources_order():
     rows = list(range(100))
     assert taken(rows, source(), 0, "name") == rows
-    assert taken(rows, source(first=3), 0, "name") == [0, 1, 2]
-    drawn = taken(rows, source(first=50, sample=20), 0, "name")
+    assert taken(rows, source(limit=3), 0, "name") == [0, 1, 2]
+    drawn = taken(rows, source(limit=50, sample=20), 0, "name")
     assert drawn == sorted(set(drawn))
     assert (len(drawn), drawn[-1] < 50) == (20, True)
 
@@ -171,41 +170,40 @@ def members(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.jsonl"))}
 
 
-def sharded(folder: Path, names, monkeypatch) -> dict[str, bytes]:
-    """The shards that the script makes of some rows, in the recipe's number."""
+def sharded(folder: Path, names) -> dict[str, bytes]:
+    """Four shards of some rows."""
     rows = [SeedRow(id=row_id(name), instruction=name, context=None, response=None, category=None) for name in names]
     folder.mkdir(exist_ok=True)
     (folder / "rows.jsonl").write_bytes(json_lines([row.model_dump() for row in rows]))
-    monkeypatch.chdir(Path(__file__).parents[2])
-    shard.main(["--params", "shards", "--rows", str(folder / "rows.jsonl"), "--out", str(folder / "shards")])
+    write_shards(folder / "rows.jsonl", 4, folder / "shards")
     return members(folder / "shards")
 
 
-def test_a_new_row_changes_one_shard_only(tmp_path, monkeypatch):
+def test_a_new_row_changes_one_shard_only(tmp_path):
     names = [f"row {number}" for number in range(20)]
-    before = sharded(tmp_path / "before", names, monkeypatch)
-    after = sharded(tmp_path / "after", [*names, "new"], monkeypatch)
+    before = sharded(tmp_path / "before", names)
+    after = sharded(tmp_path / "after", [*names, "new"])
     changed = [name for name in before if before[name] != after[name]]
-    assert changed == [f"{shard.shard_of(row_id('new'), len(before)):04d}.jsonl"]
+    assert changed == [f"{shard_of(row_id('new'), len(before)):04d}.jsonl"]
 
 
-def test_a_source_without_rows_has_no_shards(tmp_path, monkeypatch):
+def test_a_source_without_rows_has_no_shards(tmp_path):
     with pytest.raises(ValueError, match=r"shard shards: too few rows are left\n  found:    no row at all"):
-        sharded(tmp_path / "none", [], monkeypatch)
+        sharded(tmp_path / "none", [])
     assert not (tmp_path / "none" / "shards").exists()
 
 
-def test_a_folder_with_shards_is_not_replaced(tmp_path, monkeypatch):
+def test_a_folder_with_shards_is_not_replaced(tmp_path):
     names = [f"row {number}" for number in range(20)]
-    sharded(tmp_path / "some", names, monkeypatch)
+    sharded(tmp_path / "some", names)
     before = members(tmp_path / "some" / "shards")
     with pytest.raises(FileExistsError, match="is not empty and would be replaced"):
-        sharded(tmp_path / "some", names[1:], monkeypatch)
+        sharded(tmp_path / "some", names[1:])
     assert members(tmp_path / "some" / "shards") == before
 
 
-def test_the_order_of_rows_changes_no_shard(tmp_path, monkeypatch):
+def test_the_order_of_rows_changes_no_shard(tmp_path):
     names = [f"row {number}" for number in range(20)]
-    shards = sharded(tmp_path / "forward", names, monkeypatch)
-    assert sharded(tmp_path / "backward", reversed(names), monkeypatch) == shards
+    shards = sharded(tmp_path / "forward", names)
+    assert sharded(tmp_path / "backward", reversed(names)) == shards
     assert sum(content.count(b"\n") for content in shards.values()) == 20

@@ -85,6 +85,20 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
     return [folders.source / part.name / "rows.jsonl"]
 
 
+def type_of(path: Path, block: Mix) -> type[rows.Row]:
+    """The type of a part's rows.
+
+    Raises:
+        ValueError: Such rows are of no mix, or of none of preferences, which this one is.
+    """
+    found = rows.row_type(path)
+    if block.format == "preference" and found is not rows.PreferenceRow and path.stat().st_size:
+        raise ValueError(
+            problem(f"{path}: no preferences", found=found.__name__, expected="preferences, for a mix of this format")
+        )
+    return found
+
+
 @dataclass
 class Draw:
     """Examples of all parts so far: no two with the same texts; and the rows that gave none, with their reasons."""
@@ -149,7 +163,7 @@ def mixed(
     draw = Draw(block, system, window, seed)
     parts = []
     for part in block.parts:
-        found = [one for path in files_of(part, folders) for one in rows.placed_rows(path, rows.row_type(path))]
+        found = [one for path in files_of(part, folders) for one in rows.placed_rows(path, type_of(path, block))]
         before = len(draw.dropped)
         counts = draw.take(part, found)
         check_part(f"mix {name}: {part.kind} {part.name}", f"mixes.{name}", block, counts, draw.dropped[before:])
