@@ -12,7 +12,7 @@ QUESTIONS = [
 
 
 def sampled(count, seed=0):
-    source = Source.model_construct(format="questions", first=None, sample=count)
+    source = Source(path="questions.jsonl", sample=count)  # whose format is found by looking
     return taken(QUESTIONS, source, seed, "questions")
 
 

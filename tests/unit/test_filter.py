@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mains import script
 
-import filter as rule  # the script is named like the rule, and so like a builtin
 from bezoar.blocks import Sampling
 from bezoar.requests.base import Completion
 from bezoar.steps import prompts
+from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
+from bezoar.steps.filter import judge as rule
 from bezoar.steps.filter.block import Filter
+from bezoar.steps.filter.filter import filtered, share_of
+from bezoar.steps.filter.rules import evaluation_items
 
 ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
@@ -76,7 +80,7 @@ def made(instruction="Name a fruit.", response="An apple.", finish_reason="stop"
 
 
 def run(rows, judge=None, quota=None, **changes):
-    return rule.filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, ITEMS, quota)
+    return filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, ITEMS, quota)
 
 
 def apples(number):
@@ -409,7 +413,7 @@ def test_a_judge_that_fails_is_told_before_a_quota_that_is_not_met_for_it():
 @pytest.mark.parametrize("quota", [1, 2, 3, 7, 8, 9, 100])
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 def test_the_parts_of_shards_sum_to_the_quota_and_differ_by_one_at_most(quota, shards):
-    parts = [rule.share_of(quota, shard, shards) for shard in range(shards)]
+    parts = [share_of(quota, shard, shards) for shard in range(shards)]
     assert sum(parts) == quota
     assert max(parts) - min(parts) <= 1
 
@@ -420,15 +424,15 @@ def shards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", "recipes")
     Path("prompts.yaml").write_text(yaml.safe_dump(TEXTS.model_dump() | {"user": USER}))
-    Path("avoid.jsonl").write_text("")
+    Path("items.jsonl").write_text("")
     write_rows("rows.jsonl", apples(9))
     opened = []
 
-    def open_choosy(backend, **others):
+    def open_choosy(self, **others):
         opened.append(others["budget"])
         return Choosy()
 
-    monkeypatch.setattr(rule, "open_backend", open_choosy)
+    monkeypatch.setattr(VerifierBackend, "open", open_choosy)
 
     def run_shard(shard, quota, *names, max_failed_share=0.0):
         recipe = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text()) | {"shards": 2}
@@ -436,8 +440,17 @@ def shards(tmp_path, monkeypatch):
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
         out = Path("evol") / shard
         names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
-        files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml", "--avoid", "avoid.jsonl", "--out", str(out))
-        rule.main(["--params", *names, *files])
+        files = (
+            "--rows",
+            "rows.jsonl",
+            "--prompts",
+            "prompts.yaml",
+            "--decontaminate-against",
+            "items.jsonl",
+            "--out",
+            str(out),
+        )
+        script("filter/filter").main(["--params", *names, *files])
         assert opened[-1].model_dump() == recipe["budget"]
         report = json.loads((out / "report.json").read_text())
         kept, rejected = read_rows(out / "kept.jsonl", FilteredRow), read_rows(out / "rejected.jsonl", DroppedRow)
@@ -646,10 +659,10 @@ def test_every_list_of_a_verdicts_schema_has_an_end_and_reasons_come_first():
 def test_a_source_to_avoid_without_a_text_to_compare_is_an_error(tmp_path):
     (tmp_path / "some.jsonl").write_text('{"turns": ["How many legs does a spider have in all?"]}\n')
     (tmp_path / "none.jsonl").write_text('{"query": "How many legs?", "answer": 8}\n')
-    assert rule.evaluation_items([tmp_path / "some.jsonl"]).leaks_into("how many legs does a spider have in all")
+    assert evaluation_items([tmp_path / "some.jsonl"]).leaks_into("how many legs does a spider have in all")
     message = r"none\.jsonl: no row has a text to avoid\n  found:    query, answer\n  expected: one or more of turns, "
     with pytest.raises(ValueError, match=message):
-        rule.evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])
+        evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])
     (tmp_path / "nested.jsonl").write_text('{"question": null, "text": "How?"}\n{"question": {"text": "How?"}}\n')
     with pytest.raises(ValueError, match=r"nested\.jsonl:2: 'question' is no text"):
-        rule.evaluation_items([tmp_path / "nested.jsonl"])
+        evaluation_items([tmp_path / "nested.jsonl"])

@@ -1,6 +1,5 @@
 """The three schemes: what a teacher is asked, what of its answers is dropped and why, and that nothing gets lost."""
 
-import argparse
 import json
 import random
 from collections import Counter
@@ -11,12 +10,11 @@ from bezoar.blocks import Sampling
 from bezoar.files import files_in
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
-from bezoar.steps.generate import shards
+from bezoar.steps.generate import evol, lamini, orca, shards
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
 from bezoar.steps.generate.templates import OPERATIONS
-from generate import evol, lamini, orca
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)
 
@@ -614,31 +612,23 @@ def test_system_messages_are_checked(tmp_path):
 # --- The shard ------------------------------------------------------------------------------------------------------
 
 
-def shard_arguments(folder):
-    (folder / "seeds.jsonl").write_text("seeds")
-    (folder / "prompts.yaml").write_text("prompts")
-    return argparse.Namespace(
-        seeds=folder / "seeds.jsonl",
-        prompts=folder / "prompts.yaml",
-        teacher=None,
-        topics=None,
-        out=folder / "evol" / "0003",
-    )
+def shard_folder(folder):
+    return folder / "evol" / "0003"
 
 
-def written(args):
+def written(out):
     """A shard's report, and how many rows its files hold."""
-    report = json.loads((args.out / "report.json").read_text())
-    rows, dropped = read_rows(args.out / "rows.jsonl", GeneratedRow), read_rows(args.out / "dropped.jsonl", DroppedRow)
+    report = json.loads((out / "report.json").read_text())
+    rows, dropped = read_rows(out / "rows.jsonl", GeneratedRow), read_rows(out / "dropped.jsonl", DroppedRow)
     return report, len(list(rows)), len(list(dropped))
 
 
 def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     teacher = EvolTeacher(rewrites={"Dance.": "dance.", "Draw.": ""}, answers={"Paint.+": FAULTS[2][0]})
     rows, dropped = evolved(["Sing.", "Dance.", "Draw.", "Paint."], teacher)
-    args = shard_arguments(tmp_path)
-    shards.write_shard(args, rows, dropped, candidates=4, block=evol_block(max_failed_share=0.5))
-    names = [path.name for path in files_in(args.out)]
+    out = shard_folder(tmp_path)
+    shards.write_shard(out, rows, dropped, candidates=4, block=evol_block(max_failed_share=0.5))
+    names = [path.name for path in files_in(out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     expected = {
         "seeds_unused": {},
@@ -648,42 +638,42 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
         "failed": {"failed: empty": 1, "failed: refusal": 1},
         "operations": {rows[0].operation: 1},
     }
-    assert written(args) == (expected, 1, 3)
+    assert written(out) == (expected, 1, 3)
 
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
-    args = shard_arguments(tmp_path)
+    out = shard_folder(tmp_path)
     with pytest.raises(ValueError, match="rows got lost\n  found:    "):
-        shards.write_shard(args, [row] * copies, [], candidates=max(2, copies), block=evol_block(max_failed_share=1.0))
-    assert not args.out.parent.exists()
+        shards.write_shard(out, [row] * copies, [], candidates=max(2, copies), block=evol_block(max_failed_share=1.0))
+    assert not out.parent.exists()
 
 
 def test_failed_rows_are_no_lost_rows_and_lost_rows_no_failed_ones(tmp_path):
     rows, dropped = evolved(["Sing.", "Draw."], EvolTeacher(rewrites={"Draw.": ""}))
-    args = shard_arguments(tmp_path)
+    out = shard_folder(tmp_path)
     with pytest.raises(ValueError, match=r"rows got lost\n  found:    3 in, 1 out, 1 counted \(1 failed: empty\)"):
-        shards.write_shard(args, rows, dropped, candidates=3, block=evol_block(max_failed_share=1.0))
-    shards.write_shard(args, rows, dropped, candidates=2, block=evol_block(max_failed_share=1.0))
+        shards.write_shard(out, rows, dropped, candidates=3, block=evol_block(max_failed_share=1.0))
+    shards.write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=1.0))
 
 
 @pytest.mark.parametrize(("candidates", "refused"), [(3, True), (4, False), (5, False)])
 def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refused):
     texts = ["Draw.", *(f"Task {number}." for number in range(1, candidates))]
     rows, dropped = evolved(texts, EvolTeacher(rewrites={"Draw.": Completion("", "error", "parrot", "HTTP 400: no")}))
-    args = shard_arguments(tmp_path)
+    out = shard_folder(tmp_path)
     if refused:  # 1 of 3 is more than a quarter, 1 of 4 is one
         message = (
             r"the teacher failed too often\n  found:    1 of 3 candidates, such as failed: error: 'HTTP 400: no'\n"
             r"  expected: at most a share of 0\.25"
         )
         with pytest.raises(ValueError, match=message):
-            shards.write_shard(args, rows, dropped, candidates, evol_block(max_failed_share=0.25))
-        assert not args.out.parent.exists()
+            shards.write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
+        assert not out.parent.exists()
     else:
-        shards.write_shard(args, rows, dropped, candidates, evol_block(max_failed_share=0.25))
-        report, *counts = written(args)
+        shards.write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
+        report, *counts = written(out)
         assert (report["failed"], report["dropped"]) == ({"failed: error": 1}, {})
         assert counts == [candidates - 1, 1]
 
@@ -691,13 +681,13 @@ def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refuse
 def test_what_is_dropped_for_its_own_sake_is_no_failure(tmp_path):
     texts = ["Sing.", "Dance."]
     rows, dropped = evolved(texts, EvolTeacher(rewrites={text: text for text in texts}))
-    args = shard_arguments(tmp_path)
-    shards.write_shard(args, rows, dropped, candidates=2, block=evol_block(max_failed_share=0.0))
-    report, *counts = written(args)
+    out = shard_folder(tmp_path)
+    shards.write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=0.0))
+    report, *counts = written(out)
     assert (report["dropped"], report["failed"], counts) == ({"equals its parent": 2}, {}, [0, 2])
 
 
 def test_a_shard_without_candidates_is_no_failure(tmp_path):
-    args = shard_arguments(tmp_path)
-    shards.write_shard(args, [], [], candidates=0, block=evol_block(max_failed_share=0.0))
-    assert written(args)[0]["failed"] == {}
+    out = shard_folder(tmp_path)
+    shards.write_shard(out, [], [], candidates=0, block=evol_block(max_failed_share=0.0))
+    assert written(out)[0]["failed"] == {}

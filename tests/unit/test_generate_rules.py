@@ -14,14 +14,13 @@ from test_generate import (
     message,
     orca_block,
     query,
-    shard_arguments,
+    shard_folder,
     tagged,
     written,
 )
 
 from bezoar.steps.data.rows import DroppedRow
-from bezoar.steps.generate import shards
-from generate import lamini, orca
+from bezoar.steps.generate import lamini, orca, shards
 
 
 @pytest.mark.parametrize(
@@ -138,15 +137,15 @@ def test_no_schemes_name_is_in_keys_and_ids():
 @pytest.mark.parametrize(("candidates", "fits"), [(19, True), (20, False)])
 def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, candidates, fits):
     dropped = [DroppedRow(reason="says sorry", detail=f"Sorry {number}.", row={}) for number in range(candidates)]
-    args = shard_arguments(tmp_path)
+    out = shard_folder(tmp_path)
     if fits:  # of so few, all may be dropped by chance
-        shards.write_shard(args, [], dropped, candidates, evol_block(), {"unasked": 3})
-        report, *counts = written(args)
+        shards.write_shard(out, [], dropped, candidates, evol_block(), {"unasked": 3})
+        report, *counts = written(out)
         assert (report["dropped"], report["seeds_unused"], counts) == ({"says sorry": 19}, {"unasked": 3}, [0, 19])
     else:
         message = (
             "20 says sorry: Sorry 0., Sorry 1., Sorry 2.\n  expected: at most a share of 0.95 (schemes.evol.max_dro"
         )
         with pytest.raises(ValueError, match=re.escape(message)):
-            shards.write_shard(args, [], dropped, candidates, evol_block())
-        assert not args.out.parent.exists()
+            shards.write_shard(out, [], dropped, candidates, evol_block())
+        assert not out.parent.exists()

@@ -17,7 +17,7 @@ from bezoar.jsonl import read_json_lines, read_lines
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
 from bezoar.steps.data.formats import RowFormat
-from bezoar.steps.data.rows import Row, rank
+from bezoar.steps.data.rows import QuestionRow, Row, rank
 
 Item = TypeVar("Item")
 Placed = Iterator[tuple[str, dict[str, Any]]]
@@ -192,7 +192,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     rows = rows[: source.limit] if source.limit else rows
     if source.sample is None:
         return rows
-    if source.format == "questions" and source.sample <= len(rows):
+    if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
         return some_of(rows, source.sample, seed)  # of every category, for a pilot
     if source.sample > len(rows):
         raise ValueError(
