@@ -11,6 +11,7 @@ import yaml
 from mains import script
 
 from bezoar.blocks import Sampling
+from bezoar.recipe.recipe import Recipe
 from bezoar.requests.base import Completion
 from bezoar.steps import prompts
 from bezoar.steps.backends.verifier import VerifierBackend
@@ -435,22 +436,14 @@ def shards(tmp_path, monkeypatch):
     monkeypatch.setattr(VerifierBackend, "open", open_choosy)
 
     def run_shard(shard, quota, *names, max_failed_share=0.0):
-        recipe = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text()) | {"shards": 2}
+        recipe = Recipe.model_validate(yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())).resolved()
+        recipe["shards"] = 2
         recipe["filters"]["evol"] |= {"quota": quota, "max_failed_share": max_failed_share}
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
         out = Path("evol") / shard
         names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
-        files = (
-            "--rows",
-            "rows.jsonl",
-            "--prompts",
-            "prompts.yaml",
-            "--decontaminate-against",
-            "items.jsonl",
-            "--out",
-            str(out),
-        )
-        script("filter/filter").main(["--params", *names, *files])
+        files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml", "--decontaminate-against", "items.jsonl")
+        script("filter/filter").main(["--params", *names, *files, "--out", str(out)])
         assert opened[-1].model_dump() == recipe["budget"]
         report = json.loads((out / "report.json").read_text())
         kept, rejected = read_rows(out / "kept.jsonl", FilteredRow), read_rows(out / "rejected.jsonl", DroppedRow)

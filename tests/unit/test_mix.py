@@ -365,10 +365,7 @@ def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
         sources={
             "chats": [ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")],
             "pairs": [preference("apple", ["Hi", "Hello", "Sing"])],
-            "dolly": [
-                seed,
-                seed.model_copy(update={"id": "t", "response": None}),
-            ],  # a task without a response teaches none
+            "dolly": [seed, seed.model_copy(update={"id": "t", "response": None})],  # the second teaches nothing
         },
     )
     recipe = block(("source", "chats", None), ("source", "pairs", None), ("source", "dolly", None))
