@@ -10,11 +10,11 @@ import pytest
 import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
-from bezoar import cli, params
+from bezoar import cli
 from bezoar.cache import CacheError, locks, plan, stages
 from bezoar.cache.graph import Elsewhere, shell_syntax
 from bezoar.cli import main
-from bezoar.script import Flags, _form, keys
+from bezoar.recipe.load import active, load, plain
 
 NOWHERE = [
     ["plan"],
@@ -129,13 +129,13 @@ def test_a_local_file_that_is_not_the_pinned_one_is_found_by_recipe_check(reposi
     assert "sources.mine.origin.sha256: rows.jsonl is not the pinned file\n  found:    sha256 3e23e81600" in (
         capsys.readouterr().err
     )
-    params.load()  # a job has its own check of what it reads
+    load()  # a job has its own check of what it reads
 
 
 # --- bezoar plan -S -------------------------------------------------------------------------------------------------
 
 
-PARAMS = {"seed": 1, "stages": {"dpo_hh": {"beta": 0.1}}, "evals": {"mt": {"first": 2}}}
+PARAMS = {"seed": 1, "stages": {"dpo_hh": {"beta": 0.1}}, "evals": {"mt": {"repeats": 2}}}
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_a_value_that_does_not_fit_is_told_of_the_setting_and_not_of_a_temporary
 
     def read():
         with plan._set(["seed=abc", "stages.dpo_hh.beta=0x10"]):
-            assert params.plain()["stages"]["dpo_hh"]["beta"] == 16
-            raise CacheError(f"{params.active()}:2: seed: the value does not fit")
+            assert plain()["stages"]["dpo_hh"]["beta"] == 16
+            raise CacheError(f"{active()}:2: seed: the value does not fit")
 
     with pytest.raises(CacheError) as caught:
         read()
     given = "params.yaml with -S seed=abc -S stages.dpo_hh.beta=0x10"
     assert str(caught.value) == f"{given}: seed: the value does not fit"
-    assert str(params.active()) == "mine.yaml"
+    assert str(active()) == "mine.yaml"
 
 
 def test_a_setting_that_is_not_yaml_is_an_error(tmp_path, monkeypatch):
@@ -230,37 +230,6 @@ def test_questions_keep_snakemakes_records_elsewhere(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# --- scripts --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("blocks", "given", "fits"),
-    [
-        ("stages.<name> seed", "stages.a seed", True),
-        ("stages.<name> seed", "stages.a", False),
-        ("stages.<name> seed", "seed stages.a", False),
-        ("stages.<name> seed", "stages.a seed shards", False),
-        ("filters.<scheme> seed [shards]", "filters.a seed", True),
-        ("filters.<scheme> seed [shards]", "filters.a seed shards", True),
-        ("mixes.<name> seed [sources.<part>.format ...]", "mixes.a seed sources.b.format sources.c.format", True),
-        ("mixes.<name> seed [sources.<part>.format ...]", "mixes.a seed sources.b", False),
-        (keys("evals.<name>", "shots precision"), "evals.a.shots evals.a.precision", True),
-        (keys("evals.<name>", "shots precision"), "evals.a.precision evals.a.shots", False),
-    ],
-)
-def test_params_must_be_the_blocks_that_a_script_takes(repository, capsys, blocks, given, fits):  # noqa: F811
-    flags = Flags("Does something.", blocks=blocks)
-    args = ["--params", *given.split()]
-    if fits:
-        flags.parse_args(args)
-        assert _form(blocks).fullmatch("".join(f" {name}" for name in given.split()))
-        return
-    with pytest.raises(SystemExit) as caught:
-        flags.start(args)
-    assert caught.value.code == 2
-    assert f"--params\n  found:    {given}\n  expected: {blocks}, in this order" in capsys.readouterr().err
-
-
 # --- version, completion, start -------------------------------------------------------------------------------------
 
 
@@ -280,7 +249,18 @@ def test_a_shell_can_complete_commands(capsys, shell):
 
 
 def test_the_start_of_a_job_imports_nothing_slow():
-    slow = {"pydantic", "yaml", "snakemake", "dvc", "numpy", "torch", "shtab", "bezoar.params", "asyncio"}
+    slow = {
+        "pydantic",
+        "yaml",
+        "snakemake",
+        "dvc",
+        "numpy",
+        "torch",
+        "shtab",
+        "bezoar.recipe",
+        "bezoar.steps",
+        "asyncio",
+    }
     code = (
         "import sys; import bezoar.cli; from bezoar.cache import execute; bezoar.cli._parser();"
         f"print(sorted({slow} & set(sys.modules)))"
