@@ -42,6 +42,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cli.py",
         "unit/test_logs.py",
         "unit/test_project.py",
+        "unit/test_script.py",
         "workflow/test_commands.py",
     ),
     "bad input is a clear error, and nothing is lost": (
@@ -51,6 +52,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_foreign.py",
         "unit/test_cache_fuzz.py",
         "unit/test_files.py",
+        "unit/test_marks.py",
         "unit/test_modes.py",
         "unit/test_text.py",
         "unit/test_yaml12.py",

@@ -5,13 +5,18 @@ import decimal
 import json
 import math
 from collections import Counter
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from bezoar.steps.chat import dialogue
-from bezoar.steps.data.formats import RowFormat
-from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
-from bezoar.steps.data.sources import read_table
+from bezoar.steps.data import formats
+from bezoar.steps.data.formats import Format, RowFormat
+from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, found_format, normalise
+from bezoar.steps.data.source import read
+from bezoar.steps.data.sources import Source, read_table
 
 DOLLY = {"instruction": " Who? ", "context": "", "response": "Ada.", "category": "open_qa"}
 TASK = {
@@ -59,9 +64,20 @@ def pair(*turns, chosen="yes", rejected="no", prompt=None):
     return {"chosen": f"{prompt}\n\nAssistant: {chosen}", "rejected": f"{prompt}\n\nAssistant: {rejected}"}
 
 
-def test_every_format_of_the_schema_is_read():
-    message = "params.data.RowFormat and formats.FORMATS differ\nhint: give both the same names"
-    assert set(FORMATS) == set(RowFormat.__args__) == set(ROWS), message
+def test_every_module_of_formats_is_listed_and_tested_here():
+    names = [
+        path.stem for path in Path(formats.__file__).parent.glob("*.py") if path.stem not in ("__init__", "common")
+    ]
+    modules = [import_module(f"{formats.__name__}.{name}") for name in names]
+    defined = {one.name for module in modules for one in vars(module).values() if isinstance(one, Format)}
+    assert defined == set(FORMATS) == set(ROWS), "hint: list a new format in src/bezoar/steps/data/formats/__init__.py"
+
+
+def test_a_format_that_is_none_is_refused_with_the_names_of_all():
+    known = TypeAdapter(RowFormat)
+    assert [known.validate_python(name) for name in FORMATS] == list(FORMATS)
+    with pytest.raises(ValidationError, match="'text', 'chat', 'dolly', 'flan'"):
+        known.validate_python("dolli")
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
@@ -292,3 +308,49 @@ def test_real_samples_hold_what_their_page_says(real):
     pairs = rows("hh_rlhf_harmless_sample.jsonl", "hh_rlhf")
     humans = [(len(row.turns) + 1) // 2 for row in pairs]
     assert (min(humans), max(humans)) == (1, 10)
+
+
+# The format of rows, found by looking
+
+
+@pytest.mark.parametrize("name", sorted(set(ROWS) - {"items"}))
+def test_each_format_is_found_by_the_columns_of_its_rows(name):
+    assert found_format(ROWS[name], "mine") == name
+    assert found_format(ROWS[name] | {"more": 1}, "mine") == name
+
+
+def test_of_two_formats_whose_columns_are_there_the_one_with_more_is_found():
+    chat = {"instruction": "Hi", "response": "Hello"}
+    assert found_format(chat, "mine") == "chat"
+    assert found_format(chat | {"context": ""}, "mine") == "dolly"
+
+
+def test_no_two_formats_are_found_by_the_same_columns():
+    columns = [frozenset(one.columns) for one in FORMATS.values() if one.columns]
+    assert len(columns) == len(set(columns)) == len(FORMATS) - 1  # rows of `items` have any columns
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [({"question": "?", "answer": "!"}, "answer, question"), ({}, "no columns"), ("text", "no columns")],
+)
+def test_rows_of_no_format_are_an_error_that_lists_the_formats_with_their_columns(row, found):
+    with pytest.raises(ValueError, match="mine") as caught:
+        found_format(row, "mine")
+    what, shown, expected, hint = str(caught.value).split("\n")
+    assert what == "source mine: the rows are of no format that is found by its columns"
+    assert shown == f"  found:    {found}"
+    assert "dolly (instruction, context, response); " in expected
+    listed = [part.split(" (")[0] for part in expected.removeprefix("  expected: ").split("; ")]
+    assert listed == [name for name in FORMATS if name != "items"]
+    assert hint == "hint: name the format: sources.mine.format"
+
+
+def test_a_source_says_which_format_its_rows_have_if_the_recipe_does_not(caplog):
+    block = Source(path="mine.jsonl")
+    with caplog.at_level("INFO", logger="bezoar"):
+        kept, _, _ = read(
+            [("mine.jsonl:1", ROWS["chat"]), ("mine.jsonl:2", ROWS["chat"] | {"response": "Ho"})], block, 0, "mine"
+        )
+    assert [row.response for row in kept] == ["Hello", "Ho"]
+    assert caplog.messages == ["source mine: rows of format chat, by their columns"]

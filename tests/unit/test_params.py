@@ -33,9 +33,8 @@ SOURCE = re.compile(r"  # (fact: \S.*|fallback: \S.*|fallback \(own\)(: \S.*)?)$
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The whole 3B recipe, with defaults, in a working directory that holds a copy of its prompt files and prices."""
+    """The whole 3B recipe, with defaults, in a working directory that holds a copy of its prompt files."""
     shutil.copytree(ROOT / "recipes" / "prompts", tmp_path / "recipes" / "prompts")
-    shutil.copytree(ROOT / "recipes" / "prices", tmp_path / "recipes" / "prices")
     monkeypatch.chdir(tmp_path)
     return Recipe.model_validate(yaml.safe_load(RECIPE_3B.read_text(encoding="utf-8"))).resolved()
 
@@ -67,9 +66,9 @@ def problem(line: int, key: str, what: str, found: str, expected: str, hint: str
     return text + (f"\nhint: {hint}" if hint else "")
 
 
-def missing(key: str) -> str:
+def missing(key: str, kind: str, example: str, about: str = "") -> str:
     """What is expected where a key without a default is missing."""
-    return f"a value for `{key}`; every value is shown"
+    return f"`{key}`, {kind}{f' ({about})' if about else ''}; such as `{key}: {example}`"
 
 
 def leaves(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -233,7 +232,8 @@ def test_misspelt_key_is_told_once_with_the_right_one(data):
 def test_missing_key_without_a_default_is_named_at_its_block(data):
     del data["stages"]["dpo_hh"]["init_from"]
     line = line_of(data, "  dpo_hh:")
-    expected = missing("init_from")
+    about = "Base model, or stage whose checkpoint (or adapter) this one continues"
+    expected = missing("init_from", "text", "name", about)
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", "the key is missing", "nothing", expected)
 
 
@@ -257,8 +257,9 @@ def test_unknown_backend_kind_is_told_with_the_kinds(data):
 def test_misspelt_method_key_is_suspected(data):
     data["schemes"]["orca"]["metod"] = data["schemes"]["orca"].pop("method")
     line = line_of(data, "  orca:")
+    expected = "`method`: lamini or evol or orca"
     assert refusal(data) == problem(
-        line, "schemes.orca.method", "the key is missing", "nothing", missing("method"), "is `metod` meant for it?"
+        line, "schemes.orca.method", "the key is missing", "nothing", expected, "is `metod` meant for it?"
     )
 
 
@@ -388,7 +389,11 @@ def test_a_connection_says_where_its_key_is(data):
     del connection["api_key_env"]
     line = line_of(data, "    connection:", nth=3)
     assert refusal(data) == problem(
-        line, "backends.judge.connection.api_key_env", "the key is missing", "nothing", missing("api_key_env")
+        line,
+        "backends.judge.connection.api_key_env",
+        "the key is missing",
+        "nothing",
+        missing("api_key_env", "text", "name"),
     )
 
 
@@ -400,7 +405,9 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
     assert refusal(data) == problem(word, key, "the value does not fit", "2048", "text")
     del server["command"]
     line = line_of(data, "      server:")
-    assert refusal(data) == problem(line, f"{place}.command", "the key is missing", "nothing", missing("command"))
+    about = "Its words; {host} and {port} say where it is to listen"
+    expected = missing("command", "a list", "[name]", about)
+    assert refusal(data) == problem(line, f"{place}.command", "the key is missing", "nothing", expected)
 
 
 def test_blocks_know_their_names(data):
@@ -432,6 +439,15 @@ def test_value_off_a_list_comes_with_the_nearest(data):
     known = "adamw_torch, paged_adamw_32bit, rmsprop"
     assert refusal(data) == problem(
         line, "stages.dpo_hh.optimizer", "the value does not fit", "rmsprob", known, "did you mean `rmsprop`?"
+    )
+
+
+def test_format_off_the_list_comes_with_the_nearest(data):
+    data["sources"]["dolly"]["format"] = "dolli"
+    line = line_of(data, "format: dolli")
+    known = "chat, dolly, flan, hh_rlhf, items, judge_prompts, questions, references, seed_tasks, text"
+    assert refusal(data) == problem(
+        line, "sources.dolly.format", "the value does not fit", "dolli", known, "did you mean `dolly`?"
     )
 
 
@@ -860,7 +876,7 @@ recipe: my-sft
 models: {base: {method: hub, repository: org/model, revision: 0123abcd0123abcd0123abcd0123abcd0123abcd}}
 sources: {mine: {path: mine.jsonl}}
 mixes: {mine: {parts: [mine]}}
-stages: {sft: {method: sft, init_from: base, mix: mine}}
+stages: {sft: {init_from: base, mix: mine}}
 evals: {}
 """
 
@@ -897,7 +913,8 @@ def test_every_kind_of_block_may_be_missing_or_empty(short, section):
 
 
 def test_the_name_of_a_recipe_is_all_that_it_must_hold(short):
-    assert refusal({}) == problem(1, "recipe", "the key is missing", "nothing", missing("recipe"))
+    expected = missing("recipe", "text", "name", "Name, as in recipes/<name>.yaml")
+    assert refusal({}) == problem(1, "recipe", "the key is missing", "nothing", expected)
     written({"recipe": "nothing"})
     assert load().stage_names() == []
 
@@ -999,14 +1016,11 @@ def test_a_source_in_short_that_does_not_fit_is_told_by_the_keys_that_it_has(sho
     assert f": {place}: {what}" in refusal(short)
 
 
-def test_a_price_table_is_needed_only_where_somebody_is_paid(short):
-    short["backends"] = {"rules": {"kind": "verifier"}}
+def test_a_stage_without_a_method_is_fine_tuning(short):
     written(short)
-    load()
-    connection = {"api_key_env": "KEY"}
-    short["backends"]["teacher"] = {"kind": "openai", "model": "m", "connection": connection}
-    found, expected = Budget().prices, "a file in the repository"
-    assert refusal(short) == problem(1, "budget.prices", "no such file", found, expected)
+    assert load().stages["sft"].method == "sft"
+    short["stages"]["sft"] |= {"metod": "dpo", "beta": 0.1}
+    assert "stages.sft.metod: no such key\n  found:    metod\n" in refusal(short)
 
 
 # Who asks models

@@ -7,7 +7,18 @@ import re
 import pytest
 
 from bezoar.jsonl import read_json_lines
-from bezoar.steps.data.rows import ChatRow, TextRow, read_rows, row_id, write_rows
+from bezoar.steps.data.rows import (
+    ChatRow,
+    FilteredRow,
+    GeneratedRow,
+    PreferenceRow,
+    SeedRow,
+    TextRow,
+    read_rows,
+    row_id,
+    row_type,
+    write_rows,
+)
 
 CHAT = {"id": "a", "family": "a", "system": None, "instruction": "Hi", "response": "Hello"}
 
@@ -91,3 +102,50 @@ def test_an_id_depends_on_its_parts_and_where_they_end():
     assert row_id("one", "two") == row_id("one", "two")
     assert row_id("one", "two") != row_id("onet", "wo")
     assert row_id("one", "two") != row_id("two", "one")
+
+
+# What a mix is made of
+
+
+SEED = SeedRow(id="a", instruction="Hi", context=None, response=None, category=None)
+PREFERENCE = PreferenceRow(id="a", turns=["Hi"], chosen="Hello", rejected="No")
+GENERATED = GeneratedRow(
+    scheme="evol",
+    root_id="a",
+    parent_ids=[],
+    round=0,
+    topics=[],
+    response="Hello",
+    teacher="t",
+    prompt_hash="0",
+    finish_reason="stop",
+    id="a",
+    seed_id=None,
+    operation=None,
+    category=None,
+    system=None,
+    instruction="Hi",
+)
+VERDICT = {"status": "accept", "rating": 9.0, "reason": "", "judge": "j", "judge_prompt_hash": "0"}
+FILTERED = FilteredRow(**GENERATED.model_dump(), **VERDICT)
+
+
+@pytest.mark.parametrize("row", [ChatRow(**CHAT), SEED, PREFERENCE, FILTERED], ids=lambda row: type(row).__name__)
+def test_the_columns_of_the_first_row_say_what_rows_a_mix_is_made_of(tmp_path, row):
+    write_rows(tmp_path / "rows.jsonl", [row, row])
+    assert row_type(tmp_path / "rows.jsonl") is type(row)
+
+
+def test_a_file_without_rows_is_of_any_type(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("\n")
+    assert list(read_rows(tmp_path / "rows.jsonl", row_type(tmp_path / "rows.jsonl"))) == []
+
+
+@pytest.mark.parametrize("row", [GENERATED, TextRow(text="one")], ids=lambda row: type(row).__name__)
+def test_rows_that_nobody_trains_on_are_refused_with_their_columns(tmp_path, row):
+    write_rows(tmp_path / "rows.jsonl", [row])
+    message = (
+        f"{tmp_path}/rows.jsonl: no rows of a mix\n  found:    {', '.join(row.model_dump())}\n  expected: rows with"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        row_type(tmp_path / "rows.jsonl")
