@@ -1,0 +1,1 @@
+"""Rows: sources and their formats, shards, and mixes to train on."""

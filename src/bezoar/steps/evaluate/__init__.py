@@ -1,0 +1,1 @@
+"""Evaluations of checkpoints, and what a judge's verdict is worth."""

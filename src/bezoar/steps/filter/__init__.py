@@ -1,0 +1,1 @@
+"""Which generated rows stay: cheap rules, then a judge."""
