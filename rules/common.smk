@@ -5,6 +5,7 @@ import re
 import sys
 from functools import reduce
 
+from bezoar import installed
 from bezoar.cache import CacheError, committed, git, graph, locks
 from bezoar.cluster.servers import server_of
 from bezoar.problems import RecipeError
@@ -62,6 +63,7 @@ graph.attach(
     values=resolved,
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
+    packaged=True,
 )
 
 # Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.

@@ -12,7 +12,7 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, checked
 
 rule source:
     input:
-        script="scripts/data/source.py",
+        script=installed.find("scripts/data/source.py"),
         files=source_files,
     output:
         rows="data/source/{source}/rows.jsonl",
@@ -37,7 +37,7 @@ rule source:
 
 rule shard:
     input:
-        script="scripts/data/shard.py",
+        script=installed.find("scripts/data/shard.py"),
         rows="data/source/{source}/rows.jsonl",
     output:
         shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
@@ -58,7 +58,7 @@ rule shard:
 
 rule generate:
     input:
-        script=lambda w: f"scripts/generate/{recipe.schemes[w.scheme].method}.py",
+        script=lambda w: installed.find(f"scripts/generate/{recipe.schemes[w.scheme].method}.py"),
         seeds=lambda w: f"data/seed/{recipe.schemes[w.scheme].seeds}/{w.shard}.jsonl",
         prompts=lambda w: recipe.schemes[w.scheme].prompts,
         teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
@@ -88,7 +88,7 @@ rule generate:
 
 rule filter:
     input:
-        script="scripts/filter/filter.py",
+        script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         prompts=lambda w: recipe.filters[w.scheme].prompts,
         avoided=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].decontaminate_against],
@@ -119,7 +119,7 @@ rule filter:
 
 rule mix:
     input:
-        script="scripts/data/mix.py",
+        script=installed.find("scripts/data/mix.py"),
         parts=mix_parts,
         earlier=mix_earlier,
         tokenizer=mix_tokenizer,

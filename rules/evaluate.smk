@@ -11,7 +11,7 @@ out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness'
 
 rule harness:
     input:
-        script="scripts/evaluate/harness.py",
+        script=installed.find("scripts/evaluate/harness.py"),
         checkpoint=lambda w: checkpoint(w.checkpoint),
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
         tasks=task_files,
@@ -38,7 +38,7 @@ rule harness:
 
 rule report_harness:
     input:
-        script="scripts/report/harness.py",
+        script=installed.find("scripts/report/harness.py"),
         results=lambda w: expand(
             "data/harness/{eval}/{checkpoint}/{task}/result.json",
             eval=w.harness,
@@ -64,7 +64,7 @@ rule report_harness:
 
 rule answers:
     input:
-        script="scripts/evaluate/answers.py",
+        script=installed.find("scripts/evaluate/answers.py"),
         checkpoint=lambda w: checkpoint(w.checkpoint),
         questions=source_for("questions"),
     output:
@@ -91,7 +91,7 @@ rule answers:
 
 rule controls:
     input:
-        script="scripts/evaluate/controls.py",
+        script=installed.find("scripts/evaluate/controls.py"),
         questions=source_for("questions"),
         answers=shuffled_answers,
         judge_prompts=source_for("judge_prompts"),
@@ -115,7 +115,7 @@ rule controls:
 
 rule judgments:
     input:
-        script="scripts/evaluate/judgments.py",
+        script=installed.find("scripts/evaluate/judgments.py"),
         answers="data/answers/{mtbench}/{model}/answers.jsonl",
         questions=source_for("questions"),
         references=source_for("references"),
@@ -147,7 +147,7 @@ rule judgments:
 
 rule gate:
     input:
-        script="scripts/evaluate/gate.py",
+        script=installed.find("scripts/evaluate/gate.py"),
         verdicts=lambda w: expand(
             "data/judgments/{eval}/{control}/verdicts.jsonl", eval=w.mtbench, control=controls_of(w.mtbench)
         ),
@@ -171,7 +171,7 @@ rule gate:
 
 rule report_mtbench:
     input:
-        script="scripts/report/mtbench.py",
+        script=installed.find("scripts/report/mtbench.py"),
         verdicts=lambda w: expand(
             "data/judgments/{eval}/{model}/verdicts.jsonl", eval=w.mtbench, model=recipe.evals[w.mtbench].judged()
         ),

@@ -9,7 +9,7 @@ out:  data/base/<model>/         weights as published, or trained from nothing
 
 rule base:
     input:
-        script=lambda w: f"scripts/base/{recipe.models[w.model].method}.py",
+        script=lambda w: installed.find(f"scripts/base/{recipe.models[w.model].method}.py"),
         source=model_source,
     output:
         model=directory("data/base/{model}"),
@@ -32,7 +32,7 @@ rule base:
 
 rule train:
     input:
-        script=lambda w: f"scripts/train/{recipe.stages[w.stage].method}.py",
+        script=lambda w: installed.find(f"scripts/train/{recipe.stages[w.stage].method}.py"),
         base=base_of,
         adapter=adapter_before,
         train=lambda w: f"data/mixes/{recipe.stages[w.stage].mix}/train.jsonl",
@@ -60,7 +60,7 @@ rule train:
 
 rule merge:
     input:
-        script="scripts/train/merge.py",
+        script=installed.find("scripts/train/merge.py"),
         base=base_of,
         adapter="data/adapters/{stage}",
     output:

@@ -69,13 +69,14 @@ class Flags(argparse.ArgumentParser):
             FileExistsError: The folder of an artifact to make holds files.
         """
         forms = " ".join(_form(role, kind) for role, kind in takes.items())
-        self.add_argument("--params", nargs="+", required=True, metavar="NAME", help=f"keys of params.yaml: {forms}")
+        text = f"keys of params.yaml: {forms or 'none'}"
+        self.add_argument("--params", nargs="+", required=bool(takes), default=[], metavar="NAME", help=text)
         args = self.parse_args(argv)
         found = {role: [name for name in args.params if _takes(role, kind, name)] for role, kind in takes.items()}
         missing = [role for role, names in found.items() if not names and not _may_be_none(takes[role])]
         unknown = set(args.params) - {name for names in found.values() for name in names}
         if missing or unknown or any(len({_block(name) for name in names}) > 1 for names in found.values()):
-            self.error(f"--params\n  found:    {' '.join(args.params)}\n  expected: {forms}, in any order")
+            self.error(f"--params\n  found:    {' '.join(args.params)}\n  expected: {forms or 'none'}, in any order")
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
         for name in self.folders:

@@ -21,8 +21,15 @@ from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 IMPORTED = (  # what the commands import at the latest when they run; a missing one costs its import at each start
-    "bezoar.cache.commands",
+    "bezoar.cache.accept",
+    "bezoar.cache.ahead",
+    "bezoar.cache.costs",
+    "bezoar.cache.generated",
+    "bezoar.cache.graph",
+    "bezoar.cache.plan",
     "bezoar.cache.remote",
+    "bezoar.cache.resolve",
+    "bezoar.cache.verify",
     "bezoar.cli",
     "bezoar.recipe",
     "dvc.cachemgr",

@@ -35,10 +35,16 @@ class Build:
         commands: The rules' commands by name, as they stand in the rules.
         resolved: The values that the run goes by.
         plots: By rule, what DVC draws of its output.
+        packaged: Whether rules take scripts of the package.
     """
 
     def __init__(
-        self, commands: dict[str, str], resolved: Resolved, plots: dict[str, dict[str, Any]] | None = None
+        self,
+        commands: dict[str, str],
+        resolved: Resolved,
+        plots: dict[str, dict[str, Any]] | None = None,
+        *,
+        packaged: bool = False,
     ) -> None:
         self.cache, remote = config.settings()
         self._tracked = git.tracked()
@@ -50,8 +56,8 @@ class Build:
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         self.proofs = Proofs(self.cache)
-        self._commands = commands
-        self.code = Code(commands, self.hasher)
+        self._commands, self._packaged = commands, packaged
+        self.code = self._read_code()
         self.code.check_acceptances(self.cache)
         self.steps: list[Step] = []
         self.stages: dict[str, stages.Stage] = {}
@@ -74,7 +80,7 @@ class Build:
     @property
     def pipeline(self) -> str:
         """The text of dvc.yaml, if the graph has all jobs of all results."""
-        return stages.pipeline(self.stages, self.plots)
+        return stages.pipeline(self.stages, self.plots, code_elsewhere=self.code.elsewhere)
 
     def take(self, steps: list[Step]) -> None:
         """Take the steps of the graph, in topological order."""
@@ -164,10 +170,13 @@ class Build:
         if STAGE in os.environ:
             self._check_what_dvc_reads()
         else:
-            self.code = Code(self._commands, self.hasher)  # code.lock and its stage are to say what is there now
+            self.code = self._read_code()  # code.lock and its stage are to say what is there now
             self.code.write(self.cache)
         self._fold()
         self.hasher.save()
+
+    def _read_code(self) -> Code:
+        return Code(self._commands, self.hasher, packaged=self._packaged)
 
     def _decider(self) -> Decider:
         locked = dvc.read(dvc.LOCK)

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from bezoar import installed
 from bezoar.cache import CacheError, foreign, syntax
 from bezoar.cache.dvc import Dumper
 from bezoar.cache.hashing import Hasher, digest_of
@@ -30,6 +31,7 @@ from bezoar.yaml12 import Loader
 LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
 SCRIPTS = "scripts"
+PACKAGE = "src/bezoar"  # in a checkout
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # what is remembered may change with it
 MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # what an older Python can't parse is an error under it
@@ -42,8 +44,8 @@ HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md).
 
 
 def script_name(path: str) -> str:
-    """Name of a script in code.lock: `scripts.train.dpo` for scripts/train/dpo.py."""
-    return ".".join(Path(path).with_suffix("").parts)
+    """Name of a script in code.lock: `scripts.train.dpo` for scripts/train/dpo.py, a project's own or the package's."""
+    return ".".join(Path(installed.name_of(path)).with_suffix("").parts)
 
 
 def rule_print(command: str) -> str:
@@ -273,7 +275,7 @@ def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, A
 
 def accepted(name: str, closures: Closures) -> str:
     """A script's fingerprint now, or the earlier one that it was accepted to be equal to."""
-    path = name.replace(".", "/") + ".py"
+    path = installed.find(name.replace(".", "/") + ".py")
     return earliest(name, fingerprint(closures.parts(path)), acceptances())
 
 
@@ -282,13 +284,16 @@ class Code:
 
     Attributes:
         prints: By name: `rules.train`, `scripts.train.dpo`; what acceptances stand for.
+        elsewhere: Whether rules take code of the package that no file of the project shows.
     """
 
-    def __init__(self, commands: dict[str, str], hasher: Hasher) -> None:
-        """Take the rules' commands by name; scripts are found in scripts/."""
+    def __init__(self, commands: dict[str, str], hasher: Hasher, *, packaged: bool = False) -> None:
+        """Take the rules' commands by name; scripts are found in scripts/, and in the package's if rules take those."""
         self.closures = Closures(hasher)
-        scripts = sorted(str(path) for path in Path(SCRIPTS).rglob("*.py"))
-        self.parts = {script_name(path): self.closures.parts(path) for path in scripts}
+        self.elsewhere = packaged and not os.path.isdir(PACKAGE)
+        folders = [installed.ROOT / SCRIPTS] * packaged + [Path(SCRIPTS)]
+        scripts = {script_name(str(path)): str(path) for folder in folders for path in sorted(folder.rglob("*.py"))}
+        self.parts = {name: self.closures.parts(path) for name, path in scripts.items()}  # of a name, the project's own
         self.found = {name: fingerprint(parts) for name, parts in self.parts.items()}
         self.found |= {f"rules.{name}": rule_print(text) for name, text in commands.items()}
         known = acceptances()

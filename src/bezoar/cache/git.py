@@ -16,6 +16,18 @@ class NoRepository(CacheError):
     """This folder is in no git repository."""
 
 
+def begin() -> bool:
+    """Make this folder a repository, if it is in none; whether it was made.
+
+    Raises:
+        CacheError: Git can't be called.
+    """
+    if _in_repository():
+        return False
+    _git("init", "--quiet")
+    return True
+
+
 def unmerged() -> dict[str, dict[str, str]]:
     """Files in conflict by their paths from here: by side the blob, for sides that have the file.
 

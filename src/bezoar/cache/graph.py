@@ -97,6 +97,7 @@ class Attached:
         resolved: The parameters, and the file that holds them.
         spending: Makes what says what steps would spend, and whether they may; None if nothing costs money.
         servers: By rule, what says which `bezoar.cluster.servers.Server` a job of some wildcards asks, or None.
+        packaged: Whether rules take scripts of the package.
         decides: Whether it is decided what runs once the graph is made.
     """
 
@@ -106,13 +107,14 @@ class Attached:
     resolved: Resolved
     spending: Callable[[], Spending] | None
     servers: Mapping[str, Callable[[Any], Any]]
+    packaged: bool
     decides: bool = True
 
     @cached_property
     def build(self) -> Build:
         """The run's cache; rules are known by the time it is asked for."""
         commands = {rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}
-        return Build(commands, self.resolved, self.plots)
+        return Build(commands, self.resolved, self.plots, packaged=self.packaged)
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets; and, unless only its steps are of interest, decide what runs.
@@ -146,6 +148,7 @@ def attach(
     values: Any = None,
     spending: Callable[[], Spending] | None = None,
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
+    packaged: bool = False,
 ) -> None:
     """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.
 
@@ -157,9 +160,11 @@ def attach(
         values: All of them, with the defaults of those that the file leaves out; by default what the file holds.
         spending: Makes what says what steps would spend, and whether they may.
         servers: By rule, what says which server a job of some wildcards asks, if it asks one; for executors.
+        packaged: Whether rules take scripts of the package (`bezoar.installed`), and not only the project's own.
     """
     if workflow.is_main_process:
-        ProvenDAG.attached = Attached(workflow, parts, plots, Resolved(params, values), spending, servers)
+        resolved = Resolved(params, values)
+        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, packaged)
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)

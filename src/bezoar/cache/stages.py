@@ -10,6 +10,7 @@ import yaml
 
 from bezoar.cache import CacheError
 from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.code import PACKAGE, SCRIPTS
 from bezoar.cache.dvc import PARAMS, PIPELINE, RESOLVED, Dumper
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
@@ -101,14 +102,15 @@ def _deps(steps: list[Step], producers: dict[str, tuple[Step, str]]) -> list[str
     return sorted(deps)
 
 
-def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]]) -> str:
+def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]], *, code_elsewhere: bool = False) -> str:
     """The text of dvc.yaml.
 
     Args:
         stages: Of the whole graph.
         plots: By rule: `file` inside its output, and DVC's plot settings.
+        code_elsewhere: Whether stages depend on code of the package that no file of the project shows.
     """
-    written: dict[str, Any] = {CODE_STAGE: code_stage()}
+    written: dict[str, Any] = {CODE_STAGE: code_stage(elsewhere=code_elsewhere)}
     drawn = []
     for name, stage in sorted(stages.items()):
         step = stage.steps[0]
@@ -140,14 +142,19 @@ def _params(step: Step) -> list[dict[str, list[str]]]:
     return [{path: names} for path, names in found.items() if names]
 
 
-def code_stage() -> dict[str, Any]:
+def code_stage(*, elsewhere: bool = False) -> dict[str, Any]:
     """The stage by which plain `dvc repro` sees edited code and values: it writes code.lock and params.resolved.yaml.
 
     They persist: DVC would else remove them first, and put back what it saw of the same files with other packages.
+
+    Args:
+        elsewhere: Whether code of the package counts that no file of the project shows: an upgrade of the package is
+            seen only by looking, each time.
     """
-    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", "scripts", "src/bezoar"]
+    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", SCRIPTS, PACKAGE]
     return {
         "cmd": "bezoar fingerprint",
+        **({"always_changed": True} if elsewhere else {}),
         "deps": [path for path in candidates if os.path.exists(path)],
         "outs": [{path: {"cache": False, "persist": True}} for path in CODE_OUTS],
     }

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from bezoar.blocks import Block, Name, NamedBlock, Prompt
 from bezoar.cluster.resources import Resources
@@ -51,6 +51,9 @@ class Recipe(Block):
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
+    own: dict[Name, dict[str, JsonValue]] = Field(
+        {}, description="Blocks that rules of the project's own read; their scripts check them."
+    )
 
     @model_validator(mode="before")
     @classmethod

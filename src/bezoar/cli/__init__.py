@@ -1,0 +1,88 @@
+"""The command line `bezoar`: a module of this folder a command.
+
+Each module has `add`, which adds the command to the parser, and `run`, which does it. Modules import nothing slow
+before `run`: `bezoar exec` starts with every job.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from bezoar import __version__
+from bezoar.cli import (
+    accept,
+    build,
+    completion,
+    costs,
+    dvc,
+    exec,
+    fingerprint,
+    init,
+    plan,
+    project,
+    recipe,
+    responses,
+    serve,
+    verify,
+)
+from bezoar.text import show
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+COMMANDS = (
+    recipe,
+    exec,
+    serve,
+    init,
+    completion,
+    plan,
+    accept,
+    verify,
+    costs,
+    build,
+    responses,
+    dvc,
+    fingerprint,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand and return its exit status: 0, 1 for a recipe with problems, 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    try:
+        if args.in_project:
+            project.enter(args)
+        status: int = args.run(args)
+        return status
+    except BrokenPipeError:  # of `bezoar plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        show(_told(error), file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run`, and `in_project` to false if it may run anywhere."""
+    made = argparse.ArgumentParser(prog="bezoar", description="Datasets and checkpoints as a declarative graph.")
+    made.add_argument("--version", action="version", version=f"bezoar {__version__}")
+    made.set_defaults(in_project=True)
+    commands = made.add_subparsers(dest="command", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    return made
+
+
+def _told(error: Exception) -> str:
+    """What to say of an error that needs no traceback; another one is raised again."""
+    from bezoar.cache import CacheError
+    from bezoar.problems import RecipeError  # slow to import
+
+    if isinstance(error, CacheError | RecipeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} can't be used\n  found:    {error.strerror or error}"
+    raise error

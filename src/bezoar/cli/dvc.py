@@ -1,0 +1,47 @@
+"""`bezoar dvc`: the files that are generated for DVC."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bezoar.text import show
+
+if TYPE_CHECKING:
+    from bezoar.cli import Commands
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("dvc", help="write what is generated: dvc.yaml, code.lock and params.resolved.yaml")
+    parser.add_argument(
+        "--resolve",
+        action="store_true",
+        help="after a merge with conflicts: also dvc.lock, from both sides",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write all that is generated; after a merge with conflicts, dvc.lock too."""
+    if args.resolve:
+        from bezoar.cache.resolve import resolve  # slow to import: it brings Snakemake
+
+        show("\n".join(resolve()))
+    else:
+        generate()
+    return 0
+
+
+def generate() -> None:
+    """Write what is generated where it isn't as the rules say, and say which files were written."""
+    from bezoar.cache import dvc, generated
+    from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
+
+    dvc.read(dvc.LOCK)  # in a merge with conflicts, `--resolve` is what is wanted
+    with loaded(decide=False) as attached:
+        for path in generated.write(attached.build):
+            show(f"wrote {path}")
+        if generated.write_pipeline(attached.build):
+            show(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
+        else:
+            show(f"{dvc.PIPELINE} is as the rules say")
+        attached.build.hasher.save()

@@ -1,0 +1,30 @@
+"""`bezoar fingerprint`: what code and values are now; what the stage `code` of dvc.yaml calls."""
+
+import argparse
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bezoar.cli import Commands
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("fingerprint", help="write code.lock and params.resolved.yaml, as stage `code` does")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write code.lock and params.resolved.yaml; what the stage `code` calls, so that it refuses another dvc.yaml."""
+    from bezoar.cache import dvc, generated, stages
+    from bezoar.cache.graph import GRAPH_ERRORS, loaded  # slow to import: it brings Snakemake
+
+    with loaded(graph=False) as attached:
+        generated.write(attached.build)
+        attached.build.hasher.save()
+        attached.resolved.check_unedited()
+        with suppress(*GRAPH_ERRORS):  # of a source that isn't there yet, as in `dvc repro --pull`
+            attached.make_graph(decide=False)
+        if attached.build.stages:
+            stages.check_whole(attached.build.stages, dvc.read(dvc.PIPELINE))
+    return 0

@@ -1,0 +1,77 @@
+"""`bezoar init`: a project of one's own, in an empty folder."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar import installed
+from bezoar.cli import recipe
+from bezoar.cli.dvc import generate
+from bezoar.text import show
+
+if TYPE_CHECKING:
+    from bezoar.cli import Commands
+
+TEMPLATE = Path(__file__).parents[1] / "template"
+HIDDEN = "dot-"  # in place of a dot, which would make a template's .gitignore hold for the template itself
+FINE = {".git", ".venv"}  # may be there before
+NEXT = """\
+next: `cd {folder}`; params.yaml is the recipe, data/ has the rows
+  bezoar plan          what would run, and why
+  snakemake            builds it; so does `dvc repro`
+  git add --all        and commit: what is generated belongs to the project"""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("init", help="make a project of your own in an empty folder")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="an empty folder, or one to make")
+    parser.add_argument("--recipe", metavar="NAME", help="start from a recipe that comes with bezoar, such as tiny")
+    parser.set_defaults(run=run, in_project=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the project, with what is generated, so that `snakemake` and `dvc repro` run at once."""
+    from bezoar.cache import git
+
+    if args.recipe:
+        recipe.check_known(args.recipe, recipe.packaged())
+    _check_empty(args.folder)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(args.folder)
+    git.begin()
+    _copy(TEMPLATE, Path())
+    shutil.copytree(installed.ROOT / "profiles", "profiles")
+    if args.recipe:
+        recipe.bring(args.recipe)
+        shutil.copyfile(f"recipes/{args.recipe}.yaml", "params.yaml")
+        shutil.rmtree("data")  # rows of the template's recipe
+    generate()
+    show(NEXT.format(folder=args.folder), file=sys.stderr)
+    return 0
+
+
+def _check_empty(folder: Path) -> None:
+    from bezoar.cache import CacheError
+
+    found = sorted({path.name for path in folder.iterdir()} - FINE) if folder.is_dir() else []
+    if found or (folder.exists() and not folder.is_dir()):
+        raise CacheError(
+            f"{folder} is not empty, and a project would be made in it\n"
+            f"  found:    {', '.join(found[:3])}{' and more' if len(found) > 3 else ''}\n"
+            "  expected: an empty folder, or none\nhint: name another folder"
+        )
+
+
+def _copy(template: Path, folder: Path) -> None:
+    """Copy files of the template, with dots in front of the names that are hidden."""
+    for path in sorted(template.iterdir()):
+        target = folder / path.name.replace(HIDDEN, ".")
+        if path.is_dir() and path.name != "__pycache__":
+            target.mkdir(exist_ok=True)
+            _copy(path, target)
+        elif path.is_file():
+            shutil.copyfile(path, target)

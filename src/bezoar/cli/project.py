@@ -1,0 +1,83 @@
+"""The project that a command is about: the one around the folder that it was called in."""
+
+import argparse
+import os
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from bezoar.text import show
+
+RULE = re.compile(r"^\s*(?:rule|checkpoint)\s+(\w+)\s*:", re.MULTILINE)
+MARKS = ("Snakefile", "params.yaml", "recipes")  # what the root of a project has
+
+
+def enter(args: argparse.Namespace) -> None:
+    """Go to the root of the project that this folder is in; paths that were given are taken from there on.
+
+    Raises:
+        CacheError: There is no project around, or it is somebody else's.
+    """
+    here, folder = Path.cwd(), root()
+    file, targets = getattr(args, "file", None), getattr(args, "targets", None)
+    if file is None and hasattr(args, "file"):
+        args.file = Path("params.yaml")
+    if folder == here:
+        return
+    if file:
+        args.file = Path(os.path.relpath(here / file, folder))
+    if targets:
+        rules = _rules(folder)
+        args.targets = [
+            os.path.relpath(one, folder) if os.path.exists(one) and one not in rules else one for one in targets
+        ]
+    os.chdir(folder)
+    show(f"in {folder}:", file=sys.stderr)
+
+
+def root() -> Path:
+    """The root of the project that this folder is in.
+
+    Raises:
+        CacheError: There is no project around, or it is somebody else's.
+    """
+    from bezoar.cache import CacheError
+
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        marks = [mark for mark in MARKS if os.path.lexists(folder / mark)]
+        if marks and folder == here:
+            return here
+        if "Snakefile" in marks or len(marks) > 1:
+            _check_owner([folder, *(folder / mark for mark in marks)])
+            return folder
+        if (folder / ".git").exists():
+            break
+    raise CacheError(
+        f"no project here\n  found:    no {' or '.join(MARKS[:2])} in {here} or in a folder around it\n"
+        "  expected: the folder of a project, or one inside it\n"
+        "hint: `cd` to the repository that you cloned, or `bezoar init DIR` makes a new project"
+    )
+
+
+def _rules(root: Path) -> set[str]:
+    """Names of the rules of a project, by its text; a target of that name is the rule, not a file of this folder."""
+    found: set[str] = set()
+    for path in (root / "Snakefile", *root.glob("rules/*.smk")):
+        with suppress(OSError):
+            found |= set(RULE.findall(path.read_text(encoding="utf-8", errors="replace")))
+    return found
+
+
+def _check_owner(paths: list[Path]) -> None:
+    """Refuse a project around this folder that somebody else put there, such as /tmp/Snakefile: it would be run."""
+    from bezoar.cache import CacheError
+
+    for path in paths:
+        if (owner := os.lstat(path).st_uid) != os.getuid():
+            raise CacheError(
+                f"{path} is somebody else's, and isn't used from a folder inside\n  found:    owner {owner}\n"
+                f"  expected: your own, {os.getuid()}\n"
+                f"hint: if you trust it, `cd {paths[0]}`; if this is no project, `cd` to the one that you cloned"
+            )

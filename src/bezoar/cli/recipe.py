@@ -1,0 +1,145 @@
+"""`bezoar recipe`: check the active recipe, show it, list recipes, or switch to another."""
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar import installed
+from bezoar.cli.dvc import generate
+from bezoar.files import whole
+from bezoar.text import show
+
+if TYPE_CHECKING:
+    from bezoar.cli import Commands
+
+NAMED = re.compile(r"recipes/[\w./-]+")  # files that a recipe takes from its own folder
+
+
+def add(commands: "Commands") -> None:
+    """Add the command with its actions."""
+    parser = commands.add_parser("recipe", help="check the active recipe, list recipes, or switch to another")
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, does, text in (
+        ("check", _check, "validate a recipe: every problem with file, line, found and expected"),
+        ("show", _show, "the whole recipe: every value with its line, or its default's source"),
+        ("fallbacks", _fallbacks, "values that the paper's text does not give, with their sources"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
+        action.set_defaults(run=does)
+    actions.add_parser("list", help="the recipes of this project, and those that come with bezoar").set_defaults(
+        run=_list
+    )
+    use = actions.add_parser("use", help="make a recipe the active one (params.yaml)")
+    use.add_argument("name", help="as `bezoar recipe list` has it")
+    use.add_argument("--force", action="store_true", help="replace a params.yaml that was edited")
+    use.set_defaults(run=_use)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from bezoar import recipe as recipes  # not needed by exec, which starts with every job
+    from bezoar.cache import committed, git
+
+    committed.check_own(git.tracked())  # what files are remembered by is written below
+    recipe = recipes.load(args.file, contents=True)
+    counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
+    show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from bezoar.recipe.show import shown
+
+    show(shown(args.file))
+    return 0
+
+
+def packaged() -> dict[str, Path]:
+    """The recipes that come with bezoar, by name."""
+    return _recipes_in(installed.ROOT / "recipes")
+
+
+def _recipes() -> dict[str, Path]:
+    """The recipes by name; of one name, the project's own."""
+    return dict(sorted((packaged() | _recipes_in(Path("recipes"))).items()))
+
+
+def _recipes_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def check_known(name: str, recipes: dict[str, Path]) -> None:
+    """Refuse the name of a recipe that there isn't.
+
+    Raises:
+        CacheError: It is none of them.
+    """
+    from bezoar.cache import CacheError
+
+    if name not in recipes:
+        raise CacheError(f"no such recipe\n  found:    {name}\n  expected: {', '.join(recipes)}")
+
+
+def bring(name: str) -> Path:
+    """A recipe in recipes/ with the files that it names, as far as the project hasn't its own; those of the package."""
+    path = Path("recipes", f"{name}.yaml")
+    _bring(str(path))
+    for named in NAMED.findall(path.read_text(encoding="utf-8")):
+        _bring(named.rstrip("."))
+    return path
+
+
+def _bring(name: str) -> None:
+    found, target = Path(installed.find(name)), Path(name)
+    if found == target or not found.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if found.is_dir():
+        shutil.copytree(found, target)
+    else:
+        shutil.copyfile(found, target)
+
+
+def _list(args: argparse.Namespace) -> int:
+    active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
+    for name, path in _recipes().items():
+        chosen = f"recipe: {name}".encode() in [line.partition(b"#")[0].strip() for line in active.splitlines()]
+        edited = chosen and path.read_bytes() != active
+        show(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
+    return 0
+
+
+def _fallbacks(args: argparse.Namespace) -> int:
+    from bezoar.problems import lines_of, parsed, text_of
+
+    text = text_of(args.file)
+    parsed(text, args.file)
+    names = {line: ".".join(map(str, key)) for key, line in lines_of(str(args.file), text).items()}  # innermost last
+    for number, line in enumerate(text.splitlines(), start=1):
+        value, mark, source = line.partition("# fallback")
+        if mark and number in names:
+            show(f"{names[number]}: {value.partition(':')[2].strip()}  # fallback{source}")
+    return 0
+
+
+def _use(args: argparse.Namespace) -> int:
+    recipes, active = _recipes(), Path("params.yaml")
+    check_known(args.name, recipes)
+    edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in recipes.values())
+    if edited and not args.force:
+        show(
+            "params.yaml was edited and would be replaced\n  found:    values that no recipe has\n"
+            "  expected: the content of a recipe\nhint: keep it as recipes/<name>.yaml, or add --force",
+            file=sys.stderr,
+        )
+        return 1
+    recipe = bring(args.name)
+    with whole(active) as partial:  # a link there is replaced, and not followed
+        shutil.copyfile(recipe, partial)
+    show(f"params.yaml is now {recipe}")
+    if Path("dvc.yaml").exists():
+        generate()  # its stages are those of the recipe
+    return 0

@@ -1,0 +1,37 @@
+"""`bezoar verify`: are the artifacts what their proofs say?"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from bezoar.text import show
+
+if TYPE_CHECKING:
+    from bezoar.cli import Commands
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "verify", help="walk the proofs from sources to results, and name the first broken link"
+    )
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
+    parser.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print broken links; 1 if there are any, or if a rerun came out different."""
+    from bezoar.cache.verify import rerun, verify  # slow to import: it brings Snakemake
+
+    if args.rerun:
+        return 0 if rerun(args.rerun, show) else 1
+    broken, remarks = verify(args.targets)
+    show("\n".join(remarks), end="\n" if remarks else "")
+    if broken:
+        show(f"first broken link: {broken[0]}", file=sys.stderr)
+        show("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
+        return 1
+    show("every artifact found here is consistent with its record, from the sources on")
+    show("Only `bezoar verify --rerun STAGE` shows that a record is true.")
+    return 0

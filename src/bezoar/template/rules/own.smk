@@ -1,0 +1,22 @@
+"""Your own rules. This one is an example: remove it, with its script and its line in the Snakefile.
+
+in:   data/mixes/<mix>/train.jsonl  rows that a stage trains on
+out:  results/words/<mix>.json      how long they are; a metric, since it lies in results/
+"""
+
+
+rule words:
+    input:
+        script="scripts/words.py",
+        rows="data/mixes/{mix}/train.jsonl",
+    output:
+        report="results/words/{mix}.json",
+    log:
+        "logs/words/{mix}.log",
+    params:
+        values={},  # it reads nothing of params.yaml
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --rows {input.rows:q} --out {output.report:q} --log {log:q}
+        """
