@@ -6,9 +6,9 @@ import sys
 from functools import reduce
 
 from bezoar import installed
-from bezoar.cache import CacheError, committed, git, graph, locks
+from bezoar.cache import committed, git, graph, locks
 from bezoar.cluster.servers import server_of
-from bezoar.problems import RecipeError
+from bezoar.errors import BezoarError, problem
 from bezoar.recipe.load import active, load, plain
 from bezoar.steps.evaluate import tasks
 from bezoar.steps.evaluate.answers import Answering
@@ -22,13 +22,16 @@ try:
     if workflow.is_main_process:
         committed.check_own(git.tracked())  # before anything is written or removed
     recipe = load(contents=workflow.is_main_process)
-except (CacheError, RecipeError) as error:
+except BezoarError as error:
     raise WorkflowError(str(error))
 written = plain()  # not by `configfile:`, which reads YAML 1.1, where DVC and the scripts read 1.2
 if any(written.get(name) != value for name, value in config.items()):
     raise WorkflowError(
-        "values were given by --config or --configfile\n"
-        "  expected: values in params.yaml, which is what the scripts read"
+        problem(
+            "values were given by --config or --configfile",
+            found=", ".join(sorted(name for name, value in config.items() if written.get(name) != value)),
+            expected="values in params.yaml, which is what the scripts read",
+        )
     )
 resolved = recipe.resolved()  # with all defaults: they are part of every key
 config.update(resolved)

@@ -1,20 +1,29 @@
 """The tree of errors that are told without a traceback, and the one form in which they are told."""
 
+from bezoar.text import printable
+
 
 class BezoarError(Exception):
-    """Something that the user can mend; its text says what was found, what was expected, and how to go on."""
-
-
-class Stopped(BezoarError):
-    """No more may be sent; what was answered is stored, and a later run takes up from there.
+    """Something that the user can mend; its text says what was found, what was expected, and how to go on.
 
     Attributes:
-        status: Exit status of the job.
+        status: Exit status of the process that it ends.
     """
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
         self.status = status
+
+    def __str__(self) -> str:
+        return printable(str(self.args[0]))  # it quotes files and answers of others
+
+
+class Stopped(BezoarError):
+    """No more may be sent; what was answered is stored, and a later run continues from there."""
+
+
+class InputError(BezoarError, ValueError):
+    """A file, a flag or a value that doesn't fit. Code that validates may catch it as a ValueError."""
 
 
 def problem(what: str, *, found: object, expected: object, hint: str = "") -> str:

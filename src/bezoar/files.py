@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bezoar.errors import problem
+
 SEEN = Path(".dvc/tmp/bezoar-sha256.json")
 TICK = 2_000_000_000  # nanoseconds; the coarsest clock of a file system
 MARKER = ".snakemake_timestamp"  # Snakemake writes it into a folder that a job made; it is no file of the artifact
@@ -60,10 +62,12 @@ def check_empty(folder: Path) -> None:
     found = sorted(path.name for path in folder.iterdir() if path.name != MARKER) if folder.is_dir() else []
     if found:
         raise FileExistsError(
-            f"{folder} is not empty and would be replaced\n"
-            f"  found:    {', '.join(found[:3])}{' and more' if len(found) > 3 else ''}\n"
-            "  expected: an empty folder or none\n"
-            "hint: remove the folder, or name another"
+            problem(
+                f"{folder} is not empty and would be replaced",
+                found=f"{', '.join(found[:3])}{' and more' if len(found) > 3 else ''}",
+                expected="an empty folder or none",
+                hint="remove the folder, or name another",
+            )
         )
 
 

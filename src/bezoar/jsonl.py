@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from bezoar.errors import InputError
+
 MARK = b"\xef\xbb\xbf"  # a byte order mark, which some editors and spreadsheets put before UTF-8
 
 
@@ -32,11 +34,11 @@ def read_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int
             for number, line in enumerate(file, start=1):  # decoded by line, so that an error knows its own
                 yield number, (line.removeprefix(MARK) if number == 1 else line).decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{label}:{number}: not UTF-8: {error.reason}") from error
+            raise InputError(f"{label}:{number}: not UTF-8: {error.reason}") from error
         except EOFError as error:
-            raise ValueError(f"{label}:{number + 1}: the gzip file is cut: it ends before its end marker") from error
+            raise InputError(f"{label}:{number + 1}: the gzip file is cut: it ends before its end marker") from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{label}:{number + 1}: not a sound gzip file: {error}") from error
+            raise InputError(f"{label}:{number + 1}: not a sound gzip file: {error}") from error
 
 
 def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, Any]]:
@@ -56,8 +58,8 @@ def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tupl
         try:
             yield number, json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{label}:{number}: not JSON: {error.msg}") from error
+            raise InputError(f"{label}:{number}: not JSON: {error.msg}") from error
         except RecursionError as error:
-            raise ValueError(f"{label}:{number}: not JSON that is read here: nested too deeply") from error
+            raise InputError(f"{label}:{number}: not JSON that is read here: nested too deeply") from error
         except ValueError as error:  # a number of thousands of digits
-            raise ValueError(f"{label}:{number}: not JSON that is read here: {error}") from error
+            raise InputError(f"{label}:{number}: not JSON that is read here: {error}") from error

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bezoar import yaml12
-from bezoar.text import printable
+from bezoar import errors, yaml12
+from bezoar.errors import InputError
 
 Key = tuple[str | int, ...]
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -34,11 +34,8 @@ EXPECTED = {
 }
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A params file is not a recipe; the message lists every problem that was found."""
-
-    def __str__(self) -> str:
-        return printable(super().__str__())  # it quotes the file
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,8 @@ def report(path: str, problems: list[Problem], lines: dict[Key, int]) -> str:
     texts = []
     for problem in sorted(problems, key=lambda one: _line(one.key, lines)):
         place = ".".join(map(str, problem.key)) or "the file"
-        text = f"{path}:{_line(problem.key, lines)}: {place}: {problem.what}"
-        text += f"\n  found:    {problem.found}\n  expected: {problem.expected}"
-        texts.append(text + (f"\nhint: {problem.hint}" if problem.hint else ""))
+        what = f"{path}:{_line(problem.key, lines)}: {place}: {problem.what}"
+        texts.append(errors.problem(what, found=problem.found, expected=problem.expected, hint=problem.hint))
     return "\n".join(texts)
 
 
@@ -93,14 +89,18 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise RecipeError(
-            f"{path}:{line}: not UTF-8\n  found:    byte 0x{error.object[error.start]:02x}\n  expected: text in UTF-8\n"
-            "hint: save the file as UTF-8; it may be in Latin-1"
+            errors.problem(
+                f"{path}:{line}: not UTF-8",
+                found=f"byte 0x{error.object[error.start]:02x}",
+                expected="text in UTF-8",
+                hint="save the file as UTF-8; it may be in Latin-1",
+            )
         ) from error
     except OSError as error:
         found = "nothing" if isinstance(error, FileNotFoundError) else error.strerror
         here = "run `bezoar recipe use tiny`" if Path("recipes").is_dir() else "run this in a clone of the repository"
         raise RecipeError(
-            f"{path}: no params file here\n  found:    {found}\n  expected: a recipe\nhint: {here}"
+            errors.problem(f"{path}: no params file here", found=found, expected="a recipe", hint=here)
         ) from error
 
 
@@ -114,11 +114,10 @@ def parsed(text: str, path: Path) -> Any:
         return yaml12.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        context, problem = getattr(error, "context", None), getattr(error, "problem", None) or str(error)
-        found = f"{problem}, {context}" if context else problem
-        raise RecipeError(
-            f"{path}:{mark.line + 1 if mark else 1}: not YAML\n  found:    {found}\n  expected: a recipe in YAML"
-        ) from error
+        context, found = getattr(error, "context", None), getattr(error, "problem", None) or str(error)
+        what = f"{path}:{mark.line + 1 if mark else 1}: not YAML"
+        text = errors.problem(what, found=f"{found}, {context}" if context else found, expected="a recipe in YAML")
+        raise RecipeError(text) from error
 
 
 def lines_of(path: str, text: str) -> dict[Key, int]:
@@ -132,8 +131,11 @@ def lines_of(path: str, text: str) -> dict[Key, int]:
     def walk(node: yaml.Node | None, key: Key, around: tuple[yaml.Node, ...] = ()) -> None:
         if any(node is one for one in around):
             raise RecipeError(
-                f"{path}:{lines[key]}: {'.'.join(map(str, key))}: the block holds itself\n"
-                f"  found:    an alias of a block around it\n  expected: blocks that end"
+                errors.problem(
+                    f"{path}:{lines[key]}: {'.'.join(map(str, key))}: the block holds itself",
+                    found="an alias of a block around it",
+                    expected="blocks that end",
+                )
             )
         around = (*around, node) if node else around
         if isinstance(node, yaml.MappingNode):
@@ -142,8 +144,11 @@ def lines_of(path: str, text: str) -> dict[Key, int]:
                 line = name.start_mark.line + 1
                 if inner in lines:
                     raise RecipeError(
-                        f"{path}:{line}: {'.'.join(map(str, inner))}: the key stands twice in one block\n"
-                        f"  found:    lines {lines[inner]} and {line}\n  expected: once"
+                        errors.problem(
+                            f"{path}:{line}: {'.'.join(map(str, inner))}: the key stands twice in one block",
+                            found=f"lines {lines[inner]} and {line}",
+                            expected="once",
+                        )
                     )
                 lines[inner] = line
                 walk(value, inner, around)
@@ -308,7 +313,7 @@ def read_yaml(path: Path | str, kind: type[Kind]) -> Kind:
         return kind.model_validate(data)
     except ValidationError as error:
         lines = lines_of(str(path), text)
-        raise ValueError(report(str(path), of_validation(error, data, kind), lines)) from error
+        raise InputError(report(str(path), of_validation(error, data, kind), lines)) from error
 
 
 def yaml_of(path: Path | str) -> tuple[Any, str]:
@@ -318,4 +323,5 @@ def yaml_of(path: Path | str) -> tuple[Any, str]:
         return yaml.safe_load(text), text
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ValueError(f"{path}:{line}: not YAML\n  found:    {error.problem}\n  expected: YAML") from error
+        text = errors.problem(f"{path}:{line}: not YAML", found=error.problem, expected="YAML")
+        raise InputError(text) from error

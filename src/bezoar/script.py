@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bezoar import logs, yaml12
 from bezoar.blocks import NamedBlock
-from bezoar.errors import BezoarError, Stopped, problem
+from bezoar.errors import BezoarError, InputError, problem
 from bezoar.files import check_empty
 
 # What a script imports is a million objects and no garbage. Walking them again and again, and once more at the end,
@@ -76,7 +76,7 @@ class Flags(argparse.ArgumentParser):
         missing = [role for role, names in found.items() if not names and not _may_be_none(takes[role])]
         unknown = set(args.params) - {name for names in found.values() for name in names}
         if missing or unknown or any(len({_block(name) for name in names}) > 1 for names in found.values()):
-            self.error(f"--params\n  found:    {' '.join(args.params)}\n  expected: {forms or 'none'}, in any order")
+            self.error(problem("--params", found=" ".join(args.params), expected=f"{forms or 'none'}, in any order"))
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
         for name in self.folders:
@@ -141,7 +141,7 @@ def _value(path: Path, params: Any, kind: Any, names: list[str]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join([_block(names[0]), *(str(part) for part in first["loc"])])
-        raise ValueError(
+        raise InputError(
             problem(f"{path}: {place}: the value does not fit", found=f"{first['input']!r:.200}", expected=first["msg"])
         ) from error
     if isinstance(value, NamedBlock):
@@ -153,7 +153,7 @@ def _found(path: Path, params: Any, name: str) -> Any:
     value = params
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise ValueError(problem(f"{path}: {name}: no such key", found=part, expected="a key of the recipe"))
+            raise InputError(problem(f"{path}: {name}: no such key", found=part, expected="a key of the recipe"))
         value = value[part]
     return value
 
@@ -162,12 +162,9 @@ def run(main: Callable[[], None]) -> None:
     """Run a script to its exit status; what ends it is in its log as well, where Snakemake shows it."""
     try:
         main()
-    except Stopped as stopped:
-        logs.logger.error(stopped)
-        sys.exit(stopped.status)
     except BezoarError as error:
         logs.logger.error(error)
-        sys.exit(1)
+        sys.exit(error.status)
     except Exception:
         logs.logger.exception("failed")
         sys.exit(1)

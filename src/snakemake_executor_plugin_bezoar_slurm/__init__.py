@@ -11,6 +11,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
+from bezoar.errors import problem
+
 try:
     from snakemake_executor_plugin_slurm import common_settings
 
@@ -37,7 +39,10 @@ except ModuleNotFoundError as error:  # Snakemake imports every plugin that it f
 
         def __new__(cls, *_: object) -> NoReturn:
             raise WorkflowError(
-                "this profile needs Snakemake's plugin for SLURM\n  found:    no snakemake-executor-plugin-slurm\n"
-                "  expected: it, in the environment that runs Snakemake\n"
-                "hint: `make slurm`, or `pip install --constraint constraints.txt --editable '.[slurm]'`"
+                problem(
+                    "this profile needs Snakemake's plugin for SLURM",
+                    found="no snakemake-executor-plugin-slurm",
+                    expected="it, in the environment that runs Snakemake",
+                    hint="`make slurm`, or `pip install --constraint constraints.txt --editable '.[slurm]'`",
+                )
             )

@@ -18,6 +18,7 @@ from bezoar.cache import CacheError
 from bezoar.cache.job import read_run
 from bezoar.cluster.servers import Server
 from bezoar.cluster.submitted import Submission, ask, cancel
+from bezoar.errors import problem
 from bezoar.serving.command import HOST, OWN_NAME
 
 PREFIX = "server-"  # of what a server is recorded as; also the name by which a profile's set-resources knows it
@@ -109,8 +110,12 @@ class Servers:
         done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CacheError(
-                f"the server of {server.name} can't be submitted\n  found:    {done.stderr.strip()}\n"
-                f"  expected: a job that SLURM takes\nhint: see profiles/slurm/config.yaml; it was {command}"
+                problem(
+                    f"the server of {server.name} can't be submitted",
+                    found=done.stderr.strip(),
+                    expected="a job that SLURM takes",
+                    hint=f"see profiles/slurm/config.yaml; it was {command}",
+                )
             )
         number = done.stdout.strip().partition(";")[0]
         self.starts[server.name] += 1

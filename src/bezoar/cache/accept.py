@@ -7,6 +7,7 @@ import yaml
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import Build
 from bezoar.cache.code import ACCEPTED, LOCK, acceptances, accepted_entries, changes
+from bezoar.errors import problem
 from bezoar.files import whole
 
 HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
@@ -25,16 +26,20 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
     recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(LOCK))
     if name not in build.stages or not recorded:
         known = ", ".join(sorted(stage for stage in dvc.read(dvc.LOCK) if stage in build.stages)) or "none"
-        raise CacheError(f"no stage to accept\n  found:    {name}\n  expected: a stage of {dvc.LOCK}: {known}")
+        raise CacheError(problem("no stage to accept", found=name, expected=f"a stage of {dvc.LOCK}: {known}"))
     code = build.stages[name].steps[0].code
     if other := sorted(code.keys() - recorded.keys()):
         raise CacheError(
-            f"{name} was made by another script\n  found:    {', '.join(sorted(recorded))}\n"
-            f"  expected: {', '.join(other)}\nhint: build {name}"
+            problem(
+                f"{name} was made by another script",
+                found=", ".join(sorted(recorded)),
+                expected=", ".join(other),
+                hint=f"build {name}",
+            )
         )
     changed = [one for one in code if code[one] != recorded.get(one)]
     if not changed:
-        raise CacheError(f"nothing to accept\n  found:    the code of {name} as it was\n  expected: changed code")
+        raise CacheError(problem("nothing to accept", found=f"the code of {name} as it was", expected="changed code"))
     earlier = acceptances()
     found: dict[str, list[str] | None] = {}
     path = Path(ACCEPTED)
@@ -43,8 +48,12 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
         now, was = build.code.found[one], recorded[one]
         if (one, now) in earlier and earlier[one, now]["was"] != was:
             raise CacheError(
-                f"{one} stands for another code already\n  found:    {earlier[one, now]['was']} in {ACCEPTED}\n"
-                f"  expected: {was}, of which {name} was made\nhint: build {name}"
+                problem(
+                    f"{one} stands for another code already",
+                    found=f"{earlier[one, now]['was']} in {ACCEPTED}",
+                    expected=f"{was}, of which {name} was made",
+                    hint=f"build {name}",
+                )
             )
         what = found[one] = changes(one, was, now, build.cache, build.code.parts.get(one))
         entries.append({"code": one, "now": now, "was": was, "what": what, "reason": reason})

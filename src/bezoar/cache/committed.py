@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from bezoar.cache import CacheError
 from bezoar.cache.job import Step
+from bezoar.errors import problem
 from bezoar.text import printable
 
 OWN = (".dvc/cache", ".dvc/tmp", ".snakemake", "responses")
@@ -35,10 +36,12 @@ def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise CacheError(
-                f"git holds files in {folder}, where only the builds of this machine write\n"
-                f"  found:    {printable(found[0], lines=False)}{more}\n"
-                "  expected: none, since builds take what is there for made on this machine\n"
-                f"hint: `git log -- {folder}` says who added it; `git rm -r {folder}` removes it"
+                problem(
+                    f"git holds files in {folder}, where only the builds of this machine write",
+                    found=f"{printable(found[0], lines=False)}{more}",
+                    expected="none, since builds take what is there for made on this machine",
+                    hint=f"`git log -- {folder}` says who added it; `git rm -r {folder}` removes it",
+                )
             )
     _check_links(tracked, _with_parents((*OWN, *WRITTEN, cache)), set(WRITTEN))
 
@@ -64,9 +67,12 @@ def _check_links(tracked: dict[str, str], places: set[str], folders: set[str]) -
             found = f"a link to {os.readlink(path)!r}" if link else "a submodule"
             shown = printable(path, lines=False)
             raise CacheError(
-                f"{shown} was committed as {'a link' if link else 'a submodule'}, but builds write there\n"
-                f"  found:    {found}\n  expected: a file or a folder, or nothing\n"
-                f"hint: remove it with `git rm {shown}`; a link that you make yourself and don't commit is fine"
+                problem(
+                    f"{shown} was committed as {'a link' if link else 'a submodule'}, but builds write there",
+                    found=found,
+                    expected="a file or a folder, or nothing",
+                    hint=f"remove it with `git rm {shown}`; a link that you make yourself and don't commit is fine",
+                )
             )
 
 

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from bezoar.cache import CacheError, git
+from bezoar.errors import problem
 
 COMMITTED, LOCAL = ".dvc/config", ".dvc/config.local"
 NAMED = re.compile(r'^\s*(remote|machine|db)\s*"(.*)"\s*$')
@@ -99,13 +100,17 @@ def _parsed(path: str) -> dict[str, Any]:
             read = _lower(ConfigObj(file).dict())
     except (ConfigObjError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise CacheError(
-            f"{path} can't be read\n  found:    {error}\n  expected: what `dvc config` writes\nhint: mend it"
+            problem(f"{path} can't be read", found=error, expected="what `dvc config` writes", hint="mend it")
         ) from error
     for section, options in read.items():
         if not isinstance(options, dict):
             raise CacheError(
-                f"{path} can't be read\n  found:    {section} outside of a section\n"
-                "  expected: what `dvc config` writes\nhint: mend it"
+                problem(
+                    f"{path} can't be read",
+                    found=f"{section} outside of a section",
+                    expected="what `dvc config` writes",
+                    hint="mend it",
+                )
             )
     return read
 
@@ -149,11 +154,13 @@ def _check_option(name: str, option: str, value: Any, around: Any) -> None:
         away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
         own = "password" if in_url else option
         raise CacheError(
-            f"{COMMITTED} holds a secret of remote {name}, and git would publish it\n"
-            f"  found:    a value for {option}{' with a password in it' if in_url else ''}\n"
-            f"  expected: credentials in {LOCAL} or in the environment\n"
-            f"hint: `dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; "
-            "if it was committed, have it changed where it was issued"
+            problem(
+                f"{COMMITTED} holds a secret of remote {name}, and git would publish it",
+                found=f"a value for {option}{' with a password in it' if in_url else ''}",
+                expected=f"credentials in {LOCAL} or in the environment",
+                hint=f"`dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; if it was "
+                "committed, have it changed where it was issued",
+            )
         )
     kind = str(around.get("url", "")).partition("://")[0] if isinstance(around, dict) else ""
     sends_token = option == "endpointurl" and kind != "s3"  # Google's clients send it there; those of S3 only sign
@@ -164,9 +171,12 @@ def _check_option(name: str, option: str, value: Any, around: Any) -> None:
 
 def _unsafe(found: str, option: str, away: str, local: str) -> CacheError:
     return CacheError(
-        f"{COMMITTED}, which comes with a clone, sets what only the owner of a machine should\n"
-        f"  found:    {found}\n  expected: options that name no command, no place on this machine and no secret\n"
-        f"hint: `dvc {away}`; if you trust it, `dvc {local}` with {option} sets it in {LOCAL}"
+        problem(
+            f"{COMMITTED}, which comes with a clone, sets what only the owner of a machine should",
+            found=found,
+            expected="options that name no command, no place on this machine and no secret",
+            hint=f"`dvc {away}`; if you trust it, `dvc {local}` with {option} sets it in {LOCAL}",
+        )
     )
 
 
@@ -178,6 +188,10 @@ def _check_untracked() -> None:
     """
     if git.tracked(LOCAL):
         raise CacheError(
-            f"{LOCAL} is tracked by git\n  found:    a file that comes with every clone\n"
-            f"  expected: one of this machine alone\nhint: look at it, then `git rm --cached {LOCAL}`"
+            problem(
+                f"{LOCAL} is tracked by git",
+                found="a file that comes with every clone",
+                expected="one of this machine alone",
+                hint=f"look at it, then `git rm --cached {LOCAL}`",
+            )
         )

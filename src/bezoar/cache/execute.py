@@ -21,6 +21,7 @@ from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.runs import RUN
 from bezoar.cluster.node import ON_NODE
+from bezoar.errors import problem
 from bezoar.text import show
 
 NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -53,8 +54,12 @@ def execute(outputs: list[str], command: list[str]) -> int:
         job = read_job(os.path.normpath(outputs[0]))
         if job is None and ON_NODE in os.environ:
             raise CacheError(
-                f"no run waits for {outputs[0]}\n  found:    a job that was submitted by a run which is over\n"
-                "  expected: a run of this folder\nhint: start it again, it submits what is needed"
+                problem(
+                    f"no run waits for {outputs[0]}",
+                    found="a job that was submitted by a run which is over",
+                    expected="a run of this folder",
+                    hint="start it again, it submits what is needed",
+                )
             )
         return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
@@ -90,9 +95,13 @@ class _Execution:
     def __init__(self, job: Job, command: list[str], held: list[TextIO]) -> None:
         if job.command != command:
             raise CacheError(
-                f"{job.step.name}: the command isn't the one that was planned\n  found:    {' '.join(command)}\n"
-                f"  expected: {' '.join(job.command)}\n"
-                "hint: by hand, call the script without `bezoar exec`; in a rule, keep threads and resources out of it"
+                problem(
+                    f"{job.step.name}: the command isn't the one that was planned",
+                    found=" ".join(command),
+                    expected=" ".join(job.command),
+                    hint="by hand, call the script without `bezoar exec`; in a rule, keep threads and resources "
+                    "out of it",
+                )
             )
         self.job = job
         self.held = held
@@ -157,17 +166,23 @@ class _Execution:
         for path in key.inputs:
             if after[path] != key.inputs[path]:
                 raise CacheError(
-                    f"{path} changed while {self.step.name} was made of it, so nothing is recorded\n"
-                    "  found:    another content than at the start\n  expected: inputs that stay as they are\n"
-                    "hint: start again"
+                    problem(
+                        f"{path} changed while {self.step.name} was made of it, so nothing is recorded",
+                        found="another content than at the start",
+                        expected="inputs that stay as they are",
+                        hint="start again",
+                    )
                 )
         if self.step.folder:
             stray = undeclared(self.step.folder, self.step.outputs)
             if stray:
                 raise CacheError(
-                    f"{stray[0]} was written, but no rule declares it, so nothing is recorded\n"
-                    f"  found:    {len(stray)} undeclared file{'s' * (len(stray) > 1)} in {self.step.folder}\n"
-                    f"  expected: the outputs of rule {self.step.rule}\nhint: declare it there, or write it elsewhere"
+                    problem(
+                        f"{stray[0]} was written, but no rule declares it, so nothing is recorded",
+                        found=f"{len(stray)} undeclared file{'s' * (len(stray) > 1)} in {self.step.folder}",
+                        expected=f"the outputs of rule {self.step.rule}",
+                        hint="declare it there, or write it elsewhere",
+                    )
                 )
         made = {}
         for path in self.step.outputs:
@@ -191,8 +206,12 @@ class _Execution:
             content = self.hasher.content(path)
             if content is None:
                 raise CacheError(
-                    f"{self.step.name}: missing input {path}\n  found:    nothing\n"
-                    "  expected: a file or a directory\nhint: start again"
+                    problem(
+                        f"{self.step.name}: missing input {path}",
+                        found="nothing",
+                        expected="a file or a directory",
+                        hint="start again",
+                    )
                 )
             inputs[path] = content.md5
         return self.step.key(inputs)
@@ -226,9 +245,12 @@ class _Execution:
         fingerprint = code.accepted(code.script_name(self.step.script), code.Closures(self.hasher))
         if fingerprint != self.step.code[code.script_name(self.step.script)]:
             raise CacheError(
-                f"{changed[0]} was edited {when}: {self.step.name}, so nothing is recorded\n"
-                "  found:    other code than at the start of the run\n  expected: code that stays as it is\n"
-                "hint: start again"
+                problem(
+                    f"{changed[0]} was edited {when}: {self.step.name}, so nothing is recorded",
+                    found="other code than at the start of the run",
+                    expected="code that stays as it is",
+                    hint="start again",
+                )
             )
 
 
@@ -248,8 +270,12 @@ def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -
         found = "a file that the cache doesn't hold" if content and objects.missing(content.md5) else None
     if found:
         raise CacheError(
-            f"{path} isn't made by any rule, but lies in an artifact's folder\n  found:    {found}\n"
-            f"  expected: only outputs of rule {rule}\nhint: move it away, or remove it"
+            problem(
+                f"{path} isn't made by any rule, but lies in an artifact's folder",
+                found=found,
+                expected=f"only outputs of rule {rule}",
+                hint="move it away, or remove it",
+            )
         )
     remove(path)
 

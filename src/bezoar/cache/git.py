@@ -5,6 +5,7 @@ import subprocess
 from contextlib import suppress
 
 from bezoar.cache import CacheError
+from bezoar.errors import problem
 
 BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is what comes to it
 COMING = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD")
@@ -108,9 +109,12 @@ def check_merged(path: str) -> None:
         conflicts = unmerged()
     if path in conflicts:
         raise CacheError(
-            f"{path} is in conflict: what one side has built would be built again\n"
-            f"  found:    {', '.join(conflicts[path])}\n  expected: one version\n"
-            f"hint: run `bezoar dvc --resolve`, then `git add {path}`"
+            problem(
+                f"{path} is in conflict: what one side has built would be built again",
+                found=", ".join(conflicts[path]),
+                expected="one version",
+                hint=f"run `bezoar dvc --resolve`, then `git add {path}`",
+            )
         )
 
 
@@ -129,7 +133,7 @@ def _git(*arguments: str) -> bytes:
 
 
 def _refused(kind: type[CacheError], said: str, hint: str) -> CacheError:
-    return kind(f"git can't be asked about this folder\n  found:    {said}\n  expected: a git repository\nhint: {hint}")
+    return kind(problem("git can't be asked about this folder", found=said, expected="a git repository", hint=hint))
 
 
 def _in_repository() -> bool:

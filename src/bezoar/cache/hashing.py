@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
+from bezoar.errors import problem
 
 STATE = ".dvc/tmp/bezoar.sqlite"
 IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
@@ -99,7 +100,9 @@ def files_below(folder: str) -> Iterator[str]:
         for name in names:
             if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
                 raise CacheError(
-                    f"{parent}: a file's name isn't UTF-8\n  found:    {name!r}\n  expected: text\nhint: rename it"
+                    problem(
+                        f"{parent}: a file's name isn't UTF-8", found=f"{name!r}", expected="text", hint="rename it"
+                    )
                 )
             if name not in IGNORED:
                 yield f"{relative}/{name}" if relative else name
@@ -152,8 +155,12 @@ class Hasher:
             if error.filename == path and isinstance(error, FileNotFoundError | NotADirectoryError):
                 return None
             raise CacheError(
-                f"{error.filename or path} can't be read\n  found:    {error.strerror}\n"
-                "  expected: a file with its bytes\nhint: make it readable, or remove it"
+                problem(
+                    f"{error.filename or path} can't be read",
+                    found=error.strerror,
+                    expected="a file with its bytes",
+                    hint="make it readable, or remove it",
+                )
             ) from error
 
     def holds(self, path: str, md5: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.hashing import Content, content_of, files_below
 from bezoar.cache.proofs import Key, Proof
+from bezoar.errors import problem
 
 FOLDER = ".snakemake/bezoar"
 RUN = f"{FOLDER}/run.json"
@@ -114,7 +115,7 @@ def read_job(output: str) -> Job | None:
         return None
     except foreign.Malformed as error:
         raise CacheError(
-            f"{_path(output)}: not a plan\n  found:    {error}\n  expected: what a run writes\nhint: start again"
+            problem(f"{_path(output)}: not a plan", found=error, expected="what a run writes", hint="start again")
         ) from error
 
 
@@ -212,7 +213,7 @@ def read_run() -> Run:
         )
     except (OSError, foreign.Malformed) as error:
         raise CacheError(
-            f"{RUN}: not a run\n  found:    {error}\n  expected: what a run writes\nhint: start again"
+            problem(f"{RUN}: not a run", found=error, expected="what a run writes", hint="start again")
         ) from error
 
 

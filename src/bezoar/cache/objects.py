@@ -11,6 +11,7 @@ from pathlib import Path
 from bezoar.cache import CacheError, Unwritable, foreign
 from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
 from bezoar.cache.modes import make_folder
+from bezoar.errors import problem
 
 CHUNK = 1 << 30  # bytes per system call
 NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -129,8 +130,12 @@ class Objects:
         lacking = self.missing(md5)
         if lacking:
             raise CacheError(
-                f"{path} can't be restored\n  found:    no sound object {lacking[0]} in {self.cache}\n"
-                "  expected: what its record names\nhint: `dvc fetch`, or build it again"
+                problem(
+                    f"{path} can't be restored",
+                    found=f"no sound object {lacking[0]} in {self.cache}",
+                    expected="what its record names",
+                    hint="`dvc fetch`, or build it again",
+                )
             )
         partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
         try:
@@ -149,8 +154,12 @@ class Objects:
             os.replace(partial, path)
         except OSError as error:
             raise CacheError(
-                f"{path} can't be restored\n  found:    {error.strerror}\n"
-                "  expected: a writable folder with room\nhint: free some space there, or make it writable for you"
+                problem(
+                    f"{path} can't be restored",
+                    found=error.strerror,
+                    expected="a writable folder with room",
+                    hint="free some space there, or make it writable for you",
+                )
             ) from error
         finally:
             remove(partial)
@@ -214,16 +223,23 @@ def _listing(md5: str, path: str) -> list[Listing]:
         return listing_of(foreign.read(path))
     except foreign.Malformed as error:
         raise CacheError(
-            f"object {md5} is not a list of a directory's files, and nothing is restored from it\n  found:    {error}\n"
-            "  expected: for each file its MD5 and its path inside the directory, as DVC stores them\n"
-            f"hint: no build writes such a list; `git log -S{md5} dvc.lock` says who did: remove that entry"
+            problem(
+                f"object {md5} is not a list of a directory's files, and nothing is restored from it",
+                found=error,
+                expected="for each file its MD5 and its path inside the directory, as DVC stores them",
+                hint=f"no build writes such a list; `git log -S{md5} dvc.lock` says who did: remove that entry",
+            )
         ) from error
 
 
 def _changed(path: str) -> CacheError:
     return CacheError(
-        f"{path} changed while it was stored\n  found:    a process that still writes to it\n"
-        "  expected: a finished artifact\nhint: let the script wait for what it starts"
+        problem(
+            f"{path} changed while it was stored",
+            found="a process that still writes to it",
+            expected="a finished artifact",
+            hint="let the script wait for what it starts",
+        )
     )
 
 
@@ -235,8 +251,12 @@ def unwritable(cache: str, error: OSError) -> Unwritable:
     }
     hint = hints.get(error.errno or 0, "make it writable for you, or choose another one with `dvc cache dir --local`")
     return Unwritable(
-        f"the cache can't be written to\n  found:    {error.strerror} in {cache}\n"
-        f"  expected: a writable folder with room\nhint: {hint}"
+        problem(
+            "the cache can't be written to",
+            found=f"{error.strerror} in {cache}",
+            expected="a writable folder with room",
+            hint=hint,
+        )
     )
 
 

@@ -22,6 +22,7 @@ from bezoar.cache.foreign import MOST_BYTES
 from bezoar.cache.hashing import Hasher, md5_of
 from bezoar.cache.modes import make_folder
 from bezoar.cache.objects import Objects, all_missing, copy, unwritable
+from bezoar.errors import problem
 from bezoar.logs import guard
 from bezoar.text import show
 
@@ -37,10 +38,6 @@ CREDENTIALS = {  # by the remote's kind, what to type where they are refused
     "http": f"{LOCAL} auth basic`, the same for user and password",
     "": "ask who owns the folder to let you read it",
 }
-DAMAGED = (
-    "the remote's object {md5} is damaged and isn't used\n  found:    bytes with MD5 {found}\n"
-    "  expected: what its name says\nhint: remove {path}, then `dvc push` where it is sound"
-)
 OTHERS = "see docs/remotes.md for where credentials of this kind go"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # only ever of this side's disk: a remote is only read here
 REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
@@ -128,7 +125,7 @@ def _bring_all(store: Any, md5s: list[str], objects: Objects) -> None:
                     objects.hasher.learn(objects.path(md5), found)
                 elif found:
                     path = _clean(store.fs.unstrip_protocol(store.oid_to_path(md5)))
-                    logger.warning(DAMAGED.format(md5=md5, found=found, path=path))
+                    logger.warning(_damaged(md5, found, path))
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise unwritable(objects.cache, error) from error
@@ -241,7 +238,7 @@ def _unreadable(error: Exception, remote: dict[str, Any]) -> CacheError:
     found = " ".join(
         _clean(found, *(str(value) for option, value in remote.items() if SECRET.fullmatch(option))).split()
     )
-    return CacheError(f"the DVC remote can't be read\n  found:    {found}\n  expected: {expected}\nhint: {hint}")
+    return CacheError(problem("the DVC remote can't be read", found=found, expected=expected, hint=hint))
 
 
 def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, str, str]:
@@ -281,6 +278,15 @@ def _names(error: BaseException) -> str:
     return " ".join(f"{' '.join(kind.__name__ for kind in type(one).__mro__[:-3])} {one}" for one in _chain(error))
 
 
+def _damaged(md5: str, found: object, path: object) -> str:
+    return problem(
+        f"the remote's object {md5} is damaged and isn't used",
+        found=f"bytes with MD5 {found}",
+        expected="what its name says",
+        hint=f"remove {path}, then `dvc push` where it is sound",
+    )
+
+
 def _clean(text: str, *secrets: str) -> str:
     """A text without `user:password@` and without some values."""
     text = re.sub(r"//[^/@\s]+@", "//", text)
@@ -294,8 +300,8 @@ if __name__ == "__main__":
     hasher = Hasher()
     try:
         fetch(sys.argv[1:], Objects(settings()[0], hasher))
-    except CacheError as problem:
-        show(problem, file=sys.stderr)
+    except CacheError as error:
+        show(error, file=sys.stderr)
         sys.exit(1)
     finally:
         hasher.save()

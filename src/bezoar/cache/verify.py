@@ -18,6 +18,7 @@ from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, copy, remove
 from bezoar.cache.plan import accepted
+from bezoar.errors import problem
 
 SCRATCH = Path("scratch/verify")
 BUILT = {".dvc", ".git", ".snakemake", ".venv", "data", "logs", "results", "scratch"}  # not taken along to a rerun
@@ -72,15 +73,18 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
         build, commands, threads = attached.build, attached.commands(), attached.threads()
     if name not in build.stages:
         known = ", ".join(sorted(build.stages))
-        raise CacheError(f"no such stage\n  found:    {name}\n  expected: one of {known}")
+        raise CacheError(problem("no such stage", found=name, expected=f"one of {known}"))
     equal = True
     for step in build.stages[name].steps:
         proof = build.decision.proofs.get(step.name)
         if proof is None:
             raise CacheError(
-                f"{step.name} has no proof to compare with\n  found:    "
-                f"{'; '.join(map(str, build.decision.reasons[step.name]))}\n  expected: a stage that is up to date\n"
-                "hint: build it first"
+                problem(
+                    f"{step.name} has no proof to compare with",
+                    found="; ".join(map(str, build.decision.reasons[step.name])),
+                    expected="a stage that is up to date",
+                    hint="build it first",
+                )
             )
         folder = SCRATCH / name
         try:
@@ -92,8 +96,12 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
             status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
             if status:
                 raise CacheError(
-                    f"{step.name} can't be made again\n  found:    status {status} of {' '.join(commands[step.name])}\n"
-                    "  expected: 0\nhint: its messages stand above"
+                    problem(
+                        f"{step.name} can't be made again",
+                        found=f"status {status} of {' '.join(commands[step.name])}",
+                        expected="0",
+                        hint="its messages stand above",
+                    )
                 )
             for path, content in proof.outputs.items():
                 for line in differences(path, content, folder / path, build.objects):

@@ -27,6 +27,7 @@ from bezoar.cli import (
     serve,
     verify,
 )
+from bezoar.errors import BezoarError, problem
 from bezoar.text import show
 
 if TYPE_CHECKING:
@@ -78,11 +79,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _told(error: Exception) -> str:
     """What to say of an error that needs no traceback; another one is raised again."""
-    from bezoar.cache import CacheError
-    from bezoar.problems import RecipeError  # slow to import
-
-    if isinstance(error, CacheError | RecipeError):
+    if isinstance(error, BezoarError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'} can't be used\n  found:    {error.strerror or error}"
+        what, found = f"{error.filename or 'a file'} can't be used", error.strerror or error
+        return problem(what, found=found, expected="a file or a directory that this user may read and write")
     raise error

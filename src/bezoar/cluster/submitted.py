@@ -12,6 +12,7 @@ from typing import Any
 
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.job import read_job
+from bezoar.errors import problem
 
 RECORD = Path(".snakemake/bezoar-slurm.jsonl")
 
@@ -108,6 +109,10 @@ def ask(command: list[str]) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()
         raise CacheError(
-            f"SLURM doesn't answer\n  found:    {' '.join(command[:1])}: {said}\n"
-            "  expected: SLURM's programs on the path, and a controller at work\nhint: try `squeue` and `sinfo`"
+            problem(
+                "SLURM doesn't answer",
+                found=f"{' '.join(command[:1])}: {said}",
+                expected="SLURM's programs on the path, and a controller at work",
+                hint="try `squeue` and `sinfo`",
+            )
         ) from error

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bezoar.cache import CacheError
 from bezoar.cache.job import Step
+from bezoar.errors import InputError, problem
 from bezoar.recipe.estimate import Estimator, Expected
 from bezoar.recipe.recipe import Recipe
 from bezoar.requests.api import ApiBackend
@@ -86,9 +87,12 @@ class Approval:
                 approved()
                 return
         raise CacheError(
-            "this run may cost more than budget.approve_above\n"
-            f"  found:    ${known:,.2f}, as far as it is known:\n{what}\n  expected: at most ${most:,.2f}, or a yes\n"
-            "hint: BEZOAR_APPROVE=<dollars> allows a run that much, and no more"
+            problem(
+                "this run may cost more than budget.approve_above",
+                found=f"${known:,.2f}, as far as it is known:\n{what}",
+                expected=f"at most ${most:,.2f}, or a yes",
+                hint="BEZOAR_APPROVE=<dollars> allows a run that much, and no more",
+            )
         )
 
 
@@ -105,11 +109,13 @@ def _check_environment(blocks: Iterable[ApiBackend]) -> None:
         if variable and not os.environ.get(variable) and not (what == "address" and block.connection.self_hosted)
     }
     if missing:
-        raise ValueError(
-            "models can't be asked without their keys and addresses\n"
-            f"  found:    not set: {', '.join(missing.values())}\n"
-            "  expected: these variables in the environment; any key will do for a server that takes any\n"
-            "hint: BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored"
+        raise InputError(
+            problem(
+                "models can't be asked without their keys and addresses",
+                found=f"not set: {', '.join(missing.values())}",
+                expected="these variables in the environment; any key will do for a server that takes any",
+                hint="BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored",
+            )
         )
 
 
@@ -129,7 +135,10 @@ def _reachable(block: ApiBackend) -> None:
     except Failure as failure:
         variable = block.connection.api_key_env
         found = str(failure).replace(os.environ[variable], "[key]")[:DETAIL]  # a server may repeat the key
-        raise ValueError(
-            f"{block.model} can't be asked\n  found:    {found}\n"
-            f"  expected: a server that has it and takes the key in {variable}"
+        raise InputError(
+            problem(
+                f"{block.model} can't be asked",
+                found=found,
+                expected=f"a server that has it and takes the key in {variable}",
+            )
         ) from None

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
-from bezoar.errors import Stopped
+from bezoar.errors import Stopped, problem
 from bezoar.logs import logger
 from bezoar.requests.budget import Amount
 from bezoar.requests.calls import Call
@@ -163,11 +163,12 @@ def _sorted(sent: set[str], results: list[Result]) -> tuple[dict[str, Result], s
 
 
 def _unknown(batch: str, keys: list[str]) -> str:
-    return (
-        f"batch {batch} brought {len(keys):,} answers to calls that it was not given\n"
-        f"  found:    {keys[0][:DETAIL]!r}\n  expected: the ids that were sent\n"
-        "hint: the answers to the calls that were sent are stored; look at the batch by its id, and start again "
-        "to go on"
+    return problem(
+        f"batch {batch} brought {len(keys):,} answers to calls that it was not given",
+        found=f"{keys[0][:DETAIL]!r}",
+        expected="the ids that were sent",
+        hint="the answers to the calls that were sent are stored; look at the batch by its id, and start "
+        "again to go on",
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bezoar.errors import Stopped
+from bezoar.errors import Stopped, problem
 from bezoar.requests import EXIT_BUDGET
 from bezoar.requests.blocks import Budget, Ceiling
 
@@ -145,15 +145,18 @@ class BudgetReservation:
 
     def _why(self, worst: Amount) -> str:
         run, stage = self._others()
-        lines = [f"the budget is reached: {self._stage} sends nothing more"]
+        found = []
         for what, most, others in (("run", self.run, run), (f"stage {self._stage}", self.stage, stage)):
             taken = others + self.spent
             if not (taken + worst).within(most):
                 dollars = f"${taken.micro / MILLION:,.2f} of ${most.micro / MILLION:,.2f}"
                 tokens = f"{taken.tokens:,} of {most.tokens:,} tokens"
                 used = dollars if taken.micro + worst.micro > most.micro else tokens
-                lines.append(f"  found:    {used} of the {what} spent or reserved; a request may need another "
+                found.append(f"{used} of the {what} spent or reserved; a request may need another "
                              f"${worst.micro / MILLION:,.4f} and {worst.tokens:,} tokens")  # fmt: skip
-        lines.append("  expected: room below the ceilings of budget in params.yaml, and what was approved")
-        lines.append("hint: every answer so far is stored; raise the ceiling, or start a new run, and it goes on")
-        return "\n".join(lines)
+        return problem(
+            f"the budget is reached: {self._stage} sends nothing more",
+            found="\n            ".join(found),
+            expected="room below the ceilings of budget in params.yaml, and what was approved",
+            hint="every answer so far is stored; raise the ceiling, or start a new run, and it continues",
+        )

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from bezoar import logs
-from bezoar.errors import Stopped
+from bezoar.errors import InputError, Stopped, problem
 from bezoar.logs import logger
 from bezoar.requests import batches, dry_run
 from bezoar.requests.api import ApiBackend
@@ -109,10 +109,14 @@ class Client:
         try:
             return self.provider.read(text)
         except Failure as failure:
-            raise ValueError(
-                f"a stored answer can't be read\n  found:    {str(failure)[:DETAIL]}\n  expected: a response of "
-                f"{self.provider.name} to the call {call.key}\nhint: it was changed after it came; get it again from "
-                f"where {self.store.folder}/ is shared, or remove its line, and the model is asked and paid again"
+            raise InputError(
+                problem(
+                    "a stored answer can't be read",
+                    found=str(failure)[:DETAIL],
+                    expected=f"a response of {self.provider.name} to the call {call.key}",
+                    hint=f"it was changed after it came; get it again from where {self.store.folder}/ is shared, "
+                    "or remove its line, and the model is asked and paid again",
+                )
             ) from None
 
     def _end(self, work: Work, answer: Answer) -> Completion | None:
@@ -135,10 +139,13 @@ class Client:
         if dry_run.wanted():
             raise dry_run.Counted
         if self.job.replay:
-            raise ValueError(
-                f"{what}: answers are missing, and BEZOAR_REPLAY_ONLY is set\n  found:    {stored:,} of {asked:,} "
-                f"answers; none for the call {self._call(work[0]).key}\n  expected: all of them in "
-                f"{self.store.folder}/\nhint: `dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model"
+            raise InputError(
+                problem(
+                    f"{what}: answers are missing, and BEZOAR_REPLAY_ONLY is set",
+                    found=f"{stored:,} of {asked:,} answers; none for the call {self._call(work[0]).key}",
+                    expected=f"all of them in {self.store.folder}/",
+                    hint="`dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model",
+                )
             )
         price = load(self.budget.prices).of(self.provider.model, self.budget.prices)
         sender = Sender(self.provider, self.block.connection, self.job, self.store, self.purse, price)
@@ -251,10 +258,13 @@ class Client:
             if provider == self.provider.name and not keys.isdisjoint(sent):
                 twice = len(keys.intersection(sent))
                 raise Stopped(
-                    f"{self.job.stage}: batch {batch} was handed in, and its answers are not here yet\n"
-                    f"  found:    {twice:,} of its calls that would be sent and paid for once more\n"
-                    "  expected: `batch: true` until it is done\nhint: set it again; to do without its answers, remove "
-                    f"its line `batch created` from {sender.store.folder}/{self.job.stage}/*.ledger.jsonl"
+                    problem(
+                        f"{self.job.stage}: batch {batch} was handed in, and its answers are not here yet",
+                        found=f"{twice:,} of its calls that would be sent and paid for once more",
+                        expected="`batch: true` until it is done",
+                        hint="set it again; to do without its answers, remove its line `batch created` from "
+                        f"{sender.store.folder}/{self.job.stage}/*.ledger.jsonl",
+                    )
                 )
 
     async def _live_end(self, sender: Sender, work: Work) -> Completion:
@@ -310,7 +320,10 @@ class Client:
 
     def _outage(self, lost: list[Failure], asked: int, what: str) -> Stopped:
         return Stopped(
-            f"{what}: {len(lost):,} of {asked:,} requests got no answer\n  found:    {lost[0]}\n  expected: an answer "
-            f"within {self.block.connection.deadline:g} s\n"
-            "hint: start again: what was answered is stored and not paid for twice"
+            problem(
+                f"{what}: {len(lost):,} of {asked:,} requests got no answer",
+                found=lost[0],
+                expected=f"an answer within {self.block.connection.deadline:g} s",
+                hint="start again: what was answered is stored and not paid for twice",
+            )
         )

@@ -2,6 +2,8 @@
 
 import os
 
+from bezoar.errors import InputError, problem
+
 
 def from_environment(variable: str, what: str) -> str:
     """The value of an environment variable.
@@ -11,8 +13,12 @@ def from_environment(variable: str, what: str) -> str:
     """
     value = os.environ.get(variable)
     if not value:
-        raise ValueError(
-            f"no {what} in the environment\n  found:    {variable} is not set\n  expected: {variable}=<{what}>\n"
-            "hint: BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored"
+        raise InputError(
+            problem(
+                f"no {what} in the environment",
+                found=f"{variable} is not set",
+                expected=f"{variable}=<{what}>",
+                hint="BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored",
+            )
         )
     return value

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bezoar.errors import Stopped
+from bezoar.errors import InputError, Stopped, problem
 from bezoar.requests import EXIT_FATAL
 
 SPENT = Path(".snakemake/bezoar/spent")  # holds a folder of the run under way; a new run starts without it
@@ -73,7 +73,7 @@ def approved() -> float | None:
     except ValueError:
         dollars = math.nan
     if not 0 <= dollars < math.inf:
-        raise ValueError(
-            f"BEZOAR_APPROVE is not a number of dollars\n  found:    {text}\n  expected: 0 or more, such as 40 or 2.5"
+        raise InputError(
+            problem("BEZOAR_APPROVE is not a number of dollars", found=text, expected="0 or more, such as 40 or 2.5")
         )
     return dollars

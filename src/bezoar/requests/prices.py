@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from bezoar.blocks import Block
+from bezoar.errors import InputError, problem
 from bezoar.problems import read_yaml
 
 SHIPPED = Path(__file__).with_name("usd.yaml")
@@ -101,10 +102,13 @@ class Prices(Block):
             ValueError: The table has none: what may cost anything is not asked.
         """
         if model not in self.newest:
-            table = path or SHIPPED.name
-            raise ValueError(
-                f"{table}: no price for the model {model}\n  found:    prices of {', '.join(sorted(self.newest))}\n"
-                "  expected: a price, zeros for a server of your own\nhint: add it, with its date and source"
+            raise InputError(
+                problem(
+                    f"{path or SHIPPED.name}: no price for the model {model}",
+                    found=f"prices of {', '.join(sorted(self.newest))}",
+                    expected="a price; zeros for a self-hosted server",
+                    hint="add it, with its date and source",
+                )
             )
         return self.newest[model]
 

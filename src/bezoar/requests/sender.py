@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 from tenacity.stop import stop_base
 
-from bezoar.errors import Stopped
+from bezoar.errors import Stopped, problem
 from bezoar.logs import logger
 from bezoar.requests import EXIT_FATAL
 from bezoar.requests.blocks import Connection
@@ -93,9 +93,11 @@ class Sender:
         cure = f"look at {self.connection.api_key_env} and at the model's name"
         if failure.kind in ("rate", "transient"):
             cure = "start again when its server is well"
-        why = (
-            f"{self.provider.model}: nothing more is sent\n  found:    {failure}\n  expected: an answer within "
-            f"{self.connection.deadline:g} s\nhint: {cure}; what was answered is stored"
+        why = problem(
+            f"{self.provider.model}: nothing more is sent",
+            found=failure,
+            expected=f"an answer within {self.connection.deadline:g} s",
+            hint=f"{cure}; what was answered is stored",
         )
         if failure.kind not in ("fatal", "forbidden"):
             return Stopped(why)
@@ -240,11 +242,14 @@ class Sender:
         if not self._warned:
             self._warned = True
             logger.warning(
-                f"{self.provider.model}: a usage that can't be true\n  found:    {usage}\n"
-                f"  expected: {read.start:,} to {read.stop - 1:,} tokens read, {written.start:,} to "
-                f"{written.stop - 1:,} written, and no count below 0\n"
-                'hint: such an answer counts as the dearest that it could be, and is marked "usage": "not believed" in '
-                f"{self.store.folder}/{self.job.stage}/*.ledger.jsonl"
+                problem(
+                    f"{self.provider.model}: a usage that can't be true",
+                    found=usage,
+                    expected=f"{read.start:,} to {read.stop - 1:,} tokens read, {written.start:,} to "
+                    f"{written.stop - 1:,} written, and no count below 0",
+                    hint='such an answer counts as the dearest that it could be, and is marked "usage": "not '
+                    f'believed" in {self.store.folder}/{self.job.stage}/*.ledger.jsonl',
+                )
             )
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from bezoar import serving
-from bezoar.errors import Stopped
+from bezoar.errors import Stopped, problem
 from bezoar.logs import logger
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import ManagedServer
@@ -87,10 +87,12 @@ class ServerLocator:
         return f"no {serving.address_path(self.backend)}"
 
     def _nobody(self) -> str:
-        return (
-            f"nobody serves {self.backend}\n  found:    {self._found()}, after {self.server.start:g} s\n"
-            f"  expected: a server that answers\nhint: start it by `bezoar serve {self.backend}` in another terminal, "
-            "or run with `--profile profiles/slurm`, which submits it; what was answered is stored"
+        return problem(
+            f"nobody serves {self.backend}",
+            found=f"{self._found()}, after {self.server.start:g} s",
+            expected="a server that answers",
+            hint=f"start it by `bezoar serve {self.backend}` in another terminal, or run with `--profile "
+            "profiles/slurm`, which submits it; what was answered is stored",
         )
 
 

@@ -10,12 +10,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
 from bezoar import serving
+from bezoar.errors import BezoarError, problem
 from bezoar.logs import logger
 from bezoar.requests.blocks import BackendBlock, Connection, ManagedServer
 from bezoar.serving import Address, listeners
@@ -37,20 +37,8 @@ ENDINGS = {
 }
 
 
-@dataclass
-class Ended(Exception):
-    """The end of a server.
-
-    Attributes:
-        text: Why.
-        status: Exit status of `bezoar serve`; 0 for an end that is as it should be.
-    """
-
-    text: str
-    status: int = 1
-
-    def __str__(self) -> str:
-        return self.text
+class Ended(BezoarError):
+    """The end of a server; its status is that of `bezoar serve`, 0 for an end that is as it should be."""
 
 
 def serve(backend: str, backends: Mapping[str, BackendBlock]) -> int:
@@ -78,16 +66,24 @@ def server_of(backend: str, backends: Mapping[str, BackendBlock]) -> ManagedServ
     if backend not in known:
         names = ", ".join(known) or "a backend with a server; this recipe has none"
         raise Ended(
-            f"no such server\n  found:    {backend}\n  expected: {names}\n"
-            "hint: backends.<name>.connection.server says how one is started"
+            problem(
+                "no such server",
+                found=backend,
+                expected=names,
+                hint="backends.<name>.connection.server says how one is started",
+            )
         )
     connection = known[backend]
     assert connection.server
     if not connection.self_hosted:
         variable = connection.base_url_env
         raise Ended(
-            f"nobody would ask this server\n  found:    {variable} is set, where jobs look first\n"
-            f"  expected: it isn't set\nhint: unset {variable}"
+            problem(
+                "nobody would ask this server",
+                found=f"{variable} is set, where jobs look first",
+                expected="it isn't set",
+                hint=f"unset {variable}",
+            )
         )
     return connection.server
 
@@ -118,8 +114,12 @@ class Serving:
         """Start it, hand its address over, and watch it; always ends by `Ended`."""
         if not listeners.known():
             raise Ended(
-                "who listens on a port can't be seen here\n  found:    no /proc/net/tcp\n  expected: Linux\n"
-                "hint: start the server by hand, and set the backend's base_url_env to its address"
+                problem(
+                    "who listens on a port can't be seen here",
+                    found="no /proc/net/tcp",
+                    expected="Linux",
+                    hint="start the server by hand, and set the backend's base_url_env to its address",
+                )
             )
         self._refuse_second()
         for number in ENDINGS:
@@ -142,8 +142,12 @@ class Serving:
         if other and other.url != self.url and serving.answers(other.url + self.server.health):
             job = f"SLURM job {other.job}" if other.job else f"process {other.pid} of {other.host}"
             raise Ended(
-                f"it has a server already\n  found:    {other.url}, since {other.started}, {job}\n"
-                "  expected: one that doesn't answer, or none\nhint: use it, or stop it first"
+                problem(
+                    "it has a server already",
+                    found=f"{other.url}, since {other.started}, {job}",
+                    expected="one that doesn't answer, or none",
+                    hint="use it, or stop it first",
+                )
             )
 
     @contextmanager
@@ -162,9 +166,12 @@ class Serving:
                 )
             except OSError as error:
                 raise Ended(
-                    f"its command can't be started\n  found:    {words[0]}: {error.strerror}\n"
-                    "  expected: a program, by its whole path or on PATH\n"
-                    "hint: vLLM has an environment of its own, such as …/vllm/bin/vllm"
+                    problem(
+                        "its command can't be started",
+                        found=f"{words[0]}: {error.strerror}",
+                        expected="a program, by its whole path or on PATH",
+                        hint="vLLM has an environment of its own, such as …/vllm/bin/vllm",
+                    )
                 ) from error
         try:
             yield process
@@ -186,9 +193,13 @@ class Serving:
             now = time.monotonic()
             if now - began > self.server.start:
                 raise Ended(
-                    f"it isn't ready\n  found:    no answer in {self.server.start:g} s at {self.url}"
-                    f"{self.server.health}; it said last:\n{self._last_words()}\n  expected: status 200\n"
-                    f"hint: raise backends.{self.backend}.connection.server.start if it needs longer"
+                    problem(
+                        "it isn't ready",
+                        found=f"no answer in {self.server.start:g} s at {self.url}{self.server.health}; it said "
+                        f"last:\n{self._last_words()}",
+                        expected="status 200",
+                        hint=f"raise backends.{self.backend}.connection.server.start if it needs longer",
+                    )
                 )
             if now - spoken > SECONDS_BETWEEN_LINES:
                 spoken = now
@@ -208,9 +219,12 @@ class Serving:
             if strangers & listeners.listeners(self.port).keys():  # else it was closed meanwhile
                 users = ", ".join(sorted({f"user {found[one]}" for one in strangers}))
                 raise Ended(
-                    f"another program listens on port {self.port}\n  found:    a socket of {users}, which this server "
-                    "has not opened\n  expected: one of the server's process, or of one that it has started\n"
-                    "hint: start it again, at another port; a server in a Docker container can't be checked"
+                    problem(
+                        f"another program listens on port {self.port}",
+                        found=f"a socket of {users}, which this server has not opened",
+                        expected="one of the server's process, or of one that it has started",
+                        hint="start it again, at another port; a server in a Docker container can't be checked",
+                    )
                 )
             self._listening = set(found)
         return bool(found)
@@ -241,8 +255,12 @@ class Serving:
         status = process.poll()
         if status is not None:
             raise Ended(
-                f"its process has ended\n  found:    status {status}; it said last:\n{self._last_words()}\n"
-                f"  expected: {expected}\nhint: all that it said is in {serving.log_path(self.backend)}",
+                problem(
+                    "its process has ended",
+                    found=f"status {status}; it said last:\n{self._last_words()}",
+                    expected=expected,
+                    hint=f"all that it said is in {serving.log_path(self.backend)}",
+                ),
                 (status if status > 0 else 128 - status) if status else 1,
             )
 
@@ -301,8 +319,12 @@ def _free_port(host: str) -> int:
             return int(one.getsockname()[1])
     except OSError as error:
         raise Ended(
-            f"no server can listen here\n  found:    {host}: {error.strerror}\n  expected: a name or address of this "
-            f"machine\nhint: {HOST}=<name by which other machines reach it>"
+            problem(
+                "no server can listen here",
+                found=f"{host}: {error.strerror}",
+                expected="a name or address of this machine",
+                hint=f"{HOST}=<name by which other machines reach it>",
+            )
         ) from error
 
 

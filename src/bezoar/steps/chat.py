@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from bezoar.errors import InputError, problem
+
 HUMAN = "\n\nHuman: "
 ASSISTANT = "\n\nAssistant: "
 MARKERS = ("### System:\n", "### Instruction:\n", "### Response:\n")
@@ -29,7 +31,9 @@ def dialogue(turns: Sequence[str]) -> str:
         ValueError: The number of turns is even, so that the last turn isn't the user's.
     """
     if len(turns) % 2 == 0:
-        raise ValueError(f"a dialogue ends with a user turn\n  found:    {len(turns)} turns\n  expected: an odd number")
+        raise InputError(
+            problem("a dialogue ends with a user turn", found=f"{len(turns)} turns", expected="an odd number")
+        )
     if len(turns) == 1:
         return turns[0]
     speakers = (HUMAN, ASSISTANT)

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from bezoar.errors import InputError, problem
 from bezoar.files import readable
 from bezoar.logs import logger
 from bezoar.steps import chat
@@ -82,9 +83,12 @@ def padding(tokenizer: PreTrainedTokenizerBase) -> int:
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
-    raise ValueError(
-        f"{tokenizer.name_or_path}: the tokenizer has neither a padding token nor an end token\n"
-        "  expected: pad_token or eos_token in its tokenizer_config.json"
+    raise InputError(
+        problem(
+            f"{tokenizer.name_or_path}: the tokenizer has neither a padding token nor an end token",
+            found="no pad_token, no eos_token",
+            expected="one of them in its tokenizer_config.json",
+        )
     )
 
 
@@ -98,9 +102,12 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     found = (tokenizer.eos_token_id, config, model.generation_config.eos_token_id)
     ends = {one for ids in found for one in (ids if isinstance(ids, list) else [ids]) if one is not None}
     if not ends:
-        raise ValueError(
-            f"{tokenizer.name_or_path}: nothing names an end token\n"
-            "  expected: eos_token in tokenizer_config.json, or eos_token_id in config.json or generation_config.json"
+        raise InputError(
+            problem(
+                f"{tokenizer.name_or_path}: nothing names an end token",
+                found="no end token",
+                expected="eos_token in tokenizer_config.json, or eos_token_id in config.json or generation_config.json",
+            )
         )
     return sorted(ends)
 
@@ -201,7 +208,10 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     for text in PROBES:
         expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids
         if expected != found:
-            raise ValueError(
-                f"{folder}: the converted tokenizer splits text differently from its SentencePiece model\n"
-                f"  found:    {found} for {text!r}\n  expected: {expected}"
+            raise InputError(
+                problem(
+                    f"{folder}: the converted tokenizer splits text differently from its SentencePiece model",
+                    found=f"{found} for {text!r}",
+                    expected=expected,
+                )
             )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.problems import yaml_of
 
 FENCE_DIGITS = 16
@@ -21,9 +22,9 @@ def fill(template: str, **slots: str) -> str:
     def text_of(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in slots:
-            raise ValueError(
-                f"a prompt template has a slot that nothing fills\n"
-                f"  found:    {{{name}}}\n  expected: {', '.join('{' + slot + '}' for slot in sorted(slots))}"
+            known = ", ".join(f"{{{slot}}}" for slot in sorted(slots))
+            raise InputError(
+                problem("a prompt template has a slot that nothing fills", found=f"{{{name}}}", expected=known)
             )
         return slots[name]
 
@@ -60,13 +61,18 @@ def load(path: Path | str, needs: Mapping[str, Collection[str]]) -> dict[str, st
     templates, _ = yaml_of(path)
     if not isinstance(templates, dict) or set(templates) != set(needs):
         found = ", ".join(sorted(map(str, templates))) if isinstance(templates, dict) else repr(templates)[:200]
-        raise ValueError(
-            f"{path}: the prompts are not those that this method uses\n"
-            f"  found:    {found}\n  expected: {', '.join(sorted(needs))}"
+        raise InputError(
+            problem(
+                f"{path}: the prompts are not those that this method uses",
+                found=found,
+                expected=", ".join(sorted(needs)),
+            )
         )
     for name, text in templates.items():
         if not isinstance(text, str):
-            raise ValueError(f"{path}: {name}: not a text\n  found:    {text!r:.200}\n  expected: a prompt template")
+            raise InputError(
+                problem(f"{path}: {name}: not a text", found=f"{text!r:.200}", expected="a prompt template")
+            )
         check_slots(path, name, text, needs[name])
     return {name: text.rstrip("\n") for name, text in templates.items()}
 
@@ -80,7 +86,10 @@ def check_slots(path: Path | str, name: str, template: str, slots: Collection[st
     found = set(SLOT.findall(template))
     if slots and found != set(slots):
         texts = [", ".join(f"{{{slot}}}" for slot in sorted(some)) for some in (found, slots)]
-        raise ValueError(
-            f"{path}: {name}: the slots are not those that this method fills\n"
-            f"  found:    {texts[0] or 'none'}\n  expected: {texts[1]}"
+        raise InputError(
+            problem(
+                f"{path}: {name}: the slots are not those that this method fills",
+                found=texts[0] or "none",
+                expected=texts[1],
+            )
         )

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bezoar.errors import InputError, problem
 from bezoar.world import sets, text
 from bezoar.world.dialogue import parse
 from bezoar.world.judging import judge_prompts
@@ -50,8 +51,8 @@ def build(name: str, rows: int, seed: int, prompts: Path | None = None) -> list[
         return [{"text": text.document(generator)} for _ in range(rows)]
     if name == "teacher":
         if prompts is None:
-            raise ValueError(
-                "the set `teacher` practises prompts\n  found:    none\n  expected: a folder of prompt files"
+            raise InputError(
+                problem("the set `teacher` practises prompts", found="none", expected="a folder of prompt files")
             )
         lessons = Lessons(prompts)
         return [lessons.draw(generator) for _ in range(rows)]
@@ -59,4 +60,4 @@ def build(name: str, rows: int, seed: int, prompts: Path | None = None) -> list[
         return sets.references(list(islice(sets.questions(generator), rows)))
     if name == "judge_prompts":
         return judge_prompts()
-    raise ValueError(f"the embedded world has no set `{name}`\n  expected: {', '.join(SETS)}")
+    raise InputError(problem("the embedded world has no such set", found=name, expected=", ".join(SETS)))

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bezoar.errors import InputError, problem
 from bezoar.world import words
 from bezoar.world.dialogue import Ask, asked, parse
 from bezoar.world.evolution import FORMS, Task, body
@@ -38,7 +39,9 @@ def grade(turns: Sequence[str], response: str) -> Grade:
         ValueError: The number of turns is even.
     """
     if len(turns) % 2 == 0:
-        raise ValueError(f"a dialogue ends with a user turn\n  found:    {len(turns)} turns\n  expected: an odd number")
+        raise InputError(
+            problem("a dialogue ends with a user turn", found=f"{len(turns)} turns", expected="an odd number")
+        )
     text = " ".join(response.lower().split())
     if not text:
         return Grade(1, ("empty",), "The response is empty.")

@@ -4,6 +4,7 @@ import json
 from typing import Any, ClassVar, Literal
 
 from bezoar import world
+from bezoar.errors import InputError
 from bezoar.requests.base import Completion, Request
 from bezoar.requests.blocks import BackendBlock
 
@@ -32,7 +33,7 @@ class Verifier:
 
 def _verdict(request: Request) -> str:
     if request.subject is None:
-        raise ValueError("the verifier only grades; name another backend as teacher")
+        raise InputError("the verifier only grades; name another backend as teacher")
     grade = world.grade(request.subject.turns, request.subject.response)
     if request.schema is None:
         return f"{grade.explanation}\nRating: [[{grade.rating}]]"

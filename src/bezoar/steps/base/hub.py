@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bezoar.blocks import Commit
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.steps.base.model import ModelBlock
@@ -36,9 +37,13 @@ def fetch(model: HubModel, folder: Path) -> Path:
     wanted = [*TOKENIZER_AND_CONFIG, "*.bin" if model.torch_weights else "*.safetensors"]
     snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
     if not model.torch_weights and not list(folder.glob("*.safetensors")):
-        raise ValueError(
-            f"{model.repository} has no safetensors\n  found:    {sorted(path.name for path in folder.iterdir())}\n"
-            "  expected: *.safetensors\nhint: torch_weights: true reads weights only, and saves them as safetensors"
+        raise InputError(
+            problem(
+                f"{model.repository} has no safetensors",
+                found=sorted(path.name for path in folder.iterdir()),
+                expected="*.safetensors",
+                hint="torch_weights: true reads weights only, and saves them as safetensors",
+            )
         )
     return folder
 

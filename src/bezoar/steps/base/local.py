@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from bezoar.blocks import FolderPath
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.steps.base.model import ModelBlock
@@ -30,7 +31,9 @@ def make(folder: Path, out_folder: Path) -> None:
     from bezoar.steps import models
 
     if not list(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder} is not a model directory\n  expected: config.json and *.safetensors")
+        raise InputError(
+            problem(f"{folder} is not a model directory", found="no weights", expected="config.json, *.safetensors")
+        )
     models.check_tokenizer(models.load_tokenizer(folder), folder)
     with artifact(out_folder) as out:
         shutil.copytree(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from bezoar.errors import InputError, problem
 from bezoar.logs import logger
 from bezoar.steps.data.rows import DroppedRow
 
@@ -19,8 +20,11 @@ def check_conserved(step: str, rows_in: int, rows_out: int, counted: Mapping[str
     """
     if rows_in != rows_out + sum(counted.values()):
         raise ValueError(
-            f"{step}: rows got lost\n  found:    {rows_in:,} in, {rows_out:,} out, "
-            f"{sum(counted.values()):,} counted{_listed(counted)}\n  expected: in = out + counted"
+            problem(
+                f"{step}: rows got lost",
+                found=f"{rows_in:,} in, {rows_out:,} out, {sum(counted.values()):,} counted{_listed(counted)}",
+                expected="in = out + counted",
+            )
         )
 
 
@@ -69,20 +73,23 @@ def check_enough(step: str, found: int, asked: int, share: float, *, key: str, h
         ValueError: More is missing.
     """
     if found < (1 - share) * asked:
-        raise ValueError(
-            f"{step}: too few rows\n  found:    {found:,}\n"
-            f"  expected: {asked:,}, of which at most a share of {share:g} may be missing ({key})\nhint: {hint}"
+        raise InputError(
+            problem(
+                f"{step}: too few rows",
+                found=f"{found:,}",
+                expected=f"{asked:,}, of which at most a share of {share:g} may be missing ({key})",
+                hint=hint,
+            )
         )
     if found < asked:
         logger.warning(f"{step}: {found:,} rows, {asked:,} were asked for")
 
 
-def too_many_dropped(step: str, rows_in: int, dropped: Sequence[DroppedRow], expected: str, hint: str) -> ValueError:
+def too_many_dropped(step: str, rows_in: int, dropped: Sequence[DroppedRow], expected: str, hint: str) -> InputError:
     """The error about rows that were dropped: how many, why and where first."""
-    found = f"{len(dropped):,} of {rows_in:,} rows dropped" if rows_in else "no row at all"
-    lines = [f"{step}: too few rows are left", f"  found:    {found}"]
-    lines += [f"            {line}" for line in first_places(dropped)]
-    return ValueError("\n".join([*lines, f"  expected: {expected}", f"hint: {hint}"]))
+    count = f"{len(dropped):,} of {rows_in:,} rows dropped" if rows_in else "no row at all"
+    found = "\n            ".join([count, *first_places(dropped)])
+    return InputError(problem(f"{step}: too few rows are left", found=found, expected=expected, hint=hint))
 
 
 def first_places(dropped: Iterable[DroppedRow]) -> list[str]:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from bezoar.errors import InputError, problem
+
 WORD = re.compile(r"\w+")
 LONGEST = 13  # shared words in a row that count as a leak (Brown et al. 2020, arXiv:2005.14165, appendix C)
 SHORTEST = 8  # items of fewer words match only as a whole: their parts are everyday phrases
@@ -47,17 +49,20 @@ def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
         ValueError: The row is no object, or one of these fields holds anything else than texts.
     """
     if not isinstance(row, dict):
-        raise ValueError(
-            f"{where}: not an object\n  found:    {json.dumps(row):.100}\n  expected: one of {TEXT_FIELDS}"
+        raise InputError(
+            problem(f"{where}: not an object", found=f"{json.dumps(row):.100}", expected=f"one of {TEXT_FIELDS}")
         )
     texts: list[str] = []
     for field in TEXT_FIELDS:
         value = row.get(field)
         for text in value if isinstance(value, list) else [value]:
             if text is not None and not isinstance(text, str):
-                raise ValueError(
-                    f"{where}: {field!r} is no text\n  found:    {json.dumps(value):.100}\n"
-                    "  expected: a text, or a list of texts"
+                raise InputError(
+                    problem(
+                        f"{where}: {field!r} is no text",
+                        found=f"{json.dumps(value):.100}",
+                        expected="a text, or a list of texts",
+                    )
                 )
             texts += [text] if text is not None else []
     return texts

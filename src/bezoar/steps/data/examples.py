@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from bezoar.blocks import Block, ModelName
+from bezoar.errors import InputError, problem
 from bezoar.steps import chat
 from bezoar.steps.data import rows
 from bezoar.steps.data.families import first_turn
@@ -114,9 +115,12 @@ class Window:
         self.tokenizer, self.limit = tokenizer, limit
         self.template = len(self._ids(chat.student_prompt("", system)))
         if self.template >= limit.prompt or limit.prompt >= limit.total:
-            raise ValueError(
-                f"the limit leaves no room\n  found:    prompt {limit.prompt}, total {limit.total} tokens\n"
-                f"  expected: more for the prompt than its template's {self.template}, and more in total than that"
+            raise InputError(
+                problem(
+                    "the limit leaves no room",
+                    found=f"prompt {limit.prompt}, total {limit.total} tokens",
+                    expected=f"more for the prompt than its template's {self.template}, and more in total than that",
+                )
             )
         self.cuts: Counter[str] = Counter()
 

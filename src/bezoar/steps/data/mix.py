@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bezoar.blocks import Block, Name, NamedBlock, Share
-from bezoar.errors import problem
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting, rows
@@ -72,7 +72,7 @@ class Folders:
 def files_of(part: Part, folders: Folders) -> list[Path]:
     """The files that a part's rows are in."""
     if part.kind is None:
-        raise ValueError(
+        raise InputError(
             problem(
                 f"part {part.name}: a scheme or a source?",
                 found="no kind",

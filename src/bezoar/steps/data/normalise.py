@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bezoar.errors import problem
+from bezoar.errors import InputError, problem
 from bezoar.steps.data.formats import FORMATS, Normal, Unusable
 from bezoar.steps.data.rows import DroppedRow
 from bezoar.text import replace_surrogates
@@ -28,7 +28,7 @@ def found_format(row: Any, source: str) -> str:
     columns = set(map(str, row)) if isinstance(row, dict) else set()
     fitting = [one for one in FORMATS.values() if one.columns and columns.issuperset(one.columns)]
     if not fitting:
-        raise ValueError(
+        raise InputError(
             problem(
                 f"source {source}: the rows are of no format that is found by its columns",
                 found=", ".join(sorted(columns))[:200] or "no columns",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bezoar.errors import problem
+from bezoar.errors import InputError, problem
 from bezoar.files import whole
 from bezoar.jsonl import read_json_lines
 
@@ -175,7 +175,7 @@ def row_type(path: Path) -> type[Row]:
     found = [kind for kind in TRAINABLE if set(first) == set(kind.model_fields)]
     if not found:
         expected = "rows with a response, or preferences"
-        raise ValueError(problem(f"{path}: no rows of a mix", found=", ".join(map(str, first)), expected=expected))
+        raise InputError(problem(f"{path}: no rows of a mix", found=", ".join(map(str, first)), expected=expected))
     return found[0]
 
 
@@ -205,9 +205,12 @@ def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"]))
-            raise ValueError(
-                f"{path}:{number}: '{field}' does not fit a {kind.__name__}\n"
-                f"  found:    {first['input']!r:.200}\n  expected: {first['msg']}"
+            raise InputError(
+                problem(
+                    f"{path}:{number}: '{field}' does not fit a {kind.__name__}",
+                    found=f"{first['input']!r:.200}",
+                    expected=first["msg"],
+                )
             ) from error
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from bezoar import files, world
 from bezoar.blocks import Block, Commit, FilePath, FolderPath, Name, NamedBlock, Sha256, Share
 from bezoar.blocks import Path as PathText
+from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines, read_lines
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
@@ -150,7 +151,7 @@ def read_table(path: Path, label: str) -> Placed:
     elif kind == ".parquet":
         yield from _parquet(path, label)
     else:
-        raise ValueError(f"{label}: unknown kind of file\n  found:    {kind}\n  expected: .jsonl, .tsv or .parquet")
+        raise InputError(problem(f"{label}: unknown kind of file", found=kind, expected=".jsonl, .tsv or .parquet"))
 
 
 def _tab_separated(path: Path, label: str) -> Placed:
@@ -161,7 +162,7 @@ def _tab_separated(path: Path, label: str) -> Placed:
         if not header:
             header = cells
         elif line and len(cells) != len(header):
-            raise ValueError(f"{label}:{number}: not as many columns as the header line has")
+            raise InputError(f"{label}:{number}: not as many columns as the header line has")
         elif line:
             yield f"{label}:{number}", dict(zip(header, cells, strict=True))
 
@@ -178,7 +179,7 @@ def _parquet(path: Path, label: str) -> Placed:
                 yield f"{label}:{number}", row
     except (pyarrow.ArrowException, OSError) as error:
         what = str(error).split("\n", 1)[0]
-        raise ValueError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
+        raise InputError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
 
 
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
@@ -195,8 +196,8 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
         return some_of(rows, source.sample, seed)  # of every category, for a pilot
     if source.sample > len(rows):
-        raise ValueError(
-            f"sources.{name}.sample\n  found:    {source.sample:,}\n  expected: at most {len(rows):,} rows"
+        raise InputError(
+            problem(f"sources.{name}.sample", found=f"{source.sample:,}", expected=f"at most {len(rows):,} rows")
         )
     ordered = sorted(range(len(rows)), key=lambda place: (rank(seed, _content(rows[place])), place))
     return [rows[place] for place in sorted(ordered[: source.sample])]
@@ -211,9 +212,13 @@ def _content(row: Any) -> str:
 
 def _checked(path: Path, sha256: str | None, origin: str) -> Path:
     if sha256 is not None and (found := files.sha256(path)) != sha256:
-        raise ValueError(
-            f"{origin}: the content is not the pinned one\n  found:    sha256 {found}\n  expected: sha256 {sha256}\n"
-            "hint: if the new content is meant, write its sha256 into params.yaml"
+        raise InputError(
+            problem(
+                f"{origin}: the content is not the pinned one",
+                found=f"sha256 {found}",
+                expected=f"sha256 {sha256}",
+                hint="if the new content is meant, write its sha256 into params.yaml",
+            )
         )
     return path
 

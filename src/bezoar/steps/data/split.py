@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.data import rows
@@ -38,7 +39,14 @@ def split(
     held = _chosen(free, members, eval_rows)
     train = [one for family in members if family not in held for one in members[family]]
     if not train:
-        raise ValueError(f"nothing is left to train on\n  found:    {len(examples)} rows, {eval_rows} of them for eval")
+        raise InputError(
+            problem(
+                "nothing is left to train on",
+                found=f"{len(examples)} rows, {eval_rows} of them for eval",
+                expected="families of rows that are left for training",
+                hint="lower eval_rows, or mix more rows",
+            )
+        )
     train.sort(key=lambda example: rows.rank(seed, "order", example["id"]))
     return train, [one for family in free if family in held for one in members[family]]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bezoar.blocks import Dtype, NamedBlock, Prompt, Sampling
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.requests.base import Backend, Request
@@ -36,10 +37,12 @@ def samplings_of(
     """
     missing = sorted({question.category for question in questions} - set(temperatures))
     if missing:
-        raise ValueError(
-            f"question categories without an answer temperature: {', '.join(missing)}\n"
-            f"  found:    temperatures of {', '.join(sorted(temperatures)) or 'nothing'}\n"
-            "  expected: one for each category of the questions"
+        raise InputError(
+            problem(
+                f"question categories without an answer temperature: {', '.join(missing)}",
+                found=f"temperatures of {', '.join(sorted(temperatures)) or 'nothing'}",
+                expected="one for each category of the questions",
+            )
         )
     return {
         category: Sampling(

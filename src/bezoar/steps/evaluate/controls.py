@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
@@ -31,7 +32,9 @@ def control_answers(
         text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
         return [[text, text] for _ in questions]
     if len(questions) == 1:
-        raise ValueError("the control `shuffled` needs answers to other questions\n  found:    1 question")
+        raise InputError(
+            problem("the control `shuffled` needs other questions", found="1 question", expected="2 or more")
+        )
     generator = random.Random(f"{seed}:shuffled")
     rows = []
     for question in questions:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from bezoar.blocks import NamedBlock
-from bezoar.errors import BezoarError
+from bezoar.errors import BezoarError, problem
 from bezoar.files import write_json
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
@@ -57,16 +57,18 @@ def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str])
     """Why no table is written; a judge without any readable rating isn't said to be fooled by a control."""
     if all(row.score is None for verdicts in controls.values() for row in verdicts):
         statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
-        return (
-            f"the judge gave no readable rating\n  found:    {dict(sorted(statuses.items()))}\n"
-            "  expected: judgments that end with a rating such as [[5]]\n"
-            "hint: look at the judgments; a small model may be no judge, the harness scores without one"
+        return problem(
+            "the judge gave no readable rating",
+            found=dict(sorted(statuses.items())),
+            expected="judgments that end with a rating such as [[5]]",
+            hint="look at the judgments; a small model may be no judge, the harness scores without one",
         )
     found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
-    return (
-        f"the judge is compromised: it rates answers that no model wrote like good ones\n  found:    {found}\n"
-        "  expected: every control's interval ends at or below its ceiling\n"
-        "hint: look at the judgments, or set allow_compromised to go on, with a table that is stamped as such"
+    return problem(
+        "the judge is compromised: it rates answers that no model wrote like good ones",
+        found=found,
+        expected="every control's interval ends at or below its ceiling",
+        hint="look at the judgments, or set allow_compromised to go on, with a table that is stamped as such",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bezoar.blocks import NamedBlock, Sampling
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact, digest, sha256
 from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject
@@ -97,10 +98,10 @@ def items_of(
     for question in questions:
         number = question.question_id
         if number not in answers:
-            raise ValueError(f"question {number} has no answer")
+            raise InputError(f"question {number} has no answer")
         reference = references.get(number) if question.category in block.reference_categories else None
         if question.category in block.reference_categories and reference is None:
-            raise ValueError(f"question {number}, of category {question.category}, has no reference answer")
+            raise InputError(f"question {number}, of category {question.category}, has no reference answer")
         for turn in mtbench.TURNS:
             asked = prompts.asked(question, answers[number], turn, reference)
             read = (question.turns, answers[number], reference or [])
@@ -177,9 +178,12 @@ def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, max_failed_shar
     if len(verdicts) != asked:
         raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
     if failed.total() > max_failed_share * asked:
-        raise ValueError(
-            f"the judge failed too often\n  found:    {failed.total():,} of {asked:,} judgments without a rating: "
-            f"{dict(failed)}\n  expected: at most a share of {max_failed_share}"
+        raise InputError(
+            problem(
+                "the judge failed too often",
+                found=f"{failed.total():,} of {asked:,} judgments without a rating: {dict(failed)}",
+                expected=f"at most a share of {max_failed_share}",
+            )
         )
 
 
@@ -187,9 +191,7 @@ def check_gate(path: Path, judge_id: str) -> None:
     """Raises ValueError if it was another judge that the controls have been shown to."""
     found = json.loads(path.read_text(encoding="utf-8"))["judge"]
     if found != judge_id:
-        raise ValueError(
-            f"{path}: the controls were judged by another judge\n  found:    {found}\n  expected: {judge_id}"
-        )
+        raise InputError(problem(f"{path}: the controls were judged by another judge", found=found, expected=judge_id))
 
 
 def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:

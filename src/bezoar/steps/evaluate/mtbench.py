@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bezoar.blocks import BackendName, Name, Reference, Sampling, Share
+from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
@@ -205,7 +206,7 @@ class JudgePrompts:
         by_name = {row.name: row for row in rows}
         missing = [name for name in PROMPTS if name not in by_name]
         if missing:
-            raise ValueError(f"judge prompts are missing\n  found:    {sorted(by_name)}\n  expected: {list(PROMPTS)}")
+            raise InputError(problem("judge prompts are missing", found=sorted(by_name), expected=list(PROMPTS)))
         return cls(by_name)
 
     def asked(
@@ -298,7 +299,7 @@ def one_judge(verdicts: Mapping[str, list[VerdictRow]]) -> str:
     """Id of the judge of all verdicts; raises ValueError if there is more than one."""
     judges = {row.judge_id for rows in verdicts.values() for row in rows}
     if len(judges) != 1:
-        raise ValueError(f"not one judge\n  found:    {sorted(judges)}\n  expected: one judge for all models")
+        raise InputError(problem("not one judge", found=sorted(judges), expected="one judge for all models"))
     return judges.pop()
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.requests.base import Backend
@@ -43,16 +44,22 @@ def filtered(
     failed = [row for row in refused if row.failed]
     asked = len(kept) + sum(row.reason != OVER_QUOTA for row in refused)
     if len(failed) > block.max_failed_share * asked:
-        raise ValueError(
-            f"the judge's verdicts can't be read\n  found:    {len(failed):,} of {asked:,} rows without a "
-            f"verdict, such as {failed[0].reason}: {failed[0].detail[:200]!r}\n"
-            f"  expected: at most a share of {block.max_failed_share}"
+        raise InputError(
+            problem(
+                "the judge's verdicts can't be read",
+                found=f"{len(failed):,} of {asked:,} rows without a verdict, such as {failed[0].reason}: "
+                f"{failed[0].detail[:200]!r}",
+                expected=f"at most a share of {block.max_failed_share}",
+            )
         )
     if quota and len(kept) < quota:
-        raise ValueError(
-            f"too few rows are accepted\n  found:    {len(kept):,} of {len(passed):,} that the cheap rules let pass\n"
-            f"  expected: {quota:,}, this shard's part of the quota\n"
-            "hint: have the scheme write more candidates; what was judged is not paid for again"
+        raise InputError(
+            problem(
+                "too few rows are accepted",
+                found=f"{len(kept):,} of {len(passed):,} that the cheap rules let pass",
+                expected=f"{quota:,}, this shard's part of the quota",
+                hint="have the scheme write more candidates; what was judged is not paid for again",
+            )
         )
     accounting.check_conserved("filter", len(rows), len(kept), reasons_of(rejected + refused))
     lost = [row for row in rejected + refused if row.reason != OVER_QUOTA]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.steps.data.decontaminate import TEXT_FIELDS, EvaluationItems, texts_of
 from bezoar.steps.data.rows import GeneratedRow, normalized, row_id
@@ -58,9 +59,12 @@ def evaluation_items(paths: list[Path]) -> EvaluationItems:
         rows = list(read_json_lines(path))
         texts = [text for number, row in rows for text in texts_of(row, f"{path}:{number}")]
         if rows and not texts:
-            raise ValueError(
-                f"{path}: no row has a text to avoid\n  found:    {', '.join(rows[0][1])}\n"
-                f"  expected: one or more of {', '.join(TEXT_FIELDS)}"
+            raise InputError(
+                problem(
+                    f"{path}: no row has a text to avoid",
+                    found=", ".join(rows[0][1]),
+                    expected=f"one or more of {', '.join(TEXT_FIELDS)}",
+                )
             )
         found += texts
     return EvaluationItems(found)

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bezoar.blocks import FilePath, Name, Reference, Share
+from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_lines
 from bezoar.requests.base import Backend, Completion, ask
 from bezoar.steps import prompts
@@ -86,7 +87,9 @@ def read_topics(path: Path) -> list[str]:
     """
     topics = [line.strip() for _, line in read_lines(path) if line.strip()]
     if not topics:
-        raise ValueError(f"{path}: no topic\n  found:    an empty file\n  expected: one topic a line, or topics: null")
+        raise InputError(
+            problem(f"{path}: no topic", found="an empty file", expected="one topic a line, or topics: null")
+        )
     return topics
 
 

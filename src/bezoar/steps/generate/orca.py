@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Name, Reference, Share
+from bezoar.errors import InputError, problem
 from bezoar.logs import logger
 from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
@@ -103,9 +104,12 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[Seed
     """
     wanted = [row for row in rows if row.template_type in block.templates]
     if len(rows) >= accounting.FEWEST_ROWS and not wanted:
-        raise ValueError(
-            f"templates: no row is of a wanted template\n  found:    "
-            f"{', '.join(sorted({str(row.template_type) for row in rows}))}\n  expected: {', '.join(block.templates)}"
+        raise InputError(
+            problem(
+                "templates: no row is of a wanted template",
+                found=", ".join(sorted({str(row.template_type) for row in rows})),
+                expected=", ".join(block.templates),
+            )
         )
     if block.candidates is None:
         return wanted
@@ -114,11 +118,13 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[Seed
     for collection, share in shares.items():
         number = round(block.candidates / shards * share)
         if number and rows and collection and all(row.task_source != collection for row in rows):
-            raise ValueError(
-                f"shares: no row is of the collection {collection}\n  found:    "
-                f"{', '.join(sorted({str(row.task_source) for row in rows}))}\n"
-                f"  expected: rows of {collection}, {number:,} of them in this shard\n"
-                "hint: name collections as the rows' task_source does, or take more seed rows or fewer shards"
+            raise InputError(
+                problem(
+                    f"shares: no row is of the collection {collection}",
+                    found=", ".join(sorted({str(row.task_source) for row in rows})),
+                    expected=f"rows of {collection}, {number:,} of them in this shard",
+                    hint="name collections as the rows' task_source does, or take more seed rows or fewer shards",
+                )
             )
         members = [row for row in wanted if collection in ("", row.task_source)]
         queries += _tasks_in_turn(members, seed)[:number]
@@ -136,10 +142,14 @@ def _check_enough(found: int, wanted: int, block: Orca) -> None:
     """
     least = (1 - block.max_missing_share) * wanted
     if found + 3 * sqrt(wanted) < least:
-        raise ValueError(
-            f"candidates: too few seed rows\n  found:    {found:,} in this shard\n  expected: {wanted:,}, of which "
-            f"at most a share of {block.max_missing_share:g} may be missing (max_missing_share)\n"
-            "hint: take more seed rows, or ask for fewer candidates"
+        raise InputError(
+            problem(
+                "candidates: too few seed rows",
+                found=f"{found:,} in this shard",
+                expected=f"{wanted:,}, of which at most a share of {block.max_missing_share:g} may be missing "
+                "(max_missing_share)",
+                hint="take more seed rows, or ask for fewer candidates",
+            )
         )
     if found < wanted:
         logger.warning(f"orca: {found:,} candidates, {wanted:,} were asked for in this shard")
@@ -173,7 +183,15 @@ def message_of(row: SeedRow, messages: list[SystemMessage], seed: int) -> System
         one for one in messages if row.task_source in one.applies_to and (choices or not one.multiple_choice_only)
     ]
     if not allowed:
-        raise ValueError(f"no system message applies to {row.task_source}\nhint: list it under applies_to")
+        known = ", ".join(sorted({source for one in messages for source in one.applies_to})) or "none"
+        raise InputError(
+            problem(
+                "no system message applies to a row",
+                found=f"source {row.task_source}",
+                expected=f"a source of a message's applies_to: {known}",
+                hint="list it under applies_to",
+            )
+        )
     return random.Random(f"{seed}:{row.id}").choice(allowed)
 
 

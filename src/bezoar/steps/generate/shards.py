@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from bezoar.blocks import FilePath, NamedBlock, Prompt, Sampling, Share, SourceName, TeacherName
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.requests.base import Completion
@@ -107,9 +108,13 @@ def write_shard(
     accounting.check_conserved(name, candidates, len(rows), reasons_of(dropped))
     failed = [row for row in dropped if row.failed]
     if len(failed) > block.max_failed_share * candidates:
-        raise ValueError(
-            f"the teacher failed too often\n  found:    {len(failed):,} of {candidates:,} candidates, such as "
-            f"{failed[0].reason}: {failed[0].detail[:200]!r}\n  expected: at most a share of {block.max_failed_share}"
+        raise InputError(
+            problem(
+                "the teacher failed too often",
+                found=f"{len(failed):,} of {candidates:,} candidates, such as {failed[0].reason}: "
+                f"{failed[0].detail[:200]!r}",
+                expected=f"at most a share of {block.max_failed_share}",
+            )
         )
     key = f"schemes.{out_folder.parent.name}.max_dropped_share"
     hint = "look at what the teacher writes for this scheme's prompts"
