@@ -71,6 +71,7 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/python -m bezoar.settings > docs/settings.md
 	$(BIN)/bezoar fingerprint
 	$(BIN)/bezoar dvc
 
@@ -85,7 +86,7 @@ $(INSTALLED): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-lock:  ## Write requirements/*.txt anew, from pyproject.toml and constraints.txt
+lock:  ## Write requirements/*.txt again, from pyproject.toml and constraints.txt
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv
 	.venv/lock/bin/python requirements/lock.py .venv/lock/bin/uv

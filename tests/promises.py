@@ -43,6 +43,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_logs.py",
         "unit/test_project.py",
         "unit/test_script.py",
+        "unit/test_settings.py",
         "workflow/test_commands.py",
     ),
     "bad input is a clear error, and nothing is lost": (

@@ -3,7 +3,7 @@
 import json
 import os
 
-VARIABLE = "BEZOAR_DRY"  # a file to write the counts to
+VARIABLE = "BEZOAR_DRY_RUN"  # a file to write the counts to
 
 
 class Counted(SystemExit):
