@@ -72,6 +72,7 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 	$(BIN)/python -m bezoar.settings > docs/settings.md
+	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
 	$(BIN)/bezoar fingerprint
 	$(BIN)/bezoar dvc
 

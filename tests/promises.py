@@ -122,6 +122,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "fifteen lines of recipe train a checkpoint on one's own rows": (
         "tiny/test_short_recipe.py",
         "unit/test_params.py",
+        "unit/test_schema.py",
     ),
     "a method, an evaluation, a row format or a backend is one module and a line": ("workflow/test_adding.py",),
     "set-up installs what was checked, and tests stay on this machine": (

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bezoar.steps.data.formats import chat, dolly, flan, hh_rlhf, items, mtbench, seed_tasks, text
@@ -33,4 +33,4 @@ def _known(name: str) -> str:
     return name
 
 
-RowFormat = Annotated[str, AfterValidator(_known)]
+RowFormat = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(FORMATS)})]
