@@ -1,1 +1,1 @@
-"""The steps of post-training: each module holds a block class of params.yaml, its function, and what others need to know of both."""
+"""The steps of post-training: a module holds the block class of params.yaml and the function that works by it."""
