@@ -1,6 +1,10 @@
 """What set-up installs is what constraints.txt pins, each file by its hash."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +49,27 @@ def test_set_up_installs_nothing_without_a_hash_but_the_project_and_a_torch_that
         "$(PIP) --no-deps --no-build-isolation --editable .",
         ".venv/lock/bin/pip install --quiet --disable-pip-version-check uv",  # for those who renew versions
     ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "arguments", "chosen"),
+    [
+        (["python3.12", "python3"], [], "python3.12"),
+        (["python3.11", "python3.12"], [], "python3.11"),
+        (["python3"], [], "python3"),
+        (["python3.11", ".venv/bin/python"], [], ".venv/bin/python"),  # an environment keeps its own
+        (["python3.11", "python3.13"], ["PYTHON=python3.13"], "python3.13"),
+    ],
+)
+def test_set_up_takes_the_first_python_that_runs(tmp_path, runs, arguments, chosen):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("python3.11", "python3.12", "python3.13", "python3", ".venv/bin/python"):
+        path = tmp_path / name if "/" in name else tmp_path / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n' if name in runs else "#!/bin/sh\nexit 127\n")
+        path.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PYTHON")}
+    environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
+    command = ["make", "--dry-run", "lock", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"{chosen} -m venv")
