@@ -80,6 +80,11 @@ class Graph(Workspace):
         assert file.read_text().count(old) == 1, f"{old!r} in {path}"
         file.write_text(file.read_text().replace(old, new))
 
+    def stages(self) -> dict[str, Any]:
+        """The stages of dvc.yaml."""
+        stages: dict[str, Any] = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
+        return stages
+
     def params(self) -> Any:
         """What params.yaml holds."""
         return yaml.safe_load((self.root / "params.yaml").read_text())

@@ -24,7 +24,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_situations.py",
     ),
     "`dvc repro` builds the same graph": (
+        "unit/test_cache_ahead.py",
         "unit/test_cache_dvc.py",
+        "unit/test_cache_resolved.py",
+        "workflow/test_ahead.py",
         "workflow/test_contracts.py",
         "workflow/test_dvc.py",
     ),
