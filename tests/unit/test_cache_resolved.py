@@ -8,11 +8,13 @@ from conftest import ROOT
 from dvc.utils.serialize import parse_yaml
 from test_cache_dvc import step
 
-from bezoar import params, yaml12
+from bezoar import yaml12
 from bezoar.cache import CacheError, dvc, generated
 from bezoar.cache.build import Build
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.stages import Stale, check_whole, stages_of
+from bezoar.recipe.load import load
+from bezoar.recipe.recipe import SECTIONS
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ODD = {
@@ -36,10 +38,10 @@ def test_the_whole_recipe_reads_as_the_recipe_and_is_the_same_the_second_time(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(ROOT)
-    recipe = params.load(path)
+    recipe = load(path)
     text = Resolved(str(path), recipe.resolved()).text
     (tmp_path / "resolved.yaml").write_text(text)
-    again = params.load(tmp_path / "resolved.yaml")
+    again = load(tmp_path / "resolved.yaml")
     assert again == recipe
     assert Resolved(str(path), again.resolved()).text == text
 
@@ -47,10 +49,10 @@ def test_the_whole_recipe_reads_as_the_recipe_and_is_the_same_the_second_time(
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_whole_recipe_has_every_field_of_every_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    recipe = params.load(path)
+    recipe = load(path)
     resolved = recipe.resolved()
     assert list(resolved) == list(type(recipe).model_fields)
-    for kind in ("sources", "schemes", "mixes", "stages", "evals"):
+    for kind in SECTIONS:
         for name, block in getattr(recipe, kind).items():
             assert list(resolved[kind][name]) == list(type(block).model_fields), f"{kind}.{name}"
 
