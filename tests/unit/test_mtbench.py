@@ -4,7 +4,6 @@ import logging
 import math
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
 from bezoar.steps.report import harness as harness_table
 from bezoar.steps.report import mtbench as table
-
 
 SAMPLING = Sampling(temperature=0, top_p=1, max_new_tokens=100)
 TEMPLATES = {

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults import FILTERED, LENGTH, REFUSAL, THINKING, THINKING_ONLY, say
 from desk import SAMPLING, only_anthropic, rows
+from faults import FILTERED, LENGTH, REFUSAL, THINKING, THINKING_ONLY, say
 from pydantic import TypeAdapter
 
 from bezoar.requests.base import ask

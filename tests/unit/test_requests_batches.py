@@ -7,8 +7,8 @@ import time
 from collections import Counter
 
 import pytest
-from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Ending, limited, status
 from desk import MILLION, RUN, ceilings, end, only_anthropic, only_openai, price, rows
+from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Ending, limited, status
 
 from bezoar.requests import EXIT_BUDGET, EXIT_FATAL
 from bezoar.requests.job import HALTED, SPENT

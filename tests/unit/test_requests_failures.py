@@ -11,6 +11,7 @@ from email.utils import formatdate
 from itertools import pairwise
 
 import pytest
+from desk import KEY, RUN, only_openai, rows
 from faults import (
     CUT_JSON,
     EMPTY,
@@ -31,7 +32,6 @@ from faults import (
     limited,
     status,
 )
-from desk import KEY, RUN, only_openai, rows
 
 from bezoar.requests import EXIT_FATAL, failures
 from bezoar.requests.job import HALTED, SPENT, Job

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk import SAMPLING, addresses, block, ceilings, price, set_up
 from faults import completion as chat
 from faults import message, used
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from desk import SAMPLING, addresses, block, ceilings, price, set_up
 
 from bezoar.errors import Stopped
 from bezoar.requests import failures

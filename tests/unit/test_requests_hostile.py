@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults import Step, status, used
 from desk import MILLION, SAMPLING, block, ceilings, only_openai, price, rows
+from faults import Step, status, used
 
 from bezoar.requests import EXIT_FATAL, exchange, failures
 from bezoar.requests.base import ask

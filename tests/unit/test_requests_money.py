@@ -5,8 +5,8 @@ from collections import Counter
 from datetime import date, timedelta
 
 import pytest
-from faults import CUT_JSON, HTML502, RESET, limited, status, used
 from desk import MILLION, PRICE, SAMPLING, ceilings, end, only_anthropic, only_openai, price, rows, set_up
+from faults import CUT_JSON, HTML502, RESET, limited, status, used
 
 from bezoar.errors import Stopped
 from bezoar.requests import EXIT_BUDGET

@@ -15,8 +15,8 @@ from typing import Any
 
 import faults
 import pytest
-from faults import delay, status
 from desk import KEY, SAMPLING, block, ceilings, rows
+from faults import delay, status
 
 from bezoar import serving
 from bezoar.errors import Stopped

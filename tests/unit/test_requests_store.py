@@ -7,8 +7,8 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from faults import LENGTH, delay, status
 from desk import SAMPLING, addresses, apart, block, end, rows
+from faults import LENGTH, delay, status
 
 from bezoar.requests import calls, store
 from bezoar.requests.anthropic import Anthropic

@@ -4,8 +4,8 @@ import socket
 import sys
 
 import pytest
-from guard.sitecustomize import attempts
 from desk import apart, end
+from guard.sitecustomize import attempts
 
 ELSEWHERE = ("192.0.2.1", 9)  # TEST-NET-1 of RFC 5737, which is nobody's
 REFUSAL = "tests stay on this machine, and this one connects to 192.0.2.1"
