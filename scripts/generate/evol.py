@@ -3,19 +3,19 @@
 from bezoar.script import run
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import SeedRow, read_rows
-from bezoar.steps.generate import shards
 from bezoar.steps.generate.evol import Evol, evolve, pool_of
+from bezoar.steps.generate.scheme import flags, takes, write_shard
 from bezoar.steps.generate.templates import EVOL
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = shards.flags(__doc__)
-    args, scheme, backend, prompt, seed, _, budget = flags.start(argv, **shards.takes(Evol))
+    parser = flags(__doc__)
+    args, block, backend, prompt, seed, _, budget = parser.start(argv, **takes(Evol))
     templates = prompts.load(args.prompts, EVOL)
     pool = pool_of(read_rows(args.seeds, SeedRow))
     teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
-    rows, dropped = evolve(pool, teacher, scheme, templates, seed, args.out.parent.name)
-    shards.write_shard(args.out, rows, dropped, len(pool) * scheme.rounds, scheme)
+    rows, dropped = evolve(pool, teacher, block, templates, seed, args.out.parent.name)
+    write_shard(args.out, rows, dropped, len(pool) * block.rounds, block)
 
 
 if __name__ == "__main__":

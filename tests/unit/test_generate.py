@@ -10,7 +10,7 @@ from bezoar.blocks import Sampling
 from bezoar.files import files_in
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, read_rows, row_id
-from bezoar.steps.generate import evol, lamini, orca, shards
+from bezoar.steps.generate import evol, lamini, orca
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
@@ -627,7 +627,7 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     teacher = EvolTeacher(rewrites={"Dance.": "dance.", "Draw.": ""}, answers={"Paint.+": FAULTS[2][0]})
     rows, dropped = evolved(["Sing.", "Dance.", "Draw.", "Paint."], teacher)
     out = shard_folder(tmp_path)
-    shards.write_shard(out, rows, dropped, candidates=4, block=evol_block(max_failed_share=0.5))
+    write_shard(out, rows, dropped, candidates=4, block=evol_block(max_failed_share=0.5))
     names = [path.name for path in files_in(out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     expected = {
@@ -646,7 +646,7 @@ def test_a_shard_that_lost_or_doubled_rows_is_not_written(tmp_path, copies):
     (row,), _ = evolved(["Sing."], EvolTeacher())
     out = shard_folder(tmp_path)
     with pytest.raises(ValueError, match="rows got lost\n  found:    "):
-        shards.write_shard(out, [row] * copies, [], candidates=max(2, copies), block=evol_block(max_failed_share=1.0))
+        write_shard(out, [row] * copies, [], candidates=max(2, copies), block=evol_block(max_failed_share=1.0))
     assert not out.parent.exists()
 
 
@@ -654,8 +654,8 @@ def test_failed_rows_are_no_lost_rows_and_lost_rows_no_failed_ones(tmp_path):
     rows, dropped = evolved(["Sing.", "Draw."], EvolTeacher(rewrites={"Draw.": ""}))
     out = shard_folder(tmp_path)
     with pytest.raises(ValueError, match=r"rows got lost\n  found:    3 in, 1 out, 1 counted \(1 failed: empty\)"):
-        shards.write_shard(out, rows, dropped, candidates=3, block=evol_block(max_failed_share=1.0))
-    shards.write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=1.0))
+        write_shard(out, rows, dropped, candidates=3, block=evol_block(max_failed_share=1.0))
+    write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=1.0))
 
 
 @pytest.mark.parametrize(("candidates", "refused"), [(3, True), (4, False), (5, False)])
@@ -669,10 +669,10 @@ def test_a_shard_bears_a_share_of_failed_candidates(tmp_path, candidates, refuse
             r"  expected: at most a share of 0\.25"
         )
         with pytest.raises(ValueError, match=message):
-            shards.write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
+            write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
         assert not out.parent.exists()
     else:
-        shards.write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
+        write_shard(out, rows, dropped, candidates, evol_block(max_failed_share=0.25))
         report, *counts = written(out)
         assert (report["failed"], report["dropped"]) == ({"failed: error": 1}, {})
         assert counts == [candidates - 1, 1]
@@ -682,12 +682,12 @@ def test_what_is_dropped_for_its_own_sake_is_no_failure(tmp_path):
     texts = ["Sing.", "Dance."]
     rows, dropped = evolved(texts, EvolTeacher(rewrites={text: text for text in texts}))
     out = shard_folder(tmp_path)
-    shards.write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=0.0))
+    write_shard(out, rows, dropped, candidates=2, block=evol_block(max_failed_share=0.0))
     report, *counts = written(out)
     assert (report["dropped"], report["failed"], counts) == ({"equals its parent": 2}, {}, [0, 2])
 
 
 def test_a_shard_without_candidates_is_no_failure(tmp_path):
     out = shard_folder(tmp_path)
-    shards.write_shard(out, [], [], candidates=0, block=evol_block(max_failed_share=0.0))
+    write_shard(out, [], [], candidates=0, block=evol_block(max_failed_share=0.0))
     assert written(out)[0]["failed"] == {}

@@ -20,7 +20,7 @@ from test_generate import (
 )
 
 from bezoar.steps.data.rows import DroppedRow
-from bezoar.steps.generate import lamini, orca, shards
+from bezoar.steps.generate import lamini, orca
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, c
     dropped = [DroppedRow(reason="says sorry", detail=f"Sorry {number}.", row={}) for number in range(candidates)]
     out = shard_folder(tmp_path)
     if fits:  # of so few, all may be dropped by chance
-        shards.write_shard(out, [], dropped, candidates, evol_block(), {"unasked": 3})
+        write_shard(out, [], dropped, candidates, evol_block(), {"unasked": 3})
         report, *counts = written(out)
         assert (report["dropped"], report["seeds_unused"], counts) == ({"says sorry": 19}, {"unasked": 3}, [0, 19])
     else:
@@ -147,5 +147,5 @@ def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, c
             "20 says sorry: Sorry 0., Sorry 1., Sorry 2.\n  expected: at most a share of 0.95 (schemes.evol.max_dro"
         )
         with pytest.raises(ValueError, match=re.escape(message)):
-            shards.write_shard(out, [], dropped, candidates, evol_block())
+            write_shard(out, [], dropped, candidates, evol_block())
         assert not out.parent.exists()

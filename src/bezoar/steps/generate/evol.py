@@ -24,8 +24,7 @@ from bezoar.steps import prompts
 from bezoar.steps.chat import with_context
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized, row_id
 from bezoar.steps.filter.refusals import prefaced, refuses
-from bezoar.steps.generate import shards
-from bezoar.steps.generate.shards import SchemeBlock
+from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
 VERDICT_TOKENS = 32  # a verdict is one or two words, and its prompt holds two instructions
 STOP_WORDS = frozenset(
@@ -168,7 +167,7 @@ def evolve(
 def too_long(member: Instruction, number: int) -> DroppedRow:
     """A round of a member that is not asked for a rewrite."""
     detail = f"{len(member.text):,} characters"
-    return shards.dropped_row("too long", detail, parent=member.id, round=number)
+    return dropped_row("too long", detail, parent=member.id, round=number)
 
 
 def rewrite(
@@ -246,12 +245,12 @@ def compare(
 
 def eliminated(child: Child, reason: str, detail: str) -> DroppedRow:
     """A child that went no further."""
-    return shards.dropped_row(reason, detail, **_facts(child))
+    return dropped_row(reason, detail, **_facts(child))
 
 
 def unanswered(child: Child, answer: Completion) -> DroppedRow:
     """A child of which the teacher gave no usable text, response or verdict."""
-    return shards.failed_row(answer, **_facts(child))
+    return failed_row(answer, **_facts(child))
 
 
 def _facts(child: Child) -> dict[str, object]:

@@ -22,8 +22,7 @@ from bezoar.jsonl import read_lines
 from bezoar.requests.base import Backend, Completion, ask
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized, row_id
-from bezoar.steps.generate import shards
-from bezoar.steps.generate.shards import SchemeBlock
+from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
 TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
@@ -176,10 +175,10 @@ def list_instructions(
             kept, more = kept[: block.instructions_per_call], kept[block.instructions_per_call :]
             refused += [("more than asked", instruction) for instruction in more]
             seen += len(kept) + len(refused)
-            dropped += [shards.dropped_row(reason, text, call=call.number) for reason, text in refused]
+            dropped += [dropped_row(reason, text, call=call.number) for reason, text in refused]
             for instruction in kept:
                 if normalized(instruction) in found:
-                    dropped.append(shards.dropped_row("duplicate", instruction, call=call.number))
+                    dropped.append(dropped_row("duplicate", instruction, call=call.number))
                 else:
                     found[normalized(instruction)] = Listed(instruction, call)
         waiting = again
@@ -189,10 +188,10 @@ def list_instructions(
 def _too_few(answer: Completion, call: Call, *, last: bool) -> DroppedRow:
     """A listing call without enough instructions in its answer."""
     if not last:
-        return shards.dropped_row("asked again", answer.text, call=call.number)
+        return dropped_row("asked again", answer.text, call=call.number)
     if answer.fault:
-        return shards.failed_row(answer, call=call.number)
-    return shards.dropped_row("too few instructions", answer.text, call=call.number)
+        return failed_row(answer, call=call.number)
+    return dropped_row("too few instructions", answer.text, call=call.number)
 
 
 def id_of(item: Listed) -> str:
@@ -211,7 +210,7 @@ def answered(
     failed: list[DroppedRow] = []
     for item, request, answer in zip(items, requests, teacher.complete(requests, "answer instructions"), strict=True):
         if answer.fault:
-            failed.append(shards.failed_row(answer, instruction=item.instruction, call=item.call.number))
+            failed.append(failed_row(answer, instruction=item.instruction, call=item.call.number))
             continue
         name = id_of(item)
         rows.append(

@@ -23,8 +23,7 @@ from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
 from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, rank, row_id
-from bezoar.steps.generate import shards
-from bezoar.steps.generate.shards import SchemeBlock
+from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
 SLACK_OF_SHARES = 0.01  # published shares are rounded
 CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
@@ -207,7 +206,7 @@ def explained(
         if characters <= block.max_characters:
             short.append((row, one))
         else:
-            dropped.append(shards.dropped_row("too long", f"{characters:,} characters", seed_id=row.id))
+            dropped.append(dropped_row("too long", f"{characters:,} characters", seed_id=row.id))
     requests = [
         Request(f"explain:{row.id}:{one.id}", (("system", one.text), ("user", row.instruction)), block.sampling)
         if one.text
@@ -218,7 +217,7 @@ def explained(
     answers = teacher.complete(requests, "explain answers")
     for (row, one), request, answer in zip(short, requests, answers, strict=True):
         if answer.fault:
-            dropped.append(shards.failed_row(answer, seed_id=row.id, operation=one.id))
+            dropped.append(failed_row(answer, seed_id=row.id, operation=one.id))
             continue
         rows.append(
             GeneratedRow(
