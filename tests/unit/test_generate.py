@@ -14,6 +14,7 @@ from bezoar.steps.generate import evol, lamini, orca
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.generate.scheme import write_shard
 from bezoar.steps.generate.templates import OPERATIONS
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=64)

@@ -21,6 +21,7 @@ from test_generate import (
 
 from bezoar.steps.data.rows import DroppedRow
 from bezoar.steps.generate import lamini, orca
+from bezoar.steps.generate.scheme import write_shard
 
 
 @pytest.mark.parametrize(
