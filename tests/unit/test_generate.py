@@ -485,7 +485,7 @@ def test_a_message_goes_to_its_collections_only():
 
 
 def test_a_collection_without_a_message_is_an_error():
-    with pytest.raises(ValueError, match="no system message applies to NIV2\nhint: list it under applies_to"):
+    with pytest.raises(ValueError, match="no system message applies to a row\n  found:    source NIV2\n"):
         orca.message_of(query("?", source="NIV2"), [message("cot")], 0)
 
 
