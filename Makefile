@@ -59,11 +59,12 @@ test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 fuzz: $(INSTALLED)  ## FUZZ_STEPS random edits, each followed by a build and compared with a plain oracle
 	$(BIN)/pytest -m fuzz
 
-check: $(INSTALLED)  ## Format, lint and types
+check: $(INSTALLED)  ## Format, lint, types, and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/bezoar recipe check
 	$(BIN)/snakemake --lint
 

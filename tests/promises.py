@@ -16,6 +16,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_objects.py",
         "unit/test_cache_proofs.py",
         "unit/test_cache_runs.py",
+        "unit/test_layout.py",
         "unit/test_cache_syntax.py",
         "workflow/test_forged.py",
         "workflow/test_fuzz.py",

@@ -1,14 +1,16 @@
 """The backend that answers over a network: from the store if it can, else by sending."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bezoar import logs
 from bezoar.errors import InputError, Stopped, problem
 from bezoar.logs import logger
 from bezoar.requests import batches, dry_run
-from bezoar.requests.api import ApiBackend
 from bezoar.requests.base import Completion, Request
 from bezoar.requests.blocks import Budget
 from bezoar.requests.budget import MILLION, BudgetReservation
@@ -21,6 +23,9 @@ from bezoar.requests.provider import Answer, Provider
 from bezoar.requests.sender import Sender
 from bezoar.requests.server_locator import kept
 from bezoar.requests.store import Store
+
+if TYPE_CHECKING:
+    from bezoar.requests.api import ApiBackend  # which opens this
 
 MOST_BYTES_A_TOKEN = 8  # more than texts have, so that no prompt is refused that would fit
 

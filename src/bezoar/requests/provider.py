@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bezoar.requests.api import ApiBackend
 from bezoar.requests.base import Request
 from bezoar.requests.calls import Call
 from bezoar.requests.environment import from_environment
@@ -19,6 +18,8 @@ from bezoar.requests.server_locator import server_locator
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from bezoar.requests.api import ApiBackend  # which opens this
 
 Ending = Literal["stop", "length", "refusal", "empty", "thinking", "other"]
 

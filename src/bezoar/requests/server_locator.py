@@ -1,16 +1,21 @@
 """Where a server of one's own is: looked up when a job begins to send, and again when the server doesn't answer."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from bezoar import serving
 from bezoar.errors import Stopped, problem
 from bezoar.logs import logger
-from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import listeners
+
+if TYPE_CHECKING:
+    from bezoar.requests.api import ApiBackend  # which opens what needs this
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_LINES = 60.0

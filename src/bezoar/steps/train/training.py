@@ -1,5 +1,7 @@
 """What SFT and DPO share: the starting model, the trainer's settings, resuming, and the adapter that comes out."""
 
+from __future__ import annotations
+
 import json
 import math
 import shutil
@@ -9,7 +11,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
@@ -22,7 +24,9 @@ from bezoar.files import artifact, digest, readable, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
-from bezoar.steps.train.stage import Paths, StageBlock
+
+if TYPE_CHECKING:
+    from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
 
 STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors")
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
