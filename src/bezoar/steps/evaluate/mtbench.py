@@ -91,7 +91,7 @@ class Mtbench(EvalBlock):
         ["empty", "filler", "spoof"],
         description="Answers without a model, graded before all others; a judge that rewards them is compromised.",
     )
-    shuffled_from: Annotated[Name, Reference(("models", "stages"), "no such checkpoint")] | None = Field(
+    shuffled_from: Name | None = Field(
         None, description="Checkpoint whose answers the control `shuffled` gives to other questions."
     )
     allow_compromised: bool = Field(
