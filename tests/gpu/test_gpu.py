@@ -37,7 +37,7 @@ def test_a_merged_model_answers_as_its_base_with_the_adapter(trained: tuple[Path
     ids = torch.arange(3, 35, device=models.device())[None]
     with torch.no_grad():
         apart = PeftModel.from_pretrained(models.load(folder, "bfloat16", nf4=True), adapter)(input_ids=ids).logits
-        merged = models.merge(folder, adapter, precision="bfloat16", nf4=True)(input_ids=ids).logits
+        merged = models.merge(folder, adapter, dtype="bfloat16", nf4=True)(input_ids=ids).logits
     # bfloat16 has 8 significant bits: a relative error of 1/256 for each of a few dozen sums
     assert (apart.float() - merged.float()).abs().max() < 0.1 * apart.float().abs().max()
 

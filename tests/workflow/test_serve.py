@@ -77,7 +77,7 @@ def test_a_real_server_is_a_teacher_and_is_asked_once(address, tmp_path, monkeyp
         monkeypatch.setenv(name, value)
     model, log = str(tmp_path / "model"), tmp_path / "log"
     Path("prices.yaml").write_text(yaml.safe_dump({"prices": [PRICE | {"model": model}]}))
-    teacher = block("openai", {"concurrency": 2, "timeout": 60.0, "deadline": 60.0}, model=model, tries=1)
+    teacher = block("openai", {"concurrency": 2, "timeout": 60.0, "deadline": 60.0}, model=model, max_attempts=1)
     requests = [ask(f"{number}", f"Name {number} rivers", SAMPLING, "be brief") for number in range(3)]
 
     def answers():
@@ -102,7 +102,7 @@ def recipe_with(model: Path) -> dict[str, Any]:
     server = {"command": command, "health": "/health", "start": 120.0, "idle": 120.0}
     own = {"base_url_env": "TEACHER_BASE_URL", "api_key_env": "TEACHER_API_KEY", "server": server}
     limits = {"concurrency": IN_FLIGHT, "timeout": 60.0, "deadline": 60.0}
-    teacher = block("openai", CONNECTION | own | limits, model=str(model), tries=1)
+    teacher = block("openai", CONNECTION | own | limits, model=str(model), max_attempts=1)
     recipe["backends"]["writer"] = teacher.model_dump()
     recipe["schemes"]["orca"] |= {
         "teacher": "writer",
