@@ -31,7 +31,9 @@ def test_the_papers_kind_of_base_is_trained_merged_and_scored(workspace: Workspa
     for name, rows in ROWS.items():
         recipe["sources"][name]["origin"]["rows"] = rows
     recipe["mixes"]["teacher"]["eval_rows"] = 4
-    as_published = {name: paper["stages"]["sft_lamini"][name] for name in ("lora", "quantization", "compute_dtype", "merged_dtype")}
+    as_published = {
+        name: paper["stages"]["sft_lamini"][name] for name in ("lora", "quantization", "compute_dtype", "merged_dtype")
+    }
     recipe["stages"]["teacher"] |= as_published | {"max_length": 512, "batch_size": 8}
     recipe["evals"]["harness"] |= {
         "checkpoints": ["teacher"],

@@ -168,20 +168,24 @@ def test_a_command_that_is_asked_to_stop_can_save_its_state(tmp_path, number, se
 @pytest.mark.parametrize(
     ("given", "paths"), [([], []), (["--data"], []), (["--data", "a", "b"], [Path("a"), Path("b")])]
 )
-def test_a_flag_of_many_paths_is_a_list_also_without_any(given, paths):
-    flags = Flags("A script.", blocks="seed")
+def test_a_flag_of_many_paths_is_a_list_also_without_any(repository, given, paths):
+    flags = Flags("A script.")
     flags.path("data", "files", many=True)
-    assert flags.parse_args(["--params", "seed", *given]).data == paths
+    args, seed = flags.start(["--params", "seed", "--log", str(repository / "log.txt"), *given], seed=int)
+    assert (args.data, seed) == (paths, 0)
 
 
 def test_a_script_refuses_a_folder_that_holds_files_before_it_starts(repository):
-    flags = Flags("A script.", blocks="seed")
-    flags.folder("out", "folder to write to")
-    command = ["--params", "seed", "--out", "made", "--log", "log.txt"]
-    assert flags.start(command)[0].out == Path("made")
+    def start():
+        flags = Flags("A script.")
+        flags.folder("out", "folder to write to")
+        return flags.start(["--params", "seed", "--out", "made", "--log", "log.txt"], seed=int)
+
+    args, _ = start()
+    assert args.out == Path("made")
     (repository / "log.txt").unlink()
     (repository / "made").mkdir()
     (repository / "made" / "rows.jsonl").touch()
     with pytest.raises(FileExistsError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
-        flags.start(command)
+        start()
     assert not (repository / "log.txt").exists()

@@ -37,7 +37,7 @@ def test_rows_of_a_hub_data_set_come_in_the_order_of_the_named_files(
         rows = [{"chosen": f"{TRANSCRIPT} {name} {n}", "rejected": f"{TRANSCRIPT} no"} for n in range(3)]
         with gzip.open(folder / name, "wt") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    recipe["sources"]["hh"]["first"] = 4  # the whole first file and one row of the second
+    recipe["sources"]["hh"]["limit"] = 4  # the whole first file and one row of the second
     write_recipe(workspace, recipe)
     with Hub(tmp_path / "hub") as hub:
         online(workspace, hub)

@@ -62,7 +62,7 @@ def cheap() -> dict[str, Any]:
     recipe["schemes"]["lamini"]["calls"] = 10
     for name in ("lamini", "evol"):
         recipe["mixes"][name] |= {"eval_rows": 2, "max_missing_share": 1.0}
-    recipe["mixes"]["evol"]["parts"] = [part for part in recipe["mixes"]["evol"]["parts"] if part["name"] != "orca"]
+    recipe["mixes"]["evol"]["parts"] = ["evol", {"name": "lamini", "rows": 400}]  # without orca's
     recipe["stages"]["sft_evol"]["init_from"] = "sft_lamini"  # else its mix would wait for what Orca's stage trains on
     return recipe
 

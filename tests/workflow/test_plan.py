@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT, Workspace
 
+from bezoar.requests.blocks import Budget, Connection
+
 LARGE = ROOT / "recipes" / "openbezoar-3b.yaml"
 
 
@@ -133,7 +135,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     more = with_eval(tiny, "mtbench", controls=["empty", "filler", "shuffled"])
     every = {"judgments": 1 + len(checkpoints), "gate": 1, "report_mtbench": 1}
     assert planned(workspace, more) == Counter({"controls": 1} | every)
-    assert planned(workspace, with_eval(tiny, "mtbench", draws=100)) == Counter({"report_mtbench": 1})
+    assert planned(workspace, with_eval(tiny, "mtbench", bootstrap_samples=100)) == Counter({"report_mtbench": 1})
     # twice as many judgments: of every model and both controls
     again = with_eval(tiny, "mtbench", repeats=2)
     assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "gate": 1, "report_mtbench": 1})
@@ -141,7 +143,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     other = {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "OTHER_API_KEY", "concurrency": 1, "timeout": 1.0}
     other |= {"requests_per_minute": 9, "tokens_per_minute": 99, "deadline": 2.0, "batch": True}
     other |= {"server": {"command": ["serve", "{port}"], "health": "/health", "start": 1.0, "idle": 1.0}}
-    assert set(other) == set(connection)
+    assert set(other) == set(connection) == set(Connection.model_fields)
     for changed_judge, judgments in (
         (judge | {"connection": other}, 0),
         (judge | {"effort": "low"}, len(checkpoints) + 2),
@@ -173,7 +175,7 @@ def test_a_budget_reruns_nothing_and_a_quota_the_filters_of_its_scheme(workspace
     (workspace.root / "prices.yaml").write_text("prices: []\n")
     budget = {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
     budget |= {"stages": {"filter-evol": {"dollars": None, "tokens": 1}}}
-    assert set(budget) == set(tiny["budget"])
+    assert set(budget) == set(Budget.model_fields)
     assert planned(workspace, tiny | {"budget": budget}) == Counter()
     jobs = planned(workspace, changed(workspace, tiny, filters={"evol": tiny["filters"]["evol"] | {"quota": 10}}))
     assert (jobs["filter"], jobs["generate"]) == (tiny["shards"], 0)
@@ -211,7 +213,7 @@ def test_jobs_ask_for_what_their_stage_or_rule_or_all_jobs_need(workspace: Works
 
 def test_only_what_a_target_needs_is_planned(workspace: Workspace, tiny: dict) -> None:
     jobs = planned(workspace, tiny, "data/mixes/teacher/train.jsonl")
-    assert set(jobs) == {"source", "mix"} | ({"base"} if tiny["mixes"]["teacher"]["limit"] else set())
+    assert set(jobs) == {"source", "mix"} | ({"base"} if "limit" in tiny["mixes"]["teacher"] else set())
 
 
 def test_the_embedded_default_is_the_tiny_recipe() -> None:
