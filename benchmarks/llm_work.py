@@ -74,7 +74,7 @@ def _carried_by(carrier: str) -> None:
         path = "/chat/completions"
         return (await self.client.post(path, cast_to=httpx2.Response, content=call.data, options=options)).text
 
-    vars(ours)["DefaultAioHttpClient"] = getattr(openai, CARRIERS[carrier])
+    vars(openai)["DefaultAioHttpClient"] = getattr(openai, CARRIERS[carrier])  # which a provider imports when it sends
     type.__setattr__(ours.OpenAi, "send", send)
 
 
