@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from bezoar import errors, yaml12
 from bezoar.errors import InputError
 
-Key = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 Kind = TypeVar("Kind", bound=BaseModel)
 NO_KEY, MISSING, NO_FIT = "no such key", "the key is missing", "the value does not fit"
 DISCRIMINATORS = ("kind", "method")  # the keys that say which sort of block a block is
@@ -42,7 +42,7 @@ class RecipeError(InputError):
 class Problem:
     """One thing that is wrong, at one key."""
 
-    key: Key
+    key: KeyPath
     what: str
     found: str
     expected: str
@@ -53,7 +53,7 @@ class Problem:
         return replace(self, key=(*around, *self.key))
 
 
-def unknown(key: Key, what: str, found: str, known: Iterable[str]) -> Problem:
+def unknown(key: KeyPath, what: str, found: str, known: Iterable[str]) -> Problem:
     """A name that nothing carries, with the nearest that something does."""
     names = sorted(known)
     near = difflib.get_close_matches(found, names, n=1)
@@ -61,7 +61,7 @@ def unknown(key: Key, what: str, found: str, known: Iterable[str]) -> Problem:
     return Problem(key, what, found, ", ".join(names) or "nothing of this kind is defined", hint)
 
 
-def report(path: str, problems: list[Problem], lines: dict[Key, int]) -> str:
+def report(path: str, problems: list[Problem], lines: dict[KeyPath, int]) -> str:
     """All problems as text, in the order of their lines."""
     texts = []
     for problem in sorted(problems, key=lambda one: _line(one.key, lines)):
@@ -71,7 +71,7 @@ def report(path: str, problems: list[Problem], lines: dict[Key, int]) -> str:
     return "\n".join(texts)
 
 
-def _line(key: Key, lines: dict[Key, int]) -> int:
+def _line(key: KeyPath, lines: dict[KeyPath, int]) -> int:
     """The line of a key, or of the innermost block around it that exists."""
     while key and key not in lines:
         key = key[:-1]
@@ -120,15 +120,15 @@ def parsed(text: str, path: Path) -> Any:
         raise RecipeError(text) from error
 
 
-def lines_of(path: str, text: str) -> dict[Key, int]:
+def lines_of(path: str, text: str) -> dict[KeyPath, int]:
     """Line number, from 1, of every key and list item.
 
     Raises:
         RecipeError: A key stands twice in one map (YAML itself would silently take the last), or a block holds itself.
     """
-    lines: dict[Key, int] = {}
+    lines: dict[KeyPath, int] = {}
 
-    def walk(node: yaml.Node | None, key: Key, around: tuple[yaml.Node, ...] = ()) -> None:
+    def walk(node: yaml.Node | None, key: KeyPath, around: tuple[yaml.Node, ...] = ()) -> None:
         if any(node is one for one in around):
             raise RecipeError(
                 errors.problem(
@@ -163,7 +163,7 @@ def lines_of(path: str, text: str) -> dict[Key, int]:
 
 def of_validation(error: ValidationError, data: object, schema: type[BaseModel]) -> list[Problem]:
     """Pydantic's findings as problems: one for each mistake, and without the union tags in pydantic's places."""
-    problems: dict[tuple[Key, str], Problem] = {}
+    problems: dict[tuple[KeyPath, str], Problem] = {}
     for finding in error.errors(include_url=False):
         problem = _of_finding(finding, data, schema)
         other = problems.get((problem.key, problem.what))  # another member of the same union
@@ -208,7 +208,7 @@ def _number_hint(found: object) -> str:
     return ""
 
 
-def _data_key(place: tuple[str | int, ...], data: object) -> Key:
+def _data_key(place: tuple[str | int, ...], data: object) -> KeyPath:
     """A place in the data: pydantic's own, less the tags of unions."""
     key: list[str | int] = []
     tagged = False

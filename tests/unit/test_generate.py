@@ -90,7 +90,7 @@ def lamini_block(**changes):
 
 SEEDS = [seed_row(f"seed {number}") for number in range(10)]
 TOPICS = ["art", "bees", "chess", "dance"]
-CALL = lamini.Call(7, (seed_row("Name a fruit."), seed_row("Sing.")), ())
+CALL = lamini.ListingCall(7, (seed_row("Name a fruit."), seed_row("Sing.")), ())
 
 
 def tagged(*items):
@@ -154,7 +154,7 @@ def test_a_shard_without_seeds_makes_no_call():
 
 
 def test_examples_topics_and_count_are_shown():
-    call = lamini.Call(0, (seed_row("Name {count}."), seed_row("Sing.")), ("art", "bees"))
+    call = lamini.ListingCall(0, (seed_row("Name {count}."), seed_row("Sing.")), ("art", "bees"))
     expected = "<example>Name {count}.</example>\n<example>Sing.</example> art, bees 4"
     assert lamini.listing_prompt(call, lamini_block(), LISTING) == expected
 
@@ -206,7 +206,7 @@ def test_a_call_that_yields_enough_the_second_time_is_not_asked_a_third_time():
 
 
 def test_no_instruction_is_listed_twice_and_candidates_add_up():
-    calls = [lamini.Call(number, CALL.examples, ()) for number in range(3)]
+    calls = [lamini.ListingCall(number, CALL.examples, ()) for number in range(3)]
     answers = {0: tagged("One.", "Two.", "Sing."), 1: tagged("ONE.", "Three.") + "<example>F", 2: "nothing"}
     teacher = ParrotTeacher(lambda request: answers[int(request.key.split(":")[1])])
     items, dropped, seen = lamini.list_instructions(calls, teacher, lamini_block(max_attempts=1), LISTING)
@@ -217,7 +217,7 @@ def test_no_instruction_is_listed_twice_and_candidates_add_up():
 
 
 def test_a_listed_instruction_is_answered_and_knows_where_it_comes_from():
-    call = lamini.Call(0, SEEDS[:2], ("art",))
+    call = lamini.ListingCall(0, SEEDS[:2], ("art",))
     teacher = ParrotTeacher(lambda request: f"{request.system} {request.turns[-1]}")
     (row,), failed = lamini.answered([lamini.Listed("Paint.", call)], teacher, lamini_block(), LISTING, "lamini")
     assert failed == []

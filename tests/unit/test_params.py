@@ -17,7 +17,7 @@ from bezoar.recipe.load import load
 from bezoar.recipe.recipe import SECTIONS, Recipe
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import Budget
-from bezoar.requests.prices import load as load_prices
+from bezoar.requests.prices import load_prices
 from bezoar.steps import prompts
 from bezoar.steps.filter.judge import filter_prompts
 from bezoar.steps.generate import templates

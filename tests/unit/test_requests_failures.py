@@ -34,7 +34,7 @@ from faults import (
 )
 
 from bezoar.requests import EXIT_FATAL, failures
-from bezoar.requests.job import HALTED, SPENT, Job
+from bezoar.requests.job import HALTED, SPENT, CurrentJob
 from bezoar.requests.sender import CANARY, MOST_TRANSIENT
 
 
@@ -257,7 +257,7 @@ def test_a_key_that_is_refused_at_the_first_call_stops_the_run_and_quarantines_n
 def test_a_job_under_way_stops_when_another_halts_the_run(desk, monkeypatch):
     monkeypatch.setattr("bezoar.requests.sender.SECONDS_BETWEEN_LOOKS", 0.0)
     desk.server.latency = 0.1
-    halting = threading.Timer(0.5, Job("other", "0", SPENT / RUN).halt, ["a key was refused"])
+    halting = threading.Timer(0.5, CurrentJob("other", "0", SPENT / RUN).halt, ["a key was refused"])
     halting.start()
     assert desk.stop(*rows(50), connection={"concurrency": 1}).status == EXIT_FATAL
     assert len(desk.stored()) == desk.server.hits() < 10

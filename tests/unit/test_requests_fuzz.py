@@ -19,7 +19,7 @@ from bezoar.requests.base import ask
 from bezoar.requests.budget import Amount, BudgetReservation
 from bezoar.requests.calls import compact
 from bezoar.requests.failures import Failure
-from bezoar.requests.job import Job
+from bezoar.requests.job import CurrentJob
 from bezoar.requests.ledger import open_batches, table, totals
 from bezoar.requests.provider import Provider
 from bezoar.requests.sender import Sender
@@ -99,7 +99,7 @@ def body_is_read(provider: Provider, data: Any) -> None:
     text = data.draw(mutated(WHOLE[provider.name])).decode("utf-8", "replace")
     connection = block(provider.name, {}).connection
     sender = Sender(
-        provider, connection, Job("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price()
+        provider, connection, CurrentJob("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price()
     )
     call = provider.call(ask("row", "row", SAMPLING), 0, 16)
     try:

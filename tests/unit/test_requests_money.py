@@ -12,7 +12,7 @@ from bezoar.errors import Stopped
 from bezoar.requests import EXIT_BUDGET
 from bezoar.requests.base import ask
 from bezoar.requests.budget import AHEAD, Amount, BudgetReservation
-from bezoar.requests.job import SPENT, Job
+from bezoar.requests.job import SPENT, CurrentJob
 from bezoar.requests.ledger import totals
 from bezoar.requests.prices import Usage
 from bezoar.requests.sender import MOST_TRANSIENT
@@ -197,7 +197,7 @@ def test_a_cut_response_counts_at_its_worst_against_a_ceiling(desk):
     assert total.perhaps_micro == 600 // each * each
 
 
-def test_two_purses_of_a_run_share_its_ceiling(tmp_path):
+def test_two_reservations_of_a_run_share_its_ceiling(tmp_path):
     one, other = (BudgetReservation(ceilings(100 / MILLION), stage, tmp_path) for stage in ("a", "b"))
     worst = Amount(3, 1)
     assert one.reserve(worst)  # and holds 16 times as much
@@ -216,7 +216,7 @@ def test_two_purses_of_a_run_share_its_ceiling(tmp_path):
         other.reserve(worst)
 
 
-def test_a_purse_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
+def test_a_reservation_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
     batch, live = (BudgetReservation(ceilings(500 / MILLION), stage, tmp_path) for stage in ("a", "b"))
     assert batch.reserve(Amount(30), ahead=1)
     assert live.reserve(Amount(1))
@@ -226,24 +226,24 @@ def test_a_purse_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
 def test_a_job_without_a_run_has_its_budget_alone(monkeypatch):
     monkeypatch.setenv("BEZOAR_JOB", "a/3")
     monkeypatch.delenv("BEZOAR_RUN", raising=False)
-    assert Job.current() == Job("a", "3", None)
+    assert CurrentJob.current() == CurrentJob("a", "3", None)
     monkeypatch.setenv("BEZOAR_RUN", "one")
-    assert Job.current() == Job("a", "3", SPENT / "one")
+    assert CurrentJob.current() == CurrentJob("a", "3", SPENT / "one")
 
 
-def test_a_purse_waits_for_what_is_in_flight_before_it_gives_up(tmp_path):
-    purse = BudgetReservation(ceilings(10 / MILLION), "a", tmp_path)
-    assert purse.reserve(Amount(8))
-    assert not purse.reserve(Amount(8))
-    purse.settle(Amount(8), Amount(2))
-    assert purse.reserve(Amount(8))
-    purse.settle(Amount(8), Amount(3))
+def test_a_reservation_waits_for_what_is_in_flight_before_it_gives_up(tmp_path):
+    reservation = BudgetReservation(ceilings(10 / MILLION), "a", tmp_path)
+    assert reservation.reserve(Amount(8))
+    assert not reservation.reserve(Amount(8))
+    reservation.settle(Amount(8), Amount(2))
+    assert reservation.reserve(Amount(8))
+    reservation.settle(Amount(8), Amount(3))
     with pytest.raises(Stopped):
-        purse.reserve(Amount(8))
+        reservation.reserve(Amount(8))
 
 
-def test_a_halted_run_harms_no_purse(tmp_path):
-    Job("a", "0", tmp_path).halt("a key was refused")
+def test_a_halted_run_harms_no_reservation(tmp_path):
+    CurrentJob("a", "0", tmp_path).halt("a key was refused")
     assert BudgetReservation(ceilings(1.0), "b", tmp_path).reserve(Amount(8))
 
 

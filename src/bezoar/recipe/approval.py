@@ -15,7 +15,7 @@ from bezoar.requests.api import ApiBackend
 from bezoar.requests.budget import MILLION
 from bezoar.requests.failures import DETAIL, Failure
 from bezoar.requests.job import approved, replaying
-from bezoar.requests.prices import load
+from bezoar.requests.prices import load_prices
 from bezoar.text import show
 
 
@@ -61,7 +61,7 @@ class Approval:
             approved()
             _check_environment(backends)
             for block in backends:
-                load(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
+                load_prices(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
             for block in backends:
                 if block.connection.base_url_env is None and not block.connection.self_hosted:
                     # a server of one's own may be started by the run

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bezoar.blocks import Existing, Reference
 from bezoar.files import remembered_sha256
-from bezoar.problems import Key, Problem, unknown
+from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
 from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.sources import Builtin, File
@@ -80,7 +80,7 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
             yield unknown(("resources", name), "no rule or stage of this name", name, known)
 
 
-def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[Key, str]]:
+def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     """The checkpoints that one is built from, with the key that says so."""
     stage = recipe.stages.get(checkpoint)
     if stage is None:
@@ -139,7 +139,7 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
     for name, stage in recipe.stages.items():
         if not stage.continue_adapter:
             continue
-        key: Key = ("stages", name)
+        key: KeyPath = ("stages", name)
         before = recipe.stages.get(stage.init_from)
         if before is None:
             yield Problem(
@@ -164,7 +164,7 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
     for name, mix in recipe.mixes.items():
         wanted = [one.name for one in FORMATS.values() if mix.format in one.mixes]
         for position, part in enumerate(mix.parts):
-            key: Key = ("mixes", name, "parts", position)
+            key: KeyPath = ("mixes", name, "parts", position)
             if part.kind == "source":
                 found = recipe.sources[part.name].format
                 if found not in (*wanted, None):

@@ -76,7 +76,7 @@ class Estimator:
 
     @cached_property
     def _prices(self) -> prices.Prices:
-        return prices.load(self.recipe.budget.prices)
+        return prices.load_prices(self.recipe.budget.prices)
 
     def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Expected]:
         """What planned steps would ask, by stage; with their commands also what of it is stored."""

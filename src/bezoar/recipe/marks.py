@@ -7,24 +7,24 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from bezoar.problems import Key
+from bezoar.problems import KeyPath
 
 Mark = TypeVar("Mark")
 
 
-def marked(block: BaseModel, kind: type[Mark], around: Key = ()) -> Iterator[tuple[Key, Mark, str]]:
+def marked(block: BaseModel, kind: type[Mark], around: KeyPath = ()) -> Iterator[tuple[KeyPath, Mark, str]]:
     """Every value whose type is marked so, with its key and its mark.
 
     Args:
         block: The recipe, or a part of it.
         kind: Class of the mark.
-        around: Key of the block.
+        around: KeyPath of the block.
     """
     for name, field in type(block).model_fields.items():
         yield from _walk((*around, name), getattr(block, name), field.annotation, list(field.metadata), kind)
 
 
-def _walk(key: Key, value: Any, annotation: Any, metadata: list[Any], kind: type[Mark]) -> Iterator[Any]:
+def _walk(key: KeyPath, value: Any, annotation: Any, metadata: list[Any], kind: type[Mark]) -> Iterator[Any]:
     if isinstance(value, BaseModel):
         yield from marked(value, kind, key)
         return

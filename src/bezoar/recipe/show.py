@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bezoar.problems import Key, lines_of, text_of
+from bezoar.problems import KeyPath, lines_of, text_of
 from bezoar.recipe.load import load
 
 MERGE = "<<"
@@ -24,7 +24,7 @@ def shown(path: Path) -> str:
     return "\n".join(_rows(recipe, (), lines, str(path)))
 
 
-def _rows(block: BaseModel, around: Key, lines: dict[Key, int], path: str) -> Iterator[str]:
+def _rows(block: BaseModel, around: KeyPath, lines: dict[KeyPath, int], path: str) -> Iterator[str]:
     for name, field in type(block).model_fields.items():
         key = (*around, name)
         line = _line(key, lines)
@@ -32,7 +32,7 @@ def _rows(block: BaseModel, around: Key, lines: dict[Key, int], path: str) -> It
         yield from _entry(key, getattr(block, name), origin, lines, path)
 
 
-def _entry(key: Key, value: Any, origin: str, lines: dict[Key, int], path: str) -> Iterator[str]:
+def _entry(key: KeyPath, value: Any, origin: str, lines: dict[KeyPath, int], path: str) -> Iterator[str]:
     indent = "  " * (len(key) - 1)
     if isinstance(value, BaseModel):
         yield f"{indent}{key[-1]}:"
@@ -56,7 +56,7 @@ def _default(description: str) -> str:
     return f"default: {source.rstrip('.')}" if mark else "default"
 
 
-def _line(key: Key, lines: dict[Key, int]) -> int | None:
+def _line(key: KeyPath, lines: dict[KeyPath, int]) -> int | None:
     """The line that a value comes from, also by a merge (`<<`) of another block."""
     if key in lines:
         return lines[key]

@@ -49,11 +49,11 @@ async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
     worst = Amount()
     for call in chunk:
         worst += sender.worst_of(call)
-    sender.purse.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
+    sender.reservation.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
     try:
         batch = await sender.persist(_submitted, sender, chunk)
     except Failure as failure:
-        sender.purse.settle(worst, worst if failure.perhaps_billed else Amount())
+        sender.reservation.settle(worst, worst if failure.perhaps_billed else Amount())
         raise sender.stopped(failure) from failure
     sender.ledger.batch_created(batch, sender.provider.name, [call.key for call in chunk])  # before it is asked after
     logger.info(f"batch {batch}: {len(chunk):,} calls handed in; they may take a day, and a kill loses nothing")
@@ -116,7 +116,7 @@ async def _ends(
             used += sender.failed(waiting[key], doubt, sender.worst_of(waiting[key]))
             yield waiting.pop(key), doubt
     finally:
-        sender.purse.settle(worst, used)
+        sender.reservation.settle(worst, used)
     if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
         sender.ledger.batch_settled(batch)
     if unknown and not of_earlier:

@@ -16,9 +16,9 @@ from bezoar.requests.blocks import Budget
 from bezoar.requests.budget import MILLION, BudgetReservation
 from bezoar.requests.calls import Call
 from bezoar.requests.failures import DETAIL, Failure
-from bezoar.requests.job import Job
+from bezoar.requests.job import CurrentJob
 from bezoar.requests.preflight import check
-from bezoar.requests.prices import load
+from bezoar.requests.prices import load_prices
 from bezoar.requests.provider import Answer, Provider
 from bezoar.requests.sender import Sender
 from bezoar.requests.server_locator import kept
@@ -58,9 +58,9 @@ class Client:
 
     def __init__(self, provider: Provider, block: ApiBackend, budget: Budget) -> None:
         self.provider, self.block, self.budget = provider, block, budget
-        self.job = Job.current()
+        self.job = CurrentJob.current()
         self.store = Store(self.job.stage, self.job.part)
-        self.purse = BudgetReservation(budget, self.job.stage, self.job.folder, self.job.approved)
+        self.reservation = BudgetReservation(budget, self.job.stage, self.job.folder, self.job.approved)
         self._checked = False
         self._context: int | None = None
 
@@ -152,14 +152,14 @@ class Client:
                     hint="`dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model",
                 )
             )
-        price = load(self.budget.prices).of(self.provider.model, self.budget.prices)
-        sender = Sender(self.provider, self.block.connection, self.job, self.store, self.purse, price)
+        price = load_prices(self.budget.prices).of(self.provider.model, self.budget.prices)
+        sender = Sender(self.provider, self.block.connection, self.job, self.store, self.reservation, price)
         self._announce(sender, work, stored, asked, what)
         try:
             return asyncio.run(self._settled(sender, work, what))
         finally:
             sender.ledger.tell()
-            self.purse.close()
+            self.reservation.close()
             self.store.settle()
 
     def _announce(self, sender: Sender, work: list[Work], stored: int, asked: int, what: str) -> None:

@@ -13,7 +13,7 @@ HALTED = "halted"  # a file with the reason
 
 
 @dataclass(frozen=True)
-class Job:
+class CurrentJob:
     """Who asks.
 
     Attributes:
@@ -31,7 +31,7 @@ class Job:
     approved: float | None = None
 
     @classmethod
-    def current(cls) -> "Job":
+    def current(cls) -> "CurrentJob":
         """The job that this process is, by what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), and by BEZOAR_REPLAY_ONLY.
 
         Raises:

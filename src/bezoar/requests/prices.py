@@ -113,7 +113,7 @@ class Prices(Block):
         return self.newest[model]
 
 
-def load(path: Path | str | None) -> Prices:
+def load_prices(path: Path | str | None) -> Prices:
     """A price table; None takes the one that comes with bezoar.
 
     Raises:

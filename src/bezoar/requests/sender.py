@@ -19,7 +19,7 @@ from bezoar.requests.blocks import Connection
 from bezoar.requests.budget import Amount, BudgetReservation
 from bezoar.requests.calls import CHARS_PER_TOKEN, Call
 from bezoar.requests.failures import DETAIL, Failure
-from bezoar.requests.job import Job
+from bezoar.requests.job import CurrentJob
 from bezoar.requests.ledger import Ledger
 from bezoar.requests.prices import Price, Usage
 from bezoar.requests.provider import Answer, Provider
@@ -48,14 +48,26 @@ class Sender:
     """
 
     def __init__(
-        self, provider: Provider, connection: Connection, job: Job, store: Store, purse: BudgetReservation, price: Price
+        self,
+        provider: Provider,
+        connection: Connection,
+        job: CurrentJob,
+        store: Store,
+        reservation: BudgetReservation,
+        price: Price,
     ) -> None:
-        self.provider, self.connection, self.job, self.store, self.purse = provider, connection, job, store, purse
+        self.provider, self.connection, self.job, self.store, self.reservation = (
+            provider,
+            connection,
+            job,
+            store,
+            reservation,
+        )
         self.price = price
         self.ledger = Ledger(store.ledger, price, batch=connection.batch)
         self.stopping: Stopped | None = None
         allowed = connection.requests_per_minute, connection.tokens_per_minute
-        self._gate = ConcurrencyLimiter(connection.concurrency, *allowed, pause=self.pause)
+        self._limiter = ConcurrencyLimiter(connection.concurrency, *allowed, pause=self.pause)
         self._settled, self._stopped = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
         self._warned = False
@@ -195,7 +207,7 @@ class Sender:
 
     async def _once(self, call: Call, until: float) -> Answer:
         worst = self.worst_of(call)
-        async with self._gate.slot(len(call.data) // CHARS_PER_TOKEN + _limit(call)):
+        async with self._limiter.slot(len(call.data) // CHARS_PER_TOKEN + _limit(call)):
             self._look()
             await self._reserve(worst)
             used = worst  # unless it is known better: a request that was cut off may be paid for
@@ -205,20 +217,20 @@ class Sender:
                 text = await self.provider.send(call, min(self.connection.timeout, left))
                 answer = self.provider.read(text)
                 used = self.take(call, answer, text)
-                self._gate.answered()
+                self._limiter.answered()
                 self._answered = max(self._answered, began)
                 return answer
             except Failure as failure:
                 used = self.failed(call, failure, worst)
                 if failure.kind == "rate":
-                    self._gate.refused(failure.retry_after)
+                    self._limiter.refused(failure.retry_after)
                     if (failure.retry_after or 0.0) >= self.connection.deadline:
                         self.stop(self.stopped(failure))  # the others would have to wait as long
                 elif failure.kind == "transient":
-                    self._gate.stumbled()
+                    self._limiter.stumbled()
                 raise
             finally:
-                self.purse.settle(worst, used)
+                self.reservation.settle(worst, used)
                 self._settled.set()
 
     def take(self, call: Call, answer: Answer, text: str) -> Amount:
@@ -265,7 +277,7 @@ class Sender:
 
     async def _reserve(self, worst: Amount) -> None:
         while not self.stopping:
-            if self.purse.reserve(worst):
+            if self.reservation.reserve(worst):
                 return
             self._settled.clear()
             await self._settled.wait()

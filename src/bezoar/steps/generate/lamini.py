@@ -62,7 +62,7 @@ class Lamini(SchemeBlock):
 
 
 @dataclass(frozen=True)
-class Call:
+class ListingCall:
     """One listing call."""
 
     number: int
@@ -75,7 +75,7 @@ class Listed:
     """An instruction that a call listed."""
 
     instruction: str
-    call: Call
+    call: ListingCall
 
 
 def read_topics(path: Path) -> list[str]:
@@ -92,7 +92,9 @@ def read_topics(path: Path) -> list[str]:
     return topics
 
 
-def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int) -> list[Call]:
+def calls_of(
+    seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int
+) -> list[ListingCall]:
     """The listing calls of a shard: of all `block.calls`, every `shards`-th from the shard's number on."""
     if not seeds:
         return []
@@ -103,11 +105,11 @@ def calls_of(seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, 
         turn = number // shards  # of the shard's own calls, so that every shard has its share of guided ones
         guided = bool(topics) and floor((turn + 1) * block.topic_share) > floor(turn * block.topic_share)
         drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
-        calls.append(Call(number, tuple(examples), tuple(drawn)))
+        calls.append(ListingCall(number, tuple(examples), tuple(drawn)))
     return calls
 
 
-def listing_prompt(call: Call, block: Lamini, templates: dict[str, str]) -> str:
+def listing_prompt(call: ListingCall, block: Lamini, templates: dict[str, str]) -> str:
     """What the teacher is asked in a call."""
     examples = "\n".join(f"<example>{row.instruction}</example>" for row in call.examples)
     name = "topic_guided" if call.topics else "example_guided"
@@ -115,7 +117,7 @@ def listing_prompt(call: Call, block: Lamini, templates: dict[str, str]) -> str:
     return prompts.fill(templates[name], examples=examples, topics=", ".join(call.topics), count=count)
 
 
-def listed(text: str, call: Call, max_words: int) -> tuple[list[str], list[tuple[str, str]]]:
+def listed(text: str, call: ListingCall, max_words: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Instructions in a teacher's answer, and those that were dropped with their reasons.
 
     Only text inside complete tag pairs counts; an item without its end is dropped as `unclosed`.
@@ -142,7 +144,7 @@ def listed(text: str, call: Call, max_words: int) -> tuple[list[str], list[tuple
 
 
 def list_instructions(
-    calls: list[Call], teacher: Backend, block: Lamini, templates: dict[str, str]
+    calls: list[ListingCall], teacher: Backend, block: Lamini, templates: dict[str, str]
 ) -> tuple[list[Listed], list[DroppedRow], int]:
     """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
 
@@ -185,7 +187,7 @@ def list_instructions(
     return list(found.values()), dropped, seen
 
 
-def _too_few(answer: Completion, call: Call, *, last: bool) -> DroppedRow:
+def _too_few(answer: Completion, call: ListingCall, *, last: bool) -> DroppedRow:
     """A listing call without enough instructions in its answer."""
     if not last:
         return dropped_row("asked again", answer.text, call=call.number)
