@@ -84,7 +84,7 @@ def test_what_a_batch_lacks_is_handed_in_again_and_nothing_else(desk):
 def test_an_answer_to_what_was_not_asked_is_an_error_once_the_others_are_stored(desk):
     desk.server.endings = [Ending(unknown=2)]
     stopped = desk.stop(*rows(3), connection=BATCH)
-    assert "brought 2 answers to calls that it was not given" in str(stopped)
+    assert "has 2 answers to calls that weren't in it" in str(stopped)
     assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
     assert len(desk.server.batches) == 1
 
@@ -270,7 +270,7 @@ def test_calls_of_an_open_batch_are_not_sent_live_as_well(desk):
     (batch,) = desk.server.batches
     hand_in(desk, batch.id, list(batch.sent))
     stopped = desk.stop(*rows(3))
-    assert "3 of its calls that would be sent and paid for once more" in str(stopped)
+    assert "3 of its calls would be sent and paid for again" in str(stopped)
     assert desk.server.hits() == 0
     assert texts(desk.ask(*rows(3), connection=BATCH)) == answers(rows(3))
     assert len(desk.server.batches) == 1

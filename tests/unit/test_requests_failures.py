@@ -315,7 +315,7 @@ def test_the_preflight_catches_a_model_that_is_not_there_before_anything_is_sent
 def test_a_model_that_will_go_is_warned_of(desk, facts, caplog):
     desk.server.models = {"rules": facts}
     assert texts(desk.ask("row")) == ["answer to row"]
-    assert f"rules is about to be retired: its server says {NEXT_WEEK}" in caplog.text
+    assert f"rules will be retired on {NEXT_WEEK}, its server says" in caplog.text
 
 
 def test_a_preflight_that_fails_for_a_reason_that_passes_is_tried_again(desk):

@@ -59,7 +59,7 @@ def test_a_usage_that_cannot_be_true_counts_at_its_worst_and_is_reported(desk, n
     sent = len(desk.server.calls[0].data)
     assert line["micro"] == sent * 2 + 16 * 5  # a token a byte, at the dearest price, and the longest answer
     assert (line["usage"], line["prompt_tokens"], line["completion_tokens"]) == ("not believed", sent, 16)
-    assert caplog.text.count("a usage that can't be true") == 1
+    assert caplog.text.count("reports a usage that can't be true") == 1
     assert texts(desk.ask("row")) == ["words"]  # the answer is good, and stored
     assert desk.server.hits() == 1
 
@@ -198,7 +198,7 @@ def test_an_answer_with_half_a_character_is_stored_once_and_used(desk, batch, ca
     for _ in range(2):
         assert texts(desk.ask("row", connection={"batch": batch})) == ["half \ufffd"]
     assert [line["replaced_characters"] for line in desk.ledger() if "outcome" in line] == [1]
-    assert caplog.text.count("1 halves of characters in answers were replaced") == 1
+    assert caplog.text.count("1 broken characters in answers were replaced") == 1
 
 
 def test_an_error_with_half_a_character_is_written_down(desk):

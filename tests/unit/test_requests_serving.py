@@ -116,7 +116,7 @@ def test_a_job_waits_for_its_server_and_says_that_it_needs_it(desk, caplog):
     assert complete(client(desk), *rows(3)) == answers_to(rows(3))
     beginning.join()
     assert "waiting for the server of teacher, 0 of 10 s: no .snakemake/servers/teacher.json" in caplog.text
-    assert f"teacher is asked at {desk.server.address}" in caplog.text
+    assert f"requests to teacher go to {desk.server.address}" in caplog.text
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["none", "dead"])
@@ -129,9 +129,9 @@ def test_a_server_that_nobody_starts_is_an_error_that_says_how(desk, dead):
     gone = f"the process {os.getpid()} is gone or doesn't listen at http://127.0.0.1:9, as {path} says"
     found = gone if dead else f"no {path}"
     assert str(caught.value) == (
-        f"nobody serves teacher\n  found:    {found}, after 0.3 s\n  expected: a server that answers\n"
+        f"no server of teacher\n  found:    {found}, after 0.3 s\n  expected: a server that answers\n"
         "hint: start it by `bezoar serve teacher` in another terminal, or run with `--profile profiles/slurm`, "
-        "which submits it; what was answered is stored"
+        "which submits it; answers so far are stored"
     )
     assert not desk.stored()
 

@@ -14,19 +14,19 @@ from bezoar.requests.provider import Answer, Ending, Result
 from bezoar.requests.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic  # takes a second to import, which only who sends should pay
+    from anthropic import AsyncAnthropic  # takes a second to import; only jobs that send need it
 
 ADDRESS = "https://api.anthropic.com"
 ENDPOINT = "/v1/messages"
 BATCHES = "v1/messages/batches"
-API_VERSION = "2026-10-21"  # as anthropic 2.12 sends it; another one is another question
+API_VERSION = "2026-10-21"  # as anthropic 2.12 sends it; it is part of a call's key
 ENDINGS: dict[str, Ending] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
     "refusal": "refusal",
 }
-STATUS = {  # that a live request gets for an error of this type
+STATUS = {  # of a live request with an error of this type
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -44,7 +44,7 @@ class AnthropicBackend(ApiBackend):
     effort: Literal["low", "medium", "high"] | None = None
 
     def provider(self) -> "Anthropic":
-        """What knows the API's bodies and answers."""
+        """The API."""
         return Anthropic(self)
 
 
@@ -59,13 +59,13 @@ class Anthropic(provider.Connected):
 
     @cached_property
     def client(self) -> "AsyncAnthropic":
-        """The client; made, and so the key asked for, when there is something to send."""
+        """The client; it is made, and the key read, when there is something to send."""
         from anthropic import AsyncAnthropic, DefaultAioHttpClient
 
         connection = self.block.connection
         return AsyncAnthropic(
             api_key=self.key,
-            base_url=self.address or ADDRESS,  # else the package takes one from a variable
+            base_url=self.address or ADDRESS,  # else the package reads an address from a variable
             max_retries=0,
             timeout=connection.timeout,
             http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),
@@ -114,7 +114,7 @@ class Anthropic(provider.Connected):
         return await posted(self.session, ENDPOINT.removeprefix("/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
-        """From the model's own page.
+        """From the page of the model.
 
         Raises:
             Failure: The server can't be reached, refuses the key, or doesn't know the model.
@@ -138,13 +138,13 @@ class Anthropic(provider.Connected):
         return await results_at(self.session, path, self.block.connection.timeout, _result)
 
     async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
-        """A response's JSON map; `what` it should be, `whole` if all of it has to come within the time limit."""
+        """A response's JSON map. `what` names it in errors; `whole`: the time limit is for the whole exchange."""
         seconds = self.block.connection.timeout
         return parsed(await exchanged(self.session, method, path, seconds, total=whole, **content), what)
 
 
 def _unbounded(schema: Any) -> Any:
-    """A JSON schema with the bounds of its lists as descriptions, as the SDK has them: this API refuses `maxItems`."""
+    """A JSON schema with `maxItems` as descriptions, as the SDK does it: this API refuses `maxItems` itself."""
     if isinstance(schema, list):
         return [_unbounded(one) for one in schema]
     if not isinstance(schema, dict):
@@ -168,6 +168,6 @@ def _result(line: dict[str, Any]) -> Result:
 
 
 def _status(error: Any) -> int | None:
-    """The status that a live request gets for an error; None for one that may pass."""
+    """The status of a live request with this error; None for a transient one."""
     kind = error.get("type") if isinstance(error, dict) else None
     return STATUS.get(kind) if isinstance(kind, str) else None

@@ -1,4 +1,4 @@
-"""The block of a model behind an API; apart from the other blocks, since it brings the whole request layer."""
+"""The block of a model behind an API; in its own module, since it imports the whole request layer."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,25 +15,25 @@ class ApiBackend(ChatBackend):
 
     model: str
     json_schema: bool = Field(True, description="Whether the server enforces a JSON schema on verdicts.")
-    max_attempts: int = Field(3, ge=1, description="Times that a refused, cut or empty answer is asked at most.")
+    max_attempts: int = Field(3, ge=1, description="Most requests for an answer that is refused, cut or empty.")
     max_output_tokens: int | None = Field(
-        None, ge=1, description="Tokens up to which a cut answer's limit is doubled for its next try; null for any."
+        None, ge=1, description="The limit of a cut answer doubles with each try, up to so many tokens; null for any."
     )
     connection: Connection
 
     def open(self, *, checkpoint: Path | None, system: str, seed: int, budget: Budget) -> Any:
-        """What answers requests (bezoar.requests.base.Backend).
+        """A client that answers requests (bezoar.requests.base.Backend).
 
         Args:
             checkpoint: Model directory, for a backend that loads one.
             system: The student prompt's default system text.
             seed: Start of draws that are made here.
-            budget: What may be spent.
+            budget: The ceilings.
         """
-        from bezoar.requests.client import Client  # slow to import, and only jobs that ask need it
+        from bezoar.requests.client import Client  # slow to import; only jobs that send need it
 
         return Client(self.provider(), self, budget)
 
     def provider(self) -> Any:
-        """What knows the API's bodies and answers; bezoar.requests.provider.Provider."""
+        """The API, a bezoar.requests.provider.Provider."""
         raise NotImplementedError

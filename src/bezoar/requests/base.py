@@ -1,4 +1,4 @@
-"""What every backend takes and gives."""
+"""Requests and completions: what every backend takes and returns."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from bezoar.blocks import Sampling
 
 @dataclass(frozen=True)
 class Subject:
-    """What a judge is asked about, apart from the words of the prompt."""
+    """What a judge grades, apart from the text of the prompt."""
 
     turns: tuple[str, ...]
     response: str
@@ -23,9 +23,9 @@ class Request:
     Attributes:
         key: Names the call within its job; a sampled answer depends on it and not on the order of calls.
         messages: Role (`system`, `user` or `assistant`) and text, at most one system message, user last.
-        sampling: How tokens are drawn, as far as the backend takes it.
+        sampling: How tokens are drawn; a backend may not support all of it.
         subject: What is graded, for a judge; None for a call that writes.
-        sample: Tells draws of one request apart; equal ones share an answer where each is paid for.
+        sample: Tells repeated draws of one request apart. Requests with equal samples share one answer from a paid API.
         schema: JSON schema of the answer; None for free text.
     """
 
@@ -63,11 +63,11 @@ class Completion:
     """What a model answered.
 
     Attributes:
-        text: The answer without thinking in it, stripped of blanks around it.
+        text: The answer without its thinking, stripped of whitespace.
         finish_reason: `stop`, `length` (cut by the token limit), `refusal`, `thinking` (which never ended), `other`, or
-            `error` (the server refused to work).
+            `error` (the server refused the request).
         model: The model's name as its server gives it.
-        error: What the server said, if it refused to work.
+        error: The server's message, if it refused the request.
     """
 
     text: str
@@ -77,7 +77,7 @@ class Completion:
 
     @property
     def fault(self) -> str | None:
-        """Why this is no answer that can be used: `empty`, or the finish reason; None if it is one."""
+        """Why this answer can't be used: `empty`, or the finish reason; None if it can."""
         if self.finish_reason != "stop":
             return self.finish_reason
         return None if self.text else "empty"

@@ -1,4 +1,4 @@
-"""Calls sent by a provider's batch API: half the price, done within a day, and resumed after any crash."""
+"""Calls by a provider's batch API: half the price, done within a day, and resumed after a crash."""
 
 import os
 from collections.abc import AsyncIterator, Iterable
@@ -19,12 +19,12 @@ SECONDS_BETWEEN_POLLS = 30.0
 
 
 async def answers(sender: Sender, calls: list[Call]) -> AsyncIterator[tuple[Call, Answer | Failure]]:
-    """The end of each call, as batches bring them: its answer, stored already, or the failure that it comes to.
+    """The result of each call as batches end: its answer, which is stored by then, or its failure.
 
-    Batches that an earlier run handed in and didn't see the end of are awaited first, so none is paid twice.
+    Open batches of an earlier run are awaited first, so that nothing is paid for twice.
 
     Raises:
-        Stopped: The budget is reached, the run is stopped, or a batch came back with other calls than were sent.
+        Stopped: The budget is reached, the run is stopped, or a batch has results of calls that weren't sent.
     """
     waiting = {call.key: call for call in calls}
     tries = dict.fromkeys(waiting, 0)
@@ -55,8 +55,10 @@ async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
     except Failure as failure:
         sender.reservation.settle(worst, worst if failure.perhaps_billed else Amount())
         raise sender.stopped(failure) from failure
-    sender.ledger.batch_created(batch, sender.provider.name, [call.key for call in chunk])  # before it is asked after
-    logger.info(f"batch {batch}: {len(chunk):,} calls handed in; they may take a day, and a kill loses nothing")
+    sender.ledger.batch_created(
+        batch, sender.provider.name, [call.key for call in chunk]
+    )  # before the first look at it
+    logger.info(f"batch {batch}: {len(chunk):,} calls submitted; they may take a day, and a kill loses nothing")
     return batch, worst
 
 
@@ -73,25 +75,25 @@ async def _submitted(sender: Sender, chunk: list[Call]) -> str:
 async def _ends(
     sender: Sender, batch: str, keys: list[str], waiting: dict[str, Call], worst: Amount, *, of_earlier: bool = False
 ) -> AsyncIterator[tuple[Call, Answer | Failure]]:
-    """Wait for a batch, and take what it brought; what it should have and hasn't stays in `waiting`.
+    """Wait for a batch, and take its results; calls without one stay in `waiting`.
 
-    Every good line is taken, and the money settled, before a bad one ends the job.
+    Every good line is stored and its cost settled before a bad one ends the job.
 
     Raises:
-        Stopped: Lines ended for want of money or of a right, which may be there by the next run; or there were lines of
-            calls that weren't sent. In a batch of an earlier run they are history, and no reason to stop.
+        Stopped: Calls failed for lack of money or permission, which the next run may have; or there were results of
+            calls that weren't sent. In a batch of an earlier run neither is a reason to stop.
     """
     try:
         while not await sender.persist(sender.provider.ended, batch):
             await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))
         found, doubtful, unknown = _sorted(set(keys), await sender.persist(sender.provider.results, batch))
     except Failure as failure:
-        if failure.kind == "stop" and failure.status is None:  # it failed as a whole, as its provider says
+        if failure.kind == "stop" and failure.status is None:  # the provider says that the whole batch failed
             sender.ledger.batch_settled(batch)
         raise sender.stopped(failure) from failure
     others = set(keys) - waiting.keys()
     used = Amount()
-    refused: dict[str, Failure] = {}  # for a reason that may be of the account
+    refused: dict[str, Failure] = {}  # perhaps because of the account
     try:
         for key, result in found.items():
             call = waiting.get(key)
@@ -117,7 +119,7 @@ async def _ends(
             yield waiting.pop(key), doubt
     finally:
         sender.reservation.settle(worst, used)
-    if all(sender.store.find(key) for key in others):  # else it is another job's as well, which still waits for it
+    if all(sender.store.find(key) for key in others):  # else another job waits for it, too
         sender.ledger.batch_settled(batch)
     if unknown and not of_earlier:
         raise Stopped(_unknown(batch, unknown))
@@ -131,15 +133,15 @@ async def _ends(
 async def _own_faults(
     sender: Sender, waiting: dict[str, Call], refused: dict[str, Failure]
 ) -> list[tuple[str, Failure]]:
-    """The calls of a batch that are refused for what they say.
+    """The calls of a batch that are refused because of their content.
 
     Args:
-        sender: Who sent them.
+        sender: Sent them.
         waiting: The calls.
         refused: Why they were refused.
 
     Raises:
-        Stopped: They may be refused for want of money or of a right, so that they wait for the next run.
+        Stopped: They may be refused for lack of money or permission, and wait for the next run.
     """
     worst = min(refused.values(), key=lambda failure: ("fatal", "stop", "forbidden").index(failure.kind))
     if worst.kind == "forbidden" and await sender.is_well(waiting[next(iter(refused))]):
@@ -148,7 +150,7 @@ async def _own_faults(
 
 
 def _sorted(sent: set[str], results: list[Result]) -> tuple[dict[str, Result], set[str], list[str]]:
-    """A batch's lines by key, the keys that have two lines which differ, and those that were not sent."""
+    """A batch's results by key, the keys with two different results, and the keys that were not sent."""
     found: dict[str, Result] = {}
     doubtful: set[str] = set()
     unknown = []
@@ -164,11 +166,10 @@ def _sorted(sent: set[str], results: list[Result]) -> tuple[dict[str, Result], s
 
 def _unknown(batch: str, keys: list[str]) -> str:
     return problem(
-        f"batch {batch} brought {len(keys):,} answers to calls that it was not given",
+        f"batch {batch} has {len(keys):,} answers to calls that weren't in it",
         found=f"{keys[0][:DETAIL]!r}",
         expected="the ids that were sent",
-        hint="the answers to the calls that were sent are stored; look at the batch by its id, and start "
-        "again to go on",
+        hint="the answers to the calls that were sent are stored; look at the batch by its id, and start again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Blocks that say how models over a network are reached, and what may be spent on them."""
+"""Blocks of params.yaml on how to reach models over a network, and how much to spend on them."""
 
 import os
 from typing import Annotated, Any, ClassVar
@@ -10,34 +10,35 @@ from bezoar.blocks import Block, EnvironmentName, FilePath, NamedBlock
 
 
 class Ceiling(Block):
-    """What may be spent at most; null for no ceiling."""
+    """The most that may be spent; null for no ceiling."""
 
     dollars: float | None = Field(None, ge=0)
     tokens: int | None = Field(None, ge=0, description="Prompts and answers together.")
 
 
 class Budget(Block):
-    """Ceilings, which are reserved against before a request is sent, and settled by what its answer says it used."""
+    """Ceilings. Each request reserves its worst case before it is sent; its answer says what it used."""
 
     prices: FilePath | None = Field(
-        None, description="Price table; null takes the one of bezoar. A model without a price is not asked."
+        None,
+        description="Price table; null takes the one that comes with bezoar. A model without a price gets no requests.",
     )
     run: Ceiling = Field(Ceiling(), description="Of all jobs of one run together.")
     stages: dict[str, Ceiling] = Field({}, description="Of single stages in one run, by name: generate-lamini, ...")
     approve_above: float | None = Field(
         0.0,
         ge=0,
-        description="Dollars that a run may cost, at most, without BEZOAR_APPROVE=<dollars>; null for any. A run that "
-        "nobody was asked about, since it may cost less, has it as a ceiling, beside `run`.",
+        description="Dollars that a run may cost without BEZOAR_APPROVE=<dollars>; null for any. It is also a ceiling "
+        "for runs that need no approval.",
     )
 
 
 class ManagedServer(Block):
-    """A self-hosted server: what `bezoar serve` starts, and for how long."""
+    """A self-hosted server: what `bezoar serve` starts, and how long it runs."""
 
-    command: list[str] = Field(min_length=1, description="Its words; {host} and {port} say where it is to listen.")
+    command: list[str] = Field(min_length=1, description="Program and arguments; {host} and {port} are filled in.")
     health: str = Field("/health", pattern=r"^/", description="Path that answers 200 once it is ready.")
-    start: float = Field(900.0, gt=0, description="Seconds until it is ready, and that a job waits for it, at most.")
+    start: float = Field(900.0, gt=0, description="Seconds that it may take to be ready, and that a job waits for it.")
     idle: float = Field(300.0, gt=0, description="Seconds without a client after which it ends.")
 
     @field_validator("command")
@@ -54,24 +55,24 @@ class Connection(Block):
     base_url_env: EnvironmentName | None = Field(
         None, description="Variable with the address; null for the provider's own."
     )
-    server: ManagedServer | None = Field(None, description="Where that variable isn't set; null for no such server.")
+    server: ManagedServer | None = Field(
+        None, description="Used if that variable isn't set; null for no self-hosted server."
+    )
     api_key_env: EnvironmentName
     concurrency: int = Field(
-        16, ge=1, description="A job's requests in flight at most; fewer while the server says 429."
+        16, ge=1, description="Most requests in flight per job; fewer while the server answers 429."
     )
-    requests_per_minute: int | None = Field(
-        None, ge=1, description="Of one job; null for no limit but the server's own."
-    )
+    requests_per_minute: int | None = Field(None, ge=1, description="Per job; null for no limit but the server's own.")
     tokens_per_minute: int | None = Field(
-        None, ge=1, description="Of one job, prompt and answer together; null likewise."
+        None, ge=1, description="Per job, prompt and answer together; null for no limit."
     )
     timeout: float = Field(600.0, gt=0, description="Seconds for one try, from sending to the last byte.")
     deadline: float = Field(3600.0, gt=0, description="Seconds for all tries of one request.")
-    batch: bool = Field(False, description="Send by the provider's batch API: half the price, within 24 hours.")
+    batch: bool = Field(False, description="Use the provider's batch API: half the price, within 24 hours.")
 
     @property
     def self_hosted(self) -> bool:
-        """Whether requests go to a self-hosted server: there is one, and no variable says another address."""
+        """Whether requests go to a self-hosted server: there is one, and no variable sets another address."""
         return self.server is not None and not (self.base_url_env and os.environ.get(self.base_url_env))
 
 
@@ -79,9 +80,9 @@ class BackendBlock(NamedBlock):
     """A model that answers requests.
 
     Attributes:
-        writes: Whether it can write texts, and so be a teacher.
+        writes: Whether it generates text, and so can be a teacher.
         remote: Whether its requests go over a network, and may cost money.
-        weights_from: Key that names the checkpoint which a job with this backend loads; empty if it loads none.
+        weights_from: Key that names the checkpoint that its jobs load; empty if they load none.
     """
 
     section: ClassVar[str] = "backends"
@@ -91,12 +92,12 @@ class BackendBlock(NamedBlock):
     weights_from: ClassVar[str] = ""
 
     def identity(self) -> dict[str, Any]:
-        """What its answers depend on: every value but how it is reached."""
+        """What its answers depend on: every value but its connection."""
         return self.model_dump(exclude={"connection"})
 
     @property
     def weights(self) -> str | None:
-        """The checkpoint that a job with this backend loads, if it loads one."""
+        """The checkpoint that its jobs load, if any."""
         return getattr(self, self.weights_from) if self.weights_from else None
 
 
@@ -108,5 +109,5 @@ class ChatBackend(BackendBlock):
 
     thinking: list[Annotated[list[Marker], Field(min_length=2, max_length=2)]] = Field(
         default=[["<think>", "</think>"]],
-        description="Pairs of markers between which the model thinks, which is no part of its answer; [] for none.",
+        description="Pairs of markers around the model's thinking, which isn't part of its answer; [] for none.",
     )

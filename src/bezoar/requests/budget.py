@@ -1,7 +1,7 @@
-"""What may be spent: reserved at its worst before a request is sent, settled by what the answer says it used.
+"""The budget of a run. A request reserves its worst case before it is sent, and its answer says what it used.
 
-Jobs of one run share its ceilings through small files, one for each job, in the run's folder: what a job may yet spend
-there is what others see. They are changed under a lock, taken once for many requests.
+Jobs of one run share the ceilings through small files in the run's folder, one for each job: what the job has spent or
+reserved. A lock guards changes; a job takes it once for many requests.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from bezoar.requests import EXIT_BUDGET
 from bezoar.requests.blocks import Budget, Ceiling
 
 MILLION = 1_000_000
-AHEAD = 16  # requests for which a job reserves at once: it takes the lock for one in as many
+AHEAD = 16  # requests that a job reserves for at once, so that it rarely takes the lock
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Amount:
         return Amount(self.micro * times, self.tokens * times)
 
     def within(self, most: "Amount") -> bool:
-        """Whether neither is more."""
+        """Whether neither dollars nor tokens are more."""
         return self.micro <= most.micro and self.tokens <= most.tokens
 
 
@@ -54,14 +54,14 @@ def ceiling(block: Ceiling | None) -> Amount:
 
 
 class BudgetReservation:
-    """What one job may spend, out of the run's and its stage's ceilings.
+    """What one job may spend of the run's and its stage's ceilings.
 
     Args:
         budget: The ceilings.
         stage: The job's stage.
-        folder: Where the jobs of the run keep what they hold; None for a job without a run.
-        approved: Dollars that were approved for the run, which then are a ceiling too; None if nobody was asked, and
-            `approve_above` is one.
+        folder: Where the run's jobs write what they hold; None for a job outside of a run.
+        approved: Dollars that were approved for the run, as another ceiling; without approval (None), that ceiling is
+            `approve_above`.
     """
 
     def __init__(self, budget: Budget, stage: str, folder: Path | None, approved: float | None = None) -> None:
@@ -75,14 +75,14 @@ class BudgetReservation:
         self._stage = stage
 
     def reserve(self, worst: Amount, ahead: int = AHEAD) -> bool:
-        """Reserve for one request; False if that must wait for requests in flight to be settled.
+        """Reserve for one request; False if it has to wait until requests in flight are settled.
 
         Args:
             worst: The most that it can use.
-            ahead: Requests of its size to hold room for, itself included, if the ceilings have that much.
+            ahead: How many requests of its size to reserve for at once, if the ceilings allow.
 
         Raises:
-            Stopped: A ceiling is reached, whatever the requests in flight come to.
+            Stopped: A ceiling is reached, even if the requests in flight cost nothing.
         """
         needed = self.spent + self.reserved + worst
         if not needed.within(self.held):
@@ -95,19 +95,19 @@ class BudgetReservation:
         return True
 
     def settle(self, worst: Amount, used: Amount) -> None:
-        """Put what a request used in the place of what was reserved for it."""
+        """Replace what was reserved for a request by what it used."""
         self.reserved -= worst
         self.spent += used
 
     def close(self) -> None:
-        """Leave only what was spent, so that other jobs have the rest."""
+        """Release what wasn't spent for other jobs."""
         if self._file and self.held != Amount():
             with self._locked():
                 self.held = self.spent + self.reserved
                 self._write(self.held)
 
     def _take(self, needed: Amount, more: Amount) -> None:
-        """Hold what is needed, and more if the ceilings allow."""
+        """Reserve what is needed, and more if the ceilings allow."""
         with self._locked():
             run, stage = self._others()
             for wanted in (needed + more, needed):
@@ -117,7 +117,7 @@ class BudgetReservation:
                     return
 
     def _others(self) -> tuple[Amount, Amount]:
-        """What all other jobs of the run hold, and those of the same stage."""
+        """What all other jobs of the run have reserved, and those of the same stage."""
         run, stage = Amount(), Amount()
         for path in self._folder.glob("*.json") if self._folder else []:
             if path != self._file:
@@ -140,7 +140,7 @@ class BudgetReservation:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)  # of the file system, and so of all machines that share it
+            fcntl.lockf(file, fcntl.LOCK_EX)  # a lock of the file system holds on all machines that share it
             yield
 
     def _why(self, worst: Amount) -> str:

@@ -1,4 +1,4 @@
-"""A call as it is sent, named by all that can change its answer and by nothing that can't."""
+"""A call to a provider. Its key covers all that can change the answer, and nothing else."""
 
 import hashlib
 import json
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-CHARS_PER_TOKEN = 3  # fewer than languages have, so that a guess isn't too low
-MOST_DEPTH = 100  # of JSON that others write; an answer has five levels
+CHARS_PER_TOKEN = 3  # fewer than most languages have, so that an estimate isn't too low
+MOST_DEPTH = 100  # of JSON from outside; an answer has five levels
 LONGEST_NUMBER = 20  # digits
-SCHEMA = 1  # of the key; another number makes every stored answer unknown
+SCHEMA = 1  # of the key; a new number invalidates every stored answer
 
 
 @dataclass(frozen=True)
 class Call:
     """One request to a provider.
 
-    Not part of it: the server's address, keys, time limits, who asks and why.
+    The server's address, keys, time limits and the job that asks are not part of it.
 
     Attributes:
         provider: `openai` or `anthropic`.
         endpoint: Path of the API.
         api_version: The API's version, where its provider has one.
-        body: JSON body; it is sent with its keys in the order that they have here.
+        body: JSON body; keys are sent in this order.
         sample: Tells repeated draws of one body apart.
-        ordered: Whether the order of the body's keys can change the answer, as that of a JSON schema does: models write
-            the fields in the schema's order.
+        ordered: Whether the order of the body's keys can change the answer. With a JSON schema it can: models write the
+            fields in the schema's order.
     """
 
     provider: str
@@ -58,7 +58,7 @@ class Call:
 
     @property
     def said(self) -> bytes:
-        """The texts of its messages, without the names and numbers around them."""
+        """The texts of its messages alone."""
         messages = self.body["messages"]
         return "".join(str(one["content"]) for one in messages).encode()
 
@@ -76,17 +76,17 @@ def canonical(data: Any) -> Any:
 
 
 def encoded(data: Any) -> bytes:
-    """Data as JSON in one spelling: keys sorted, no blanks, UTF-8; raises ValueError for a number that JSON lacks."""
+    """Data as canonical JSON: sorted keys, no whitespace, UTF-8; raises ValueError for NaN and infinity."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def compact(data: Any) -> bytes:
-    """Data as JSON, keys in their own order, no blanks, UTF-8; raises ValueError for a number that JSON lacks."""
+    """Data as JSON: keys in their own order, no whitespace, UTF-8; raises ValueError for NaN and infinity."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def decoded(text: str | bytes) -> Any:
-    """JSON that somebody else wrote; a number that isn't finite, or has too many digits for a count, comes as its text.
+    """JSON from outside. A number that isn't finite, or has too many digits for a count, is returned as its text.
 
     Raises:
         ValueError: It is no JSON, or is nested deeper than MOST_DEPTH.

@@ -32,12 +32,12 @@ MOST_BYTES_A_TOKEN = 8  # more than texts have, so that no prompt is refused tha
 
 @dataclass
 class Work:
-    """A request that has no end yet, with all places that asked for it.
+    """A request without a final answer yet, and its places in the list of requests.
 
     Attributes:
-        limit: Tokens that the next answer may have.
-        tries: Tries whose answers are known, and were no success.
-        size: Bytes of its first call that isn't answered.
+        limit: Token limit of the next answer.
+        tries: Tries that were answered without success.
+        size: Bytes of its first call without an answer.
     """
 
     request: Request
@@ -48,12 +48,12 @@ class Work:
 
 
 class Client:
-    """Answers requests through a provider, each at most once.
+    """Answers requests through a provider, and pays for each at most once.
 
     Args:
-        provider: Who answers.
-        block: Its block of params.yaml.
-        budget: What may be spent.
+        provider: The API.
+        block: The backend's block of params.yaml.
+        budget: The ceilings.
     """
 
     def __init__(self, provider: Provider, block: ApiBackend, budget: Budget) -> None:
@@ -67,13 +67,13 @@ class Client:
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion for each request, in their order.
 
-        What the provider refuses for good ends as a completion with the reason `error`; what was refused, cut or
-        empty each time that it was asked, with that of its last answer.
+        A request that the provider refuses for good ends with the reason `error`. A request whose answers were all
+        refusals, cut or empty ends with the reason of the last one.
 
         Raises:
-            Stopped: Not all could be answered: the budget, a refused key, an outage, or a kill. What was answered is
-                stored, and another run asks for the rest only.
-            ValueError: A model has no price, a key isn't in the environment, or an answer isn't stored in replay.
+            Stopped: Not all were answered, because of the budget, a refused key, an outage, or a kill. Answers so far
+                are stored; another run requests only the rest.
+            ValueError: A model has no price, a key isn't in the environment, or in replay an answer isn't stored.
         """
         self.store.refresh()
         done: dict[int, Completion] = {}
@@ -97,12 +97,12 @@ class Client:
         return self.provider.call(work.request, work.tries, work.limit)
 
     def _known(self, work: Work) -> Completion | Call:
-        """The end of a request, or the call that it has come to by what is stored."""
+        """The completion of a request by stored answers, or the first call without one."""
         while True:
             call = self._call(work)
             record = self.store.find(call.key)
             if record is None or ("failure" in record and not self.job.replay):
-                return call  # what was refused for good has cost nothing, and may be accepted now
+                return call  # a refused request cost nothing, and may be accepted now
             if "failure" in record:
                 return self._failed(record["failure"])
             completion = self._end(work, self._stored(call, record["response"]))
@@ -110,7 +110,7 @@ class Client:
                 return completion
 
     def _stored(self, call: Call, text: str) -> Answer:
-        """The answer in a stored response; raises ValueError if it is none: to ask again would be to pay again."""
+        """The answer in a stored response; raises ValueError if it is unreadable: another request would cost again."""
         try:
             return self.provider.read(text)
         except Failure as failure:
@@ -119,13 +119,13 @@ class Client:
                     "a stored answer can't be read",
                     found=str(failure)[:DETAIL],
                     expected=f"a response of {self.provider.name} to the call {call.key}",
-                    hint=f"it was changed after it came; get it again from where {self.store.folder}/ is shared, "
-                    "or remove its line, and the model is asked and paid again",
+                    hint=f"it was changed after it was stored; get it again from where {self.store.folder}/ is shared, "
+                    "or remove its line to send and pay the request again",
                 )
             ) from None
 
     def _end(self, work: Work, answer: Answer) -> Completion | None:
-        """The completion that an answer is; None if the request is to be tried once more."""
+        """The completion that an answer makes; None if the request needs another try."""
         longer = min(work.limit * 2, self.block.max_output_tokens or work.limit * 2)
         at_token_limit = answer.ending == "length" and longer <= work.limit
         if answer.ending == "stop" or at_token_limit or work.tries + 1 == self.block.max_attempts:
@@ -140,7 +140,7 @@ class Client:
         return Completion("", "error", self.provider.model, why)
 
     def _sent(self, work: list[Work], stored: int, asked: int, what: str) -> dict[int, Completion]:
-        """The ends of requests that the store doesn't have, by place."""
+        """Completions of requests that aren't stored, by place."""
         if dry_run.wanted():
             raise dry_run.Counted
         if self.job.replay:
@@ -149,7 +149,7 @@ class Client:
                     f"{what}: answers are missing, and BEZOAR_REPLAY_ONLY is set",
                     found=f"{stored:,} of {asked:,} answers; none for the call {self._call(work[0]).key}",
                     expected=f"all of them in {self.store.folder}/",
-                    hint="`dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to ask the model",
+                    hint="`dvc pull responses`, or unset BEZOAR_REPLAY_ONLY to request them",
                 )
             )
         price = load_prices(self.budget.prices).of(self.provider.model, self.budget.prices)
@@ -165,7 +165,7 @@ class Client:
     def _announce(self, sender: Sender, work: list[Work], stored: int, asked: int, what: str) -> None:
         worst = sender.worst(sum(one.size for one in work), sum(one.limit for one in work))
         logger.info(
-            f"{self.job.stage} {self.job.part}, {what}: {asked:,} requests, {stored:,} answered before, {len(work):,} "
+            f"{self.job.stage} {self.job.part}, {what}: {asked:,} requests, {stored:,} stored, {len(work):,} "
             f"to send to {self.provider.model}; at most {worst.tokens:,} tokens, ${worst.micro / MILLION:,.2f}"
         )
 
@@ -183,10 +183,10 @@ class Client:
             await self.provider.close()
 
     async def _check(self, sender: Sender, work: list[Work]) -> int | None:
-        """Ask what can be known beforehand, once; the tokens that the model has room for.
+        """Check the server and the model, once; the model's context in tokens.
 
         Raises:
-            Stopped: It is of no use to ask, such as where the shortest limit on an answer is more than there is room.
+            Stopped: No request can succeed, such as where every answer's token limit exceeds the context.
         """
         try:
             if not self._checked:
@@ -203,7 +203,7 @@ class Client:
         return f"{self.provider.model} has room for {self._context:,} tokens"
 
     def _refuse_long(self, work: list[Work], context: int | None) -> tuple[dict[int, Completion], list[Work]]:
-        """The ends of requests for which a model has no room, by place, and the other requests."""
+        """Completions of requests that exceed the context, by place, and the other requests."""
         done: dict[int, Completion] = {}
         fitting = []
         for one in work:
@@ -218,7 +218,7 @@ class Client:
         return done, fitting
 
     async def _live(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
-        """Send, as many at a time as the server bears."""
+        """Send, as many at a time as the server takes."""
         done: dict[int, Completion] = {}
         lost: list[Failure] = []
         broken: list[Exception] = []
@@ -236,10 +236,10 @@ class Client:
                     if failure.kind == "forbidden":
                         sender.stop(sender.stopped(failure))
                     else:
-                        sender.stop(self._outage(lost, len(work), what))  # another call isn't answered either
+                        sender.stop(self._outage(lost, len(work), what))  # not even the canary is answered
                 except Stopped as stopped:
                     sender.stop(stopped)
-                except Exception as error:  # a full disk, say: what is in flight is awaited all the same
+                except Exception as error:  # such as a full disk: requests in flight are awaited all the same
                     broken.append(error)
                     sender.stop(Stopped(str(error)))
                 bar.advance()
@@ -257,17 +257,17 @@ class Client:
         return done
 
     def _refuse_open_batches(self, sender: Sender, work: list[Work]) -> None:
-        """Raise Stopped if calls are in a batch that was handed in before `batch` was switched off."""
+        """Raise Stopped if calls are in a batch that was submitted before `batch` was switched off."""
         keys = {self._call(one).key for one in work}
         for batch, provider, sent in batches.open_batches(sender.store.folder, self.job.stage):
             if provider == self.provider.name and not keys.isdisjoint(sent):
                 twice = len(keys.intersection(sent))
                 raise Stopped(
                     problem(
-                        f"{self.job.stage}: batch {batch} was handed in, and its answers are not here yet",
-                        found=f"{twice:,} of its calls that would be sent and paid for once more",
+                        f"{self.job.stage}: batch {batch} was submitted, and its answers are not here yet",
+                        found=f"{twice:,} of its calls would be sent and paid for again",
                         expected="`batch: true` until it is done",
-                        hint="set it again; to do without its answers, remove its line `batch created` from "
+                        hint="set it again; to give its answers up, remove its line `batch created` from "
                         f"{sender.store.folder}/{self.job.stage}/*.ledger.jsonl",
                     )
                 )
@@ -290,12 +290,12 @@ class Client:
                 return completion
 
     def _refused(self, call: Call, failure: Failure) -> Completion:
-        """The end of a request that is refused for good; stored, so that a replay comes to the same."""
+        """The completion of a request that is refused for good; stored, so that a replay gives the same."""
         self.store.add(call.key, {"request": call.body, "failure": str(failure)})
         return self._failed(str(failure))
 
     async def _by_batches(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
-        """Send in batches, round after round, until each request has its end."""
+        """Send in batches, round after round, until each request has its completion."""
         done: dict[int, Completion] = {}
         lost: list[tuple[Work, Call, Failure]] = []
         with logs.Bar(len(work), what) as bar:
@@ -329,6 +329,6 @@ class Client:
                 f"{what}: {len(lost):,} of {asked:,} requests got no answer",
                 found=lost[0],
                 expected=f"an answer within {self.block.connection.deadline:g} s",
-                hint="start again: what was answered is stored and not paid for twice",
+                hint="start again: answers so far are stored and not paid for twice",
             )
         )

@@ -1,4 +1,4 @@
-"""What a job would ask of a model, as far as it is known before it runs."""
+"""The requests that a job would send, as far as they are known before it runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from bezoar.blocks import Sampling
 
 @dataclass(frozen=True)
 class Demand:
-    """What one job asks at most.
+    """The most that one job requests.
 
     Attributes:
-        calls: Requests, repeats apart; None if that isn't known before the job's inputs are there.
-        prompt_tokens: Of one prompt, by guess.
+        calls: Requests without repeats; None if that isn't known before the job's inputs exist.
+        prompt_tokens: Of one prompt, estimated.
         sampling: How an answer is drawn.
     """
 
@@ -28,21 +28,21 @@ class Known(Protocol):
     shards: int
 
     def rows(self, source: str) -> int | None:
-        """Rows of a source: as many as are there, or as the recipe takes."""
+        """Rows of a source: those that exist, or those that the recipe takes."""
         ...
 
     def lines(self, paths: Iterable[str]) -> int | None:
-        """Rows of the files, if they are there and stay."""
+        """Rows of the files, if they exist and are up to date."""
         ...
 
     def tokens(self, path: str) -> int:
-        """Tokens of a text file, by guess."""
+        """Tokens of a text file, estimated."""
         ...
 
     def candidates(self, scheme: str) -> int | None:
-        """Rows that one shard of a scheme writes at most."""
+        """The most rows that one shard of a scheme writes."""
         ...
 
     def longest_answer(self, scheme: str) -> int:
-        """Tokens of an answer of a scheme's teacher at most."""
+        """The most tokens of an answer of a scheme's teacher."""
         ...

@@ -1,17 +1,17 @@
-"""Counting what a job would send, without sending it: `bezoar plan` runs scripts so."""
+"""Count the requests that a job would send, without sending them: `bezoar plan` runs scripts this way."""
 
 import json
 import os
 
-VARIABLE = "BEZOAR_DRY_RUN"  # a file to write the counts to
+VARIABLE = "BEZOAR_DRY_RUN"  # the file for the counts
 
 
 class Counted(SystemExit):
-    """The first answers that are missing were counted; what follows depends on them."""
+    """The first missing answers were counted; later requests depend on them."""
 
 
 def wanted() -> bool:
-    """Whether this process is to count only."""
+    """Whether this process only counts."""
     return VARIABLE in os.environ
 
 

@@ -1,4 +1,4 @@
-"""What is taken from the environment, and kept out of what is said."""
+"""Addresses and keys from the environment; messages never show them."""
 
 import os
 
@@ -18,7 +18,7 @@ def from_environment(variable: str, what: str) -> str:
                 f"no {what} in the environment",
                 found=f"{variable} is not set",
                 expected=f"{variable}=<{what}>",
-                hint="BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored",
+                hint="with BEZOAR_REPLAY_ONLY=1 none is needed if all answers are stored",
             )
         )
     return value

@@ -1,4 +1,4 @@
-"""Requests on the wire: a response is read as it comes, and no more of it than one can have."""
+"""HTTP: a response is read as it arrives, up to a limit on its size."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from bezoar.requests.calls import Call, decoded
 from bezoar.requests.failures import Failure
 
 if TYPE_CHECKING:
-    import aiohttp  # slow to import, and every recipe names its backends
+    import aiohttp  # slow to import, and every recipe imports its backends
 
-MOST_BYTES = 16_000_000  # of a response, and of a line of a batch's results; the longest answers have a tenth of that
+MOST_BYTES = 16_000_000  # of a response, and of a line of a batch's results; the longest answers take a tenth of it
 MOST_BYTES_OF_A_BATCH = 2_000_000_000
 Found = TypeVar("Found")
 
 
 def session_of(client: Any, *, direct: bool = False) -> aiohttp.ClientSession:
-    """What sends calls as an SDK's client does, with its address and headers, in a quarter of its processor time."""
+    """A session with the address and headers of an SDK's client; it takes a quarter of the client's CPU time."""
     import aiohttp
     import httpx2
 
     address = urlsplit(str(client.base_url))
-    headers = {**client.default_headers, **client.auth_headers}  # some only say that another is to be left out
+    headers = {**client.default_headers, **client.auth_headers}  # some values only mark that another is left out
     return aiohttp.ClientSession(
         address.geturl(),
         headers={name: value for name, value in headers.items() if isinstance(value, str)},
         connector=aiohttp.TCPConnector(limit=0, ssl=httpx2.create_ssl_context() if address.scheme == "https" else True),
         proxy=None if direct or proxy_bypass(address.hostname or "") else getproxies().get(address.scheme),
-        timeout=aiohttp.ClientTimeout(total=None),  # a call has its own
+        timeout=aiohttp.ClientTimeout(total=None),  # each call has its own timeout
     )
 
 
@@ -43,15 +43,15 @@ async def exchanged(
     """The text of a response with status 200.
 
     Args:
-        session: What it is asked by.
+        session: Sends the request.
         method: `GET` or `POST`.
         path: Below the session's address.
-        seconds: That all of it may take.
-        total: False where only its parts may take no longer, as with the upload of a large file.
-        content: What is sent, as aiohttp takes it.
+        seconds: Time limit.
+        total: Whether the limit holds for the whole exchange; if not, for each part, as in uploads of large files.
+        content: What is sent, as keywords of aiohttp.
 
     Raises:
-        Failure: There was no response, a longer one than MOST_BYTES, or one with another status than 200.
+        Failure: There was no response, its size exceeds MOST_BYTES, or its status isn't 200.
     """
     try:
         async with (
@@ -80,12 +80,12 @@ async def posted(session: aiohttp.ClientSession, path: str, call: Call, seconds:
 async def results_at(
     session: aiohttp.ClientSession, path: str, seconds: float, result_of: Callable[[Any], Found]
 ) -> list[Found]:
-    """The results in a file of a batch; a line that can't be read is left out, and so comes to be asked for again.
+    """The results in a batch's file; a line that can't be read is left out, so that its call is sent again.
 
     Args:
-        session: What it is asked by.
+        session: Sends the request.
         path: Of the file, below the session's address.
-        seconds: That may pass without a part of it.
+        seconds: Time limit for each part.
         result_of: Makes a result of a line's JSON.
 
     Raises:
@@ -108,7 +108,7 @@ async def results_at(
     except Exception as error:  # aiohttp's own, and the system's
         raise failures.of_connection(error) from error
     if unread:
-        logger.warning(f"{unread:,} lines of a batch's results can't be read, and are taken for missing ones")
+        logger.warning(f"{unread:,} lines of a batch's results can't be read, and count as missing")
     return found
 
 
@@ -123,7 +123,7 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a response that aren't empty; of one that is too long, a beginning that is no JSON."""
+    """The lines of a response that aren't empty; a line that is too long comes as an empty one, which isn't JSON."""
     line, size = bytearray(), 0
     async for part in response.content.iter_any():
         size += len(part)
@@ -142,7 +142,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _timeout(between: float | None) -> aiohttp.ClientTimeout:
-    """Seconds that may pass until there is a connection, and between two parts of a response."""
+    """Time limits on connecting, and between two parts of a response."""
     import aiohttp
 
     return aiohttp.ClientTimeout(total=None, sock_connect=between, sock_read=between)

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and what is to be done about it."""
+"""How a request can fail, and what follows from each kind of failure."""
 
 import email.utils
 import math
@@ -14,10 +14,10 @@ from bezoar.text import printable, replace_surrogates
 
 Kind = Literal["fatal", "forbidden", "stop", "terminal", "rate", "transient"]
 OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_error", "enforced_spend_limit_reached"}
-EMPTY_ACCOUNT = "credit balance is too low"  # Anthropic's words, under the type of any wrong request
-GATEWAY = (408, 502, 504)  # given by what stands before a server, which may have done the work
-DETAIL = 500  # characters of a server's words that are kept
-MOST_WORDS = 100_000  # characters that are looked through for a key before they are cut to that
+EMPTY_ACCOUNT = "credit balance is too low"  # Anthropic's message; its error type is that of any invalid request
+GATEWAY = (408, 502, 504)  # from a gateway; the server behind it may have done the work
+DETAIL = 500  # characters of a server's message that are kept
+MOST_WORDS = 100_000  # characters that are searched for a key before the message is shortened
 HTTP_ERROR = re.compile(r"[45]\d\d", re.ASCII)
 NEVER_CONNECTED = (ConnectionRefusedError, socket.gaierror)
 
@@ -27,13 +27,13 @@ class Failure(Exception):
     """A request without an answer.
 
     Attributes:
-        kind: `fatal` (a refused key: the whole run stops), `forbidden` (this request, or the key: another call tells),
-            `stop` (no money, or no such model: this job stops), `terminal` (this request alone, for good), `rate` (sent
-            too fast) or `transient` (worth another try).
-        detail: What was seen, for people.
+        kind: `fatal` (a refused key: the whole run stops), `forbidden` (this request or the key: another call tells
+            which), `stop` (no money, or no such model: this job stops), `terminal` (this request alone, for good),
+            `rate` (sent too fast) or `transient` (worth another try).
+        detail: What happened, for people.
         status: HTTP status; None if no whole response came.
         retry_after: Seconds that the server asks to wait.
-        perhaps_billed: Whether the server may have done the work all the same.
+        perhaps_billed: Whether the server may have done the work nevertheless.
     """
 
     kind: Kind
@@ -50,7 +50,7 @@ class Failure(Exception):
 
 
 def of_status(status: int, headers: Mapping[str, str], text: str) -> Failure:
-    """The failure that a response other than 200 stands for."""
+    """The failure that a status other than 200 means."""
     wait = retry_after(headers)
     said, codes = _words(text)
     if status == 401:
@@ -72,10 +72,10 @@ def of_answer(what: str, text: str) -> Failure:
 
 
 def of_error(code: Any, text: str) -> Failure:
-    """A response with status 200 that tells of an error; what a gateway sends once its own server has failed.
+    """A response with status 200 that reports an error; gateways send it when their own server fails.
 
     Args:
-        code: The status that it gives; anything else stands for a failure of the server.
+        code: The status in it; anything else counts as a failure of the server.
         text: The response.
     """
     status = int(code) if HTTP_ERROR.fullmatch(str(code)) else None
@@ -87,18 +87,18 @@ def of_error(code: Any, text: str) -> Failure:
 
 
 def of_size(most: int) -> Failure:
-    """A response that is longer than any answer; it was left unread, and may have been billed."""
+    """A response that is longer than any answer; it wasn't read, and may have been billed."""
     return Failure("transient", f"a response of more than {most:,} bytes", perhaps_billed=True)
 
 
 def of_connection(error: Exception) -> Failure:
-    """No whole response: the connection failed, or it took too long."""
+    """No complete response: the connection failed, or it took too long."""
     words = str(error.__cause__ or error) or type(error).__name__  # the SDKs say the same of every cause
     return Failure("transient", f"no response: {words}", perhaps_billed=not _never_connected(error))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait, by `retry-after-ms` or `retry-after` (seconds, or a date of RFC 9110)."""
+    """Seconds that a server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date, RFC 9110)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name)
         if text is None:
@@ -116,7 +116,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _words(text: str) -> tuple[str, set[str]]:
-    """A server's own words, out of either provider's form of an error, and the codes that it gives."""
+    """A server's message, in either provider's form of an error, and its error codes."""
     try:
         error: Any = decoded(text)["error"]
         if not isinstance(error, dict):
@@ -128,7 +128,7 @@ def _words(text: str) -> tuple[str, set[str]]:
 
 
 def _never_connected(error: BaseException | None) -> bool:
-    """Whether an error comes from a server that wasn't there."""
+    """Whether an error means that no connection was made."""
     while error and not isinstance(error, NEVER_CONNECTED):
         error = error.__cause__
     return error is not None

@@ -1,4 +1,4 @@
-"""Which job of which run asks, and whether the run was halted."""
+"""The job that this process is, its run, and whether the run was halted."""
 
 import math
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 from bezoar.errors import InputError, Stopped, problem
 from bezoar.requests import EXIT_FATAL
 
-SPENT = Path(".snakemake/bezoar/spent")  # holds a folder of the run under way; a new run starts without it
+SPENT = Path(".snakemake/bezoar/spent")  # has a folder for the current run; a new run removes it
 HALTED = "halted"  # a file with the reason
 
 
 @dataclass(frozen=True)
 class CurrentJob:
-    """Who asks.
+    """The job that this process is.
 
     Attributes:
         stage: Name of its stage, such as `generate-lamini`.
         part: Its part of the stage, such as a shard.
-        folder: Where the jobs of a run tell each other what they may spend; None for a script without a run.
-        replay: Whether nothing may be sent.
+        folder: Where the jobs of a run share the budget; None for a script outside of a run.
+        replay: Whether only stored answers may be used.
         approved: Dollars that were approved for the run.
     """
 
@@ -32,7 +32,7 @@ class CurrentJob:
 
     @classmethod
     def current(cls) -> "CurrentJob":
-        """The job that this process is, by what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), and by BEZOAR_REPLAY_ONLY.
+        """By what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), BEZOAR_REPLAY_ONLY and BEZOAR_APPROVE.
 
         Raises:
             ValueError: BEZOAR_APPROVE isn't a number of dollars.
@@ -42,7 +42,7 @@ class CurrentJob:
         return cls(stage or "by-hand", part or "0", SPENT / run if stage and run else None, replaying(), approved())
 
     def halt(self, why: str) -> None:
-        """Have all jobs of the run stop."""
+        """Stop all jobs of the run."""
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / HALTED).write_text(why)

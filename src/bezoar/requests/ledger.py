@@ -1,4 +1,4 @@
-"""What was sent and what it cost, a line for each request and whatever became of it."""
+"""The ledger: a line for each request that was sent, with its outcome and its cost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ class Ledger:
     """The lines of a session.
 
     Args:
-        file: Where they go.
-        price: Of the model.
-        batch: Whether requests are sent in batches, at their price.
+        file: Where the lines go.
+        price: The model's.
+        batch: Whether requests are sent in batches, at the price for batches.
     """
 
     def __init__(self, file: Appender, price: Price, *, batch: bool) -> None:
@@ -34,7 +34,7 @@ class Ledger:
         self._replaced = 0  # characters
 
     def answered(self, call: Call, answer: "Answer", *, believed: bool = True) -> Amount:
-        """Write down an answer, and return what it used; `believed` if that is what its server says."""
+        """Write down an answer, and return what it used; `believed` unless the server's own count was replaced."""
         usage = answer.usage
         micro = self.price.micro(usage, batch=self.batch)
         tokens = {"prompt_tokens": usage.read, "cached_tokens": usage.cached, "completion_tokens": usage.completion}
@@ -49,7 +49,7 @@ class Ledger:
         return Amount(micro, usage.read + usage.completion)
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
-        """Write down a failure, and return what it has to be taken to have used."""
+        """Write down a failure, and return the most that it may have used."""
         facts = {"status": failure.status, "detail": failure.detail}
         if not failure.perhaps_billed:
             self._add(call, failure.kind, facts)
@@ -58,19 +58,19 @@ class Ledger:
         return worst
 
     def batch_created(self, batch: str, provider: str, keys: list[str]) -> None:
-        """Write down, on the disk itself, that a batch was handed in."""
+        """Write down, and sync to disk, that a batch was submitted."""
         self.file.add({"time": _now(), "event": "batch created", "batch": batch, "provider": provider, "keys": keys})
         self.file.sync()
 
     def batch_settled(self, batch: str) -> None:
-        """Write down that a batch's lines are all in the store or failed."""
+        """Write down that all of a batch's calls are stored or failed."""
         self.file.add({"time": _now(), "event": "batch settled", "batch": batch})
         self.file.sync()
 
     def tell(self) -> None:
-        """Tell the job's record what was spent since the last time, and the log what was replaced."""
+        """Report to the job's record what was spent since the last call, and to the log what was replaced."""
         if self._replaced:
-            logger.warning(f"{self._replaced:,} halves of characters in answers were replaced by U+FFFD")
+            logger.warning(f"{self._replaced:,} broken characters in answers were replaced by U+FFFD")
             self._replaced = 0
         if self._spent:
             spent, self._spent = self._spent, Counter()
@@ -87,8 +87,8 @@ class Total:
     """What a stage's lines come to.
 
     Attributes:
-        outcomes: Requests by what became of them.
-        perhaps_micro: The most that requests without a whole answer may have cost besides.
+        outcomes: Requests by outcome.
+        perhaps_micro: The most that requests without a whole answer may have cost in addition.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -108,7 +108,7 @@ class Total:
 
 
 def totals(folder: Path = FOLDER, model: str | None = None) -> dict[str, Total]:
-    """The total of each stage; with a model, of what it was asked alone."""
+    """The total of each stage; of one model, if given."""
     found: dict[str, Total] = {}
     for path, line in lines_of(folder, LEDGER):
         if model in (None, line.get("asked")):
@@ -135,7 +135,7 @@ def table(folder: Path = FOLDER) -> str:
 
 
 def open_batches(folder: Path, stage: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Batches of a stage that were handed in and aren't settled: id, provider, keys."""
+    """Batches of a stage that were submitted and aren't settled: id, provider, keys."""
     lines = [line for path, line in lines_of(folder, LEDGER) if path.parent.name == stage and _is_event(line)]
     settled = {line["batch"] for line in lines if line["event"] == "batch settled"}
     for line in lines:
@@ -144,7 +144,7 @@ def open_batches(folder: Path, stage: str) -> Iterator[tuple[str, str, list[str]
 
 
 def _is_event(line: dict[str, Any]) -> bool:
-    """Whether a line tells of a batch; somebody else may have written it."""
+    """Whether a line is a sound event of a batch; somebody else may have written it."""
     texts = [line.get("event"), line.get("batch")]
     if line.get("event") == "batch created":
         keys = line.get("keys")
@@ -153,7 +153,7 @@ def _is_event(line: dict[str, Any]) -> bool:
 
 
 def _number(value: Any) -> int:
-    """A number of a ledger's line; 0 for what is none, since somebody else may have written it."""
+    """A number of a ledger's line; 0 for anything else, since somebody else may have written it."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 

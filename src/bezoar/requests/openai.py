@@ -17,7 +17,7 @@ from bezoar.requests.provider import Answer, Ending, Result
 from bezoar.requests.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI  # takes a second to import, which only who sends should pay
+    from openai import AsyncOpenAI  # takes a second to import; only jobs that send need it
 
 ADDRESS = "https://api.openai.com/v1"
 ENDPOINT = "/v1/chat/completions"
@@ -35,7 +35,7 @@ class OpenAiBackend(ApiBackend):
     sends_sampling: bool = Field(True, description="False for models that refuse temperature and top_p.")
 
     def provider(self) -> "OpenAi":
-        """What knows the API's bodies and answers."""
+        """The API."""
         return OpenAi(self)
 
 
@@ -51,13 +51,13 @@ class OpenAi(provider.Connected):
 
     @cached_property
     def client(self) -> "AsyncOpenAI":
-        """The client; made, and so the key asked for, when there is something to send."""
+        """The client; it is made, and the key read, when there is something to send."""
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         connection = self.block.connection
         return AsyncOpenAI(
             api_key=self.key,
-            base_url=self.address or ADDRESS,  # else the package takes one from a variable
+            base_url=self.address or ADDRESS,  # else the package reads an address from a variable
             max_retries=0,
             timeout=connection.timeout,
             http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),
@@ -101,10 +101,10 @@ class OpenAi(provider.Connected):
         return await posted(self.session, ENDPOINT.removeprefix("/v1/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
-        """From the list of models, since not every server can be asked for one.
+        """From the list of models: not every server has a page for each model.
 
-        A server without a list, or with an empty one, says nothing; `transformers serve` answers 500 where it has no
-        list to show.
+        A server without a list, or with an empty one, gives no facts; `transformers serve` answers 500 if it has no
+        list.
 
         Raises:
             Failure: The server can't be reached, refuses the key, or lists other models only.
@@ -152,7 +152,7 @@ class OpenAi(provider.Connected):
         return job.get("status") in ("completed", "expired", "cancelled")
 
     async def results(self, batch: str) -> list[Result]:
-        """Of both files: what was answered, and what wasn't."""
+        """From both files: answers and errors."""
         job = await self._asked("GET", f"batches/{quote(batch, safe='')}", "a batch")
         found = []
         for name in (job.get("output_file_id"), job.get("error_file_id")):
@@ -162,7 +162,7 @@ class OpenAi(provider.Connected):
         return found
 
     async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
-        """A response's JSON map; `what` it should be, `whole` if all of it has to come within the time limit."""
+        """A response's JSON map. `what` names it in errors; `whole`: the time limit is for the whole exchange."""
         if "data" in content:
             content["headers"] = {"Content-Type": content["data"].content_type}
         seconds = self.block.connection.timeout

@@ -1,4 +1,4 @@
-"""What can be known of a provider before the first request that costs money."""
+"""Checks of a provider before the first request that costs money."""
 
 from datetime import date
 
@@ -8,7 +8,7 @@ from bezoar.requests.provider import Provider
 
 
 async def check(provider: Provider) -> int | None:
-    """Ask the server whether it answers, takes the key, and has the model; the tokens that the model has room for.
+    """Check that the server answers, accepts the key, and has the model; the model's context in tokens.
 
     Raises:
         Failure: It doesn't.
@@ -16,9 +16,9 @@ async def check(provider: Provider) -> int | None:
     facts = await provider.model_facts()
     ends = _day(facts.get("ends"))
     if facts.get("retired") or (ends and ends <= date.today() and provider.name == "openai"):
-        raise Failure("stop", f"the model {provider.model} is retired; its server says so")
+        raise Failure("stop", f"its server says that the model {provider.model} is retired")
     if ends:
-        logger.warning(f"{provider.model} is about to be retired: its server says {ends}")
+        logger.warning(f"{provider.model} will be retired on {ends}, its server says")
     context = facts.get("context")
     return context if isinstance(context, int) else None
 

@@ -1,4 +1,4 @@
-"""What tokens cost: a dated table, and integer millionths of a dollar."""
+"""Prices of tokens: a dated table, and costs in integer millionths of a dollar."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).with_name("usd.yaml")
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that a server counted; those in a cache are not part of `prompt`.
+    """Tokens as a server counts them; `prompt` doesn't include those in a cache.
 
     Attributes:
         prompt: Read, and not from a cache.
@@ -35,12 +35,12 @@ class Usage:
 
     @property
     def read(self) -> int:
-        """All tokens that went in."""
+        """All tokens of the input."""
         return self.prompt + self.cached + self.written + self.written_1h
 
     @property
     def negative(self) -> bool:
-        """Whether a count is below 0, as one is that couldn't be read."""
+        """Whether a count is below 0; a count that can't be read is -1."""
         return min(self.prompt, self.cached, self.written, self.written_1h, self.completion) < 0
 
 
@@ -48,12 +48,12 @@ class LongPrompts(Block):
     """Other prices for a request whose prompt has more tokens."""
 
     above: int = Field(ge=1, description="Tokens of the prompt.")
-    input: float = Field(ge=1, description="Factor on what goes in.")
-    output: float = Field(ge=1, description="Factor on what comes out.")
+    input: float = Field(ge=1, description="Factor on input.")
+    output: float = Field(ge=1, description="Factor on output.")
 
 
 class Price(Block):
-    """Dollars for a million tokens, which are millionths of a dollar for one."""
+    """Dollars for a million tokens, or millionths of a dollar for one."""
 
     model: str
     since: date = Field(strict=False, description="Day from which the price holds, or on which it was looked up.")
@@ -63,12 +63,12 @@ class Price(Block):
     written: float = Field(ge=0, description="Written to a cache.")
     written_1h: float = Field(ge=0, description="Written to a cache for an hour.")
     output: float = Field(ge=0)
-    batch: float = Field(ge=0, le=1, description="Factor on all of it in a batch.")
+    batch: float = Field(ge=0, le=1, description="Factor on all prices in a batch.")
     long_prompts: LongPrompts | None
 
     @property
     def free(self) -> bool:
-        """Whether nothing costs anything."""
+        """Whether all prices are 0."""
         return not any((self.input, self.cached, self.written, self.written_1h, self.output))
 
     def micro(self, usage: Usage, *, batch: bool) -> int:
@@ -85,7 +85,7 @@ class Price(Block):
 
 
 class Prices(Block):
-    """A price table; of a model's prices the newest that has begun holds."""
+    """A price table. A model's current price is the newest one whose day has come."""
 
     prices: list[Price]
 
@@ -99,7 +99,7 @@ class Prices(Block):
         """A model's price.
 
         Raises:
-            ValueError: The table has none: what may cost anything is not asked.
+            ValueError: The table has none; without a price nothing is sent.
         """
         if model not in self.newest:
             raise InputError(

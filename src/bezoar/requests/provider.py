@@ -1,4 +1,4 @@
-"""What the layer asks of a provider, and what its own clients are kept from doing."""
+"""What every provider has to do, and what the two of them share."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Answer:
 
     Attributes:
         ending: `stop`, `length` (cut by the token limit), `refusal`, `empty`, `thinking` (which never ended), or
-            `other` (for a reason that isn't known here, that more tokens can't mend, or in a form that isn't text);
-            only `stop` is a success.
+            `other` (for an unknown reason, one that more tokens can't mend, or in a form that isn't text); only `stop`
+            is a success.
         model: The model's name as its server gives it.
-        usage: As the server gives it; it may be anything.
-        replaced: Characters of the answer that were half of one, and are U+FFFD now.
+        usage: As the server counts it; it may be wrong.
+        replaced: Broken characters of the answer that are U+FFFD now.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of a batch: a response's text, or why there is none."""
+    """One result of a batch: a response's text, or why there is none."""
 
     key: str
     text: str | None
@@ -54,13 +54,13 @@ class Result:
 
 
 class Provider(Protocol):
-    """A maker's API."""
+    """An API."""
 
     name: str
     model: str
 
     def call(self, request: Request, tries: int, limit: int) -> Call:
-        """The call that asks a request for the (tries + 1)th time, with a limit of tokens."""
+        """The call of the (tries + 1)th try of a request, with a token limit."""
         ...
 
     def read(self, text: str) -> Answer:
@@ -68,27 +68,27 @@ class Provider(Protocol):
         ...
 
     async def find(self, pause: Callable[[float], Awaitable[None]]) -> None:
-        """Wait, by a function, until it is known where the server is; raises Stopped if it's nowhere."""
+        """Wait, by the function `pause`, until the server's address is known; raises Stopped if there is none."""
         ...
 
     def doubt(self) -> None:
-        """Take note that the server didn't answer, so that it is looked for again."""
+        """Note that the server didn't answer, so that its address is looked up again."""
         ...
 
     async def send(self, call: Call, seconds: float) -> str:
-        """Send a call once, and return the response's text, all of it in so many seconds; raises Failure."""
+        """Send a call once, and return the whole response's text within so many seconds; raises Failure."""
         ...
 
     async def model_facts(self) -> dict[str, Any]:
-        """What the server says of the model: `context` (tokens), `ends` or `retired`, as far as it does."""
+        """What the server says about the model: `context` (tokens), `ends`, `retired`; each may be missing."""
         ...
 
     async def submit(self, calls: list[Call], note: str) -> str:
-        """Hand in a batch under a note, and return its id."""
+        """Submit a batch with a note, and return its id."""
         ...
 
     async def ended(self, batch: str) -> bool:
-        """Whether a batch has come to its end, whichever; raises Failure if the provider wouldn't begin it."""
+        """Whether a batch has ended, in whatever way; raises Failure if the provider refused to start it."""
         ...
 
     async def results(self, batch: str) -> list[Result]:
@@ -96,7 +96,7 @@ class Provider(Protocol):
         ...
 
     def hidden(self) -> list[str]:
-        """What no message may show, since a server may repeat it."""
+        """Secrets that no message may show, even if a server repeats them."""
         ...
 
     async def close(self) -> None:
@@ -105,49 +105,49 @@ class Provider(Protocol):
 
 
 class Connected:
-    """What the makers' providers share: where the server is, and connections.
+    """What the providers share: the server's address, and connections.
 
-    Connections live no longer than the event loop that they are made in.
+    Connections live no longer than the event loop that made them.
     """
 
     client: Any
-    path = ""  # of the API on a server of one's own
+    path = ""  # of the API on a self-hosted server
 
     def __init__(self, block: ApiBackend) -> None:
         self.model = block.model
         self._connection, self._own = block.connection, server_locator(block)
-        self._left: list[Any] = []  # connections to where the server was: answers may still come by them
+        self._left: list[Any] = []  # connections to the server's earlier address: answers may still arrive
 
     async def find(self, pause: Callable[[float], Awaitable[None]]) -> None:
-        """Make sure of the address of a server of one's own."""
+        """Look up the address of a self-hosted server."""
         if self._own and await self._own.find(pause):
             self._left += self._taken()
 
     def doubt(self) -> None:
-        """Look for a server of one's own again."""
+        """Look the address of a self-hosted server up again before the next call."""
         if self._own:
             self._own.doubt()
 
     @property
     def direct(self) -> bool:
-        """Whether it is reached past any proxy, which wouldn't know a cluster's nodes."""
+        """Whether proxies are bypassed: they wouldn't know a cluster's nodes."""
         return self._own is not None
 
     @property
     def key(self) -> str:
-        """What a server knows us by: the secret that our own was started with, or what the variable says."""
+        """The key that is sent: the self-hosted server's secret, or the variable's value."""
         if self._own and self._own.secret:
             return self._own.secret
         return from_environment(self._connection.api_key_env, "API key")
 
     def hidden(self) -> list[str]:
-        """The key and the secret, as far as there are any."""
+        """The key and the secret, if set."""
         secret = self._own.secret if self._own else ""
         return [one for one in (os.environ.get(self._connection.api_key_env), secret) if one]
 
     @property
     def address(self) -> str | None:
-        """The server's address; None for the maker's own."""
+        """The server's address; None for the provider's own."""
         if self._own:
             return f"{self._own.url}{self.path}"
         variable = self._connection.base_url_env
@@ -155,7 +155,7 @@ class Connected:
 
     @cached_property
     def session(self) -> aiohttp.ClientSession:
-        """What calls are sent by."""
+        """Sends the calls."""
         return session_of(self.client, direct=self.direct)
 
     async def close(self) -> None:

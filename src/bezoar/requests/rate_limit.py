@@ -1,30 +1,30 @@
-"""How fast requests go out: so many in flight, as the server bears, and so many a minute, as it allows."""
+"""How fast requests go out: a limit on those in flight, which adapts to the server, and limits per minute."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-START = 50  # requests in flight before anything is known of the server
+START = 50  # requests in flight at first
 FEWEST = 1
 GROWTH = 2  # more in flight for each answer until the first 429: three times as many each round
 STEP = 0.05  # of the limit, once a round after that
 SHRINK = 0.8  # once for each episode of 429
 COOL_DOWN = 15.0  # seconds in which further 429 count as the same episode
-# The last four are those of inspect_ai's documentation.
+# The last four are from inspect_ai's documentation.
 
 
 class ConcurrencyLimiter:
-    """Lets a number of requests be in flight: more while answers come, fewer when the server says that it's too many.
+    """Limits requests in flight: more while answers come, fewer after a 429.
 
     Additive increase, multiplicative decrease (Chiu and Jain 1989), after a fast start.
 
     Args:
-        most: Requests in flight at most.
-        per_minute: Requests a minute at most; None for no limit.
-        tokens_per_minute: Tokens a minute at most; None for no limit.
-        clock: Seconds; tests give one of their own.
-        pause: Waits so many seconds; may raise, if nothing is to be sent any more.
+        most: Most requests in flight.
+        per_minute: Most requests per minute; None for no limit.
+        tokens_per_minute: Most tokens per minute; None for no limit.
+        clock: Seconds; tests pass their own.
+        pause: Waits so many seconds; may raise if nothing more may be sent.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class ConcurrencyLimiter:
         self._clock, self._pause = clock, pause
         self._next = 0.0  # when the next request may go out
         self._calm_until = 0.0  # nothing goes out before: the server asked for a pause
-        self._episode_until = 0.0  # another 429 before doesn't shrink again
-        self._growth_from = 0.0  # answers before don't count
+        self._episode_until = 0.0  # until then another 429 doesn't shrink the limit again
+        self._growth_from = 0.0  # until then answers don't raise the limit
         self._steady = False  # whether a 429 was seen
         self._changed = asyncio.Condition()
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[None]:
-        """A place among those in flight, once there is one and the minute's allowance bears the tokens."""
+        """A place among the requests in flight; waits for one, and for the limits per minute."""
         async with self._changed:
             while self.flying >= int(self.limit):
                 await self._changed.wait()
@@ -63,20 +63,20 @@ class ConcurrencyLimiter:
                 await self._pause(wait)
             yield
         finally:
-            async with self._turn:  # the next goes out before more answers are looked at: what goes out together
-                await asyncio.sleep(0)  # comes back together, and each then waits for the work on all of them
+            async with self._turn:  # send the next request before handling more answers: requests sent at once
+                await asyncio.sleep(0)  # are answered at once, and each then waits for the work on all of them
             async with self._changed:
                 self.flying -= 1
                 self._changed.notify(max(0, int(self.limit) - self.flying))
 
     def answered(self) -> None:
-        """Take note of an answer."""
+        """Note an answer."""
         if self._clock() >= self._growth_from:
             growth = STEP if self._steady else GROWTH  # STEP for each of `limit` answers is STEP of it in a round
             self.limit = min(float(self.most), self.limit + growth)
 
     def refused(self, retry_after: float | None) -> None:
-        """Take note of a 429."""
+        """Note a 429."""
         now = self._clock()
         again = now + (retry_after or 0.0)
         self._calm_until = max(self._calm_until, again)
@@ -88,5 +88,5 @@ class ConcurrencyLimiter:
         self._growth_from = max(self._growth_from, now + COOL_DOWN, again)
 
     def stumbled(self) -> None:
-        """Take note of a failure of the server or of the network: no growth for a while, and no shrinking."""
+        """Note a failure of the server or the network: the limit neither grows nor shrinks for a while."""
         self._growth_from = max(self._growth_from, self._clock() + 1.0)

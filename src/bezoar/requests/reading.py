@@ -1,4 +1,4 @@
-"""Responses read: what a model said, and the tokens that its server counted, whatever else a body may hold."""
+"""Reading responses: the model's text and the server's token counts; a body may hold anything."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from bezoar.requests.prices import Usage
 from bezoar.requests.provider import Answer, Ending
 from bezoar.text import replace_surrogates, without_thinking
 
-NO_COUNT = -1  # of tokens, where a server gives something else than a whole number from 0 on
-THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts of an answer that are not what it says
+NO_COUNT = -1  # of tokens, where a server sends anything but a whole number from 0 on
+THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts of an answer that aren't its text
 
 
 def parsed(text: str, what: str) -> dict[str, Any]:
-    """A response's JSON; raises Failure if it is cut, nested too deep, or no map."""
+    """A response's JSON; raises Failure if it is cut, nested too deeply, or not a map."""
     try:
         data = decoded(text)
     except ValueError as error:
@@ -34,22 +34,22 @@ def name_of(data: dict[str, Any], what: str) -> str:
 
 
 def custom_id(line: dict[str, Any]) -> str:
-    """The key of the call that a line of a batch's results is of; raises TypeError if it is no text."""
+    """The key of the call that a line of a batch's results belongs to; raises TypeError if it isn't text."""
     if not isinstance(line["custom_id"], str):
         raise TypeError(line["custom_id"])
     return line["custom_id"]
 
 
 def stored_form(body: Any) -> str:
-    """A response's JSON out of a batch's line as the text that a live response would have."""
+    """A response in a batch's line as the text that a live response would have."""
     try:
         return compact(body).decode()
-    except UnicodeEncodeError:  # half of a character: spelled as it came, and counted where it is read
+    except UnicodeEncodeError:  # a broken character: keep its escape; `answer_of` counts it
         return json.dumps(body)
 
 
 def count(usage: Any, *names: str) -> int:
-    """A count of tokens, perhaps nested; 0 where the server leaves it out, NO_COUNT for what is none."""
+    """A count of tokens, perhaps nested; 0 if the server leaves it out, NO_COUNT if it isn't a count."""
     for name in names:
         usage = usage.get(name) if isinstance(usage, dict) else None
     if usage is None:
@@ -60,14 +60,14 @@ def count(usage: Any, *names: str) -> int:
 
 
 def needed_count(usage: dict[str, Any], name: str) -> int:
-    """A count of tokens that has to be there; raises KeyError or TypeError without one."""
+    """A required count of tokens; raises KeyError or TypeError if it is missing."""
     if usage[name] is None:
         raise KeyError(name)
     return count(usage, name)
 
 
 def words_of(content: Any) -> str | None:
-    """What an answer's content says, without its thoughts: of a text, or of a list of parts; None for anything else."""
+    """The text of an answer's content, without its thoughts; None if it is neither text nor a list of parts."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
@@ -85,14 +85,14 @@ def words_of(content: Any) -> str | None:
 def answer_of(
     content: str | None, ending: Ending, model: Any, usage: Usage, thinking: Iterable[Sequence[str]]
 ) -> Answer:
-    """The answer that a response's parts make.
+    """The answer in a response.
 
     Args:
-        content: What it says, by `words_of`.
-        ending: As the server tells it.
+        content: Its text, by `words_of`.
+        ending: As the server reports it.
         model: The model's name.
         usage: What it used.
-        thinking: Pairs of markers between which the model thinks.
+        thinking: Pairs of markers around the model's thinking.
     """
     said, replaced = replace_surrogates(content or "")
     said, closed = without_thinking(said, thinking)

@@ -1,4 +1,4 @@
-"""Sends calls: the one loop of retries, the pace, the budget, the ledger, and the stop that ends them all."""
+"""Sends calls: retries, rate limits, the budget, the ledger, and the stop that ends them all."""
 
 import asyncio
 import secrets
@@ -29,22 +29,22 @@ from bezoar.requests.store import Store
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-MOST_UNSEEN = 10_000  # tokens beside those of a call that its server may use: a template's own text, an answer too long
-MOST_BYTES_A_TOKEN = 32  # of a text; in ordinary text a token has about 4
-CANARY = "Reply with the word: yes"  # what goes out to see whether anything is answered
-OF_THE_REQUEST = ("system", "response_format", "output_config")  # keys of a body that it then has not
-MOST_TRANSIENT = 6  # tries of a call that fails for reasons that pass
+MOST_UNSEEN = 10_000  # tokens that a server may use beyond a call's: a chat template's text, an answer that is too long
+MOST_BYTES_A_TOKEN = 32  # an ordinary text has about 4
+CANARY = "Reply with the word: yes"  # a request that shows whether the server answers anything
+OF_THE_REQUEST = ("system", "response_format", "output_config")  # keys of a body that the canary leaves out
+MOST_TRANSIENT = 6  # tries of a call that fails for transient reasons
 backoff = wait_random_exponential(multiplier=0.5, max=30)  # seconds: below 0.5, 1, 2, ... 30
-SHORTEST = 0.05  # seconds that a try has at least, however long its call had to wait
+SHORTEST = 0.05  # seconds that a try gets at least, however long its call waited
 INTERRUPTED = 130  # as a shell reports SIGINT
-SECONDS_BETWEEN_LOOKS = 1.0  # at whether another job has halted the run
+SECONDS_BETWEEN_LOOKS = 1.0  # between checks whether another job has halted the run
 
 
 class Sender:
-    """Sends calls of one provider, and keeps the books.
+    """Sends calls to one provider, and keeps the ledger.
 
     Attributes:
-        stopping: Why nothing more may be sent; None as long as something may.
+        stopping: Why nothing more may be sent; None while calls may be sent.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class Sender:
         self._settled, self._stopped = asyncio.Event(), asyncio.Event()
         self._looked = 0.0
         self._warned = False
-        self._looking, self._answered = asyncio.Lock(), 0.0  # when the last call went out that was answered
-        self._finding, self._away = asyncio.Lock(), 0.0  # seconds without a server of one's own
+        self._looking, self._answered = asyncio.Lock(), 0.0  # when the last answered call was sent
+        self._finding, self._away = asyncio.Lock(), 0.0  # seconds without the self-hosted server
 
     @asynccontextmanager
     async def stoppable(self) -> AsyncIterator[None]:
-        """Take SIGTERM and the first Ctrl-C as the wish to stop once what is in flight has come: it is paid for."""
+        """On SIGTERM or the first Ctrl-C, send nothing more, but wait for answers in flight: they are paid for."""
         loop = asyncio.get_running_loop()
         signals = (signal.SIGTERM, signal.SIGINT)
 
         def stop(number: int) -> None:
             self.stop(Stopped("interrupted; every answer so far is stored", INTERRUPTED))
-            if number == signal.SIGINT:  # a second Ctrl-C is meant; SIGTERM comes from several above us at once
+            if number == signal.SIGINT:  # a second Ctrl-C ends at once; SIGTERM comes from several parents
                 loop.remove_signal_handler(number)
 
         for number in signals:
@@ -100,16 +100,16 @@ class Sender:
         self._settled.set()
 
     def stopped(self, failure: Failure) -> Stopped:
-        """The end of the job, or of the whole run, that a failure means."""
+        """The error that ends the job, or the whole run, because of a failure."""
         self.hide_key(failure)
-        cure = f"look at {self.connection.api_key_env} and at the model's name"
+        cure = f"check {self.connection.api_key_env} and the model's name"
         if failure.kind in ("rate", "transient"):
-            cure = "start again when its server is well"
+            cure = "start again when its server works"
         why = problem(
             f"{self.provider.model}: nothing more is sent",
             found=failure,
             expected=f"an answer within {self.connection.deadline:g} s",
-            hint=f"{cure}; what was answered is stored",
+            hint=f"{cure}; answers so far are stored",
         )
         if failure.kind not in ("fatal", "forbidden"):
             return Stopped(why)
@@ -117,11 +117,11 @@ class Sender:
         return Stopped(why, EXIT_FATAL)
 
     async def answer(self, call: Call) -> Answer:
-        """The answer to a call, which is stored then.
+        """The answer to a call; it is stored.
 
         Raises:
-            Failure: It is refused for good (`terminal`), or perhaps the key is (`forbidden`); or there was no answer in
-                time, or in all tries.
+            Failure: The call is refused for good (`terminal`), or perhaps the key is (`forbidden`), or no try was
+                answered in time.
             Stopped: Nothing more may be sent.
         """
         until = self._clock() + self.connection.deadline
@@ -133,13 +133,13 @@ class Sender:
             raise
 
     async def is_well(self, call: Call, since: float | None = None) -> bool:
-        """Whether another call is answered, so that one which isn't has itself to blame; else its server or key has.
+        """Whether the server answers other calls. If so, a failed call is itself at fault, not the server or the key.
 
-        If no call was answered that was sent since, one goes out that nobody has a reason to refuse. It is live, and
+        If no call sent since was answered, this sends one that no server has a reason to refuse. It is live, and
         counted and stored like any other.
 
         Args:
-            call: What isn't answered.
+            call: The call that failed.
             since: When it failed, by `time.monotonic`; None for a call of a batch.
 
         Raises:
@@ -161,7 +161,7 @@ class Sender:
             return True
 
     async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
-        """What a function returns, through the pauses and tries that its failures ask for; raises the last of them."""
+        """What a function returns, after as many retries as its failures allow; raises the last failure."""
         failures = _Failures(self._clock, self._clock() + self.connection.deadline)
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.kind in ("rate", "transient")),
@@ -184,7 +184,7 @@ class Sender:
         return found
 
     async def _find(self) -> None:
-        """Make sure of where the server is; meanwhile the clock stands still that deadlines go by."""
+        """Find out where the server is; the clock of deadlines stands still meanwhile."""
         async with self._finding:
             began = time.monotonic()
             await self.provider.find(self.pause)
@@ -194,7 +194,7 @@ class Sender:
         return time.monotonic() - self._away
 
     def worst(self, prompt: int, limit: int) -> Amount:
-        """The most that calls of so many bytes and such a limit of tokens can use: a token a byte, at the dearest."""
+        """The most that calls of so many bytes and with such a limit can use: a token a byte, at the highest price."""
         return Amount(self.price.micro(self._dearest(prompt, limit), batch=self.ledger.batch), prompt + limit)
 
     def _dearest(self, prompt: int, limit: int) -> Usage:
@@ -210,7 +210,7 @@ class Sender:
         async with self._limiter.slot(len(call.data) // CHARS_PER_TOKEN + _limit(call)):
             self._look()
             await self._reserve(worst)
-            used = worst  # unless it is known better: a request that was cut off may be paid for
+            used = worst  # until it is known better: a request that was cut off may be billed
             try:
                 began = time.monotonic()
                 left = max(SHORTEST, until - self._clock())
@@ -225,7 +225,7 @@ class Sender:
                 if failure.kind == "rate":
                     self._limiter.refused(failure.retry_after)
                     if (failure.retry_after or 0.0) >= self.connection.deadline:
-                        self.stop(self.stopped(failure))  # the others would have to wait as long
+                        self.stop(self.stopped(failure))  # the other calls would have to wait as long
                 elif failure.kind == "transient":
                     self._limiter.stumbled()
                 raise
@@ -234,9 +234,9 @@ class Sender:
                 self._settled.set()
 
     def take(self, call: Call, answer: Answer, text: str) -> Amount:
-        """Store an answer and enter it in the ledger; what it used, at its worst where that can't be true.
+        """Store an answer and enter it in the ledger; what it used, or the worst case if that isn't credible.
 
-        Too few tokens count as a token for each byte, and too many as the most that is believed.
+        Too few tokens count as a token for each byte, too many as the most that is credible.
         """
         self.store.add(call.key, {"request": call.body, "response": text})
         usage, prompt, limit = answer.usage, len(call.data), _limit(call)
@@ -250,16 +250,16 @@ class Sender:
         return self.ledger.answered(call, replace(answer, usage=self._dearest(prompt, limit)), believed=False)
 
     def _warn(self, usage: Usage, read: range, written: range) -> None:
-        """Tell, once, of a usage that can't be true."""
+        """Warn, once, of a usage that isn't credible."""
         if not self._warned:
             self._warned = True
             logger.warning(
                 problem(
-                    f"{self.provider.model}: a usage that can't be true",
+                    f"{self.provider.model}: reports a usage that can't be true",
                     found=usage,
                     expected=f"{read.start:,} to {read.stop - 1:,} tokens read, {written.start:,} to "
                     f"{written.stop - 1:,} written, and no count below 0",
-                    hint='such an answer counts as the dearest that it could be, and is marked "usage": "not '
+                    hint='such an answer counts as the most expensive that it could be, and is marked "usage": "not '
                     f'believed" in {self.store.folder}/{self.job.stage}/*.ledger.jsonl',
                 )
             )
@@ -270,7 +270,7 @@ class Sender:
         return self.ledger.failed(call, failure, worst)
 
     def hide_key(self, failure: Failure) -> None:
-        """Take the key, which a server may repeat, out of a failure, and cut its words then."""
+        """Remove the key, which a server may repeat, from a failure's message, then shorten it."""
         for key in self.provider.hidden():
             failure.detail = failure.detail.replace(key, "[key]")
         failure.detail = failure.detail[:DETAIL]
@@ -290,7 +290,7 @@ class Sender:
             self.job.check_halt()
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but no longer than something may be sent; raises Stopped then."""
+        """Wait; raises Stopped as soon as nothing more may be sent."""
         try:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
@@ -300,7 +300,7 @@ class Sender:
 
 
 def _fewest(text: bytes) -> int:
-    """Tokens that a text has at least: one, unless it is empty."""
+    """The fewest tokens that a text can have: one, unless it is empty."""
     return -(-len(text) // MOST_BYTES_A_TOKEN)
 
 
@@ -310,7 +310,7 @@ def _limit(call: Call) -> int:
 
 
 class _Failures(stop_base):
-    """Those of one call: gives up after some transient ones, or when time is up; says how long to wait after any."""
+    """The failures of one call: when to give up, and how long to wait after each."""
 
     def __init__(self, clock: Callable[[], float], until: float) -> None:
         self.count = 0

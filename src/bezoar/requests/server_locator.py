@@ -1,4 +1,4 @@
-"""Where a server of one's own is: looked up when a job begins to send, and again when the server doesn't answer."""
+"""The address of a self-hosted server: looked up when a job starts to send, and again when it doesn't answer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_LINES = 60.0
-SECONDS_BETWEEN_TOUCHES = 10.0  # of the lease; many times in the shortest `idle` that makes sense
+SECONDS_BETWEEN_TOUCHES = 10.0  # of the lease; far shorter than any sensible `idle`
 
 
 class ServerLocator:
-    """Where the server of a backend is.
+    """Finds the server of a backend.
 
     Attributes:
-        url: Where it answered last; None before.
-        secret: What it takes requests by there; empty for a server without one.
+        url: Where it answered last; None at first.
+        secret: The key that it requires; empty for a server without one.
     """
 
     def __init__(self, backend: str, server: ManagedServer) -> None:
@@ -37,17 +37,17 @@ class ServerLocator:
         self._sure = False
 
     def doubt(self) -> None:
-        """Take note that it didn't answer: it may have been moved."""
+        """Note that it didn't answer: it may have moved."""
         self._sure = False
 
     async def find(self, pause: Callable[[float], Awaitable[None]]) -> bool:
-        """Wait until it answers, wherever its address then says; whether that is another place or server than before.
+        """Wait until it answers at its current address; whether the address or the server is a new one.
 
         Args:
-            pause: Waits so many seconds; may raise, if nothing is to be sent any more.
+            pause: Waits so many seconds; may raise if nothing more may be sent.
 
         Raises:
-            Stopped: It doesn't answer in as many seconds as it may take to start.
+            Stopped: It doesn't answer within the time that it may take to start.
         """
         if self._sure:
             return False
@@ -67,11 +67,11 @@ class ServerLocator:
         self._sure = True
         if (self.url, self.secret) == before:
             return False
-        logger.info(f"{self.backend} is asked at {self.url}")
+        logger.info(f"requests to {self.backend} go to {self.url}")
         return True
 
     async def _seen(self) -> bool:
-        serving.touch_lease(self.backend)  # first: who is about to stop it looks at the lease once more
+        serving.touch_lease(self.backend)  # first: before a server stops, it looks at the lease again
         address = serving.read_address(self.backend)
         if not address or not await asyncio.to_thread(self._sound, address):
             return False
@@ -79,7 +79,7 @@ class ServerLocator:
         return True
 
     def _sound(self, address: serving.Address) -> bool:
-        """Whether a server answers at an address, and is, as far as is seen from here, the one that wrote it."""
+        """Whether a server answers at an address, and is the one that wrote it, as far as this machine can tell."""
         return listeners.owned(address.url, address.pid) and serving.answers(address.url + self.server.health)
 
     def _found(self) -> str:
@@ -93,23 +93,23 @@ class ServerLocator:
 
     def _nobody(self) -> str:
         return problem(
-            f"nobody serves {self.backend}",
+            f"no server of {self.backend}",
             found=f"{self._found()}, after {self.server.start:g} s",
             expected="a server that answers",
             hint=f"start it by `bezoar serve {self.backend}` in another terminal, or run with `--profile "
-            "profiles/slurm`, which submits it; what was answered is stored",
+            "profiles/slurm`, which submits it; answers so far are stored",
         )
 
 
 def server_locator(block: ApiBackend) -> ServerLocator | None:
-    """Where the server of a backend is; None if it is no server of one's own, or a variable has its address."""
+    """Finds the server of a backend; None if it isn't self-hosted, or a variable has its address."""
     server = block.connection.server
     return ServerLocator(block.name, server) if server and block.connection.self_hosted else None
 
 
 @asynccontextmanager
 async def kept(block: ApiBackend) -> AsyncIterator[None]:
-    """Keep a backend's own server, if it has one, from ending for want of clients."""
+    """Keep a backend's self-hosted server, if any, from ending for lack of clients."""
     if not block.connection.self_hosted:
         yield
         return
@@ -118,7 +118,7 @@ async def kept(block: ApiBackend) -> AsyncIterator[None]:
     async def keep() -> None:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_TOUCHES)
-            with suppress(OSError):  # a full disk, say: the next time will do
+            with suppress(OSError):  # such as a full disk: the next touch will do
                 serving.touch_lease(block.name)
 
     keeping = asyncio.create_task(keep())

@@ -1,8 +1,8 @@
-"""Answers on disk: appended by one process to a file of its own, read by all, never changed.
+"""Stored answers: each process appends to its own file, all processes read them, nothing is changed.
 
-Each job that is answered writes `<stage>/<part>-<time>-<random>.answers.jsonl`, and beside it `.ledger.jsonl` and, once
-it ends, `.index`. So a shared file system needs no locks, a kill loses at most a line that was being written, and two
-people's folders are united by copying. A million answers in 100 sessions open in 0.34 s (docs/benchmarks.md).
+Each job that gets answers writes `<stage>/<part>-<time>-<random>.answers.jsonl`, with a `.ledger.jsonl` and, at its
+end, an `.index` beside it. So a shared file system needs no locks, a kill loses at most the last line, and copying
+merges two people's folders. A million answers in 100 sessions open in 0.34 s (docs/benchmarks.md).
 """
 
 import json
@@ -25,14 +25,14 @@ from bezoar.requests.calls import decoded
 FOLDER = Path("responses")
 ANSWERS, LEDGER, INDEX = ".answers.jsonl", ".ledger.jsonl", ".index"
 ENTRY = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4")])
-SECONDS_BETWEEN_SYNCS = 1.0  # a kill loses nothing that was written, a power cut at most this much
+SECONDS_BETWEEN_SYNCS = 1.0  # a kill loses nothing that was written, a power cut at most this
 HEAD = len('{"key":"')
-DIGITS = 16  # of a key that an index holds; a line holds all 64
+DIGITS = 16  # of a key in an index; a line has all 64
 DIGITS_OF_KEY = re.compile(rb"[0-9a-f]{%d}" % DIGITS)
 
 
 class Appender:
-    """A JSON-lines file that this process alone appends to, made when the first line comes."""
+    """A JSON-lines file that this process alone appends to; the first line creates it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class Appender:
             mode = make_response_folder(self.path.parent)
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, mode)
             os.fchmod(self._file, mode)  # whatever the umask is
-        if self._torn:  # by a disk that was full: what is there of the last line ends here
+        if self._torn:  # the disk was full: end the incomplete line
             self._write(b"\n")
         offset, self._torn = self.size, True
         self._write(line)
@@ -65,17 +65,17 @@ class Appender:
             rest, self.size = rest[written:], self.size + written
 
     def sync(self) -> None:
-        """Have the file on the disk itself."""
+        """Sync the file to disk."""
         if self._file is not None:
             os.fsync(self._file)
             self._synced = time.monotonic()
 
 
 class Store:
-    """The answers of a folder, and a session that adds to them.
+    """The answers in a folder, and a session that adds to them.
 
-    Where a key was answered more than once, the answer that the same job got comes first, then the oldest: so a job
-    finds again what it was made of.
+    If a key has several answers, the same job's comes first, then the oldest: a job finds the answers again that its
+    artifact was made of.
 
     Args:
         stage: Stage of the job, which names the folder of its session.
@@ -94,7 +94,7 @@ class Store:
         self._files: list[Path] = []
         self._seen: dict[Path, int] = {}  # how far each file was read
         self._entries = np.empty(0, ENTRY)
-        self._keys = np.empty(0, np.uint64)  # of the entries, without gaps: numpy would copy them for each search
+        self._keys = np.empty(0, np.uint64)  # of the entries, contiguous: numpy would copy them for each search
         self._sources = np.empty(0, np.uint32)
         self.refresh()
 
@@ -102,7 +102,7 @@ class Store:
         return len(self._entries) + len(self._added)
 
     def refresh(self) -> None:
-        """Take in what other sessions have written since."""
+        """Read what other sessions have written since."""
         found = sorted(self.folder.glob(f"*/*{ANSWERS}"), key=self._rank)
         fresh = [path for path in found if path != self.answers.path and path.stat().st_size > self._seen.get(path, 0)]
         if not fresh:
@@ -120,7 +120,7 @@ class Store:
         self._keys = np.ascontiguousarray(self._entries["key"])
 
     def find(self, key: str) -> dict[str, Any] | None:
-        """The record of a key, an answer rather than a refusal; None without either."""
+        """The record of a key: an answer, else a refusal, else None."""
         refused = _read(self.answers.path, *self._added[key]) if key in self._added else None
         if refused and "response" in refused:
             return refused
@@ -138,10 +138,10 @@ class Store:
 
     def add(self, key: str, record: dict[str, Any]) -> None:
         """Append an answer."""
-        self._added[key] = self.answers.add({"key": key, **record})  # the key first: an index is read off the lines
+        self._added[key] = self.answers.add({"key": key, **record})  # the key first: the index is read from the lines
 
     def settle(self) -> None:
-        """Have all on the disk, and an index beside it; more may still be added."""
+        """Sync all to disk and write the index; more answers may follow."""
         self.answers.sync()
         self.ledger.sync()
         if self._added:
@@ -153,7 +153,7 @@ class Store:
 
 
 def write_index(index: Path, answers: Path) -> None:
-    """Write where each answer of a session's file lies."""
+    """Write the place of each answer in a session's file."""
     entries, _ = _scan(answers, 0)
     partial = index.with_name(f".{index.name}.{os.getpid()}.partial")
     partial.write_bytes(entries.tobytes())
@@ -161,7 +161,7 @@ def write_index(index: Path, answers: Path) -> None:
 
 
 def lines_of(folder: Path, ending: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every whole line of the files with that ending, by name; a line cut short by a kill is left out."""
+    """Every complete line of the files with that ending, by name; a line that a kill cut is left out."""
     for path in sorted(folder.glob(f"*/*{ending}")):
         with path.open("rb") as file:
             for line in file:
@@ -172,7 +172,7 @@ def lines_of(folder: Path, ending: str) -> Iterator[tuple[Path, dict[str, Any]]]
 
 
 def _entries(path: Path, start: int) -> tuple[NDArray[Any], int]:
-    """A file's entries from an offset on, by its index if that covers the file; and how far it was read."""
+    """A file's entries from an offset on, from its index if that is complete; and how far it was read."""
     size = path.stat().st_size
     if start == 0:
         with suppress(FileNotFoundError):
