@@ -99,7 +99,12 @@ def body_is_read(provider: Provider, data: Any) -> None:
     text = data.draw(mutated(WHOLE[provider.name])).decode("utf-8", "replace")
     connection = block(provider.name, {}).connection
     sender = Sender(
-        provider, connection, CurrentJob("try", "0"), Store("try", "0"), BudgetReservation(ceilings(), "try", None), price()
+        provider,
+        connection,
+        CurrentJob("try", "0"),
+        Store("try", "0"),
+        BudgetReservation(ceilings(), "try", None),
+        price(),
     )
     call = provider.call(ask("row", "row", SAMPLING), 0, 16)
     try:
