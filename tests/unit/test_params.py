@@ -405,7 +405,7 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
     assert refusal(data) == problem(word, key, "the value does not fit", "2048", "text")
     del server["command"]
     line = line_of(data, "      server:")
-    about = "Its words; {host} and {port} say where it is to listen"
+    about = "Program and arguments; {host} and {port} are filled in"
     expected = missing("command", "a list", "[name]", about)
     assert refusal(data) == problem(line, f"{place}.command", "the key is missing", "nothing", expected)
 
