@@ -62,7 +62,7 @@ fuzz: $(INSTALLED)  ## FUZZ_STEPS random edits, each followed by a build and com
 check: $(INSTALLED)  ## Format, lint, types, and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules src/bezoar/template
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/bezoar recipe check
@@ -71,7 +71,7 @@ check: $(INSTALLED)  ## Format, lint, types, and what may import what
 format: $(INSTALLED)  ## Bring the code into form, and what is generated from it into step
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/snakefmt Snakefile rules src/bezoar/template
 	$(BIN)/python -m bezoar.settings > docs/settings.md
 	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
 	$(BIN)/bezoar fingerprint

@@ -44,11 +44,13 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "`bezoar` says what would run, why, and what it costs": (
         "unit/test_cli.py",
+        "unit/test_init.py",
         "unit/test_logs.py",
         "unit/test_project.py",
         "unit/test_script.py",
         "unit/test_settings.py",
         "workflow/test_commands.py",
+        "workflow/test_init.py",
     ),
     "bad input is a clear error, and nothing is lost": (
         "unit/test_cache_altered.py",

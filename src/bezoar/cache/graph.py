@@ -323,13 +323,13 @@ class ProvenDAG(DAG):
             raise CacheError(
                 f"rule {job.rule.name} doesn't go through the cache\n  found:    a command without `bezoar exec`, or "
                 "no input named script\n  expected: `bezoar exec OUTPUT -- COMMAND`\n"
-                "hint: see rules/train.smk for the form"
+                "hint: see docs/your-own-rules.md for the form"
             )
         if job.params.get("values") is None:
             raise CacheError(
                 f"rule {job.rule.name} doesn't say which parameters it reads\n  found:    no params named values\n"
                 "  expected: a map of dotted names to values, empty if it reads none\n"
-                "hint: see rules/train.smk for the form"
+                "hint: see docs/your-own-rules.md for the form"
             )
         if found := shell_syntax(job.rule.shellcmd):
             raise CacheError(

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from bezoar import installed
 from bezoar.text import show
 
 RULE = re.compile(r"^\s*(?:rule|checkpoint)\s+(\w+)\s*:", re.MULTILINE)
@@ -62,9 +63,9 @@ def root() -> Path:
 
 
 def _rules(root: Path) -> set[str]:
-    """Names of the rules of a project, by its text; a target of that name is the rule, not a file of this folder."""
+    """Names of the rules that a project has or may include; a target of that name is the rule, not a file here."""
     found: set[str] = set()
-    for path in (root / "Snakefile", *root.glob("rules/*.smk")):
+    for path in (root / "Snakefile", *root.glob("rules/*.smk"), *installed.ROOT.glob("rules/*.smk")):
         with suppress(OSError):
             found |= set(RULE.findall(path.read_text(encoding="utf-8", errors="replace")))
     return found

@@ -1,0 +1,119 @@
+"""What comes with the package is found by its name, a project's own file first; `bezoar init` leaves files alone."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from bezoar import installed
+from bezoar.cache import code
+from bezoar.cache.code import Code
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.stages import code_stage
+from bezoar.cli import init, main
+
+SAME = {  # what a new project has as this repository has it
+    ".dvc/.gitignore": "dot-dvc/dot-gitignore",
+    ".dvc/config": "dot-dvc/config",
+    ".dvcignore": "dot-dvcignore",
+    ".gitattributes": "dot-gitattributes",
+}
+MERGE = "scripts/train/merge.py"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder; the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def test_a_packaged_file_is_found_by_the_name_that_a_checkout_gives_it(folder):
+    assert installed.find(MERGE) == str(ROOT / MERGE)
+    assert installed.name_of(installed.find(MERGE)) == MERGE
+    assert code.script_name(installed.find(MERGE)) == "scripts.train.merge"
+
+
+def test_a_projects_own_file_comes_first(folder):
+    write(MERGE, "x = 1\n")
+    assert installed.find(MERGE) == MERGE
+
+
+def test_what_is_nowhere_keeps_its_name(folder):
+    assert installed.find("scripts/none.py") == "scripts/none.py"
+
+
+def test_packaged_scripts_count_where_rules_take_them_and_own_ones_in_their_place(folder):
+    write("scripts/words.py", "x = 1\n")
+    assert Code({}, Hasher(None)).parts.keys() == {"scripts.words"}
+    packaged = Code({}, Hasher(None), packaged=True)
+    assert {"scripts.words", "scripts.train.merge", "scripts.data.mix"} <= packaged.parts.keys()
+    write(MERGE, "x = 1\n")
+    found = Code({}, Hasher(None), packaged=True)
+    assert found.parts["scripts.train.merge"].keys() == {"scripts.train.merge"}
+    assert [name for name in found.prints if found.prints[name] != packaged.prints[name]] == ["scripts.train.merge"]
+
+
+def test_a_packaged_script_means_what_it_means_in_the_checkout(folder, monkeypatch):
+    packaged = Code({}, Hasher(None), packaged=True).prints["scripts.data.shard"]
+    monkeypatch.chdir(ROOT)
+    checkout = Code({}, Hasher(None), packaged=True)
+    assert checkout.prints["scripts.data.shard"] == packaged
+    assert not checkout.elsewhere
+
+
+def test_dvc_looks_at_the_code_each_time_where_no_file_of_the_project_shows_it(folder):
+    assert Code({}, Hasher(None), packaged=True).elsewhere
+    assert not Code({}, Hasher(None)).elsewhere
+    assert code_stage(elsewhere=True)["always_changed"] is True
+    assert "always_changed" not in code_stage()
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_new_project_is_set_up_as_this_repository(name):
+    cure = f"hint: bring src/bezoar/template/{SAME[name]} into step with {name}"
+    assert (init.TEMPLATE / SAME[name]).read_bytes() == (ROOT / name).read_bytes(), cure
+
+
+@pytest.mark.parametrize("name", [".venv", ".git"])
+def test_an_environment_or_a_repository_may_be_there_before(folder, name):
+    (folder / name).mkdir()
+    init._check_empty(folder)
+
+
+@pytest.mark.parametrize("there", ["mine/params.yaml", "mine"])
+def test_a_folder_that_holds_files_is_refused_and_left_alone(folder, capsys, there):
+    write(there, "mine\n")
+    assert main(["init", "mine"]) == 1
+    assert capsys.readouterr().err.startswith("mine is not empty, and a project would be made in it\n")
+    assert Path(there).read_text() == "mine\n"
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / there]
+
+
+def test_an_unknown_recipe_is_refused_before_anything_is_made(folder, capsys):
+    assert main(["init", "mine", "--recipe", "tini"]) == 1
+    assert "no such recipe\n  found:    tini\n  expected: openbezoar-3b, tiny" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_packaged_recipe_comes_with_what_it_names(folder, capsys):
+    write("params.yaml", "recipe: mine\n")
+    write("recipes/prompts/openbezoar-3b/orca.yaml", "own: true\n")
+    assert main(["recipe", "use", "openbezoar-3b", "--force"]) == 0
+    assert capsys.readouterr().out == "params.yaml is now recipes/openbezoar-3b.yaml\n"
+    assert main(["recipe", "check"]) == 0
+    named = {path.name for path in Path("recipes/prompts/openbezoar-3b").iterdir()}
+    assert named == {path.name for path in (ROOT / "recipes/prompts/openbezoar-3b").iterdir()}
+    assert Path("recipes/prompts/openbezoar-3b/orca.yaml").read_text() == "own: true\n"
+
+
+def test_recipes_of_the_package_are_listed_beside_a_projects_own(folder, capsys):
+    write("params.yaml", "recipe: mine\n")
+    write("recipes/mine.yaml", "recipe: mine\n")
+    assert main(["recipe", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["* mine", "  openbezoar-3b", "  tiny"]
