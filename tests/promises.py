@@ -44,7 +44,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "`bezoar` says what would run, why, and what it costs": (
         "unit/test_cli.py",
-        "unit/test_init.py",
+        "unit/test_installed.py",
         "unit/test_logs.py",
         "unit/test_project.py",
         "unit/test_script.py",

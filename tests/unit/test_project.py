@@ -10,10 +10,9 @@ import pytest
 import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
-from bezoar import cli
 from bezoar.cache import CacheError, locks, plan, stages
 from bezoar.cache.graph import Elsewhere, shell_syntax
-from bezoar.cli import main
+from bezoar.cli import main, project
 from bezoar.recipe.load import active, load, plain
 
 NOWHERE = [
@@ -60,7 +59,7 @@ def test_a_repository_of_something_else_around_is_not_the_project(repository, mo
     (repository / "other" / ".git").mkdir(parents=True)
     monkeypatch.chdir(repository / "other")
     with pytest.raises(CacheError, match="no project here"):
-        cli._root()
+        project.root()
 
 
 def test_a_project_without_a_snakefile_has_no_plan(repository, capsys):  # noqa: F811
@@ -99,10 +98,10 @@ def test_an_error_of_a_file_names_it_and_other_errors_keep_their_traceback(repos
     def fail(args):
         raise error
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr("bezoar.cli.plan.run", fail)
     error = PermissionError(13, "Permission denied", "data/x")
     assert main(["plan"]) == 1
-    assert capsys.readouterr().err == "data/x can't be used\n  found:    Permission denied\n"
+    assert capsys.readouterr().err.startswith("data/x can't be used\n  found:    Permission denied\n  expected: ")
     error = KeyError("a fault of ours")
     with pytest.raises(KeyError):
         main(["plan"])
@@ -248,6 +247,14 @@ def test_a_shell_can_complete_commands(capsys, shell):
     assert "fallbacks" in shown
 
 
+def test_a_shell_completes_files_folders_and_the_arguments_of_actions(capsys):
+    assert main(["completion", "bash"]) == 0
+    shown = capsys.readouterr().out
+    assert "_shtab_bezoar_init_pos_0_COMPGEN=_shtab_compgen_dirs" in shown
+    assert "_shtab_bezoar_plan_pos_0_COMPGEN=_shtab_compgen_files" in shown
+    assert "_shtab_bezoar_recipe_check_pos_0_COMPGEN=_shtab_compgen_files" in shown
+
+
 def test_the_start_of_a_job_imports_nothing_slow():
     slow = {
         "pydantic",
@@ -262,7 +269,7 @@ def test_the_start_of_a_job_imports_nothing_slow():
         "asyncio",
     }
     code = (
-        "import sys; import bezoar.cli; from bezoar.cache import execute; bezoar.cli._parser();"
+        "import sys; import bezoar.cli; from bezoar.cache import execute; bezoar.cli.parser();"
         f"print(sorted({slow} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -273,7 +280,7 @@ def test_a_project_of_somebody_else_is_not_found_from_inside(tmp_path, monkeypat
     (tmp_path / "Snakefile").write_text("raise SystemExit('planted')\n")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(cli.os, "getuid", lambda: os.lstat(tmp_path).st_uid + 1)
+    monkeypatch.setattr(project.os, "getuid", lambda: os.lstat(tmp_path).st_uid + 1)
     assert main(["plan"]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path} is somebody else's, and isn't used from a folder inside\n")
 
@@ -284,7 +291,7 @@ def test_half_of_a_recipe_around_is_no_project(tmp_path, monkeypatch, mark):
     (tmp_path / mark).mkdir()
     monkeypatch.chdir(tmp_path / "work")
     with pytest.raises(CacheError, match="no project here"):
-        cli._root()
+        project.root()
 
 
 def test_a_recipe_replaces_a_link_and_is_not_written_through_it(repository, tmp_path_factory):  # noqa: F811
@@ -302,7 +309,7 @@ def test_a_rule_stays_a_rule_where_a_file_has_its_name(repository, monkeypatch):
     Path("data/rows").touch()
     monkeypatch.chdir("data")
     args = argparse.Namespace(targets=["all", "rows", "./all", "gone"])
-    cli._enter_project(args)
+    project.enter(args)
     assert args.targets == ["all", "data/rows", "data/all", "gone"]
 
 

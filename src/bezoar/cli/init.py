@@ -36,6 +36,7 @@ def add(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the project, with what is generated, so that `snakemake` and `dvc repro` run at once."""
     from bezoar.cache import git
+    from bezoar.recipe import schema  # slow to import
 
     if args.recipe:
         recipe.check_known(args.recipe, recipe.packaged())
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     git.begin()
     _copy(TEMPLATE, Path())
     shutil.copytree(installed.ROOT / "profiles", "profiles")
+    Path("params.schema.json").write_text(schema.text(), encoding="utf-8")
     if args.recipe:
         recipe.bring(args.recipe)
         shutil.copyfile(f"recipes/{args.recipe}.yaml", "params.yaml")
