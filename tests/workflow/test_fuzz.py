@@ -411,7 +411,7 @@ class Fuzz:
         """Change something, and kill the build of it once some of its scripts have started."""
         change = self.chance.choice([Fuzz.change_a_value, Fuzz.edit_a_meaning, Fuzz.change_the_shards])
         detail = change(self)
-        self.write_pipeline()
+        self.write_pipeline("dvc")  # a killed run may have written it, or not yet
         keys = {job.name: job.key for job in Oracle(self.graph.root).jobs}
         jobs, delay, front_end = self.chance.randint(0, 5), self.chance.random() / 4, self.choose(["snakemake", "dvc"])
         number = self.chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
