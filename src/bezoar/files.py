@@ -78,6 +78,18 @@ def write_json(path: Path | str, data: Any) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
+def rounded(data: Any) -> Any:
+    """Data for JSON with floats of 7 significant digits, as many as a float32 has.
+
+    Equal runs differ beyond: since Python 3.12 `sum` adds floats in another way, also in TRL and lm-eval.
+    """
+    if isinstance(data, float):
+        return float(f"{data:.7g}")
+    if isinstance(data, dict):
+        return {name: rounded(value) for name, value in data.items()}
+    return [rounded(value) for value in data] if isinstance(data, list) else data
+
+
 def readable(folder: Path) -> None:
     """Let everyone read a folder's files: safetensors are written with mode 0600, which a shared folder can't use."""
     for path in files_in(folder):

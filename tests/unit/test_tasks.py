@@ -1,9 +1,13 @@
 """Own tasks of the harness: every file below their folder is an input of a score."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bezoar.files import rounded
+from bezoar.steps.evaluate import harness
 from bezoar.steps.evaluate.tasks import MOST_BYTES, includes_outside, names_in, read_tasks, task_files
 
 
@@ -57,3 +61,10 @@ def test_a_folder_that_is_called_like_a_task_is_looked_into(tmp_path):
     Path(tmp_path, "x.yaml").mkdir()
     Path(tmp_path, "x.yaml/y.yaml").write_text("task: y\n")
     assert [names_in(nodes) for _, nodes in read_tasks(tmp_path)] == [{"y"}]
+
+
+def test_a_result_of_the_harness_is_written_alike_under_each_python(tmp_path, monkeypatch):
+    found = {"results": {"odd": {"acc_stderr,none": 0.050369697187736706}}}  # ...776 since 3.12: `sum` of floats
+    monkeypatch.setattr(harness, "evaluated", lambda *_: found)
+    harness.write_result(tmp_path, SimpleNamespace(task_folder=None), 0, tmp_path / "odd")
+    assert json.loads((tmp_path / "odd" / "result.json").read_text()) == rounded(found) != found

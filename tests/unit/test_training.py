@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from bezoar.files import digest
+from bezoar.files import digest, rounded
 from bezoar.steps import models
 from bezoar.steps.chat import student_prompt
 from bezoar.steps.data.rows import write_rows
@@ -240,6 +240,7 @@ def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes,
     history = json.loads((out / "history.json").read_text())
     assert "eval_loss" in history[-1]
     assert not [name for line in history for name in line if "runtime" in name or "second" in name]
+    assert history == rounded(history)
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
 
 

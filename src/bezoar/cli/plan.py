@@ -19,7 +19,7 @@ def add(commands: "Commands") -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="plan as if params.yaml had this value; may be given more than once",
+        help="plan as if params.yaml had this value; may be given more than once; +NAME=VALUE is the same",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)

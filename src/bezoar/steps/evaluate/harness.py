@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, SourceName
-from bezoar.files import artifact
+from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate.evaluation import EvalBlock
@@ -125,7 +125,7 @@ def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) 
             datasets.config.HF_DATASETS_CACHE = cache
         result = evaluated(checkpoint, task, block, seed)
     with artifact(out_folder) as out:
-        text = json.dumps(result, indent=2, sort_keys=True, default=_plain)
+        text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")
     logger.info(f"harness {out_folder.parent.name}: {result['results'][task]}")
 

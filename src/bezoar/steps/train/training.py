@@ -11,7 +11,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from datasets import Dataset
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bezoar import logs
-from bezoar.files import artifact, digest, readable, write_json
+from bezoar.files import artifact, digest, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
@@ -232,4 +232,5 @@ def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
     """
     varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
     kept = {name: value for name, value in figures.items() if not any(word in name for word in varying)}
-    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in kept.items()}
+    finite = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in kept.items()}
+    return cast(dict[str, Any], rounded(finite))
