@@ -27,9 +27,12 @@ def shown(path: Path) -> str:
 def _rows(block: BaseModel, around: KeyPath, lines: dict[KeyPath, int], path: str) -> Iterator[str]:
     for name, field in type(block).model_fields.items():
         key = (*around, name)
+        value = getattr(block, name)
         line = _line(key, lines)
+        if line is None and value != field.get_default(call_default_factory=True):
+            line = next(found for length in range(len(key) - 1, 0, -1) if (found := _line(key[:length], lines)))
         origin = f"{path}:{line}" if line else _default(field.description or "")
-        yield from _entry(key, getattr(block, name), origin, lines, path)
+        yield from _entry(key, value, origin, lines, path)
 
 
 def _entry(key: KeyPath, value: Any, origin: str, lines: dict[KeyPath, int], path: str) -> Iterator[str]:
@@ -42,12 +45,12 @@ def _entry(key: KeyPath, value: Any, origin: str, lines: dict[KeyPath, int], pat
         for name, one in value.items():
             yield from _entry((*key, name), one, origin, lines, path)
     else:
-        plain = [one.model_dump() if isinstance(one, BaseModel) else one for one in value] if _is_list(value) else value
+        plain = [_plain(one) for one in value] if isinstance(value, list) else value
         yield f"{indent}{key[-1]}: {json.dumps(plain, ensure_ascii=False)}  # {origin}"
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def _default(description: str) -> str:
