@@ -13,7 +13,7 @@ recipe: mine
 sources:
   mine: {path: rows.jsonl}
 models:
-  base: {method: pretrain, corpus: mine, architecture: {hidden_size: 8, layers: 1, heads: 1, intermediate_size: 8}, learning_rate: 0.1}
+  base: {method: local, path: model}
 mixes:
   mine: {parts: [mine]}
 stages:
@@ -28,6 +28,7 @@ stages:
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text("{}\n")
+    Path("model").mkdir()
     Path("params.yaml").write_text(RECIPE)
     return Path("params.yaml")
 
