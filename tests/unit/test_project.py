@@ -98,10 +98,11 @@ def test_an_error_of_a_file_names_it_and_other_errors_keep_their_traceback(repos
     def fail(args):
         raise error
 
-    monkeypatch.setattr("bezoar.cli.plan.run", fail)
+    monkeypatch.setattr(cli.plan, "run", fail)
     error = PermissionError(13, "Permission denied", "data/x")
     assert main(["plan"]) == 1
-    assert capsys.readouterr().err.startswith("data/x can't be used\n  found:    Permission denied\n  expected: ")
+    expected = "a file or a directory that this user may read and write"
+    assert capsys.readouterr().err == f"data/x can't be used\n  found:    Permission denied\n  expected: {expected}\n"
     error = KeyError("a fault of ours")
     with pytest.raises(KeyError):
         main(["plan"])

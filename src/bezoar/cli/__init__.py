@@ -67,10 +67,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets `run`, and `in_project` to false if it may run anywhere."""
+    """The parser of all commands; each sets `run`, and `in_project` to false if it may run anywhere.
+
+    `parser` is the whole parser, for a command that says what there is.
+    """
     made = argparse.ArgumentParser(prog="bezoar", description="Datasets and checkpoints as a declarative graph.")
     made.add_argument("--version", action="version", version=f"bezoar {__version__}")
-    made.set_defaults(in_project=True)
+    made.set_defaults(in_project=True, parser=made)
     commands = made.add_subparsers(dest="command", required=True)
     for module in COMMANDS:
         module.add(commands)

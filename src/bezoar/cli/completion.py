@@ -20,10 +20,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the script of a shell."""
     import shtab  # not needed by any other command
 
-    from bezoar.cli import parser
-
     files = {"targets": shtab.FILE, "file": shtab.FILE, "folder": shtab.DIRECTORY}
-    made = parser()
+    made = args.parser
     for action in _actions(made):
         if action.dest in files:
             action.complete = files[action.dest]  # type: ignore[attr-defined]
