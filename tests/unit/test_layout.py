@@ -41,7 +41,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "models"}),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
-    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.shards"} | BACKENDS),
+    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
     "report/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "models", "report"}),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "train/*": (PLAIN, {"chat", "models", "train", "train.stage", "train.training"}),
