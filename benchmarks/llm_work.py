@@ -34,6 +34,7 @@ def prompts(rows: int, edit: int, template: int = 0) -> list[str]:
 
 def work(args: argparse.Namespace) -> dict[str, Any]:
     """Ask for rows in this process and this folder, and tell how long that took."""
+    import openai  # noqa: F401  else the first call imports it, and `complete` is what is measured
     import yaml
 
     from bezoar.blocks import Sampling

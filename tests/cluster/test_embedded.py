@@ -55,7 +55,7 @@ def test_a_training_goes_on_in_another_job_with_the_same_bytes(
         wait_until(lambda: log.exists() and "from step 0" in log.read_text())
         (number,) = slurm.running()
         slurm.ask("scancel", "--signal=USR1", "--batch", number)  # the notice that its time is up
-        wait_until(lambda: log.exists() and "resume from" in log.read_text())  # a next job begins it anew
+        wait_until(lambda: log.exists() and "resume from" in log.read_text())  # a next job starts it again
         wait_until(lambda: run.poll() is not None)
         assert run.returncode == 0, (tmp_path / "run").read_text()
     finally:

@@ -72,7 +72,7 @@ def test_what_is_proven_is_answered_without_a_submission(cluster_graph: ClusterG
     assert cluster_graph.slurm.calls()["sbatch"] == 0
 
 
-def test_what_a_forced_job_makes_anew_is_kept(cluster_graph: ClusterGraph) -> None:
+def test_what_a_forced_job_makes_again_is_kept(cluster_graph: ClusterGraph) -> None:
     cluster_graph.run("snakemake")
     cluster_graph.ran()
     before, lock = cluster_graph.contents(), (cluster_graph.root / "dvc.lock").read_text()

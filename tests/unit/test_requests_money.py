@@ -304,7 +304,7 @@ def test_answers_from_the_store_cost_nothing(desk, monkeypatch):
 
 
 @only_anthropic
-def test_a_server_of_ones_own_may_cost_nothing(desk):
+def test_a_self_hosted_server_may_cost_nothing(desk):
     free = dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0.0)
     set_up(desk.folder, PRICE | free)
     desk.ask(*rows(5), budget=ceilings(0))

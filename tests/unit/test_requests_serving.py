@@ -1,4 +1,4 @@
-"""Jobs whose server is one of their own: they find it, follow it where it goes, and keep it alive."""
+"""Jobs with a self-hosted server: they find it, follow it where it goes, and keep it alive."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def known_by(desk: Any) -> list[str]:
     return [one.get("x-api-key") or one["authorization"].removeprefix("Bearer ") for one in calls]
 
 
-def test_a_server_of_ones_own_is_sent_its_own_secret_and_no_key(desk):
+def test_a_self_hosted_server_is_sent_its_own_secret_and_no_key(desk):
     hand_over(desk.server.address, "secret-1")
     backend = client(desk)
     complete(backend, "row")

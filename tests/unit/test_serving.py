@@ -218,7 +218,7 @@ def test_the_end_of_a_server_is_the_end_of_its_address(workplace, start):
     assert not serving.address_path("teacher").exists()
 
 
-def test_a_server_starts_anew_at_another_place(workplace, start):
+def test_a_server_starts_again_at_another_place(workplace, start):
     """As after SLURM's requeue."""
     workplace("well")
     process = start()

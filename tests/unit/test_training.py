@@ -285,7 +285,7 @@ def test_a_state_whose_adapter_does_not_open_is_passed_over(work, content):
     assert training.saved_state(work, IDENTITY) == work / "checkpoint-9"
 
 
-def test_without_a_whole_state_a_run_starts_anew(work):
+def test_without_a_whole_state_a_run_starts_from_the_beginning(work):
     for number in (9, 10):
         (work / f"checkpoint-{number}" / "optimizer.pt").unlink()
     assert training.saved_state(work, IDENTITY) is None

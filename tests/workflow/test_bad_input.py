@@ -586,7 +586,7 @@ def test_acceptances_that_are_garbage_are_refused(built: Graph) -> None:
     assert "Nothing to be done" in built.build()
 
 
-def test_a_code_lock_with_a_merge_conflict_is_written_anew(built: Graph) -> None:
+def test_a_code_lock_with_a_merge_conflict_is_written_again(built: Graph) -> None:
     before = (built.root / "code.lock").read_text()
     (built.root / "code.lock").write_text(f"<<<<<<< HEAD\n{before}=======\n>>>>>>> other\n")
     built.build()

@@ -95,7 +95,7 @@ SHARDS, CANDIDATES, IN_FLIGHT = 2, 120, 2
 
 
 def recipe_with(model: Path) -> dict[str, Any]:
-    """The embedded recipe with a server of one's own as the teacher of one scheme, which writes a few words a row."""
+    """The embedded recipe with a self-hosted server as the teacher of one scheme, which writes a few words a row."""
     recipe: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "recipes/tiny.yaml").read_text())
     recipe |= {"recipe": "served", "shards": SHARDS}
     command = [TRANSFORMERS, "serve", str(model), "--host", "{host}", "--port", "{port}", "--device", "cpu"]

@@ -335,7 +335,7 @@ def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> No
 
 
 @pytest.mark.end_to_end
-def test_what_is_generated_is_written_anew_whichever_of_it_is_in_conflict(ann: Graph, ben: Graph) -> None:
+def test_what_is_generated_is_written_again_whichever_of_it_is_in_conflict(ann: Graph, ben: Graph) -> None:
     for graph, name in ((ann, "more"), (ben, "less")):
         graph.set(f"evals.{name}", {"stages": ["sft"], "draws": len(name)})
         graph.edit("scripts/score.py", "import json", f"import json  # {name}\nNAME = '{name}'")
