@@ -147,10 +147,12 @@ def test_a_rerun_compares_bytes_and_leaves_no_trace(built: Graph) -> None:
     assert not (built.root / "scratch/verify/train-sft").exists()
 
 
-def test_costs_add_up_along_the_graph_each_ancestor_once(built: Graph) -> None:
-    lines = [line.split() for line in built.run("bezoar", "costs").splitlines() if line.count("  ") > 2]
-    own = {line[0]: float(line[2]) for line in lines[1:]}
-    everything = {line[0]: float(line[3]) for line in lines[1:]}
+@pytest.mark.parametrize("what", ["seconds", "cpu_seconds"])
+def test_costs_add_up_along_the_graph_each_ancestor_once(built: Graph, what: str) -> None:
+    lines = [re.split("  +", line) for line in built.run("bezoar", "costs").splitlines() if line.count("  ") > 2]
+    costs = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    own = {one["stage"]: float(one[what]) for one in costs}
+    everything = {one["stage"]: float(one[f"{what} with all before"]) for one in costs}
     stages = yaml.safe_load((built.root / "dvc.yaml").read_text())["stages"]
     assert set(own) == set(stages) - {"code"}
     # mix-few is made of upper, and so of shard-words and source-words; mix-all of lower as well
