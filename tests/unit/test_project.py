@@ -98,7 +98,7 @@ def test_an_error_of_a_file_names_it_and_other_errors_keep_their_traceback(repos
     def fail(args):
         raise error
 
-    monkeypatch.setattr(cli.plan, "run", fail)
+    monkeypatch.setattr("bezoar.cli.plan.run", fail)
     error = PermissionError(13, "Permission denied", "data/x")
     assert main(["plan"]) == 1
     expected = "a file or a directory that this user may read and write"
