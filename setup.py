@@ -11,11 +11,14 @@ class BuildWithProject(build_py):
     """Copies them beside the package; an editable install finds them in the checkout."""
 
     def run(self) -> None:
+        if self.editable_mode:
+            super().run()
+            return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left isn't part of this one
         super().run()
-        target = Path(self.build_lib, "bezoar", "project")
-        shutil.rmtree(target, ignore_errors=True)  # of an earlier build
-        for name in ("profiles", "recipes", "rules", "scripts") * (not self.editable_mode):
-            shutil.copytree(name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("profiles", "recipes", "rules", "scripts"):
+            copy = Path(self.build_lib, "bezoar", "project", name)
+            shutil.copytree(name, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 setup(cmdclass={"build_py": BuildWithProject})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bezoar import installed
 from bezoar.cli import recipe
 from bezoar.cli.dvc import generate
+from bezoar.errors import BezoarError, problem
 from bezoar.text import show
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def add(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the project, with what is generated, so that `snakemake` and `dvc repro` run at once."""
     from bezoar.cache import git
-    from bezoar.recipe import schema  # slow to import
 
     if args.recipe:
         recipe.check_known(args.recipe, recipe.packaged())
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     git.begin()
     _copy(TEMPLATE, Path())
     shutil.copytree(installed.ROOT / "profiles", "profiles")
-    Path("params.schema.json").write_text(schema.text(), encoding="utf-8")
+    shutil.copyfile(installed.ROOT / recipe.SCHEMA, Path(recipe.SCHEMA).name)
     if args.recipe:
         recipe.bring(args.recipe)
         shutil.copyfile(f"recipes/{args.recipe}.yaml", "params.yaml")
@@ -57,14 +57,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_empty(folder: Path) -> None:
-    from bezoar.cache import CacheError
-
     found = sorted({path.name for path in folder.iterdir()} - FINE) if folder.is_dir() else []
     if found or (folder.exists() and not folder.is_dir()):
-        raise CacheError(
-            f"{folder} is not empty, and a project would be made in it\n"
-            f"  found:    {', '.join(found[:3])}{' and more' if len(found) > 3 else ''}\n"
-            "  expected: an empty folder, or none\nhint: name another folder"
+        raise BezoarError(
+            problem(
+                f"{folder} is not empty, and a project would be made in it",
+                found=f"{', '.join(found[:3]) or 'a file'}{' and more' if len(found) > 3 else ''}",
+                expected="an empty folder, or none",
+                hint="name another folder",
+            )
         )
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from bezoar import installed
 from bezoar.cli.dvc import generate
+from bezoar.errors import BezoarError, problem
 from bezoar.files import whole
 from bezoar.text import show
 
 if TYPE_CHECKING:
     from bezoar.cli import Commands
 
+SCHEMA = "recipes/params.schema.json"  # beside each recipe and params.yaml, for editors
 NAMED = re.compile(r"recipes/[\w./-]+")  # files that a recipe takes from its own folder
 
 
@@ -75,18 +77,17 @@ def check_known(name: str, recipes: dict[str, Path]) -> None:
     """Refuse the name of a recipe that there isn't.
 
     Raises:
-        CacheError: It is none of them.
+        BezoarError: It is none of them.
     """
-    from bezoar.cache import CacheError
-
     if name not in recipes:
-        raise CacheError(f"no such recipe\n  found:    {name}\n  expected: {', '.join(recipes)}")
+        raise BezoarError(problem("no such recipe", found=name, expected=", ".join(recipes)))
 
 
 def bring(name: str) -> Path:
     """A recipe in recipes/ with the files that it names, as far as the project hasn't its own; those of the package."""
     path = Path("recipes", f"{name}.yaml")
     _bring(str(path))
+    _bring(SCHEMA)
     for named in NAMED.findall(path.read_text(encoding="utf-8")):
         _bring(named.rstrip("."))
     return path
