@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bezoar.errors import problem
+from bezoar.errors import InputError, problem
 
 SEEN = Path(".dvc/tmp/bezoar-sha256.json")
 TICK = 2_000_000_000  # nanoseconds; the coarsest clock of a file system
@@ -37,7 +37,7 @@ def artifact(folder: Path | str) -> Iterator[Path]:
     """A neighbour of `folder` to write to; it takes the place of `folder` once the block is left without an exception.
 
     Raises:
-        FileExistsError: `folder` holds files, before or after the block.
+        InputError: `folder` holds files, before or after the block.
     """
     folder = Path(folder)
     check_empty(folder)
@@ -57,11 +57,11 @@ def check_empty(folder: Path) -> None:
     """Refuse to write an artifact over files; under Snakemake there are none, it removes a job's outputs first.
 
     Raises:
-        FileExistsError: There is more in the folder than Snakemake's marker.
+        InputError: There is more in the folder than Snakemake's marker.
     """
     found = sorted(path.name for path in folder.iterdir() if path.name != MARKER) if folder.is_dir() else []
     if found:
-        raise FileExistsError(
+        raise InputError(
             problem(
                 f"{folder} is not empty and would be replaced",
                 found=f"{', '.join(found[:3])}{' and more' if len(found) > 3 else ''}",

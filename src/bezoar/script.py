@@ -66,7 +66,7 @@ class Flags(argparse.ArgumentParser):
 
         Raises:
             ValueError: The params file can't be read, has no such key, or a value doesn't fit.
-            FileExistsError: The folder of an artifact to make holds files.
+            InputError: The folder of an artifact to make holds files.
         """
         forms = " ".join(_form(role, kind) for role, kind in takes.items())
         text = f"keys of params.yaml: {forms or 'none'}"

@@ -1,4 +1,4 @@
-"""Snakemake's executor for SLURM, with proofs asked first: what has one is restored here, and only the rest submitted.
+"""Snakemake's executor for SLURM that looks for proofs first: proven jobs are restored here, the others submitted.
 
 `--executor bezoar-slurm`, as profiles/slurm has it. Its settings are those of snakemake-executor-plugin-slurm, of which
 it is a subclass.
@@ -19,7 +19,7 @@ try:
     from snakemake_executor_plugin_bezoar_slurm.executor import Executor, ExecutorSettings
 
     __all__ = ["Executor", "ExecutorSettings", "common_settings"]
-except ModuleNotFoundError as error:  # Snakemake imports every plugin that it finds, whichever it is to use
+except ModuleNotFoundError as error:  # Snakemake imports every plugin that it finds, used or not
     if error.name != "snakemake_executor_plugin_slurm":
         raise
     common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
@@ -28,21 +28,21 @@ except ModuleNotFoundError as error:  # Snakemake imports every plugin that it f
 
     @dataclass
     class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[no-redef]
-        """The settings that profiles/slurm gives: without them Snakemake would only say that it doesn't know them."""
+        """The settings in profiles/slurm; without them Snakemake would only complain that they are unknown."""
 
         init_seconds_before_status_checks: int = field(default=5, metadata=UNUSED)
         requeue: bool = field(default=False, metadata=UNUSED)
         group_cores: int = field(default=4, metadata=UNUSED)
 
     class Executor(AbstractExecutor):  # type: ignore[no-redef]
-        """Stands in where the plugin for SLURM isn't installed."""
+        """Says what is missing if the plugin for SLURM isn't installed."""
 
         def __new__(cls, *_: object) -> NoReturn:
             raise WorkflowError(
                 problem(
                     "this profile needs Snakemake's plugin for SLURM",
                     found="no snakemake-executor-plugin-slurm",
-                    expected="it, in the environment that runs Snakemake",
+                    expected="that plugin in the environment of Snakemake",
                     hint="`make slurm`, or `pip install --constraint constraints.txt --editable '.[slurm]'`",
                 )
             )

@@ -1,4 +1,4 @@
-"""The executor itself; apart, since it can only be imported where the plugin for SLURM is installed."""
+"""The executor; in its own module, since it needs Snakemake's plugin for SLURM."""
 
 import os
 import shlex
@@ -21,20 +21,20 @@ from bezoar.cache.execute import is_proven
 from bezoar.cluster.submitted import Submission, ask, cancel, plans, under_way
 from snakemake_executor_plugin_bezoar_slurm.servers import PREFIX, Servers
 
-NOTICE = 300  # seconds before its time limit at which a job is told to save its state
+NOTICE = 300  # seconds before its time limit when a job is told to save its state
 LINES = 30  # of a failed job's log that are shown
-LONGEST_PAUSE = 60  # seconds between two questions to SLURM
+LONGEST_PAUSE = 60  # seconds between two queries of SLURM
 
 
 async def _states(command: str, logger: Any) -> tuple[dict[str, str], float]:
-    """What SLURM says of jobs, a word each: sacct's "CANCELLED by 1000" is no end that version 2.8 knows."""
+    """The state of each job as one word: version 2.8 of the plugin doesn't know sacct's "CANCELLED by 1000"."""
     states, seconds = await query_job_status(command, logger)
-    # where SLURM doesn't answer, jobs are as if it didn't know them yet: of no answer, the plugin would forget them all
+    # no answer from SLURM counts as no news of any job; the plugin itself would forget all jobs
     return {number: state.partition(" ")[0] for number, state in (states or {}).items()}, seconds or 0.0
 
 
 def _submission(job: Any, params: Any, settings: Any = None, failed_nodes: Any = None) -> str:
-    """The command that submits a job, with the wish for a notice where its time leaves room for one."""
+    """The command that submits a job; it requests a notice before the time limit, if the job is long enough for one."""
     line: str = get_submit_command(job, params, settings, failed_nodes)
     minutes = job.resources.get("runtime") or 0
     return f"{line} --signal=B:USR1@{NOTICE}" if minutes * 60 >= 3 * NOTICE else line
@@ -65,41 +65,41 @@ class Executor(plugin.Executor):
         self.earlier = [one for one in earlier if not _is_server(one)]
 
     def get_python_executable(self) -> str:
-        """Python that runs Snakemake on a node, under our watch."""
+        """The command that runs Snakemake on a node, wrapped by bezoar.cluster.node."""
         python = shlex.quote(sys.executable)
         return f"exec {python} -m bezoar.cluster.node {python}"
 
     def format_job_exec(self, job: Any) -> str:
-        """The command of a job, which may use the cores that it asked for: `all` would be those of the node."""
+        """The command of a job, with the cores that it requested: `all` would be those of the node."""
         text: str = super().format_job_exec(job)
         assert f"--cores {self.cores} " in text
         return text.replace(f"--cores {self.cores} ", f"--cores {job.threads} ", 1)
 
     def additional_general_args(self) -> str:
-        """Have a node run its jobs itself: by srun, each would take another Snakemake to start."""
+        """A node runs its jobs itself: by srun, each would start another Snakemake."""
         return "--executor local"
 
     def run_jobs(self, jobs: list[Any]) -> None:
-        """Answer what is proven, go on with what is under way, and submit the rest."""
+        """Skip proven jobs, wait for jobs of an earlier run, and submit the rest."""
         unproven = []
         for job in jobs:
             earlier = next((one for one in self.earlier if one.makes(plans(_outputs(job)))), None)
             if all(_is_proven(output) for output in _outputs(job)):  # in order: an output may be the next one's input
-                self.logger.info(f"proven, so nothing is submitted: {', '.join(_outputs(job))}")
+                self.logger.info(f"proven, not submitted: {', '.join(_outputs(job))}")
                 self.report_job_success(SubmittedJobInfo(job))
             elif earlier:
                 self.logger.info(f"SLURM job {earlier.number} of an earlier run makes {', '.join(_outputs(job))}")
-                self.earlier.remove(earlier)  # should it fail, the next try is a job of ours
+                self.earlier.remove(earlier)  # if it fails, the next try is a new job
                 aux = {"slurm_logfile": Path(earlier.log)}
                 super().report_job_submission(SubmittedJobInfo(job, external_jobid=earlier.number, aux=aux))
             else:
                 unproven.append(job)
-        self._failed_nodes.discard("None assigned")  # sacct's word for a job that waits, which sbatch would refuse
+        self._failed_nodes.discard("None assigned")  # sacct says this of a waiting job, and sbatch refuses it
         self.servers.look_after(unproven)
         super().run_jobs(unproven)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
-        """Ask SLURM which jobs have ended; the longer they take, the rarer: within a tenth of that."""
+        """Ask SLURM which jobs have ended; the pauses grow to a tenth of the time without news."""
         still = [job_info async for job_info in super().check_active_jobs(active_jobs)]
         if still:
             self.servers.look_after(job_info.job for job_info in still)
@@ -110,17 +110,17 @@ class Executor(plugin.Executor):
         self.next_seconds_between_status_checks = max(first, min(LONGEST_PAUSE, quiet / 10))
 
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
-        """Write down what was submitted, before anything else can go wrong."""
+        """Record what was submitted before anything else can go wrong."""
         self.changed = time.monotonic()
         try:
             made, log = plans(_outputs(job_info.job)), str(job_info.aux["slurm_logfile"])
             Submission(self.run_uuid, str(job_info.external_jobid), made, log).record()
         except (CacheError, OSError) as error:
-            self.logger.warning(f"job {job_info.external_jobid} isn't written down: {error}")
+            self.logger.warning(f"job {job_info.external_jobid} can't be recorded: {error}")
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
-        """Believe that a job ended well if there is a proof, which another node's files may bring a little later."""
+        """Report success if there is a proof; on a shared file system it may arrive a little later."""
         self.changed = time.monotonic()
         patience = self.changed + self.workflow.execution_settings.latency_wait
         while unproven := [output for output in _outputs(job_info.job) if not _is_proven(output, forced=True)]:
@@ -130,52 +130,54 @@ class Executor(plugin.Executor):
         else:
             super().report_job_success(job_info)
             return
-        what = f"SLURM says that job {job_info.external_jobid} ended well, but nothing proves {', '.join(unproven)}."
+        what = (
+            f"SLURM says that job {job_info.external_jobid} succeeded, but there is no proof of {', '.join(unproven)}."
+        )
         self.report_job_error(job_info, msg=what)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **details: Any) -> None:
-        """Report a job that failed, with the end of what it wrote on its node; unless it was done by then."""
+        """Report a failed job with the end of its log, unless it was done by then."""
         self.changed = time.monotonic()
         if all(_is_proven(output) for output in _outputs(job_info.job)):
             super().report_job_success(job_info)
             return
-        if log := (job_info.aux or {}).get("slurm_logfile"):  # nothing if it wasn't submitted
+        if log := (job_info.aux or {}).get("slurm_logfile"):  # none if it wasn't submitted
             with suppress(OSError):
                 text = Path(log).read_text(encoding="utf-8", errors="replace")
                 msg = "\n".join([msg or "", *text.splitlines()[-LINES:], ""])
         if msg and job_info.job.is_group():
-            self.logger.error(msg)  # of a group, Snakemake doesn't show it
+            self.logger.error(msg)  # Snakemake doesn't show it for a group
         super().report_job_error(job_info, msg=msg, **details)
 
     def shutdown(self) -> None:
-        """End the run's servers, then all else."""
+        """End the run's servers, then everything else."""
         self.servers.end()
         super().shutdown()
 
     def cancel(self) -> None:
-        """Cancel all jobs of the run: also those that are being asked for, or submitted, just now."""
+        """Cancel all jobs of the run, also those that are being queried or submitted at the moment."""
         super().cancel()
         with suppress(CacheError):
             ask(["scancel", "--name", self.run_uuid])
 
     def _adopt(self, submissions: list[Submission]) -> list[Submission]:
-        """The jobs of a killed run that this one can go on with; the others are cancelled."""
+        """The jobs of a killed run that this one continues with; the others are cancelled."""
         dag = self.workflow.dag
         wanted = [plans(_outputs(job)) for job in {dag.get_job_group(job) or job for job in dag.needrun_jobs()}]
         outputs = {output for made in wanted for output in made}
         useful = [one for one in submissions if _is_server(one) or any(made and one.makes(made) for made in wanted)]
         useful = [one for one in useful if one.name == useful[0].name]
-        # what works for another target may go on; what hasn't begun ends there, since its plan is gone
+        # a running job for another target may continue; a waiting one can't, since its plan is gone
         cancel(one.number for one in submissions if one not in useful and (not one.plans or outputs & one.plans.keys()))
         if useful:
-            self.run_uuid = useful[0].name  # by which SLURM is asked how they are
-            self.logger.info(f"{len(useful)} jobs of an earlier run are still under way")
+            self.run_uuid = useful[0].name  # SLURM's jobs are queried by this name
+            self.logger.info(f"{len(useful)} jobs of an earlier run are still in the queue")
         return useful
 
 
 @contextmanager
 def _shown() -> Iterator[None]:
-    """Shows our errors as Snakemake shows its own."""
+    """Turn our errors into Snakemake's."""
     try:
         yield
     except CacheError as error:
@@ -187,7 +189,7 @@ def _is_server(submission: Submission) -> bool:
 
 
 def _outputs(job: Any) -> list[str]:
-    """The first output of each step that a job, or a group of jobs, makes, in an order in which they can be made."""
+    """The first output of each step of a job or a group of jobs, in the order of building."""
     jobs = [one for level in job.toposorted for one in level] if job.is_group() else [job]
     return [str(one.output[0]) for one in jobs if one.output]
 
@@ -195,5 +197,5 @@ def _outputs(job: Any) -> list[str]:
 def _is_proven(output: str, *, forced: bool = False) -> bool:
     try:
         return is_proven(output, forced=forced)
-    except (CacheError, OSError):  # the job meets the same, and says so in its log
+    except (CacheError, OSError):  # the job gets the same error, and logs it
         return False

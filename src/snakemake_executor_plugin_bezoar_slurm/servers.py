@@ -1,4 +1,4 @@
-"""The servers that a run's jobs ask, as jobs themselves: submitted when needed, looked after, cancelled at the end."""
+"""The self-hosted servers of a run, as SLURM jobs: submitted when needed, watched, cancelled at the end."""
 
 import hashlib
 import os
@@ -21,18 +21,18 @@ from bezoar.cluster.submitted import Submission, ask, cancel
 from bezoar.errors import problem
 from bezoar.serving.command import HOST, OWN_NAME
 
-PREFIX = "server-"  # of what a server is recorded as; also the name by which a profile's set-resources knows it
-MOST_STARTS = 5  # in one run; a server that ends more often has something wrong with it
+PREFIX = "server-"  # of a server's name in the record and in a profile's set-resources
+MOST_STARTS = 5  # in one run; something is wrong with a server that ends more often
 
 
 class Asked(dict[str, Any]):
-    """Resources as the plugin reads a job's: by name as well as by attribute."""
+    """Resources that the plugin can read by name or by attribute."""
 
     __getattr__ = dict.__getitem__
 
 
 class ServerJob:
-    """What the plugin's functions for making sbatch's command line want to know of a job."""
+    """A job as the plugin's functions for sbatch's command line expect it."""
 
     def __init__(self, server: Server, resources: dict[str, Any]) -> None:
         self.name, self.threads = f"{PREFIX}{server.name}", server.cpus
@@ -47,18 +47,18 @@ class Servers:
     """The servers of a run.
 
     Args:
-        executor: Ours, which knows how to submit.
-        earlier: Those that a killed run left at work.
+        executor: The executor, which submits.
+        earlier: Servers of a killed run that still run.
     """
 
     def __init__(self, executor: Any, earlier: Iterable[Submission]) -> None:
         self.executor = executor
         self.submissions = {key.removeprefix(PREFIX): one for one in earlier for key in one.plans}
         self.starts: Counter[str] = Counter()
-        self._lock = Lock()  # the scheduler's thread, and the one that asks SLURM
+        self._lock = Lock()  # shared by the scheduler's thread and the one that queries SLURM
 
     def look_after(self, jobs: Iterable[Any]) -> None:
-        """See that each server that jobs ask is in SLURM's queue; if SLURM doesn't take one, the next time may do."""
+        """Submit each server that jobs need, unless it is in SLURM's queue; a failure is tried again next time."""
         needed = {server.name: server for job in jobs for server in self._asked_by(job)}
         with self._lock:
             try:
@@ -69,12 +69,12 @@ class Servers:
                 self.executor.logger.warning(str(error))
 
     def end(self) -> None:
-        """Cancel all that are at work."""
+        """Cancel all that run."""
         with self._lock:
             try:
                 cancel(self._alive() & {one.number for one in self.submissions.values()})
             except CacheError as error:
-                self.executor.logger.warning(f"{error}\nservers may be at work still: see `squeue`")
+                self.executor.logger.warning(f"{error}\nservers may still run: see `squeue`")
             self.submissions.clear()
 
     def _see_to(self, server: Server, alive: set[str]) -> None:
@@ -82,7 +82,7 @@ class Servers:
         if earlier and earlier.number in alive and earlier.plans == _plans(server):
             return
         if earlier:
-            cancel(alive & {earlier.number})  # it serves something else
+            cancel(alive & {earlier.number})  # it was started for another command
         self._start(server)
 
     def _asked_by(self, job: Any) -> list[Server]:
@@ -113,8 +113,8 @@ class Servers:
                 problem(
                     f"the server of {server.name} can't be submitted",
                     found=done.stderr.strip(),
-                    expected="a job that SLURM takes",
-                    hint=f"see profiles/slurm/config.yaml; it was {command}",
+                    expected="a job that SLURM accepts",
+                    hint=f"see profiles/slurm/config.yaml; the command was {command}",
                 )
             )
         number = done.stdout.strip().partition(";")[0]
@@ -143,7 +143,7 @@ class Servers:
         return f'{line} --signal=B:TERM@60 --wrap="exec {bezoar} serve {server.name}"', log
 
     def _resources(self, server: Server) -> dict[str, Any]:
-        """What the profile says of all jobs, the recipe of this server, the profile of servers and of this one."""
+        """Resources, later ones win: the profile's defaults, the recipe, the profile's for servers and for this one."""
         settings = self.executor.workflow.resource_settings
         overwritten = settings._parsed_overwrite_resources
         own = {"mem_mb": server.mem_mb, "runtime": server.minutes, "gpu": server.gpus}
@@ -154,12 +154,12 @@ class Servers:
 
 
 def _plans(server: Server) -> dict[str, str]:
-    """What stands for a server among recorded submissions."""
+    """A server's entry in the record of submissions."""
     return {f"{PREFIX}{server.name}": hashlib.sha256(repr(server.command).encode()).hexdigest()}
 
 
 def _values(resources: Any) -> dict[str, Any]:
-    """Resources as a profile gives them, for a job without input files."""
+    """The values of a profile's resources for a job without input files."""
     given: dict[str, Any] = {
         "wildcards": None,
         "input": [],

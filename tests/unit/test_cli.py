@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bezoar.cli import main
+from bezoar.errors import InputError
 from bezoar.script import Flags
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +187,6 @@ def test_a_script_refuses_a_folder_that_holds_files_before_it_starts(repository)
     (repository / "log.txt").unlink()
     (repository / "made").mkdir()
     (repository / "made" / "rows.jsonl").touch()
-    with pytest.raises(FileExistsError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
-        start()
+    with pytest.raises(InputError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
+        flags.start(command)
     assert not (repository / "log.txt").exists()

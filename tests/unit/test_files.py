@@ -8,7 +8,8 @@ import time
 import pytest
 
 from bezoar import files
-from bezoar.files import MARKER, SEEN, artifact, digest, files_in, remembered_sha256, rounded, sha256, whole, write_json
+from bezoar.errors import InputError
+from bezoar.files import MARKER, SEEN, artifact, digest, files_in, remembered_sha256, sha256, whole, write_json
 
 
 def build(folder, text="one"):
@@ -78,7 +79,7 @@ def test_a_folder_that_holds_files_is_not_replaced(tmp_path, names, found):
         "hint: remove the folder, or name another"
     )
     entered = []
-    with pytest.raises(FileExistsError, match=f"^{re.escape(message)}$"), artifact(folder):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"), artifact(folder):
         entered.append("the block")
     assert entered == []
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "years of work")
@@ -87,7 +88,7 @@ def test_a_folder_that_holds_files_is_not_replaced(tmp_path, names, found):
 
 def test_a_finished_artifact_is_not_replaced(tmp_path):
     folder = build(tmp_path / "mix")
-    with pytest.raises(FileExistsError, match=r"found:    report\.json, sub\n"):
+    with pytest.raises(InputError, match=r"found:    report\.json, sub\n"):
         build(folder, text="two")
     assert (folder / "sub" / "rows.jsonl").read_text() == "one"
 
@@ -97,7 +98,7 @@ def test_files_that_came_meanwhile_are_not_replaced(tmp_path):
         with artifact(tmp_path / "mix"):
             build(tmp_path / "elsewhere").rename(tmp_path / "mix")
 
-    with pytest.raises(FileExistsError, match=r"found:    report\.json, sub\n"):
+    with pytest.raises(InputError, match=r"found:    report\.json, sub\n"):
         overtaken()
     assert len(files_in(tmp_path / "mix")) == 2
     assert list(tmp_path.iterdir()) == [tmp_path / "mix"]

@@ -197,7 +197,7 @@ def test_the_last_words_are_of_the_last_start(workplace, start):
     serving.LOGS.mkdir(parents=True)
     serving.log_path("teacher").write_text("words of before\n")
     workplace("mute")
-    assert "it said last:\n    nothing\n" in start().communicate(timeout=20)[1]
+    assert "its log ends with:\n    nothing\n" in start().communicate(timeout=20)[1]
     assert "words of before" in serving.log_path("teacher").read_text()
 
 
@@ -332,7 +332,7 @@ def test_an_old_address_that_is_the_new_one_by_chance_is_no_second_server(tmp_pa
     monkeypatch.setattr(serving, "answers", lambda url: True)
     one = Serving("teacher", ManagedServer(**server("serve")))
     hand_over(elsewhere())
-    with pytest.raises(Ended, match="it has a server already"):
+    with pytest.raises(Ended, match="a server of this backend is running already"):
         one._refuse_second()
     hand_over(replace(elsewhere(), url=one.url))
     one._refuse_second()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.errors import InputError
 from bezoar.files import files_in
 from bezoar.steps.data.rows import SeedRow, row_id
 from bezoar.steps.data.shard import shard_of, write_shards
@@ -197,7 +198,7 @@ def test_a_folder_with_shards_is_not_replaced(tmp_path):
     names = [f"row {number}" for number in range(20)]
     sharded(tmp_path / "some", names)
     before = members(tmp_path / "some" / "shards")
-    with pytest.raises(FileExistsError, match="is not empty and would be replaced"):
+    with pytest.raises(InputError, match="is not empty and would be replaced"):
         sharded(tmp_path / "some", names[1:])
     assert members(tmp_path / "some" / "shards") == before
 

@@ -1,1 +1,1 @@
-"""Jobs on a cluster: what is known of those under way, and what runs on a node."""
+"""Jobs on a cluster: those that are submitted, and what runs on a node."""

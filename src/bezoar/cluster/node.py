@@ -1,12 +1,11 @@
-"""What SLURM runs on a node: a command whose jobs are told in time to save their state, and go on in a later job.
+"""What SLURM runs on a node: a command whose jobs save their state before the time limit and continue in a later job.
 
 `python -m bezoar.cluster.node COMMAND [ARGUMENT ...]`, where the command is Snakemake's for a job or a group of them.
 
-SIGUSR1 is the notice that the time limit is near (`sbatch --signal=B:USR1@SECONDS`). The scripts that can be stopped
-without loss, which are those that catch SIGTERM, get it then; Snakemake starts nothing more. When all has ended and
-isn't done, this job goes back to the queue. What can't be stopped without loss runs on, until it is done or SLURM's
-limit ends it. SIGTERM, which SLURM sends before it stops a job for a reason of its own, reaches the same scripts; what
-becomes of the job is SLURM's affair then.
+SIGUSR1 is the notice that the time limit is near (`sbatch --signal=B:USR1@SECONDS`). Scripts that catch SIGTERM can be
+stopped without loss, so they get it then; Snakemake starts nothing more. When all of them have ended and work is left,
+this job goes back to the queue. Scripts that don't catch SIGTERM continue until they are done or SLURM's limit ends
+them. When SLURM itself sends SIGTERM to stop a job, the same scripts get it; SLURM then decides about the job.
 """
 
 import os
@@ -23,8 +22,8 @@ from bezoar.text import show
 
 ON_NODE = "BEZOAR_ON_NODE"  # set where this module runs a command
 GROUP = "--local-groupid"  # Snakemake's flag for a group of jobs
-RESTARTS = "SLURM_RESTART_COUNT"  # SLURM's, missing at first
-MOST_RESTARTS = 50  # a job that needs more doesn't get on
+RESTARTS = "SLURM_RESTART_COUNT"  # set by SLURM, missing at first
+MOST_RESTARTS = 50  # a job that needs more makes no progress
 PROCESSES = Path("/proc")
 
 
@@ -36,7 +35,7 @@ def main(command: list[str]) -> int:
     def notice(number: int, frame: FrameType | None) -> None:
         near.append(number == signal.SIGUSR1)
         told.extend(stoppable())
-        waiting = started if told or GROUP in command else []  # a job that can't be stopped may yet end well
+        waiting = started if told or GROUP in command else []  # a job that can't be stopped may still succeed
         for process in (*waiting, *told):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
@@ -48,7 +47,7 @@ def main(command: list[str]) -> int:
         started.append(process.pid)
         status = process.wait()
         started.clear()
-    while executions():  # a signal may end the shells between Snakemake and them; what saves its state still needs time
+    while executions():  # a signal may end the shells between Snakemake and them; saving a state takes time
         time.sleep(0.1)
     if status and any(near) and (told or GROUP in command):
         requeue()
@@ -94,11 +93,11 @@ def requeue() -> None:
     """Put this job back into the queue; SLURM then ends what runs of it."""
     job, before = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get(RESTARTS, "0"))
     if before >= MOST_RESTARTS:
-        show(f"job {job} was queued again {before} times and isn't done: it isn't once more", file=sys.stderr)
+        show(f"job {job} was requeued {before} times and isn't done; it isn't requeued again", file=sys.stderr)
         return
-    show(f"job {job}: its time is up, and its state is saved; it goes back to the queue", file=sys.stderr)
+    show(f"job {job}: its time is up and its state is saved; it goes back to the queue", file=sys.stderr)
     if subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0:
-        time.sleep(60)  # SLURM ends this process meanwhile; an exit status of its own would count as a failed job
+        time.sleep(60)  # SLURM ends this process meanwhile; if it exits itself, the job counts as failed
 
 
 if __name__ == "__main__":

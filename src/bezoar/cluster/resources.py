@@ -1,4 +1,4 @@
-"""The blocks of params.yaml that say what jobs ask a cluster for; no result depends on them."""
+"""The resources that jobs request from a cluster; no result depends on them."""
 
 from pydantic import Field
 
@@ -6,9 +6,11 @@ from bezoar.blocks import Block
 
 
 class Resources(Block):
-    """What one job asks for. A second try asks for twice the memory and the time."""
+    """Resources of one job. A second try gets twice the memory and time."""
 
     cpus: int = Field(1, ge=1, description="Processor cores; without a cluster, threads.")
     memory_gb: float = Field(4.0, gt=0, description="Main memory, in 1,000 MB.")
-    minutes: int = Field(240, ge=1, description="Wall time until it is stopped; a training then goes on in a next job.")
+    minutes: int = Field(
+        240, ge=1, description="Wall time until it is stopped; training then continues in the next job."
+    )
     gpus: int = Field(0, ge=0)

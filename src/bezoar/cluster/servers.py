@@ -1,4 +1,4 @@
-"""Servers that jobs on a cluster ask, which run there as jobs themselves."""
+"""Self-hosted servers for jobs on a cluster; they are cluster jobs, too."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from bezoar.requests.blocks import BackendBlock, Connection
 
 @dataclass(frozen=True)
 class Server:
-    """A backend's server, as `bezoar serve NAME` runs it, and what it asks the cluster for."""
+    """A backend's server, as `bezoar serve NAME` runs it, and its resources."""
 
     name: str
     command: tuple[str, ...]
@@ -19,11 +19,11 @@ class Server:
 
 
 def server_of(backend: BackendBlock, resources: Resources) -> Server | None:
-    """The server that jobs with a backend need; None if it has none, or a variable says where another one is.
+    """The server that jobs with a backend need; None if it has none, or a variable sets another address.
 
     Args:
-        backend: Its block.
-        resources: What the server asks for.
+        backend: The backend's block.
+        resources: The server's resources.
     """
     connection: Connection | None = getattr(backend, "connection", None)
     if connection is None or connection.server is None or not connection.self_hosted:

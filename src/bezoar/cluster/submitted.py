@@ -1,4 +1,4 @@
-"""The jobs that were submitted from this folder, so that a run that starts after a killed one finds them again."""
+"""A record of the jobs that were submitted from this folder, so that a run after a killed one finds them again."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ class Submission:
     """A job in SLURM's queue.
 
     Attributes:
-        name: Its name there, which all jobs of a run share.
-        number: Its number there.
-        plans: What it is to make: a digest of the plan, by the first output of each of its steps.
+        name: Its name in SLURM, which all jobs of a run share.
+        number: Its job id.
+        plans: What it makes: a digest of the plan, by the first output of each of its steps.
         log: Path of its log.
     """
 
@@ -34,11 +34,11 @@ class Submission:
     log: str
 
     def makes(self, plans: dict[str, str]) -> bool:
-        """Whether it makes all that some plans want, by those very plans."""
+        """Whether it makes all of these plans' outputs, by the same plans."""
         return plans.items() <= self.plans.items()
 
     def line(self) -> str:
-        """What stands in the record."""
+        """Its line in the record."""
         return json.dumps(asdict(self)) + "\n"
 
     def record(self) -> None:
@@ -58,10 +58,10 @@ def plans(outputs: Iterable[str]) -> dict[str, str]:
 
 
 def under_way() -> list[Submission]:
-    """The jobs that earlier runs submitted and SLURM still has, waiting or running; older records are forgotten.
+    """The jobs of earlier runs that SLURM still has, waiting or running; records of others are removed.
 
     Raises:
-        CacheError: SLURM doesn't say.
+        CacheError: SLURM doesn't answer.
     """
     recorded: dict[str, Submission] = {}
     with suppress(FileNotFoundError):
@@ -99,10 +99,10 @@ def cancel(numbers: Iterable[str]) -> None:
 
 
 def ask(command: list[str]) -> str:
-    """What one of SLURM's programs says.
+    """The output of one of SLURM's programs.
 
     Raises:
-        CacheError: It can't be asked, or refuses.
+        CacheError: It can't be run, or fails.
     """
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout

@@ -39,7 +39,7 @@ class ManagedServer(Block):
     command: list[str] = Field(min_length=1, description="Program and arguments; {host} and {port} are filled in.")
     health: str = Field("/health", pattern=r"^/", description="Path that answers 200 once it is ready.")
     start: float = Field(900.0, gt=0, description="Seconds that it may take to be ready, and that a job waits for it.")
-    idle: float = Field(300.0, gt=0, description="Seconds without a client after which it ends.")
+    idle: float = Field(300.0, gt=0, description="Seconds without a client after which it stops.")
 
     @field_validator("command")
     @classmethod

@@ -1,6 +1,6 @@
-"""Self-hosted model servers: where one that runs says that it is, and how its clients say that they need it.
+"""Self-hosted model servers: the file with a server's address, and the lease by which clients keep it alive.
 
-`bezoar serve` (bezoar.serving.command) writes the address, jobs that ask the backend read it and touch the lease.
+`bezoar serve` (bezoar.serving.command) writes the address; jobs that send requests read it and touch the lease.
 """
 
 import json
@@ -23,9 +23,9 @@ class Address:
 
     Attributes:
         started: When it was ready, by its machine's clock.
-        job: Of SLURM, in which it runs; None for one that was started by hand.
-        pid: Of the `bezoar serve` that watches it.
-        secret: What it was started with, and takes requests by; empty for a server that has none.
+        job: Its SLURM job; None if it was started by hand.
+        pid: The `bezoar serve` process that watches it.
+        secret: The API key that it requires; empty for a server without one.
     """
 
     url: str
@@ -48,12 +48,12 @@ def lease_path(backend: str) -> Path:
 
 
 def log_path(backend: str) -> Path:
-    """The file with all that a backend's server said."""
+    """The log file of a backend's server."""
     return LOGS / f"{backend}.log"
 
 
 def read_address(backend: str) -> Address | None:
-    """Where a backend's server said that it is; it may have gone since. None if none has said so."""
+    """The last address of a backend's server, which may have ended since; None if there is none."""
     try:
         found = Address(**json.loads(address_path(backend).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -62,7 +62,7 @@ def read_address(backend: str) -> Address | None:
 
 
 def write_address(backend: str, address: Address) -> None:
-    """Say where a backend's server is, and its secret, to this user alone."""
+    """Write the address and the secret of a backend's server, readable by this user alone."""
     path = address_path(backend)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
@@ -72,14 +72,14 @@ def write_address(backend: str, address: Address) -> None:
 
 
 def touch_lease(backend: str) -> None:
-    """Say that the server of a backend is needed."""
+    """Note that the server of a backend is needed."""
     path = lease_path(backend)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
 
 
 def answers(url: str) -> bool:
-    """Whether a server says 200 at an address."""
+    """Whether a server answers 200 at an address."""
     try:
         with direct.open(url, timeout=SECONDS_FOR_HEALTH) as response:
             return bool(response.status == 200)

@@ -1,4 +1,4 @@
-"""`bezoar serve`: one server of one's own, from its start to its end."""
+"""`bezoar serve`: a self-hosted server, from its start to its end."""
 
 import ipaddress
 import os
@@ -23,30 +23,34 @@ from bezoar.serving import Address, listeners
 HOST = "BEZOAR_SERVER_HOST"
 LOOPBACK = "127.0.0.1"
 OWN_NAME = "hostname"  # as that variable's value: this machine's name
-SECRETS = ("BEZOAR_SERVER_SECRET", "VLLM_API_KEY", "LLAMA_API_KEY")  # of the server's environment: vLLM's, llama.cpp's
-OWN_KEY = "--api-key"  # a word of a command that says itself what is asked of clients
+SECRETS = (
+    "BEZOAR_SERVER_SECRET",
+    "VLLM_API_KEY",
+    "LLAMA_API_KEY",
+)  # in the server's environment: ours, vLLM's, llama.cpp's
+OWN_KEY = "--api-key"  # a command with this flag sets its key itself
 QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 15.0
 SECONDS_TO_END = 20.0  # from SIGTERM to SIGKILL; SLURM itself kills after 30
-LAST_LINES = 20  # of a server's words, in the message on its end
+LAST_LINES = 20  # of a server's log, in the message about its end
 ENDINGS = {
-    signal.SIGTERM: ("told to end", 143),  # with the statuses that a shell reports
+    signal.SIGTERM: ("told to end", 143),  # with the exit statuses that a shell reports
     signal.SIGHUP: ("its terminal was closed", 129),
     signal.SIGINT: ("interrupted", 0),
 }
 
 
 class Ended(BezoarError):
-    """The end of a server; its status is that of `bezoar serve`, 0 for an end that is as it should be."""
+    """The end of a server; its status is the exit status of `bezoar serve`, 0 for a normal end."""
 
 
 def serve(backend: str, backends: Mapping[str, BackendBlock]) -> int:
     """Serve a backend of a recipe until it isn't needed any more; the exit status.
 
     Args:
-        backend: Its name.
-        backends: All of the recipe.
+        backend: The backend's name.
+        backends: All backends of the recipe.
     """
     try:
         Serving(backend, server_of(backend, backends)).run()
@@ -56,10 +60,10 @@ def serve(backend: str, backends: Mapping[str, BackendBlock]) -> int:
 
 
 def server_of(backend: str, backends: Mapping[str, BackendBlock]) -> ManagedServer:
-    """The server that a backend has.
+    """The server of a backend.
 
     Raises:
-        Ended: It has none, or clients would go to another address.
+        Ended: It has none, or its clients use another address.
     """
     found: dict[str, Connection | None] = {name: getattr(block, "connection", None) for name, block in backends.items()}
     known = {name: one for name, one in found.items() if one and one.server}
@@ -79,9 +83,9 @@ def server_of(backend: str, backends: Mapping[str, BackendBlock]) -> ManagedServ
         variable = connection.base_url_env
         raise Ended(
             problem(
-                "nobody would ask this server",
-                found=f"{variable} is set, where jobs look first",
-                expected="it isn't set",
+                "no job would use this server",
+                found=f"{variable} is set, and jobs use that address",
+                expected="that it isn't set",
                 hint=f"unset {variable}",
             )
         )
@@ -89,14 +93,14 @@ def server_of(backend: str, backends: Mapping[str, BackendBlock]) -> ManagedServ
 
 
 class Serving:
-    """A server under watch.
+    """Starts a server and watches it.
 
     Args:
-        backend: Whose server it is.
-        server: How it is started.
+        backend: The backend's name.
+        server: How to start it.
 
     Raises:
-        Ended: The machine's name leads nowhere.
+        Ended: The machine's name can't be resolved.
     """
 
     def __init__(self, backend: str, server: ManagedServer) -> None:
@@ -107,15 +111,15 @@ class Serving:
         self.url = f"http://{self.host}:{self.port}"
         self.secret = "" if any(word.startswith(OWN_KEY) for word in server.command) else secrets.token_urlsafe(32)
         self.address: Address | None = None  # once it is ready
-        self._listening: set[int] = set()  # its sockets, as they were seen last
+        self._listening: set[int] = set()  # its sockets at the last check
         self._told: int | None = None  # a signal
 
     def run(self) -> NoReturn:
-        """Start it, hand its address over, and watch it; always ends by `Ended`."""
+        """Start it, publish its address, and watch it; always ends by `Ended`."""
         if not listeners.known():
             raise Ended(
                 problem(
-                    "who listens on a port can't be seen here",
+                    "the owner of a port can't be determined here",
                     found="no /proc/net/tcp",
                     expected="Linux",
                     hint="start the server by hand, and set the backend's base_url_env to its address",
@@ -126,11 +130,11 @@ class Serving:
             signal.signal(number, self._tell)
         with self._started() as process:
             seconds = self._wait_until_ready(process)
-            self._refuse_second()  # which may have been started at the same time
-            own = self._hand_over()
+            self._refuse_second()  # another may have started at the same time
+            own = self._publish()
             logger.info(
                 f"serve {self.backend}: ready at {self.url} after {seconds:.0f} s{_reach(self.host)}; "
-                f"it ends after {self.server.idle:g} s without a client"
+                f"it stops after {self.server.idle:g} s without a client"
             )
             self._watch(process, own)
 
@@ -143,16 +147,16 @@ class Serving:
             job = f"SLURM job {other.job}" if other.job else f"process {other.pid} of {other.host}"
             raise Ended(
                 problem(
-                    "it has a server already",
+                    "a server of this backend is running already",
                     found=f"{other.url}, since {other.started}, {job}",
-                    expected="one that doesn't answer, or none",
+                    expected="no server that answers",
                     hint="use it, or stop it first",
                 )
             )
 
     @contextmanager
     def _started(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """The server's process; in the end it is stopped, and its address is taken away first."""
+        """The server's process; at the end its address is withdrawn, then it is stopped."""
         words = [word.replace("{host}", self.host).replace("{port}", str(self.port)) for word in self.server.command]
         log = serving.log_path(self.backend)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -167,10 +171,10 @@ class Serving:
             except OSError as error:
                 raise Ended(
                     problem(
-                        "its command can't be started",
+                        "the server's command can't be started",
                         found=f"{words[0]}: {error.strerror}",
-                        expected="a program, by its whole path or on PATH",
-                        hint="vLLM has an environment of its own, such as …/vllm/bin/vllm",
+                        expected="a program on PATH, or its whole path",
+                        hint="vLLM usually has its own environment: write the whole path, such as …/vllm/bin/vllm",
                     )
                 ) from error
         try:
@@ -180,23 +184,23 @@ class Serving:
             _stop(process)
 
     def _environment(self) -> dict[str, str]:
-        """The server's environment: alone there, and in the file of its address, is what it takes requests by."""
+        """The server's environment, with its secret; the file of its address is the only other place that has it."""
         secret = dict.fromkeys(SECRETS, self.secret) if self.secret else {}
         return {**QUIET, **os.environ, **secret}
 
     def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> float:
-        """Seconds that it has taken."""
+        """Wait; the seconds that it took."""
         began = spoken = time.monotonic()
-        logger.info(f"serve {self.backend}: starting at {self.url}; its words go to {serving.log_path(self.backend)}")
+        logger.info(f"serve {self.backend}: starting at {self.url}; its log is {serving.log_path(self.backend)}")
         while not (self._listens(process) and serving.answers(self.url + self.server.health)):
             self._look(process, f"an answer at {self.url}{self.server.health}")
             now = time.monotonic()
             if now - began > self.server.start:
                 raise Ended(
                     problem(
-                        "it isn't ready",
-                        found=f"no answer in {self.server.start:g} s at {self.url}{self.server.health}; it said "
-                        f"last:\n{self._last_words()}",
+                        "the server isn't ready",
+                        found=f"no answer in {self.server.start:g} s at {self.url}{self.server.health}; its log ends "
+                        f"with:\n{self._last_words()}",
                         expected="status 200",
                         hint=f"raise backends.{self.backend}.connection.server.start if it needs longer",
                     )
@@ -208,29 +212,29 @@ class Serving:
         return time.monotonic() - began
 
     def _listens(self, process: "subprocess.Popen[bytes]") -> bool:
-        """Whether the server's process listens on its port, or one that it has started.
+        """Whether the server's process, or one that it started, listens on its port.
 
         Raises:
-            Ended: Somebody else does. It may say 200 to everything, and would be sent all prompts.
+            Ended: Another program does. It may answer 200 to everything, and would get all prompts.
         """
         found = listeners.listeners(self.port)
         if found.keys() != self._listening:
             strangers = found.keys() - listeners.sockets(listeners.family(process.pid))
-            if strangers & listeners.listeners(self.port).keys():  # else it was closed meanwhile
+            if strangers & listeners.listeners(self.port).keys():  # else it has closed meanwhile
                 users = ", ".join(sorted({f"user {found[one]}" for one in strangers}))
                 raise Ended(
                     problem(
                         f"another program listens on port {self.port}",
-                        found=f"a socket of {users}, which this server has not opened",
-                        expected="one of the server's process, or of one that it has started",
-                        hint="start it again, at another port; a server in a Docker container can't be checked",
+                        found=f"a socket of {users}, which this server didn't open",
+                        expected="only sockets of the server's process and its children",
+                        hint="start it again, it takes another port; a server in a Docker container can't be checked",
                     )
                 )
             self._listening = set(found)
         return bool(found)
 
-    def _hand_over(self) -> Address:
-        """Write the address where clients look for it, also over that of a dead server."""
+    def _publish(self) -> Address:
+        """Write the address where clients look for it, also over a dead server's."""
         job = os.environ.get("SLURM_JOB_ID") or None
         self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid(), self.secret)
         serving.write_address(self.backend, self.address)
@@ -239,33 +243,33 @@ class Serving:
     def _watch(self, process: "subprocess.Popen[bytes]", own: Address) -> NoReturn:
         lease = _Lease(self.backend)
         while True:
-            self._look(process, "a server that runs until it isn't needed")
+            self._look(process, "a server that runs until it isn't needed any more")
             self._listens(process)
             self._hold_address(own)
             if lease.idle() > self.server.idle:
-                self._withdraw()  # first: a client touches the lease, and then reads the address
+                self._withdraw()  # first: a client touches the lease before it reads the address
                 if lease.idle() > self.server.idle:
                     raise Ended(f"no client for {self.server.idle:g} s", 0)
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _look(self, process: "subprocess.Popen[bytes]", expected: str) -> None:
-        """Nothing, if the server's process is alive and is to stay so."""
+        """Raise Ended if the server's process has ended, or is told to end."""
         if self._told is not None:
             raise Ended(*ENDINGS[signal.Signals(self._told)])
         status = process.poll()
         if status is not None:
             raise Ended(
                 problem(
-                    "its process has ended",
-                    found=f"status {status}; it said last:\n{self._last_words()}",
+                    "the server's process has ended",
+                    found=f"status {status}; its log ends with:\n{self._last_words()}",
                     expected=expected,
-                    hint=f"all that it said is in {serving.log_path(self.backend)}",
+                    hint=f"its whole log is {serving.log_path(self.backend)}",
                 ),
                 (status if status > 0 else 128 - status) if status else 1,
             )
 
     def _hold_address(self, own: Address) -> None:
-        """Have the address where clients look for it, unless another server has written its own there since."""
+        """Keep the address where clients look for it, unless another server has written its own there since."""
         found = serving.read_address(self.backend)
         if found is None:
             serving.write_address(self.backend, own)
@@ -284,27 +288,27 @@ class Serving:
 
 
 class _Lease:
-    """When a client last needed the server: by changes of a file's time, since machines' clocks differ."""
+    """When a client last needed the server: by changes of a file's time, as machines' clocks differ."""
 
     def __init__(self, backend: str) -> None:
         self._path = serving.lease_path(backend)
         self._seen, self._since = self._time(), time.monotonic()
 
     def idle(self) -> float:
-        """Seconds since."""
+        """Seconds since then."""
         found = self._time()
         if found != self._seen:
             self._seen, self._since = found, time.monotonic()
         return time.monotonic() - self._since
 
     def _time(self) -> int | None:
-        with suppress(OSError), self._path.open("rb") as file:  # opened: a network's file system then asks its server
+        with suppress(OSError), self._path.open("rb") as file:  # opening makes a network file system ask its server
             return os.fstat(file.fileno()).st_mtime_ns
         return None
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a server in order, with all that it has started."""
+    """End a server and its children: SIGTERM first, SIGKILL later."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -320,19 +324,19 @@ def _free_port(host: str) -> int:
     except OSError as error:
         raise Ended(
             problem(
-                "no server can listen here",
+                "a server can't listen at this address",
                 found=f"{host}: {error.strerror}",
                 expected="a name or address of this machine",
-                hint=f"{HOST}=<name by which other machines reach it>",
+                hint=f"{HOST}=<name at which other machines reach this one>",
             )
         ) from error
 
 
 def _reach(host: str) -> str:
-    """A remark on who can reach a host, where that is less than one may think."""
+    """A remark if only this machine can reach a host."""
     with suppress(OSError):
         if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
-            return f" (from this machine only; {HOST}={OWN_NAME} is for others)"
+            return f" (from this machine only; {HOST}={OWN_NAME} opens it to others)"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, as Linux tells it."""
+"""The processes that listen on a port of this machine, by Linux's /proc."""
 
 import os
 import socket
@@ -13,12 +13,12 @@ PROCESSES = Path("/proc")
 
 
 def known() -> bool:
-    """Whether this machine tells."""
+    """Whether this machine has these tables."""
     return TABLES[0].exists()
 
 
 def listeners(port: int) -> dict[int, int]:
-    """The sockets that listen on a port, at whichever address: the user of each by its number."""
+    """The sockets that listen on a port at any address: the user of each by its number."""
     found = {}
     for table in TABLES:
         lines = table.read_text().splitlines()[1:] if table.exists() else []
@@ -29,7 +29,7 @@ def listeners(port: int) -> dict[int, int]:
 
 
 def owned(url: str, pid: int) -> bool:
-    """Whether only a process, or what it has started, listens at an address; always true for that of another machine.
+    """Whether only a process and its children listen at an address; always true for another machine's address.
 
     A server that was killed leaves its address behind, and any program of this machine can then listen there.
     """
@@ -45,7 +45,7 @@ def owned(url: str, pid: int) -> bool:
 
 
 def _of_this_machine(host: str) -> bool:
-    """Whether a host's name or number leads to this machine: a socket can be bound to it."""
+    """Whether a host's name or address is this machine's: a socket can be bound to it."""
     with suppress(OSError, UnicodeError):
         for kind, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
             with suppress(OSError), socket.socket(kind, socket.SOCK_STREAM) as one:
@@ -55,7 +55,7 @@ def _of_this_machine(host: str) -> bool:
 
 
 def family(pid: int) -> set[int]:
-    """A process with all that it has started, directly or not, and those of its session."""
+    """A process, its children, direct or not, and the processes of its session."""
     parents, found = {}, {pid}
     for one in _numbers(PROCESSES):
         with suppress(OSError):
