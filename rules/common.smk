@@ -1,4 +1,4 @@
-"""Look-ups in the recipe: what a rule's wildcards stand for."""
+"""Look-ups in the recipe by a rule's wildcards."""
 
 import os
 import re
@@ -41,14 +41,14 @@ if workflow.is_main_process:
 
 
 def approval():
-    """What runs spend on models over a network, and whether they may."""
-    from bezoar.recipe.approval import Approval  # slow to import, and only asked where something runs
+    """What runs spend on model requests, and whether they may."""
+    from bezoar.recipe.approval import Approval  # slow to import, and only needed if something runs
 
     return Approval(recipe)
 
 
 def server_for(rule):
-    """What says which server a job of a rule sends requests to; a block's wildcard comes first."""
+    """A function from a job's wildcards to the server of its requests; the block's wildcard comes first."""
 
     def server(wildcards):
         _, backend = recipe.asking[rule, wildcards[0]]
@@ -69,7 +69,7 @@ graph.attach(
     packaged=True,
 )
 
-# Rules call `bezoar` and `python` of the environment that runs Snakemake, also where it wasn't activated.
+# Rules call `bezoar` and `python` of Snakemake's environment, also if it isn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 SHARDS = recipe.shard_names()
@@ -77,7 +77,7 @@ CHECKPOINTS = recipe.checkpoints()
 
 
 def one_of(names):
-    """A pattern for a wildcard that stands for one of the names."""
+    """A pattern for a wildcard that takes one of the names."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -100,7 +100,7 @@ wildcard_constraints:
 
 
 def leaves_of(name):
-    """The names that stand for a value: of a backend, all but how it is reached; nothing of the budget."""
+    """The names whose values count: all keys of a backend but its connection; none of the budget."""
     if name == "budget":
         return []  # no result depends on it
     if not name.startswith("backends."):
@@ -109,12 +109,12 @@ def leaves_of(name):
 
 
 def value_of(name):
-    """What the recipe holds under a name."""
+    """The recipe's value under a name."""
     return reduce(lambda block, key: block[key], name.split("."), config)
 
 
 def values_of(names):
-    """What the recipe holds under the names that a rule's script reads: a job's result depends on these values."""
+    """The recipe's values under the names that a rule's script reads: they are part of a job's key."""
     return lambda wildcards: {leaf: value_of(leaf) for name in names(wildcards) for leaf in leaves_of(name)}
 
 
@@ -130,19 +130,19 @@ def weights_of(backend):
 
 
 def resources_for(rule, *wildcards):
-    """What jobs of a rule ask a cluster for, by params.yaml; the wildcards name a job's block."""
+    """Resources of a rule's jobs, by params.yaml; the wildcards name a job's block."""
     return lambda w: recipe.resources_of("-".join([rule, *(w[name] for name in wildcards)]))
 
 
 def cores_of(*job):
-    """The cores of a rule's jobs, as their threads."""
+    """The threads of a rule's jobs."""
     return lambda wildcards: resources_for(*job)(wildcards).cpus
 
 
 def resources_of(*job):
-    """What else a rule's jobs ask a cluster for.
+    """Memory, time and GPUs of a rule's jobs on a cluster.
 
-    A second try may come after a first that was stopped for want of memory or time: it asks for twice as much.
+    The first try may have been stopped for lack of memory or time: the second one requests twice as much.
     """
     asked = resources_for(*job)
     return {
@@ -163,7 +163,7 @@ def source_files(wildcards):
 
 
 def keys_of(block, section, wildcard):
-    """The keys of a block that a script reads, by the class that it reads them as."""
+    """The keys of a block that a script reads: the fields of the class that it reads."""
     return lambda wildcards: [f"{section}.{wildcards[wildcard]}.{key}" for key in block.model_fields]
 
 
@@ -181,7 +181,7 @@ def filter_names(wildcards):
 
 
 def topics_of(wildcards):
-    """The topic list of a scheme, if it has one."""
+    """The topic list of a scheme, if any."""
     return recipe.schemes[wildcards.scheme].files()
 
 
@@ -204,29 +204,29 @@ def mix_parts(wildcards):
 
 
 def mix_earlier(wildcards):
-    """The train splits of the mixes that are trained on before one: none of their rows is held out here."""
+    """The train splits of the mixes that are trained on before this one: it holds out none of their rows."""
     return [f"data/mixes/{name}/train.jsonl" for name in recipe.earlier_mixes(wildcards.mix)]
 
 
 def mix_tokenizer(wildcards):
-    """The model whose tokenizer a mix counts with, if it counts."""
+    """The model whose tokenizer counts a mix's tokens, if it has a limit."""
     limit = recipe.mixes[wildcards.mix].limit
     return [checkpoint(limit.tokenizer)] if limit else []
 
 
 def model_source(wildcards):
-    """What a base model is made from, if that isn't the hub: raw text, or a model directory of the repository."""
+    """The inputs of a base model: raw text, a model directory of the repository, or nothing for a model of the hub."""
     block = recipe.models[wildcards.model]
     return [*block.files(), *map(rows_of, block.sources())]
 
 
 def base_of(wildcards):
-    """The full weights that a stage's adapter lies on."""
+    """The base weights of a stage's adapter."""
     return checkpoint(recipe.base_weights(wildcards.stage))
 
 
 def adapter_before(wildcards):
-    """The adapter that a stage carries on, if it does."""
+    """The adapter that a stage continues, if it does."""
     stage = recipe.stages[wildcards.stage]
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
 
@@ -237,7 +237,7 @@ def harness_names(wildcards):
 
 
 def task_files(wildcards):
-    """The files of a harness evaluation's own tasks, if it has some."""
+    """The files of a harness evaluation's own tasks, if any."""
     folder = recipe.evals[wildcards.harness].task_folder
     return tasks.task_files(folder) if folder else []
 
@@ -254,7 +254,7 @@ def judgment_names(wildcards):
 
 
 def shuffled_answers(wildcards):
-    """The answers that a control is made of, if it is."""
+    """The answers that the control `shuffled` is made from."""
     block = recipe.evals[wildcards.mtbench]
     path = f"data/answers/{wildcards.mtbench}/{block.shuffled_from}/answers.jsonl"
     return [path] if wildcards.control == f"{CONTROL}shuffled" else []
@@ -266,18 +266,18 @@ def source_for(role):
 
 
 def controls_of(name):
-    """The controls of an MT-Bench evaluation, which stand beside its checkpoints."""
+    """The controls of an MT-Bench evaluation; they are judged like checkpoints."""
     return recipe.evals[name].control_names()
 
 
 def gate_of(wildcards):
-    """What controls have to show before a judge is asked about a checkpoint; nothing stands before the controls."""
+    """The gate, which checkpoints wait for before they are judged; controls don't."""
     controls = controls_of(wildcards.mtbench)
     return [f"data/gates/{wildcards.mtbench}.json"] if controls and wildcards.model not in controls else []
 
 
 def loose_ends():
-    """The artifacts that nothing else takes: what `all` makes beside results."""
+    """The artifacts that nothing else uses: `all` makes them beside the results."""
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),

@@ -1,12 +1,12 @@
 """Training sets from seed rows.
 
 in:   params.yaml                                 where rows come from
-out:  data/source/<source>/rows.jsonl             rows in our own types, checked
+out:  data/source/<source>/rows.jsonl             rows in our own types, validated
       data/seed/<source>/<shard>.jsonl            the same, in shards that a new row doesn't reshuffle
-      data/generated/<scheme>/<shard>/rows.jsonl  what a teacher wrote, and dropped.jsonl
-      data/filtered/<scheme>/<shard>/kept.jsonl   what rules and judge let pass, and rejected.jsonl
-      data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl; what mixes of
-                                                  earlier stages train on is not held out
+      data/generated/<scheme>/<shard>/rows.jsonl  a teacher's rows, and dropped.jsonl
+      data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
+      data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
+                                                  row that an earlier stage trains on
 """
 
 

@@ -1,10 +1,10 @@
 """Scores of checkpoints.
 
-in:   data/base/<model>/, data/checkpoints/<stage>/       what is scored
+in:   data/base/<model>/, data/checkpoints/<stage>/       checkpoints to score
 out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
       data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
-      data/gates/<eval>.json                              whether the controls let models be judged
+      data/gates/<eval>.json                              whether the judge passes the controls
       results/<eval>.json                                 every score with its uncertainty
 """
 

@@ -1,9 +1,9 @@
 """Checkpoints from base models and mixes; a stage may start from an earlier one.
 
 in:   data/mixes/<mix>/          rows to train on, and held-out rows
-out:  data/base/<model>/         weights as published, or trained from nothing
+out:  data/base/<model>/         weights as published, or pretrained here
       data/adapters/<stage>/     LoRA weights only
-      data/checkpoints/<stage>/  full weights: adapter and what it was trained on, merged
+      data/checkpoints/<stage>/  full weights: the adapter merged into its base weights
 """
 
 

@@ -6,7 +6,7 @@ from bezoar.steps.base.hub import HubModel, make
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
-    flags.path("source", "nothing: the model is fetched", optional=True)
+    flags.path("source", "not used: the model is downloaded", optional=True)
     flags.folder("out", "folder to write the model to")
     args, model, _ = flags.start(argv, model=HubModel, seed=int)
     make(model, args.out)

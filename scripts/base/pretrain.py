@@ -1,4 +1,4 @@
-"""Train a small Llama and its tokenizer from nothing on raw text."""
+"""Pretrain a small Llama and its tokenizer on raw text."""
 
 from bezoar.script import Flags, run
 from bezoar.steps.base.pretrain import PretrainedModel, make

@@ -7,7 +7,7 @@ from bezoar.steps.data.shard import write_shards
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("rows", "rows.jsonl of the source")
-    flags.folder("out", "folder to write one file a shard to")
+    flags.folder("out", "folder to write one file per shard to")
     args, shards = flags.start(argv, shards=int)
     write_shards(args.rows, shards, args.out)
 

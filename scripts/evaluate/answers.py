@@ -1,4 +1,4 @@
-"""Have a checkpoint answer MT-Bench questions: two turns, the second after its own first answer."""
+"""Answer MT-Bench questions with a checkpoint: two turns, the second after its own first answer."""
 
 from bezoar.blocks import Prompt
 from bezoar.script import Flags, run

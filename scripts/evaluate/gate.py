@@ -1,4 +1,4 @@
-"""Decide whether an MT-Bench judge can be believed, by its ratings of the controls."""
+"""Decide by the ratings of the controls whether an MT-Bench judge can be trusted."""
 
 from bezoar.script import Flags, run
 from bezoar.steps.evaluate.gate import Gate, write_gate

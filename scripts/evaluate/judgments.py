@@ -1,4 +1,4 @@
-"""Have a judge rate a model's MT-Bench answers."""
+"""Rate a model's MT-Bench answers with a judge."""
 
 from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("references", "rows.jsonl of the reference answers")
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
     flags.path("judge", "model directory of a local judge", optional=True)
-    flags.path("gate", "what the controls have shown of this judge; none for a control", optional=True)
+    flags.path("gate", "gate file of this judge; none for a control", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
     takes = {"eval": Judging, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
     args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)

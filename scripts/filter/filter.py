@@ -1,4 +1,4 @@
-"""Keep the rows of a generated shard that cheap rules and then a judge let pass."""
+"""Keep the rows of a generated shard that pass cheap rules and then a judge."""
 
 from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget

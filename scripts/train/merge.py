@@ -1,4 +1,4 @@
-"""Add an adapter to the weights that it was trained on."""
+"""Merge an adapter into its base weights."""
 
 from bezoar.script import Flags, run
 from bezoar.steps.train.merge import Merging, merge
@@ -6,7 +6,7 @@ from bezoar.steps.train.merge import Merging, merge
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
-    flags.path("base", "model directory that the adapter was trained on")
+    flags.path("base", "model directory with the adapter's base weights")
     flags.path("adapter", "adapter of the stage")
     flags.folder("out", "folder to write the checkpoint to")
     args, stage = flags.start(argv, stage=Merging)

@@ -1,4 +1,4 @@
-"""What every block of params.yaml has in common, and the types of its values."""
+"""The base classes of blocks of params.yaml, and the types of their values."""
 
 import re
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Reference:
     """Marks a value as the name of another block.
 
     Attributes:
-        sections: Sections of the recipe in which it may be.
-        what: Said of a name that none of them has.
-        formats: Formats of rows that a source of this name may hold; any if empty.
-        trait: Class attribute that has to be true of the named block; none if empty.
+        sections: Sections of the recipe that may have the block.
+        what: The error if none has it.
+        formats: Formats that a source of this name may have; any if empty.
+        trait: Class attribute that has to be true for the named block; none if empty.
     """
 
     sections: tuple[str, ...]
@@ -58,18 +58,18 @@ TeacherName = Annotated[Name, Reference(("backends",), "no backend that can writ
 
 
 class Block(BaseModel):
-    """A block of params.yaml: every key known, every value of its type, nothing changed after it was read."""
+    """A block of params.yaml: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class NamedBlock(Block):
-    """A block that stands in a section of params.yaml under a name of its own.
+    """A block with a name in a section of params.yaml.
 
     Attributes:
-        section: Key of params.yaml under which such blocks stand.
-        rules: Rules that have a job for each such block.
-        asks: By rule, the key of the block that names the backend which the rule's jobs send requests to.
+        section: The section.
+        rules: Rules with a job for each such block.
+        asks: By rule, the key of the block that names the backend of the rule's requests.
     """
 
     section: ClassVar[str] = ""
@@ -79,7 +79,7 @@ class NamedBlock(Block):
 
     @property
     def name(self) -> str:
-        """Its key in its section; empty for a block that is of no recipe."""
+        """Its key in its section; empty for a block outside of a recipe."""
         return self._name
 
     def stage_names(self) -> list[str]:
@@ -90,14 +90,17 @@ class NamedBlock(Block):
 class Sampling(Block):
     """How a model draws its tokens."""
 
-    temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest token.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the most likely token.")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="Only the likeliest tokens of this total probability are drawn; 1 draws from all."
+        1.0,
+        gt=0,
+        le=1,
+        description="Draws from the most likely tokens of this total probability only; 1 draws from all.",
     )
-    max_new_tokens: int = Field(512, ge=1, description="Tokens after which a response is cut.")
+    max_new_tokens: int = Field(512, ge=1, description="Most tokens of a response.")
 
 
 class Prompt(Block):
-    """The student's prompt (bezoar.steps.chat.student_prompt) as far as it is a choice."""
+    """Choices in the student's prompt (bezoar.steps.chat.student_prompt)."""
 
-    system: str = Field("", description="System text where a row brings none.")
+    system: str = Field("", description="System text for rows without one.")

@@ -1,4 +1,4 @@
-"""What a job spends on models, so that its record can say what its artifact cost."""
+"""What a job spends on model requests; it goes into the record of its artifact."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import os
 def spend(**amounts: float) -> None:
     """Add to what the job has spent: `prompt_tokens`, `completion_tokens`, `dollars`.
 
-    `bezoar exec` sums it up when the command ends; a script that is run by hand has nobody to tell.
+    `bezoar exec` adds it up when the command ends; a script that is run by hand records nothing.
     """
     path = os.environ.get("BEZOAR_COSTS")
     if path:

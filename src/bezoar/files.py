@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the hashes of their content."""
+"""Write files completely or not at all; hashes of their content."""
 
 import hashlib
 import json
@@ -14,17 +14,17 @@ from bezoar.errors import InputError, problem
 
 SEEN = Path(".dvc/tmp/bezoar-sha256.json")
 TICK = 2_000_000_000  # nanoseconds; the coarsest clock of a file system
-MARKER = ".snakemake_timestamp"  # Snakemake writes it into a folder that a job made; it is no file of the artifact
+MARKER = ".snakemake_timestamp"  # Snakemake writes it into the folder of an output; it isn't part of the artifact
 
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """A neighbour of `path` to write a file to, renamed to `path` once the block is left without an exception."""
+    """A file beside `path` to write to; it is renamed to `path` if the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     if partial.is_symlink():
-        partial.unlink()  # a commit may have put it there, to have its target written to
+        partial.unlink()  # a commit may have put it there, so that a build overwrites its target
     try:
         yield partial
         os.replace(partial, path)
@@ -34,7 +34,7 @@ def whole(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def artifact(folder: Path | str) -> Iterator[Path]:
-    """A neighbour of `folder` to write to; it takes the place of `folder` once the block is left without an exception.
+    """A folder beside `folder` to write to; it is renamed to `folder` if the block ends without an exception.
 
     Raises:
         InputError: `folder` holds files, before or after the block.
@@ -48,13 +48,13 @@ def artifact(folder: Path | str) -> Iterator[Path]:
         yield partial
         check_empty(folder)
         (folder / MARKER).unlink(missing_ok=True)
-        os.replace(partial, folder)  # takes the place of an empty folder, and fails on any other
+        os.replace(partial, folder)  # replaces an empty folder, and fails on any other
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse to write an artifact over files; under Snakemake there are none, it removes a job's outputs first.
+    """Refuse to write an artifact over files; Snakemake itself removes a job's outputs first.
 
     Raises:
         InputError: There is more in the folder than Snakemake's marker.
@@ -72,7 +72,7 @@ def check_empty(folder: Path) -> None:
 
 
 def write_json(path: Path | str, data: Any) -> None:
-    """Data as JSON with sorted keys, whole or not at all."""
+    """Write data as JSON with sorted keys, completely or not at all."""
     with whole(path) as partial:
         text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
@@ -91,7 +91,7 @@ def rounded(data: Any) -> Any:
 
 
 def readable(folder: Path) -> None:
-    """Let everyone read a folder's files: safetensors are written with mode 0600, which a shared folder can't use."""
+    """Let everyone read a folder's files: safetensors writes them with mode 0600, no use in a shared folder."""
     for path in files_in(folder):
         path.chmod(0o644)
 
@@ -102,7 +102,7 @@ def files_in(folder: Path | str) -> list[Path]:
 
 
 def remembered_sha256(path: Path) -> str:
-    """Sha256 of a file's content, which is read once as long as its size and time stay the same."""
+    """Sha256 of a file's content; the file is only read again when its size or time changes."""
     about = path.stat()
     known: dict[str, Any] = {}
     with suppress(OSError, ValueError, RecursionError):

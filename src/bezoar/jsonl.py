@@ -1,4 +1,4 @@
-"""JSON lines: read line by line, so that an error knows its own."""
+"""JSON lines, read line by line, so that errors name the line."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 from bezoar.errors import InputError
 
-MARK = b"\xef\xbb\xbf"  # a byte order mark, which some editors and spreadsheets put before UTF-8
+MARK = b"\xef\xbb\xbf"  # a byte order mark; some editors and spreadsheets write it before UTF-8
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -22,16 +22,16 @@ def read_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int
 
     Args:
         path: The file.
-        label: What stands for the file in errors, if not its path.
+        label: The file's name in errors; its path by default.
 
     Raises:
-        ValueError: The file isn't UTF-8, or what was packed is cut or damaged.
+        ValueError: The file isn't UTF-8, or a gzip file is cut or damaged.
     """
     path, label = Path(path), label or str(path)
     number = 0
     with open_bytes(path) as file:
         try:
-            for number, line in enumerate(file, start=1):  # decoded by line, so that an error knows its own
+            for number, line in enumerate(file, start=1):  # decoded by line, so that errors name the line
                 yield number, (line.removeprefix(MARK) if number == 1 else line).decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise InputError(f"{label}:{number}: not UTF-8: {error.reason}") from error
@@ -46,7 +46,7 @@ def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tupl
 
     Args:
         path: The file.
-        label: What stands for the file in errors, if not its path.
+        label: The file's name in errors; its path by default.
 
     Raises:
         ValueError: A line isn't JSON, or the file isn't UTF-8, or is cut.
@@ -60,6 +60,6 @@ def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tupl
         except json.JSONDecodeError as error:
             raise InputError(f"{label}:{number}: not JSON: {error.msg}") from error
         except RecursionError as error:
-            raise InputError(f"{label}:{number}: not JSON that is read here: nested too deeply") from error
+            raise InputError(f"{label}:{number}: JSON that is nested too deeply") from error
         except ValueError as error:  # a number of thousands of digits
-            raise InputError(f"{label}:{number}: not JSON that is read here: {error}") from error
+            raise InputError(f"{label}:{number}: JSON that can't be read: {error}") from error

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Printable(logging.Formatter):
-    """Lets no line of a log be obeyed by a terminal: what servers, models and files say ends up there."""
+    """Escapes control characters, since logs quote servers, models and files."""
 
     def format(self, record: logging.LogRecord) -> str:
         """A record as text."""
@@ -27,18 +27,18 @@ class Printable(logging.Formatter):
 
 
 def guard() -> None:
-    """Have warnings of a process without a log of its own printable as well."""
+    """Escape control characters in warnings of a process without a log, too."""
     if logging.lastResort:
         logging.lastResort.setFormatter(Printable("%(message)s"))
 
 
 def setup(log: Path | str | None) -> None:
-    """Send the log to stderr and, where a path is given, to that file as well (which starts again)."""
+    """Send the log to stderr and, if given, to a file, which is overwritten."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         if Path(log).is_symlink():
-            Path(log).unlink()  # it would lead what is written to another file
+            Path(log).unlink()  # the log would overwrite the link's target
         Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     for handler in handlers:
@@ -49,25 +49,25 @@ def setup(log: Path | str | None) -> None:
 
 
 def _facts_of_the_run() -> str:
-    """When, where and with what: facts that belong beside a result and never into it."""
+    """Date, machine and versions: they go beside a result, never into it."""
     machine = f"{platform.node()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return f"{date.today()} on {machine}, bezoar {__version__}"
 
 
 def on_terminal() -> bool:
-    """Whether someone watches: progress is then a bar, otherwise log lines."""
+    """Whether stderr is a terminal: progress is then a bar, otherwise log lines."""
     return sys.stderr.isatty()
 
 
 class Bar:
-    """Progress of long work: a bar on a terminal, a log line every 15 seconds otherwise; to be used in `with`."""
+    """Progress of long work: a bar on a terminal, otherwise a log line every 15 seconds; a context manager."""
 
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what, self.done = total, what, 0
         self._started = self._spoken = time.monotonic()
         self._tqdm: Any = None
         if on_terminal():
-            from tqdm import tqdm  # not needed, and not imported, where nobody watches
+            from tqdm import tqdm  # imported only if it is shown
 
             self._tqdm = tqdm(total=total, desc=what, unit="", leave=False)
 
@@ -92,7 +92,7 @@ class Bar:
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """The items, with their progress."""
+    """The items; shows progress."""
     with Bar(total, what) as bar:
         for item in items:
             yield item

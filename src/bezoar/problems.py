@@ -1,4 +1,4 @@
-"""What is wrong with a params file, in words: place, found, expected, hint."""
+"""Problems of a params file as text: place, found, expected, hint."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ from bezoar.errors import InputError
 KeyPath = tuple[str | int, ...]
 Kind = TypeVar("Kind", bound=BaseModel)
 NO_KEY, MISSING, NO_FIT = "no such key", "the key is missing", "the value does not fit"
-DISCRIMINATORS = ("kind", "method")  # the keys that say which sort of block a block is
+DISCRIMINATORS = ("kind", "method")  # keys that say which kind of block it is
 EXPECTED = {
     "dict_type": "a block of keys",
     "model_type": "a block of keys",
@@ -40,7 +40,7 @@ class RecipeError(InputError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, at one key."""
+    """One problem, at one key."""
 
     key: KeyPath
     what: str
@@ -54,7 +54,7 @@ class Problem:
 
 
 def unknown(key: KeyPath, what: str, found: str, known: Iterable[str]) -> Problem:
-    """A name that nothing carries, with the nearest that something does."""
+    """An unknown name, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(found, names, n=1)
     hint = f"did you mean `{near[0]}`?" if near else ""
@@ -82,7 +82,7 @@ def text_of(path: Path) -> str:
     """The text of a params file.
 
     Raises:
-        RecipeError: There is no such file, it can't be read, or it isn't UTF-8.
+        RecipeError: The file is missing, can't be read, or isn't UTF-8.
     """
     try:
         return path.read_bytes().decode()
@@ -105,7 +105,7 @@ def text_of(path: Path) -> str:
 
 
 def parsed(text: str, path: Path) -> Any:
-    """What a params file's text holds, as DVC reads it.
+    """A params file's content, as DVC reads it.
 
     Raises:
         RecipeError: It isn't YAML.
@@ -124,7 +124,7 @@ def lines_of(path: str, text: str) -> dict[KeyPath, int]:
     """Line number, from 1, of every key and list item.
 
     Raises:
-        RecipeError: A key stands twice in one map (YAML itself would silently take the last), or a block holds itself.
+        RecipeError: A map has one key twice (YAML itself would silently take the last), or a block contains itself.
     """
     lines: dict[KeyPath, int] = {}
 
@@ -132,7 +132,7 @@ def lines_of(path: str, text: str) -> dict[KeyPath, int]:
         if any(node is one for one in around):
             raise RecipeError(
                 errors.problem(
-                    f"{path}:{lines[key]}: {'.'.join(map(str, key))}: the block holds itself",
+                    f"{path}:{lines[key]}: {'.'.join(map(str, key))}: the block contains itself",
                     found="an alias of a block around it",
                     expected="blocks that end",
                 )
@@ -145,7 +145,7 @@ def lines_of(path: str, text: str) -> dict[KeyPath, int]:
                 if inner in lines:
                     raise RecipeError(
                         errors.problem(
-                            f"{path}:{line}: {'.'.join(map(str, inner))}: the key stands twice in one block",
+                            f"{path}:{line}: {'.'.join(map(str, inner))}: the key is in one block twice",
                             found=f"lines {lines[inner]} and {line}",
                             expected="once",
                         )
@@ -162,7 +162,7 @@ def lines_of(path: str, text: str) -> dict[KeyPath, int]:
 
 
 def of_validation(error: ValidationError, data: object, schema: type[BaseModel]) -> list[Problem]:
-    """Pydantic's findings as problems: one for each mistake, and without the union tags in pydantic's places."""
+    """Pydantic's findings as problems: one for each mistake, with places as the user knows them."""
     problems: dict[tuple[KeyPath, str], Problem] = {}
     for finding in error.errors(include_url=False):
         problem = _of_finding(finding, data, schema)
@@ -202,14 +202,14 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
 
 
 def _number_hint(found: object) -> str:
-    """What to do about a number that YAML read as text, such as '5e-6'."""
+    """A hint for a number that YAML read as text, such as '5e-6'."""
     if isinstance(found, str) and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", found):
-        return "in quotes, YAML reads it as text: leave them out"
+        return "YAML reads a number in quotes as text: remove the quotes"
     return ""
 
 
 def _data_key(place: tuple[str | int, ...], data: object) -> KeyPath:
-    """A place in the data: pydantic's own, less the tags of unions."""
+    """A place in the data: pydantic's, without the tags of unions."""
     key: list[str | int] = []
     tagged = False
     for position, part in enumerate(place):
@@ -226,7 +226,7 @@ def _data_key(place: tuple[str | int, ...], data: object) -> KeyPath:
 
 
 def _fields(place: tuple[str | int, ...], schema: Any) -> list[str]:
-    """Names of the keys that a block at this place may have."""
+    """The keys that a block at this place may have."""
     for part in place:
         schema = _inner(schema, part)
     models = [model for model in _alternatives(schema) if isinstance(model, type) and issubclass(model, BaseModel)]
@@ -248,7 +248,7 @@ def _wanted(place: tuple[str | int, ...], schema: Any) -> str:
 
 
 def _tags(place: tuple[str | int, ...], schema: Any, name: str) -> str:
-    """The values that tell the members of a union apart."""
+    """The tags of a union's members."""
     for part in place:
         schema = _inner(schema, part)
     found = [typing.get_args(model.model_fields[name].annotation) for model in _alternatives(schema)]

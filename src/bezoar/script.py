@@ -1,4 +1,4 @@
-"""What every script starts with: its flags, its log, the blocks of params.yaml that it may read, and how it ends."""
+"""What all scripts share: flags, the log, values of params.yaml, and the exit status."""
 
 import argparse
 import atexit
@@ -23,14 +23,14 @@ from bezoar.files import check_empty
 gc.set_threshold(50_000, 20, 100)
 atexit.register(gc.freeze)
 
-STRICT = (int, float, str, bool)  # a block is strict by itself
+STRICT = (int, float, str, bool)  # blocks are strict themselves
 
 
 class Flags(argparse.ArgumentParser):
     """A script's flags: those of every script, and the script's own.
 
     Args:
-        description: What the script does; its first line is shown.
+        description: What the script does; help shows its first line.
     """
 
     def __init__(self, description: str | None) -> None:
@@ -39,7 +39,7 @@ class Flags(argparse.ArgumentParser):
         self.folders: list[str] = []
 
     def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
-        """A flag that takes a path, or several (none if absent); an optional one may also stand without its path."""
+        """A flag that takes a path, or several, perhaps none; the path of an optional one may be left out."""
         count = "*" if many else "?" if optional else None
         self.add_argument(
             f"--{name}",
@@ -51,7 +51,7 @@ class Flags(argparse.ArgumentParser):
         )
 
     def folder(self, name: str, text: str) -> None:
-        """A flag that takes the folder of an artifact to make; `start` refuses one that holds files."""
+        """A flag that takes the folder of a new artifact; `start` refuses one with files in it."""
         self.path(name, text)
         self.folders.append(name)
 
@@ -65,7 +65,7 @@ class Flags(argparse.ArgumentParser):
                 may be absent.
 
         Raises:
-            ValueError: The params file can't be read, has no such key, or a value doesn't fit.
+            ValueError: A key is missing in the params file, or a value doesn't fit.
             InputError: The folder of an artifact to make holds files.
         """
         forms = " ".join(_form(role, kind) for role, kind in takes.items())
@@ -88,7 +88,7 @@ class Flags(argparse.ArgumentParser):
 
 
 def params_file() -> Path:
-    """What a script takes its values from: the copy that a run made, the generated whole recipe, or params.yaml."""
+    """The file with a script's values: the copy that a run made, the generated whole recipe, or params.yaml."""
     if given := os.environ.get("BEZOAR_PARAMS"):
         return Path(given)
     generated = Path("params.resolved.yaml")
@@ -96,7 +96,7 @@ def params_file() -> Path:
 
 
 def _members(kind: Any) -> list[Any]:
-    """The types of a union, through Annotated; a type that is none stands for itself."""
+    """The types of a union, through Annotated; another type by itself."""
     while typing.get_origin(kind) is typing.Annotated:
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -105,7 +105,7 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _section(kind: Any) -> str:
-    """The section of a block's class, or of the classes of a union."""
+    """The section of a block class, or of a union of such classes."""
     first = _members(kind)[0]
     return first.section if isinstance(first, type) and issubclass(first, NamedBlock) else ""
 
@@ -115,7 +115,7 @@ def _may_be_none(kind: Any) -> bool:
 
 
 def _form(role: str, kind: Any) -> str:
-    """What a value is called on the command line."""
+    """A value's name on the command line."""
     name = f"{_section(kind)}.<{role}>" if _section(kind) else role
     return f"[{name}]" if _may_be_none(kind) else name
 
@@ -126,12 +126,12 @@ def _takes(role: str, kind: Any, name: str) -> bool:
 
 
 def _block(name: str) -> str:
-    """The block that a name is of: `evals.mtbench` of `evals.mtbench.batch_size`."""
+    """The block of a name: `evals.mtbench` for `evals.mtbench.batch_size`."""
     return ".".join(name.split(".")[:2])
 
 
 def _value(path: Path, params: Any, kind: Any, names: list[str]) -> Any:
-    """What the params file holds under the names of one value, as its type."""
+    """The values of the params file under these names, as their type."""
     if not names:
         return None
     parts = {name: _found(path, params, name) for name in names}
@@ -159,7 +159,10 @@ def _found(path: Path, params: Any, name: str) -> Any:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script to its exit status; what ends it is in its log as well, where Snakemake shows it."""
+    """Run a script and exit with its status; errors go to its log, which Snakemake shows.
+
+    A BezoarError is told by its text, any other error with a traceback.
+    """
     try:
         main()
     except BezoarError as error:

@@ -1,4 +1,4 @@
-"""Text from elsewhere: made fit to be stored, and to be shown on a terminal or in a log."""
+"""Text from outside: make it safe to store, and to show on a terminal or in a log."""
 
 import re
 import sys
@@ -16,13 +16,13 @@ CONTROLS = re.compile(  # category Cc but \n and \t; Cf, Cs, Zl, Zp; and letters
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    r"""A text with escapes, such as `\x1b`, for all that a terminal obeys or doesn't show.
+    r"""A text with escapes, such as `\x1b`, for characters that control a terminal or are invisible.
 
-    Control characters (a carriage return, too), bidirectional marks, invisible characters, halves of surrogate pairs.
+    Control characters (also carriage returns), bidirectional marks, invisible characters, lone surrogates.
 
     Args:
         text: From anywhere.
-        lines: Whether newlines and tabs stay; without, the result is one line.
+        lines: Whether to keep newlines and tabs; if not, the result is one line.
     """
     shown = CONTROLS.sub(_escaped, text)
     return shown if lines else shown.replace("\n", "\\n").replace("\t", "\\t")
@@ -33,24 +33,24 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def show(text: object = "", *, file: TextIO | None = None, end: str = "\n") -> None:
-    """Print a text as what it is; in place of `print`, which passes everything on (ruff's T201 refuses it here)."""
+    """Print a text with its control characters escaped; `print` isn't allowed here (ruff's T201)."""
     print(printable(str(text)), file=file or sys.stdout, end=end, flush=True)
 
 
 def replace_surrogates(text: str) -> tuple[str, int]:
-    """A text that UTF-8 can hold, and how many halves of surrogate pairs were replaced by U+FFFD.
+    """A text that UTF-8 can encode, and how many lone surrogates were replaced by U+FFFD.
 
-    JSON can spell such a half (backslash, ud83d); no file can be written with it.
+    JSON can contain them (backslash, ud83d); UTF-8 can't.
     """
     return SURROGATE.subn(REPLACEMENT, text)
 
 
 def without_thinking(text: str, markers: Iterable[Sequence[str]]) -> tuple[str, bool]:
-    """A text without the thinking that it begins with, and whether that was closed.
+    """A text without the thinking at its start, and whether the thinking was closed.
 
-    Thinking stands between two markers, before anything else; unclosed, it is all of the text. Or it is what stands
-    before a closing marker that nothing opened, since some chat templates open it in the prompt. A marker that is only
-    spoken of, as in a sentence, in quotes or in code, is text.
+    Thinking is the text between two markers at the start; without a closing marker it is the whole text. Some chat
+    templates open it in the prompt: then it is the text before a closing marker that nothing opened. A marker that is
+    only mentioned, as in a sentence, in quotes or in code, is text.
 
     Args:
         text: A model's answer.
@@ -66,9 +66,9 @@ def without_thinking(text: str, markers: Iterable[Sequence[str]]) -> tuple[str, 
 
 
 def _after_unopened(text: str, opening: str, closing: str) -> str:
-    """A text from behind a closing marker on that nothing in it opened; all of it if there is none.
+    """The text after a closing marker that nothing opened; the whole text if there is none.
 
-    Such a marker is the first thing of the text, alone on its line, or right behind a word or a full stop.
+    Such a marker starts the text, is alone on its line, or follows a word or a full stop directly.
     """
     end = re.escape(closing)
     found = re.search(rf"\A\s*{end}|^[ \t]*{end}[ \t]*$|(?<=[^\s`'\"“«(]){end}(?![`'\"”»)])", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""YAML 1.2 as DVC reads it: one loader for params.yaml and for DVC's files, so that nobody reads two values.
+"""YAML 1.2 as DVC reads it: one loader for params.yaml and DVC's files, so that all tools read the same values.
 
 `0o10` is 8, `0x10` is 16, `1_000` is 1000, `1e-05` is a number; `010` is 10, `no` and `1:30` are texts. PyYAML's own
 loader reads YAML 1.1. Compared with DVC's loader, value by value, in tests/unit/test_yaml12.py.
@@ -20,13 +20,13 @@ SCALARS = {  # as in ruamel.yaml's resolver for 1.2, with the characters that a 
 }
 DEEPEST = 100  # blocks within blocks
 MOST = 1_000_000  # values, with those that an alias repeats counted again
-SHOWN = 200  # characters of what Python says of a value
+SHOWN = 200  # characters of Python's message about a value
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # of constructors
 BASES = {"0b": 2, "0o": 8, "0x": 16}
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML 1.2, where PyYAML's own reads 1.1."""
+    """Reads YAML 1.2; PyYAML's own loader reads 1.1."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in SCALARS]

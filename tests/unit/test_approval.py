@@ -159,7 +159,7 @@ def test_what_is_stored_is_counted_where_it_was_looked_for_only(monkeypatch):
 
 def test_a_line_of_an_estimate_promises_no_more_than_it_knows():
     said = str(DEAR)
-    assert said == "generate-a: at most 9 calls, repeats apart, to rules, at most 90 tokens, $5.00"
+    assert said == "generate-a: at most 9 calls without repeats to rules, at most 90 tokens, $5.00"
 
 
 @pytest.mark.parametrize("source", [{"limit": 3}, {}], ids=["known", "unknown"])

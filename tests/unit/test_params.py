@@ -421,7 +421,7 @@ def test_blocks_know_their_names(data):
 def test_number_that_yaml_reads_as_text_comes_with_a_hint(data):
     text = written(data).replace("learning_rate: 5.0e-06", "learning_rate: '5e-6'")
     line = line_of(text, "learning_rate: '5e-6'")
-    hint = "in quotes, YAML reads it as text: leave them out"
+    hint = "YAML reads a number in quotes as text: remove the quotes"
     assert refusal(text) == problem(
         line, "stages.dpo_hh.learning_rate", "the value does not fit", "'5e-6'", "a number", hint
     )
@@ -512,14 +512,14 @@ def test_key_that_stands_twice_is_refused(data):
     text = written(data).replace("\nshards: 8\n", "\nshards: 8\nseed: 1\n")
     first, second = line_of(text, "seed: 0"), line_of(text, "seed: 1")
     assert refusal(text) == problem(
-        second, "seed", "the key stands twice in one block", f"lines {first} and {second}", "once"
+        second, "seed", "the key is in one block twice", f"lines {first} and {second}", "once"
     )
 
 
 def test_block_that_holds_itself_is_refused(data):
     written(data)
     assert refusal("schemes: &all\n  evol: *all\n") == problem(
-        2, "schemes.evol", "the block holds itself", "an alias of a block around it", "blocks that end"
+        2, "schemes.evol", "the block contains itself", "an alias of a block around it", "blocks that end"
     )
 
 
@@ -667,7 +667,7 @@ def test_a_category_judged_with_a_reference_is_one_that_is_answered(data):
 def test_checkpoint_named_like_a_control_is_refused(data):
     data["models"]["control_llama"] = data["models"]["open_llama_3b_v2"]
     line = line_of(data, "control_llama:")
-    what, expected = "the name is kept for controls", "no name that starts with control_"
+    what, expected = "the name is reserved for controls", "no name that starts with control_"
     assert refusal(data) == problem(line, "models.control_llama", what, "control_llama", expected)
 
 
@@ -677,7 +677,7 @@ def test_checkpoint_named_like_a_control_is_refused(data):
 def test_adapter_that_is_carried_on_keeps_its_shape(data):
     data["stages"]["sft_evol"]["lora"]["rank"] = 8
     line = line_of(data, "    lora:", nth=3)
-    what = "an adapter that is carried on keeps its lora"
+    what = "an adapter that is continued keeps its lora"
     lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj']"
     expected = f"{lora.format(16)}, as in stages.sft_orca"
     assert refusal(data) == problem(line, "stages.sft_evol.lora", what, lora.format(8), expected)
@@ -690,7 +690,7 @@ def test_base_model_has_no_adapter_to_carry_on(data):
     assert refusal(data) == problem(
         line,
         "stages.sft_lamini.continue_adapter",
-        "there is no adapter to carry on",
+        "there is no adapter to continue",
         "`open_llama_3b_v2`, a base model",
         expected,
     )
@@ -751,7 +751,7 @@ def test_a_ceiling_of_a_stage_that_is_not_there_is_refused(data):
     load()
     data["budget"]["stages"]["filter-lamni"] = ceiling
     said = refusal(data)
-    assert "budget.stages.filter-lamni: no stage of this name asks a model" in said
+    assert "budget.stages.filter-lamni: no stage of this name sends model requests" in said
     assert "hint: did you mean `filter-lamini`?" in said
 
 

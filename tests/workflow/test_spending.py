@@ -99,7 +99,7 @@ def test_an_expensive_run_needs_a_yes_and_holds_to_it(workspace, server):
     write(workspace, ("budget.approve_above", 1.0))
     said = refused(workspace, "snakemake", "--cores", "2", TARGET)
     assert "may cost more than budget.approve_above" in said
-    assert "generate-lamini: at most 50 calls, repeats apart, to teacher" in said
+    assert "generate-lamini: at most 50 calls without repeats to teacher" in said
     assert server.hits == 0
     workspace.environment["BEZOAR_APPROVE"] = "nan"
     assert "BEZOAR_APPROVE is not a number of dollars" in refused(workspace, "snakemake", "--cores", "2", TARGET)

@@ -1,4 +1,4 @@
-"""params.yaml as a whole: read, with defaults, checked across blocks, and taken apart."""
+"""params.yaml as a whole: read, completed with defaults, and checked across blocks."""
 
 from bezoar.problems import RecipeError
 from bezoar.recipe.load import load

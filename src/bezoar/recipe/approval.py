@@ -1,4 +1,4 @@
-"""Whether a run may start: keys, prices, the makers' own models, and a yes where it may be dear."""
+"""Checks before a run: keys, prices, models of providers, and approval if the run may be expensive."""
 
 import asyncio
 import os
@@ -20,22 +20,22 @@ from bezoar.text import show
 
 
 class Approval:
-    """What runs of a recipe spend on models over a network, and whether they may."""
+    """What runs of a recipe spend on model requests, and whether they may."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
     def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Expected]:
-        """What planned steps would ask, by stage; with their commands also what of it is stored."""
+        """The requests of planned steps, by stage; with the steps' commands, also how many are answered already."""
         return Estimator(self.recipe).expected(steps, commands)
 
     def summary(self, found: list[Expected]) -> str:
-        """All of it together, against the recipe's ceilings."""
+        """The total, beside the recipe's ceilings."""
         budget = self.recipe.budget
         known = sum(one.micro or 0 for one in found) / MILLION
         parts = [f"together at most ${known:,.2f}" if all(one.guessed for one in found) else f"together ${known:,.2f}"]
         if any(one.micro is None for one in found):
-            parts.append("as far as it is known")
+            parts.append("as far as known")
         if budget.run.dollars is not None:
             parts.append(f"a run stops at ${budget.run.dollars:,.2f} (budget.run)")
         if budget.approve_above is not None and not _within(found, budget.approve_above):
@@ -43,12 +43,12 @@ class Approval:
         return ", ".join(parts)
 
     def check(self, steps: list[Step], commands: dict[str, list[str]]) -> None:
-        """Nothing, if the planned steps may be run; a replay may, since it sends nothing.
+        """Check that the planned steps may run. A replay may: it sends nothing.
 
         Raises:
-            CacheError: A key, an address or a price is missing, a maker's own server doesn't answer or hasn't the model
-                any more, BEZOAR_APPROVE is no number of dollars, or the run may cost more than `approve_above`, and
-                nobody approved of that.
+            CacheError: A key, an address or a price is missing, a provider doesn't answer or no longer has the model,
+                BEZOAR_APPROVE isn't a number of dollars, or the run may cost more than `approve_above` and nobody
+                approved that.
         """
         estimator = Estimator(self.recipe)
         backends: list[ApiBackend] = []
@@ -64,7 +64,7 @@ class Approval:
                 load_prices(self.recipe.budget.prices).of(block.model, self.recipe.budget.prices)
             for block in backends:
                 if block.connection.base_url_env is None and not block.connection.self_hosted:
-                    # a server of one's own may be started by the run
+                    # a run may start a self-hosted server itself
                     _reachable(block)
             self._approve(estimator, steps, commands)
         except ValueError as error:
@@ -76,12 +76,12 @@ class Approval:
             return
         found = estimator.expected(steps, commands)
         if _within(found, most) or approved() is not None:
-            return  # what was approved is a ceiling that the jobs hold to
+            return  # the jobs keep below what was approved
         known = sum(one.micro or 0 for one in found) / MILLION
         what = "\n".join(f"    {one}" for one in found)
         if sys.stdin.isatty() and sys.stderr.isatty():
-            show(f"this run may cost ${known:,.2f}, and more where it isn't known:\n{what}", file=sys.stderr)
-            show("Dollars that it may cost at most (nothing to stop): ", end="", file=sys.stderr)
+            show(f"this run may cost ${known:,.2f}, and more where the cost is unknown:\n{what}", file=sys.stderr)
+            show("The most that it may cost, in dollars (empty to stop): ", end="", file=sys.stderr)
             if answer := sys.stdin.readline().strip().removeprefix("$"):
                 os.environ["BEZOAR_APPROVE"] = answer
                 approved()
@@ -89,9 +89,9 @@ class Approval:
         raise CacheError(
             problem(
                 "this run may cost more than budget.approve_above",
-                found=f"${known:,.2f}, as far as it is known:\n{what}",
-                expected=f"at most ${most:,.2f}, or a yes",
-                hint="BEZOAR_APPROVE=<dollars> allows a run that much, and no more",
+                found=f"${known:,.2f}, as far as known:\n{what}",
+                expected=f"at most ${most:,.2f}, or an approval",
+                hint="BEZOAR_APPROVE=<dollars> allows the run so much, and no more",
             )
         )
 
@@ -101,7 +101,7 @@ def _within(found: list[Expected], most: float) -> bool:
 
 
 def _check_environment(blocks: Iterable[ApiBackend]) -> None:
-    """Raise ValueError if keys or addresses are missing; it names all of them, and never a value."""
+    """Raise ValueError if keys or addresses are missing; it names all the variables, and never a value."""
     missing = {
         variable: f"{variable} (the {what} of {block.model})"
         for block in blocks
@@ -111,10 +111,10 @@ def _check_environment(blocks: Iterable[ApiBackend]) -> None:
     if missing:
         raise InputError(
             problem(
-                "models can't be asked without their keys and addresses",
+                "keys or addresses of models are missing",
                 found=f"not set: {', '.join(missing.values())}",
-                expected="these variables in the environment; any key will do for a server that takes any",
-                hint="BEZOAR_REPLAY_ONLY=1 needs none, if all answers are stored",
+                expected="these variables in the environment; any text for a server that needs no key",
+                hint="with BEZOAR_REPLAY_ONLY=1 none is needed if all answers are stored",
             )
         )
 
@@ -130,15 +130,15 @@ def _reachable(block: ApiBackend) -> None:
             await provider.close()
 
     try:
-        with ThreadPoolExecutor(1) as apart:  # Snakemake's process runs an event loop of its own here
+        with ThreadPoolExecutor(1) as apart:  # Snakemake's process is inside an event loop here
             apart.submit(asyncio.run, ask()).result()
     except Failure as failure:
         variable = block.connection.api_key_env
         found = str(failure).replace(os.environ[variable], "[key]")[:DETAIL]  # a server may repeat the key
         raise InputError(
             problem(
-                f"{block.model} can't be asked",
+                f"{block.model} can't be used",
                 found=found,
-                expected=f"a server that has it and takes the key in {variable}",
+                expected=f"a server that has this model and accepts the key in {variable}",
             )
         ) from None

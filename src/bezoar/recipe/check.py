@@ -1,7 +1,7 @@
-"""Checks across blocks: every name refers to something, every file is there, no stage waits for itself.
+"""Checks across blocks: every name refers to something, every file exists, no stage waits for itself.
 
-The types of values say what a name refers to, and that a path has to exist (bezoar.blocks). What concerns one
-method alone is in its block class.
+The types of values say what a name refers to and which paths have to exist (bezoar.blocks). Checks of one method are in
+its block class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
-    """All problems that the schema alone can't see; files are looked for below `root`."""
+    """All problems that the schema alone can't see; `root` is the folder of all paths."""
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
     if not problems:  # these follow names
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
@@ -33,7 +33,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
 
 
 def _references(recipe: Recipe) -> Iterator[Problem]:
-    """Names that refer to no block, or to one of another sort."""
+    """Names that refer to no block, or to a block of another kind."""
     for key, mark, name in marked(recipe, Reference):
         known = {one: block for section in mark.sections for one, block in getattr(recipe, section).items()}
         fitting = [one for one, block in known.items() if not mark.trait or getattr(block, mark.trait)]
@@ -50,7 +50,7 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
     for section in ("models", "stages"):
         for name in getattr(recipe, section):
             if name.startswith(CONTROL):
-                what, expected = "the name is kept for controls", f"no name that starts with {CONTROL}"
+                what, expected = "the name is reserved for controls", f"no name that starts with {CONTROL}"
                 yield Problem((section, name), what, name, expected)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
@@ -73,7 +73,7 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     asking = [name for block in recipe.blocks() for name in block.stage_names() if name.partition("-")[0] in block.asks]
     for stage in recipe.budget.stages:
         if stage not in asking:
-            yield unknown(("budget", "stages", stage), "no stage of this name asks a model", stage, asking)
+            yield unknown(("budget", "stages", stage), "no stage of this name sends model requests", stage, asking)
     known = ["default", *dict.fromkeys(name.partition("-")[0] for name in stages), *stages]
     for name in recipe.resources:
         if name not in known:
@@ -81,12 +81,12 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
-    """The checkpoints that one is built from, with the key that says so."""
+    """The checkpoints that a checkpoint is built from, each with the key that names it."""
     stage = recipe.stages.get(checkpoint)
     if stage is None:
         return
     yield ("stages", checkpoint, "init_from"), stage.init_from
-    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix knows what the earlier ones hold out
+    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on what earlier ones train on
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
             for role, name in (
@@ -116,7 +116,7 @@ def _cycles(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _mix_circles(recipe: Recipe) -> Iterator[Problem]:
-    """Mixes of which each comes before the other: neither could tell what the other leaves to hold out."""
+    """Mixes that are each trained on before the other: neither could know which rows the other trains on."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
@@ -144,7 +144,7 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
         if before is None:
             yield Problem(
                 (*key, "continue_adapter"),
-                "there is no adapter to carry on",
+                "there is no adapter to continue",
                 f"`{stage.init_from}`, a base model",
                 "a stage in `init_from`, or continue_adapter: false",
             )
@@ -153,14 +153,14 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
             if getattr(stage, field) != getattr(before, field):
                 yield Problem(
                     (*key, field),
-                    f"an adapter that is carried on keeps its {field}",
+                    f"an adapter that is continued keeps its {field}",
                     str(getattr(stage, field)),
                     f"{getattr(before, field)}, as in stages.{stage.init_from}",
                 )
 
 
 def _formats(recipe: Recipe) -> Iterator[Problem]:
-    """Mixes whose parts hold other rows, or that a stage can't train on."""
+    """Mixes with parts of another format, and mixes that a stage can't train on."""
     for name, mix in recipe.mixes.items():
         wanted = [one.name for one in FORMATS.values() if mix.format in one.mixes]
         for position, part in enumerate(mix.parts):
@@ -182,7 +182,7 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
-    """What blocks know of themselves."""
+    """Problems that blocks themselves find."""
     for name, source in recipe.sources.items():
         if isinstance(source.origin, Builtin):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
@@ -201,7 +201,7 @@ def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
 
 
 def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
-    """Local files whose content isn't the one that the recipe pins: found before anything runs."""
+    """Local files whose content differs from the pinned sha256; checked before anything runs."""
     problems = []
     for name, source in recipe.sources.items():
         if isinstance(source.origin, File) and source.origin.sha256:

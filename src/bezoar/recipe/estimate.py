@@ -1,4 +1,4 @@
-"""What a run would ask of models over a network, and what that can cost, before anything is sent."""
+"""The model requests of a run and their cost, before anything is sent."""
 
 import json
 import os
@@ -23,19 +23,19 @@ from bezoar.requests.demand import Demand
 from bezoar.requests.ledger import Total, totals
 from bezoar.requests.prices import Usage
 
-JOBS_LOOKED_INTO = 8  # of each stage; what others may find stored isn't counted, since the first are done first
+JOBS_LOOKED_INTO = 8  # of each stage; stored answers of later jobs aren't counted, since the first jobs are done first
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the planned jobs of a stage would ask.
+    """The requests of a stage's planned jobs.
 
     Attributes:
-        calls: At most, without those that are asked again; None if that isn't known before its inputs are there.
-        stored: How many of them are answered already, at least.
-        tokens: Of the calls to send, prompts and answers.
-        guessed: Whether tokens are what the calls may take at most, not what the model's earlier calls took there.
-        micro: What they cost, in millionths of a dollar; None without a price.
+        calls: The most calls, without repeats; None if that isn't known before the inputs exist.
+        stored: At least so many are answered already.
+        tokens: Of prompts and answers of the calls to send.
+        guessed: Whether `tokens` is an upper bound, not an estimate by earlier calls of the stage.
+        micro: Their cost in millionths of a dollar; None without a price.
     """
 
     stage: str
@@ -48,10 +48,10 @@ class Expected:
     guessed: bool
 
     def __str__(self) -> str:
-        calls = "an unknown number of calls" if self.calls is None else f"at most {self.calls:,} calls, repeats apart,"
+        calls = "an unknown number of calls" if self.calls is None else f"at most {self.calls:,} calls without repeats"
         parts = [
             f"{self.stage}: {calls} to {self.model}",
-            f"at least {self.stored:,} answered before" if self.stored else "",
+            f"at least {self.stored:,} of them stored" if self.stored else "",
         ]
         about = "at most" if self.guessed else "about"
         parts.append(f"{about} {self.tokens:,} tokens" if self.tokens is not None else "")
@@ -61,15 +61,15 @@ class Expected:
 
 
 class Estimator:
-    """What steps of a recipe ask of models over a network."""
+    """Estimates the model requests of a recipe's steps."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.shards = recipe, recipe.shards
-        self._remade: set[str] = set()  # files that are there, but not as they will be
+        self._remade: set[str] = set()  # files that exist, but will be built again
         self._histories: dict[str, dict[str, Total]] = {}  # by model and stage
 
     def _past(self, stage: str, model: str) -> Total | None:
-        """What a stage's calls to a model have taken so far."""
+        """The total of a stage's calls to a model so far."""
         if model not in self._histories:
             self._histories[model] = totals(model=model)
         return self._histories[model].get(stage)
@@ -79,7 +79,7 @@ class Estimator:
         return prices.load_prices(self.recipe.budget.prices)
 
     def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Expected]:
-        """What planned steps would ask, by stage; with their commands also what of it is stored."""
+        """The requests of planned steps, by stage; with the steps' commands, also how many are answered already."""
         steps = list(steps)
         self._remade = {output for step in steps for output in step.outputs}
         stages: dict[str, list[Step]] = {}
@@ -89,12 +89,12 @@ class Estimator:
         return [self._of_stage(name, members, commands) for name, members in stages.items()]
 
     def backend(self, step: Step) -> ApiBackend | None:
-        """Who answers a step's calls, if they go over a network."""
+        """The backend of a step's calls, if they go to an API."""
         _, backend = self._asking(step)
         return backend if isinstance(backend, ApiBackend) else None
 
     def _asking(self, step: Step) -> tuple[Any, BackendBlock | None]:
-        """The block whose jobs ask a model, and the model's backend; None if the step asks none."""
+        """The block whose jobs send requests, and the backend; None if the step sends none."""
         return self.recipe.asking.get((step.rule, step.block[0] if step.block else ""), (None, None))
 
     def _of_stage(self, name: str, steps: list[Step], commands: dict[str, list[str]] | None) -> Expected:
@@ -127,33 +127,33 @@ class Estimator:
         return demand
 
     def candidates(self, scheme: str) -> int | None:
-        """Rows that one shard of a scheme writes at most."""
+        """The most rows that one shard of a scheme writes."""
         block = self.recipe.schemes[scheme]
         return block.candidates_of_a_shard(self.rows(block.seeds), self.shards)
 
     def longest_answer(self, scheme: str) -> int:
-        """Tokens of an answer of a scheme's teacher at most."""
+        """The most tokens of an answer of a scheme's teacher."""
         return self.recipe.schemes[scheme].sampling.max_new_tokens
 
     def rows(self, source: str) -> int | None:
-        """Rows of a source: as many as are there, or as the recipe takes."""
+        """Rows of a source: those that exist, or those that the recipe takes."""
         there = self.lines([f"data/source/{source}/rows.jsonl"])
         return self.recipe.sources[source].known_rows if there is None else there
 
     def lines(self, paths: Iterable[str]) -> int | None:
-        """Rows of the files, if they are there and stay."""
+        """Rows of the files, if they exist and are up to date."""
         paths = list(paths)
         if not paths or any(path in self._remade or not os.path.exists(path) for path in paths):
             return None
         return sum(1 for path in paths for _ in read_json_lines(path))
 
     def tokens(self, path: str) -> int:
-        """Tokens of a text file, by guess."""
+        """Tokens of a text file, estimated."""
         return ceil(len(Path(path).read_text(encoding="utf-8")) / CHARS_PER_TOKEN)
 
 
 def _stored(steps: list[Step], commands: dict[str, list[str]]) -> int:
-    """Calls of the steps that are answered already, by running some of them up to the first call that isn't."""
+    """Calls of the steps that are answered already: some steps run until the first call that isn't."""
     ready = [step for step in steps if all(os.path.exists(path) for path in step.inputs)]
     return sum(_stored_of(step, commands[step.name]) for step in ready[:JOBS_LOOKED_INTO])
 
@@ -163,7 +163,7 @@ def _stored_of(step: Step, command: list[str]) -> int:
         counts = Path(folder, "counts.jsonl")
         words = list(command)
         out = words.index("--out") + 1
-        words[out] = str(Path(folder, *Path(words[out]).parts[-2:]))  # scripts take their names from its last parts
+        words[out] = str(Path(folder, *Path(words[out]).parts[-2:]))  # scripts read names from its last parts
         words[words.index("--log") + 1] = str(Path(folder, "log"))
         environment = {**os.environ, dry_run.VARIABLE: str(counts), "BEZOAR_JOB": f"{step.stage}/{step.part}"}
         subprocess.run(words, env=environment, capture_output=True, check=False)

@@ -12,7 +12,7 @@ from bezoar.recipe.recipe import Recipe
 
 
 def active() -> Path:
-    """The params file that this process goes by: params.yaml, or another one that BEZOAR_PARAMS names."""
+    """The params file of this process: params.yaml, or the file that BEZOAR_PARAMS names."""
     return Path(os.environ.get("BEZOAR_PARAMS", "params.yaml"))
 
 
@@ -21,12 +21,12 @@ def load(path: Path | str | None = None, *, contents: bool = False) -> Recipe:
 
     Args:
         path: The file.
-        contents: Whether local sources are compared with the sha256 that is pinned, too; for once a run.
+        contents: Whether to compare local sources with their pinned sha256, too; once a run.
 
     Raises:
-        RecipeError: The file isn't there or isn't YAML, a block doesn't fit the schema, a name refers to nothing,
-            stages form a cycle, a file that it names is missing or lies outside the repository. The message lists
-            every problem with file, line, key, what was found and what was expected.
+        RecipeError: The file is missing or isn't YAML, a block doesn't fit the schema, a name refers to nothing, stages
+            form a cycle, or a file that it names is missing or outside the repository. The message lists every
+            problem with file, line, key, what was found and what was expected.
     """
     path = Path(path or active())
     text = text_of(path)
@@ -45,7 +45,7 @@ def load(path: Path | str | None = None, *, contents: bool = False) -> Recipe:
 
 
 def plain(path: Path | str | None = None) -> Any:
-    """A params file's content as plain maps, lists and values, as it stands there.
+    """A params file's content as plain maps, lists and values, without defaults.
 
     Raises:
         RecipeError: The file can't be read, or isn't YAML.

@@ -1,4 +1,4 @@
-"""Values of a recipe by what their types say of them: names of other blocks, paths that have to exist."""
+"""Find values of a recipe by marks on their types: names of other blocks, paths that have to exist."""
 
 import types
 import typing
@@ -13,7 +13,7 @@ Mark = TypeVar("Mark")
 
 
 def marked(block: BaseModel, kind: type[Mark], around: KeyPath = ()) -> Iterator[tuple[KeyPath, Mark, str]]:
-    """Every value whose type is marked so, with its key and its mark.
+    """Every value whose type has a mark of a class, with its key and its mark.
 
     Args:
         block: The recipe, or a part of it.

@@ -1,4 +1,4 @@
-"""The recipe: every block of params.yaml, and what follows from them together."""
+"""The recipe: every block of params.yaml, and what depends on several of them."""
 
 from functools import cached_property
 from typing import Annotated, Any
@@ -37,11 +37,11 @@ class Recipe(Block):
 
     recipe: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name, as in recipes/<name>.yaml.")
     seed: int = Field(0, ge=0, description="Start of every random draw.")
-    shards: int = Field(1, ge=1, le=10_000, description="Parts that each scheme's work is split into.")
+    shards: int = Field(1, ge=1, le=10_000, description="Parts that the work of each scheme is split into.")
     prompt: Prompt = Prompt()
     budget: Budget = Budget()
     resources: dict[str, Resources] = Field(
-        {}, description="What jobs ask a cluster for, by stage (train-dpo_hh), by rule (train), or `default`."
+        {}, description="Resources of jobs on a cluster, by stage (train-dpo_hh), by rule (train), or `default`."
     )
     sources: dict[Name, Source] = Field({})
     backends: dict[Name, AnyBackend] = Field({})
@@ -58,7 +58,7 @@ class Recipe(Block):
     @model_validator(mode="before")
     @classmethod
     def _say_what_is_meant(cls, data: Any) -> Any:
-        """Say of parts of mixes whether they are schemes or sources, and that a stage without a method is SFT."""
+        """Complete short forms: the kind of each part of a mix, and method `sft` of a stage without one."""
         if not isinstance(data, dict):
             return data
         mixes, stages = data.get("mixes"), data.get("stages")
@@ -88,7 +88,7 @@ class Recipe(Block):
         return self.base_weights(block.init_from) if block.continue_adapter else block.init_from
 
     def chain(self, stage: str) -> list[str]:
-        """A stage and all that it starts from, directly or not, without the base model; a circle is walked once."""
+        """A stage and all stages that it starts from, directly or not; a circle is walked once."""
         found: list[str] = []
         while stage in self.stages and stage not in found:
             found.append(stage)
@@ -96,13 +96,13 @@ class Recipe(Block):
         return found
 
     def earlier_mixes(self, mix: str) -> list[str]:
-        """The other mixes that stages trained on before a stage trains on this one."""
+        """The other mixes that are trained on before a stage trains on this one."""
         before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     @cached_property
     def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, BackendBlock]]:
-        """By rule and name of a block: the block whose jobs send requests, and the backend that answers them."""
+        """By rule and block name: the block whose jobs send requests, and the backend that answers them."""
         return {
             (rule, block.name): (block, self.backends[getattr(block, key)])
             for block in self.blocks()
@@ -110,11 +110,11 @@ class Recipe(Block):
         }
 
     def stage_names(self) -> list[str]:
-        """Names of the stages of dvc.yaml, and of the servers that jobs ask."""
+        """Names of the stages of dvc.yaml, and of self-hosted servers."""
         return [name for block in self.blocks() for name in block.stage_names()]
 
     def resources_of(self, stage: str) -> Resources:
-        """What a job of a stage asks a cluster for: by its own name, by its rule's, or what all ask for."""
+        """Resources of a stage's jobs on a cluster: its own, its rule's, or the default."""
         names = (stage, stage.partition("-")[0], "default")
         return next((self.resources[name] for name in names if name in self.resources), Resources())
 
@@ -127,7 +127,7 @@ class Recipe(Block):
         return [*self.models, *self.stages]
 
     def loose_ends(self) -> dict[str, list[str]]:
-        """By section, the blocks whose artifacts no other block takes: what a build of all makes beside results."""
+        """By section, blocks whose artifacts no other block uses: `all` makes them beside the results."""
         parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}

@@ -54,13 +54,13 @@ def _plain(value: Any) -> Any:
 
 
 def _default(description: str) -> str:
-    """What is known of a default: its source, if the class says one."""
+    """The origin of a default, with its source if the class names one."""
     _, mark, source = description.partition("Default: ")
     return f"default: {source.rstrip('.')}" if mark else "default"
 
 
 def _line(key: KeyPath, lines: dict[KeyPath, int]) -> int | None:
-    """The line that a value comes from, also by a merge (`<<`) of another block."""
+    """The line that a value comes from, perhaps by a merge (`<<`) of another block."""
     if key in lines:
         return lines[key]
     for place in range(len(key) - 1, 0, -1):
