@@ -71,10 +71,10 @@ def test_texts_of_an_evaluation_row_are_what_is_asked(row, texts):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"question": {"text": "one"}}, "'question' is no text"),
-        ({"turns": [{"role": "user"}]}, "'turns' is no text"),
-        ({"turns": [["one"]]}, "'turns' is no text"),
-        ({"text": 5}, "'text' is no text"),
+        ({"question": {"text": "one"}}, "'question' isn't text"),
+        ({"turns": [{"role": "user"}]}, "'turns' isn't text"),
+        ({"turns": [["one"]]}, "'turns' isn't text"),
+        ({"text": 5}, "'text' isn't text"),
         (["one"], "not an object"),
     ],
 )

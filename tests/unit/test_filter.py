@@ -377,8 +377,8 @@ def test_what_the_cheap_rules_reject_takes_no_place_in_a_quota():
 @pytest.mark.parametrize("quota", [11, 12, 31])
 def test_a_quota_that_too_few_rows_meet_is_an_error(quota):
     message = (
-        rf"too few rows are accepted\n  found:    10 of 30 that the cheap rules let pass\n  expected: {quota}, "
-        "this shard's part of the quota\nhint: have the scheme write more candidates; "
+        rf"too few rows are accepted\n  found:    10 of 30 that pass the cheap rules\n  expected: {quota}, "
+        "this shard's share of the quota\nhint: generate more candidates; "
     )
     judge = Choosy()
     with pytest.raises(ValueError, match=message):
@@ -468,7 +468,7 @@ def test_without_a_quota_the_script_takes_all_that_are_good_and_needs_no_shards(
 
 
 def test_a_shard_that_can_not_give_its_part_writes_nothing(shards):
-    with pytest.raises(ValueError, match=r"found:    3 of 9 .*\n  expected: 4, this shard's part of the quota"):
+    with pytest.raises(ValueError, match=r"found:    3 of 9 .*\n  expected: 4, this shard's share of the quota"):
         shards("0000", 8, "shards")
     assert not Path("evol/0000").exists()
 
@@ -653,9 +653,11 @@ def test_a_source_to_avoid_without_a_text_to_compare_is_an_error(tmp_path):
     (tmp_path / "some.jsonl").write_text('{"turns": ["How many legs does a spider have in all?"]}\n')
     (tmp_path / "none.jsonl").write_text('{"query": "How many legs?", "answer": 8}\n')
     assert evaluation_items([tmp_path / "some.jsonl"]).leaks_into("how many legs does a spider have in all")
-    message = r"none\.jsonl: no row has a text to avoid\n  found:    query, answer\n  expected: one or more of turns, "
+    message = (
+        r"none\.jsonl: no row has a text to compare\n  found:    query, answer\n  expected: one or more of turns, "
+    )
     with pytest.raises(ValueError, match=message):
         evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])
     (tmp_path / "nested.jsonl").write_text('{"question": null, "text": "How?"}\n{"question": {"text": "How?"}}\n')
-    with pytest.raises(ValueError, match=r"nested\.jsonl:2: 'question' is no text"):
+    with pytest.raises(ValueError, match=r"nested\.jsonl:2: 'question' isn't text"):
         evaluation_items([tmp_path / "nested.jsonl"])

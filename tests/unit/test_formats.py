@@ -338,7 +338,7 @@ def test_rows_of_no_format_are_an_error_that_lists_the_formats_with_their_column
     with pytest.raises(ValueError, match="mine") as caught:
         found_format(row, "mine")
     what, shown, expected, hint = str(caught.value).split("\n")
-    assert what == "source mine: the rows are of no format that is found by its columns"
+    assert what == "source mine: the columns of its rows are those of no known format"
     assert shown == f"  found:    {found}"
     assert "dolly (instruction, context, response); " in expected
     listed = [part.split(" (")[0] for part in expected.removeprefix("  expected: ").split("; ")]
@@ -353,4 +353,4 @@ def test_a_source_says_which_format_its_rows_have_if_the_recipe_does_not(caplog)
             [("mine.jsonl:1", ROWS["chat"]), ("mine.jsonl:2", ROWS["chat"] | {"response": "Ho"})], block, 0, "mine"
         )
     assert [row.response for row in kept] == ["Hello", "Ho"]
-    assert caplog.messages == ["source mine: rows of format chat, by their columns"]
+    assert caplog.messages == ["source mine: format chat, detected by its columns"]

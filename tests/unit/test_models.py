@@ -162,7 +162,7 @@ def test_a_tokenizer_with_neither_padding_nor_end_token_is_an_error():
     silent = SimpleNamespace(eos_token_id=None)
     with pytest.raises(ValueError, match="data/base/small: the tokenizer has neither a padding token nor an end token"):
         models.padding(bare)
-    with pytest.raises(ValueError, match="data/base/small: nothing names an end token"):
+    with pytest.raises(ValueError, match="data/base/small: the model has no end token"):
         models.end_tokens(SimpleNamespace(config=silent, generation_config=silent), bare)
 
 
@@ -301,7 +301,7 @@ def test_a_sentencepiece_model_that_the_conversion_changes_is_refused(tmp_path, 
 def test_a_tokenizer_model_that_is_not_sentencepieces_is_logged_and_left_alone(tmp_path, caplog):
     (tmp_path / "tokenizer.model").write_text("IQ== 0\nIg== 1\nIw== 2\n")  # tiktoken's, as Llama 3 has it
     models.check_tokenizer(Converted(None), tmp_path)
-    assert "tokenizer.model is no SentencePiece model, so the tokenizer isn't compared with it: " in caplog.text
+    assert "tokenizer.model isn't a SentencePiece model, so the tokenizer isn't compared with it: " in caplog.text
 
 
 def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):

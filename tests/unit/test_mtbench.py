@@ -413,7 +413,7 @@ def test_statuses_of_failed_judgments_are_counted():
 @pytest.mark.parametrize("there", [0, 3, 5])
 def test_judgments_that_got_lost_or_doubled_are_an_error_whatever_may_fail(there):
     rows = (graded_by(said("[[4]]")) * 2)[:there]
-    with pytest.raises(ValueError, match=f"judgments got lost: 4 asked for, {there} there"):
+    with pytest.raises(ValueError, match=f"judgments got lost: {there} of 4"):
         judgments.check_failed(rows, 4, 1.0)
 
 
@@ -500,9 +500,9 @@ def test_an_empty_answer_scores_1_in_the_strict_table_only():
 
 
 def test_a_cell_that_was_judged_twice_is_an_error():
-    with pytest.raises(ValueError, match="question 81, turn 1: judged twice, or not asked"):
+    with pytest.raises(ValueError, match="question 81, turn 1: judged twice, or not a question"):
         mtbench.cells([verdict(81, 1, 4.0), verdict(81, 1, 4.0)], QUESTIONS, strict=True)
-    with pytest.raises(ValueError, match="question 99, turn 1: judged twice, or not asked"):
+    with pytest.raises(ValueError, match="question 99, turn 1: judged twice, or not a question"):
         mtbench.cells([verdict(99, 1, 4.0)], QUESTIONS, strict=True)
 
 
@@ -702,7 +702,7 @@ def test_the_gates_error_rates_are_those_of_the_docs(believed, at_least, at_most
 def test_models_are_judged_after_controls_by_the_same_judge(tmp_path):
     (tmp_path / "gate.json").write_text('{"judge": "j", "compromised": false}')
     judgments.check_gate(tmp_path / "gate.json", "j")
-    with pytest.raises(ValueError, match="judged by another judge\n  found:    j\n  expected: other"):
+    with pytest.raises(ValueError, match="another judge graded the controls\n  found:    j\n  expected: other"):
         judgments.check_gate(tmp_path / "gate.json", "other")
 
 
@@ -773,7 +773,7 @@ def test_one_other_judge_among_many_is_not_comparable(tmp_path):
 
 def test_a_table_has_one_judge(tmp_path):
     folder = written(tmp_path, GOOD, tuned={"judge": "other"})
-    with pytest.raises(ValueError, match="not one judge\n  found:    \\['j', 'other'\\]"):
+    with pytest.raises(ValueError, match="several judges graded the models\n  found:    \\['j', 'other'\\]"):
         table.reported(folder, QUESTIONS, block(), 0)
 
 

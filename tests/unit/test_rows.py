@@ -145,7 +145,7 @@ def test_a_file_without_rows_is_of_any_type(tmp_path):
 def test_rows_that_nobody_trains_on_are_refused_with_their_columns(tmp_path, row):
     write_rows(tmp_path / "rows.jsonl", [row])
     message = (
-        f"{tmp_path}/rows.jsonl: no rows of a mix\n  found:    {', '.join(row.model_dump())}\n  expected: rows with"
+        f"{tmp_path}/rows.jsonl: not rows of a mix\n  found:    {', '.join(row.model_dump())}\n  expected: rows with"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         row_type(tmp_path / "rows.jsonl")

@@ -112,7 +112,7 @@ def test_other_content_than_the_pinned_one_is_an_error(tmp_path, address, kind):
     (tmp_path / "scratch").mkdir()
     place = path if kind == "file" else f"{address}/a.jsonl"
     message = (
-        f"{place}: the content is not the pinned one\n"
+        f"{place}: the content doesn't have the pinned sha256\n"
         f"  found:    sha256 {sha256(content)}\n  expected: sha256 {'0' * 64}\nhint: "
     )
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -136,7 +136,7 @@ def test_an_unknown_set_names_those_there_are():
 
 
 def test_the_teacher_is_not_taught_without_prompts():
-    with pytest.raises(ValueError, match="practises prompts\n  found:    none\n  expected: a folder of prompt files"):
+    with pytest.raises(ValueError, match="needs prompts\n  found:    none\n  expected: a folder of prompt files"):
         world.build("teacher", 1, 0)
 
 

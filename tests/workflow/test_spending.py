@@ -194,7 +194,7 @@ def test_a_quota_accepts_exactly_its_rows_and_asks_for_no_more_verdicts_than_it_
     assert server.hits == asked  # these rows were judged before
     write(built, ("filters.lamini.quota", kept + 1))
     said = refused(built, "snakemake", "--cores", "2", TARGET)
-    assert f"expected: {kept + 1}, this shard's part of the quota" in said
+    assert f"expected: {kept + 1}, this shard's share of the quota" in said
 
 
 def test_no_key_is_in_any_file_and_the_ledger_is_shown(built):

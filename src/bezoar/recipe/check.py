@@ -208,7 +208,7 @@ def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
             found = remembered_sha256(root / source.origin.path)
             if found != source.origin.sha256:
                 what = f"{source.origin.path} is not the pinned file"
-                hint = f"if the new content is meant, write sha256: {found}"
+                hint = f"if you want the new content, write sha256: {found}"
                 key = ("sources", name, "origin", "sha256")
                 problems.append(Problem(key, what, f"sha256 {found}", f"sha256 {source.origin.sha256}", hint))
     return problems

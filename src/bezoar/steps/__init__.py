@@ -1,1 +1,1 @@
-"""The steps of post-training: a module holds the block class of params.yaml and the function that works by it."""
+"""The steps of post-training: each module has the block class and the function of a step."""

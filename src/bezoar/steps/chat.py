@@ -1,4 +1,4 @@
-"""The student's prompt, and how a dialogue of several turns is put into it."""
+"""The student's prompt, and dialogues of several turns in it."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ MARKERS = ("### System:\n", "### Instruction:\n", "### Response:\n")
 def student_prompt(instruction: str, system: str) -> str:
     """The text after which a student writes its response; the same bytes in training and in every evaluation.
 
-    No blank follows the last marker and no end-of-text token belongs to the prompt. Training targets are the
-    response plus one end-of-text token.
+    The prompt has no space after the last marker and no end-of-text token. Training targets are the response plus one
+    end-of-text token.
 
     Source: model cards of SurgeGlobal/OpenBezoar-SFT, -HH-RLHF-SFT and -HH-RLHF-DPO (the same layout on all three).
     """
@@ -24,8 +24,8 @@ def student_prompt(instruction: str, system: str) -> str:
 def dialogue(turns: Sequence[str]) -> str:
     """User and assistant turns in alternation, user first, as one instruction.
 
-    A single turn stands as it is. Several are written in HH-RLHF's transcript layout without its leading blank
-    line and end with a user turn: `Human: ...`, blank line, `Assistant: ...`, blank line, `Human: ...`.
+    A single turn stays as it is. Several have HH-RLHF's transcript layout without its leading blank line and end with
+    a user turn: `Human: ...`, blank line, `Assistant: ...`, blank line, `Human: ...`.
 
     Raises:
         ValueError: The number of turns is even, so that the last turn isn't the user's.
@@ -41,5 +41,5 @@ def dialogue(turns: Sequence[str]) -> str:
 
 
 def with_context(instruction: str, context: str | None) -> str:
-    """An instruction and the text it is about, a blank line between them (the layout is our choice)."""
+    """An instruction and its context, with a blank line between them (the layout is our choice)."""
     return f"{instruction}\n\n{context}" if context else instruction

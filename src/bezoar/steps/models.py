@@ -22,12 +22,12 @@ TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.
 
 
 def device() -> torch.device:
-    """The GPU where there is one."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load(folder: Path | str, dtype: str, *, nf4: bool = False) -> Any:
-    """A causal language model from safetensors, on the GPU where there is one.
+    """A causal language model from safetensors, on the GPU if there is one.
 
     Args:
         folder: Model directory.
@@ -59,8 +59,8 @@ def load(folder: Path | str, dtype: str, *, nf4: bool = False) -> Any:
 def keep_gradients(model: torch.nn.Module) -> None:
     """Stop bitsandbytes from repacking 4-bit weights for AVX512-BF16 processors.
 
-    The first forward pass without gradients would put them into a path that has no autograd: adapter gradients
-    below it silently become 0 (seen with bitsandbytes 0.50.2).
+    The first forward pass without gradients would switch to a path without autograd: adapter gradients below it
+    silently become 0 (seen with bitsandbytes 0.50.2).
     """
     from bitsandbytes.nn import Linear4bit
 
@@ -75,7 +75,7 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the token that fills up a batch: the padding token, or the end token where there is none.
+    """Id of the token for padding: the padding token, or the end token if there is none.
 
     Raises:
         ValueError: The tokenizer has neither.
@@ -93,10 +93,10 @@ def padding(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of every token that ends an answer: chat models often have several, named in different files.
+    """Ids of all tokens that end an answer: chat models often have several, in different files.
 
     Raises:
-        ValueError: None is named, so that no answer would end.
+        ValueError: There is none, so no answer would end.
     """
     config = getattr(model.config, "eos_token_id", None)
     found = (tokenizer.eos_token_id, config, model.generation_config.eos_token_id)
@@ -104,7 +104,7 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if not ends:
         raise InputError(
             problem(
-                f"{tokenizer.name_or_path}: nothing names an end token",
+                f"{tokenizer.name_or_path}: the model has no end token",
                 found="no end token",
                 expected="eos_token in tokenizer_config.json, or eos_token_id in config.json or generation_config.json",
             )
@@ -113,7 +113,7 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Drop all that a checkpoint's generation_config.json says but its end tokens: how tokens are drawn is in params.
+    """Drop all of a checkpoint's generation_config.json but its end tokens: sampling is in params.yaml.
 
     A repetition penalty in that file would silently change most answers.
     """
@@ -123,11 +123,11 @@ def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def merge(base: Path, adapter: Path, *, dtype: str, nf4: bool) -> Any:
-    """The base model's weights with an adapter added to them, in float32.
+    """The base model's weights with an adapter merged into them, in float32.
 
-    With `nf4` the base is quantised and dequantised first: the adapter was trained on those very weights, and
-    added to the original ones it gives another model. `dtype` is what the weights had in training, or float32 for
-    those on disk; the sum is made in float32, since half dtype would round a small adapter away.
+    With `nf4` the base is quantised and dequantised first: the adapter was trained on these weights, and with the
+    original ones it makes another model. `dtype` is the weights' type in training, or float32 for those on disk; the
+    sum is in float32, since half precision would round a small adapter away.
     """
     from peft import PeftModel
 
@@ -144,7 +144,7 @@ ROUNDED = {"float32": {"F64"}, "bfloat16": {"F64", "F32", "F16"}, "float16": {"F
 
 
 def rounded_by(folder: Path, dtype: str) -> set[str]:
-    """Number formats of a directory's weights, as safetensors calls them, that `dtype` doesn't hold exactly."""
+    """Number formats of a directory's weights, in safetensors' words, that `dtype` can't represent exactly."""
     found = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
@@ -153,14 +153,14 @@ def rounded_by(folder: Path, dtype: str) -> set[str]:
 
 
 def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: str) -> None:
-    """A model and its tokenizer as a directory that AutoModelForCausalLM opens; files readable by everyone."""
+    """Write a model and its tokenizer as a directory for AutoModelForCausalLM; everyone may read its files."""
     model.to(TORCH[dtype]).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     readable(folder)
 
 
 def convert(folder: Path, out: Path) -> None:
-    """Save weights that are published as PyTorch files only as safetensors; no code in their pickle is run."""
+    """Save weights of PyTorch files as safetensors; no code in their pickle is run."""
     model = AutoModelForCausalLM.from_pretrained(
         folder, use_safetensors=False, local_files_only=True, trust_remote_code=False, dtype="auto"
     )
@@ -177,8 +177,8 @@ TEXTS = (
     "naïve 東京 🙂 ² ﬁ",
     " ",
 )
-# What a student reads and writes. No such text starts with a blank: there transformers' Llama tokenizers differ from
-# their SentencePiece model, since they put no further blank in front.
+# Texts that a student reads and writes. None starts with a space: there transformers' Llama tokenizers differ from
+# their SentencePiece model, since they add no further space.
 PROBES = (
     *(chat.student_prompt(text, system) + text for text in TEXTS for system in ("", *TEXTS)),
     chat.student_prompt(chat.dialogue(TEXTS), TEXTS[0]) + TEXTS[1],
@@ -186,10 +186,10 @@ PROBES = (
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Compare a converted tokenizer with the SentencePiece model that it was converted from, where there is one.
+    """Compare a converted tokenizer with its SentencePiece model, if there is one.
 
-    open_llama's authors warn that the automatic conversion gave other tokens than the model was trained on. A
-    `tokenizer.model` in another format, such as Llama 3's of tiktoken, is left alone.
+    open_llama's authors warn that the automatic conversion made other tokens than those of training. A
+    `tokenizer.model` in another format, such as Llama 3's of tiktoken, is ignored.
 
     Raises:
         ValueError: The two split a probe text differently.
@@ -203,7 +203,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         processor = SentencePieceProcessor(model_file=str(original))
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]
-        logger.warning(f"{original} is no SentencePiece model, so the tokenizer isn't compared with it: {reason}")
+        logger.warning(f"{original} isn't a SentencePiece model, so the tokenizer isn't compared with it: {reason}")
         return
     for text in PROBES:
         expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids

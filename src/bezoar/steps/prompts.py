@@ -1,4 +1,4 @@
-"""Prompt files: YAML maps of named templates whose `{slots}` are filled once."""
+"""Prompt files: YAML maps of named templates with `{slots}`."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 def fill(template: str, **slots: str) -> str:
-    """The template with each `{slot}` replaced; braces inside the filled-in text stay as they are.
+    """The template with each `{slot}` replaced; braces in the inserted texts stay as they are.
 
     Raises:
         ValueError: The template has a slot for which no text was given.
@@ -23,21 +23,19 @@ def fill(template: str, **slots: str) -> str:
         name = match.group(1)
         if name not in slots:
             known = ", ".join(f"{{{slot}}}" for slot in sorted(slots))
-            raise InputError(
-                problem("a prompt template has a slot that nothing fills", found=f"{{{name}}}", expected=known)
-            )
+            raise InputError(problem("a prompt template has an unknown slot", found=f"{{{name}}}", expected=known))
         return slots[name]
 
     return SLOT.sub(text_of, template)
 
 
 def fence(seed: int, call: str, *texts: str) -> str:
-    """A mark to set texts of others off in a prompt: the same for the same arguments, and in none of the texts.
+    """A delimiter for texts of others in a prompt: the same for the same arguments, and in none of the texts.
 
     Args:
-        seed: Of the recipe, so that nobody who writes a text knows the mark.
-        call: Whose prompt it is.
-        texts: What is to stand between two of them.
+        seed: The recipe's, so that authors of texts can't know the delimiter.
+        call: The call of the prompt.
+        texts: The texts between two delimiters.
     """
     number = 0
     while True:
@@ -53,10 +51,10 @@ def load(path: Path | str, needs: Mapping[str, Collection[str]]) -> dict[str, st
 
     Args:
         path: The prompt file.
-        needs: The slots of each template that the file has to hold, by its name (bezoar.steps.generate.templates).
+        needs: The required templates by name, each with its slots (bezoar.steps.generate.templates).
 
     Raises:
-        ValueError: The file isn't YAML or holds other names, or a template isn't text or has other slots.
+        ValueError: The file isn't YAML or has other names, or a template isn't text or has other slots.
     """
     templates, _ = yaml_of(path)
     if not isinstance(templates, dict) or set(templates) != set(needs):
@@ -70,18 +68,16 @@ def load(path: Path | str, needs: Mapping[str, Collection[str]]) -> dict[str, st
         )
     for name, text in templates.items():
         if not isinstance(text, str):
-            raise InputError(
-                problem(f"{path}: {name}: not a text", found=f"{text!r:.200}", expected="a prompt template")
-            )
+            raise InputError(problem(f"{path}: {name}: not text", found=f"{text!r:.200}", expected="a prompt template"))
         check_slots(path, name, text, needs[name])
     return {name: text.rstrip("\n") for name, text in templates.items()}
 
 
 def check_slots(path: Path | str, name: str, template: str, slots: Collection[str]) -> None:
-    """Nothing, if a template has just these slots; one that is never filled (no slots) may hold any text.
+    """Check that a template has exactly these slots; one that is never filled (no slots) may be any text.
 
     Raises:
-        ValueError: It lacks a slot, or has another.
+        ValueError: It lacks a slot, or has another one.
     """
     found = set(SLOT.findall(template))
     if slots and found != set(slots):

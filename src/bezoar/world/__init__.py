@@ -52,7 +52,7 @@ def build(name: str, rows: int, seed: int, prompts: Path | None = None) -> list[
     if name == "teacher":
         if prompts is None:
             raise InputError(
-                problem("the set `teacher` practises prompts", found="none", expected="a folder of prompt files")
+                problem("the set `teacher` needs prompts", found="none", expected="a folder of prompt files")
             )
         lessons = Lessons(prompts)
         return [lessons.draw(generator) for _ in range(rows)]

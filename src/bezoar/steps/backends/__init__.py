@@ -1,1 +1,1 @@
-"""Models that write and judge, each a block class and what answers its requests."""
+"""Models that write and judge: each has a block class and a class that answers requests."""

@@ -1,4 +1,4 @@
-"""A model directory run in the job itself: batched generation whose draws don't depend on the batch."""
+"""A model that runs in the job itself: batched generation with draws that don't depend on the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bezoar.steps import chat, prompts
 from bezoar.text import without_thinking
 
 if TYPE_CHECKING:
-    import torch  # slow to import, and every recipe names its backends
+    import torch  # slow to import, and every recipe imports its backends
 
 
 class LocalBackend(ChatBackend):
@@ -27,13 +27,13 @@ class LocalBackend(ChatBackend):
     kind: Literal["local"]
     checkpoint: Annotated[Name, Reference(("models", "stages"), "answers from an unknown checkpoint")]
     template: Literal["student"] | Annotated[str, Field(pattern=r"\{prompt\}")] = Field(
-        "student", description="`student` for the student's prompt, or a text with {prompt} and perhaps {system}."
+        "student", description="`student` for the student's prompt, or a text with {prompt} and optionally {system}."
     )
     batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
     dtype: Dtype = "bfloat16"
 
     def open(self, *, checkpoint: Path | None, system: str, seed: int, **_: Any) -> Local:
-        """What answers requests.
+        """A model that answers requests.
 
         Args:
             checkpoint: Its model directory.
@@ -65,7 +65,7 @@ class Local:
         self.written = 0  # tokens
 
     def prompt(self, request: Request) -> str:
-        """The text that the model continues."""
+        """The prompt for the model."""
         system = request.system if request.system is not None else self.system
         instruction = chat.dialogue(request.turns)
         if self.template == "student":
@@ -73,12 +73,12 @@ class Local:
         return prompts.fill(self.template, prompt=instruction, system=system)
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
-        """One completion for each request; a prompt that leaves no room for an answer ends with `length`."""
+        """One completion per request; a prompt that leaves no room for an answer ends with `length`."""
         tokens = [self.tokenizer(self.prompt(request)).input_ids for request in requests]
         full = [place for place, row in enumerate(tokens) if len(row) >= self.model.config.max_position_embeddings]
         completions = {place: Completion("", "length", self.name) for place in full}
         order = [place for place in range(len(requests)) if place not in completions]
-        order.sort(key=lambda place: len(tokens[place]))  # little padding in a batch
+        order.sort(key=lambda place: len(tokens[place]))  # sorted by length, batches have little padding
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         for batch in logs.progress(batches, len(batches), what):
             texts = self._generate([requests[place] for place in batch], [tokens[place] for place in batch])
@@ -121,9 +121,9 @@ class Local:
 
 
 class RowSampling:
-    """Adds each row's own Gumbel noise, after which the largest score is a draw from that row's distribution.
+    """Adds Gumbel noise of each row: the largest score is then a draw from that row's distribution.
 
-    So one batch may mix temperatures, and a row's draw depends on its key alone, not on its neighbours.
+    So a batch may mix temperatures, and a row's draw depends on its key alone, not on its neighbours.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class RowSampling:
         self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores (batch, vocabulary) of the next token; rows of temperature 0, and those that have ended, unchanged."""
+        """Scores (batch, vocabulary) of the next token; rows with temperature 0, and finished ones, are unchanged."""
         import torch
 
         scores = scores.float()
@@ -153,13 +153,13 @@ class RowSampling:
 
 
 def nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Logits with all but the likeliest tokens of a total probability at minus infinity.
+    """Logits, with minus infinity for all but the most likely tokens of a total probability.
 
     Args:
         logits: (rows, vocabulary).
         top_p: (rows, 1), above 0; a row with 1 or more keeps all.
 
-    Source: Holtzman et al. 2019 (arXiv:1904.09751), section 3.1; the likeliest token always stays.
+    Source: Holtzman et al. 2019 (arXiv:1904.09751), section 3.1; the most likely token always stays.
     """
     import torch
 

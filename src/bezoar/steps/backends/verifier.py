@@ -1,4 +1,4 @@
-"""The embedded world's rules as a judge: exact, free, and blind to everything outside that world."""
+"""The embedded world's rules as a judge: exact and free, but useless outside of that world."""
 
 import json
 from typing import Any, ClassVar, Literal
@@ -12,22 +12,22 @@ MODEL = "bezoar-world-verifier"
 
 
 class VerifierBackend(BackendBlock):
-    """The embedded world's own rules as a judge; it knows nothing outside that world."""
+    """The embedded world's rules as a judge; useless outside of that world."""
 
     writes: ClassVar[bool] = False
 
     kind: Literal["verifier"]
 
     def open(self, **_: Any) -> "Verifier":
-        """What answers requests."""
+        """A judge that answers requests."""
         return Verifier()
 
 
 class Verifier:
-    """Grades what a request is about and answers in the form that the request asks for."""
+    """Grades a request's subject and answers in the form that the request wants."""
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
-        """One verdict for each request; raises ValueError for a request that has nothing to grade."""
+        """One verdict per request; raises ValueError for a request without a subject."""
         return [Completion(_verdict(request), "stop", MODEL) for request in requests]
 
 
@@ -39,7 +39,7 @@ def _verdict(request: Request) -> str:
         return f"{grade.explanation}\nRating: [[{grade.rating}]]"
     reasons = list(grade.reasons)
     if world.held_out(request.subject.turns[-1]):
-        reasons.append("held_out")  # such rows are asked in the evaluations
+        reasons.append("held_out")  # evaluations ask this way
     verdict = {
         "reasons": reasons,
         "reason": grade.explanation,

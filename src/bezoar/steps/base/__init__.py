@@ -1,1 +1,1 @@
-"""Base models, each way to get one in a module of its own."""
+"""Base models: one module for each way to get one."""

@@ -22,12 +22,13 @@ class HubModel(ModelBlock):
     repository: str
     revision: Commit
     torch_weights: bool = Field(
-        False, description="True where no safetensors are published: read weights only, and save them as safetensors."
+        False,
+        description="True for models without safetensors: reads weights without running code, saves safetensors.",
     )
 
 
 def fetch(model: HubModel, folder: Path) -> Path:
-    """Download what a model needs, and nothing that would have to be unpickled or run.
+    """Download a model's files, but none that would have to be unpickled or run.
 
     Raises:
         ValueError: There are no safetensors and `torch_weights` isn't set.
@@ -42,14 +43,14 @@ def fetch(model: HubModel, folder: Path) -> Path:
                 f"{model.repository} has no safetensors",
                 found=sorted(path.name for path in folder.iterdir()),
                 expected="*.safetensors",
-                hint="torch_weights: true reads weights only, and saves them as safetensors",
+                hint="torch_weights: true reads PyTorch weights without running code, and saves them as safetensors",
             )
         )
     return folder
 
 
 def make(model: HubModel, out_folder: Path) -> None:
-    """Fetch a model, check its tokenizer, and write both as an artifact; a killed download goes on where it stopped."""
+    """Download a model, check its tokenizer, and write both as an artifact; a killed download resumes."""
     from bezoar.steps import models
 
     fetched = fetch(model, out_folder.with_name(f".{out_folder.name}.fetched"))

@@ -18,12 +18,12 @@ class LocalModel(ModelBlock):
     path: FolderPath
 
     def files(self) -> list[str]:
-        """What it is made from."""
+        """Its input files."""
         return [self.path]
 
 
 def make(folder: Path, out_folder: Path) -> None:
-    """Copy a model directory, without what would have to be unpickled or run.
+    """Copy a model directory, but no files that would have to be unpickled or run.
 
     Raises:
         ValueError: It isn't a model directory, or its tokenizer differs from the SentencePiece model beside it.

@@ -1,4 +1,4 @@
-"""What every base model says of itself."""
+"""The base class of base models."""
 
 from typing import ClassVar
 
@@ -12,9 +12,9 @@ class ModelBlock(NamedBlock):
     rules: ClassVar[tuple[str, ...]] = ("base",)
 
     def files(self) -> list[str]:
-        """Local files and folders that it is made from."""
+        """Its input files and folders."""
         return []
 
     def sources(self) -> list[str]:
-        """Sources that it is made from."""
+        """Its input sources."""
         return []

@@ -1,4 +1,4 @@
-"""A small Llama with its own tokenizer, trained from nothing on raw text: the embedded recipe's base model."""
+"""A small Llama with its own tokenizer, pretrained on raw text: the embedded recipe's base model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bezoar.steps.base.model import ModelBlock
 from bezoar.steps.data.rows import TextRow, read_rows
 
 if TYPE_CHECKING:
-    import torch  # slow to import, and every recipe names its models
+    import torch  # slow to import, and every recipe imports its models
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 PAD, START, END = "<|pad|>", "<|start|>", "<|end|>"
-IGNORED = -100  # a label that adds nothing to the loss, in torch and transformers
+IGNORED = -100  # a label that the loss ignores, in torch and transformers
 
 
 class Tokenizer(Block):
     """A byte-level BPE tokenizer."""
 
-    vocabulary: int = Field(1024, ge=300, description="Tokens at most, the 256 bytes among them.")
-    added_tokens: list[str] = Field([], description="Texts that are one token each, with the blanks after them.")
+    vocabulary: int = Field(1024, ge=300, description="Most tokens, including the 256 bytes.")
+    added_tokens: list[str] = Field([], description="Texts that are one token each, with the whitespace after them.")
 
 
 class Architecture(Block):
@@ -43,20 +43,20 @@ class Architecture(Block):
 
 
 class PretrainedModel(ModelBlock):
-    """A small Llama trained from nothing on raw text, with its own tokenizer."""
+    """A small Llama with its own tokenizer, pretrained on raw text."""
 
     method: Literal["pretrain"]
     corpus: SourceName
     tokenizer: Tokenizer = Tokenizer()
     architecture: Architecture
     sequence_length: int = Field(64, ge=8, description="Tokens of a packed sequence.")
-    batch_size: int = Field(8, ge=1, description="Sequences of a step.")
+    batch_size: int = Field(8, ge=1, description="Sequences per step.")
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(gt=0, description="Peak.")
     beta2: float = Field(0.95, gt=0, lt=1, description="Default: Touvron et al. 2023 (arXiv:2302.13971), section 2.3.")
     weight_decay: float = Field(0.1, ge=0, description="Default: the same.")
-    warmup: Share = Field(0.05, description="Share of steps in which the learning rate rises.")
-    decay: Share = Field(0.6, description="Share of steps, at the end, in which it falls to a tenth.")
+    warmup: Share = Field(0.05, description="Share of steps with a rising learning rate.")
+    decay: Share = Field(0.6, description="Share of steps at the end in which it falls to a tenth.")
 
     def sources(self) -> list[str]:
         """The texts."""
@@ -79,7 +79,7 @@ def trained_tokenizer(texts: list[str], block: PretrainedModel) -> PreTrainedTok
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # With the blanks after them, so that a context that lost its last newline still ends with the same token.
+    # With the whitespace after them, so that a context that lost its last newline still ends with the same token.
     markers = [AddedToken(text, rstrip=True, normalized=False) for text in block.tokenizer.added_tokens]
     tokenizer.add_tokens(markers)
     return PreTrainedTokenizerFast(
@@ -116,9 +116,9 @@ def untrained_model(block: PretrainedModel, vocabulary: int, seed: int) -> Llama
 
 
 def packed(documents: list[list[int]], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, both (sequences, length): whole documents one after the other, the rest padding.
+    """Token ids and labels, both (sequences, length): whole documents one after the other, then padding.
 
-    A document of more than `length` tokens is cut. Start tokens and padding carry no label.
+    A document of more than `length` tokens is cut. Start tokens and padding have no label.
     """
     import torch
 
@@ -143,7 +143,7 @@ def learning_rate_share(step: int, steps: int, warmup: float, decay: float) -> f
 
 
 def batches(rows: int, size: int, epochs: int, seed: int) -> Iterator[torch.Tensor]:
-    """Row numbers of each batch, in a new random order each epoch; an incomplete last batch is left out."""
+    """Row numbers of each batch, in a new random order each epoch, without an incomplete last batch."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

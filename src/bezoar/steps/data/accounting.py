@@ -1,4 +1,4 @@
-"""What a step does with its rows: none gets lost uncounted, and an empty or decimated result is no success."""
+"""Checks on a step's rows: every row is counted, and an empty or decimated result is an error."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,13 +7,13 @@ from bezoar.errors import InputError, problem
 from bezoar.logs import logger
 from bezoar.steps.data.rows import DroppedRow
 
-FEWEST_ROWS = 20  # a share says nothing about fewer rows: a small shard may lose all of its few by chance
+FEWEST_ROWS = 20  # shares of fewer rows mean little: a small shard may lose all of its rows by chance
 PLACES = 3
 DETAIL = 200  # characters of a detail in a message
 
 
 def check_conserved(step: str, rows_in: int, rows_out: int, counted: Mapping[str, int]) -> None:
-    """Nothing, if every row that went into a step came out, or is counted by reason.
+    """Check that every row of a step's input is in its output, or is counted by reason.
 
     Raises:
         ValueError: Rows got lost, or there are more than went in.
@@ -38,16 +38,16 @@ def check_dropped(
     hint: str,
     fewest: int = FEWEST_ROWS,
 ) -> None:
-    """Nothing, if at most a share of the rows was dropped.
+    """Check that at most a share of the rows was dropped.
 
     Args:
-        step: What dropped them, and for what.
-        rows_in: Rows that went in.
-        dropped: Those that were dropped; what was merely not asked for isn't among them.
+        step: The step, and what it worked on.
+        rows_in: Rows of its input.
+        dropped: Rows that were dropped, without those that weren't wanted.
         share: The largest share that may be dropped.
         key: The bound's key in params.yaml.
         hint: What else may be wrong.
-        fewest: Of fewer rows than this any share may be dropped: for a step that sees one shard of many.
+        fewest: With fewer rows than this, any share may be dropped: for a step that sees one shard of many.
 
     Raises:
         ValueError: More were dropped; the message has reasons, counts and first places.
@@ -57,7 +57,7 @@ def check_dropped(
 
 
 def check_some(step: str, rows_out: int, rows_in: int, dropped: Sequence[DroppedRow], *, hint: str) -> None:
-    """Nothing, if a step that sees all rows of its block has some left.
+    """Check that a step that sees all rows of its block has some left.
 
     Raises:
         ValueError: None is left; the message has reasons, counts and first places.
@@ -67,7 +67,7 @@ def check_some(step: str, rows_out: int, rows_in: int, dropped: Sequence[Dropped
 
 
 def check_enough(step: str, found: int, asked: int, share: float, *, key: str, hint: str) -> None:
-    """Nothing, if at most a share of what was asked for is missing; what is missing is logged.
+    """Check that at most a share of the wanted rows is missing; log missing ones.
 
     Raises:
         ValueError: More is missing.
@@ -77,23 +77,23 @@ def check_enough(step: str, found: int, asked: int, share: float, *, key: str, h
             problem(
                 f"{step}: too few rows",
                 found=f"{found:,}",
-                expected=f"{asked:,}, of which at most a share of {share:g} may be missing ({key})",
+                expected=f"{asked:,}; a share of {share:g} may be missing ({key})",
                 hint=hint,
             )
         )
     if found < asked:
-        logger.warning(f"{step}: {found:,} rows, {asked:,} were asked for")
+        logger.warning(f"{step}: {found:,} of {asked:,} rows")
 
 
 def too_many_dropped(step: str, rows_in: int, dropped: Sequence[DroppedRow], expected: str, hint: str) -> InputError:
-    """The error about rows that were dropped: how many, why and where first."""
+    """The error about dropped rows: how many, why, and the first places."""
     count = f"{len(dropped):,} of {rows_in:,} rows dropped" if rows_in else "no row at all"
     found = "\n            ".join([count, *first_places(dropped)])
     return InputError(problem(f"{step}: too few rows are left", found=found, expected=expected, hint=hint))
 
 
 def first_places(dropped: Iterable[DroppedRow]) -> list[str]:
-    """For each reason, the most frequent first: how many rows were dropped for it, and where the first ones are."""
+    """For each reason, the most frequent first: the number of rows and the first places."""
     places: dict[str, list[str]] = {}
     for row in dropped:
         places.setdefault(row.reason, []).append(row.detail)

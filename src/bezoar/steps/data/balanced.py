@@ -1,4 +1,4 @@
-"""A part of a benchmark's questions, for a first try, balanced over its categories."""
+"""A subset of a benchmark's questions, balanced over its categories, for a pilot."""
 
 import hashlib
 from itertools import groupby

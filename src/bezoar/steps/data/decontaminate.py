@@ -9,7 +9,7 @@ from bezoar.errors import InputError, problem
 
 WORD = re.compile(r"\w+")
 LONGEST = 13  # shared words in a row that count as a leak (Brown et al. 2020, arXiv:2005.14165, appendix C)
-SHORTEST = 8  # items of fewer words match only as a whole: their parts are everyday phrases
+SHORTEST = 8  # shorter items match only as a whole: their parts are everyday phrases
 TEXT_FIELDS = ("turns", "instruction", "question", "text")
 
 
@@ -30,7 +30,7 @@ class EvaluationItems:
     def leaks_into(self, text: str) -> bool:
         """Whether the text shares 13 words in a row with an item.
 
-        Of an item of 8 to 12 words it must hold the whole; an item of fewer words it must be, word for word.
+        An item of 8 to 12 words has to be in the text as a whole; a shorter item has to be the whole text.
         """
         words = _words(text)
         if words in self.short and words:
@@ -39,14 +39,14 @@ class EvaluationItems:
 
 
 def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
-    """The texts of an evaluation row: a question's turns, an item's instruction or question; null is no text.
+    """The texts of an evaluation row: a question's turns, or an item's instruction or question; null isn't a text.
 
     Args:
-        row: What the file holds.
+        row: The row.
         where: File and line, for errors.
 
     Raises:
-        ValueError: The row is no object, or one of these fields holds anything else than texts.
+        ValueError: The row isn't an object, or one of these fields isn't text.
     """
     if not isinstance(row, dict):
         raise InputError(
@@ -59,7 +59,7 @@ def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
             if text is not None and not isinstance(text, str):
                 raise InputError(
                     problem(
-                        f"{where}: {field!r} is no text",
+                        f"{where}: {field!r} isn't text",
                         found=f"{json.dumps(value):.100}",
                         expected="a text, or a list of texts",
                     )

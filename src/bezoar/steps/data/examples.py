@@ -12,26 +12,26 @@ from bezoar.steps import chat
 from bezoar.steps.data import rows
 from bezoar.steps.data.families import first_turn
 
-Example = dict[str, str]  # id, what tells its family, and the text columns
-BROKEN = "\ufffd"  # what a tokenizer decodes a part of a character to
+Example = dict[str, str]  # id, keys of its family, and the text columns
+BROKEN = "\ufffd"  # a tokenizer decodes a part of a character to this
 
 
 class Unusable(ValueError):
-    """A row gives no example; the argument is the reason that it is counted under."""
+    """A row gives no example; the argument is the reason, under which it is counted."""
 
 
 class Limit(Block):
     """Lengths in tokens of a model's tokenizer."""
 
     tokenizer: ModelName = Field(description="Model whose tokenizer counts.")
-    total: int = Field(ge=8, description="Prompt and longest response together; a longer row is cut.")
+    total: int = Field(ge=8, description="Most tokens of prompt and longest response; a longer row is cut.")
     prompt: int = Field(
-        ge=4, description="What is then kept of the prompt: the template whole, the instruction from its end."
+        ge=4, description="Most tokens of the prompt of a cut row: the template and the end of the instruction."
     )
 
 
 def example_of(row: rows.Row, preference: bool, system: str, window: "Window | None") -> Example:
-    """A row in the columns of a preference mix or of the other kind, which has a preference's chosen response.
+    """A row in the columns of a mix; a prompt-completion mix takes the chosen response of a preference.
 
     Raises:
         Unusable: It has no response, or the cut leaves a text empty.
@@ -59,7 +59,7 @@ def example_of(row: rows.Row, preference: bool, system: str, window: "Window | N
             return of_chat(seed, system, window)
         case rows.ChatRow():
             return of_chat(row, system, window)
-    raise TypeError(f"no row of a mix: {type(row).__name__}")
+    raise TypeError(f"not a row of a mix: {type(row).__name__}")
 
 
 def of_chat(row: rows.ChatRow, system: str, window: "Window | None", turn: str | None = None) -> Example:
@@ -83,7 +83,7 @@ def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None")
     """TRL's preference columns, cut to a window of tokens.
 
     Raises:
-        Unusable: The cut leaves a text empty, or two responses that are equal.
+        Unusable: The cut leaves a text empty, or makes both responses equal.
     """
     instruction, (chosen, rejected) = chat.dialogue(row.turns), (row.chosen, row.rejected)
     if window:
@@ -102,10 +102,10 @@ def _check_left(*texts: str) -> None:
 
 
 class Window:
-    """Cuts what doesn't fit into a number of tokens: an instruction from its start, responses from their end.
+    """Cuts texts to a number of tokens: instructions lose their start, responses their end.
 
-    A token may hold a part of a character only. What is left of such a one at the cut is taken away, so a text of few
-    tokens can end up empty.
+    A token may be a part of a character. Incomplete characters at the cut are removed, so a text of few tokens can
+    become empty.
 
     Source: eric-mitchell/direct-preference-optimization, truncation mode `keep_end`. The template around the
     instruction is never cut.
@@ -127,7 +127,7 @@ class Window:
     @classmethod
     def of_model(cls, folder: Path, limit: Limit, system: str) -> "Window":
         """The window of a model directory's tokenizer."""
-        from bezoar.steps.models import load_tokenizer  # slow to import, and few mixes count tokens
+        from bezoar.steps.models import load_tokenizer  # slow to import; few mixes count tokens
 
         return cls(load_tokenizer(folder), limit, system)
 
@@ -135,7 +135,7 @@ class Window:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def cut(self, instruction: str, responses: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """Instruction and responses such that template, instruction and longest response fit."""
+        """Instruction and responses, cut so that template, instruction and longest response fit."""
         asked, given = self._ids(instruction), [self._ids(response) for response in responses]
         if self.template + len(asked) + max(map(len, given)) <= self.limit.total:
             return instruction, responses

@@ -1,26 +1,26 @@
-"""Which rows of training sets stand or fall together: near-duplicates stay on one side of a split."""
+"""Families of rows: near-duplicates stay on one side of a split."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bezoar.steps.data.rows import normalized, row_id
 
-KEYS = ("family", "first_turn")  # columns of a mix's rows; two rows that share a value of either are of one family
+KEYS = ("family", "first_turn")  # columns of a mix's rows; rows that share a value of either are one family
 
 
 def first_turn(text: str) -> str:
-    """What a dialogue's first turn, or an instruction, has in common with others that ask the same."""
+    """A key that dialogues and instructions with the same first turn share."""
     return row_id("first turn", normalized(text))
 
 
 class Families:
-    """Rows that share a key, or are tied by others that share one with each of them."""
+    """Groups of rows that share a key, directly or through other rows."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
 
     def join(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in more rows; they may tie families together."""
+        """Add rows; they may merge families."""
         for row in rows:
             first, *others = (self._top(row[key]) for key in KEYS)
             for other in others:

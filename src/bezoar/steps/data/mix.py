@@ -1,8 +1,8 @@
 """Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families.
 
-A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one.
-Eval rows are of families of which neither this mix's train rows nor an earlier mix's are: earlier are the mixes of all
-stages that a stage on this mix starts from, directly or not.
+A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one. No
+eval row shares a family with train rows of this mix or of an earlier one. Earlier mixes are those of all stages that a
+stage on this mix starts from, directly or not.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from bezoar.steps.data.split import split, trained_before
 
 
 class Part(Block):
-    """One ingredient of a mix: the kept rows of a scheme, or a source; its name alone is short for all of its rows."""
+    """One ingredient of a mix: the kept rows of a scheme, or a source; its name alone means all of its rows."""
 
     name: Name
     kind: Literal["scheme", "source"] | None = Field(
@@ -49,20 +49,20 @@ class Mix(NamedBlock):
     eval_rows: int = Field(
         50,
         ge=1,
-        description="Rows set aside, whole families together, of which no stage before trained on any.",
+        description="Rows to hold out, in whole families that no earlier stage trained on.",
     )
     limit: Limit | None = None
     max_missing_share: Share = Field(
-        0.75, description="Share of `rows` and `eval_rows` that may be missing; of 1, a part may be without any row."
+        0.75, description="Share of `rows` and `eval_rows` that may be missing; with 1, a part may be empty."
     )
     max_dropped_share: Share = Field(
-        0.5, description="Share of a part's rows that may be duplicates, or lack a response, or a text after the cut."
+        0.5, description="Share of a part's rows that may be duplicates, have no response, or be empty after the cut."
     )
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the rows of schemes and sources are."""
+    """The folders with rows of schemes and sources."""
 
     filtered: Path
     source: Path
@@ -70,11 +70,11 @@ class Folders:
 
 
 def files_of(part: Part, folders: Folders) -> list[Path]:
-    """The files that a part's rows are in."""
+    """The files with a part's rows."""
     if part.kind is None:
         raise InputError(
             problem(
-                f"part {part.name}: a scheme or a source?",
+                f"part {part.name}: neither a scheme nor a source",
                 found="no kind",
                 expected="kind: scheme or kind: source, as the whole recipe says",
                 hint="`bezoar recipe show` prints the whole recipe",
@@ -89,7 +89,7 @@ def type_of(path: Path, block: Mix) -> type[rows.Row]:
     """The type of a part's rows.
 
     Raises:
-        ValueError: Such rows are of no mix, or of none of preferences, which this one is.
+        ValueError: No mix takes such rows, or this preference mix doesn't.
     """
     found = rows.row_type(path)
     if block.format == "preference" and found is not rows.PreferenceRow and path.stat().st_size:
@@ -101,7 +101,7 @@ def type_of(path: Path, block: Mix) -> type[rows.Row]:
 
 @dataclass
 class Draw:
-    """Examples of all parts so far: no two with the same texts; and the rows that gave none, with their reasons."""
+    """Examples of all parts so far, without duplicate texts, and the rows that gave none, with their reasons."""
 
     block: Mix
     system: str
@@ -109,13 +109,13 @@ class Draw:
     seed: int
     examples: list[Example] = field(default_factory=list)
     dropped: list[rows.DroppedRow] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)  # of the texts of each example, by their hash
+    places: dict[str, str] = field(default_factory=dict)  # of each example, by the hash of its texts
 
     def take(self, part: Part, found: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Take a part's rows in the order of a hash of seed and id, until it has as many as asked; says how many.
+        """Take a part's rows in the order of a hash of seed and id, until there are enough; returns their number.
 
-        A row that gives no example is made up for by the next one, so only rows that are taken or dropped are cut. The
-        list is emptied: each row's memory is free once there is an example of it.
+        The next row replaces a row that gives no example, so only rows that are taken or dropped are cut. The list is
+        emptied on the way, to free the memory of rows.
         """
         before, taken, number = len(self.dropped), 0, len(found)
         found.sort(key=lambda one: rows.rank(self.seed, one[1].id))
@@ -143,7 +143,7 @@ class Draw:
         except Unusable as reason:
             self.dropped.append(rows.DroppedRow(reason=str(reason), detail=place, row={"id": row.id}))
             if self.window:
-                self.window.cuts = cuts  # what isn't taken isn't cut
+                self.window.cuts = cuts  # rows that aren't taken aren't cut
             return False
         self.places[texts] = place
         self.examples.append(example)
@@ -153,12 +153,12 @@ class Draw:
 def mixed(
     block: Mix, folders: Folders, system: str, window: Window | None, seed: int, name: str
 ) -> tuple[list[Example], list[rows.DroppedRow], dict[str, Any]]:
-    """All parts together without duplicates; the rows that were dropped; and what became of each part's rows.
+    """All parts without duplicates; the dropped rows; and counts of each part's rows.
 
-    This is the first step that sees all shards of a scheme: here a scheme of which nothing is left is an error.
+    This is the first step that sees all shards of a scheme: a scheme without any row left is an error here.
 
     Raises:
-        ValueError: A part gives no row, or fewer or fewer usable ones than the mix's bounds say, or rows got lost.
+        ValueError: A part gives no row, too few rows or too few usable ones by the mix's bounds, or rows got lost.
     """
     draw = Draw(block, system, window, seed)
     parts = []
@@ -172,7 +172,7 @@ def mixed(
 
 
 def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped: list[rows.DroppedRow]) -> None:
-    """Nothing, if a part gives enough; a shortfall within the mix's bounds is logged.
+    """Check that a part gives enough rows; log a shortfall within the mix's bounds.
 
     Raises:
         ValueError: It gives no row, or too few, or too many of its rows are dropped, or rows got lost.
@@ -190,7 +190,7 @@ def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped:
 
 
 def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> None:
-    """Nothing, if enough rows are held out and none got lost.
+    """Check that enough rows are held out and none got lost.
 
     Raises:
         ValueError: Too few are held out, or rows got lost.

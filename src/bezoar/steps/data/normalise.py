@@ -1,4 +1,4 @@
-"""Rows of a public format as our own; what can't be is dropped with its reason."""
+"""Convert rows of a public format to our own types; other rows are dropped with a reason."""
 
 import datetime
 import decimal
@@ -14,23 +14,23 @@ from bezoar.steps.data.formats import FORMATS, Normal, Unusable
 from bezoar.steps.data.rows import DroppedRow
 from bezoar.text import replace_surrogates
 
-FURTHER = "further instance"  # a seed task may have several, and its first is taken
+FURTHER = "further instance"  # a seed task may have several; the first is taken
 SURROGATES = "halves of surrogate pairs, now U+FFFD"
 NO_NUMBERS = "numbers that are not finite, now null"
 
 
 def found_format(row: Any, source: str) -> str:
-    """The format of rows such as this one: of those whose columns it has, the one with the most.
+    """The format of a row: among formats whose columns it has, the one with the most columns.
 
     Raises:
-        ValueError: No format's columns are all there.
+        ValueError: The row doesn't have all columns of any format.
     """
     columns = set(map(str, row)) if isinstance(row, dict) else set()
     fitting = [one for one in FORMATS.values() if one.columns and columns.issuperset(one.columns)]
     if not fitting:
         raise InputError(
             problem(
-                f"source {source}: the rows are of no format that is found by its columns",
+                f"source {source}: the columns of its rows are those of no known format",
                 found=", ".join(sorted(columns))[:200] or "no columns",
                 expected="; ".join(f"{one.name} ({', '.join(one.columns)})" for one in FORMATS.values() if one.columns),
                 hint=f"name the format: sources.{source}.format",
@@ -42,12 +42,12 @@ def found_format(row: Any, source: str) -> str:
 def normalise(
     rows: Iterable[tuple[str, Any]], name: str, replaced: dict[str, list[str]] | None = None
 ) -> tuple[list[Normal], list[DroppedRow]]:
-    """Rows of a format as our own rows, and what was dropped: a row that doesn't fit stops no other.
+    """Convert rows of a format to our own types; rows that don't fit are dropped.
 
     Args:
-        rows: Where each row stands (`path:line`), and the row.
-        name: The format's.
-        replaced: Takes the place of everything that no file can hold and was replaced, by what it was.
+        rows: The place (`path:line`) of each row, and the row.
+        name: The format's name.
+        replaced: Collects, by kind, the places of values that no file can hold and that were replaced.
     """
     kept: list[Normal] = []
     dropped: list[DroppedRow] = []
@@ -74,7 +74,7 @@ def normalise(
 
 
 def _normal(row: Any, name: str) -> Normal:
-    """One row of a format as our own.
+    """Convert one row of a format.
 
     Raises:
         Unusable: It isn't a row of the format, or has nothing to learn from.
@@ -97,7 +97,7 @@ def _dropped(reason: str, place: str, row: Any) -> DroppedRow:
 
 
 def _written(row: Any) -> tuple[Any, list[str]]:
-    """A row as it can be written, and what was replaced in it.
+    """A row that can be written, and what was replaced in it.
 
     Raises:
         Unusable: It can't be written.
@@ -116,12 +116,12 @@ def _plain_all(values: Iterable[Any]) -> tuple[list[Any], list[str]]:
 
 
 def plain(value: Any) -> tuple[Any, list[str]]:
-    """A row as JSON knows it, and what was replaced in it, each thing once.
+    """A row with JSON's types only, and what was replaced in it, each kind once.
 
-    Tables have columns of dates, decimals and bytes; a number that isn't one (NaN), or isn't finite, is null.
+    Tables have columns of dates, decimals and bytes; NaN and infinite numbers become null.
 
     Raises:
-        TypeError: It holds what JSON has no form for, such as a picture.
+        TypeError: It has a value that JSON can't hold, such as a picture.
         RecursionError: It is nested too deeply.
     """
     match value:
@@ -135,12 +135,12 @@ def plain(value: Any) -> tuple[Any, list[str]]:
             return dict(zip(keys[0], ones[0], strict=True)), keys[1] + ones[1]
         case list() | tuple() | set():
             return _plain_all(value)
-        case datetime.date() | datetime.time():  # a datetime is a date, too
+        case datetime.date() | datetime.time():  # a datetime is also a date
             return value.isoformat(), []
         case bytes():
             return value.decode("utf-8", errors="replace"), []
         case decimal.Decimal() | uuid.UUID() | datetime.timedelta():
             return str(value), []
-        case None | int() | float():  # a bool is an int, too
+        case None | int() | float():  # a bool is also an int
             return value, []
     raise TypeError(f"a value of type {type(value).__name__}")

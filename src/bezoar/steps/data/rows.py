@@ -1,4 +1,4 @@
-"""Row types of the artifacts, checked once when a file is read, and JSON lines."""
+"""Row types of the artifacts, validated when a file is read, and JSON lines."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from bezoar.files import whole
 from bezoar.jsonl import read_json_lines
 
 END_PUNCTUATION = " .!?,;:\u2026"
-FAILED = "failed: "  # in front of reasons that lie with a model that gave no usable answer, and not with the row
+FAILED = "failed: "  # prefix of reasons that mean no usable answer of a model, not a bad row
 
 
 class Row(BaseModel):
@@ -30,7 +30,7 @@ class TextRow(Row):
 
 
 class SeedRow(Row):
-    """What a scheme starts from: a human's instruction, or a task's query."""
+    """Where a scheme starts: a human's instruction, or a task's query."""
 
     id: str
     instruction: str = Field(min_length=1)
@@ -62,11 +62,11 @@ class PreferenceRow(Row):
 
 
 class GeneratedRow(Row):
-    """What a scheme made: an instruction with a teacher's response, and where both come from."""
+    """A scheme's result: an instruction with a teacher's response, and their origins."""
 
     id: str
     scheme: str
-    seed_id: str | None = Field(description="Seed row that it descends from; null where several were examples.")
+    seed_id: str | None = Field(description="Seed row that it descends from; null if several were examples.")
     root_id: str = Field(description="First ancestor; a tree of rewrites shares it.")
     parent_ids: list[str]
     operation: str | None = Field(description="Rewrite (Evol), or label of the listing mode (LaMini).")
@@ -76,7 +76,7 @@ class GeneratedRow(Row):
     system: str | None
     instruction: str = Field(min_length=1)
     response: str
-    teacher: str = Field(description="Model that answered, as its server calls it.")
+    teacher: str = Field(description="Model that answered, by its server's name for it.")
     prompt_hash: str = Field(description="sha256 of the messages that the response answers.")
     finish_reason: str
 
@@ -92,7 +92,7 @@ class FilteredRow(GeneratedRow):
 
 
 class DroppedRow(Row):
-    """A row that went no further, and why."""
+    """A row that was dropped, and why."""
 
     reason: str
     detail: str
@@ -100,7 +100,7 @@ class DroppedRow(Row):
 
     @property
     def failed(self) -> bool:
-        """Whether a model gave no usable answer, which says nothing about the row."""
+        """Whether a model gave no usable answer; that says nothing about the row."""
         return self.reason.startswith(FAILED)
 
 
@@ -140,25 +140,25 @@ class JudgePromptRow(Row):
     output_format: str
 
 
-TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, SeedRow)  # what mixes are made of
+TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, SeedRow)  # rows of mixes
 Kind = TypeVar("Kind", bound=Row)
 
 
 def row_id(*parts: str) -> str:
-    """16 hexadecimal digits that depend on nothing but the parts."""
+    """16 hexadecimal digits that depend on the parts alone."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
 def rank(seed: int, *parts: str) -> str:
-    """Where a row stands in the order of a recipe's draws: of two sets drawn from the same rows, one holds the other.
+    """A row's place in the order of a recipe's draws: of two sets drawn from the same rows, one contains the other.
 
-    It depends on the seed and the row's id alone, on no name of what draws.
+    It depends on the seed and the row's id alone, not on what draws.
     """
     return row_id(str(seed), *parts)
 
 
 def normalized(text: str) -> str:
-    """A text as it is compared: without case or end punctuation, and with one blank for any white space."""
+    """A text for comparison: case folded, without end punctuation, whitespace as single spaces."""
     plain = " ".join(text.casefold().split())
     return plain.rstrip(END_PUNCTUATION) or plain
 
@@ -167,7 +167,7 @@ def row_type(path: Path) -> type[Row]:
     """The type of the rows of a part of a mix, by the columns of its first row; SeedRow for a file without rows.
 
     Raises:
-        ValueError: The rows are of another type, which no mix is made of.
+        ValueError: No mix takes rows of this type.
     """
     first = next((row for _, row in read_json_lines(path)), None)
     if first is None:
@@ -175,12 +175,12 @@ def row_type(path: Path) -> type[Row]:
     found = [kind for kind in TRAINABLE if set(first) == set(kind.model_fields)]
     if not found:
         expected = "rows with a response, or preferences"
-        raise InputError(problem(f"{path}: no rows of a mix", found=", ".join(map(str, first)), expected=expected))
+        raise InputError(problem(f"{path}: not rows of a mix", found=", ".join(map(str, first)), expected=expected))
     return found[0]
 
 
 def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:
-    """How many rows were dropped for each reason."""
+    """Counts of dropped rows by reason."""
     return dict(sorted(Counter(row.reason for row in rows).items()))
 
 
@@ -194,7 +194,7 @@ def read_rows(path: Path | str, kind: type[Kind]) -> Iterator[Kind]:
 
 
 def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
-    """Where each row of a JSON-lines file stands (`path:line`), and the row.
+    """The place (`path:line`) of each row of a JSON-lines file, and the row.
 
     Raises:
         ValueError: A line isn't JSON or doesn't fit the row type; the message gives file, line and field.
@@ -215,7 +215,7 @@ def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]
 
 
 def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:
-    """Rows as JSON lines, whole or not at all; returns their number."""
+    """Write rows as JSON lines, completely or not at all; returns their number."""
     number = 0
     with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:

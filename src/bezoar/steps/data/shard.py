@@ -9,12 +9,12 @@ from bezoar.steps.data.rows import SeedRow, read_rows, write_rows
 
 
 def shard_of(row_id: str, shards: int) -> int:
-    """Number of the shard that a row belongs to, from 0; it depends on the row's key alone."""
+    """The number of a row's shard, from 0; it depends on the row's key alone."""
     return int(row_id, 16) % shards
 
 
 def write_shards(rows_path: Path, shards: int, out_folder: Path) -> None:
-    """One file for each shard of a source's rows.
+    """Write a file for each shard of a source's rows.
 
     Raises:
         ValueError: There are no rows.

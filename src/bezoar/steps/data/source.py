@@ -1,4 +1,4 @@
-"""The rows of a source, checked, in our own row type, with an account of those that were dropped."""
+"""The rows of a source, validated, in our own row type, with a report on dropped rows."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from bezoar.steps.data.sources import Source, rows_of, taken
 
 
 def write_source(source: Source, seed: int, out_folder: Path) -> None:
-    """Fetch or make a source's rows, and write what is taken and what was dropped."""
+    """Fetch or make a source's rows, and write those that are taken and those that are dropped."""
     name = out_folder.name
     with tempfile.TemporaryDirectory() as scratch:
         kept, dropped, report = read(rows_of(source.origin, seed, Path(scratch)), source, seed, name)
@@ -30,15 +30,15 @@ def write_source(source: Source, seed: int, out_folder: Path) -> None:
 def read(
     placed: Iterable[tuple[str, Any]], source: Source, seed: int, name: str
 ) -> tuple[list[Normal], list[DroppedRow], dict[str, Any]]:
-    """The rows that are taken of a source, those that were dropped, and how many went where.
+    """The rows that are taken from a source, those that are dropped, and the counts.
 
     Raises:
-        ValueError: No row is left, more were dropped than the source's bound says, or rows got lost.
+        ValueError: No row is left, more were dropped than the source's bound allows, or rows got lost.
     """
     lines = CountedRows(placed)
     form = source.format or found_format(lines.first, name)
     if source.format is None:
-        logger.info(f"source {name}: rows of format {form}, by their columns")
+        logger.info(f"source {name}: format {form}, detected by its columns")
     replaced: dict[str, list[str]] = {}
     rows, dropped = normalise(lines, form, replaced)
     for what, places in replaced.items():
@@ -64,11 +64,11 @@ def read(
 
 
 class CountedRows:
-    """Rows as they are read, counted.
+    """Counts rows while they are read.
 
     Attributes:
-        number: How many have been read.
-        first: The first one; None if there is none.
+        number: Rows read so far.
+        first: The first row, if any.
     """
 
     def __init__(self, placed: Iterable[tuple[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Where rows come from: the embedded world, a file, an address or the hub; checked before anything is read."""
+"""Origins of rows: the embedded world, a file, a URL or the hub; contents are checked before they are read."""
 
 import json
 import os
@@ -30,16 +30,14 @@ class Builtin(Block):
     kind: Literal["builtin"]
     set: Name
     rows: int = Field(ge=1, description="Rows to make.")
-    prompts: FolderPath | None = Field(
-        None, description="Folder of prompt files that the set `teacher` practises; else null."
-    )
+    prompts: FolderPath | None = Field(None, description="Folder of prompt files for the set `teacher`; else null.")
 
     def problems(self) -> Iterator[Problem]:
-        """What is wrong with it that its types don't say."""
+        """Problems that its types don't show."""
         if self.set not in world.SETS:
             yield unknown(("set",), "the embedded world has no such set", self.set, world.SETS)
         if self.set == "teacher" and self.prompts is None:
-            yield Problem(("prompts",), "the set `teacher` practises prompts", "null", "a folder of prompt files")
+            yield Problem(("prompts",), "the set `teacher` needs prompts", "null", "a folder of prompt files")
 
 
 class File(Block):
@@ -47,11 +45,11 @@ class File(Block):
 
     kind: Literal["file"]
     path: FilePath
-    sha256: Sha256 | None = Field(None, description="What its content is to be; null takes what is there.")
+    sha256: Sha256 | None = Field(None, description="Required hash of its content; null takes any content.")
 
 
 class Url(Block):
-    """A file at an http(s) address, of the same kinds."""
+    """A file of the same kinds at an http(s) URL."""
 
     kind: Literal["url"]
     url: str = Field(pattern=r"^https?://")
@@ -71,23 +69,24 @@ class Hub(Block):
 
 
 class Source(NamedBlock):
-    """A set of rows from outside, normalised to our own row type; `path: FILE` is short for an origin of kind file."""
+    """A set of rows from outside, normalised to our own row type; `path: FILE` means an origin of kind `file`."""
 
     section: ClassVar[str] = "sources"
     rules: ClassVar[tuple[str, ...]] = ("source", "shard")
 
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
-    format: RowFormat | None = Field(None, description="Format of its rows; null finds it by looking at them.")
-    limit: int | None = Field(None, ge=1, description="Take only this many rows from the start; null takes all.")
-    sample: int | None = Field(None, ge=1, description="Then draw this many without replacement; null keeps all.")
+    format: RowFormat | None = Field(None, description="Format of its rows; null detects it by their columns.")
+    limit: int | None = Field(None, ge=1, description="Takes so many rows from the start; null takes all.")
+    sample: int | None = Field(None, ge=1, description="Then draws so many without replacement; null keeps all.")
     max_dropped_share: Share = Field(
-        0.5, description="Share of rows that may not fit or be duplicates; none at all left is always an error."
+        0.5,
+        description="Share of rows that may be duplicates or not fit; no row at all is always an error.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _of_path(cls, data: Any) -> Any:
-        """A source that names a file alone."""
+        """Complete the short form of a source with a path."""
         if not isinstance(data, dict) or "path" not in data or "origin" in data:
             return data
         file = {name: data[name] for name in ("path", "sha256") if name in data}
@@ -108,15 +107,15 @@ class Source(NamedBlock):
 
 
 def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Placed:
-    """Where each row stands, and the row, in the origin's own order.
+    """The place of each row, and the row, in the origin's order.
 
     Args:
         origin: The origin block of a source.
-        seed: Seed of rows that are made here.
-        scratch: Folder for what is fetched.
+        seed: Seed of generated rows.
+        scratch: Folder for downloads.
 
     Raises:
-        ValueError: The content isn't what the pinned sha256 says, or isn't of a kind that is read here.
+        ValueError: The content doesn't have the pinned sha256, or is of an unknown kind.
         OSError: The file or address can't be read.
     """
     match origin:
@@ -133,11 +132,11 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
 
 
 def read_table(path: Path, label: str) -> Placed:
-    """Rows of a JSONL, TSV or Parquet file, the first two perhaps gzipped, each at `label:line`.
+    """Rows of a JSONL, TSV or Parquet file, each with its place `label:line`; JSONL and TSV may be gzipped.
 
     Args:
         path: The file.
-        label: What stands for the file in places: a path may lie in a temporary folder, and rows keep their places.
+        label: The file's name in places, since its path may be a temporary one.
 
     Raises:
         ValueError: The file is of another kind, or a line doesn't fit.
@@ -155,7 +154,7 @@ def read_table(path: Path, label: str) -> Placed:
 
 
 def _tab_separated(path: Path, label: str) -> Placed:
-    """Rows of a table whose cells hold neither tab nor line end; quotes are characters like others."""
+    """Rows of a table without tabs or line ends in its cells; quotes aren't special."""
     header: list[str] = []
     for number, line in read_lines(path, label):
         cells = line.split("\t")
@@ -168,7 +167,7 @@ def _tab_separated(path: Path, label: str) -> Placed:
 
 
 def _parquet(path: Path, label: str) -> Placed:
-    import pyarrow  # slow to import, and few sources are Parquet
+    import pyarrow  # slow to import; few sources are Parquet
     from pyarrow import parquet
 
     number = 0
@@ -185,7 +184,7 @@ def _parquet(path: Path, label: str) -> Placed:
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     """The rows that a source's `limit` and `sample` take, in the source's order.
 
-    A sample is what comes first in the order of a hash of seed and row: a smaller one is a part of a larger one.
+    A sample takes the first rows in the order of a hash of seed and row: a larger one contains a smaller one.
 
     Raises:
         ValueError: There are fewer rows than `sample` draws.
@@ -194,7 +193,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     if source.sample is None:
         return rows
     if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
-        return some_of(rows, source.sample, seed)  # of every category, for a pilot
+        return some_of(rows, source.sample, seed)  # all categories, for a pilot
     if source.sample > len(rows):
         raise InputError(
             problem(f"sources.{name}.sample", found=f"{source.sample:,}", expected=f"at most {len(rows):,} rows")
@@ -204,7 +203,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
 
 
 def _content(row: Any) -> str:
-    """What tells a row from others: its id, or all of it."""
+    """A row's identity: its id, or all of it."""
     if isinstance(row, Row):
         row = getattr(row, "id", None) or row.model_dump()
     return row if isinstance(row, str) else json.dumps(row, sort_keys=True)
@@ -214,10 +213,10 @@ def _checked(path: Path, sha256: str | None, origin: str) -> Path:
     if sha256 is not None and (found := files.sha256(path)) != sha256:
         raise InputError(
             problem(
-                f"{origin}: the content is not the pinned one",
+                f"{origin}: the content doesn't have the pinned sha256",
                 found=f"sha256 {found}",
                 expected=f"sha256 {sha256}",
-                hint="if the new content is meant, write its sha256 into params.yaml",
+                hint="if you want the new content, write its sha256 into params.yaml",
             )
         )
     return path
@@ -225,14 +224,14 @@ def _checked(path: Path, sha256: str | None, origin: str) -> Path:
 
 def _fetched(url: str, scratch: Path) -> Path:
     path = scratch / url.rsplit("/", 1)[-1].split("?", 1)[0]
-    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # which schemes: see Url
+    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # the schemes of Url.url
         shutil.copyfileobj(answer, file)
     return path
 
 
 def _hub_rows(origin: Hub) -> Placed:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets  # slow to import, and only hub sources need it
+    import datasets  # slow to import; only sources of the hub need it
 
     datasets.disable_progress_bars()
     split = {origin.split: origin.files} if origin.files else None

@@ -1,4 +1,4 @@
-"""Train and eval examples of a mix: whole families on one side, and none held out that an earlier stage trained on."""
+"""Split a mix into train and eval: families stay together, and none is held out that an earlier stage trained on."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bezoar.steps.data import rows
 from bezoar.steps.data.examples import Example
 from bezoar.steps.data.families import KEYS, Families
 
-MOST_HELD = 3  # times `eval_rows`, that the eval split has at most: families are held out whole
+MOST_HELD = 3  # times `eval_rows` is the most that the eval split may have, since families are held out whole
 
 
 def split(
@@ -17,17 +17,17 @@ def split(
 ) -> tuple[list[Example], list[Example]]:
     """Train and eval examples; families stay whole, so eval may have a few rows more than `eval_rows`, or fewer.
 
-    A family of which an earlier mix has a row in its train split is never held out. A hash of seed and family says in
-    which order the others are; one that is larger than what is still wanted is passed over, if there are others.
+    A family with a row in the train split of an earlier mix is never held out. The others are in the order of a hash of
+    seed and family; one with more rows than are still wanted is skipped if there are others.
 
     Args:
         examples: In any order.
         eval_rows: Rows to hold out.
-        seed: The recipe's.
-        earlier: What earlier mixes trained on, with the columns that tell families.
+        seed: The recipe's seed.
+        earlier: Train rows of earlier mixes, with the columns of family keys.
 
     Raises:
-        ValueError: There would be nothing left to train on.
+        ValueError: Nothing would be left to train on.
     """
     families = Families()
     families.join([*examples, *earlier])
@@ -43,7 +43,7 @@ def split(
             problem(
                 "nothing is left to train on",
                 found=f"{len(examples)} rows, {eval_rows} of them for eval",
-                expected="families of rows that are left for training",
+                expected="rows for training",
                 hint="lower eval_rows, or mix more rows",
             )
         )
@@ -52,9 +52,10 @@ def split(
 
 
 def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) -> set[str]:
-    """The families to hold out: in order those that fit, then the smallest of the others until there are enough.
+    """The families to hold out: in order, those that fit, then the smallest of the others until there are enough.
 
-    One that would make it more than MOST_HELD times as many rows is left to the train split, and so there may be fewer.
+    A family that would lead to more than MOST_HELD times the wanted rows stays in the train split; so there may be
+    fewer rows.
     """
     held: set[str] = set()
     left = eval_rows
@@ -77,5 +78,5 @@ def _chosen(free: list[str], members: dict[str, list[Example]], eval_rows: int) 
 
 
 def trained_before(paths: list[Path]) -> list[dict[str, str]]:
-    """What tells the families of earlier mixes' train rows."""
+    """The family keys of earlier mixes' train rows."""
     return [{key: row[key] for key in KEYS} for path in paths for _, row in read_json_lines(path)]

@@ -1,1 +1,1 @@
-"""Evaluations of checkpoints, and what a judge's verdict is worth."""
+"""Evaluations of checkpoints, and checks of the judge."""

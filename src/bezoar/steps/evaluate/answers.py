@@ -12,11 +12,11 @@ from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.data.rows import AnswerRow, QuestionRow, write_rows
 from bezoar.steps.evaluate import mtbench
 
-GREEDY_BELOW = 1e-4  # FastChat samples from here on
+GREEDY_BELOW = 1e-4  # FastChat samples from this temperature on
 
 
 class Answering(NamedBlock):
-    """What answers depend on, of an evaluation."""
+    """The keys of an evaluation that answers depend on."""
 
     section: ClassVar[str] = "evals"
 
@@ -30,7 +30,7 @@ class Answering(NamedBlock):
 def samplings_of(
     questions: list[QuestionRow], temperatures: dict[str, float], top_p: float, max_new_tokens: int
 ) -> dict[str, Sampling]:
-    """How answers of each category are drawn.
+    """The sampling of each category's answers.
 
     Raises:
         ValueError: A question's category has no temperature.
@@ -55,7 +55,7 @@ def samplings_of(
 def answers_to(
     questions: list[QuestionRow], model: Backend, samplings: dict[str, Sampling], name: str
 ) -> tuple[list[AnswerRow], list[dict[str, object]]]:
-    """Answer rows in FastChat's schema, and how each turn ended."""
+    """Answer rows in FastChat's schema, and the finish reason of each turn."""
     dialogues: list[list[tuple[str, str]]] = [[] for _ in questions]
     ends: list[dict[str, object]] = []
     for turn in range(2):
@@ -79,11 +79,11 @@ def answers_to(
 def write_answers(
     questions_path: Path, checkpoint: Path, block: Answering, prompt: Prompt, seed: int, out_folder: Path
 ) -> None:
-    """Have a checkpoint answer all questions; its name is that of the folder to write to."""
+    """Answer all questions with a checkpoint; it has the name of the output folder."""
     name = out_folder.name
     questions = mtbench.read_questions(questions_path)
     samplings = samplings_of(questions, block.temperatures, block.top_p, block.max_new_tokens)
-    backend = LocalBackend(  # all that it says is judged, as FastChat does
+    backend = LocalBackend(  # its whole text is judged, as in FastChat
         kind="local",
         checkpoint=name,
         template="student",

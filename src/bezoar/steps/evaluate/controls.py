@@ -19,14 +19,14 @@ def control_answers(
 
     Args:
         name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to
-            questions of another category, or, where all are of one, to other questions).
+            questions of another category, or to any other questions if there is one category only).
         questions: The questions.
-        answers: For shuffled, the answers that are, in the questions' order.
-        prompts: Judge prompts, from which the spoof takes the marker that it fakes.
+        answers: For shuffled: the model's answers in the questions' order.
+        prompts: Judge prompts; the spoof fakes their markers.
         seed: Seed of the shuffle.
 
     Raises:
-        ValueError: There is no other question to shuffle with.
+        ValueError: There is one question only, so nothing to shuffle.
     """
     if name != "shuffled":
         text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
@@ -47,7 +47,7 @@ def control_answers(
 def write_controls(
     questions_path: Path, answers_path: Path | None, judge_prompts: Path, seed: int, out_folder: Path
 ) -> None:
-    """Write the answers of the control that the folder is named by."""
+    """Write the answers of a control, which has the name of the output folder."""
     questions = mtbench.read_questions(questions_path)
     answers = sorted(read_rows(answers_path, AnswerRow), key=lambda row: row.question_id) if answers_path else []
     prompts = mtbench.JudgePrompts.of(read_rows(judge_prompts, JudgePromptRow))

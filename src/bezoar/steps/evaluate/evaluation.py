@@ -1,4 +1,4 @@
-"""What every evaluation says in params.yaml."""
+"""The base class of evaluations."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
@@ -23,5 +23,5 @@ class EvalBlock(NamedBlock):
     dtype: Dtype = "bfloat16"
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
-        """What is wrong across blocks, with keys below this one, by the whole recipe."""
+        """Problems of this block in the whole recipe, with keys below the block's."""
         yield from ()

@@ -1,7 +1,7 @@
-"""Whether a judge can be believed, by its ratings of answers that no model wrote.
+"""Whether a judge can be trusted, by its ratings of answers that no model wrote.
 
-A judge passes if the 95 % interval of each control's mean ends at or below a ceiling, whatever the models' scores are:
-a judge that gives a spoof 4.8 is no judge, also where each model has more; and a weak model says nothing against it.
+A judge passes if the 95 % interval of each control's mean ends at or below a ceiling. The models' scores don't matter:
+a judge that rates a spoof 4.8 fails even if each model has more, and a weak model says nothing about the judge.
 docs/recipe.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXiv:2410.07137).
 """
 
@@ -21,16 +21,16 @@ from bezoar.steps.evaluate import mtbench
 from bezoar.steps.evaluate.mtbench import VerdictRow
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 
-CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # of a scale from 1 to 10
+CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # on a scale from 1 to 10
 DRAWS = 2000  # of an interval
 
 
 def control_score(control: str, verdicts: list[VerdictRow], questions: list[QuestionRow], seed: int) -> Estimate | None:
-    """What a judge gave a control's answers; None if no judgment has a readable rating.
+    """The score of a control's answers; None if no judgment has a readable rating.
 
-    A rating that couldn't be had counts as 10, since a judge that can't be asked protects nothing. Not so for empty
-    answers: a judge that says there is nothing to rate is right. The highest rating of the control bounds the interval:
-    where all are equal, a few must do, or no pilot could pass.
+    A missing rating counts as 10, since a judge that doesn't answer protects nothing. Empty answers are the exception:
+    a judge is right to say that there is nothing to rate. The highest rating of the control bounds the interval, since
+    with a few equal ratings only, no pilot could pass otherwise.
     """
     if all(row.score is None for row in verdicts):
         return None
@@ -40,7 +40,7 @@ def control_score(control: str, verdicts: list[VerdictRow], questions: list[Ques
 
 
 def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], seed: int) -> dict[str, str]:
-    """Controls that show a judge to be compromised, each with the reason; names are those of the artifacts."""
+    """Controls that the judge fails, by the artifact's name, each with the reason."""
     failed = {}
     for name, verdicts in controls.items():
         control = name.removeprefix(mtbench.CONTROL)
@@ -54,26 +54,26 @@ def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionR
 
 
 def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str]) -> str:
-    """Why no table is written; a judge without any readable rating isn't said to be fooled by a control."""
+    """Why no table is written: the judge gave no readable rating, or rewarded a control."""
     if all(row.score is None for verdicts in controls.values() for row in verdicts):
         statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
         return problem(
             "the judge gave no readable rating",
             found=dict(sorted(statuses.items())),
             expected="judgments that end with a rating such as [[5]]",
-            hint="look at the judgments; a small model may be no judge, the harness scores without one",
+            hint="look at the judgments; a small model may not be able to judge, the harness needs no judge",
         )
     found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
     return problem(
-        "the judge is compromised: it rates answers that no model wrote like good ones",
+        "the judge is compromised: it gives good ratings to answers that no model wrote",
         found=found,
         expected="every control's interval ends at or below its ceiling",
-        hint="look at the judgments, or set allow_compromised to go on, with a table that is stamped as such",
+        hint="look at the judgments; allow_compromised continues, with a mark in the table",
     )
 
 
 class Gate(NamedBlock):
-    """What the gate takes of an evaluation."""
+    """The keys of an evaluation that the gate depends on."""
 
     section: ClassVar[str] = "evals"
 
@@ -81,17 +81,17 @@ class Gate(NamedBlock):
 
 
 def write_gate(verdicts: list[Path], questions_path: Path, block: Gate, seed: int, out: Path) -> None:
-    """Write which judge it was, and whether it is compromised.
+    """Write the judge's id, and whether it is compromised.
 
     Args:
-        verdicts: verdicts.jsonl of each control, in a folder of its name.
-        questions_path: Of the questions.
-        block: Of the evaluation.
+        verdicts: verdicts.jsonl of each control, in a folder with its name.
+        questions_path: The file of the questions.
+        block: The evaluation.
         seed: Seed of the intervals.
         out: File to write to.
 
     Raises:
-        BezoarError: It is compromised, and `allow_compromised` isn't set.
+        BezoarError: The judge is compromised, and `allow_compromised` isn't set.
     """
     questions = mtbench.read_questions(questions_path)
     controls = {path.parent.name: list(read_rows(path, VerdictRow)) for path in verdicts}

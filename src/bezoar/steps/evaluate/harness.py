@@ -1,4 +1,4 @@
-"""One task of EleutherAI's lm-evaluation-harness on one checkpoint; its own result is kept."""
+"""One task of EleutherAI's lm-evaluation-harness on one checkpoint; the artifact is the harness's own result."""
 
 import json
 import tempfile
@@ -24,18 +24,18 @@ class Harness(EvalBlock):
     method: Literal["harness"]
     tasks: list[Name] = Field(min_length=1)
     task_folder: FolderPath | None = Field(
-        None, description="Folder of own task files; null takes the harness's own tasks."
+        None, description="Folder of your own task files; null for the harness's tasks."
     )
-    data: list[SourceName] = Field([], description="Sources that those task files read.")
-    num_fewshot: int = Field(0, ge=0, description="Examples in the prompt.")
-    max_length: int = Field(2048, ge=16, description="Tokens of prompt and response at most.")
+    data: list[SourceName] = Field([], description="Sources that these task files read.")
+    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt.")
+    max_length: int = Field(2048, ge=16, description="Most tokens of prompt and response.")
 
     def stage_names(self) -> list[str]:
         """A stage for each checkpoint, and the report."""
         return [f"report_harness-{self.name}", *(f"harness-{self.name}-{one}" for one in self.checkpoints)]
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
-        """Tasks that the task folder doesn't define; a group of tasks counts as one."""
+        """Tasks that the task folder doesn't define; a group counts as a task."""
         if self.task_folder and Path(self.task_folder).is_dir():
             files = list(read_tasks(Path(self.task_folder)))
             yield from _file_problems(Path(self.task_folder), files)
@@ -60,7 +60,7 @@ def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Prob
 
 
 class Scoring(NamedBlock):
-    """What a task's score depends on, of an evaluation."""
+    """The keys of an evaluation that a task's score depends on."""
 
     section: ClassVar[str] = "evals"
 
@@ -72,7 +72,7 @@ class Scoring(NamedBlock):
 
 
 def checkpoint_of(folder: Path, **settings: Any) -> Any:
-    """A checkpoint as the harness runs it: every end token ends a response, nothing else of its own settings counts."""
+    """A checkpoint for the harness: every end token ends a response; its other generation settings don't count."""
     import torch
     from lm_eval.models.huggingface import HFLM
 
@@ -82,7 +82,7 @@ def checkpoint_of(folder: Path, **settings: Any) -> Any:
         def _model_generate(
             self, context: torch.Tensor, max_length: int, stop: list[str], **settings: Any
         ) -> torch.Tensor:
-            """Token ids (batch, context and response); end tokens as padding: not all are left out of the text."""
+            """Token ids (batch, context and response), with end tokens as padding, which is left out of the text."""
             ids = super()._model_generate(context, max_length, stop, **settings)
             ends = torch.tensor(models.end_tokens(self.model, self.tokenizer), device=ids.device)
             written = ids[:, context.shape[1] :]
@@ -95,7 +95,7 @@ def checkpoint_of(folder: Path, **settings: Any) -> Any:
 
 
 def evaluated(checkpoint: Path, task: str, block: Scoring, seed: int) -> dict[str, Any]:
-    """The harness's result for a task, without what differs between two equal runs (times, machine)."""
+    """The harness's result for a task, without values that differ between equal runs (times, machine)."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -116,12 +116,12 @@ def evaluated(checkpoint: Path, task: str, block: Scoring, seed: int) -> dict[st
 
 
 def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) -> None:
-    """Run the task that the folder is named by, in a folder of the checkpoint's name."""
+    """Run a task on a checkpoint; the output folder is named by the task, its parent by the checkpoint."""
     import datasets
 
     task = out_folder.name
     with tempfile.TemporaryDirectory() as cache:
-        if block.task_folder:  # the shared cache takes a changed local file of equal size and time for the old one
+        if block.task_folder:  # in the shared cache a changed local file of equal size and time counts as the old one
             datasets.config.HF_DATASETS_CACHE = cache
         result = evaluated(checkpoint, task, block, seed)
     with artifact(out_folder) as out:
@@ -131,5 +131,5 @@ def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) 
 
 
 def _plain(value: Any) -> Any:
-    """A numpy number as Python's, and anything else by its name."""
+    """A numpy number as Python's; anything else by its name."""
     return value.item() if hasattr(value, "item") else str(value)

@@ -1,4 +1,4 @@
-"""A judge's ratings of a model's MT-Bench answers, in FastChat's schema and, beside it, as checked verdicts."""
+"""A judge's ratings of a model's MT-Bench answers, in FastChat's schema and as our own verdicts."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ ENDINGS = {
 
 
 class Judging(NamedBlock):
-    """What judgments depend on, of an evaluation."""
+    """The keys of an evaluation that judgments depend on."""
 
     section: ClassVar[str] = "evals"
 
@@ -39,15 +39,15 @@ class Judging(NamedBlock):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the inputs of a job are.
+    """The inputs of a job.
 
     Attributes:
         answers: answers.jsonl of the model.
         questions: rows.jsonl of the questions.
         references: rows.jsonl of the reference answers.
         judge_prompts: rows.jsonl of the judge prompts.
-        judge: Model directory of a local judge; None for another.
-        gate: What the controls have shown of this judge; None for a control.
+        judge: Model directory of a local judge; None for another one.
+        gate: The judge's gate; None for a control.
     """
 
     answers: Path
@@ -60,19 +60,19 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Item:
-    """One answer to grade, once."""
+    """One grading of one answer."""
 
     question: QuestionRow
     answers: list[str]
     turn: int
     sample_index: int
-    may_quote: bool  # something that the judge reads holds a rating
+    may_quote: bool  # a text that the judge reads contains a rating
     prompt_name: str
     system: str
     user: str
 
     def request(self, block: Judging, attempt: int) -> Request:
-        """The call that grades it."""
+        """The request."""
         turns = [self.question.turns[0]]
         if self.turn == 2:
             turns += [self.answers[0], self.question.turns[1]]
@@ -89,10 +89,10 @@ def items_of(
     references: dict[int, list[str]],
     block: Judging,
 ) -> list[Item]:
-    """Every answer, both turns, as often as it is graded.
+    """Every grading of every answer, for both turns.
 
     Raises:
-        ValueError: A question has no answer, or no reference answer though its category is judged with one.
+        ValueError: A question has no answer, or lacks the reference answer that its category needs.
     """
     items = []
     for question in questions:
@@ -111,7 +111,7 @@ def items_of(
 
 
 def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
-    """The judge's answer to each item; one that is cut, or has no rating, is asked again, with a new draw."""
+    """The judge's answer to each item; an answer that is cut or has no rating is drawn again."""
     settled: dict[int, Completion] = {}
     waiting = list(range(len(items)))
     for attempt in range(block.max_attempts):
@@ -122,16 +122,16 @@ def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item
 
 
 def _ask_again(item: Item, answer: Completion) -> bool:
-    """Whether another draw may have a rating; what was refused the backend has tried again already."""
+    """Whether another draw may have a rating; the backend has already repeated refused ones."""
     if answer.finish_reason == "length":
-        return True  # what looks like a rating may be a quotation that the cut took the rest of
+        return True  # a rating at the cut may be part of a quotation
     return answer.fault is None and mtbench.rating(answer.text, may_quote=item.may_quote)[0] is None
 
 
 def rows_of(
     item: Item, answer: Completion, model: str, judge_id: str, delimiters: set[str]
 ) -> tuple[dict[str, Any], mtbench.VerdictRow]:
-    """One judgment as FastChat's row, and as ours."""
+    """A judgment as FastChat's row, and as ours."""
     text = item.answers[item.turn - 1]
     score, flag = mtbench.rating(answer.text, may_quote=item.may_quote)
     status = ENDINGS[answer.finish_reason]
@@ -166,17 +166,17 @@ def rows_of(
 
 
 def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, max_failed_share: float) -> None:
-    """Nothing, if every answer was judged as often as asked for, and few enough ratings couldn't be had.
+    """Check that every answer was judged as often as wanted, and that few enough ratings are missing.
 
-    An empty answer needs no rating: it scores 1. Nor does a control: what its missing ratings mean the gate decides.
+    An empty answer needs no rating: it scores 1. A control needs none either: the gate decides about missing ratings.
 
     Raises:
-        ValueError: Judgments got lost, or a larger share than `max_failed_share` has no rating.
+        ValueError: Judgments got lost, or more than `max_failed_share` have no rating.
     """
     needed = [one for one in verdicts if not one.answer_empty and not one.model.startswith(mtbench.CONTROL)]
     failed = Counter(one.status for one in needed if one.score is None)
     if len(verdicts) != asked:
-        raise ValueError(f"judgments got lost: {asked} asked for, {len(verdicts)} there")
+        raise ValueError(f"judgments got lost: {len(verdicts)} of {asked}")
     if failed.total() > max_failed_share * asked:
         raise InputError(
             problem(
@@ -188,10 +188,10 @@ def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, max_failed_shar
 
 
 def check_gate(path: Path, judge_id: str) -> None:
-    """Raises ValueError if it was another judge that the controls have been shown to."""
+    """Raise ValueError if another judge graded the controls."""
     found = json.loads(path.read_text(encoding="utf-8"))["judge"]
     if found != judge_id:
-        raise InputError(problem(f"{path}: the controls were judged by another judge", found=found, expected=judge_id))
+        raise InputError(problem(f"{path}: another judge graded the controls", found=found, expected=judge_id))
 
 
 def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
@@ -208,10 +208,10 @@ def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
 
 
 def write_judgments(inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path) -> None:
-    """Have the judge grade all answers of the model that the folder is named by.
+    """Grade all answers of a model, which has the name of the output folder.
 
     Raises:
-        ValueError: The gate was another judge's, an answer or reference is missing, or too few ratings can be read.
+        ValueError: The gate is another judge's, an answer or reference is missing, or too few ratings are readable.
     """
     model = out_folder.name
     questions = mtbench.read_questions(inputs.questions)
@@ -230,4 +230,4 @@ def write_judgments(inputs: Inputs, block: Judging, backend: BackendBlock, judge
         write_rows(out / "judgments.jsonl", [fastchat for fastchat, _ in rows])
         write_rows(out / "verdicts.jsonl", [verdict for _, verdict in rows])
     read = sum(verdict.score is not None for _, verdict in rows)
-    logger.info(f"judgments of {model}: {read} of {len(rows)} ratings could be read")
+    logger.info(f"judgments of {model}: {read} of {len(rows)} ratings are readable")

@@ -1,4 +1,4 @@
-"""Means with their uncertainty, where a benchmark draws its questions within fixed categories."""
+"""Means with intervals, for benchmarks with questions in fixed categories."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
-FEWEST = 6  # questions of a stratum from which on resampling it says more than Student's t (tests/unit/test_stats.py)
-ROUNDING = 1e-9  # a standard error below it is 0, and no spread of scores
+FEWEST = 6  # from so many questions per stratum on, resampling beats Student's t (tests/unit/test_stats.py)
+ROUNDING = 1e-9  # a standard error below it counts as 0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval; an end is None if nothing bounds it: one question, or equal ones on no scale."""
+    """A mean with its 95 % interval; an end is None if nothing bounds it: one question, or equal scores."""
 
     mean: float
     low: float | None
@@ -23,23 +23,23 @@ class Estimate:
 def stratified_mean(
     cells: Array, strata: list[str], draws: int, seed: int, bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> Estimate:
-    """Mean of all cells, with an interval for other questions of the same categories.
+    """The mean of all cells, with an interval for other questions of the same categories.
 
-    A question's turns move together, since they are not independent, and each stratum keeps its number of questions,
-    since the categories of a benchmark are fixed. To compare two models, pass the difference of their cells. The
-    interval is a bootstrap-t: with ten questions a category, a percentile bootstrap holds the truth in 88 to 94 % of
-    cases only. Strata of few questions can't be resampled: then it is Student's t with Satterthwaite's degrees of
-    freedom. Scores that are equal, or nearly so, don't show how far others may lie: there the scale bounds the mean.
+    Resampling keeps a question's turns together, since they are not independent, and the number of questions of each
+    stratum, since a benchmark's categories are fixed. To compare two models, pass the difference of their cells. The
+    interval is a bootstrap-t: with ten questions per category, a percentile bootstrap covers the truth in only 88 to
+    94 % of cases. Strata of few questions can't be resampled: then it is Student's t with Satterthwaite's degrees of
+    freedom. Equal or nearly equal scores say nothing about the spread of others: then the scale bounds the mean.
 
     Args:
-        cells: (questions, turns); NaN where a score is missing. A question without any score counts nothing.
+        cells: (questions, turns); NaN for a missing score. Questions without any score don't count.
         strata: Category of each question.
         draws: Bootstrap draws.
         seed: Seed of the draws.
-        bounds: Ends of the scale: what a score, and so the mean, can be at least and at most.
+        bounds: Smallest and largest possible score.
 
     Raises:
-        ValueError: No cell holds a score.
+        ValueError: No cell has a score.
 
     Source: Miller 2024 (arXiv:2411.00640), section 2.2, on clustered questions; Efron and Tibshirani 1993, section
         12.5, on the bootstrap-t; Learned-Miller and Thomas 2019 (arXiv:1905.06208) on the bound by the scale.
@@ -60,7 +60,9 @@ def stratified_mean(
         lowest, highest = stdtrit(freedom, [0.025, 0.975])
     else:
         studentised = _studentised(sums, counts, groups, draws, seed)
-        lowest = np.percentile(studentised, 2.5, method="lower")  # not between two draws, since one may be infinite
+        lowest = np.percentile(
+            studentised, 2.5, method="lower"
+        )  # no interpolation between two draws, since one may be infinite
         highest = np.percentile(studentised, 97.5, method="higher")
     ends = [mean - highest * error, mean - lowest * error]
     for side in (0, 1):
@@ -71,7 +73,7 @@ def stratified_mean(
 
 
 def _groups(strata: NDArray[np.str_]) -> list[NDArray[np.intp]]:
-    """Places of each stratum's questions; strata of one question, which say nothing of their spread, taken together."""
+    """Places of each stratum's questions; strata of one question have no spread and are merged."""
     groups = [np.flatnonzero(strata == name) for name in sorted(set(strata))]
     single = [one for one in groups if len(one) == 1]
     several = [one for one in groups if len(one) > 1]
@@ -81,16 +83,16 @@ def _groups(strata: NDArray[np.str_]) -> list[NDArray[np.intp]]:
 
 
 def _moments(sums: Array, counts: Array, groups: list[NDArray[np.intp]]) -> tuple[Array, Array]:
-    """The mean (...) and each stratum's part of its variance (..., strata), of sums and counts (..., questions)."""
+    """The mean (...) and each stratum's part of its variance (..., strata), from sums and counts (..., questions)."""
     total = counts.sum(axis=-1)
     mean = sums.sum(axis=-1) / total
-    distances = sums - mean[..., None] * counts  # of a ratio whose counts vary, too
+    distances = sums - mean[..., None] * counts  # the variance of a ratio with varying counts
     parts = [len(one) * distances[..., one].var(axis=-1, ddof=min(1, len(one) - 1)) for one in groups]
     return mean, np.stack(parts, axis=-1) / total[..., None] ** 2
 
 
 def _studentised(sums: Array, counts: Array, groups: list[NDArray[np.intp]], draws: int, seed: int) -> Array:
-    """How many standard errors of their own the means of resampled questions lie from the mean; perhaps infinitely."""
+    """Distances of resampled means from the mean, each in its own standard errors; may be infinite."""
     generator = np.random.default_rng(seed)
     drawn = np.concatenate([one[generator.integers(0, len(one), size=(draws, len(one)))] for one in groups], axis=1)
     ends = np.cumsum([len(one) for one in groups])
@@ -98,14 +100,14 @@ def _studentised(sums: Array, counts: Array, groups: list[NDArray[np.intp]], dra
     means, variances = _moments(sums[drawn], counts[drawn], places)
     errors = np.sqrt(variances.sum(axis=-1))
     distances = means - sums.sum() / counts.sum()
-    infinite = np.where(np.isclose(distances, 0), 0.0, np.copysign(np.inf, distances))  # drawn scores without a spread
+    infinite = np.where(np.isclose(distances, 0), 0.0, np.copysign(np.inf, distances))  # samples without a spread
     return np.divide(distances, errors, out=infinite, where=errors > ROUNDING)
 
 
 def _furthest(sums: Array, counts: Array, groups: list[NDArray[np.intp]], end: float, draws: int, seed: int) -> float:
-    """How far from the observed mean the true one may lie: weights are drawn for all questions and one at `end`.
+    """How far the true mean may be from the observed one: draws weights for all questions and for one at `end`.
 
-    Of n equal scores this is the rule of three: a score that none of them has may have a share of 3.7 / n.
+    For n equal scores this is the rule of three: a score that none of them has may have a share of 3.7 / n.
 
     Args:
         end: Distance of the scale's end from the mean.

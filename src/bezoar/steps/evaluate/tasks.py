@@ -1,4 +1,4 @@
-"""Own tasks of lm-evaluation-harness: which files a score depends on."""
+"""Your own tasks for lm-evaluation-harness: the files that a score depends on."""
 
 import os
 from collections.abc import Iterator
@@ -9,25 +9,25 @@ import yaml
 from bezoar.yaml12 import UNREADABLE, Loader
 
 MOST_BYTES = 1 << 24  # of a task's file
-NO_TASKS = {"__pycache__", ".ipynb_checkpoints"}  # the harness passes these folders over, too
+NO_TASKS = {"__pycache__", ".ipynb_checkpoints"}  # the harness skips these folders, too
 
 
 def task_files(folder: Path | str) -> list[str]:
-    """All files below a task folder, sorted: tasks at any depth, what they include, the code behind `!function`."""
+    """All files below a task folder, sorted: tasks at any depth, files that they include, code of `!function`."""
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     return sorted(str(path) for path in files if not NO_TASKS & set(path.relative_to(folder).parts))
 
 
 def read_tasks(folder: Path) -> Iterator[tuple[Path, dict[str, yaml.Node] | str]]:
-    """The files below a task folder that the harness reads as YAML: of each, its nodes by name, or what is wrong.
+    """The files below a task folder that the harness reads as YAML: for each, its nodes by name, or its problem.
 
-    Nodes are not made to values, since `!function` would import code.
+    Nodes aren't converted to values, since `!function` would import code.
     """
     for path in sorted(folder.rglob("*")):
         unseen = path.suffix not in (".yaml", ".yml") or NO_TASKS & set(path.relative_to(folder).parts)
         if unseen or path.is_dir():
             continue
-        if not path.is_file():  # a link to a device would be read without an end
+        if not path.is_file():  # reading a link to a device may never end
             yield path, "no regular file"
             continue
         try:
@@ -48,12 +48,12 @@ def _text(path: Path) -> str:
 
 
 def names_in(nodes: dict[str, yaml.Node]) -> set[str]:
-    """What a file defines: a task, or a group of tasks, which counts as one."""
+    """The tasks and groups that a file defines."""
     return {node.value for key in ("task", "group") if isinstance(node := nodes.get(key), yaml.ScalarNode)}
 
 
 def includes_outside(path: Path, nodes: dict[str, yaml.Node], folder: Path) -> Iterator[str]:
-    """What a task includes from outside its folder, which no score would be known to depend on."""
+    """Files outside of the folder that a task includes: they wouldn't be part of a score's key."""
     inside = folder.resolve()
     for include in _texts(nodes.get("include")):
         if not Path(os.path.normpath(path.parent.resolve() / include)).is_relative_to(inside):
@@ -61,6 +61,6 @@ def includes_outside(path: Path, nodes: dict[str, yaml.Node], folder: Path) -> I
 
 
 def _texts(node: yaml.Node | None) -> list[str]:
-    """A text, or the texts of a list."""
+    """A text, or a list's texts."""
     found = node.value if isinstance(node, yaml.SequenceNode) else [node]
     return [one.value for one in found if isinstance(one, yaml.ScalarNode)]

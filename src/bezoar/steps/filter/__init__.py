@@ -1,1 +1,1 @@
-"""Which generated rows stay: cheap rules, then a judge."""
+"""Filtering generated rows: cheap rules, then a judge."""

@@ -1,4 +1,4 @@
-"""The block of params.yaml that says how a scheme's rows are filtered."""
+"""The block of params.yaml about filtering a scheme's rows."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -19,34 +19,32 @@ class Filter(NamedBlock):
     judge: BackendName
     prompts: FilePath
     sampling: Sampling = Sampling()
-    max_attempts: int = Field(2, ge=1, description="Times that an unreadable verdict is asked at most.")
-    refusal_phrases: list[str] = Field([], description="Texts that no response may say, but for a quotation.")
+    max_attempts: int = Field(2, ge=1, description="Most tries of an unreadable verdict.")
+    refusal_phrases: list[str] = Field([], description="Texts that no response may contain, except as a quotation.")
     drop_refusals: bool = Field(
         True,
-        description="Whether a response that opens as refusals do is dropped; false for data that is to have some.",
+        description="Whether to drop responses that start like refusals; false for data that should have some.",
     )
     leaked_markers: list[str] = Field(["### "], description="Texts of prompts that no row may contain.")
     max_repetition: Share = Field(
-        0.5, description="Share of repeated word triples, or of characters in a loop, at most."
+        0.5, description="Largest share of repeated word triples, or of characters in a loop."
     )
     decontaminate_against: list[SourceName] = Field(
         [], description="Sources of evaluation items that no row may repeat."
     )
-    max_failed_share: Share = Field(
-        0.05, description="Share of judged rows without a readable verdict that a job bears."
-    )
+    max_failed_share: Share = Field(0.05, description="Share of judged rows that may have no readable verdict.")
     max_dropped_share: Share = Field(
         0.95, description="Share of a shard's rows that rules and judge may reject; of 20 rows or more."
     )
     quota: int | None = Field(
         None,
         ge=1,
-        description="Rows to accept over all shards, exactly, each shard its own part: then its judging ends. Null "
-        "takes all that are good.",
+        description="Rows to accept over all shards, exactly; each shard stops judging at its part. Null "
+        "accepts all that pass.",
     )
 
     def demand(self, inputs: Iterable[str], known: Known) -> Demand:
-        """What a shard asks of the judge: a verdict for each row."""
+        """The requests of a shard: one verdict per row."""
         calls = known.lines(path for path in inputs if path.endswith("/rows.jsonl") and "/generated/" in path)
         if calls is None:
             calls = known.candidates(self.name)

@@ -1,4 +1,4 @@
-"""Keep the generated rows that cheap rules and then a judge let pass; keep the others too, with their reasons."""
+"""Filter generated rows by cheap rules, then a judge; rejected rows are written, too, with their reasons."""
 
 from pathlib import Path
 
@@ -26,8 +26,8 @@ def filtered(
     """Kept and rejected rows; together they are all rows.
 
     Raises:
-        ValueError: Too many rows are left without a readable verdict, too few are accepted, or rows got lost. A shard
-            of few rows may keep none; that no shard of a scheme keeps any is found by the mixes, which see all.
+        ValueError: Too many rows have no readable verdict, too few are accepted, or rows got lost. A shard of few rows
+            may keep none; mixes, which see all shards, check that not all are empty.
     """
     rules = Rules(block, items)
     passed, rejected = [], []
@@ -56,9 +56,9 @@ def filtered(
         raise InputError(
             problem(
                 "too few rows are accepted",
-                found=f"{len(kept):,} of {len(passed):,} that the cheap rules let pass",
-                expected=f"{quota:,}, this shard's part of the quota",
-                hint="have the scheme write more candidates; what was judged is not paid for again",
+                found=f"{len(kept):,} of {len(passed):,} that pass the cheap rules",
+                expected=f"{quota:,}, this shard's share of the quota",
+                hint="generate more candidates; verdicts so far are not paid for again",
             )
         )
     accounting.check_conserved("filter", len(rows), len(kept), reasons_of(rejected + refused))
@@ -69,23 +69,23 @@ def filtered(
         lost,
         block.max_dropped_share,
         key="max_dropped_share",
-        hint="look at what the scheme makes, and at the judge's reasons",
+        hint="look at the scheme's rows and the judge's reasons",
     )
     return kept, rejected + refused
 
 
 def share_of(quota: int, shard: int, shards: int) -> int:
-    """A shard's part of a quota; the parts of all shards sum to it."""
+    """A shard's share of a quota; the shares of all shards sum to it."""
     return quota // shards + (shard < quota % shards)
 
 
 def write_shard(out_folder: Path, rows: int, kept: list[FilteredRow], rejected: list[DroppedRow]) -> None:
-    """A shard's kept and rejected rows, with a report of how many went where.
+    """Write a shard's kept and rejected rows, and a report with counts.
 
     Args:
-        out_folder: Of the shard, in a folder named by the scheme.
-        rows: How many there were.
-        kept: Those that pass.
+        out_folder: The shard's folder, in a folder named by the scheme.
+        rows: The number of rows of the input.
+        kept: Rows that pass.
         rejected: The others.
     """
     reasons = reasons_of(row for row in rejected if not row.failed)

@@ -1,4 +1,4 @@
-"""A judge's verdicts on generated rows: how it is asked, and how its answer is read."""
+"""A judge's verdicts on generated rows: prompts, and reading its answers."""
 
 import json
 import re
@@ -15,22 +15,22 @@ from bezoar.steps.data.rows import FAILED, DroppedRow, FilteredRow, GeneratedRow
 from bezoar.steps.filter.block import Filter
 
 OVER_QUOTA = "over quota"
-OBJECT = re.compile(r'\{\s*"')  # what can begin a JSON object that isn't empty
-MOST_BROKEN = 10_000  # beginnings of JSON objects without an end; a look at one may take long
+OBJECT = re.compile(r'\{\s*"')  # how a JSON object that isn't empty can start
+MOST_BROKEN = 10_000  # starts of JSON objects without an end; each takes long to check
 
 
 class FilterPrompts(BaseModel):
-    """A filter's prompt file: what each criterion means, and how the judge is asked."""
+    """A filter's prompt file: the criteria and the judge's prompt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str
     user: str = Field(description="Slots {criteria}, {fence}, {instruction} and {response}.")
-    criteria: dict[str, str] = Field(min_length=1, description="Code of each criterion, and what it asks for.")
+    criteria: dict[str, str] = Field(min_length=1, description="Code of each criterion, and its meaning.")
 
 
 class Verdict(BaseModel):
-    """What a judge says of a row; the order of fields makes it reason before it rates and decides."""
+    """A judge's verdict on a row; by the order of fields it reasons before it rates and decides."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -52,7 +52,7 @@ def filter_prompts(path: Path) -> FilterPrompts:
 
 
 def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
-    """JSON schema of a verdict, for servers that enforce one; models write its keys in their order here."""
+    """JSON schema of a verdict, for servers that enforce one; models write its keys in this order."""
     codes = sorted(criteria)
     properties = {
         "reasons": {"type": "array", "items": {"type": "string", "enum": codes}, "maxItems": len(codes)},
@@ -64,28 +64,28 @@ def verdict_schema(criteria: dict[str, str]) -> dict[str, Any]:
 
 
 def read_verdict(text: str, *quoted: str) -> Verdict | None:
-    """The verdict in a judge's answer; None where there is none, or where several contradict each other.
+    """The verdict in a judge's answer; None if there is none, or if several contradict each other.
 
     Args:
         text: The answer.
-        quoted: Texts that the judge was shown: what stands there as a JSON object is no verdict, though it be repeated.
+        quoted: Texts in the judge's prompt: a JSON object in them isn't a verdict, even if the judge repeats it.
     """
     forms = [form for part in quoted for form in (part, part.replace(r"\"", '"'))]
     try:
         shown = [one for form in forms for one in _nested(_objects(form))]
         found = [one for one in _objects(text) if "status" in one and one not in shown]
         verdicts = [Verdict.model_validate(one) for one in found]
-    except ValueError:  # pydantic's are such, too
+    except ValueError:  # also pydantic's errors
         return None
     decisions = {(one.status, one.rating, frozenset(one.reasons)) for one in verdicts}
     return verdicts[-1] if len(decisions) == 1 else None
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """All JSON objects in a text that are in no other, empty ones apart.
+    """All outermost JSON objects in a text, without empty ones.
 
     Raises:
-        ValueError: It begins more than MOST_BROKEN objects that don't end.
+        ValueError: More than MOST_BROKEN objects start and don't end.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_object)
     found, broken, start = [], 0, OBJECT.search(text)
@@ -93,7 +93,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
         try:
             one, end = decoder.raw_decode(text, start.start())
             found.append(one)
-        except (ValueError, RecursionError):  # no JSON, a number of too many digits, or nested too deep
+        except (ValueError, RecursionError):  # not JSON, a number of too many digits, or nested too deeply
             end, broken = start.start() + 1, broken + 1
             if broken > MOST_BROKEN:
                 raise ValueError(f"more than {MOST_BROKEN:,} JSON objects without an end") from None
@@ -102,7 +102,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key that is there twice with different values has none."""
+    """A JSON object; a key with two different values is left out."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         made[key] = None if key in made and made[key] != value else value
@@ -110,7 +110,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _nested(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """JSON objects with those that are in them."""
+    """JSON objects, and all objects in them."""
     found: list[dict[str, Any]] = []
     rest: list[Any] = list(objects)
     while rest:
@@ -126,7 +126,7 @@ def _nested(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def judged(
     rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """Rows that the judge accepts, and the others; accepted is what meets all criteria and has that status."""
+    """Rows that the judge accepts, and the others. Accepted rows have that status and meet all criteria."""
     kept: dict[str, FilteredRow] = {}
     dropped: dict[str, DroppedRow] = {}
     waiting = rows
@@ -136,7 +136,7 @@ def judged(
         for row, request, answer in zip(waiting, requests, judge.complete(requests, "judge rows"), strict=True):
             verdict = read_verdict(answer.text, row.instruction, row.response)
             if verdict is None:
-                if answer.fault is None:  # else the backend has tried already
+                if answer.fault is None:  # the backend has tried the others again
                     unread.append(row)
                 why = answer.fault or "unreadable verdict"
                 dropped[row.id] = DroppedRow(
@@ -176,9 +176,9 @@ def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: in
 def judged_up_to(
     quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """Exactly so many accepted rows, the first ones; those that it takes no verdict of are dropped as over quota.
+    """Exactly so many accepted rows, the first ones; rows without a verdict are dropped as over quota.
 
-    Each round judges no more rows than are still wanted, so none is judged in vain. There may be fewer.
+    Each round judges no more rows than are still wanted, so no verdict is wasted. There may be fewer rows.
     """
     kept: list[FilteredRow] = []
     dropped: list[DroppedRow] = []

@@ -1,6 +1,6 @@
-"""Whether a text is a model's refusal, or opens with chatter about the text that was asked for.
+"""Whether a text is a model's refusal, or starts with chatter about the requested text.
 
-No paper has these rules; they are our own. Evol-Instruct's rule about "sorry" is in the script of that scheme.
+These rules are our own; no paper has them. Evol-Instruct's rule about "sorry" is in that scheme's module.
 """
 
 import re
@@ -19,7 +19,7 @@ _NOT_ABLE = (
     r"(?: (?:ethically|in good conscience|really|possibly))?"
 )
 _THIS = r"(?:this|that|these|those|such|so|your|any such|the (?:\w+ )?(?:request|prompt|question|task|instruction)s?)\b"
-_ANSWER = (  # objects of no other verb's: what a model gives
+_ANSWER = (  # objects of verbs of giving only
     r"(?:[\w-]+ (?:(?:or|and) )?){0,4}?(?:information|instructions|guidance|advice|content|assistance|opinions?)\b"
 )
 _OTHERS = r"(?:my|our|his|her|their|the (?!(?:\w+ )?(?:request|prompt|question|task|instruction)))\b"
@@ -39,14 +39,14 @@ _DECLINE = (
 )
 REFUSAL = re.compile(
     rf"^{_OPENING}(?:"
-    # who says sorry, or speaks as a model, needs few more words
+    # after "sorry" or "as an AI model", few more words make a refusal
     rf"(?:{_SORRY}{_BUT}(?:{_MODEL},? )?|{_MODEL},? )(?:i|we)?{_NOT_ABLE}"
     rf"(?:$|[.!,;:]| {_REFUSED}| {_WRITE}\b(?! {_OTHERS}))"
     rf"|i{_NOT_ABLE} {_REFUSED}"
     rf"|(?:{_SORRY}{_BUT})?{_DECLINE})"
 )
 _HERE = r"(?:here(?:'s| is| are)|this is|below is)"
-_TEXT = (  # what a rewrite is called, up to where the rewrite itself begins
+_TEXT = (  # names of a rewrite, up to its start
     r"(?:prompt|instruction|question|task|request|query|version|one|rewrite|revision)s?\b"
     r"(?: (?:of|for) (?:it|(?:the|your|this|that)(?: \w+)? (?:prompt|instruction|question|task|request|query)s?)\b)?"
     r"(?: (?:that|with|which)\b[^:?!\n]{0,60})?"
@@ -69,17 +69,17 @@ MARKUP = ' \n\t"“”«»*_#>`'
 
 
 def refuses(text: str) -> bool:
-    """Whether a text opens by saying that what was asked won't be done."""
+    """Whether a text starts by refusing the request."""
     return REFUSAL.match(_opening(text)) is not None
 
 
 def prefaced(text: str) -> bool:
-    """Whether a text opens by announcing itself: "Sure! Here is the rewritten prompt:"."""
+    """Whether a text starts by announcing itself: "Sure! Here is the rewritten prompt:"."""
     return PREFACE.match(_opening(text)) is not None
 
 
 def phrase_in(text: str, phrases: Iterable[str]) -> str | None:
-    """The first of some phrases that a text says itself, rather than quotes; None if it says none of them."""
+    """The first of some phrases that a text contains outside of quotations; None without one."""
     text = text.strip(" \n\t*_#>")
     if QUOTED.fullmatch(text):  # an answer in quotation marks
         text = text[1:-1]
@@ -88,11 +88,11 @@ def phrase_in(text: str, phrases: Iterable[str]) -> str | None:
 
 
 def _even(text: str) -> str:
-    """A text without case, with one form of apostrophe, and one blank for any white space."""
+    """A text with case folded, one form of apostrophe, and whitespace as single spaces."""
     return " ".join(text.casefold().translate(APOSTROPHES).split())
 
 
 def _opening(text: str) -> str:
-    """The first line that says something, without the markup around it."""
+    """The first line with text, without markup around it."""
     lines = (line.strip(MARKUP) for line in text.split("\n"))
     return _even(next((line for line in lines if line), "").replace("*", ""))

@@ -1,10 +1,10 @@
-"""How much a text repeats itself. The rule is our own; no paper of the recipe has it."""
+"""How much a text repeats itself. The rule is our own; no paper behind the recipe has it."""
 
 import re
 
-FEWEST_TRIPLES = 12  # repetition says nothing about a text of a few words
-SHORTEST_LOOP = 100  # characters of a text in which a loop is looked for
-LONGEST_PERIOD = 1000  # characters that come back in a loop
+FEWEST_TRIPLES = 12  # a text with fewer words isn't measured
+SHORTEST_LOOP = 100  # characters of a text that are searched for a loop
+LONGEST_PERIOD = 1000  # characters of one round of a loop
 FENCED = re.compile(r"^ *(```|~~~).*?(^ *\1|\Z)", re.DOTALL | re.MULTILINE)
 CLOSED_FENCE = re.compile(r"^ *(```|~~~).*?^ *\1", re.DOTALL | re.MULTILINE)
 TABLE_LINE = re.compile(r"^ *\|.*\||^[^\n|]*\|[^\n|]*\|.*$|^[^\n\t]*\t[^\n\t]*\t.*$", re.MULTILINE)
@@ -14,39 +14,39 @@ WORD = re.compile(r"\S*\w\S*")
 
 
 def repetition(text: str) -> float:
-    """The larger of two shares, from 0 to 1: word triples that stood before, and characters that are in a loop.
+    """The larger of two shares, from 0 to 1: repeated word triples, and characters in a loop.
 
-    Code between fences, lines of tables and lines of numbers repeat words by nature: their words aren't looked at. A
-    loop is the same three or more times, one after the other, with blanks or without; tables of words can have one.
+    Fenced code, tables and lines of numbers repeat words by nature: their words don't count. A loop is the same text
+    three or more times in a row, with or without spaces; tables of words can have one.
     """
     return max(repeated_triples(text), looped(text))
 
 
 def repeated_triples(text: str) -> float:
-    """Share of word triples that stood before in the text; 0 for a text of a few words."""
+    """Share of word triples that occur earlier in the text; 0 for a text of a few words."""
     words = WORD.findall(NUMBERS_LINE.sub("", TABLE_LINE.sub("", FENCED.sub("", text))))
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if len(triples) >= FEWEST_TRIPLES else 0.0
 
 
 def looped(text: str) -> float:
-    """Share of a text's characters that are in its longest loop, white space counted once; 0 for a short text.
+    """Share of a text's characters in its longest loop, runs of whitespace counted once; 0 for a short text.
 
-    Code between two fences, lines of numbers, and lines that rule off a part are no loop.
+    Fenced code, lines of numbers and horizontal rules aren't loops.
     """
     whole = len(" ".join(text.split()))
     text = NUMBERS_LINE.sub("", CLOSED_FENCE.sub("", text))
     plain = " ".join((RULE_LINE.sub("", text).strip() or text).split())
     if min(whole, len(plain)) < SHORTEST_LOOP:
         return 0.0
-    import numpy  # slow to import, and the script's --help needs none
+    import numpy  # slow to import, and not needed for --help
 
     codes = numpy.frombuffer(plain.encode("utf-32-le", errors="replace"), dtype=numpy.uint32)
     longest = 0
     for period in range(1, min(LONGEST_PERIOD, len(codes) // 3) + 1):
         ends = numpy.flatnonzero(codes[period:] != codes[:-period])
         edges = numpy.concatenate(([-1], ends, [len(codes) - period]))
-        run = int(numpy.diff(edges).max()) - 1  # characters that are those of a period before
+        run = int(numpy.diff(edges).max()) - 1  # characters that equal those one period earlier
         if run >= 2 * period:
             longest = max(longest, run + period)
     return longest / whole

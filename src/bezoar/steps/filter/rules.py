@@ -1,4 +1,4 @@
-"""The cheap rules that a generated row has to pass before a judge sees it."""
+"""The cheap rules that a generated row has to pass before it is judged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +49,10 @@ class Rules:
 
 
 def evaluation_items(paths: list[Path]) -> EvaluationItems:
-    """The items of all sources that are to be avoided.
+    """The evaluation items of sources, which no row may repeat.
 
     Raises:
-        ValueError: A source has rows, but none with a text that could be compared.
+        ValueError: A source has rows, but none with a text to compare.
     """
     found: list[str] = []
     for path in paths:
@@ -61,7 +61,7 @@ def evaluation_items(paths: list[Path]) -> EvaluationItems:
         if rows and not texts:
             raise InputError(
                 problem(
-                    f"{path}: no row has a text to avoid",
+                    f"{path}: no row has a text to compare",
                     found=", ".join(rows[0][1]),
                     expected=f"one or more of {', '.join(TEXT_FIELDS)}",
                 )

@@ -1,1 +1,1 @@
-"""Schemes by which a teacher writes instructions and answers, each in a module of its own."""
+"""Schemes by which a teacher writes instructions and answers, one module each."""

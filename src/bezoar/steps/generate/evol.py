@@ -1,12 +1,12 @@
-"""Evol-Instruct: a teacher makes an instruction harder, round by round; children that fail go, their parents stay.
+"""Evol-Instruct: a teacher makes an instruction harder, round by round; failed rewrites are dropped, parents stay.
 
 Scheme: WizardLM (Xu et al. 2023, arXiv:2304.12244), section 3. Compared with Evol_Instruct of nlpxucan/WizardLM at
 cd4b4cc022b6426aee62d51f7ae99a4a6ec9aaef, which rewrites each row once by one of five operations and eliminates nothing;
 rounds, `complicate` and the elimination rules are the paper's. We differ: the operation is drawn from a
-generator seeded by root and round, so results don't depend on the order of work; the cheap rules run before the teacher
-is asked for its equality check, and without a readable verdict a child goes; what is too long is not asked; a row's
-context follows its instruction after a blank line; a rewrite that refuses or announces itself ("Sure! Here is") goes;
-and the prompts are our own texts, sent without a system message.
+generator seeded by root and round, so results don't depend on the order of work; the cheap rules run before the
+teacher's equality check, and a child without a readable verdict is dropped; instructions that are too long are not
+rewritten; a row's context follows its instruction after a blank line; a rewrite that refuses or announces itself
+("Sure! Here is") is dropped; and the prompts are our own texts, sent without a system message.
 """
 
 import random
@@ -26,7 +26,7 @@ from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized
 from bezoar.steps.filter.refusals import prefaced, refuses
 from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
-VERDICT_TOKENS = 32  # a verdict is one or two words, and its prompt holds two instructions
+VERDICT_TOKENS = 32  # a verdict has one or two words, and its prompt has two instructions
 STOP_WORDS = frozenset(
     "a about above after all am an and any are as at be because been before being below between both but by can could "
     "did do does doing down during each few for from further had has have having he her here hers herself him himself "
@@ -47,10 +47,12 @@ class Evol(SchemeBlock):
     operations: list[Literal["constraint", "deepen", "concretise", "reasoning", "complicate", "breadth"]] = Field(
         ["constraint", "deepen", "concretise", "reasoning", "complicate", "breadth"],
         min_length=1,
-        description="One is drawn for each row and round, uniformly.",
+        description="One is drawn uniformly for each row and round.",
     )
     rounds: int = Field(4, ge=1, description="Default: the paper, section 4.1.")
-    max_characters: int = Field(4000, ge=1, description="Characters of an instruction at most, asked for or written.")
+    max_characters: int = Field(
+        4000, ge=1, description="Most characters of an instruction, before and after a rewrite."
+    )
     forbidden_words: list[str] = Field([], description="Words of the prompts that no rewrite may contain.")
     refusal_words: int = Field(
         80,
@@ -70,7 +72,7 @@ class Evol(SchemeBlock):
 
 @dataclass(frozen=True)
 class Instruction:
-    """A member of the pool: one tree's newest instruction that stood."""
+    """A member of the pool: the newest accepted instruction of a tree."""
 
     id: str
     text: str
@@ -111,7 +113,7 @@ def operation_of(root_id: str, round_number: int, operations: list[str], seed: i
 
 
 def fault_of_child(child: Child, block: Evol) -> str | None:
-    """Why a rewrite fails before it is answered; None if it stands."""
+    """Why a rewrite fails before it is answered; None if it passes."""
     if len(child.text) > block.max_characters:
         return "too long"
     if normalized(child.text) == normalized(child.parent.text):
@@ -126,7 +128,7 @@ def fault_of_child(child: Child, block: Evol) -> str | None:
 
 
 def fault_of_response(response: str, refusal_words: int) -> str | None:
-    """Why a response eliminates its instruction (the scheme's second and third rule); None if it stands."""
+    """Why a response eliminates its instruction (the scheme's second and third rule); None if it passes."""
     words = re.findall(r"[\w']+", response.casefold())
     if "sorry" in words and len(words) < refusal_words:
         return "says sorry"
@@ -146,9 +148,9 @@ def fault_of_verdict(verdict: str) -> str | None:
 def evolve(
     pool: list[Instruction], teacher: Backend, block: Evol, templates: dict[str, str], seed: int, scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
-    """All rounds over a pool: a row for each child that stands, and each that failed with its reason.
+    """All rounds over a pool: a row for each accepted child, and each failed one with its reason.
 
-    A member that is too long to be asked counts as dropped, in every round.
+    A member that is too long to be rewritten counts as dropped in every round.
     """
     rows: list[GeneratedRow] = []
     dropped: list[DroppedRow] = []
@@ -160,12 +162,14 @@ def evolve(
         dropped += failed
         rows += standing
         heirs = {row.root_id: Instruction(row.id, row.instruction, row.root_id, row.category) for row in standing}
-        pool = [heirs.get(member.root_id, member) for member in pool]  # a failed child's parent returns to the pool
+        pool = [
+            heirs.get(member.root_id, member) for member in pool
+        ]  # the parent of a failed child returns to the pool
     return rows, dropped
 
 
 def too_long(member: Instruction, number: int) -> DroppedRow:
-    """A round of a member that is not asked for a rewrite."""
+    """A round of a member that is not rewritten."""
     detail = f"{len(member.text):,} characters"
     return dropped_row("too long", detail, parent=member.id, round=number)
 
@@ -186,14 +190,14 @@ def rewrite(
 def sieve(
     children: list[Child], teacher: Backend, block: Evol, templates: dict[str, str], scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
-    """Answer the children and eliminate, the cheap rules first; what stands, and what failed with its reason."""
+    """Answer the children and eliminate some, by the cheap rules first; accepted ones, and failed ones with reasons."""
     answered, failed = answer(children, teacher, block)
     standing, equal = compare(answered, teacher, block, templates)
     return [row_of(one, scheme) for one in standing], failed + equal
 
 
 def answer(children: list[Child], teacher: Backend, block: Evol) -> tuple[list[Answered], list[DroppedRow]]:
-    """The children that the cheap rules let stand with their responses, and the others."""
+    """The children that pass the cheap rules, with their responses, and the others."""
     written: list[Child] = []
     answered: list[Answered] = []
     failed: list[DroppedRow] = []
@@ -219,7 +223,7 @@ def answer(children: list[Child], teacher: Backend, block: Evol) -> tuple[list[A
 def compare(
     answered: list[Answered], teacher: Backend, block: Evol, templates: dict[str, str]
 ) -> tuple[list[Answered], list[DroppedRow]]:
-    """The children that differ from their parents by the teacher's verdict, and the others."""
+    """The children that differ from their parents according to the teacher, and the others."""
     short = min(VERDICT_TOKENS, block.sampling.max_new_tokens)
     sampling = block.sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": short})
     requests = [
@@ -234,7 +238,7 @@ def compare(
     failed: list[DroppedRow] = []
     verdicts = teacher.complete(requests, "compare rewrites with their parents")
     for one, verdict in zip(answered, verdicts, strict=True):
-        if verdict.fault and not (verdict.fault == "length" and verdict.text):  # its first words are enough
+        if verdict.fault and not (verdict.fault == "length" and verdict.text):  # the first words are enough
             failed.append(unanswered(one.child, verdict))
         elif fault := fault_of_verdict(verdict.text):
             failed.append(eliminated(one.child, fault, verdict.text))
@@ -244,12 +248,12 @@ def compare(
 
 
 def eliminated(child: Child, reason: str, detail: str) -> DroppedRow:
-    """A child that went no further."""
+    """A child that was dropped."""
     return dropped_row(reason, detail, **_facts(child))
 
 
 def unanswered(child: Child, answer: Completion) -> DroppedRow:
-    """A child of which the teacher gave no usable text, response or verdict."""
+    """A child without a usable text, response or verdict by the teacher."""
     return failed_row(answer, **_facts(child))
 
 
@@ -259,7 +263,7 @@ def _facts(child: Child) -> dict[str, object]:
 
 
 def row_of(one: Answered, scheme: str) -> GeneratedRow:
-    """A child that stands as a row of its tree."""
+    """An accepted child as a row."""
     child, answer = one.child, one.answer
     return GeneratedRow(
         id=child.id,

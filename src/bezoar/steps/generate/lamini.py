@@ -1,9 +1,9 @@
-"""LaMini: a teacher lists new instructions like some examples, with and without topics, then answers each.
+"""LaMini: a teacher lists new instructions similar to examples, with and without topics, then answers each.
 
 Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2. No code of this step is published: compared with
 mbzuai-nlp/LaMini-LM at 48cfa492b642fc22c63cadf7b1d3588882c92cd1 as described in its README. We differ: the mode and the
 examples of a call are drawn from a generator seeded by the call's number, a call that yields too few instructions is
-asked again, the prompts are our own texts, and of the README's seven kinds of rows only two are made,
+repeated, the prompts are our own texts, and only two of the README's seven kinds of rows are made,
 self_instruct_with_topic and self_instruct_without_topic.
 """
 
@@ -26,7 +26,7 @@ from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
 TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
-# of a list: 3.5, 7:30 or -2 is none, and neither is a year
+# of a list item, unlike 3.5, 7:30, -2 or a year
 NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
@@ -38,22 +38,22 @@ class Lamini(SchemeBlock):
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
         description="Source of the examples."
     )
-    topics: FilePath | None = Field(None, description="Text file, one topic a line; null draws without topics only.")
+    topics: FilePath | None = Field(None, description="Text file, one topic per line; null draws without topics only.")
     topic_share: Share = Field(0.5, description="Share of calls that are guided by topics.")
     calls: int = Field(ge=1, description="Listing calls over all shards.")
     examples_per_prompt: int = Field(3, ge=1, description="Default: the paper, section 2.2.")
     topics_per_prompt: int = Field(3, ge=0, description="Default: the paper, section 2.2.")
     instructions_per_call: int = Field(20, ge=1, description="Default: the paper, section 2.2.")
-    min_instructions: int = Field(1, ge=1, description="A call that yields fewer is asked again.")
-    max_attempts: int = Field(2, ge=1, description="Times that a listing call is asked at most.")
-    max_words: int = Field(150, ge=1, description="Words of an instruction at most.")
+    min_instructions: int = Field(1, ge=1, description="A call that yields fewer is repeated.")
+    max_attempts: int = Field(2, ge=1, description="Most tries of a listing call.")
+    max_words: int = Field(150, ge=1, description="Most words of an instruction.")
 
     def files(self) -> list[str]:
         """The topic list."""
         return [self.topics] if self.topics else []
 
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
-        """Instructions that the shard's calls list at most."""
+        """The most instructions that the shard's calls list."""
         return ceil(self.calls / shards) * self.instructions_per_call
 
     def requests_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
@@ -79,7 +79,7 @@ class Listed:
 
 
 def read_topics(path: Path) -> list[str]:
-    """The topics of a file, one a line.
+    """The topics of a file, one per line.
 
     Raises:
         ValueError: It has none.
@@ -87,7 +87,7 @@ def read_topics(path: Path) -> list[str]:
     topics = [line.strip() for _, line in read_lines(path) if line.strip()]
     if not topics:
         raise InputError(
-            problem(f"{path}: no topic", found="an empty file", expected="one topic a line, or topics: null")
+            problem(f"{path}: no topic", found="an empty file", expected="one topic per line, or topics: null")
         )
     return topics
 
@@ -95,14 +95,14 @@ def read_topics(path: Path) -> list[str]:
 def calls_of(
     seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int
 ) -> list[ListingCall]:
-    """The listing calls of a shard: of all `block.calls`, every `shards`-th from the shard's number on."""
+    """The listing calls of a shard: every `shards`-th of all `block.calls`, starting at the shard's number."""
     if not seeds:
         return []
     calls = []
     for number in range(shard, block.calls, shards):
         generator = random.Random(f"{seed}:lamini:{number}")
         examples = generator.sample(seeds, k=min(block.examples_per_prompt, len(seeds)))
-        turn = number // shards  # of the shard's own calls, so that every shard has its share of guided ones
+        turn = number // shards  # among the shard's calls, so that every shard has its share of guided ones
         guided = bool(topics) and floor((turn + 1) * block.topic_share) > floor(turn * block.topic_share)
         drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
         calls.append(ListingCall(number, tuple(examples), tuple(drawn)))
@@ -110,7 +110,7 @@ def calls_of(
 
 
 def listing_prompt(call: ListingCall, block: Lamini, templates: dict[str, str]) -> str:
-    """What the teacher is asked in a call."""
+    """The prompt of a call."""
     examples = "\n".join(f"<example>{row.instruction}</example>" for row in call.examples)
     name = "topic_guided" if call.topics else "example_guided"
     count = str(block.instructions_per_call)
@@ -118,9 +118,9 @@ def listing_prompt(call: ListingCall, block: Lamini, templates: dict[str, str]) 
 
 
 def listed(text: str, call: ListingCall, max_words: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Instructions in a teacher's answer, and those that were dropped with their reasons.
+    """Instructions in a teacher's answer, and dropped ones with their reasons.
 
-    Only text inside complete tag pairs counts; an item without its end is dropped as `unclosed`.
+    Only text inside complete pairs of tags counts; an item without an end tag is dropped as `unclosed`.
     """
     text = TAG.sub(r"<\1example>", text)
     kept: list[str] = []
@@ -146,10 +146,10 @@ def listed(text: str, call: ListingCall, max_words: int) -> tuple[list[str], lis
 def list_instructions(
     calls: list[ListingCall], teacher: Backend, block: Lamini, templates: dict[str, str]
 ) -> tuple[list[Listed], list[DroppedRow], int]:
-    """New instructions of all calls, none twice; what was dropped; and the number of items that were read.
+    """New instructions of all calls without duplicates; dropped ones; and the number of items that were read.
 
-    A call that yields fewer than `min_instructions` is asked again, at most `max_attempts` times; what it listed is
-    dropped, and counted beside the answer itself. Of one that yields more than it was asked for, the first are kept.
+    A call that yields fewer than `min_instructions` is repeated, up to `max_attempts` tries; its instructions are
+    dropped, and counted in addition to the answer itself. If a call yields too many, the first ones are kept.
     """
     found: dict[str, Listed] = {}
     dropped: list[DroppedRow] = []
@@ -197,14 +197,14 @@ def _too_few(answer: Completion, call: ListingCall, *, last: bool) -> DroppedRow
 
 
 def id_of(item: Listed) -> str:
-    """A row's id: schemes that list the same instruction share it."""
+    """A row's id; equal instructions of several schemes share it."""
     return row_id("lamini", item.instruction)
 
 
 def answered(
     items: list[Listed], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
-    """Each listed instruction with the teacher's answer, which is asked to be concise; and those without one."""
+    """Each instruction with the teacher's concise answer; and those without an answer."""
     requests = [
         ask(f"answer:{id_of(item)}", item.instruction, block.sampling, templates["answer_system"]) for item in items
     ]
@@ -249,7 +249,7 @@ def made(
     shard_count: int,
     scheme: str,
 ) -> tuple[list[GeneratedRow], list[DroppedRow], int]:
-    """A shard's rows, what was dropped or failed, and how many candidates there were."""
+    """A shard's rows, dropped and failed ones, and the number of candidates."""
     calls = calls_of(seeds, topics, block, seed, shard, shard_count)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows, failed = answered(items, teacher, block, templates, scheme)

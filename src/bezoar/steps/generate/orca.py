@@ -1,9 +1,8 @@
-"""Orca: a teacher explains its answer to a task's query under a system message.
+"""Orca: a teacher answers a task's query with an explanation, under a system message.
 
 Scheme: Orca (Mukherjee et al. 2023, arXiv:2306.02707), sections 3.1 and 3.2; compared with the paper only.
-We differ: the message is drawn from a
-generator seeded by the row, queries are drawn task by task in turn from each collection, and the system messages of
-our prompt files are our own texts.
+We differ: the message is drawn from a generator seeded by the row, queries are drawn from each collection task by task
+in turn, and the system messages of our prompt files are our own texts.
 """
 
 import random
@@ -40,13 +39,13 @@ class Orca(SchemeBlock):
         ["zs_opt", "zs_noopt"], min_length=1, description="Default: zero-shot, the paper, section 3.1."
     )
     shares: dict[str, Share] | None = Field(
-        None, description="Share of candidates by task_source; null takes rows as come."
+        None, description="Share of candidates by task_source; null takes rows as they come."
     )
     candidates: int | None = Field(None, ge=1, description="Candidates over all shards; null takes every seed row.")
-    max_characters: int = Field(4000, ge=1, description="Characters of system message and input together at most.")
+    max_characters: int = Field(4000, ge=1, description="Most characters of system message and input together.")
     max_missing_share: Share = Field(
         0.75,
-        description="Share of a shard's candidates that its seed rows may not give, beside what chance makes of it.",
+        description="Share of a shard's candidates that may be missing, beyond chance.",
     )
 
     @field_validator("shares")
@@ -58,13 +57,13 @@ class Orca(SchemeBlock):
         return shares
 
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
-        """Queries that the shard asks at most."""
+        """The most queries of the shard."""
         wanted = self.candidates if self.candidates is not None else seeds
         return None if wanted is None else ceil(wanted / shards)
 
 
 class SystemMessage(BaseModel):
-    """One system message, and the queries that it goes with."""
+    """A system message, and the queries that it applies to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,14 +91,14 @@ def system_messages(path: Path) -> list[SystemMessage]:
 
 
 def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[SeedRow]:
-    """A shard's queries: of the wanted templates, by collection in its share, tasks in turn.
+    """A shard's queries: of the wanted templates, in each collection's share, tasks in turn.
 
-    Where a collection has fewer rows than its share, all of them are taken and no other makes up for it.
+    If a collection has fewer rows than its share, all of them are taken, and no other collection replaces them.
 
     Raises:
-        ValueError: A collection of which the shard should give a query or more has no row at all, of any template,
-            though others have. Its name may be wrong; a shard of few rows can also lack it by chance. Or there are
-            far fewer queries than candidates are wanted, fewer than chance makes of a shard.
+        ValueError: A collection with a share of one query or more has no row of any template, though others have. Its
+            name may be wrong; a shard of few rows can also lack it by chance. Or there are far fewer queries than
+            wanted, fewer than chance explains.
     """
     wanted = [row for row in rows if row.template_type in block.templates]
     if len(rows) >= accounting.FEWEST_ROWS and not wanted:
@@ -132,9 +131,9 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[Seed
 
 
 def _check_enough(found: int, wanted: int, block: Orca) -> None:
-    """Nothing, if a shard has its share of candidates or lacks no more than may be missing.
+    """Check that not too many of a shard's candidates are missing.
 
-    Which rows are in a shard is chance, so three standard deviations of their number may be missing besides.
+    The number of a shard's rows is random, so three standard deviations may be missing in addition.
 
     Raises:
         ValueError: More are missing.
@@ -145,17 +144,16 @@ def _check_enough(found: int, wanted: int, block: Orca) -> None:
             problem(
                 "candidates: too few seed rows",
                 found=f"{found:,} in this shard",
-                expected=f"{wanted:,}, of which at most a share of {block.max_missing_share:g} may be missing "
-                "(max_missing_share)",
+                expected=f"{wanted:,}; a share of {block.max_missing_share:g} may be missing (max_missing_share)",
                 hint="take more seed rows, or ask for fewer candidates",
             )
         )
     if found < wanted:
-        logger.warning(f"orca: {found:,} candidates, {wanted:,} were asked for in this shard")
+        logger.warning(f"orca: {found:,} of {wanted:,} candidates in this shard")
 
 
 def unused(rows: list[SeedRow], queries: list[SeedRow], block: Orca) -> dict[str, int]:
-    """How many seed rows are not asked, by reason."""
+    """Counts of unused seed rows by reason."""
     unwanted = sum(row.template_type not in block.templates for row in rows)
     counts = {"template not wanted": unwanted, "beyond its share": len(rows) - unwanted - len(queries)}
     accounting.check_conserved("orca: seed rows", len(rows), len(queries), counts)
@@ -172,10 +170,10 @@ def _tasks_in_turn(rows: list[SeedRow], seed: int) -> list[SeedRow]:
 
 
 def message_of(row: SeedRow, messages: list[SystemMessage], seed: int) -> SystemMessage:
-    """The system message of a row, drawn uniformly from those that go with it.
+    """The system message of a row, drawn uniformly from those that apply to it.
 
     Raises:
-        ValueError: None does.
+        ValueError: None applies.
     """
     choices = CHOICES.search(row.instruction) is not None
     allowed = [

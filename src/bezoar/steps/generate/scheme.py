@@ -1,4 +1,4 @@
-"""What the three schemes share: answering instructions, and writing a shard with everything accounted for."""
+"""What the schemes share: their block, flags, and writing a shard with every candidate counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -29,35 +29,33 @@ class SchemeBlock(NamedBlock):
     asks: ClassVar[dict[str, str]] = {"generate": "teacher"}
 
     seeds: SourceName = Field(description="Source that the scheme starts from.")
-    teacher: TeacherName = Field(description="Backend that writes.")
+    teacher: TeacherName = Field(description="Backend that generates.")
     prompts: FilePath = Field(description="Prompt file of the scheme.")
     sampling: Sampling = Sampling(temperature=0.7)
-    max_failed_share: Share = Field(
-        0.05, description="Share of a shard's candidates without a usable answer that a job bears."
-    )
+    max_failed_share: Share = Field(0.05, description="Share of a shard's candidates that may have no usable answer.")
     max_dropped_share: Share = Field(
         0.95, description="Share of a shard's candidates, failed ones too, that may be dropped; of 20 or more."
     )
 
     def files(self) -> list[str]:
-        """Further files that the scheme reads, beside its prompts."""
+        """Files that the scheme reads in addition to its prompts."""
         return []
 
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
-        """Rows that one shard writes at most; None where that isn't known before the seeds are there.
+        """The most rows that one shard writes; None if that isn't known before the seeds exist.
 
         Args:
-            seeds: Rows of the seed source, if that is known.
+            seeds: Rows of the seed source, if known.
             shards: Shards of the recipe.
         """
         raise NotImplementedError
 
     def requests_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
-        """Requests that one shard sends at most, repeats apart; None likewise."""
+        """The most requests of one shard, without repeats; None if unknown."""
         return self.candidates_of_a_shard(seeds, shards)
 
     def demand(self, inputs: Iterable[str], known: Known) -> Demand:
-        """What a shard asks of the teacher."""
+        """The requests of a shard to the teacher."""
         longest = getattr(self, "max_characters", 1000) // CHARS_PER_TOKEN
         calls = self.requests_of_a_shard(known.rows(self.seeds), known.shards)
         return Demand(calls, known.tokens(self.prompts) + longest, self.sampling)
@@ -69,7 +67,7 @@ def flags(description: str | None) -> Flags:
     parser.path("seeds", "shard of seed rows")
     parser.path("prompts", "prompt file of the scheme")
     parser.path("teacher", "model directory of a local teacher", optional=True)
-    parser.path("topics", "topic list, one a line", optional=True)
+    parser.path("topics", "topic list, one per line", optional=True)
     parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
     return parser
 
@@ -90,17 +88,17 @@ def write_shard(
     """A shard's rows, and its dropped and failed rows; together they are all candidates.
 
     Args:
-        out_folder: Of the shard: named by its number, in a folder named by the scheme.
-        rows: What was made.
+        out_folder: The shard's folder: named by its number, in a folder named by the scheme.
+        rows: The rows.
         dropped: Candidates that gave no row.
-        candidates: How many there were.
-        block: The scheme's, with its bounds.
+        candidates: Their number.
+        block: The scheme's block, with its bounds.
         unused: Seed rows that no candidate came from, by reason.
 
     Raises:
-        ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or a
-            larger share than `max_failed_share` has failed, or a larger one than `max_dropped_share` was dropped in
-            all. One shard may be without rows; that not all of them are is checked by the mixes, which see all.
+        ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or more
+            than `max_failed_share` have failed, or more than `max_dropped_share` were dropped in total. A shard may be
+            empty; mixes, which see all shards, check that not all of them are.
     """
     rows, dropped = list(rows), list(dropped)
     name = f"generate {out_folder.parent.name} {out_folder.name}"
@@ -117,7 +115,7 @@ def write_shard(
             )
         )
     key = f"schemes.{out_folder.parent.name}.max_dropped_share"
-    hint = "look at what the teacher writes for this scheme's prompts"
+    hint = "look at the teacher's answers to this scheme's prompts"
     accounting.check_dropped(name, candidates, dropped, block.max_dropped_share, key=key, hint=hint)
     report: dict[str, Any] = {
         "seeds_unused": dict(unused or {}),
@@ -136,10 +134,10 @@ def write_shard(
 
 
 def failed_row(answer: Completion, **row: Any) -> DroppedRow:
-    """A candidate whose answer was refused, cut, empty or not given, each time that it was asked for."""
+    """A candidate without a usable answer in all tries: refused, cut, empty or missing."""
     return dropped_row(f"{FAILED}{answer.fault}", answer.error or answer.text, **row)
 
 
 def dropped_row(reason: str, detail: str, **row: Any) -> DroppedRow:
-    """A candidate that went no further."""
+    """A candidate that was dropped."""
     return DroppedRow(reason=reason, detail=detail, row=row)

@@ -1,4 +1,4 @@
-"""Names and slots of the schemes' prompt templates: what prompt files, schemes and the embedded world share."""
+"""Names and slots of the schemes' prompt templates, shared by prompt files, schemes and the embedded world."""
 
 OPERATIONS = ("constraint", "deepen", "concretise", "reasoning", "complicate", "breadth")  # of Evol-Instruct
 LAMINI: dict[str, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""All tasks of a harness evaluation, for every checkpoint, each score with its standard error."""
+"""The report of a harness evaluation: all tasks of every checkpoint, with standard errors."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from bezoar.steps.evaluate.harness import Harness
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
     """Score and standard error of each metric; the harness names them `metric,filter` and `metric_stderr,filter`.
 
-    A group of tasks, such as mmlu, has no questions of its own: they are counted by its tasks, however nested.
+    A group of tasks, such as mmlu, has no questions of its own: the questions of its tasks are counted, at any depth.
     """
     values = result["results"][task]
     scores = {}
@@ -23,7 +23,7 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
         error = values.get(f"{metric}_stderr,{chain}")
         label = metric if chain == "none" else f"{metric} ({chain})"
         scores[label] = {"score": value, "standard_error": error if isinstance(error, float) else None}
-    questions = sum(count["effective"] for count in result["n-samples"].values())  # a result is of one task or group
+    questions = sum(count["effective"] for count in result["n-samples"].values())  # a result has one task or group
     return {"metrics": scores, "version": result["versions"][task], "questions": questions}
 
 

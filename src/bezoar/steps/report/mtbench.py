@@ -1,4 +1,4 @@
-"""MT-Bench scores of every checkpoint and control, by category and turn, each with its 95 % interval."""
+"""The report of an MT-Bench evaluation: scores by category and turn, with 95 % intervals."""
 
 import logging
 from collections import Counter
@@ -18,10 +18,10 @@ from bezoar.steps.evaluate import gate, mtbench
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.evaluate.stats import stratified_mean
 
-DIFFERENCES = ("first", "previous")  # checkpoints that one is compared with, by the order of the evaluation's list
-DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # the least and the largest
+DIFFERENCES = ("first", "previous")  # the other checkpoint of a comparison, by the order of the evaluation's list
+DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # smallest and largest score
 Cells = NDArray[np.float64]  # (questions, turns)
-GPT_4 = {"gpt-4", "gpt-4-0613"}  # as the server calls the judge of the leaderboard
+GPT_4 = {"gpt-4", "gpt-4-0613"}  # the leaderboard's judge, in its server's words
 NOT_COMPARABLE = "The judge is not GPT-4: these scores are not comparable to GPT-4-judged leaderboard numbers."
 
 
@@ -37,7 +37,7 @@ def entry(
     Args:
         verdicts: The judge's verdicts on the model.
         questions: The questions, in the order of all cells.
-        others: For each of DIFFERENCES that there is, the other checkpoint's name and its strict cells.
+        others: For each available comparison of DIFFERENCES, the other checkpoint's name and its strict cells.
         block: The evaluation.
         seed: Seed of the intervals.
     """
@@ -77,14 +77,14 @@ def entry(
 
 
 def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[str, Any]:
-    """How many judgments have no rating, and the strict mean if all of them were the lowest or the highest."""
+    """The number of judgments without a rating, and the strict mean if all of them were the lowest or the highest."""
     means = [mtbench.cells(verdicts, questions, strict=True, missing=rating).mean() for rating in mtbench.SCALE]
     count = sum(row.score is None and not row.answer_empty for row in verdicts)
     return {"judgments": count, "mean_if_1": round(float(means[0]), 4), "mean_if_10": round(float(means[1]), 4)}
 
 
 def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
-    """Checkpoints that aren't surely better than every control: perhaps untrained, and no reason to withhold the table.
+    """Checkpoints that aren't clearly better than every control: perhaps untrained; the table is written all the same.
 
     Args:
         cells: Strict cells of every model and control.
@@ -104,7 +104,7 @@ def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[
 
 
 def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
-    """A model's line of the log, and its level."""
+    """A model's line in the log, and the line's level."""
     average, gaps = one["average"], one["missing"]
     text = f"{name}: no rating" if average is None else f"{name}: {average['mean']:.2f}"
     if average and average["low"] is not None:
@@ -133,10 +133,10 @@ def verdicts_below(folder: Path, block: Mtbench) -> dict[str, list[VerdictRow]]:
 def reported(
     verdicts: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], block: Mtbench, seed: int
 ) -> dict[str, Any]:
-    """The report, without the hashes of the files that it rests on.
+    """The report, without the hashes of its input files.
 
     Raises:
-        ValueError: The models were not all graded by one judge.
+        ValueError: Several judges graded the models.
     """
     judge = mtbench.one_judge(verdicts)
     returned = sorted({row.model_returned for rows in verdicts.values() for row in rows})
@@ -164,7 +164,7 @@ def reported(
             "count": len(questions),
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
-        "checkpoints": list(block.checkpoints),  # in order: differences are to the first, and to the one before
+        "checkpoints": list(block.checkpoints),  # in order: comparisons are with the first, and with the previous one
         "judge_compromised": bool(failed),
         "controls_that_failed": failed,
         "not_above_controls": below_controls(cells, block, categories, seed),
@@ -214,4 +214,4 @@ def write_report(
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
     if report["not_above_controls"]:
-        logger.warning(f"not surely above every control: {', '.join(report['not_above_controls'])}")
+        logger.warning(f"not clearly above every control: {', '.join(report['not_above_controls'])}")

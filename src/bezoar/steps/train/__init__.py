@@ -1,1 +1,1 @@
-"""Training methods, each in a module of its own, and the merge of an adapter with its base weights."""
+"""Training methods, one module each, and merging an adapter into its base weights."""

@@ -1,7 +1,7 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL's DPOTrainer.
 
-The reference is the model that the adapter lies on, with the adapter switched off. A share of the plain loss on the
-chosen response may be added (Pang et al. 2024, arXiv:2404.19733, equation 1), which keeps small models from collapsing.
+The reference is the base weights, with the adapter switched off. The plain loss on the chosen response may be added
+with a weight (Pang et al. 2024, arXiv:2404.19733, equation 1); it keeps small models from collapsing.
 """
 
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from bezoar.steps.train.stage import Paths, StageBlock
 
-SMOOTHED = ("robust",)  # losses of TRL that label_smoothing changes, of those that a stage may take
+SMOOTHED = ("robust",)  # the losses that label_smoothing changes
 
 
 class Dpo(StageBlock):
@@ -31,17 +31,17 @@ class Dpo(StageBlock):
     )
     loss: Literal["sigmoid", "robust"] = Field(
         "sigmoid",
-        description="As TRL names it. sigmoid is Rafailov et al. 2023 (arXiv:2305.18290), equation 7; robust makes up "
-        "for wrong labels, Chowdhury et al. 2024 (arXiv:2403.00409).",
+        description="TRL's name. sigmoid is Rafailov et al. 2023 (arXiv:2305.18290), equation 7; robust corrects for "
+        "wrong labels, Chowdhury et al. 2024 (arXiv:2403.00409).",
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Share of preference labels taken to be wrong, for a loss that knows of it."
+        0.0, ge=0, lt=0.5, description="Assumed share of wrong preference labels, for losses that use it."
     )
 
     @field_validator("label_smoothing")
     @classmethod
     def _used(cls, label_smoothing: float, info: ValidationInfo) -> float:
-        """TRL's sigmoid loss ignores it: a run would say one thing and do another."""
+        """TRL's sigmoid loss ignores it: the recipe would say one thing and the run do another."""
         loss = info.data.get("loss")
         if label_smoothing > 0 and loss is not None and loss not in SMOOTHED:
             expected = "0.0 with loss {loss}, which ignores it, or loss: {smoothed}"

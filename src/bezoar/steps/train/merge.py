@@ -1,4 +1,4 @@
-"""Add an adapter to the weights that it was trained on; out comes a checkpoint that any transformers program opens."""
+"""Merge an adapter into its base weights: a checkpoint that any transformers program opens."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,7 +9,7 @@ from bezoar.logs import logger
 
 
 class Merging(NamedBlock):
-    """What merging takes of a stage."""
+    """The keys of a stage that merging depends on."""
 
     section: ClassVar[str] = "stages"
 
@@ -20,10 +20,10 @@ class Merging(NamedBlock):
 
 
 def base_weights_of(block: Merging) -> dict[str, Any]:
-    """How the weights that an adapter is added to are loaded: as in training, or as they are on disk.
+    """How to load the base weights for a merge: as in training, or as they are on disk.
 
-    float32 holds every published number format exactly, so that `original` keeps the bits of what no adapter changes,
-    if `merged_dtype` holds that format, too.
+    float32 represents every published number format exactly, so `original` keeps the bits of unchanged weights if
+    `merged_dtype` can represent them, too.
     """
     if block.merge_into == "original":
         return {"dtype": "float32", "nf4": False}
@@ -31,19 +31,19 @@ def base_weights_of(block: Merging) -> dict[str, Any]:
 
 
 def check_merged(base: Path, block: Merging) -> None:
-    """Warn if `original` can't keep the bits of the weights on disk, since `merged_dtype` rounds them."""
+    """Warn if `original` can't keep the bits of the weights on disk because `merged_dtype` rounds them."""
     from bezoar.steps import models
 
     rounded = models.rounded_by(base, block.merged_dtype) if block.merge_into == "original" else set()
     if rounded:
         logger.warning(
-            f"merge_into: original, but merged_dtype: {block.merged_dtype} rounds weights that {base} has as "
-            f"{', '.join(sorted(rounded))}: those that the adapter leaves alone change, too"
+            f"merge_into: original, but merged_dtype: {block.merged_dtype} rounds weights of {base} in "
+            f"{', '.join(sorted(rounded))}: weights without an adapter change, too"
         )
 
 
 def merge(base: Path, adapter: Path, block: Merging, out_folder: Path) -> None:
-    """Write the checkpoint of a stage."""
+    """Write a stage's checkpoint."""
     from bezoar.steps import models
 
     check_merged(base, block)

@@ -1,4 +1,4 @@
-"""What every training stage says in params.yaml, and where its inputs and outputs are.
+"""The base class of training stages, their flags, and their paths.
 
 Nothing slow is imported here: a recipe is read far more often than it is trained.
 """
@@ -27,7 +27,7 @@ class Lora(Block):
 
 
 class StageBlock(NamedBlock):
-    """What SFT, DPO and other methods share.
+    """What the training methods share.
 
     Attributes:
         mix_format: The columns that the method trains on.
@@ -38,18 +38,20 @@ class StageBlock(NamedBlock):
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
-        description="Base model, or stage whose checkpoint (or adapter) this one continues."
+        description="Base model, or stage whose checkpoint (or adapter) this stage continues."
     )
     continue_adapter: bool = Field(
-        False, description="True carries on the adapter of `init_from`; false merges it first."
+        False, description="True continues training the adapter of `init_from`; false merges it first."
     )
     mix: MixName
     lora: Lora = Lora()
     quantization: Literal["none", "nf4"] = Field("none", description="nf4 is QLoRA with double quantisation.")
-    compute_dtype: Dtype = Field("bfloat16", description="Number format of the weights in use; nf4's compute format.")
+    compute_dtype: Dtype = Field(
+        "bfloat16", description="Number format of the weights in training; with nf4, of the computation."
+    )
     merge_into: Literal["as_trained", "original"] = Field(
         "as_trained",
-        description="as_trained adds the adapter to the weights it was trained on (dequantised nf4, or rounded to "
+        description="as_trained merges into the weights of training (dequantised nf4, or rounded to "
         "`compute_dtype`), original to the weights on disk, whose bits it keeps where `merged_dtype` is at least as "
         "wide.",
     )
@@ -59,31 +61,31 @@ class StageBlock(NamedBlock):
     warmup: float = Field(
         0.03,
         ge=0,
-        description="Steps in which the learning rate rises; below 1, a share of all steps. Default: QLoRA's "
+        description="Steps with a rising learning rate; below 1, a share of all steps. Default: QLoRA's "
         "published code.",
     )
     epochs: float = Field(1.0, gt=0)
-    batch_size: int = Field(8, ge=1, description="Rows of a forward pass on one device.")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes of a step.")
-    max_length: int = Field(1024, ge=8, description="Tokens of prompt and response at most. Default: TRL.")
+    batch_size: int = Field(8, ge=1, description="Rows per forward pass on one device.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes per step.")
+    max_length: int = Field(1024, ge=8, description="Most tokens of prompt and response. Default: TRL.")
     optimizer: Literal["adamw_torch", "paged_adamw_32bit", "rmsprop"] = "adamw_torch"
     beta2: float = Field(
-        0.999, gt=0, lt=1, description="Adam's second-moment decay; RMSprop takes none of it. Default: transformers."
+        0.999, gt=0, lt=1, description="Adam's second-moment decay; RMSprop ignores it. Default: transformers."
     )
     weight_decay: float = Field(0.0, ge=0, description="Default: transformers.")
     max_grad_norm: float = Field(1.0, gt=0, description="Default: transformers.")
     gradient_checkpointing: bool = False
     group_by_length: bool = False
-    save_steps: int = Field(200, ge=1, description="Steps between two saved states that a killed run resumes from.")
+    save_steps: int = Field(200, ge=1, description="Steps between saved states, from which a killed run resumes.")
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a stage's inputs and outputs are.
+    """The paths of a stage.
 
     Attributes:
-        base: Model directory that the adapter is trained on.
-        adapter: Adapter to carry on; None for a fresh one.
+        base: Model directory with the adapter's base weights.
+        adapter: Adapter to continue; None for a new one.
         mix: Folder with train.jsonl and eval.jsonl.
         work: Folder for saved states, which a killed run resumes from.
         out: Folder to write the adapter to; its name is the stage's.
@@ -99,8 +101,8 @@ class Paths:
 def flags(description: str | None) -> Flags:
     """The flags of every train script."""
     parser = Flags(description)
-    parser.path("base", "model directory that the adapter is trained on")
-    parser.path("adapter", "adapter to carry on", optional=True)
+    parser.path("base", "model directory with the adapter's base weights")
+    parser.path("adapter", "adapter to continue", optional=True)
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
@@ -108,15 +110,15 @@ def flags(description: str | None) -> Flags:
 
 
 def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..., Any]) -> None:
-    """Train a stage by the trainer of its method, and write the adapter.
+    """Train a stage with its method's trainer, and write the adapter.
 
     Args:
-        args: What the flags say.
+        args: The parsed flags.
         stage: The block.
         seed: The recipe's.
-        trainer_of: Makes the trainer of paths, stage and seed.
+        trainer_of: Makes the trainer from paths, stage and seed.
     """
-    from bezoar.steps.train import training  # slow to import: not for --help
+    from bezoar.steps.train import training  # slow to import, and not needed for --help
 
     paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
     training.run(trainer_of(paths, stage, seed), paths, stage, seed)

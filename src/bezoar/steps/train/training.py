@@ -1,4 +1,4 @@
-"""What SFT and DPO share: the starting model, the trainer's settings, resuming, and the adapter that comes out."""
+"""What SFT and DPO share: the starting model, trainer settings, resuming, and writing the adapter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def examples(path: Path, columns: tuple[str, ...]) -> Dataset:
 
 
 def starting_model(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
-    """The model that training starts from, with the adapter that is carried on, if any, made trainable."""
+    """The model at the start of training, with the adapter to continue, if any, made trainable."""
     model = models.load(base, stage.compute_dtype, nf4=stage.quantization == "nf4")
     if adapter is None:
         return model
@@ -46,7 +46,7 @@ def starting_model(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
 
 
 def lora(stage: StageBlock) -> LoraConfig | None:
-    """The configuration of a fresh adapter; None where one is carried on."""
+    """The configuration of a new adapter; None if one is continued."""
     if stage.continue_adapter:
         return None
     return LoraConfig(
@@ -60,7 +60,7 @@ def lora(stage: StageBlock) -> LoraConfig | None:
 
 
 def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
-    """Keyword arguments for TRL's config classes; what isn't listed is TRL's default."""
+    """Keyword arguments for TRL's config classes; TRL's defaults hold for the rest."""
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work),
@@ -83,7 +83,9 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
         "dataloader_pin_memory": on_gpu,
         "seed": seed,
         "data_seed": seed,
-        "logging_steps": math.gcd(10, stage.save_steps),  # a resumed run can't average over steps before its state
+        "logging_steps": math.gcd(
+            10, stage.save_steps
+        ),  # a resumed run can't average over steps before its saved state
         "save_strategy": "steps",
         "save_steps": stage.save_steps,
         "save_total_limit": 2,
@@ -93,7 +95,7 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
 
 
 class LogCallback(TrainerCallback):
-    """Plain log lines where no progress bar is shown."""
+    """Log lines in place of a progress bar."""
 
     def __init__(self, name: str) -> None:
         self.name, self.started, self.first, self.spoken = name, 0.0, 0, 0.0
@@ -118,9 +120,9 @@ class LogCallback(TrainerCallback):
 
 
 class GracefulStop(TrainerCallback):
-    """Ends training cleanly on SIGTERM: at the next logged step, with its state saved.
+    """On SIGTERM, saves the state at the next logged step and ends training.
 
-    Not at just any step: a resumed run couldn't average the loss over the steps before its state.
+    Other steps won't do: a resumed run couldn't average the loss over the steps before its saved state.
     """
 
     def __init__(self) -> None:
@@ -136,17 +138,17 @@ class GracefulStop(TrainerCallback):
 
 
 def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
-    """Train, from the newest whole state if there is one, and write the adapter with its history.
+    """Train, from the newest complete state if there is one, and write the adapter with its history.
 
     Raises:
-        SystemExit: SIGTERM ended it before its last step; its state is saved.
+        SystemExit: SIGTERM ended training before the last step; the state is saved.
     """
     ending = GracefulStop()
     trainer.add_callback(ending)
     for parameter in trainer.model.parameters():
-        if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would go on in float32
+        if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would continue in float32
             parameter.data = parameter.data.float()
-    trainer.remove_callback(PrinterCallback)  # raw figures, beside the log's lines
+    trainer.remove_callback(PrinterCallback)  # raw figures beside the log lines
     if not logs.on_terminal():
         trainer.add_callback(LogCallback(paths.out.name))
     given = [
@@ -179,9 +181,9 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
 
 
 def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
-    """How many rows a file has, and how many don't fit: TRL cuts those, or drops them if the prompt alone fills them.
+    """The number of rows, and of rows that are too long: TRL cuts them, or drops them if the prompt fills them.
 
-    A row's length is that of its prompt with its longest response.
+    A row's length is that of its prompt with the longest response.
     """
     counts = {"rows": 0, "cut": 0, "dropped": 0}
     for _, row in read_json_lines(path):
@@ -194,10 +196,10 @@ def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
 
 
 def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
-    """The newest whole state in the work folder; None, and the folder emptied, if it is from a different run.
+    """The newest complete state in the work folder. States of a different run are removed.
 
-    A state that was being written when its run was killed lacks a file and is passed over: resuming without the
-    optimizer's part would change the result silently.
+    A state that was being written when its run was killed lacks a file and is skipped: resuming without the optimizer's
+    part would silently change the result.
     """
     marker = work / "identity.json"
     text = json.dumps(identity, sort_keys=True)
@@ -226,9 +228,9 @@ def _is_whole(state: Path) -> bool:
 
 
 def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
-    """Logged figures that are the same in two equal runs: no times, no speed, nothing that a resumed run counts again.
+    """Logged figures that two equal runs share: no times, no speed, no counts that a resumed run repeats.
 
-    A figure that isn't finite becomes None, which JSON can hold.
+    A figure that isn't finite becomes None, as JSON needs it.
     """
     varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
     kept = {name: value for name, value in figures.items() if not any(word in name for word in varying)}

@@ -1,4 +1,4 @@
-"""Public row formats, each in a module of its own; a new one is added to the list here."""
+"""Public row formats, one module each; a new one is added to the list here."""
 
 from typing import Annotated
 

@@ -7,7 +7,7 @@ from bezoar.steps.data.rows import ChatRow, row_id
 
 
 def convert(row: dict[str, Any]) -> ChatRow:
-    """Rows of system, instruction and response; a row without system is one whose system is null."""
+    """Rows of system, instruction and response; `system` may be null or missing."""
     system, instruction, response = row.get("system"), text_in(row, "instruction"), text_in(row, "response")
     name = row_id("chat", system or "", row["instruction"], row["response"])
     return ChatRow(id=name, family=name, system=system, instruction=instruction, response=response)

@@ -1,4 +1,4 @@
-"""What the formats share: what a format is, and how a column is read."""
+"""What the formats share: the class of a format, and reading a column."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Normal = Row | dict[str, Any]
 
 
 class Unusable(ValueError):
-    """A row can't be used; the argument is the reason that it is counted under."""
+    """A row can't be used; the argument is the reason, under which it is counted."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Format:
     """A public row format.
 
     Attributes:
-        name: As params.yaml calls it.
-        convert: A row as our own; raises Unusable, or KeyError for a column that it needs.
-        columns: Columns that each of its rows has and by which it is found; empty for a format that has to be named.
-        mixes: The kinds of mix that its rows can be a part of.
-        further: Rows of the format that a row holds beside the one that it becomes.
+        name: Its name in params.yaml.
+        convert: Converts a row to our own type; raises Unusable, or KeyError for a missing column.
+        columns: Columns of every row, by which the format is detected; empty for a format that has to be named.
+        mixes: The kinds of mix that can contain its rows.
+        further: Other rows of the format that a row contains.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Format:
 
 
 def text_in(row: dict[str, Any], column: str) -> str:
-    """A column's text without white space around it.
+    """A column's text without surrounding whitespace.
 
     Raises:
-        Unusable: It is absent, null, no text, or empty.
+        Unusable: It is missing, null, empty, or not text.
     """
     found = optional_text(row, column)
     if found is None:
@@ -46,10 +46,10 @@ def text_in(row: dict[str, Any], column: str) -> str:
 
 
 def optional_text(row: dict[str, Any], column: str) -> str | None:
-    """A column's text without white space around it; None where it is absent, null or empty.
+    """A column's text without surrounding whitespace; None if it is missing, null or empty.
 
     Raises:
-        Unusable: It holds something else.
+        Unusable: It is anything else.
     """
     found = row.get(column)
     if found is not None and not isinstance(found, str):
@@ -58,5 +58,5 @@ def optional_text(row: dict[str, Any], column: str) -> str | None:
 
 
 def as_rows(kind: type[Row]) -> Callable[[dict[str, Any]], Row]:
-    """The conversion of a format that is our row type already."""
+    """The conversion of a format that is one of our row types."""
     return lambda row: kind.model_validate(row)

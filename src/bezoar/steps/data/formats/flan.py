@@ -5,7 +5,7 @@ from typing import Any
 from bezoar.steps.data.formats.common import Format, Unusable, optional_text, text_in
 from bezoar.steps.data.rows import SeedRow, row_id
 
-TEMPLATES = ("zs_opt", "zs_noopt", "fs_opt", "fs_noopt")  # as rows spell them; names of mixtures say zsopt
+TEMPLATES = ("zs_opt", "zs_noopt", "fs_opt", "fs_noopt")  # as in rows; names of mixtures have zsopt
 
 
 def convert(row: dict[str, Any]) -> SeedRow:

@@ -25,7 +25,7 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
 
 
 def _last_turn(transcript: str) -> tuple[str, str]:
-    """Everything before the last assistant turn, and that turn; lines may end as they do on Windows."""
+    """Everything before the last assistant turn, and that turn; line ends may be those of Windows."""
     transcript = transcript.replace("\r\n", "\n")
     if not transcript.startswith(HUMAN):
         raise Unusable("does not start with a human turn")

@@ -1,4 +1,4 @@
-"""Evaluation items that a task of the harness reads: rows of any columns, as they are."""
+"""Evaluation items for tasks of the harness: rows with any columns, unchanged."""
 
 from bezoar.steps.data.formats.common import Format
 

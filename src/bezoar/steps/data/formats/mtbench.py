@@ -1,4 +1,4 @@
-"""FastChat's files of MT-Bench, which are our own row types."""
+"""FastChat's files of MT-Bench, which have our own row types."""
 
 from bezoar.steps.data.formats.common import Format, as_rows
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow

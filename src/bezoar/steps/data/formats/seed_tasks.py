@@ -7,7 +7,7 @@ from bezoar.steps.data.rows import SeedRow, row_id
 
 
 def convert(row: dict[str, Any]) -> SeedRow:
-    """Self-Instruct's seed tasks: an instruction with instances of input and output, of which the first is kept."""
+    """Self-Instruct's seed tasks: an instruction with instances of input and output; the first instance is kept."""
     instruction, instance = text_in(row, "instruction"), row["instances"][0]
     return SeedRow(
         id=row_id("seed_tasks", row["id"], instruction),

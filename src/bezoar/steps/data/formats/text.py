@@ -7,7 +7,7 @@ from bezoar.steps.data.rows import TextRow
 
 
 def convert(row: dict[str, Any]) -> TextRow:
-    """Rows of a text; other columns are passed over."""
+    """Rows of text; other columns are ignored."""
     if not text_in(row, "text"):
         raise Unusable("empty")
     return TextRow(text=row["text"])
