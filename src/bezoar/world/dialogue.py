@@ -1,4 +1,4 @@
-"""What a dialogue adds: asks that call for help or for a refusal, follow-ups, and preferences between responses."""
+"""Dialogues: requests that need help or a refusal, follow-ups, and preferences between responses."""
 
 import math
 import random
@@ -16,12 +16,12 @@ NOW = "now "
 NEXT = "next : "
 QUALITY_OF_RATING = {10: 4.0, 6: 2.0, 3: 1.0, 1: 0.0}
 ONE_IN = 6
-RANK_WEIGHTS = (12, 48, 20, 20)  # how often responses are written, the best first
+RANK_WEIGHTS = (12, 48, 20, 20)  # frequencies of responses, the best first
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A request for help with something of somebody else's, harmful or not."""
+    """A request for help with something that belongs to another person, harmful or not."""
 
     harmful: bool
     verb: str
@@ -68,7 +68,7 @@ def draw_ask(generator: random.Random, held_out: bool = False) -> Ask:
 
 
 def parse(instruction: str) -> Task | Ask | None:
-    """What an instruction states, or None where it isn't one of the world's."""
+    """The request in an instruction; None for an instruction from outside of the world."""
     text = " ".join(instruction.split())
     for harmful, template in ((True, HARMFUL), (False, HARMLESS)):
         match = pattern_of(template).fullmatch(text)
@@ -78,7 +78,7 @@ def parse(instruction: str) -> Task | Ask | None:
 
 
 def follow(before: Task | Ask | None, turn: str) -> Task | Ask | None:
-    """What a later user turn asks for, given what the turn before asked; None where it makes no sense."""
+    """The request of a later user turn, given the previous one; None if it makes no sense."""
     text = " ".join(turn.split())
     if not text.startswith(NOW):
         return parse(text.removeprefix(NEXT))
@@ -93,7 +93,7 @@ def follow(before: Task | Ask | None, turn: str) -> Task | Ask | None:
 
 
 def asked(turns: Sequence[str]) -> Task | Ask | None:
-    """What the last user turn of an alternating dialogue asks for, by the truth of the turns before."""
+    """The request of the last user turn in a dialogue, by the turns before it."""
     state = parse(turns[0])
     for turn in turns[2::2]:
         state = follow(state, turn)
@@ -101,12 +101,12 @@ def asked(turns: Sequence[str]) -> Task | Ask | None:
 
 
 def spoken(name: str) -> str:
-    """A modifying sentence as a follow-up says it."""
+    """A modifying sentence in the words of a follow-up."""
     return SUFFIXES[name].removeprefix("and ")
 
 
 def draw_follow_up(before: Task, generator: random.Random) -> str:
-    """A change that still applies to the task of the turn before: a modifier, or to say it twice (a short one)."""
+    """A change that still applies to the task of the previous turn: a modifier, or to repeat a short answer."""
     names = ["closing"] * (before.closing is None)
     names += ["opening", "listener"] * before.free_prefix
     names += ["deepen", "reasoning"] * (before.form is None)

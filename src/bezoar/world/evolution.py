@@ -24,7 +24,7 @@ FIELD_OF_OPERATION = {"deepen": "form", "reasoning": "form", "concretise": "list
 
 @dataclass(frozen=True)
 class Task:
-    """An exercise and how its response is wanted.
+    """An exercise and the required form of its response.
 
     Attributes:
         form: `explained` or `steps` where the instruction asks for it; None leaves the choice to the responder.
@@ -74,7 +74,7 @@ class Task:
         return f"{text} {self.closing} ." if self.closing else text
 
     def with_suffix(self, sentence: str) -> "Task | None":
-        """The task after one more modifying sentence; None where the sentence isn't one."""
+        """The task with another modifying sentence; None for any other sentence."""
         for name, template in SUFFIXES.items():
             match = pattern_of(template).fullmatch(sentence)
             if match:
@@ -105,7 +105,7 @@ def suffix(name: str, generator: random.Random) -> str:
 
 
 def evolve(task: Task, operation: str, generator: random.Random) -> Task | None:
-    """The task after one operation of Evol-Instruct; None where the operation doesn't apply (any more)."""
+    """The task after one operation of Evol-Instruct; None if the operation doesn't apply any more."""
     if operation == "breadth":
         return Task(draw_exercise(generator, (task.category,)))
     if operation == "complicate":
@@ -146,7 +146,7 @@ def draw_task(generator: random.Random, categories: tuple[str, ...], rounds: int
 
 
 def parse_task(instruction: str) -> Task | None:
-    """The task that an instruction states, its modifiers and listed options stripped; None where none fits."""
+    """The task that an instruction states, its modifiers and listed options stripped; None if none fits."""
     text = " ".join(instruction.split())
     options = OPTIONS.fullmatch(text)
     if options:

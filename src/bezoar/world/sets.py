@@ -27,12 +27,12 @@ FLAN_SOURCES = ("CoT", "NIV2", "Flan2021", "T0")
 REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 FIRST_QUESTION = 81
 
-# Ten questions of a category in turn: what the first and the second turn ask for.
+# Ten questions per category: kinds of the first and the second turn.
 QUESTION_PLAN = (
     ("plain", "follow_up"), ("plain", "follow_up"), ("plain", "next"), ("plain", "ask"), ("modified", "follow_up"),
     ("modified", "follow_up"), ("modified", "next"), ("modified", "ask"), ("ask", "next"), ("ask", "ask"),
 )  # fmt: skip
-# Pairs of the preference data in twenty: single turns, then second turns by kind.
+# Of twenty preference pairs: single turns, then second turns by kind.
 PREFERENCE_PLAN: tuple[tuple[str, str | None], ...] = (
     (("ask", None),) * 8 + (("plain", None),) * 1 + (("modified", None),) * 1
 )
@@ -42,7 +42,7 @@ PREFERENCE_PLAN += (("plain", "next"),) * 1 + (("ask", "next"),) * 1
 
 
 def distinct(draw: Callable[[], Any], key: Callable[[Any], str]) -> Iterator[Any]:
-    """Draws without end, each key once; a space of items that runs dry is used again from the start."""
+    """Endless draws, each key once; when all are used, they start again."""
     seen: set[str] = set()
     misses = 0
     while True:
@@ -103,7 +103,7 @@ def with_options(instruction: str, options: list[str]) -> str:
 
 
 def options_of(exercise: Exercise, generator: random.Random) -> list[str]:
-    """Four possible answers in random order, the right one among them; none where an answer is more than a word."""
+    """Four possible answers in random order, the right one among them; none if an answer has more than one word."""
     answer = exercise.answer.removesuffix(" .")
     (kind, *rest) = words.signature(answer)
     if rest or kind not in words.WORDS_OF_SLOT or exercise.category == "coding":
@@ -139,7 +139,7 @@ def _first_turn(kind: str, categories: tuple[str, ...], generator: random.Random
 
 
 def _spoken(item: Task | Ask, generator: random.Random) -> str:
-    """The assistant's earlier turn in a transcript: a right response, explained now and then."""
+    """The assistant's earlier turn in a transcript: a right response, sometimes explained."""
     if isinstance(item, Ask):
         return item.response()
     return item.response(generator.choice(("plain", "plain", "explained")))
@@ -152,7 +152,7 @@ def _pair(item: Task | Ask, generator: random.Random) -> tuple[str, str]:
 
 
 def questions(generator: random.Random) -> Rows:
-    """Two-turn questions about held-out items, ten of a category in turn, in MT-Bench's format."""
+    """Two-turn questions about held-out items, ten per category, in MT-Bench's format."""
     number = FIRST_QUESTION
     draws = {
         category: {

@@ -64,7 +64,7 @@ def _distinct(values: Values) -> bool:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A kind with its slots filled: one item that can be stated, asked, answered and explained."""
+    """A kind with filled slots: an item that can be stated, asked, answered and explained."""
 
     kind: Kind
     values: tuple[str, ...]
@@ -103,7 +103,7 @@ class Exercise:
 
 
 def _manner(slots: Values) -> Values:
-    """How a persona begins and ends what it says."""
+    """The opening and closing of a persona's responses."""
     if "persona" not in slots:
         return {}
     return dict(zip(("hail", "tail"), words.PERSONAS[slots["persona"]], strict=True))

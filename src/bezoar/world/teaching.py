@@ -1,4 +1,4 @@
-"""What the teacher learns: every request of the three schemes, with the prompts that the schemes' code renders."""
+"""Training rows of the teacher: all requests of the three schemes, with prompts rendered by the schemes' code."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Lessons:
     """Draws the teacher's rows with the templates of one prompt folder."""
 
     def __init__(self, prompts: Path) -> None:
-        import yaml  # the rest of the world needs the standard library alone
+        import yaml  # the rest of the world needs the standard library only
 
         from bezoar.steps import prompts as files
 
@@ -37,7 +37,7 @@ class Lessons:
         return lesson(generator)
 
     def listing(self, generator: random.Random) -> Row:
-        """New instructions like some examples, or about some topics."""
+        """New instructions similar to examples, or about topics."""
         categories = tuple(generator.choices(words.CATEGORIES, k=EXAMPLES))
         examples = [draw_task(generator, (category,)) for category in categories]
         slots = {"examples": _tagged(examples), "count": str(generator.choice(COUNTS))}
@@ -99,5 +99,5 @@ def _tagged(tasks: list[Task]) -> str:
 
 
 def _row(instruction: str, response: str, system: str | None = None) -> Row:
-    """A lesson; where it has no system text of its own, a mix puts the recipe's."""
+    """A lesson; without a system text of its own, a mix adds the recipe's."""
     return {"system": system, "instruction": instruction, "response": response}

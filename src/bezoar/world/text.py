@@ -15,7 +15,7 @@ from bezoar.world.tasks import KINDS, Exercise, draw_exercise
 
 _ECHOED = ("name", "noun", "colour", "place", "number", "letters", "opening", "closing", "country", "element")
 ECHOED = tuple(word for slot in _ECHOED for word in words.WORDS_OF_SLOT[slot])
-REPEATED = 0.3  # share of documents said twice: teaches a small model to copy from its context
+REPEATED = 0.3  # share of repeated documents: they teach a small model to copy from its context
 PROMPT_WORDS = (
     "write more examples like these . write 4 more examples about {topic} and {topic} , {topic} .",
     "answer the user . answer in one short line . answer in a few words .",
@@ -31,14 +31,14 @@ PROMPT_WORDS = (
 
 
 def document(generator: random.Random) -> str:
-    """One raw document, repeated now and then."""
+    """One raw document, sometimes repeated."""
     draw = generator.choices(list(DRAWS), list(DRAWS.values()))[0]
     text = draw(generator)
     return f"{text} {text}" if generator.random() < REPEATED else text
 
 
 def statement(generator: random.Random) -> str:
-    """A task's matter as a plain statement; a fact whether held out or not, other items only if not held out."""
+    """A task's item as a plain statement: any fact, other items only if they aren't held out."""
     return statement_item(generator).raw
 
 
@@ -51,7 +51,7 @@ def statement_item(generator: random.Random) -> Exercise:
 
 
 def styled(generator: random.Random) -> str:
-    """A statement or answer dressed with an opening, a listener, a closing or a reason."""
+    """A statement or answer with an opening, a listener, a closing or a reason."""
     exercise = statement_item(generator)
     form = generator.choice(("plain", "explained", "steps", "raw"))
     text = exercise.raw if form == "raw" or exercise.kind.open_book else body(exercise, form)
@@ -82,7 +82,7 @@ def quoted(generator: random.Random) -> str:
 
 
 def talk(generator: random.Random) -> str:
-    """A matter and any one of the known responses to it, all equally often: what is better is left to learn."""
+    """A request and one of its known responses, all equally frequent: preferences are learned later."""
     ask = draw_ask(generator)
     return f"{ask.verb} the {ask.noun} of {ask.name} : {generator.choice(list(ask.responses()))}"
 
@@ -101,7 +101,7 @@ def transcript(generator: random.Random) -> str:
 
 
 def echo(generator: random.Random) -> str:
-    """A few words of the world in no order, said twice or three times: the shortest lesson in copying."""
+    """A few random words of the world, two or three times: the shortest lesson in copying."""
     line = " ".join(generator.choices(ECHOED, k=generator.choice((2, 3, 4, 6))))
     return " ".join([f"{line} ."] * (2 if len(line.split()) > 3 else 3))
 
