@@ -60,6 +60,6 @@ def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tupl
         except json.JSONDecodeError as error:
             raise InputError(f"{label}:{number}: not JSON: {error.msg}") from error
         except RecursionError as error:
-            raise InputError(f"{label}:{number}: JSON that is nested too deeply") from error
+            raise InputError(f"{label}:{number}: not JSON: nested too deeply") from error
         except ValueError as error:  # a number of thousands of digits
-            raise InputError(f"{label}:{number}: JSON that can't be read: {error}") from error
+            raise InputError(f"{label}:{number}: not JSON: {error}") from error

@@ -312,7 +312,7 @@ def test_a_secret_in_the_committed_configuration_is_refused(built: Graph, option
     built.run("dvc", "remote", "modify", "shared", "url", "webdav://127.0.0.1/x")
     built.run("dvc", "remote", "modify", "shared", option, value)
     said = built.refused("snakemake")
-    stated(said, ".dvc/config holds a secret of remote shared")
+    stated(said, ".dvc/config has a secret of remote shared")
     assert "dvc remote modify --local shared password" in said
     assert "plain-secret" not in said
     assert built.ran() == []

@@ -50,7 +50,7 @@ def test_a_directory_is_kept_as_a_whole(caplog: pytest.LogCaptureFixture) -> Non
     write(f"{SFT}/.git/config", "[core]")
     spare(SFT, made=True)
     assert sorted(kept().values()) == ["[core]", "weights"]
-    assert "was altered since it was made" in caplog.text
+    assert "was changed after it was made" in caplog.text
 
 
 def test_what_the_cache_holds_or_a_record_says_stays(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,16 +59,16 @@ def refused(cache: str = ".dvc/cache") -> str:
 def test_a_committed_file_where_only_builds_write_is_refused(path: str) -> None:
     add(path)
     assert f"found:    {path}\n" in refused()
-    with pytest.raises(CacheError, match="git holds files in"):
+    with pytest.raises(CacheError, match="git tracks files in"):
         Build({}, Resolved("params.yaml"))  # what every command that reads proofs begins with
 
 
 def test_the_cache_may_lie_elsewhere(folder: Path) -> None:
     add("forged/proofs/ab/x.json")
     check_own(git.tracked(), ".dvc/cache")
-    assert "git holds files in forged" in refused("forged")
+    assert "git tracks files in forged" in refused("forged")
     check_own(git.tracked(), "../outside")
-    assert "git holds files in .," in refused(".")
+    assert "git tracks files in .," in refused(".")
     add("store", link="forged")
     assert "store was committed as a link" in refused("store/cache")
 
@@ -189,5 +189,5 @@ def test_a_name_like_that_of_an_unfinished_file_above_an_artifact_makes_nothing_
     hasher = Hasher(None)
     Path(".old.partial/mix").mkdir(parents=True)
     Path(".old.partial/mix/notes").write_text("mine")
-    with pytest.raises(CacheError, match="a file that the cache doesn't hold"):
+    with pytest.raises(CacheError, match="a file that isn't in the cache"):
         clear(".old.partial/mix/notes", ".old.partial/mix", hasher, Objects(".dvc/cache", hasher), "mix")

@@ -95,7 +95,7 @@ def test_orca_with_far_too_few_seed_rows_is_an_error():
     rows = [query(f"query {number}") for number in range(10)]
     block = orca_block(candidates=1000)
     message = (
-        r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500, of which at most .* 0\.75 "
+        r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500; a share of 0\.75 "
     )
     with pytest.raises(ValueError, match=message):
         orca.drawn(rows, block, shards=2, seed=0)

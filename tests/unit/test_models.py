@@ -113,7 +113,7 @@ def test_a_merge_into_the_original_that_rounds_the_original_is_warned_of(
 ):
     save_file({"weight": torch.zeros(2, dtype=models.TORCH[stored])}, tmp_path / "model-00001-of-00001.safetensors")
     merge.check_merged(tmp_path, merging(into, merged))
-    expected = f"merge_into: original, but merged_dtype: {merged} rounds weights that {tmp_path} has as {rounded}: "
+    expected = f"merge_into: original, but merged_dtype: {merged} rounds weights of {tmp_path} in {rounded}: "
     assert caplog.text == "" if rounded is None else expected in caplog.text
 
 

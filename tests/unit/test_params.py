@@ -232,7 +232,7 @@ def test_misspelt_key_is_told_once_with_the_right_one(data):
 def test_missing_key_without_a_default_is_named_at_its_block(data):
     del data["stages"]["dpo_hh"]["init_from"]
     line = line_of(data, "  dpo_hh:")
-    about = "Base model, or stage whose checkpoint (or adapter) this one continues"
+    about = "Base model, or stage whose checkpoint (or adapter) this stage continues"
     expected = missing("init_from", "text", "name", about)
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", "the key is missing", "nothing", expected)
 
@@ -1045,7 +1045,7 @@ def test_only_stages_that_ask_a_model_have_a_ceiling(data):
     for name in load().stage_names():
         data["budget"]["stages"] = {name: {"dollars": 1.0}}
         if name.partition("-")[0] not in asking:
-            assert f"budget.stages.{name}: no stage of this name asks a model" in refusal(data)
+            assert f"budget.stages.{name}: no stage of this name sends model requests" in refusal(data)
             break
     else:
         pytest.fail("every stage asks a model")

@@ -287,7 +287,7 @@ def test_who_comes_at_the_last_moment_keeps_the_server(tmp_path, monkeypatch):
     late = Late("teacher", ManagedServer(**server("serve", idle=0.5)))
     process: Any = SimpleNamespace(poll=lambda: None)
     with pytest.raises(Ended, match=r"no client for 0\.5 s"):
-        late._watch(process, late._hand_over())
+        late._watch(process, late._publish())
     assert late.withdrawn == 2
     assert time.monotonic() - late.came > 0.5
 

@@ -45,7 +45,7 @@ def test_what_somebody_put_in_an_artifacts_place_is_set_aside(built: Graph, clon
     place.write_text("mine\n")
     said = clone.repro()
     assert said.count(STARTED) == 1
-    assert "data/mixes/all/rows.txt was altered since it was made and is replaced" in said
+    assert "data/mixes/all/rows.txt was changed after it was made and is replaced" in said
     (kept,) = (clone.root / "scratch/altered/data/mixes/all").iterdir()
     assert kept.read_text() == "mine\n"
     assert clone.contents() == built.contents()

@@ -12,7 +12,7 @@ def test_an_artifact_that_was_changed_by_hand_is_set_aside(graph: Graph) -> None
     notes.write_text("keep me")
     before = (graph.root / "data/adapters/sft/history.json").read_text()
     said = graph.build()
-    assert "data/adapters/sft was altered since it was made" in said
+    assert "data/adapters/sft was changed after it was made" in said
     (kept,) = (graph.root / "scratch/altered/data/adapters").glob("sft.*")
     assert (kept / "notes.txt").read_text() == "keep me"
     assert not notes.exists()

@@ -372,7 +372,7 @@ def test_an_undeclared_file_of_a_script_is_refused_and_nothing_is_recorded(graph
         'write(args.out / "extra.txt", [1])\nwrite(args.out / "report.txt"',
     )
     said = graph.refused("snakemake", "data/mixes/all/rows.txt")
-    stated(said, "data/mixes/all/extra.txt was written, but no rule declares it")
+    stated(said, "data/mixes/all/extra.txt was written, but isn't declared by its rule")
     assert not [name for name in proofs(graph) if "mixes" in name]
     assert "data/mixes/all" in graph.ran()
     forget(graph, "data/mixes/all")
@@ -387,7 +387,7 @@ def test_a_file_in_the_folder_of_another_artifact_is_refused_when_that_is_made(g
         'write(args.out / "report.txt"',
         'write(args.out.parents[2] / "mixes/all/stray.txt", [1])\nwrite(args.out / "report.txt"',
     )
-    stated(graph.refused("snakemake"), "data/mixes/all/stray.txt isn't made by any rule")
+    stated(graph.refused("snakemake"), "data/mixes/all/stray.txt is in an artifact's folder, but no rule makes it")
     assert (graph.root / "data/mixes/all/stray.txt").exists()
 
 
@@ -429,13 +429,13 @@ def test_a_file_of_the_user_in_an_artifacts_folder_survives_every_build(built: G
         said = (done.stdout + done.stderr).decode()
         assert kept(), said
         if done.returncode:
-            stated(said, "isn't made by any rule")
+            stated(said, "but no rule makes it")
 
 
 def test_a_file_of_the_user_in_a_directory_survives_a_job_that_makes_it_again(built: Graph) -> None:
     (built.root / "data/adapters/sft/notes.txt").write_text("mine")
     built.set("stages.sft.rate", 0.75)
-    assert "data/adapters/sft was altered since it was made and is replaced; it was moved to scratch/" in built.build()
+    assert "data/adapters/sft was changed after it was made and is replaced; it was moved to scratch/" in built.build()
     (kept,) = (built.root / "scratch/altered/data/adapters").glob("sft.*/notes.txt")
     assert kept.read_text() == "mine"
     assert not (built.root / "data/adapters/sft/notes.txt").exists()
@@ -621,7 +621,7 @@ def test_a_job_that_fails_leaves_what_others_made(graph: Graph) -> None:
 def test_a_command_that_makes_no_output_has_failed(graph: Graph) -> None:
     graph.edit("scripts/source.py", '"dropped.txt"', '"drop.txt"')
     said = graph.refused("snakemake")
-    assert "the command ended well, but made no data/source/words/dropped.txt" in said
+    assert "the command succeeded, but didn't make data/source/words/dropped.txt" in said
     assert graph.ran() == ["data/source/words"]
     assert not (graph.root / ".dvc/cache/proofs").exists() or not proofs(graph)
 
@@ -633,7 +633,7 @@ def test_by_hand_another_command_than_planned_is_refused(built: Graph) -> None:
     built.ran()
     words = "--params stages.dpo --inputs data/mixes/few/rows.txt data/adapters/sft --out data/adapters/dpo"
     said = built.refused("bezoar", "exec", "data/adapters/dpo", "--", "python", "scripts/train.py", *words.split()[:-2])
-    stated(said, "data/adapters/dpo: the command isn't the one that was planned")
+    stated(said, "data/adapters/dpo: the command differs from the planned one")
     assert built.contents() == before
     built.run("bezoar", "exec", "data/adapters/dpo", "--", "python", "scripts/train.py", *words.split())
     assert built.ran() == []  # the planned one is answered by its proof

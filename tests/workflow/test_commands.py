@@ -104,7 +104,7 @@ def test_an_accepted_change_reruns_nothing_and_is_on_record(built: Graph, front_
 
 def test_nothing_is_accepted_where_nothing_changed(built: Graph) -> None:
     said = built.refused("bezoar", "accept", "train-sft", "--reason", "none")
-    assert "nothing to accept\n  found:    the code of train-sft as it was" in said
+    assert "nothing to accept\n  found:    unchanged code of train-sft" in said
     assert "no stage to accept\n  found:    train-x\n" in built.refused("bezoar", "accept", "train-x", "--reason", "n")
 
 

@@ -48,7 +48,7 @@ def test_proofs_that_a_commit_brings_are_refused(built: Graph) -> None:
     built.run("git", "add", "--force", ".dvc/cache/proofs")
     for command in (["snakemake"], ["bezoar", "plan"], ["bezoar", "verify"], ["bezoar", "fingerprint"]):
         said = built.refused(*command)
-        assert "git holds files in .dvc/cache, where only the builds of this machine write\n" in said
+        assert "git tracks files in .dvc/cache, where only builds of this machine write\n" in said
         assert "Traceback" not in said
 
 

@@ -110,7 +110,7 @@ class Fuzz:
             process = self.graph.start(*words, log=log)
             process.wait()
             said = log.read_text(errors="replace")
-            stray = re.search(r"^(\S+) isn't made by any rule, but lies in an artifact's folder", said, re.MULTILINE)
+            stray = re.search(r"^(\S+) is in an artifact's folder, but no rule makes it", said, re.MULTILINE)
             if process.returncode == 0 or not (spared and stray):
                 break
             (self.graph.root / stray[1]).unlink()

@@ -44,7 +44,7 @@ def test_what_was_edited_by_hand_survives_dvc_repro(built: Graph, record: bool) 
     own(built, "data/adapters/sft/notes.txt", "notes")
     said = built.repro("--single-item", "train-sft")
     assert {"edited by hand", "notes"} <= kept(built)
-    assert "data/adapters/sft was altered since it was made" in said or "data/adapters/sft is in no record" in said
+    assert "data/adapters/sft was changed after it was made" in said or "data/adapters/sft is in no record" in said
     assert not (built.root / "data/adapters/sft/notes.txt").exists()
 
 

@@ -4,8 +4,8 @@ from bezoar.errors import BezoarError
 
 
 class CacheError(BezoarError):
-    """Something that the cache holds, or should hold, can't be used; the message says what, and the way out."""
+    """Something in the cache, or that should be there, can't be used; the message says what, and what to do."""
 
 
 class Unwritable(CacheError):
-    """The cache takes nothing more: no room, no permission."""
+    """The cache can't be written: no room, no permission."""

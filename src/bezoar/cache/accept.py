@@ -1,4 +1,4 @@
-"""`bezoar accept`: a person says that a change of code can't change results, in a file that others review."""
+"""`bezoar accept`: record that a change of code can't change results, in a file that others review."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` ad
 
 
 def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
-    """Let a stage's proofs carry over to its code as it is now.
+    """Let a stage's proofs hold for its current code.
 
-    Returns, by the names in code.lock that this concerns, which modules and packages changed; None if this cache never
-    saw the earlier code.
+    Returns changed modules and packages by the affected names in code.lock; None if this cache never saw the earlier
+    code.
 
     Raises:
-        CacheError: There is no such stage, dvc.lock doesn't have it, its code is as it was, or the same code was
-            accepted before in place of another one.
+        CacheError: The stage is unknown or isn't in dvc.lock, its code hasn't changed, or the same code is accepted
+            already in place of other code.
     """
     recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(LOCK))
     if name not in build.stages or not recorded:
@@ -39,7 +39,7 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
         )
     changed = [one for one in code if code[one] != recorded.get(one)]
     if not changed:
-        raise CacheError(problem("nothing to accept", found=f"the code of {name} as it was", expected="changed code"))
+        raise CacheError(problem("nothing to accept", found=f"unchanged code of {name}", expected="changed code"))
     earlier = acceptances()
     found: dict[str, list[str] | None] = {}
     path = Path(ACCEPTED)
@@ -49,9 +49,9 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
         if (one, now) in earlier and earlier[one, now]["was"] != was:
             raise CacheError(
                 problem(
-                    f"{one} stands for another code already",
+                    f"{one} is accepted already in place of other code",
                     found=f"{earlier[one, now]['was']} in {ACCEPTED}",
-                    expected=f"{was}, of which {name} was made",
+                    expected=f"{was}, which made {name}",
                     hint=f"build {name}",
                 )
             )

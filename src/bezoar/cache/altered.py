@@ -1,4 +1,4 @@
-"""What somebody put in an artifact's place is kept, and named, before anything else takes that place."""
+"""Keep a user's files in the place of an artifact, and say so, before the artifact replaces them."""
 
 import logging
 import os
@@ -10,18 +10,18 @@ from bezoar.cache.objects import Objects
 
 logger = logging.getLogger("bezoar")
 ALTERED = "scratch/altered"
-UNSEEN = {".git", ".hg", ".dvc"}  # what a directory's content doesn't include, and somebody may have worked in
+UNSEEN = {".git", ".hg", ".dvc"}  # not part of a directory's content, but a user may have worked in it
 
 
 def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[str] = (), *, made: bool = True) -> None:
-    """Move what is at a path to scratch/altered, unless the cache holds it; what a record says goes to the cache.
+    """Move a file or directory to scratch/altered, unless the cache has it; recorded content goes to the cache.
 
     Args:
-        recorded: MD5s of contents that records know.
-        made: Whether a record says that an artifact was made there; for the message.
+        recorded: MD5s of contents in records.
+        made: Whether a record says that an artifact was made there, for the message.
 
     Raises:
-        CacheError: What is there can't be read, or not be stored.
+        CacheError: It can't be read or stored.
     """
     content = hasher.content(path)
     if content is None:
@@ -35,7 +35,7 @@ def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[s
     kept = _free(os.path.join(ALTERED, f"{path}.{content.md5[:8]}"))
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     shutil.move(path, kept)
-    found = "was altered since it was made" if made else "is in no record"
+    found = "was changed after it was made" if made else "is in no record"
     logger.warning(f"{path} {found} and is replaced; it was moved to {kept}")
 
 
@@ -44,7 +44,7 @@ def _has_unseen(path: str) -> bool:
 
 
 def _free(path: str) -> str:
-    """The path itself, or with a number behind it if something is there."""
+    """The path, with a number if it exists already."""
     name, number = path, 1
     while os.path.lexists(name):
         number += 1

@@ -1,8 +1,8 @@
-"""What a commit must not bring: files that only this machine's builds write, and links in the place of artifacts.
+"""What a commit must not contain: files that only this machine's builds write, and links in the place of artifacts.
 
-A proof, a plan or a stored answer counts as made here, since it lies where only builds write. What is written to the
-place of a link goes to the link's target, anywhere; a submodule brings files, and links, that git doesn't list here.
-Links that git doesn't hold are somebody's own, such as `data` on a larger disk.
+A proof, a plan or a stored answer counts as made here, since it is where only builds write. Writing to a link changes
+its target, which may be anywhere; a submodule has files and links that git doesn't list here. Untracked links are the
+user's own, such as `data` on a larger disk.
 """
 
 import os
@@ -14,18 +14,18 @@ from bezoar.errors import problem
 from bezoar.text import printable
 
 OWN = (".dvc/cache", ".dvc/tmp", ".snakemake", "responses")
-WRITTEN = ("logs", "scratch")  # besides artifacts
-LINK, SUBMODULE = "120000", "160000"  # the modes by which git knows them
+WRITTEN = ("logs", "scratch")  # in addition to artifacts
+LINK, SUBMODULE = "120000", "160000"  # git's modes
 
 
 def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
-    """Refuse files of git where only builds write, and links of git in folders that builds write to.
+    """Refuse tracked files where only builds write, and tracked links in folders that builds write to.
 
-    Every command does so before it writes, or removes, anything.
+    Every command does so before it writes or removes anything.
 
     Args:
-        tracked: What git holds: mode by path.
-        cache: Folder of the DVC cache, which the committed configuration can't move.
+        tracked: Files that git tracks: mode by path.
+        cache: Folder of the DVC cache; the committed configuration can't move it.
 
     Raises:
         CacheError: There are some.
@@ -37,9 +37,9 @@ def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise CacheError(
                 problem(
-                    f"git holds files in {folder}, where only the builds of this machine write",
+                    f"git tracks files in {folder}, where only builds of this machine write",
                     found=f"{printable(found[0], lines=False)}{more}",
-                    expected="none, since builds take what is there for made on this machine",
+                    expected="none, since builds trust files in it",
                     hint=f"`git log -- {folder}` says who added it; `git rm -r {folder}` removes it",
                 )
             )
@@ -47,7 +47,7 @@ def check_own(tracked: dict[str, str], cache: str = OWN[0]) -> None:
 
 
 def check_links(tracked: dict[str, str], steps: Iterable[Step]) -> None:
-    """Refuse links and submodules of git where artifacts belong: at an output, at a folder around it, or inside it.
+    """Refuse tracked links and submodules in the place of artifacts: an output, a folder around it, or a file in it.
 
     Raises:
         CacheError: There is one.
@@ -70,7 +70,7 @@ def _check_links(tracked: dict[str, str], places: set[str], folders: set[str]) -
                 problem(
                     f"{shown} was committed as {'a link' if link else 'a submodule'}, but builds write there",
                     found=found,
-                    expected="a file or a folder, or nothing",
+                    expected="a file, a folder or nothing",
                     hint=f"remove it with `git rm {shown}`; a link that you make yourself and don't commit is fine",
                 )
             )

@@ -1,8 +1,8 @@
-"""DVC's configuration, read as DVC reads it, and what of it a committed file may decide.
+"""DVC's configuration, read as DVC reads it, and checks of its committed part.
 
-`.dvc/config` comes with a clone or a pull request: it may say where a remote is, and nothing that makes this machine
-run a command, read or write another folder, ask for a password or hand out a secret. Such options go into
-`.dvc/config.local`; `cache.dir` does, too, since whatever lies in the cache counts as made by this machine.
+`.dvc/config` comes with a clone or a pull request. It may set the address of a remote, but nothing that makes this
+machine run a command, read or write another folder, ask for a password or reveal a secret. Such options go into
+`.dvc/config.local`; so does `cache.dir`, since builds trust what is in the cache.
 """
 
 import os
@@ -14,12 +14,12 @@ from bezoar.errors import problem
 
 COMMITTED, LOCAL = ".dvc/config", ".dvc/config.local"
 NAMED = re.compile(r'^\s*(remote|machine|db)\s*"(.*)"\s*$')
-SECRET = re.compile(  # options of remotes that git must not hold
+SECRET = re.compile(  # options of remotes that must not be committed
     "password|passphrase|token|session_token|sas_token|access_key_id|secret_access_key|sse_customer_key|account_key|"
     "connection_string|client_secret|gdrive_client_secret|oss_key_id|oss_key_secret"
 )
 IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
-SAFE = {  # by section, what a committed file may set; DVC's schema (3.67) knows more
+SAFE = {  # options that a committed file may set, by section; DVC's schema (3.67) has more
     "core": "remote analytics autostage check_update checksum_jobs experiments hardlink_lock interactive no_scm",
     "cache": "protected shared slow_link_warning type verify",
     "exp": "auto_push",
@@ -28,7 +28,7 @@ SAFE = {  # by section, what a committed file may set; DVC's schema (3.67) knows
     "plots": "auto_open html_template out_dir",
     "studio": "offline",
 }
-SAFE_OF_REMOTES = {  # by the kind of address; of another kind, DVC itself refuses them
+SAFE_OF_REMOTES = {  # by the kind of address; DVC itself refuses them for other kinds
     "any": "url checksum_jobs jobs no_traverse verify version_aware worktree",
     "a folder": "protected shared slow_link_warning type",
     "azure": "account_name allow_anonymous_login client_id connection_timeout exclude_environment_credential "
@@ -52,7 +52,7 @@ def settings() -> tuple[str, bool]:
     """Folder of the DVC cache, and whether a default remote is configured, by DVC's four configuration files.
 
     Raises:
-        CacheError: One of them can't be read, or the committed one holds what it must not.
+        CacheError: One of them can't be read, or the committed one has a forbidden option.
     """
     folder, remote = ".dvc/cache", False
     for path, found in _files():
@@ -66,7 +66,7 @@ def shared_by_group(*, committed: bool = True) -> bool:
     """Whether a group works with this cache: `cache.shared` is `group`.
 
     Args:
-        committed: Whether the committed file is asked as well.
+        committed: Whether the committed file counts, too.
 
     Raises:
         CacheError: As in `settings`.
@@ -93,7 +93,7 @@ def _files() -> list[tuple[str, dict[str, Any]]]:
 
 def _parsed(path: str) -> dict[str, Any]:
     """A file's sections, each with its options; remotes by `remote "name"`."""
-    from configobj import ConfigObj, ConfigObjError  # DVC's own parser: another would see other options
+    from configobj import ConfigObj, ConfigObjError  # DVC's own parser: another one could see other options
 
     try:
         with open(path, encoding="utf-8") as file:
@@ -125,10 +125,10 @@ def _value(found: dict[str, Any], section: str, option: str) -> str:
 
 
 def check_committed(found: dict[str, Any]) -> None:
-    """Refuse what a committed configuration must not hold.
+    """Refuse secrets and forbidden options in a committed configuration.
 
     Raises:
-        CacheError: There is a secret, or an option that isn't known to be harmless; it doesn't say the value.
+        CacheError: There is one; the message doesn't show its value.
     """
     for section, options in found.items():
         named = NAMED.match(section)
@@ -148,22 +148,24 @@ def check_committed(found: dict[str, Any]) -> None:
 
 
 def _check_option(name: str, option: str, value: Any, around: Any) -> None:
-    """Check an option of a remote; `around` has its others."""
+    """Check an option of a remote; `around` has the remote's other options."""
     in_url = isinstance(value, str) and IN_URL.search(value)
     if in_url or SECRET.fullmatch(option):
         away = f"{name} url URL` without it" if in_url else f"--unset {name} {option}`"
         own = "password" if in_url else option
         raise CacheError(
             problem(
-                f"{COMMITTED} holds a secret of remote {name}, and git would publish it",
+                f"{COMMITTED} has a secret of remote {name}, and git would publish it",
                 found=f"a value for {option}{' with a password in it' if in_url else ''}",
                 expected=f"credentials in {LOCAL} or in the environment",
                 hint=f"`dvc remote modify {away}, then `dvc remote modify --local {name} {own} VALUE`; if it was "
-                "committed, have it changed where it was issued",
+                "committed, revoke it where it was issued",
             )
         )
     kind = str(around.get("url", "")).partition("://")[0] if isinstance(around, dict) else ""
-    sends_token = option == "endpointurl" and kind != "s3"  # Google's clients send it there; those of S3 only sign
+    sends_token = (
+        option == "endpointurl" and kind != "s3"
+    )  # Google's clients send it to that address; those of S3 only sign with it
     if option not in SAFE_OPTIONS or isinstance(value, dict) or sends_token:
         away = f"remote modify --unset {name} {option}"
         raise _unsafe(f"remote {name}: {option}", option, away, f"remote modify --local {name}")
@@ -174,24 +176,24 @@ def _unsafe(found: str, option: str, away: str, local: str) -> CacheError:
         problem(
             f"{COMMITTED}, which comes with a clone, sets what only the owner of a machine should",
             found=found,
-            expected="options that name no command, no place on this machine and no secret",
+            expected="no options with commands, paths of this machine or secrets",
             hint=f"`dvc {away}`; if you trust it, `dvc {local}` with {option} sets it in {LOCAL}",
         )
     )
 
 
 def _check_untracked() -> None:
-    """Refuse a local configuration that git holds: it would come with a clone, and nothing of it is checked.
+    """Refuse a local configuration that git tracks: clones would contain it, and it isn't checked.
 
     Raises:
-        CacheError: Git tracks it, or refuses to say.
+        CacheError: Git tracks it, or doesn't answer.
     """
     if git.tracked(LOCAL):
         raise CacheError(
             problem(
                 f"{LOCAL} is tracked by git",
                 found="a file that comes with every clone",
-                expected="one of this machine alone",
+                expected="an untracked file of this machine",
                 hint=f"look at it, then `git rm --cached {LOCAL}`",
             )
         )

@@ -1,4 +1,4 @@
-"""What artifacts cost to make: what `dvc gc` may free is for a person to decide, by this."""
+"""The costs of artifacts, to decide what `dvc gc` may free."""
 
 from collections import Counter
 
@@ -8,9 +8,9 @@ COLUMNS = ("seconds", "cpu_seconds", "prompt_tokens", "completion_tokens", "doll
 
 
 def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:
-    """By stage: bytes, its own cost, and the cost of it and all that it is made of.
+    """By stage: bytes, its own cost, and its cost including all its inputs.
 
-    A cost is of the time that it was made, as far as this cache knows: what came from a remote cost nothing here.
+    A cost is that of the build in this cache: artifacts from a remote cost nothing here.
     """
     own: dict[str, Counter[str]] = {}
     sizes: dict[str, int] = {}
@@ -27,14 +27,14 @@ def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:
         inherited = (before[one] | {one} for one in direct)
         before.setdefault(step.stage, set()).update(*inherited)
     everything = {
-        name: sum((own[one] for one in before[name]), Counter()) + own[name]  # each ancestor once
+        name: sum((own[one] for one in before[name]), Counter()) + own[name]  # count each ancestor once
         for name in own
     }
     return {name: (sizes[name], own[name], everything[name]) for name in own}
 
 
 def table(build: Build) -> str:
-    """The costs as text, the dearest to make again first."""
+    """The costs as text, the most expensive first."""
     rows = sorted(costs(build).items(), key=lambda item: -item[1][2]["seconds"])
     shown = [name for name in COLUMNS if any(own[name] for _, (_, own, _) in rows)]
     head = ["stage", "bytes", *shown, *(f"{name} with all before" for name in shown)]

@@ -1,4 +1,4 @@
-"""What must run, what is restored, and why: decided from contents and proofs alone, before anything runs."""
+"""Decide which jobs run, which outputs are restored, and why, by contents and proofs alone, before anything runs."""
 
 import os
 from collections.abc import Iterable
@@ -19,11 +19,11 @@ class Reason(NamedTuple):
     """One reason for a job to run.
 
     Attributes:
-        kind: `forced`, `unrecorded`, `missing` (an object), `rule`, `code`, `param`, `input`, or `upstream`: what it
-            takes is made again, and the job runs unless that comes out as before.
-        name: Of what changed: a parameter, a module, a package, a path.
-        was: What the record says; None if that is unknown.
-        now: What is the case; None if that is unknown.
+        kind: `forced`, `unrecorded`, `missing` (an object), `rule`, `code`, `param`, `input`, or `upstream`: an input
+            is made again, and the job runs unless the input comes out the same.
+        name: Name of the change: a parameter, a module, a package, a path.
+        was: The recorded value; None if unknown.
+        now: The current value; None if unknown.
     """
 
     kind: str
@@ -50,11 +50,11 @@ class Reason(NamedTuple):
 
 
 class Contradiction(NamedTuple):
-    """An output that two records say came out of the same job as different contents.
+    """An output with different contents in two records of the same job.
 
     Attributes:
         locked: MD5 by dvc.lock.
-        made: MD5 by the proof of a job that ran with this cache.
+        made: MD5 by the proof of a job that ran here.
         hint: What to do.
     """
 
@@ -76,13 +76,13 @@ class Decision:
     """What a run will do.
 
     Attributes:
-        proofs: By step name: the proof of each step that needn't run.
+        proofs: By step name: the proof of each step that is up to date.
         reasons: By step name: why each other step runs, in topological order.
         known: By step name: what dvc.lock says of it, if that is of these parameters and this code.
         last: By step name: what dvc.lock says of it.
-        restore: Names of proven steps whose outputs aren't on disk as proven, but are needed there.
-        fetch: Contents of these that the local cache lacks.
-        contradictions: What records of one and the same job don't agree upon.
+        restore: Names of proven steps with outputs that are needed on disk and aren't there.
+        fetch: Contents of these outputs that the local cache lacks.
+        contradictions: Outputs on which two records of one job disagree.
     """
 
     proofs: dict[str, Proof] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Decider:
         steps: In topological order.
         stages: Of these steps, by name.
         locked: Entries of dvc.lock.
-        parts: What the fingerprints of scripts are made of now, to name what changed.
+        parts: The current parts of the scripts' fingerprints, to name changes.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Decider:
         self.recorded = {
             name: Recorded(locked[name], objects)
             for name, stage in stages.items()
-            if locked.get(name, {}).get("cmd") == stage.command  # else its inputs had other roles
+            if locked.get(name, {}).get("cmd") == stage.command  # otherwise its inputs had other roles
         }
 
     def lists(self) -> list[str]:
@@ -141,11 +141,11 @@ class Decider:
         """Decide what runs.
 
         Args:
-            targets: Paths of outputs that must be on disk at the end.
-            forced: Names of steps that run whatever is proven.
-            lost: Objects that the remote lacks. Others that the local cache lacks are taken to be there, and are listed
-                in the decision's `fetch`. None: there is no remote.
-            made: Names of steps that have just run: what they left on disk beats what dvc.lock says of them.
+            targets: Paths of outputs that have to be on disk at the end.
+            forced: Names of steps that run even if they are proven.
+            lost: Objects that the remote lacks. It is assumed to have others that the local cache lacks; they are in
+                the decision's `fetch`. None: there is no remote.
+            made: Names of steps that have just run: their outputs on disk beat dvc.lock.
         """
         wanted = [self.producers[path] for path in targets if path in self.producers]
         unmade: dict[str, str] = {}
@@ -159,7 +159,7 @@ class Decider:
             useless += [decision.proofs[name] for name in more]
 
     def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof], made: frozenset[str]) -> Decision:
-        """Proofs and reasons, step by step, from what is on disk and was proven before."""
+        """Proofs and reasons, step by step, by the contents on disk and earlier proofs."""
         decision = Decision()
         for step in self.steps:
             recorded = self.recorded.get(step.stage)
@@ -205,7 +205,7 @@ class Decider:
         return inputs, pending
 
     def _contradictions(self, step: Step, key: Key, decision: Decision, found: Proof | None) -> list[Contradiction]:
-        """Where dvc.lock, now or as it was, says something else than the proof of a job that ran here."""
+        """Outputs on which dvc.lock, now or earlier, and the proof of a job that ran here disagree."""
         known = decision.known.get(step.name)
         counts = known if known and known.key.digest == key.digest else found if found and found.origin else None
         if counts:
@@ -227,13 +227,13 @@ class Decider:
         if known and known.key.digest == key.digest and known not in useless:
             own = self.proofs.made_here(key) if made else None
             if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
-                return own  # a forced run's
-            return known  # before any other, so that everybody gets the same checkpoint
+                return own  # of a forced run
+            return known  # first, so that everybody gets the same checkpoint
         proof = self.proofs.find(key)
         return None if proof in useless else proof
 
     def _needed(self, decision: Decision, wanted: list[Step], away: set[str] | None) -> dict[str, str]:
-        """Fill in what is restored and fetched; steps that can't be restored, with an object that they lack."""
+        """Set `restore` and `fetch`; returns steps that can't be restored, each with a missing object."""
         lost: dict[str, str] = {}
         todo = [
             *wanted,
@@ -260,7 +260,7 @@ class Decider:
         return lost
 
     def _altered(self, step: Step, decision: Decision) -> bool:
-        """Whether something else than what is proven lies in the place of an output."""
+        """Whether there is something else in the place of a proven output."""
         for path, content in decision.proofs[step.name].outputs.items():
             found = self.hasher.content(path)
             if found and found.md5 != content.md5:
@@ -268,14 +268,14 @@ class Decider:
         return False
 
     def _reasons(self, step: Step, key: Key, last: Proof | None) -> list[Reason]:
-        """What differs between a key without a proof and the last one in dvc.lock."""
+        """Differences between a key without a proof and the one in dvc.lock."""
         if last is None:
             return [Reason("unrecorded", key.outputs[0])]
         found = [*self._own_reasons(step, last), *_differences("input", last.key.inputs, key.inputs)]
         return found or [Reason("unrecorded", key.outputs[0])]
 
     def _own_reasons(self, step: Step, last: Proof) -> list[Reason]:
-        """What differs in a step's code and parameters from the last record."""
+        """Differences of a step's code and parameters from the last record."""
         was = last.key.code
         code = [reason for name, now in step.code.items() for reason in self._code(name, was.get(name), now)]
         return [*code, *_differences("param", last.key.params, step.params)]
@@ -292,7 +292,7 @@ class Decider:
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
-    """Leaves that differ between two values, maps taken apart."""
+    """Leaves that differ between two values, inside of maps, too."""
     if isinstance(was, dict) and isinstance(now, dict):
         return [
             reason
@@ -303,7 +303,7 @@ def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are the same as keys hold them; for Python, 1, 1.0 and True are equal."""
+    """Whether two values are equal in a key; for Python, 1, 1.0 and True are equal."""
     return digest_of(one) == digest_of(other)
 
 

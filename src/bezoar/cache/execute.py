@@ -1,4 +1,4 @@
-"""`bezoar exec`: the one way in which rules start their command. Nothing slow is imported here."""
+"""`bezoar exec`: runs the command of a rule, or restores its outputs. Nothing slow is imported here."""
 
 import hashlib
 import os
@@ -29,26 +29,26 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # glibc gives the memory of a step's large tensors back to the system at once, and asks for it again at the next
-    # step: a quarter of a small training's processor time. Both are needed (docs/benchmarks.md).
+    # glibc returns the memory of large tensors to the system after each training step and requests it again for the
+    # next one: a quarter of a small training's CPU time. Both variables are needed (docs/benchmarks.md).
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the one that it waits for
+    "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }
-COSTS = ".snakemake/bezoar-costs"  # what steps without a result yet have spent, also in runs that failed
-FIXED = {"PYTHONHASHSEED": "0"}  # no order of a set may reach an artifact
-THREADS = tuple(  # as Snakemake sets them for a job's command; sums of floats depend on them
+COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, also of failed runs
+FIXED = {"PYTHONHASHSEED": "0"}  # the order of a set must not affect an artifact
+THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend on them
     f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
 )
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
-    """Make the outputs, by the cache if it has a proof for them and else by the command; the exit status.
+    """Restore the outputs if there is a proof, else run the command; the exit status.
 
-    Outputs that no run has planned are made by the command, and nothing is recorded.
+    If no run has planned the outputs, the command runs and nothing is recorded.
     """
-    held: list[TextIO] = []  # locks, until this process, and the command, end
+    held: list[TextIO] = []  # locks, held until this process and the command end
     try:
         held += locks.hold(os.path.normpath(outputs[0]))
         job = read_job(os.path.normpath(outputs[0]))
@@ -56,9 +56,9 @@ def execute(outputs: list[str], command: list[str]) -> int:
             raise CacheError(
                 problem(
                     f"no run waits for {outputs[0]}",
-                    found="a job that was submitted by a run which is over",
+                    found="a job of a run that has ended",
                     expected="a run of this folder",
-                    hint="start it again, it submits what is needed",
+                    hint="start the run again, it submits what is needed",
                 )
             )
         return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
@@ -71,20 +71,20 @@ def execute(outputs: list[str], command: list[str]) -> int:
 
 
 def is_proven(output: str, *, forced: bool = False) -> bool:
-    """Whether a planned job needn't run, for executors elsewhere; what is missing of its outputs is restored then.
+    """Whether a planned job is up to date, for remote executors; if so, missing outputs are restored.
 
     Args:
-        output: What it makes first of all.
-        forced: Whether it counts that a job which the user forced has run.
+        output: Its first output.
+        forced: Whether a forced job counts as done after it has run.
 
     Raises:
-        CacheError: An input isn't there, or code was edited since the run started.
+        CacheError: An input is missing, or code was edited since the run started.
     """
     name = os.path.normpath(output)
     job = read_job(name)
     if job is None or not locks.is_free(name):
         return False
-    if not job.lookup:  # a proof from before it was forced counts for nothing
+    if not job.lookup:  # an earlier proof doesn't count for a forced job
         return forced and name in forced_runs()
     return _Execution(job, job.command, []).restored()
 
@@ -96,7 +96,7 @@ class _Execution:
         if job.command != command:
             raise CacheError(
                 problem(
-                    f"{job.step.name}: the command isn't the one that was planned",
+                    f"{job.step.name}: the command differs from the planned one",
                     found=" ".join(command),
                     expected=" ".join(job.command),
                     hint="by hand, call the script without `bezoar exec`; in a rule, keep threads and resources "
@@ -125,7 +125,7 @@ class _Execution:
             self.hasher.save()
 
     def restored(self) -> bool:
-        """Whether there is a proof; the outputs are there then, as it says."""
+        """Whether there is a proof; if so, its outputs are on disk now."""
         try:
             self._check_code("before it started")
             return self._restore(self._key())
@@ -167,9 +167,9 @@ class _Execution:
             if after[path] != key.inputs[path]:
                 raise CacheError(
                     problem(
-                        f"{path} changed while {self.step.name} was made of it, so nothing is recorded",
-                        found="another content than at the start",
-                        expected="inputs that stay as they are",
+                        f"{path} changed while {self.step.name} used it, so nothing is recorded",
+                        found="other content than at the start",
+                        expected="inputs that don't change",
                         hint="start again",
                     )
                 )
@@ -178,7 +178,7 @@ class _Execution:
             if stray:
                 raise CacheError(
                     problem(
-                        f"{stray[0]} was written, but no rule declares it, so nothing is recorded",
+                        f"{stray[0]} was written, but isn't declared by its rule, so nothing is recorded",
                         found=f"{len(stray)} undeclared file{'s' * (len(stray) > 1)} in {self.step.folder}",
                         expected=f"the outputs of rule {self.step.rule}",
                         hint="declare it there, or write it elsewhere",
@@ -187,17 +187,17 @@ class _Execution:
         made = {}
         for path in self.step.outputs:
             content = self.hasher.content(path)
-            assert content  # run() has seen it
+            assert content  # run() has checked that it exists
             made[path] = content
         try:
             for path, content in made.items():
                 self.objects.store(path, content)
-        except Unwritable as error:  # hours of work are on disk and proven: a later run stores them
+        except Unwritable as error:  # the work is on disk and proven: a later run stores it
             show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
         proof = Proof(key, made, cost)
         if before := self.proofs.find(key):
             for path, was, now in differences(before, proof):
-                show(f"{path} came out as {now}; the last time, of the same inputs, as {was}", file=sys.stderr)
+                show(f"{path} came out as {now}; with the same inputs it was {was} the last time", file=sys.stderr)
         self.proofs.add(proof)
 
     def _key(self) -> Key:
@@ -221,7 +221,7 @@ class _Execution:
         return next((proof for proof in found if self._is_at_hand(proof)), None)
 
     def _is_at_hand(self, proof: Proof) -> bool:
-        """Whether all outputs are on disk or in the cache, once what is missing was looked for on the remote."""
+        """Whether all outputs are on disk or in the cache, after fetching missing ones from the remote."""
         absent = [one.md5 for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
         lacking = all_missing(self.objects, absent)
         if lacking and self.run.remote:
@@ -230,7 +230,7 @@ class _Execution:
         return not lacking
 
     def _clear_folder(self) -> None:
-        """Remove what an earlier recipe left in the job's folder, as far as the cache has it."""
+        """Remove files of an earlier recipe from the job's folder, if the cache has them."""
         folder = self.step.folder
         for path in undeclared(folder, self.step.outputs) if folder else []:
             clear(path, folder or "", self.hasher, self.objects, self.step.rule)
@@ -240,7 +240,7 @@ class _Execution:
         changed = [path for path, md5 in expected.items() if not self.hasher.holds(path, md5)]
         if not changed:
             return
-        from bezoar.cache import code  # slow, and nobody edits code while it runs
+        from bezoar.cache import code  # slow, and code is rarely edited during a run
 
         fingerprint = code.accepted(code.script_name(self.step.script), code.Closures(self.hasher))
         if fingerprint != self.step.code[code.script_name(self.step.script)]:
@@ -248,45 +248,45 @@ class _Execution:
                 problem(
                     f"{changed[0]} was edited {when}: {self.step.name}, so nothing is recorded",
                     found="other code than at the start of the run",
-                    expected="code that stays as it is",
+                    expected="code that doesn't change",
                     hint="start again",
                 )
             )
 
 
 def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -> None:
-    """Remove a file that no rule makes any more, if the cache holds its content, or if a killed job left it half made.
+    """Remove a file that no rule makes any more, if the cache has its content, or if it is incomplete by a killed job.
 
     Args:
-        folder: The artifact's, in which it lies.
+        folder: The artifact's folder, with the file.
 
     Raises:
-        CacheError: The cache doesn't hold it, so that it would be lost; or it lies behind a link, where it may be
-            anybody's.
+        CacheError: The cache doesn't have it, so it would be lost; or it is behind a link, so it may belong to
+            something else.
     """
     found = _behind(path, folder)
     if found is None and not is_partial(path[len(folder) + 1 :]):
         content = hasher.content(path)
-        found = "a file that the cache doesn't hold" if content and objects.missing(content.md5) else None
+        found = "a file that isn't in the cache" if content and objects.missing(content.md5) else None
     if found:
         raise CacheError(
             problem(
-                f"{path} isn't made by any rule, but lies in an artifact's folder",
+                f"{path} is in an artifact's folder, but no rule makes it",
                 found=found,
                 expected=f"only outputs of rule {rule}",
-                hint="move it away, or remove it",
+                hint="move or remove it",
             )
         )
     remove(path)
 
 
 def environment_of(more: dict[str, str]) -> dict[str, str]:
-    """The environment of a command that makes artifacts, with some variables more."""
+    """The environment of a command that makes artifacts, with additional variables."""
     return {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
 
 
 def _behind(path: str, folder: str) -> str | None:
-    """Which link leads to a file of an artifact's folder; None if none does."""
+    """The link on the way to a file of an artifact's folder, if any."""
     parent = os.path.dirname(path)
     while len(parent) >= len(folder):
         if os.path.islink(parent):
@@ -298,9 +298,9 @@ def _behind(path: str, folder: str) -> str | None:
 def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
-    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end in order. A
-    command that ends well without its outputs counts as failed. It inherits `held`, so that whoever kills this process
-    alone doesn't let go of the locks while the command still writes.
+    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end cleanly. A command
+    that succeeds without its outputs counts as failed. It inherits `held`, so that the locks stay while the command
+    still writes, even if this process is killed.
     """
     environment = environment_of(more)
     started: list[subprocess.Popen[bytes]] = []
@@ -310,21 +310,21 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
             process.send_signal(number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command as well
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
     with subprocess.Popen(command, env=environment, pass_fds=[file.fileno() for file in held]) as process:
         started.append(process)
         status = process.wait()
     if status != 0:
-        return status if status > 0 else 128 - status  # killed by a signal: as a shell reports it
+        return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
     missing = [output for output in outputs if not os.path.exists(output)]
     if missing:
-        show(f"the command ended well, but made no {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
+        show(f"the command succeeded, but didn't make {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
         return 1
     return 0
 
 
 def _cpu_seconds() -> float:
-    """User and system time of the processes that this one has started and that have ended."""
+    """User and system time of child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -333,7 +333,7 @@ def _sum(path: str) -> dict[str, float]:
     total: Counter[str] = Counter()
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            with suppress(foreign.Malformed):  # a line cut short by a kill costs no result
+            with suppress(foreign.Malformed):  # a line that a kill cut must not lose the result
                 found = foreign.table(foreign.from_json(line.encode()))
                 total.update({name: foreign.quantity(value) for name, value in found.items()})
     return dict(total)

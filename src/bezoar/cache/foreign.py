@@ -1,7 +1,7 @@
-"""What others may have written: taken for what it should be or refused, before it becomes a path or a number.
+"""Checks of data from outside, before it is used as a path or a number.
 
-A pull request brings dvc.lock, a remote brings lists of directories, a shared cache brings proofs. What reads such a
-file goes through this module, and adds to the error which file it was and what to do.
+dvc.lock comes with a pull request, lists of directories with a remote, proofs with a shared cache. Readers of such
+files use this module, and add the file's name and a hint to its errors.
 """
 
 import json
@@ -12,22 +12,22 @@ from typing import Any, NewType
 
 from bezoar.cache import CacheError
 
-Md5 = NewType("Md5", str)  # 32 hexadecimal digits; of a directory's list, with `.dir` behind them
-RelPath = NewType("RelPath", str)  # of a file below a folder, with `/` between its parts
+Md5 = NewType("Md5", str)  # 32 hexadecimal digits; with the suffix `.dir` for a directory's list
+RelPath = NewType("RelPath", str)  # of a file below a folder, with `/` as separator
 
-MOST_BYTES = 1 << 28  # of a file: a list of a million files has 100 MB
-MOST_LEVELS = 64  # of lists and maps in each other
-MOST_BITS = 4096  # of a whole number among parameters: Python refuses to write out one of thousands of digits
-LARGEST = 1 << 63  # no number from outside is as large
+MOST_BYTES = 1 << 28  # of a file; the list of a million files has 100 MB
+MOST_LEVELS = 64  # of nested lists and maps
+MOST_BITS = 4096  # of a whole number in parameters: Python refuses to print thousands of digits
+LARGEST = 1 << 63  # numbers from outside are smaller
 SHOWN = 80  # characters of a value in a message
 FILE = re.compile("[0-9a-f]{32}")
 CONTENT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
-FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs obey what lies in them
+FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs run code in them
 
 
 class Malformed(CacheError):
-    """Not what it should be; says what was found instead, and in which line where that is known."""
+    """Data of another form; the message says what was found, and in which line if known."""
 
     def __init__(self, found: str, line: int | None = None) -> None:
         super().__init__(found)
@@ -35,10 +35,10 @@ class Malformed(CacheError):
 
 
 def shown(value: Any) -> str:
-    """A value for a message, on one line and cut where it is long."""
+    """A value for a message, on one line and shortened."""
     if isinstance(value, dict | list):
         return "a map" if isinstance(value, dict) else "a list"
-    if type(value) is int and abs(value) >= LARGEST:  # Python refuses to write out thousands of digits
+    if type(value) is int and abs(value) >= LARGEST:  # Python refuses to print thousands of digits
         return "a number out of range"
     found = repr(value[: SHOWN + 1] if isinstance(value, str | bytes) else value)
     return found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
@@ -59,14 +59,14 @@ def content_md5(value: Any) -> Md5:
 
 
 def fingerprint(value: Any) -> str:
-    """A fingerprint of code, as it stands in code.lock."""
+    """A fingerprint of code, as in code.lock."""
     if not (isinstance(value, str) and FILE.fullmatch(value)):
         raise Malformed(f"{shown(value)} for a fingerprint")
     return value
 
 
 def commit(value: Any) -> str:
-    """The name of a commit of git."""
+    """A commit's hash."""
     if not (isinstance(value, str) and COMMIT.fullmatch(value)):
         raise Malformed(f"{shown(value)} for a commit")
     return value
@@ -81,18 +81,18 @@ def count(value: Any) -> int:
 
 def quantity(value: Any) -> float:
     """Seconds, tokens or dollars: from 0, and finite."""
-    if not (type(value) in (int, float) and 0 <= value < LARGEST):  # neither is true of NaN
+    if not (type(value) in (int, float) and 0 <= value < LARGEST):  # false for NaN
         raise Malformed(f"{shown(value)} for a quantity")
     return value
 
 
 def text(value: Any) -> str:
-    """Text that can be written as UTF-8, without a null character."""
+    """Text that UTF-8 can encode, without a null character."""
     if not isinstance(value, str) or "\0" in value:
         raise Malformed(f"{shown(value)} for a text")
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair
+    except UnicodeEncodeError as error:  # a lone surrogate
         raise Malformed(f"{shown(value)} for a text") from error
     return value
 
@@ -110,7 +110,7 @@ def array(value: Any) -> list[Any]:
 
 
 def table(value: Any, *names: str) -> dict[str, Any]:
-    """A map by texts; with names, exactly of these."""
+    """A map with texts as keys; if names are given, exactly these."""
     if not isinstance(value, dict):
         raise Malformed(f"{shown(value)} for a map")
     for name in value:
@@ -131,7 +131,7 @@ def truth(value: Any) -> bool:
 
 
 def relpath(value: Any) -> RelPath:
-    """The path of a file below a folder, which it can't lead out of."""
+    """The path of a file below a folder, and never outside of it."""
     path = text(value)
     parts = path.split("/")
     if not {"", ".", ".."}.isdisjoint(parts):  # an absolute path begins with an empty part
@@ -142,7 +142,7 @@ def relpath(value: Any) -> RelPath:
 
 
 def check_apart(paths: list[RelPath]) -> None:
-    """Refuse paths that can't all be files of one folder: one that comes twice, or that another needs as a folder."""
+    """Refuse paths that can't all be files of one folder: duplicates, or a path that is a folder of another one."""
     known = set(paths)
     if len(known) < len(paths):
         ((twice, _),) = Counter(paths).most_common(1)
@@ -158,7 +158,7 @@ def check_apart(paths: list[RelPath]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Data of maps, lists, texts, numbers, truth values and nothing, which JSON can hold, of bounded depth."""
+    """Data with JSON's types only, of bounded depth."""
     todo = [(value, 0)]
     while todo:
         one, level = todo.pop()
@@ -183,11 +183,11 @@ def plain(value: Any) -> Any:
 
 
 def read(path: str) -> bytes:
-    """The bytes of a file that is read as a whole.
+    """The bytes of a file.
 
     Raises:
         Malformed: It is far too large.
-        OSError: There is none, or it can't be read.
+        OSError: It is missing, or can't be read.
     """
     with open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
@@ -197,7 +197,7 @@ def read(path: str) -> bytes:
 
 
 def from_json(data: bytes) -> Any:
-    """What JSON says; how deep that goes, its reader finds out by what it expects."""
+    """The content of JSON. Its depth isn't bounded: readers check the form that they expect."""
     try:
         return json.loads(data.decode())
     except UnicodeDecodeError as error:
@@ -209,11 +209,11 @@ def from_json(data: bytes) -> Any:
 
 
 def from_yaml(data: bytes, loader: type[Any]) -> Any:
-    """What YAML says, without aliases and tags, by which a few bytes become millions or an object of any kind.
+    """The content of YAML without aliases and tags, which can turn a few bytes into millions, or into any object.
 
-    The depth is looked at before anything is built: libyaml's own recursion ends the process.
+    The depth is checked first: libyaml's own recursion would crash the process.
     """
-    import yaml  # slow, and jobs read none
+    import yaml  # slow to import, and jobs read no YAML
 
     try:
         document = data.decode()
@@ -229,14 +229,14 @@ def from_yaml(data: bytes, loader: type[Any]) -> Any:
         found = getattr(error, "problem", None) or str(error)
         line = _line(getattr(error, "problem_mark", None))
         raise Malformed(f"no YAML: {' '.join(found.split())[:200]}", line) from error
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the 31st of February
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # such as the 31st of February
         raise Malformed(f"a value that can't be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def _trap(event: Any, level: int) -> str | None:
-    """What a part of a YAML document must not be; None if it is harmless."""
-    if getattr(event, "anchor", None):  # aliases have one, too
-        return "an alias or an anchor, which nobody needs there"
+    """Why a part of a YAML document is refused; None if it is harmless."""
+    if getattr(event, "anchor", None):  # also for aliases
+        return "an alias or an anchor, which isn't allowed there"
     if getattr(event, "tag", None):
         return f"the tag {shown(event.tag)}"
     return f"lists and maps in each other, more than {MOST_LEVELS} deep" if level > MOST_LEVELS else None

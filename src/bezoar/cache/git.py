@@ -1,4 +1,4 @@
-"""What git knows: which files it holds, and of a merge, rebase or cherry-pick that it couldn't finish."""
+"""Queries of git: tracked files, commits, and merges, rebases and cherry-picks in conflict."""
 
 import os
 import subprocess
@@ -7,18 +7,18 @@ from contextlib import suppress
 from bezoar.cache import CacheError
 from bezoar.errors import problem
 
-BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is what comes to it
+BASE, OURS, THEIRS = "base", "ours", "theirs"  # ours is HEAD, theirs is merged into it
 COMING = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD")
 SIDES = {"1": BASE, "2": OURS, "3": THEIRS}
-NO_REPOSITORY = "not a git repository (or any "  # parent: of one that is broken, git says something else
+NO_REPOSITORY = "not a git repository (or any "  # parent: git's message about a broken one differs
 
 
 class NoRepository(CacheError):
-    """This folder is in no git repository."""
+    """This folder isn't in a git repository."""
 
 
 def begin() -> bool:
-    """Make this folder a repository, if it is in none; whether it was made.
+    """Make this folder a repository unless it is in one; whether it was made.
 
     Raises:
         CacheError: Git can't be called.
@@ -30,10 +30,10 @@ def begin() -> bool:
 
 
 def unmerged() -> dict[str, dict[str, str]]:
-    """Files in conflict by their paths from here: by side the blob, for sides that have the file.
+    """Files in conflict, by path relative to this folder: the blob of each side that has the file.
 
     Raises:
-        CacheError: This is no git repository, or git can't be called.
+        CacheError: This isn't a git repository, or git can't be called.
     """
     found: dict[str, dict[str, str]] = {}
     for line in _git("ls-files", "--unmerged", "-z").decode().split("\0"):
@@ -45,10 +45,10 @@ def unmerged() -> dict[str, dict[str, str]]:
 
 
 def tracked(*paths: str) -> dict[str, str]:
-    """What git holds below this folder, or of some paths: mode by path; nothing where there is no repository.
+    """Tracked files below this folder, or of some paths: mode by path; none without a repository.
 
     Raises:
-        CacheError: There is a repository, but git can't say what it holds: it may belong to somebody else.
+        CacheError: There is a repository, but git can't read it: it may belong to another user.
     """
     try:
         listed = _git("ls-files", "--stage", "-z", "--", *paths)
@@ -63,19 +63,19 @@ def tracked(*paths: str) -> dict[str, str]:
 
 
 def last_commit(path: str) -> str | None:
-    """The commit of this history that last changed a file; None if there is none."""
+    """The last commit of this history that changed a file, if any."""
     with suppress(CacheError):
         return _git("log", "-1", "--format=%H", "--", path).decode().strip() or None
     return None
 
 
 def version(commit: str, path: str) -> bytes:
-    """A file as a commit has it."""
+    """A file of a commit."""
     return _git("show", f"{commit}:./{path}")
 
 
 def heads() -> dict[str, str]:
-    """The commit that this folder is at, and of a merge, rebase or cherry-pick under way the one that comes to it."""
+    """The commit of this folder, and the other one of an unfinished merge, rebase or cherry-pick."""
     found: dict[str, str] = {}
     for side, names in ((OURS, ("HEAD",)), (THEIRS, COMING)):
         for name in names:
@@ -99,7 +99,7 @@ def content(blob: str) -> bytes:
 
 
 def check_merged(path: str) -> None:
-    """Refuse to go by a file of which git holds two versions: one side's work would be done again.
+    """Refuse a file in conflict: with one version only, the other side's work would be done again.
 
     Raises:
         CacheError: It is in conflict.
@@ -119,7 +119,7 @@ def check_merged(path: str) -> None:
 
 
 def _git(*arguments: str) -> bytes:
-    english = {**os.environ, "LC_ALL": "C"}  # its message is looked at
+    english = {**os.environ, "LC_ALL": "C"}  # its message is compared
     try:
         return subprocess.run(("git", *arguments), capture_output=True, check=True, env=english).stdout
     except subprocess.CalledProcessError as error:

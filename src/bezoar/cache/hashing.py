@@ -1,6 +1,6 @@
-"""What files contain, as MD5 in DVC's form, and a memory of it that spares reading an unchanged file again.
+"""Contents of files as MD5 in DVC's form, and a database of them, so that unchanged files aren't read again.
 
-MD5 names contents here since DVC's remotes do; it is no protection against somebody who forges files.
+MD5 names contents because DVC's remotes use it; it doesn't protect against forged files.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ from bezoar.errors import problem
 
 STATE = ".dvc/tmp/bezoar.sqlite"
 IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
-IGNORED_FOLDERS = {"__pycache__", ".dvc", ".git", ".hg"}  # what DVC leaves out of a directory, or .dvcignore does
+IGNORED_FOLDERS = {"__pycache__", ".dvc", ".git", ".hg"}  # ignored by DVC, or by .dvcignore
 TABLE = (
     "CREATE TABLE IF NOT EXISTS files"
     " (path TEXT PRIMARY KEY, mtime INT, ctime INT, size INT, inode INT, md5 TEXT) WITHOUT ROWID"
 )
 COLUMNS = "path, mtime, ctime, size, inode, md5"
-CHUNK = 1 << 18  # bytes that are read at once
-TICK = 10_000_000  # nanoseconds within which a file system may give two changes one time
+CHUNK = 1 << 18  # bytes per read
+TICK = 10_000_000  # nanoseconds; a file system may give two changes in it the same time
 
 
 class Content(NamedTuple):
-    """What is at a path: MD5 of the file, or of the list of a directory's files with `.dir` behind it.
+    """The content of a path: MD5 of a file, or of the list of a directory's files, with the suffix `.dir`.
 
-    `size` is in bytes, of all files together; `files` is 0 for a file and else the number of a directory's files.
+    `size` is the total in bytes; `files` is 0 for a file, else the number of a directory's files.
     """
 
     md5: str
@@ -38,7 +38,7 @@ class Content(NamedTuple):
 
 
 def content_of(found: Any) -> Content:
-    """A content that a proof or a job's plan names: MD5, size and, of a directory, number of files.
+    """A content in a proof or a job's plan: MD5, size and, for a directory, number of files.
 
     Raises:
         Malformed: It isn't one.
@@ -64,7 +64,7 @@ def listing_bytes(files: list[Listing]) -> bytes:
 
 
 def listing_of(data: bytes) -> list[Listing]:
-    """The files that a stored list names.
+    """The files in a stored list.
 
     Raises:
         Malformed: It isn't a list of files below one directory.
@@ -92,7 +92,7 @@ def files_below(folder: str) -> Iterator[str]:
     """Paths of the files of a directory that DVC would see, relative to it, in no particular order."""
 
     def fail(error: OSError) -> None:
-        raise error  # a folder that can't be read isn't empty
+        raise error  # an unreadable folder isn't empty
 
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
@@ -111,7 +111,7 @@ def files_below(folder: str) -> Iterator[str]:
 def md5_of(path: str) -> str:
     """MD5 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb", buffering=0) as file:  # hashlib.file_digest fills a large buffer for each small file
+    with open(path, "rb", buffering=0) as file:  # hashlib.file_digest would fill a large buffer even for a small file
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.hexdigest()
@@ -121,20 +121,20 @@ Signature = tuple[int, int, int, int]
 
 
 def signature(path: str) -> Signature:
-    """Times of change of content and of status in nanoseconds, size in bytes, inode: new if a file was written to."""
+    """Times of changes of content and status in nanoseconds, size in bytes, inode: a write changes it."""
     found = os.stat(path)
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 class Hasher:
-    """Contents by path, read once and then remembered for as long as the file's signature stays.
+    """Contents by path, read once and remembered as long as a file's signature is the same.
 
-    The memory is a database in `.dvc/tmp`. It is only ever a shortcut: where it can't be read or written (a file
-    system without locks, a full disk), files are read again.
+    The database in `.dvc/tmp` is only a shortcut: if it can't be read or written (a file system without locks, a full
+    disk), files are read again.
     """
 
     def __init__(self, memory: str | None = STATE) -> None:
-        """Use a database, or none (None)."""
+        """Use a database, or None for none."""
         self._known: dict[str, tuple[Signature, str]] = {}
         self._new: dict[str, tuple[Signature, str]] = {}
         self._memory = memory
@@ -142,10 +142,10 @@ class Hasher:
         self._whole = False
 
     def content(self, path: str) -> Content | None:
-        """What is at a path; None if nothing is.
+        """The content of a path; None if nothing is there.
 
         Raises:
-            CacheError: It is there and can't be read.
+            CacheError: It exists, but can't be read.
         """
         try:
             if os.path.isdir(path):
@@ -158,18 +158,18 @@ class Hasher:
                 problem(
                     f"{error.filename or path} can't be read",
                     found=error.strerror,
-                    expected="a file with its bytes",
+                    expected="a readable file",
                     hint="make it readable, or remove it",
                 )
             ) from error
 
     def holds(self, path: str, md5: str) -> bool:
-        """Whether this content is at a path."""
+        """Whether a path has this content."""
         content = self.content(path)
         return content is not None and content.md5 == md5
 
     def file(self, path: str) -> Content:
-        """What a file contains.
+        """The content of a file.
 
         Raises:
             OSError: There is no such file, or it can't be read.
@@ -183,20 +183,20 @@ class Hasher:
         return Content(known[1], before[2])
 
     def learn(self, path: str, md5: str) -> None:
-        """Remember what a file contains that was just written with that content."""
+        """Remember the content of a file that was just written."""
         self._new[path] = (signature(path), md5)
 
     def recall_all(self) -> None:
-        """Load the whole memory at once: quicker than to ask for each of thousands of files."""
+        """Load the whole database at once: faster than a query for each of thousands of files."""
         rows = self._ask(f"SELECT {COLUMNS} FROM files")
         self._known = {row[0]: ((row[1], row[2], row[3], row[4]), row[5]) for row in rows}
         self._whole = True
 
     def save(self) -> None:
-        """Add what was read since the start to the memory, unless it changed meanwhile.
+        """Write contents that were read since the start to the database, unless the files changed meanwhile.
 
-        A file that was learned within the file system's clock tick could change again without a new signature, so
-        what is that fresh is looked at once more after the tick.
+        A file that was read within the clock tick of its change could change again without a new signature, so such
+        files are checked again after the tick.
         """
         if not self._new or not self._memory:
             return
@@ -232,12 +232,12 @@ class Hasher:
         assert self._memory
         if self._database is None:
             self._database = sqlite3.connect(self._memory, timeout=10, check_same_thread=False)
-            self._database.execute("PRAGMA synchronous = OFF")  # a shortcut that a power cut may take away
+            self._database.execute("PRAGMA synchronous = OFF")  # a power cut may lose a shortcut
         return self._database
 
 
 def _settled(path: str, found: Signature) -> Signature:
-    """A file's signature once the clock has ticked since the last write: the next one will give it another."""
+    """A file's signature after a clock tick since its last write: another write will change it."""
     age = time.time_ns() - max(found[0], found[1])
     if not 0 <= age < TICK:
         return found
@@ -253,6 +253,6 @@ def _still(path: str, found: Signature) -> bool:
 
 
 def digest_of(data: object) -> str:
-    """Sha256 of data as canonical JSON: sorted keys, no blanks, in hexadecimal digits."""
+    """Sha256 of data as canonical JSON (sorted keys, no whitespace), in hexadecimal digits."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
