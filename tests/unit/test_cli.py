@@ -188,5 +188,5 @@ def test_a_script_refuses_a_folder_that_holds_files_before_it_starts(repository)
     (repository / "made").mkdir()
     (repository / "made" / "rows.jsonl").touch()
     with pytest.raises(InputError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
-        flags.start(command)
+        start()
     assert not (repository / "log.txt").exists()

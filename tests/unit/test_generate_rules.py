@@ -94,9 +94,7 @@ def test_every_seed_row_of_orca_is_asked_or_counted():
 def test_orca_with_far_too_few_seed_rows_is_an_error():
     rows = [query(f"query {number}") for number in range(10)]
     block = orca_block(candidates=1000)
-    message = (
-        r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500; a share of 0\.75 "
-    )
+    message = r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500; a share of 0\.75 "
     with pytest.raises(ValueError, match=message):
         orca.drawn(rows, block, shards=2, seed=0)
     assert len(orca.drawn(rows, orca_block(candidates=1000, max_missing_share=1.0), 2, 0)) == 10
