@@ -9,7 +9,7 @@ import pytest
 
 from bezoar import files
 from bezoar.errors import InputError
-from bezoar.files import MARKER, SEEN, artifact, digest, files_in, remembered_sha256, sha256, whole, write_json
+from bezoar.files import MARKER, SEEN, artifact, digest, files_in, remembered_sha256, rounded, sha256, whole, write_json
 
 
 def build(folder, text="one"):
