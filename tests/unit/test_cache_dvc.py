@@ -333,7 +333,7 @@ def test_a_record_of_another_shape_says_nothing(entry, objects):
     assert recorded.proof(step("mix", inputs=("words",), outputs=("mix",))) is None
 
 
-def normalized(objects, steps, proofs, yaml_of=None):
+def folded(objects, steps, proofs, yaml_of=None):
     """Bring dvc.lock up to date with the proofs, and read it."""
     hasher = Hasher(None)
     fold(
@@ -355,7 +355,7 @@ MIX = step("mix", inputs=("words",), outputs=("mix",), params={"a": 1})
 
 def test_a_proof_is_folded_as_dvc_writes_it(objects):
     write("words", "Ann\n")
-    lock = normalized(objects, [MIX], [proven(objects, MIX)])
+    lock = folded(objects, [MIX], [proven(objects, MIX)])
     assert lock["mix"] == {
         "cmd": f"bezoar build mix --roles {ROLES}",
         "deps": [entry("words", Content(md5("Ann\n"), 4))],
@@ -368,8 +368,8 @@ def test_a_proof_is_folded_as_dvc_writes_it(objects):
 def test_a_stage_is_folded_when_all_its_jobs_are_proven(objects):
     write("words", "Ann\n")
     proofs = [proven(objects, one, one.name) for one in SHARDS]
-    assert "generate-up" not in normalized(objects, SHARDS, proofs[:2])
-    out = normalized(objects, SHARDS, proofs)["generate-up"]["outs"][0]
+    assert "generate-up" not in folded(objects, SHARDS, proofs[:2])
+    out = folded(objects, SHARDS, proofs)["generate-up"]["outs"][0]
     files = {f"{number}/rows": md5(f"gen/up/{number}/rows") for number in range(3)}
     assert out["path"] == "gen/up"
     assert out["md5"] == listed(objects, files)
@@ -378,7 +378,7 @@ def test_a_stage_is_folded_when_all_its_jobs_are_proven(objects):
 
 def test_an_empty_file_has_its_size_in_the_lock_as_dvc_writes_it(objects):
     write("words", "")
-    lock = normalized(objects, [MIX], [proven(objects, MIX, "")])
+    lock = folded(objects, [MIX], [proven(objects, MIX, "")])
     assert [one["size"] for one in (*lock["mix"]["deps"], *lock["mix"]["outs"])] == [0, 0]
 
 
@@ -386,7 +386,7 @@ def test_entries_of_stages_outside_the_target_stay_and_those_of_no_stage_go(obje
     write("words", "Ann\n")
     other = step("other", outputs=("o",))
     write("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": {"other": {"cmd": "x"}, "gone": {"cmd": "y"}}}))
-    lock = normalized(objects, [MIX], [proven(objects, MIX)], yaml_of=[MIX, other])
+    lock = folded(objects, [MIX], [proven(objects, MIX)], yaml_of=[MIX, other])
     assert lock["other"] == {"cmd": "x"}
     assert set(lock) - {"code"} == {"mix", "other"}
 
@@ -394,18 +394,18 @@ def test_entries_of_stages_outside_the_target_stay_and_those_of_no_stage_go(obje
 def test_a_lock_that_says_it_already_is_not_written(objects):
     write("words", "Ann\n")
     proof = proven(objects, MIX)
-    normalized(objects, [MIX], [proof])
+    folded(objects, [MIX], [proof])
     os.utime("dvc.lock", ns=(1, 1))
-    normalized(objects, [MIX], [proof])
+    folded(objects, [MIX], [proof])
     assert os.stat("dvc.lock").st_mtime_ns == 1
 
 
 @pytest.mark.parametrize("value", [1.0, True, "1"], ids=repr)
 def test_a_value_that_python_takes_for_equal_is_written_anew(objects, value):
     write("words", "Ann\n")
-    normalized(objects, [MIX], [proven(objects, MIX)])
+    folded(objects, [MIX], [proven(objects, MIX)])
     changed = replace(MIX, params={"a": value})
-    lock = normalized(objects, [changed], [proven(objects, changed)])
+    lock = folded(objects, [changed], [proven(objects, changed)])
     assert repr(lock["mix"]["params"]["params.resolved.yaml"]["a"]) == repr(value)
 
 
