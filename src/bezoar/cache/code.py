@@ -91,7 +91,7 @@ def _package_folder() -> str:
     spec = find_spec("bezoar")
     assert spec
     assert spec.origin
-    return os.path.relpath(Path(spec.origin).parents[1])
+    return str(Path(spec.origin).parents[1])
 
 
 @cache
@@ -122,6 +122,7 @@ class Closures:
 
     def __init__(self, hasher: Hasher) -> None:
         self.hasher = hasher
+        self._package = os.path.relpath(_package_folder())
         self._memory: dict[str, tuple[str, list[str]]] = {}
         self._new = False
         with suppress(OSError, foreign.Malformed):
@@ -182,7 +183,7 @@ class Closures:
     def _find(self, name: str, folder: str) -> list[tuple[str, str, str]]:
         """Files of a dotted name, of packages around it first: name, path, package. None of them if it isn't ours."""
         parts = name.split(".")
-        for base in (folder, "src", _package_folder()):
+        for base in (folder, "src", self._package):
             found = []
             for length in range(1, len(parts) + 1):
                 stem = os.path.join(base, *parts[:length])
