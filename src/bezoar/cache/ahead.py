@@ -1,7 +1,7 @@
-"""All that one `dvc repro` will come to, brought back by the first stage that it starts.
+"""Restore all stages of a `dvc repro` when it starts the first one.
 
-DVC starts each stage whose output is missing, and Snakemake with it; in a fresh clone that is every stage. It doesn't
-start a stage whose output is in its place.
+DVC starts each stage with a missing output, and Snakemake with it; in a fresh clone that is every stage. It doesn't
+start a stage whose output is in place.
 """
 
 import os
@@ -17,18 +17,23 @@ from bezoar.cache.job import Step
 from bezoar.cache.runs import words_of_dvc
 from bezoar.text import show
 
-MARK = Path(".snakemake/bezoar-brought-back")  # names the run that did so last
-ONE_STAGE = {"-s", "--single-item", "-d", "--downstream"}  # DVC looks at none of the stages before the named one
+MARK = Path(".snakemake/bezoar-brought-back")  # the last run that did so
+ONE_STAGE = {
+    "-s",
+    "--single-item",
+    "-d",
+    "--downstream",
+}  # with these flags, DVC doesn't check the stages before the named one
 
 
 def bring_back(stage: str, run: str | None) -> None:
-    """Restore what is proven of all stages that DVC will come to, if another one's output is missing; once a run.
+    """Restore the proven outputs of all stages that DVC will check, if another stage's output is missing; once a run.
 
-    What goes wrong is said and costs nothing but time: each stage looks for its own proofs as well.
+    Errors are only reported: each stage looks for its own proofs, too.
 
     Args:
-        stage: The one that DVC has started.
-        run: What names the run of DVC; None if that isn't known.
+        stage: The stage that DVC has started.
+        run: The name of DVC's run; None if unknown.
     """
     words = words_of_dvc()
     if NO_LOOKUP in os.environ or not ONE_STAGE.isdisjoint(words):
@@ -42,11 +47,11 @@ def bring_back(stage: str, run: str | None) -> None:
             restored = len(attached.build.decision.restore)
         show(f"restored {restored} artifacts of all stages at once", file=sys.stderr)
     except (CacheError, OSError) as error:
-        show(f"only {stage} is restored, and not all stages at once: {str(error).splitlines()[0]}", file=sys.stderr)
+        show(f"only {stage} is restored, not all stages at once: {str(error).splitlines()[0]}", file=sys.stderr)
 
 
 def _is_missing(written: dict[str, Any], stage: str) -> bool:
-    """Whether an output of another stage isn't there."""
+    """Whether an output of another stage is missing."""
     outs = [
         out if isinstance(out, str) else next(iter(out))
         for name, entry in written.items()
@@ -57,7 +62,7 @@ def _is_missing(written: dict[str, Any], stage: str) -> bool:
 
 
 def _is_marked(run: str) -> bool:
-    """Whether a run has done so before, well or not; from now on it has."""
+    """Whether this run has tried before; from now on it has."""
     with suppress(FileNotFoundError):
         if MARK.read_text(encoding="utf-8") == run:
             return True
@@ -67,7 +72,7 @@ def _is_marked(run: str) -> bool:
 
 
 def _asked(build: Build, words: list[str]) -> list[Step]:
-    """The steps of the stages that DVC's command line names, with all that they are made of; all if it names none."""
+    """The steps of the stages in DVC's command line, with all steps before them; all steps if it names none."""
     names = set(words) | {word.rpartition(":")[2] for word in words}
     named = [stage for stage in build.stages.values() if not names.isdisjoint((stage.name, *stage.outs))]
     if not named:

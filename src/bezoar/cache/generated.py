@@ -1,4 +1,4 @@
-"""The files that are generated from rules, code and params.yaml, and committed: brought into step by every run."""
+"""Generated files (from rules, code and params.yaml) that are committed; every run updates them."""
 
 import logging
 import os
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from bezoar.cache.build import Build
 
 logger = logging.getLogger("bezoar")
-CONFIG = ".dvc/config"  # where DVC is at home
+CONFIG = ".dvc/config"  # DVC's folder
 
 
 def write(build: "Build") -> list[str]:
-    """Write code.lock and params.resolved.yaml where they differ; which did.
+    """Write code.lock and params.resolved.yaml if they differ; returns those that did.
 
     Raises:
         CacheError: The disk is full, or the cache can't be written.
@@ -30,7 +30,7 @@ def write(build: "Build") -> list[str]:
 
 
 def write_pipeline(build: "Build") -> bool:
-    """Write dvc.yaml if it differs from what the graph of all results says; whether it did."""
+    """Write dvc.yaml if it differs from the graph of all results; whether it did."""
     file, text = Path(dvc.PIPELINE), build.pipeline
     if file.exists() and file.read_bytes() == text.encode():
         return False
@@ -40,17 +40,16 @@ def write_pipeline(build: "Build") -> bool:
 
 
 def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
-    """Bring the generated files into step with the run's graph, and say so; which of its stages dvc.yaml hasn't.
+    """Update the generated files by the run's graph, and say so; returns the graph's stages that dvc.yaml lacks.
 
-    DVC has read dvc.yaml before it starts a run, which therefore can only compare it. Nothing is written to a tree that
-    can't be written.
+    DVC reads dvc.yaml before it starts a run, so such a run can only compare it. A read-only tree is left unchanged.
 
     Args:
-        build: Decided upon.
+        build: The build, after its decision.
         by_dvc: Whether DVC started the run.
 
     Raises:
-        CacheError: dvc.yaml can't be read, or is behind the rules and can't be brought into step.
+        CacheError: dvc.yaml can't be read, or is out of date and can't be updated.
     """
     written = dvc.read(dvc.PIPELINE)
     if not os.access(os.curdir, os.W_OK):
@@ -65,7 +64,7 @@ def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
 
 
 def _bring_pipeline(build: "Build", written: dict[str, Any]) -> bool:
-    """Write dvc.yaml if it is behind the graph, by `bezoar dvc` if this one is only a part; whether it was written."""
+    """Write dvc.yaml if it is out of date, by `bezoar dvc` if this graph is partial; whether it was written."""
     if build.complete:
         return (bool(written) or os.path.exists(CONFIG)) and write_pipeline(build)
     if not written or not _is_behind(build, written):
@@ -76,7 +75,7 @@ def _bring_pipeline(build: "Build", written: dict[str, Any]) -> bool:
 
 
 def _is_behind(build: "Build", written: dict[str, Any]) -> bool:
-    """Whether dvc.yaml has a stage of the graph otherwise, or not at all though it is going to be made."""
+    """Whether a stage of the graph differs in dvc.yaml, or is missing though it will be made."""
     try:
         return bool(stages.check(build.stages, written, whole=build.whole) and build.decision.reasons)
     except Stale:

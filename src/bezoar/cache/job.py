@@ -1,4 +1,4 @@
-"""What a run plans: written once by Snakemake's process, read by the process of each job."""
+"""The plan of a run: written once by Snakemake's process, read by the process of each job."""
 
 import json
 import os
@@ -21,13 +21,13 @@ class Step:
 
     Attributes:
         rule: The rule's name.
-        block: Names of params.yaml that the job stands for: values of its wildcards, but for the inner ones.
-        parts: How many jobs share rule and block: 1, or as many as there are shards or tasks.
-        inputs: Paths of all that it takes but its script.
-        roles: Digest of which input plays which part; equal for all parts of a block, however many there are.
-        outputs: Paths of all that it makes.
-        folder: A folder that belongs to this job alone, if its outputs lie in one.
-        outs: For each output what DVC stores it as: itself, or a folder around it.
+        block: The job's names in params.yaml: values of its wildcards, but for the inner ones.
+        parts: Number of jobs of this rule and block: 1, or the number of shards or tasks.
+        inputs: Paths of all inputs but the script.
+        roles: Digest of the inputs' roles; equal for all parts of a block, whatever their number.
+        outputs: Paths of all outputs.
+        folder: A folder of this job alone, if its outputs are in one.
+        outs: For each output, the path that DVC stores: itself, or a folder around it.
         params: Values by dotted name of params.yaml.
         script: Path of its script.
         code: Fingerprints by name in code.lock.
@@ -47,21 +47,21 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The first output's path, which no other step has."""
+        """The path of the first output, which is unique."""
         return self.outputs[0]
 
     @property
     def part(self) -> str:
-        """Name of the folder that the first output lies in, such as a shard's number."""
+        """Name of the first output's folder, such as a shard's number."""
         return os.path.basename(os.path.dirname(self.name))
 
     @property
     def stage(self) -> str:
-        """Name of the DVC stage that the step belongs to."""
+        """Name of the step's DVC stage."""
         return "-".join((self.rule, *self.block))
 
     def key(self, inputs: dict[str, str]) -> Key:
-        """The step's key with the contents (MD5 by path) of its inputs."""
+        """The step's key, given the contents (MD5 by path) of its inputs."""
         return Key(self.rule, inputs, self.roles, self.params, self.code, sorted(self.outputs))
 
 
@@ -70,9 +70,9 @@ class Job:
     """A step that a run plans to run.
 
     Attributes:
-        command: The words that the rule's shell line gives to `bezoar exec`.
-        lookup: False if the user forced the rule: then it runs although a proof may exist.
-        known: Proofs from dvc.lock, for this job with the same parameters and code: MD5 of inputs, contents made.
+        command: The command after `bezoar exec` in the rule's shell line.
+        lookup: False if the user forced the rule: it runs even if there is a proof.
+        known: Proofs from dvc.lock for this job with the same parameters and code: MD5s of inputs, contents of outputs.
     """
 
     step: Step
@@ -81,20 +81,20 @@ class Job:
     known: list[tuple[dict[str, str], dict[str, Content]]]
 
     def write(self) -> None:
-        """Write the job where the process that runs it looks."""
+        """Write the plan for the job's process."""
         path = _path(self.step.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file, ensure_ascii=False)
 
     def end(self) -> None:
-        """Note that the outputs are whole; of a forced job, that they are to be kept."""
+        """Note that the outputs are complete, and for a forced job, that it has run."""
         if not self.lookup:
             with open(f"{FOLDER}/forced.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(self.step.name) + "\n")
 
     def proof(self, key: Key) -> Proof | None:
-        """What dvc.lock knows for a key."""
+        """The proof of dvc.lock for a key, if any."""
         for inputs, outputs in self.known:
             if inputs == key.inputs:
                 return Proof(key, outputs)
@@ -102,7 +102,7 @@ class Job:
 
 
 def read_job(output: str) -> Job | None:
-    """The planned job that makes an output first of all; None if no run planned one."""
+    """The planned job with this first output; None if no run planned one."""
     try:
         data = foreign.table(foreign.from_json(foreign.read(_path(output))), *(one.name for one in fields(Job)))
         return Job(
@@ -140,7 +140,7 @@ def _step(found: Any) -> Step:
 
 
 def _known(found: Any) -> tuple[dict[str, str], dict[str, Content]]:
-    """What dvc.lock says of a job: MD5s of its inputs and the contents that it made."""
+    """A job in dvc.lock: MD5s of its inputs and contents of its outputs."""
     values = foreign.array(found)
     if len(values) != 2:
         raise foreign.Malformed(f"{len(values)} values for inputs and outputs")
@@ -156,7 +156,7 @@ def _texts_by_name(found: Any) -> dict[str, str]:
 
 
 def forced_runs() -> list[str]:
-    """Names of the forced steps that ended well in the last run."""
+    """Names of the forced steps that succeeded in the last run."""
     try:
         with open(f"{FOLDER}/forced.jsonl", encoding="utf-8") as file:
             return [foreign.text(foreign.from_json(line.encode())) for line in file if line.endswith("\n")]
@@ -170,14 +170,14 @@ def _path(output: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What all jobs of a run share.
+    """What the jobs of a run share.
 
     Attributes:
         cache: Folder of the DVC cache.
-        params: The whole recipe that the run goes by, whatever becomes of params.yaml meanwhile.
+        params: The run's copy of the whole recipe, which later edits of params.yaml don't change.
         remote: Whether a DVC remote is configured.
-        closures: By script: MD5 of each project file that it imports, itself included.
-        identity: What names the run; Snakemake's runs for the stages of one `dvc repro` share it.
+        closures: By script: MD5 of the script and of each project file that it imports.
+        identity: The run's name; all Snakemake runs of one `dvc repro` share it.
     """
 
     cache: str
@@ -187,7 +187,7 @@ class Run:
     identity: str
 
     def write(self) -> None:
-        """Write it where the processes of jobs look."""
+        """Write it for the jobs' processes."""
         os.makedirs(FOLDER, exist_ok=True)
         partial = f"{RUN}.partial"
         with open(partial, "w", encoding="utf-8") as file:
@@ -196,7 +196,7 @@ class Run:
 
 
 def read_run() -> Run:
-    """The run under way.
+    """The current run.
 
     Raises:
         CacheError: There is none, or its file isn't one.
@@ -218,7 +218,7 @@ def read_run() -> Run:
 
 
 def undeclared(folder: str, declared: Collection[str]) -> list[str]:
-    """Files in a folder that are no declared output, nor inside one."""
+    """Files in a folder that aren't declared outputs or parts of one."""
     if not os.path.isdir(folder):
         return []
     known = set(declared)

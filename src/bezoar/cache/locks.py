@@ -1,4 +1,4 @@
-"""Who is at work in this folder: a lock that no killed run can leave behind."""
+"""Locks of runs and outputs in this folder; a killed run leaves none behind."""
 
 import fcntl
 import hashlib
@@ -17,21 +17,21 @@ AT_WORK = Path(".snakemake/bezoar-at-work")  # a lock for each output
 
 
 def forget_killed_runs() -> TextIO:
-    """Clear Snakemake's lock of this folder away if the run that took it was killed.
+    """Remove Snakemake's lock of this folder if its run was killed.
 
-    Every run, and every command of a rule, holds a shared lock on one file until it ends, however it ends. Who gets
-    that file for itself is alone, and Snakemake's lock is then a dead run's. Returns the file, to be kept open.
+    Every run, and every command of a rule, holds a shared lock on one file until it ends, however it ends. If an
+    exclusive lock succeeds, no run is alive, and Snakemake's lock is a dead run's. Returns the file, to be kept open.
     """
     try:
         ALIVE.parent.mkdir(exist_ok=True)
-        file = ALIVE.open("a+")  # for reading too: NFS gives shared locks to readers only
-    except OSError:  # a folder that can't be written: no run can start there, and questions need no lock
+        file = ALIVE.open("a+")  # also for reading: NFS gives shared locks to readers only
+    except OSError:  # a read-only folder: no run can start there, and queries need no lock
         return open(os.devnull, encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(ALIVE.parent / "locks", ignore_errors=True)
         fcntl.flock(file, fcntl.LOCK_SH)
-    except BlockingIOError:  # another run, or a killed run's command, is alive: Snakemake's own lock refuses
+    except BlockingIOError:  # another run, or a killed run's command, is alive: Snakemake's own lock stops this run
         fcntl.flock(file, fcntl.LOCK_SH)
     except OSError:
         pass  # a file system without locks: a killed run then needs `snakemake --unlock`
@@ -39,10 +39,10 @@ def forget_killed_runs() -> TextIO:
 
 
 def hold(output: str) -> list[TextIO]:
-    """Take part in the shared lock, and wait until nobody else makes an output; the files are to be kept open.
+    """Take the shared lock, and wait until no other process makes an output; the files have to be kept open.
 
-    A killed run's job may still be at work: on this machine, or on a node of a cluster, where SLURM looks after it and
-    it doesn't keep a new run from starting.
+    A killed run's job may still run: on this machine, or on a node of a cluster, where SLURM manages it and it doesn't
+    stop a new run from starting.
     """
     held: list[TextIO] = []
     if not ALIVE.exists():
@@ -59,7 +59,7 @@ def hold(output: str) -> list[TextIO]:
 
 
 def is_free(output: str) -> bool:
-    """Whether nobody is at work on an output."""
+    """Whether no process makes an output."""
     try:
         with _lock_of(output).open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Contents by their MD5, in DVC's own cache: what is stored here, `dvc push` sends and `dvc checkout` finds."""
+"""Contents by MD5 in DVC's own cache, so that `dvc push` and `dvc checkout` work with them."""
 
 import errno
 import hashlib
@@ -20,37 +20,37 @@ NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, err
 class Objects:
     """The object store in a DVC cache folder.
 
-    An object counts only if its bytes have the MD5 that its name says; how they were found is remembered by the
-    hasher, so that an untouched object is read once.
+    An object counts only if its bytes have the MD5 of its name; the hasher remembers that, so that an unchanged object
+    is read once.
     """
 
     def __init__(self, cache: str, hasher: Hasher) -> None:
         self.cache = cache
         self.hasher = hasher
-        self._lists: dict[str, list[Listing]] = {}  # directory lists that were read and are what they should be
-        self._taken: dict[str, bytes] = {}  # those of another store, which this one doesn't have
+        self._lists: dict[str, list[Listing]] = {}  # valid directory lists that were read
+        self._taken: dict[str, bytes] = {}  # lists of another store that this one lacks
 
     def path(self, md5: str) -> str:
-        """Where an object lies, or would.
+        """The path of an object, which may not exist.
 
         Raises:
-            Malformed: The MD5 isn't one, and might lead anywhere.
+            Malformed: The MD5 isn't one, so the path could be anywhere.
         """
         foreign.content_md5(md5)
         return os.path.join(self.cache, "files", "md5", md5[:2], md5[2:])
 
     def sound(self, md5: str) -> bool:
-        """Whether a file's or a directory list's object is there with the right bytes."""
+        """Whether the object of a file or a directory list exists with the right bytes."""
         try:
             return self.hasher.file(self.path(md5)).md5 == md5.removesuffix(".dir")
         except OSError:
             return False
 
     def listing(self, md5: str) -> list[Listing] | None:
-        """The files of a directory; None if its list isn't there.
+        """The files of a directory; None if its list is missing.
 
         Raises:
-            CacheError: It has the right bytes, but names files outside the directory, or isn't a list at all.
+            CacheError: It has the right bytes, but names files outside of the directory, or isn't a list.
         """
         if md5 not in self._lists:
             if not self.sound(md5):
@@ -59,10 +59,10 @@ class Objects:
         return self._lists[md5]
 
     def take_lists(self, others: "Objects", md5s: Iterable[str]) -> None:
-        """Know directory lists that another store has; nothing is written.
+        """Add directory lists of another store in memory; nothing is written.
 
         Raises:
-            CacheError: One names files outside its directory, or isn't a list at all.
+            CacheError: One names files outside of its directory, or isn't a list.
         """
         for md5 in md5s:
             if others.sound(md5):
@@ -70,7 +70,7 @@ class Objects:
                 self._taken[md5] = Path(others.path(md5)).read_bytes()
 
     def keep_lists(self) -> None:
-        """Write the lists that were taken, for DVC and for the processes of jobs.
+        """Write these lists for DVC and for the processes of jobs.
 
         Raises:
             CacheError: The disk is full, or the store can't be written.
@@ -82,23 +82,23 @@ class Objects:
         self._taken = {}
 
     def missing(self, md5: str) -> list[str]:
-        """The objects that are needed to restore a content and aren't there, or aren't sound."""
+        """The objects that a content needs and that are missing or damaged."""
         if not md5.endswith(".dir"):
             return [] if self.sound(md5) else [md5]
         files = self.listing(md5)
         return [md5] if files is None else [one.md5 for one in files if not self.sound(one.md5)]
 
     def forget_unsound(self, md5: str) -> None:
-        """Remove an object whose bytes are wrong, so that a sound one can take its place."""
+        """Remove an object with wrong bytes, so that a sound one can replace it."""
         with suppress(OSError):
             if not self.sound(md5):
                 os.unlink(self.path(md5))
 
     def store(self, path: str, content: Content) -> None:
-        """Copy what is at a path into the store.
+        """Copy a file or a directory into the store.
 
         Raises:
-            CacheError: It changed since `content` was found, the disk is full, or the store can't be written.
+            CacheError: It has changed since `content` was read, the disk is full, or the store can't be written.
         """
         if content.md5.endswith(".dir"):
             files = [Listing(self.hasher.file(os.path.join(path, name)).md5, name) for name in files_below(path)]
@@ -112,7 +112,7 @@ class Objects:
         """Write the list of a directory's files.
 
         Raises:
-            CacheError: It isn't the list of that name, the disk is full, or the store can't be written.
+            CacheError: The list has another MD5, the disk is full, or the store can't be written.
         """
         if not self.sound(md5):
             data = listing_bytes(files)
@@ -122,10 +122,10 @@ class Objects:
                 file.write(data)
 
     def restore(self, md5: str, path: str) -> None:
-        """Put a content at a path, in place of what is there; whole or not at all.
+        """Restore a content to a path, in place of anything there; completely or not at all.
 
         Raises:
-            CacheError: An object is missing or isn't sound, or the disk is full.
+            CacheError: An object is missing or damaged, or the disk is full.
         """
         lacking = self.missing(md5)
         if lacking:
@@ -133,7 +133,7 @@ class Objects:
                 problem(
                     f"{path} can't be restored",
                     found=f"no sound object {lacking[0]} in {self.cache}",
-                    expected="what its record names",
+                    expected="the objects that its record names",
                     hint="`dvc fetch`, or build it again",
                 )
             )
@@ -188,13 +188,13 @@ class Objects:
 
 
 class _Writing:
-    """A neighbour of an object to write to; read-only and in its place at the end, as DVC has it."""
+    """A file beside an object to write to; at the end it is renamed and read-only, as in DVC."""
 
     def __init__(self, objects: Objects, md5: str) -> None:
         self.objects = objects
         self.md5 = md5
         self.path = objects.path(md5)
-        self.partial = f"{self.path}.{os.urandom(6).hex()}.partial"  # of this process alone, on any machine
+        self.partial = f"{self.path}.{os.urandom(6).hex()}.partial"  # unique to this process on any machine
 
     def __enter__(self) -> str:
         try:
@@ -224,7 +224,7 @@ def _listing(md5: str, path: str) -> list[Listing]:
     except foreign.Malformed as error:
         raise CacheError(
             problem(
-                f"object {md5} is not a list of a directory's files, and nothing is restored from it",
+                f"object {md5} is not a list of a directory's files",
                 found=error,
                 expected="for each file its MD5 and its path inside the directory, as DVC stores them",
                 hint=f"no build writes such a list; `git log -S{md5} dvc.lock` says who did: remove that entry",
@@ -244,7 +244,7 @@ def _changed(path: str) -> CacheError:
 
 
 def unwritable(cache: str, error: OSError) -> Unwritable:
-    """What to say when the cache takes nothing more."""
+    """The error if the cache can't be written."""
     hints = {
         errno.ENOSPC: "free some space there, or move the cache with `dvc cache dir --local`",
         errno.EDQUOT: "free some of your quota, or move the cache with `dvc cache dir --local`",
@@ -261,7 +261,7 @@ def unwritable(cache: str, error: OSError) -> Unwritable:
 
 
 def copy(source: str, target: str) -> None:
-    """Copy a file's bytes by the kernel, which shares the blocks where the file system can."""
+    """Copy a file by the kernel, which shares the blocks if the file system supports that."""
     with open(source, "rb") as reader, open(target, "wb") as writer:
         try:
             while os.copy_file_range(reader.fileno(), writer.fileno(), CHUNK):
@@ -273,12 +273,12 @@ def copy(source: str, target: str) -> None:
 
 
 def is_partial(path: str) -> bool:
-    """Whether this was being written or restored when its process was killed."""
+    """Whether this is incomplete because its process was killed."""
     return any(part.startswith(".") and part.endswith(".partial") for part in path.split("/"))
 
 
 def remove(path: str) -> None:
-    """Remove a file or a directory, or nothing."""
+    """Remove a file or a directory, if it exists."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:
@@ -287,5 +287,5 @@ def remove(path: str) -> None:
 
 
 def all_missing(objects: Objects, contents: Iterable[str]) -> list[str]:
-    """The objects that several contents lack, each once, in order."""
+    """The missing objects of several contents, each once, in order."""
     return list(dict.fromkeys(lacking for md5 in contents for lacking in objects.missing(md5)))

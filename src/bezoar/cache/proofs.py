@@ -1,8 +1,8 @@
-"""Proofs: what went into a job and what came out of it.
+"""Proofs: inputs and outputs of a job that has run.
 
 A proof says that a job with this rule, these parameters, this code and inputs of these contents made outputs of those
-contents. It is a JSON file in the cache, found by its key, which is a digest of all that went in and of the outputs'
-paths. A proof is written after its outputs were stored, whole or not at all.
+contents. It is a JSON file in the cache; its name is the job's key, a digest of everything that the job depends on and
+of the outputs' paths. A proof is written after its outputs are stored, completely or not at all.
 """
 
 import json
@@ -26,10 +26,10 @@ class Key:
 
     Attributes:
         rule: The rule's name.
-        inputs: MD5 by path, of everything the rule takes but its script.
-        roles: Digest of which of them plays which part.
+        inputs: MD5 by path, of all inputs but the script.
+        roles: Digest of the inputs' roles.
         params: Values of params.yaml by dotted name.
-        code: Fingerprints by name: of the rule's command and of the script with all that it imports.
+        code: Fingerprints by name: of the rule's command, and of the script with its imports.
         outputs: Paths, sorted.
     """
 
@@ -48,12 +48,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Proof:
-    """A key, the contents that came out, and what that cost.
+    """A key, the contents of the outputs, and the cost.
 
     Attributes:
         cost: `seconds` of wall time, `cpu_seconds`, and what the script counted: `prompt_tokens`, `completion_tokens`,
-            `dollars`. Empty where only dvc.lock knows of the job.
-        origin: The commit whose dvc.lock says so; empty if the job ran with this cache.
+            `dollars`. Empty if the proof comes from dvc.lock.
+        origin: The commit of that dvc.lock; empty if the job ran with this cache.
     """
 
     key: Key
@@ -63,10 +63,10 @@ class Proof:
 
 
 class Proofs:
-    """The proofs in a DVC cache folder: those made here, and those that were taken from a commit's dvc.lock.
+    """The proofs in a DVC cache folder: those made here, and those from a commit's dvc.lock.
 
-    The latter count as long as that commit is part of this folder's history: what a branch says is forgotten with the
-    branch. They go before what was made here, so that everybody gets the same artifact.
+    The latter count while their commit is part of this folder's history, so a branch's records leave with the branch.
+    They have priority over those made here, so that everybody gets the same artifact.
     """
 
     def __init__(self, cache: str) -> None:
@@ -76,16 +76,16 @@ class Proofs:
         self._told: set[str] = set()
 
     def path(self, key: str) -> str:
-        """Where the proof for a key's digest lies, or would."""
+        """The path of the proof for a key's digest, which may not exist."""
         return _path(self.folder, key)
 
     def find(self, key: Key) -> Proof | None:
-        """The proof for a key; None if there is none, or it can't be read."""
+        """The proof for a key; None if it is missing or can't be read."""
         imported = self._load(_path(self.imported, key.digest), key)
         return imported if imported and self._counts(imported) else self.made_here(key)
 
     def made_here(self, key: Key) -> Proof | None:
-        """The proof that a job of this cache made for a key."""
+        """The proof for a key by a job of this cache."""
         found = self._load(self.path(key.digest), key)
         return None if found and found.origin else found
 
@@ -112,7 +112,7 @@ class Proofs:
             return None
 
     def add(self, proof: Proof) -> None:
-        """Write a proof; it takes the place of an older one with the same key.
+        """Write a proof; it replaces an older one with the same key.
 
         One of dvc.lock leaves the one made here in its place, beside it; one made here is the last word.
 
@@ -121,7 +121,7 @@ class Proofs:
         """
         digest = proof.key.digest
         path = _path(self.imported if proof.origin else self.folder, digest)
-        partial = f"{path}.{os.urandom(6).hex()}.partial"  # of this process alone, on any machine
+        partial = f"{path}.{os.urandom(6).hex()}.partial"  # unique to this process on any machine
         data: dict[str, Any] = {"key": asdict(proof.key), "outputs": proof.outputs, "cost": proof.cost}
         if proof.origin:
             data["origin"] = proof.origin
@@ -146,7 +146,7 @@ def _path(folder: str, key: str) -> str:
 
 
 def differences(one: Proof, other: Proof) -> list[tuple[str, str, str]]:
-    """Outputs that two proofs say came out as different contents: path, and the MD5 by each."""
+    """Outputs with different contents in two proofs: the path and both MD5s."""
     return [
         (path, content.md5, other.outputs[path].md5)
         for path, content in one.outputs.items()

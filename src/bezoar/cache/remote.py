@@ -1,6 +1,6 @@
 """Objects from the DVC remote that `.dvc/config` names, whatever kind it is.
 
-Also a program, for a job that finds a proof but not its objects: `python -m bezoar.cache.remote MD5 [MD5 ...]`.
+Also a program for jobs with a proof and missing objects: `python -m bezoar.cache.remote MD5 [MD5 ...]`.
 """
 
 import errno
@@ -30,7 +30,7 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 logger = logging.getLogger("bezoar")
 
 LOCAL = "`dvc remote modify --local {name}"
-CREDENTIALS = {  # by the remote's kind, what to type where they are refused
+CREDENTIALS = {  # by the remote's kind: commands that set credentials
     "ssh": f"{LOCAL} keyfile PATH`, or a key in ssh-agent; `ssh USER@HOST` has to work",
     "s3": f"{LOCAL} access_key_id ID`, the same for secret_access_key, or set AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY",
@@ -39,16 +39,16 @@ CREDENTIALS = {  # by the remote's kind, what to type where they are refused
     "": "ask who owns the folder to let you read it",
 }
 OTHERS = "see docs/remotes.md for where credentials of this kind go"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # only ever of this side's disk: a remote is only read here
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of this machine's disk, since the remote is only read
 REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
 UNREACHABLE = "ConnectionRefused|gaierror|ConnectError|ConnectTimeout|EndpointConnection|No route to host"
 BROKEN = "Connection|Disconnect|ReadError|ProtocolError|Payload|IncompleteRead|Timeout|SFTP|Closed|Streaming"
 
 
 def fetch(contents: Iterable[str], objects: Objects) -> None:
-    """Bring what is missing of some contents from the remote to the cache, as far as the remote has it sound.
+    """Fetch missing objects of some contents from the remote, if they are sound there.
 
-    Of directories, their lists and then their files.
+    For directories, first their lists, then their files.
 
     Raises:
         CacheError: The remote can't be read, or the cache can't be written.
@@ -56,14 +56,14 @@ def fetch(contents: Iterable[str], objects: Objects) -> None:
     wanted = list(contents)
     first = set(all_missing(objects, wanted))
     fetch_objects(first, objects)
-    fetch_objects(set(all_missing(objects, wanted)) - first, objects)  # files of directories whose lists have come
+    fetch_objects(set(all_missing(objects, wanted)) - first, objects)  # files of directories with fetched lists
 
 
 def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
-    """Bring single objects from the remote to the cache: of a directory, its list alone.
+    """Fetch single objects from the remote: for a directory, its list only.
 
-    An object comes to its place whole and checked, or not at all; what the remote lacks, or has with wrong bytes,
-    stays away. What came before an error stays, so that the next try goes on there.
+    An object is put in place complete and checked, or not at all; missing and damaged objects are skipped. Objects that
+    were fetched before an error stay, so that the next try continues.
 
     Raises:
         CacheError: The remote can't be read, or the cache can't be written.
@@ -82,7 +82,7 @@ def fetch_objects(md5s: Iterable[str], objects: Objects) -> None:
 
 
 def fetch_lists(md5s: Iterable[str], objects: Objects) -> None:
-    """Let the remote's directory lists be known without a copy in the cache: a question changes nothing there.
+    """Read the remote's directory lists without copying them into the cache: a query changes nothing there.
 
     Raises:
         CacheError: The remote can't be read, or a list isn't one.
@@ -95,7 +95,7 @@ def fetch_lists(md5s: Iterable[str], objects: Objects) -> None:
 
 
 def available(md5s: Iterable[str]) -> set[str]:
-    """Those of some objects that the remote has; nothing is copied.
+    """The objects that the remote has; nothing is copied.
 
     Raises:
         CacheError: The remote can't be read.
@@ -109,7 +109,7 @@ def available(md5s: Iterable[str]) -> set[str]:
 
 
 def _bring_all(store: Any, md5s: list[str], objects: Objects) -> None:
-    """Bring objects from DVC's store of a remote, some at a time; the first error ends it."""
+    """Fetch objects from DVC's store of a remote, several at a time; the first error ends it."""
     from dvc.fs.callbacks import TqdmCallback
 
     with (
@@ -136,15 +136,15 @@ def _bring_all(store: Any, md5s: list[str], objects: Objects) -> None:
 
 
 def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | None:
-    """Copy an object beside its place, and put it there if it is sound; the MD5 that it has, None if there is none.
+    """Download an object beside its place, and rename it if it is sound; returns its MD5, or None if it is missing.
 
-    DVC's own download isn't used, since it puts what came before a connection broke in the object's place.
+    DVC's own download would leave an incomplete object in place when a connection breaks.
     """
     partial, path = f"{target}.{os.urandom(6).hex()}.partial", store.oid_to_path(md5)
     options = {"max_concurrency": store.fs.jobs if alone else 1} if hasattr(store.fs.fs, "max_concurrency") else {}
     try:
         if md5.endswith(".dir") and _size(store, path) > MOST_BYTES:
-            return None  # no list is as large: it counts as not there
+            return None  # lists are smaller: it counts as missing
         if store.fs.protocol == "local":
             copy(path, partial)
         else:
@@ -165,13 +165,13 @@ def _bring(store: Any, md5: str, target: str, alone: bool, bar: Any) -> str | No
 
 def _size(store: Any, path: str) -> int:
     """Bytes of an object; 0 if the remote doesn't say."""
-    with suppress(FileNotFoundError):  # over HTTP also if it is refused: reading the object says why
+    with suppress(FileNotFoundError):  # over HTTP also if access is refused: reading the object tells
         return store.fs.info(path).get("size") or 0
     return 0
 
 
 def _check_absent(store: Any, md5: str) -> None:
-    """Read an object that a remote is said to lack: over HTTP, that is said of every failure."""
+    """Read an object that the remote seems to lack: over HTTP, every failure looks like that."""
     try:
         store.fs.fs.cat_file(store.oid_to_path(md5), start=0, end=1)
     except FileNotFoundError as error:
@@ -179,14 +179,14 @@ def _check_absent(store: Any, md5: str) -> None:
 
 
 def _check_place(error: FileNotFoundError) -> None:
-    """Pass an error on if it isn't the object that is missing, but the bucket."""
+    """Raise an error again if the bucket is missing, not the object."""
     if "NoSuchBucket" in _names(error):
         raise error
 
 
 @contextmanager
 def _store() -> Iterator[Any]:
-    """DVC's store of the remote's objects, in which every failure is an error with a way out."""
+    """DVC's store of the remote's objects; every failure becomes an error with a hint."""
     opened = _opened(os.getcwd())
     try:
         if "store" not in opened:
@@ -199,22 +199,22 @@ def _store() -> Iterator[Any]:
         yield opened["store"]
     except CacheError:
         raise
-    except Exception as error:  # each kind of remote has a library with errors of its own
+    except Exception as error:  # each kind of remote has a library with its own errors
         raise _unreadable(error, opened.get("remote", {})) from error
 
 
 @contextmanager
 def _site_cache() -> Iterator[str]:
-    """A folder for what DVC remembers of a repository, its owner's alone: DVC reads pickles there.
+    """A folder for DVC's data on a repository that only its owner can write: DVC reads pickles there.
 
-    DVC's own, /var/tmp/dvc, is everybody's, so that another user of the machine may have made it first.
+    DVC's own, /var/tmp/dvc, is open to all, so another user of the machine may have made it first.
     """
     folder = os.path.abspath(".dvc/tmp/bezoar-site")
     try:
-        for path in (folder, f"{folder}/repo"):  # DVC makes the second for everybody
+        for path in (folder, f"{folder}/repo"):  # DVC makes the second one accessible to all
             os.makedirs(path, mode=0o700, exist_ok=True)
             os.chmod(path, 0o700)
-    except OSError:  # a tree that can't be written
+    except OSError:  # a read-only tree
         with TemporaryDirectory() as other:
             yield other
         return
@@ -223,16 +223,16 @@ def _site_cache() -> Iterator[str]:
 
 @cache
 def _opened(folder: str) -> dict[str, Any]:
-    """What a process has opened for a repository, and keeps open to its end.
+    """DVC's repository object, which a process keeps open to its end.
 
-    A connection takes longer than most of what goes over it. And sshfs closes a forgotten one in whichever event loop
-    happens to run when it is collected: in Snakemake's, which then waits for that forever.
+    Connecting takes longer than most transfers. And sshfs closes a forgotten connection in the event loop that happens
+    to run when it is collected: Snakemake's would wait for that forever.
     """
     return {}
 
 
 def _unreadable(error: Exception, remote: dict[str, Any]) -> CacheError:
-    """What to say when a remote can't be read, without its secrets."""
+    """The error if a remote can't be read, without its secrets."""
     said = next((text for one in _chain(error) if (text := str(one)) not in ("", "None")), "")
     found, expected, hint = _trouble(error, said, remote)
     found = " ".join(
@@ -242,7 +242,7 @@ def _unreadable(error: Exception, remote: dict[str, Any]) -> CacheError:
 
 
 def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, str, str]:
-    """What was found, what was expected and the way out, for an error of any remote's library."""
+    """Found, expected and hint for an error of any remote's library."""
     name, url = remote.get("name", ""), _clean(str(remote.get("url", "")))
     kind = url.partition("://")[0] if "://" in url else ""
     kind = {"webdavs": "webdav", "https": "http"}.get(kind, kind)
@@ -251,10 +251,10 @@ def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, 
     if package := re.search(r"requires '([\w-]+)' to be installed", said):
         return said, "the package for this kind of remote", f"pip install {package[1]}"
     if "ConfigError" in names:
-        return said, "options that DVC knows for this kind of remote", "mend .dvc/config and .dvc/config.local"
+        return said, "options that DVC knows for this kind of remote", "correct .dvc/config and .dvc/config.local"
     if "NoSuchBucket" in names:
         return f"no bucket for {url}", "a bucket that exists", f"create it, or `dvc remote modify {name} url URL`"
-    if kind == "webdav" and isinstance(error, TypeError):  # webdav4 joins user and password without a look at them
+    if kind == "webdav" and isinstance(error, TypeError):  # webdav4 joins user and password without checking them
         found, names = f"a user without a password for {url}", "PermissionError"
     if re.search(REFUSED, names):
         credentials = CREDENTIALS.get(kind, OTHERS).format(name=name)
@@ -267,14 +267,14 @@ def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, 
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came of."""
+    """An error and its causes."""
     while error:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _names(error: BaseException) -> str:
-    """What the errors of a chain are called and say, to be looked through for words."""
+    """Names and messages of a chain of errors, as text to search."""
     return " ".join(f"{' '.join(kind.__name__ for kind in type(one).__mro__[:-3])} {one}" for one in _chain(error))
 
 
@@ -282,13 +282,13 @@ def _damaged(md5: str, found: object, path: object) -> str:
     return problem(
         f"the remote's object {md5} is damaged and isn't used",
         found=f"bytes with MD5 {found}",
-        expected="what its name says",
+        expected="the MD5 of its name",
         hint=f"remove {path}, then `dvc push` where it is sound",
     )
 
 
 def _clean(text: str, *secrets: str) -> str:
-    """A text without `user:password@` and without some values."""
+    """A text without `user:password@` and without these values."""
     text = re.sub(r"//[^/@\s]+@", "//", text)
     for secret in secrets:
         text = text.replace(secret, "***") if secret else text

@@ -1,4 +1,4 @@
-"""The whole recipe of a run, defaults too: in params.resolved.yaml for DVC, and as a copy for the run's jobs."""
+"""The whole recipe of a run, with defaults: in params.resolved.yaml for DVC, and as a copy for the run's jobs."""
 
 import hashlib
 from functools import cached_property
@@ -20,14 +20,14 @@ HEAD = (
 
 
 class Resolved:
-    """All values that a run goes by, and the file that they were read from.
+    """All values of a run, and the file that they were read from.
 
     Attributes:
-        content: Of that file when it was read.
+        content: The file's content when it was read.
     """
 
     def __init__(self, path: str, values: Any = None) -> None:
-        """Take the values, by default those that the file holds.
+        """Take the values, by default those of the file.
 
         Raises:
             CacheError: The file isn't YAML in UTF-8.
@@ -39,12 +39,12 @@ class Resolved:
 
     @property
     def is_own(self) -> bool:
-        """Whether the values are those of params.yaml, and not of a file that somebody has put in its place."""
+        """Whether the values are those of params.yaml, not of another file."""
         return self.path in (PARAMS, RESOLVED)
 
     @cached_property
     def text(self) -> str:
-        """What params.resolved.yaml holds."""
+        """The content of params.resolved.yaml."""
         return HEAD + str(
             yaml.dump(self.values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1 << 20, encoding=None)
         )
@@ -59,10 +59,10 @@ class Resolved:
         return True
 
     def check_unedited(self) -> None:
-        """Compare the file with what was read of it.
+        """Check that the file still has the content that was read.
 
         Raises:
-            CacheError: It was edited since.
+            CacheError: It was edited since then.
         """
         if hashlib.md5(Path(self.path).read_bytes(), usedforsecurity=False).hexdigest() != self.content.md5:
             raise CacheError(

@@ -1,4 +1,4 @@
-"""Which run a process belongs to: all stages that one `dvc repro` makes are one, each a Snakemake of its own."""
+"""The run of a process: all stages of one `dvc repro` are one run, though each is its own Snakemake."""
 
 import os
 import time
@@ -6,16 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 
 RUN = "BEZOAR_RUN"
-PROCESSES = Path("/proc")  # Linux alone has it; elsewhere each stage is a run
+PROCESSES = Path("/proc")  # Linux only; elsewhere each stage is a run
 
 
 def identity() -> str:
-    """What names the run: BEZOAR_RUN, or else something new."""
+    """The run's name: BEZOAR_RUN, or a new one."""
     return os.environ.get(RUN) or f"{os.getpid()}-{time.time_ns()}"
 
 
 def of_dvc() -> str | None:
-    """The run of the nearest process above this one that is DVC: its number and when it began; None without one."""
+    """The run of the nearest DVC among parent processes: its id and start time; None without one."""
     return _nearest_dvc()[0]
 
 
@@ -38,11 +38,11 @@ def _nearest_dvc() -> tuple[str | None, list[str]]:
 
 def _parent_and_start(process: int) -> tuple[int, str]:
     fields = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    return int(fields[1]), fields[19]  # from the third on, as proc(5) counts them: a name may hold spaces
+    return int(fields[1]), fields[19]  # from the third field of proc(5) on: a name may contain spaces
 
 
 def _is_dvc(words: list[str]) -> bool:
-    """Whether a command is `dvc`, or Python that runs it as a script or by `-m`."""
+    """Whether a command is `dvc`, or Python with it as a script or module."""
     program, *rest = [Path(word).name for word in words]
     if program.startswith("python"):
         program = next((word for word in rest if not word.startswith("-")), "")

@@ -1,6 +1,6 @@
-"""`bezoar verify`: whether every artifact is what its record says, from sources to results, without a network.
+"""`bezoar verify`: check every artifact against its record, from sources to results, without a network.
 
-It shows that the artifacts found here belong to their records. Only a rerun shows that a record is true.
+It shows that the artifacts match their records. Only a rerun shows that a record is true.
 """
 
 import os
@@ -21,16 +21,16 @@ from bezoar.cache.plan import accepted
 from bezoar.errors import problem
 
 SCRATCH = Path("scratch/verify")
-BUILT = {".dvc", ".git", ".snakemake", ".venv", "data", "logs", "results", "scratch"}  # not taken along to a rerun
+BUILT = {".dvc", ".git", ".snakemake", ".venv", "data", "logs", "results", "scratch"}  # not copied for a rerun
 
 
 def verify(targets: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Broken links of the proof chain in topological order, and remarks on what isn't held here.
+    """Broken links of the chain of proofs in topological order, and remarks on missing contents.
 
     Every byte is read again: objects of the cache and artifacts on disk.
 
     Args:
-        targets: Files or rules; all results without any.
+        targets: Files or rules; all results by default.
     """
     os.environ[OFFLINE] = "1"
     with loaded(targets) as attached:
@@ -53,21 +53,21 @@ def _broken_links(build: Build) -> tuple[list[str], list[str]]:
         for path, content in proof.outputs.items() if proof else []:
             found = hasher.content(path)
             if found and found.md5 != content.md5:
-                broken.append(f"{path}: what is on disk isn't what was made")
+                broken.append(f"{path}: differs from what was made")
             lacking = objects.missing(content.md5)
             unsound = [md5 for md5 in lacking if os.path.exists(objects.path(md5))]
-            broken += [f"{path}: object {md5} in the cache has other bytes than its name says" for md5 in unsound]
+            broken += [f"{path}: object {md5} in the cache doesn't have the MD5 of its name" for md5 in unsound]
             absent += bool(lacking) and not found
     remarks = [f"{absent} outputs are neither on disk nor in the cache: `dvc fetch` brings them"] * bool(absent)
-    remarks += [f"{unbuilt} jobs were never run: there is nothing of theirs to verify"] * bool(unbuilt)
-    return broken, remarks + [f"accepted: {name} as what it was: {why}" for name, why in accepted(build).items()]
+    remarks += [f"{unbuilt} jobs were never built: nothing to verify"] * bool(unbuilt)
+    return broken, remarks + [f"accepted: a change of {name}: {why}" for name, why in accepted(build).items()]
 
 
 def rerun(name: str, report: Callable[[str], None]) -> bool:
-    """Make a stage's artifacts again in a scratch folder, and report for each file whether it came out equal.
+    """Make a stage's artifacts again in a scratch folder, and report for each file whether it is equal.
 
     Raises:
-        CacheError: There is no such stage, it has no proof, or its inputs aren't held here.
+        CacheError: The stage is unknown, has no proof, or its inputs are missing here.
     """
     with loaded() as attached:
         build, commands, threads = attached.build, attached.commands(), attached.threads()
@@ -100,7 +100,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
                         f"{step.name} can't be made again",
                         found=f"status {status} of {' '.join(commands[step.name])}",
                         expected="0",
-                        hint="its messages stand above",
+                        hint="see its messages above",
                     )
                 )
             for path, content in proof.outputs.items():
@@ -114,7 +114,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
 
 
 def _populate(folder: Path, step: Step, inputs: dict[str, str], build: Build) -> None:
-    """A folder with the code, and with a step's inputs as they were."""
+    """A folder with the code and a step's recorded inputs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for entry in sorted(Path.cwd().iterdir()):
@@ -130,7 +130,7 @@ def _populate(folder: Path, step: Step, inputs: dict[str, str], build: Build) ->
 
 
 def differences(path: str, content: Content, made: Path, objects: Objects) -> list[str]:
-    """How what was made again differs from what is recorded, a line for each file."""
+    """Differences between rerun and record, a line for each file."""
     hasher = Hasher(None)
     if hasher.holds(str(made), content.md5):
         return []
@@ -165,7 +165,7 @@ def _difference(before: Path, after: Path) -> str:
 
 
 def _largest_difference(before: Path, after: Path) -> str:
-    """How far two sets of weights are apart."""
+    """The largest difference of two sets of weights."""
     from safetensors.torch import load_file  # slow to import
 
     one, other = load_file(before), load_file(after)
