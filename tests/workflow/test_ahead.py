@@ -73,6 +73,6 @@ def test_an_error_elsewhere_costs_no_stage_its_artifact(built: Graph, tmp_path: 
     clone = built.clone(tmp_path / "clone")
     (clone.root / "more.txt").unlink()
     said = clone.repro("mix-few")
-    assert "only source-words is restored, and not all stages at once: " in said
+    assert "only source-words is restored, not all stages at once: " in said
     assert said.count(STARTED) == 4  # source, shard, generate and mix
     assert clone.ran() == []
