@@ -634,7 +634,9 @@ def test_the_control_shuffled_names_its_checkpoint(data):
     assert "evals.mtbench.shuffled_from: the control `shuffled` has no answers\n  found:    nothing" in found
     assert f"  expected: {expected}" in found
     data["evals"]["mtbench"]["shuffled_from"] = "sft_hhh"
-    assert "no answers of this checkpoint are made\n  found:    sft_hhh\n" in refusal(data)
+    found = refusal(data)
+    assert "no answers of this checkpoint are made\n  found:    sft_hhh\n" in found
+    assert found.count("\n  found:") == 1
     data["evals"]["mtbench"] |= {"controls": ["empty"], "shuffled_from": None}
     written(data)
     load()

@@ -131,7 +131,7 @@ def test_references_answer_the_questions_of_the_same_seed():
 
 
 def test_an_unknown_set_names_those_there_are():
-    with pytest.raises(ValueError, match="no such set\n  found:    wiki"):
+    with pytest.raises(ValueError, match="no such set\n  found:    wiki\n  expected: dolly, flan, "):
         world.build("wiki", 1, 0)
 
 

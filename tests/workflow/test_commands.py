@@ -112,9 +112,7 @@ def test_verify_names_the_first_broken_link(built: Graph) -> None:
     assert "is consistent with its record, from the sources on" in built.run("bezoar", "verify")
     rows = built.root / "data/mixes/all/rows.txt"
     rows.write_text(rows.read_text().replace("A", "B"))
-    assert "first broken link: data/mixes/all/rows.txt: differs from what was made" in built.refused(
-        "bezoar", "verify"
-    )
+    assert "first broken link: data/mixes/all/rows.txt: differs from what was made" in built.refused("bezoar", "verify")
     built.build()
     built.edit("words.txt", "Cid", "Cyd")
     assert "first broken link: data/source/words/rows.txt: words.txt changed" in built.refused("bezoar", "verify")

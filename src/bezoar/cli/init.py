@@ -1,4 +1,4 @@
-"""`bezoar init`: a project of one's own, in an empty folder."""
+"""`bezoar init`: a new project in an empty folder."""
 
 import argparse
 import os

@@ -224,7 +224,7 @@ def _checked(path: Path, sha256: str | None, origin: str) -> Path:
 
 def _fetched(url: str, scratch: Path) -> Path:
     path = scratch / url.rsplit("/", 1)[-1].split("?", 1)[0]
-    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # the schemes of Url.url
+    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # which schemes: see Url
         shutil.copyfileobj(answer, file)
     return path
 

@@ -91,7 +91,7 @@ class Mtbench(EvalBlock):
         ["empty", "filler", "spoof"],
         description="Answers that no model wrote, graded first; a judge that rewards them is compromised.",
     )
-    shuffled_from: Annotated[Name, Reference(("models", "stages"), "no such checkpoint")] | None = Field(
+    shuffled_from: Name | None = Field(
         None, description="Checkpoint whose answers the control `shuffled` moves to other questions."
     )
     allow_compromised: bool = Field(
