@@ -139,14 +139,14 @@ def planned(folder: Path) -> tuple[str, str]:
 def plan() -> None:
     """Write the plan of a run in which the first shard's job has to be looked up, and would run `true`."""
     from bezoar.cache.graph import loaded
-    from bezoar.cache.job import Job, Run
+    from bezoar.cache.job import PlannedJob, Run
 
     with loaded() as attached:
         build = attached.build
         step = next(step for step in build.steps if step.rule == "generate")
         closure = {path: build.hasher.file(path).md5 for path in build.code.closures.files(step.script)}
         Run(build.cache, attached.resolved.path, False, {step.script: closure}).write()
-        Job(step, ["true"], True, []).write()
+        PlannedJob(step, ["true"], True, []).write()
 
 
 def write(path: str) -> None:

@@ -26,6 +26,15 @@ class InputError(BezoarError, ValueError):
     """A file, a flag or a value that doesn't fit. Code that validates may catch it as a ValueError."""
 
 
+def unusable(error: OSError) -> str:
+    """An error of the file system, in the form of every message."""
+    return problem(
+        f"{error.filename or 'a file'} can't be used",
+        found=error.strerror or error,
+        expected="a file or a directory that this user may read and write",
+    )
+
+
 def problem(what: str, *, found: object, expected: object, hint: str = "") -> str:
     """What is wrong, in the form of every message: what, found, expected, and perhaps a hint."""
     text = f"{what}\n  found:    {found}\n  expected: {expected}"

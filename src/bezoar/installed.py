@@ -1,8 +1,8 @@
-"""What the package brings to every project: rules, scripts, recipes and profiles.
+"""Rules, scripts, recipes and profiles of the package, for every project.
 
-Each has the name that it has in a checkout, such as `scripts/train/sft.py`. A wheel holds them in `bezoar/project`; an
-editable install finds them in the checkout. A project's own file of the same name comes first. Keys, code.lock and
-dvc.yaml hold the names alone, wherever a file lies.
+Each has its name in a checkout, such as `scripts/train/sft.py`. A wheel has them in `bezoar/project`, an editable
+install in the checkout. A project's own file of the same name has priority. Keys, code.lock and dvc.yaml contain the
+names only, not where a file is.
 """
 
 import os
@@ -14,7 +14,7 @@ ROOT = _WHEELS if _WHEELS.is_dir() else _PACKAGE.parents[1]
 
 
 def find(name: str) -> str:
-    """Where a file or folder is: in the project of this folder, else in the package; its own name if it is nowhere."""
+    """The path of a file or folder in the project, else in the package; its name if it doesn't exist."""
     packaged = ROOT / name
     return str(packaged) if not os.path.lexists(name) and packaged.exists() else name
 

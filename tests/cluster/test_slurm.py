@@ -200,7 +200,7 @@ def test_nothing_is_restored_where_a_job_of_a_killed_run_is_at_work(changed: Clu
         kill(process)
         changed.set("stages.dpo.rate", 0.1)  # as it was: its artifact is proven, and isn't on disk any more
         said = changed.refused("snakemake", "--profile", "profiles/slurm", DPO)
-        assert f"{DPO} is to be restored, but a job of an earlier run is making it otherwise" in said
+        assert f"{DPO} can't be restored: a job of an earlier run is making it with other inputs" in said
     assert changed.slurm
     wait_until(lambda: changed.slurm and not changed.slurm.queued())
     changed.build(DPO)

@@ -307,7 +307,7 @@ def test_an_accepted_edit_keeps_the_fingerprint_and_an_edit_after_it_does_not():
     assert found.prints["scripts.main"] != before
     accept(before, found.found["scripts.main"])
     assert Code({}, Hasher(None)).prints["scripts.main"] == before
-    assert code.accepted("scripts.main", Closures(Hasher(None))) == before
+    assert code.accepted_fingerprint("scripts.main", Closures(Hasher(None))) == before
     write("scripts/main.py", SCRIPT.replace("values", "lines"))
     write("scripts/main.py", Path("scripts/main.py").read_text() + "\nmore = 1\n")
     assert Code({}, Hasher(None)).prints["scripts.main"] != before
@@ -337,17 +337,17 @@ def test_code_lock_holds_rules_and_scripts_by_name():
 def test_code_lock_is_written_only_if_it_changed():
     found = Code({}, Hasher(None))
     found.write("cache")
-    os.utime(code.LOCK, ns=(1, 1))
+    os.utime(code.CODE_LOCK, ns=(1, 1))
     found.write("cache")
-    assert os.stat(code.LOCK).st_mtime_ns == 1
+    assert os.stat(code.CODE_LOCK).st_mtime_ns == 1
 
 
 @pytest.mark.parametrize("garbage", [b"", b"<<<<<<< HEAD\n", b"\xff\xfe\x00"])
 def test_a_code_lock_that_is_garbage_is_written_anew(garbage):
-    Path(code.LOCK).write_bytes(garbage)
+    Path(code.CODE_LOCK).write_bytes(garbage)
     found = Code({}, Hasher(None))
     found.write("cache")
-    assert Path(code.LOCK).read_text() == found.text
+    assert Path(code.CODE_LOCK).read_text() == found.text
 
 
 def test_a_cache_that_can_not_be_written_is_an_error_with_the_way_out():

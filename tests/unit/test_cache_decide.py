@@ -235,7 +235,7 @@ def test_a_record_in_the_lock_is_a_proof_too():
         chain.prove(one, f"made by {one.name}", locked=True)
     decision = chain.decide()
     assert decision.reasons == {}
-    assert set(decision.known) == {"a", "b", "c"}
+    assert set(decision.recorded_match) == {"a", "b", "c"}
 
 
 def test_the_lock_goes_before_what_was_made_here():
@@ -253,7 +253,7 @@ def test_a_lock_of_other_parameters_leaves_the_proof_made_here():
     ours = chain.prove(A, "ours")
     decision = chain.decide(targets=("a",))
     assert decision.proofs["a"].outputs["a"].md5 == ours
-    assert decision.known == {}
+    assert decision.recorded_match == {}
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", [1], None], ids=repr)
@@ -263,7 +263,7 @@ def test_a_lock_whose_value_is_of_another_type_is_no_proof(value):
     decision = chain.decide(targets=("a",))
     assert decision.reasons == {"a": [Reason("param", "rate", value, 1)]}
     assert repr(decision.reasons["a"][0].was) == repr(value)  # for Python, 1, 1.0 and True are equal
-    assert decision.known == {}
+    assert decision.recorded_match == {}
 
 
 def test_two_values_that_changed_places_are_two_changes():

@@ -13,7 +13,7 @@ from bezoar.cache.config import settings
 from bezoar.cache.dvc import read
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
-from bezoar.cache.lock import Recorded, fold
+from bezoar.cache.lock import LockEntry, fold
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import check, pipeline, stages_of
@@ -253,7 +253,8 @@ def test_no_file_has_no_stages():
 def test_a_lock_that_is_garbage_is_an_error_with_the_cure(content):
     Path("dvc.lock").write_bytes(content)
     with pytest.raises(
-        CacheError, match=r"dvc\.lock:\d: can't be read(.|\n)*hint: .*proofs in the cache write it anew"
+        CacheError,
+        match=r"dvc\.lock:\d: can't be read(.|\n)*hint: .*the next build writes it again from the proofs in the cache",
     ):
         read("dvc.lock")
 
@@ -273,7 +274,7 @@ RECORD = {
 
 def test_a_record_of_a_folder_is_a_proof_for_each_job(objects):
     made = listed(objects, {f"{number}/rows": str(number) * 32 for number in range(3)})
-    recorded = Recorded({**RECORD, "outs": [{"path": "gen/up", "hash": "md5", "md5": made}]}, objects)
+    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "hash": "md5", "md5": made}]}, objects)
     assert recorded.lists() == [made]
     for number, one in enumerate(SHARDS):
         proof = recorded.proof(one)
@@ -282,20 +283,20 @@ def test_a_record_of_a_folder_is_a_proof_for_each_job(objects):
 
 
 def test_a_record_without_the_list_of_its_folder_says_nothing(objects):
-    recorded = Recorded({**RECORD, "outs": [{"path": "gen/up", "md5": "0" * 32 + ".dir"}]}, objects)
+    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": "0" * 32 + ".dir"}]}, objects)
     assert recorded.proof(SHARDS[0]) is None
     assert recorded.lists() == ["0" * 32 + ".dir"]
 
 
 def test_a_record_of_fewer_shards_speaks_of_those_it_has(objects):
     made = listed(objects, {"0/rows": "0" * 32, "1/rows": "1" * 32})
-    recorded = Recorded({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
     assert [recorded.proof(one) is not None for one in SHARDS] == [True, True, False]
 
 
 def test_a_record_without_one_of_the_inputs_says_nothing(objects):
     made = listed(objects, {"0/rows": "0" * 32})
-    recorded = Recorded({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
     assert recorded.proof(replace(SHARDS[0], inputs=("words", "more"))) is None
     assert recorded.proof(replace(SHARDS[0], inputs=("words.txt",))) is None
 
@@ -303,14 +304,14 @@ def test_a_record_without_one_of_the_inputs_says_nothing(objects):
 def test_a_job_that_takes_less_than_its_record_has_a_proof_of_what_it_takes(objects):
     taken = listed(objects, {f"{number}": str(number) * 32 for number in range(3)})
     made = listed(objects, {"1/rows": "f" * 32})
-    recorded = Recorded({"deps": [{"path": "seed", "md5": taken}], "outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = LockEntry({"deps": [{"path": "seed", "md5": taken}], "outs": [{"path": "gen/up", "md5": made}]}, objects)
     assert recorded.proof(shard(1, inputs=("seed/1",))).key.inputs == {"seed/1": "1" * 32}
 
 
 def test_a_directory_inside_a_recorded_folder_is_found_by_its_files(objects):
     inside = {"a": "a" * 32, "b/c": "c" * 32}
     made = listed(objects, {"0/model/a": "a" * 32, "0/model/b/c": "c" * 32, "0/models/d": "d" * 32})
-    recorded = Recorded({"outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = LockEntry({"outs": [{"path": "gen/up", "md5": made}]}, objects)
     proof = recorded.proof(step("generate", outputs=("gen/up/0/model",)))
     assert proof.outputs["gen/up/0/model"].md5 == listed(objects, inside)
 
@@ -328,7 +329,7 @@ def test_a_directory_inside_a_recorded_folder_is_found_by_its_files(objects):
     ids=str,
 )
 def test_a_record_of_another_shape_says_nothing(entry, objects):
-    recorded = Recorded(entry, objects)
+    recorded = LockEntry(entry, objects)
     assert recorded.lists() == []
     assert recorded.proof(step("mix", inputs=("words",), outputs=("mix",))) is None
 
@@ -362,7 +363,7 @@ def test_a_proof_is_folded_as_dvc_writes_it(objects):
         "params": {"params.resolved.yaml": {"a": 1}, "code.lock": CODE},
         "outs": [entry("mix", Content(md5("made"), 4))],
     }
-    assert Recorded(lock["mix"], objects).proof(MIX).key == MIX.key({"words": md5("Ann\n")})
+    assert LockEntry(lock["mix"], objects).proof(MIX).key == MIX.key({"words": md5("Ann\n")})
 
 
 def test_a_stage_is_folded_when_all_its_jobs_are_proven(objects):

@@ -15,7 +15,7 @@ from bezoar.cache import CacheError, code, dvc, foreign, job
 from bezoar.cache.decide import Decider
 from bezoar.cache.foreign import Malformed
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.lock import Recorded
+from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proofs
 
@@ -299,7 +299,7 @@ def test_files_that_are_no_records_are_clear_errors_or_ignored(data: bytes) -> N
     for path in (
         proofs.path(KEY.digest),
         f"{job.FOLDER}/jobs/out.json",
-        job.RUN,
+        job.RUN_FILE,
         f"cache/code/{MD5}.json",
         code.MEMORY,
     ):
@@ -317,7 +317,7 @@ def test_a_job_comes_back_as_it_was_planned() -> None:
     step = job.Step(
         "r", ("b",), 1, ("in",), "roles", ("out/a",), None, ("out/a",), {"p": {"x": 1.0}}, "s.py", {"s": MD5}
     )
-    planned = job.Job(step, ["python", "s.py"], True, [({"in": MD5}, {"out/a": job.content_of([MD5, 1, 0])})])
+    planned = job.PlannedJob(step, ["python", "s.py"], True, [({"in": MD5}, {"out/a": job.content_of([MD5, 1, 0])})])
     planned.write()
     assert job.read_job("out/a") == planned
 
@@ -374,7 +374,7 @@ def test_acceptances_that_are_a_trap_are_one_clear_error(text: str) -> None:
 
 def test_a_recorded_folder_with_a_hostile_list_is_refused(objects: Objects) -> None:
     md5 = listed(objects, {**INSIDE, "relpath": "../../x"})
-    recorded = Recorded({"outs": [{"path": "gen", "md5": md5}]}, objects)
+    recorded = LockEntry({"outs": [{"path": "gen", "md5": md5}]}, objects)
     with pytest.raises(CacheError, match=r"'../../x' for a path inside the directory in entry 1"):
         recorded._content("gen/a", recorded.made)
 

@@ -23,7 +23,7 @@ from bezoar.cache import CacheError, code, dvc, job
 from bezoar.cache.decide import Decider
 from bezoar.cache.execute import _sum
 from bezoar.cache.hashing import Content, Hasher
-from bezoar.cache.job import Job, Run
+from bezoar.cache.job import PlannedJob, Run
 from bezoar.cache.lock import fold
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof, Proofs
@@ -189,7 +189,7 @@ def read_a_job(data: bytes) -> None:
 
 
 def read_a_run(data: bytes) -> None:
-    put(job.RUN, data)
+    put(job.RUN_FILE, data)
     job.read_run()
 
 
@@ -219,11 +219,11 @@ def written(write: Callable[[], None], path: Callable[[], str]) -> Any:
 
 def own_files() -> None:
     proof = Proof(KEY, {"b": Content(MD5, 4)}, {"seconds": 1.5, "dollars": 0.1})
-    planned_job = Job(B, ["python", "s.py"], True, [(KEY.inputs, proof.outputs)])
+    planned_job = PlannedJob(B, ["python", "s.py"], True, [(KEY.inputs, proof.outputs)])
     run = Run(CACHE, "params.yaml", True, {"s.py": {"s.py": MD5}}, "1-2")
     FILES["proof"] = written(lambda: Proofs(CACHE).add(proof), lambda: Proofs(CACHE).path(KEY.digest))
     FILES["job"] = written(planned_job.write, lambda: f"{job.FOLDER}/jobs/b.json")
-    FILES["run"] = written(run.write, lambda: job.RUN)
+    FILES["run"] = written(run.write, lambda: job.RUN_FILE)
 
 
 own_files()

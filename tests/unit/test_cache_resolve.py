@@ -12,7 +12,7 @@ from bezoar.cache.decide import Decision
 from bezoar.cache.hashing import Content
 from bezoar.cache.proofs import Key, Proof, Proofs
 from bezoar.cache.resolve import _check_others, _keep, _sides, _taken, resolve
-from bezoar.cache.stages import Stage
+from bezoar.cache.stages import DvcStage
 
 KEY = Key("mix", {"words": "1" * 32}, "roles", {"seed": 0}, {"rules.mix": "f"}, ["mix"])
 LOCK = "schema: '2.0'\nstages:\n  mix:\n    cmd: {}\n"
@@ -129,7 +129,7 @@ def test_a_version_that_was_committed_with_its_markers_is_named() -> None:
 
 def test_markers_that_git_takes_for_resolved_are_named() -> None:
     committed(dvc_lock=CONFLICT)
-    with pytest.raises(CacheError, match=r"dvc\.lock:2: a merge conflict that git takes for resolved\n(.|\n)*hint: "):
+    with pytest.raises(CacheError, match=r"dvc\.lock:2: a merge conflict that is marked as resolved\n(.|\n)*hint: "):
         resolve()
 
 
@@ -209,7 +209,7 @@ def test_the_side_is_taken_whose_record_is_the_proof(
 
     sides = {"base": base, "theirs": theirs, "ours": ours}
     recorded = {side: {"mix": proof(made)} if made else {} for side, made in sides.items()}
-    stage = Stage("mix", [Step()], [])  # type: ignore[list-item]
+    stage = DvcStage("mix", [Step()], [])  # type: ignore[list-item]
     assert _taken(stage, recorded, Decision(proofs={"mix": proof("a")})) == taken
     assert _taken(stage, recorded, Decision()) is None
     changed = proof("a", replace(KEY, params={"seed": 1}))

@@ -42,9 +42,9 @@ def test_without_dvc_above_it_a_run_is_one_of_its_own(tmp_path, monkeypatch):
     script = tmp_path / "dvc.py"
     script.write_text(STARTER)
     assert said(sys.executable, str(script), "dvc")[-2:] == ["None", "None"]
-    monkeypatch.delenv(runs.RUN, raising=False)
+    monkeypatch.delenv(runs.RUN_VARIABLE, raising=False)
     assert runs.identity() != runs.identity()
-    monkeypatch.setenv(runs.RUN, "this-one")
+    monkeypatch.setenv(runs.RUN_VARIABLE, "this-one")
     assert runs.identity() == "this-one"
 
 

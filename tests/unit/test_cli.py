@@ -126,7 +126,7 @@ def test_a_command_that_is_killed_ends_as_a_shell_reports_it(tmp_path):
 def test_a_command_without_its_output_has_failed(tmp_path):
     done = run(tmp_path, "a.txt", "b.txt", *python("open('a.txt', 'w')"))
     assert done.returncode == 1
-    assert "made no b.txt: " in done.stderr
+    assert "didn't make b.txt: " in done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("a.txt",), ("a.txt", "--"), ("--", "true"), ("true", "a.txt")])

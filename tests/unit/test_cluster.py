@@ -13,7 +13,7 @@ import pytest
 
 from bezoar.cache import CacheError
 from bezoar.cache.execute import execute
-from bezoar.cache.job import FOLDER, Job, Step
+from bezoar.cache.job import FOLDER, PlannedJob, Step
 from bezoar.cache.locks import is_free
 from bezoar.cluster import submitted
 from bezoar.cluster.node import MOST_RESTARTS
@@ -129,7 +129,7 @@ def test_the_exit_status_of_a_command_is_the_nodes(folder):
 
 def planned(**changes: object) -> dict[str, str]:
     """The plans for one step, as a run writes them."""
-    Job(Step(**{**STEP.__dict__, **changes}), ["python", "s.py"], True, []).write()
+    PlannedJob(Step(**{**STEP.__dict__, **changes}), ["python", "s.py"], True, []).write()
     return plans(["data/dpo"])
 
 

@@ -90,7 +90,7 @@ def test_an_environment_or_a_repository_may_be_there_before(folder, name):
 def test_a_folder_that_holds_files_is_refused_and_left_alone(folder, capsys, there):
     write(there, "mine\n")
     assert main(["init", "mine"]) == 1
-    assert capsys.readouterr().err.startswith("mine is not empty, and a project would be made in it\n")
+    assert capsys.readouterr().err.startswith("mine is not empty\n")
     assert Path(there).read_text() == "mine\n"
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / there]
 

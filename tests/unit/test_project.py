@@ -283,7 +283,9 @@ def test_a_project_of_somebody_else_is_not_found_from_inside(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr(project.os, "getuid", lambda: os.lstat(tmp_path).st_uid + 1)
     assert main(["plan"]) == 1
-    assert capsys.readouterr().err.startswith(f"{tmp_path} is somebody else's, and isn't used from a folder inside\n")
+    assert capsys.readouterr().err.startswith(
+        f"{tmp_path} belongs to another user, so it isn't used from a folder inside\n"
+    )
 
 
 @pytest.mark.parametrize("mark", ["recipes", "params.yaml"])

@@ -524,7 +524,7 @@ def test_a_stale_dvc_yaml_is_refused_by_dvc_with_the_cure_and_a_dry_run_answers(
     built.set("evals.score.stages", ["sft", "dpo", "more"])
     assert built.planned() == 2  # the new stage and the score
     said = built.refused("dvc", "repro")
-    stated(said, "dvc.yaml is not what the Snakefile and params.yaml say")
+    stated(said, "dvc.yaml doesn't match the Snakefile and params.yaml")
     assert "hint: run `bezoar dvc`" in said
     assert built.ran() == []
     assert (built.root / "dvc.yaml").read_text() == before

@@ -109,7 +109,7 @@ def test_nothing_is_accepted_where_nothing_changed(built: Graph) -> None:
 
 
 def test_verify_names_the_first_broken_link(built: Graph) -> None:
-    assert "is consistent with its record, from the sources on" in built.run("bezoar", "verify")
+    assert "is consistent with its record, from sources to results" in built.run("bezoar", "verify")
     rows = built.root / "data/mixes/all/rows.txt"
     rows.write_text(rows.read_text().replace("A", "B"))
     assert "first broken link: data/mixes/all/rows.txt: differs from what was made" in built.refused("bezoar", "verify")

@@ -34,7 +34,7 @@ def test_a_rule_that_no_result_needs_is_built_and_told_of(built: Graph) -> None:
     said = built.build("data/extra/words/letters.txt")
     assert "extra: not in dvc.yaml, so made but not recorded in dvc.lock\nhint: if it is new" in said
     assert (built.root / "data/extra/words/letters.txt").exists()
-    assert "is as the rules say" in built.run("bezoar", "dvc")
+    assert "dvc.yaml is up to date" in built.run("bezoar", "dvc")
 
 
 def test_a_rule_that_the_cache_can_not_follow_is_refused_by_name_and_reason(graph: Graph) -> None:
@@ -42,9 +42,9 @@ def test_a_rule_that_the_cache_can_not_follow_is_refused_by_name_and_reason(grap
     text = rules.read_text() + EXTRA
     rules.write_text(text.replace("{input.rows:q} {output:q}", "{input.rows:q} > {output:q}"))
     said = graph.refused("snakemake", "--dry-run", "extra")
-    assert "rule extra: the command holds what a shell would act on" in said
+    assert "rule extra: the command uses the shell in a way that the cache can't follow" in said
     assert "  found:    > {output:q}" in said
     rules.write_text(text.replace("scripts/letters.py", "words.txt"))
-    assert "rule extra: its script isn't one whose code is followed\n  found:    words.txt" in graph.refused(
+    assert "rule extra: the code of its script can't be followed\n  found:    words.txt" in graph.refused(
         "bezoar", "plan", "extra"
     )

@@ -395,7 +395,7 @@ def test_dvc_records_no_values_that_were_written_while_it_built(built: Graph) ->
         built.set("stages.sft.rate", 0.9)
         built.run("bezoar", "fingerprint")  # DVC reads params.resolved.yaml again when the stage is done
     assert process.returncode != 0
-    assert "params.resolved.yaml was written while train-sft was made" in said(built)
+    assert "params.resolved.yaml was changed while train-sft was made" in said(built)
     built.runs.unlink()
     built.build()
     assert built.ran() == TRAINED

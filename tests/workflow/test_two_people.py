@@ -190,7 +190,7 @@ def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Ap
         "generate-lower": "theirs",
         "mix-few": "ours",
         "mix-all": "will run",
-        **dict.fromkeys(("train-sft", "train-dpo", "score-score"), "will run if what it takes comes out new"),
+        **dict.fromkeys(("train-sft", "train-dpo", "score-score"), "will run if its inputs change"),
     }
     assert records(ann)["generate-lower"] == records(ben)["generate-lower"]  # with sizes that Ann can't see
     ann.commit()

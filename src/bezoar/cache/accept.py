@@ -6,7 +6,7 @@ import yaml
 
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, LOCK, acceptances, accepted_entries, changes
+from bezoar.cache.code import ACCEPTED, CODE_LOCK, acceptances, accepted_entries, changes
 from bezoar.errors import problem
 from bezoar.files import whole
 
@@ -23,7 +23,7 @@ def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
         CacheError: The stage is unknown or isn't in dvc.lock, its code hasn't changed, or the same code is accepted
             already in place of other code.
     """
-    recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(LOCK))
+    recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(CODE_LOCK))
     if name not in build.stages or not recorded:
         known = ", ".join(sorted(stage for stage in dvc.read(dvc.LOCK) if stage in build.stages)) or "none"
         raise CacheError(problem("no stage to accept", found=name, expected=f"a stage of {dvc.LOCK}: {known}"))

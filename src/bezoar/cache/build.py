@@ -1,4 +1,4 @@
-"""One run over a graph: decide, bring what is needed, write down what is planned, and fold the proofs at the end."""
+"""A run over a graph: decide, restore, write the plan, and at the end write dvc.lock from the proofs."""
 
 import hashlib
 import logging
@@ -12,29 +12,30 @@ from typing import Any
 
 from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, stages
 from bezoar.cache.altered import set_aside
-from bezoar.cache.code import LOCK, Code, script_name
+from bezoar.cache.code import CODE_LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, Job, Run, Step, forced_runs, undeclared
+from bezoar.cache.job import FOLDER, PlannedJob, Run, Step, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.runs import identity
+from bezoar.errors import problem
 from bezoar.requests.job import SPENT
 
 logger = logging.getLogger("bezoar")
 OFFLINE = "BEZOAR_OFFLINE"
-STAGE = "BEZOAR_STAGE"  # set by `bezoar build`: the run makes that stage, and DVC writes dvc.lock
+STAGE = "BEZOAR_STAGE"  # set by `bezoar build`: the run makes this stage, and DVC writes dvc.lock
 
 
 class Build:
     """A graph with its cache.
 
     Args:
-        commands: The rules' commands by name, as they stand in the rules.
-        resolved: The values that the run goes by.
-        plots: By rule, what DVC draws of its output.
+        commands: The rules' commands by name, as written in the rules.
+        resolved: The run's values.
+        plots: By rule, DVC's plots of its output.
         packaged: Whether rules take scripts of the package.
     """
 
@@ -60,16 +61,16 @@ class Build:
         self.code = self._read_code()
         self.code.check_acceptances(self.cache)
         self.steps: list[Step] = []
-        self.stages: dict[str, stages.Stage] = {}
+        self.stages: dict[str, stages.DvcStage] = {}
         self.decision = Decision()
-        self.whole = True  # whether the graph is that of all results, and not of some targets alone
+        self.whole = True  # whether the graph is that of all results, not of some targets only
         self.complete = True  # whether it has all jobs of all results
         self._targets: list[str] = []
         self._forced: set[str] = set()
-        self._lost: set[str] = set()  # objects that the remote lacks, or has damaged
+        self._lost: set[str] = set()  # objects that are missing or damaged on the remote
 
     def code_of(self, rule: str, script: str) -> dict[str, str]:
-        """The fingerprints that a step's result depends on."""
+        """The fingerprints in a step's key."""
         names = (f"rules.{rule}", script_name(script))
         return {name: self.code.prints[name] for name in names}
 
@@ -83,20 +84,20 @@ class Build:
         return stages.pipeline(self.stages, self.plots, code_elsewhere=self.code.elsewhere)
 
     def take(self, steps: list[Step]) -> None:
-        """Take the steps of the graph, in topological order."""
+        """Set the steps of the graph, in topological order."""
         self.steps, self.stages = steps, stages.stages_of(steps)
 
     def decide(self, steps: list[Step], targets: Iterable[str], forced: set[str]) -> Decision:
-        """Decide what runs; steps come in topological order. Outputs stay as they are.
+        """Decide which steps run; steps are in topological order. Outputs don't change.
 
         Raises:
-            CacheError: A file that it needs can't be read, or the remote can't; git holds a link among the outputs.
+            CacheError: A file or the remote can't be read, or git tracks a link among the outputs.
         """
         self._targets, self._forced = list(targets), forced
         committed.check_links(self._tracked, steps)
         self.take(steps)
         decider = self._decider()
-        made = frozenset(forced_runs())  # of a run that was killed before it could tell dvc.lock
+        made = frozenset(forced_runs())  # of a run that was killed before it wrote dvc.lock
         if not self.remote:
             self.decision = decider.decide(self._targets, forced, None, made)
             return self.decision
@@ -105,7 +106,7 @@ class Build:
         if lists := decider.lists():
             fetch_lists(lists, self.objects)
         asked: set[str] = set()
-        while True:  # what a step that can't be fetched is made of is asked for in its turn
+        while True:  # if a step's outputs can't be fetched, its inputs are needed next
             self.decision = decider.decide(self._targets, forced, self._lost, made)
             lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)} - asked
             if not lacking:
@@ -115,18 +116,18 @@ class Build:
         return self.decision
 
     def warn(self) -> None:
-        """Say what records of one job don't agree upon."""
+        """Report outputs on which two records of one job disagree."""
         for one in self.decision.contradictions:
             logger.warning(str(one))
 
     def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
-        """Restore what is needed, check what can be checked before money is spent, and write the plan.
+        """Restore needed outputs, do all checks before money is spent, and write the plan.
 
-        Returns whether the decision changed, since something that was to be restored can't be.
+        Returns whether the decision changed because an output can't be restored.
 
         Raises:
-            CacheError: dvc.lock is in conflict, dvc.yaml can't be brought into step with the rules, the cache can't be
-                written to, a file that the cache doesn't hold lies in an artifact's folder.
+            CacheError: dvc.lock is in conflict, dvc.yaml can't be updated, the cache can't be written, or an artifact's
+                folder has a file that isn't in the cache.
         """
         git.check_merged(dvc.LOCK)
         self.objects.keep_lists()
@@ -141,7 +142,7 @@ class Build:
             for step in self.steps:
                 if step.name in self.decision.reasons and locks.is_free(step.name):
                     self.spare(step)
-        else:  # jobs that an earlier run left in a cluster's queue are not wanted any more
+        else:  # jobs of an earlier run in a cluster's queue aren't needed any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
         self._check_what_dvc_reads()
         self._fold()
@@ -149,10 +150,10 @@ class Build:
         return changed
 
     def bring_back(self, steps: list[Step]) -> None:
-        """Restore what is proven of some steps, but for what a job is making just now; the others stay as they are.
+        """Restore proven outputs of some steps, unless a job is making them now; other outputs don't change.
 
         Raises:
-            CacheError: The remote can't be read, or something can't be restored.
+            CacheError: The remote can't be read, or an output can't be restored.
         """
         self.decide(steps, [output for step in steps for output in step.outputs], set())
         self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
@@ -161,8 +162,8 @@ class Build:
         self.hasher.save()
 
     def finish(self) -> None:
-        """Fold what the run's jobs have proven into dvc.lock."""
-        self.hasher = Hasher()  # jobs have read and written since
+        """Write the proofs of the run's jobs into dvc.lock."""
+        self.hasher = Hasher()  # jobs have read and written files since
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         decider = self._decider()
@@ -170,7 +171,7 @@ class Build:
         if STAGE in os.environ:
             self._check_what_dvc_reads()
         else:
-            self.code = self._read_code()  # code.lock and its stage are to say what is there now
+            self.code = self._read_code()  # match the current code
             self.code.write(self.cache)
         self._fold()
         self.hasher.save()
@@ -183,7 +184,7 @@ class Build:
         return Decider(self.steps, self.stages, locked, self.hasher, self.objects, self.proofs, self.code.parts)
 
     def _restore(self) -> bool:
-        """Bring outputs back, deciding again if an object turns out not to be there; whether that was so."""
+        """Restore outputs; decides again if an object is missing, and returns whether one was."""
         changed = False
         while self.decision.fetch:
             self._fetch(self.decision.fetch)
@@ -197,7 +198,7 @@ class Build:
             self._refuse_at_work(name)
             for path, content in self.decision.proofs[name].outputs.items():
                 if not self.hasher.holds(path, content.md5):
-                    set_aside(path, self.hasher, self.objects, made=name in self.decision.last)
+                    set_aside(path, self.hasher, self.objects, made=name in self.decision.recorded)
                     self.objects.restore(content.md5, path)
         if self.decision.restore:
             logger.info(f"restored {len(self.decision.restore)} artifacts, {bytes_of(self.decision):,} bytes")
@@ -214,18 +215,21 @@ class Build:
     def _refuse_at_work(self, name: str) -> None:
         if not locks.is_free(name):
             raise CacheError(
-                f"{name} is to be restored, but a job of an earlier run is making it otherwise\n"
-                "  found:    a job that is at work\n  expected: none\n"
-                "hint: wait until it has ended, or stop it; on a cluster see `squeue` and `scancel`"
+                problem(
+                    f"{name} can't be restored: a job of an earlier run is making it with other inputs",
+                    found="a running job",
+                    expected="none",
+                    hint="wait until it has ended, or stop it; on a cluster see `squeue` and `scancel`",
+                )
             )
 
     def spare(self, step: Step) -> None:
-        """Set aside what a job would overwrite, where it isn't what a record says.
+        """Move files aside that a job would overwrite, unless they are recorded outputs.
 
         Raises:
-            CacheError: What is there can't be read.
+            CacheError: A file can't be read.
         """
-        last = self.decision.last.get(step.name)
+        last = self.decision.recorded.get(step.name)
         for path in step.outputs:
             recorded = [last.outputs[path].md5] if last else []
             set_aside(path, self.hasher, self.objects, recorded, made=bool(last))
@@ -236,7 +240,7 @@ class Build:
         fetch(contents, self.objects)
 
     def _clear_folders(self) -> None:
-        """Remove what a recipe with more shards or tasks left in a folder that DVC stores as a whole."""
+        """Remove files of a recipe with more shards or tasks from folders that DVC stores as a whole."""
         for stage in self.stages.values():
             declared = {output for step in stage.steps for output in step.outputs}
             for out in stage.outs if stage.complete else []:
@@ -256,7 +260,7 @@ class Build:
             raise unwritable(self.cache, error) from error
 
     def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
-        """What each job's process reads; all values as a copy, so that an edit reaches the next run and not this."""
+        """Write the plan for the jobs' processes, with a copy of all values: edits affect the next run only."""
         text = self.resolved.text.encode()
         self._check_values()
         run = identity()
@@ -271,18 +275,17 @@ class Build:
         }
         Run(self.cache, str(copy), self.remote, closures, run).write()
         for step in steps:
-            known = self.decision.known.get(step.name)
+            known = self.decision.recorded_match.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
-            Job(step, command_of(step), step.name not in self._forced, proofs).write()
+            PlannedJob(step, command_of(step), step.name not in self._forced, proofs).write()
 
     def _remember(self) -> None:
-        """Make proofs of what only dvc.lock knows, before its entries give way to those of other values or code.
+        """Make proofs of dvc.lock's records before entries for other values or code replace them.
 
-        Only of entries that are committed: they count for as long as the commit is part of the history.
+        Only of committed entries: they count as long as the commit is part of the history.
         """
-        last = [
-            (step.stage, self.decision.last.get(step.name)) for step in self.steps if step.name in self.decision.reasons
-        ]
+        reasons, recorded = self.decision.reasons, self.decision.recorded
+        last = [(step.stage, recorded.get(step.name)) for step in self.steps if step.name in reasons]
         unknown = [(stage, proof) for stage, proof in last if proof and self.proofs.find(proof.key) is None]
         commit = git.last_commit(dvc.LOCK) if unknown else None
         if commit is None:
@@ -293,35 +296,43 @@ class Build:
                 self.proofs.add(replace(proof, origin=commit))
 
     def _keep(self) -> None:
-        """Store what is on disk as dvc.lock knows it, for jobs that may not have to run: Snakemake removes it first."""
-        for name in self.decision.reasons.keys() & self.decision.known.keys():
-            for path, content in self.decision.known[name].outputs.items():
+        """Store recorded outputs on disk for jobs that may not have to run: Snakemake removes the outputs first."""
+        for name in self.decision.reasons.keys() & self.decision.recorded_match.keys():
+            for path, content in self.decision.recorded_match[name].outputs.items():
                 if self.objects.missing(content.md5) and self.hasher.holds(path, content.md5):
                     self.objects.store(path, content)
 
     def _check_values(self) -> None:
-        """Compare the values that the graph was made of with those of the recipe.
+        """Compare the graph's values with the recipe's.
 
         Raises:
-            CacheError: Snakemake was given other values by `--config`.
+            CacheError: `--config` has other values.
         """
         for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
             found = _leaf(name, self.resolved.values)
             if digest_of(found) == digest_of(value):
                 continue
             raise CacheError(
-                f"{self.resolved.path}: {name} is not what this run began with\n  found:    {found!r}\n"
-                f"  expected: {value!r}\nhint: start again; values come from that file alone, not from `--config`"
+                problem(
+                    f"{self.resolved.path}: {name} changed since this run started",
+                    found=f"{found!r}",
+                    expected=f"{value!r}",
+                    hint="start again; values come from that file only, not from `--config`",
+                )
             )
 
     def _check_what_dvc_reads(self) -> None:
-        """DVC records the values and the code that it finds when a stage ends: it must find what made the stage."""
-        files = {dvc.RESOLVED: ("values", self.resolved.text), LOCK: ("fingerprints", self.code.text)}
+        """Check that values and code are still those of the start: DVC records what it finds when a stage ends."""
+        files = {dvc.RESOLVED: ("values", self.resolved.text), CODE_LOCK: ("fingerprints", self.code.text)}
         for path, (kind, text) in files.items() if STAGE in os.environ else ():
             if not os.path.exists(path) or Path(path).read_text(encoding="utf-8") != text:
                 raise CacheError(
-                    f"{path} was written while {os.environ[STAGE].split()[0]} was made\n"
-                    f"  found:    other {kind}\n  expected: those of the start\nhint: start again"
+                    problem(
+                        f"{path} was changed while {os.environ[STAGE].split()[0]} was made",
+                        found=f"other {kind}",
+                        expected="those of the start",
+                        hint="start again",
+                    )
                 )
 
     def _fold(self) -> None:
@@ -332,7 +343,7 @@ class Build:
 
 
 def _clear_but(folder: Path, kept: Path) -> None:
-    """Remove all that lies in a folder, but for one folder in there."""
+    """Remove everything in a folder except one folder in it."""
     for path in folder.iterdir() if folder.is_dir() else []:
         if path in kept.parents:
             _clear_but(path, kept)
@@ -343,7 +354,7 @@ def _clear_but(folder: Path, kept: Path) -> None:
 
 
 def _leaf(name: str, params: Any) -> Any:
-    """What parameters hold under a dotted name; None if they don't."""
+    """The value of parameters under a dotted name; None without one."""
     try:
         return reduce(lambda block, key: block[key], name.split("."), params)
     except (KeyError, TypeError):

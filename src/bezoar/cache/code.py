@@ -1,8 +1,8 @@
-"""Code by its meaning: a fingerprint of a script with all that it imports, in code.lock.
+"""Fingerprints of code: the meaning of a script with all modules that it imports, in code.lock.
 
 A fingerprint covers the syntax tree, without comments, docstrings and layout, of the script and of every module of the
 project that it imports, directly or not, also inside functions; and the version of each other distribution that they
-import. An import that is computed while the program runs is not seen.
+import. Imports that are computed at run time aren't seen.
 """
 
 import hashlib
@@ -26,16 +26,17 @@ from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
 from bezoar.cache.syntax import LENGTH, meaning_of
+from bezoar.errors import problem
 from bezoar.yaml12 import Loader
 
-LOCK = "code.lock"
+CODE_LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
 SCRIPTS = "scripts"
 PACKAGE = "src/bezoar"  # in a checkout
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # what is remembered may change with it
-MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # what an older Python can't parse is an error under it
-# Modules of the standard library of 3.11 that 3.12 and 3.13 don't have any more.
+OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # the memory of digests depends on it
+MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # a module that an older Python can't parse is an error there
+# Modules of the standard library of 3.11 that 3.12 or 3.13 removed.
 REMOVED = frozenset(
     """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib
     ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib""".split()
@@ -49,10 +50,10 @@ def script_name(path: str) -> str:
 
 
 def rule_print(command: str) -> str:
-    """Fingerprint of a rule's command as it stands in the rule, without its layout."""
+    """Fingerprint of a rule's command as written in the rule, without its layout."""
     try:
         words = shlex.split(command.replace("\\\n", " "))
-    except ValueError:  # unbalanced quotes: the shell will say so
+    except ValueError:  # unbalanced quotes: the shell will report them
         words = [command]
     return digest_of(words)[:LENGTH]
 
@@ -61,8 +62,8 @@ def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
     """A digest of a module's syntax tree without docstrings, and the names that it imports.
 
     Args:
-        text: The module as it lies on disk: it says its encoding itself.
-        path: Of the module, for messages.
+        text: The module's bytes, since it declares its encoding itself.
+        path: The module's path, for messages.
 
     Raises:
         CacheError: The text isn't Python, or is for a newer version.
@@ -72,13 +73,17 @@ def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
     except (SyntaxError, ValueError) as error:
         line, found = getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))
         raise CacheError(
-            f"{path}:{line}: not Python {VERSION}\n  found:    {found}\n  expected: a module for Python {VERSION}\n"
-            "hint: mend it; if it was written for a newer Python, build with that one"
+            problem(
+                f"{path}:{line}: not Python {VERSION}",
+                found=found,
+                expected=f"a module for Python {VERSION}",
+                hint="correct it; if it is for a newer Python, build with that version",
+            )
         ) from error
 
 
 def _remembered(found: Any) -> tuple[str, list[str]]:
-    """A module's digest and the names that it imports, from a memory that may be garbage."""
+    """A module's digest and the names that it imports, from stored data that may be damaged."""
     values = foreign.array(found)
     if len(values) != 2:
         raise foreign.Malformed(f"{len(values)} values for a digest and names")
@@ -87,7 +92,7 @@ def _remembered(found: Any) -> tuple[str, list[str]]:
 
 @cache
 def _package_folder() -> str:
-    """Where the package `bezoar` lies: a checkout's src, or where it was installed."""
+    """The folder of the package `bezoar`: a checkout's src, or where it is installed."""
     spec = find_spec("bezoar")
     assert spec
     assert spec.origin
@@ -96,7 +101,7 @@ def _package_folder() -> str:
 
 @cache
 def version_of(module: str) -> str:
-    """`name==version` of the distribution that a top-level module comes from."""
+    """`name==version` of a top-level module's distribution."""
     for name in (module, {"yaml": "pyyaml"}.get(module, module)):
         try:
             return f"{name}=={_release(name)}"
@@ -108,17 +113,17 @@ def version_of(module: str) -> str:
 
 @cache
 def in_standard_library(module: str) -> bool:
-    """Whether 3.11 or this Python has a top-level module, and no distribution brings a removed one back."""
+    """Whether a top-level module is in the standard library of 3.11 or of this Python, and not in a distribution."""
     return module in sys.stdlib_module_names or (module in REMOVED and version_of(module).endswith("not installed"))
 
 
 def _release(name: str) -> str:
-    """A distribution's version, without what it was built for: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130."""
+    """A distribution's version without its build: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130."""
     return version(name).partition("+")[0]
 
 
 class Closures:
-    """What scripts import, module by module."""
+    """The imports of scripts, module by module."""
 
     def __init__(self, hasher: Hasher) -> None:
         self.hasher = hasher
@@ -129,20 +134,20 @@ class Closures:
             found = foreign.table(foreign.from_json(foreign.read(MEMORY)))
             self._memory = {md5: _remembered(one) for md5, one in found.items()}
         self._modules: dict[str, tuple[str, list[str]]] = {}
-        self.md5s: dict[str, str] = {}  # of each module as it was read
+        self.md5s: dict[str, str] = {}  # of each module when it was read
 
     def files(self, script: str) -> dict[str, str]:
-        """Name in the closure by path: of the script and of each project module that it imports."""
+        """Names in the closure by path: the script and each project module that it imports."""
         return self._walk(script)[0]
 
     def parts(self, script: str) -> dict[str, str]:
-        """What a script's fingerprint is made of: digest by module, version by distribution."""
+        """The parts of a script's fingerprint: digests of modules, versions of distributions."""
         files, foreign = self._walk(script)
         parts = {name: self._module(path)[0] for path, name in files.items()}
         return parts | {f"{name} (package)": version_of(name) for name in foreign}
 
     def save(self) -> None:
-        """Remember modules by their content."""
+        """Store digests of modules by content."""
         if self._new:
             with suppress(OSError):
                 os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
@@ -156,7 +161,9 @@ class Closures:
             md5 = self.md5s[path] = self.hasher.file(path).md5
             if md5 not in self._memory:
                 data = Path(path).read_bytes()
-                md5 = self.md5s[path] = hashlib.md5(data, usedforsecurity=False).hexdigest()  # it may just be edited
+                md5 = self.md5s[path] = hashlib.md5(
+                    data, usedforsecurity=False
+                ).hexdigest()  # it may be in the middle of an edit
                 self._new = True
                 self._memory[md5] = meaning(data, path)
             self._modules[path] = self._memory[md5]
@@ -181,7 +188,7 @@ class Closures:
         return files, sorted(foreign - {"bezoar"})
 
     def _find(self, name: str, folder: str) -> list[tuple[str, str, str]]:
-        """Files of a dotted name, of packages around it first: name, path, package. None of them if it isn't ours."""
+        """Files of a dotted name, parent packages first: name, path, package. None if it isn't the project's."""
         parts = name.split(".")
         for base in (folder, "src", self._package):
             found = []
@@ -200,7 +207,7 @@ class Closures:
 
 
 def _starred(package: tuple[str, str, str]) -> list[tuple[str, str, str]]:
-    """The modules in a package, any of which its `__all__` may name; none for a module."""
+    """The modules in a package, which its `__all__` may name; none for a module."""
     dotted, path, inside = package
     if os.path.basename(path) != "__init__.py":
         return []
@@ -209,7 +216,7 @@ def _starred(package: tuple[str, str, str]) -> list[tuple[str, str, str]]:
 
 
 def _absolute(name: str, package: str) -> str:
-    """A dotted name without leading dots, as seen from a package."""
+    """A relative name, resolved from a package."""
     level = len(name) - len(name.lstrip("."))
     if not level:
         return name
@@ -218,15 +225,14 @@ def _absolute(name: str, package: str) -> str:
 
 
 def fingerprint(parts: dict[str, str]) -> str:
-    """One fingerprint of all parts."""
+    """The fingerprint of all parts."""
     return digest_of(parts)[:LENGTH]
 
 
 def acceptances() -> dict[tuple[str, str], dict[str, Any]]:
-    """What `bezoar accept` has recorded, by name in code.lock and fingerprint.
+    """The entries of `bezoar accept`, by name in code.lock and fingerprint.
 
-    Each has `was`, the earlier fingerprint that counts in its place; `reason`; and `what`, the parts that are said to
-    have changed, None if it doesn't say.
+    Each has `was`, the earlier fingerprint that counts instead; `reason`; and `what`, the changed parts, or None.
 
     Raises:
         CacheError: The file isn't what `bezoar accept` writes.
@@ -238,7 +244,7 @@ def acceptances() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def accepted_entries() -> list[dict[str, Any]]:
-    """What code.accepted.yaml holds; nothing if there is none.
+    """The content of code.accepted.yaml; empty if it doesn't exist.
 
     Raises:
         CacheError: The file isn't what `bezoar accept` writes.
@@ -257,14 +263,18 @@ def accepted_entries() -> list[dict[str, Any]]:
         return []
     except foreign.Malformed as error:
         raise CacheError(
-            f"{ACCEPTED} can't be read\n  found:    {error}\n  expected: a list of code, was, now and reason\n"
-            "hint: restore it with `git checkout`"
+            problem(
+                f"{ACCEPTED} can't be read",
+                found=error,
+                expected="a list of code, was, now and reason",
+                hint="restore it with `git checkout`",
+            )
         ) from error
     return entries
 
 
 def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """The fingerprint that another one stands for by acceptance, or itself."""
+    """The earlier fingerprint that an acceptance puts in place of this one, or this one."""
     seen = {found}
     while (name, found) in accepted_:
         found = accepted_[name, found]["was"]
@@ -274,22 +284,22 @@ def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, A
     return found
 
 
-def accepted(name: str, closures: Closures) -> str:
-    """A script's fingerprint now, or the earlier one that it was accepted to be equal to."""
+def accepted_fingerprint(name: str, closures: Closures) -> str:
+    """A script's current fingerprint, or the accepted earlier one."""
     path = installed.find(name.replace(".", "/") + ".py")
     return earliest(name, fingerprint(closures.parts(path)), acceptances())
 
 
 class Code:
-    """The fingerprints of all rules and scripts now.
+    """The current fingerprints of all rules and scripts.
 
     Attributes:
-        prints: By name: `rules.train`, `scripts.train.dpo`; what acceptances stand for.
-        elsewhere: Whether rules take code of the package that no file of the project shows.
+        prints: By name, such as `rules.train` and `scripts.train.dpo`, with acceptances.
+        elsewhere: Whether rules use code of the package, outside of the project's files.
     """
 
     def __init__(self, commands: dict[str, str], hasher: Hasher, *, packaged: bool = False) -> None:
-        """Take the rules' commands by name; scripts are found in scripts/, and in the package's if rules take those."""
+        """Take the rules' commands by name; scripts are those in scripts/, and the package's if rules use them."""
         self.closures = Closures(hasher)
         self.elsewhere = packaged and not os.path.isdir(PACKAGE)
         folders = [installed.ROOT / SCRIPTS] * packaged + [Path(SCRIPTS)]
@@ -302,10 +312,10 @@ class Code:
         self.closures.save()
 
     def check_acceptances(self, cache_folder: str) -> None:
-        """Compare what acceptances in use say has changed with what has, as far as this cache knows earlier code.
+        """Compare the changes in acceptances with the real ones, as far as this cache knows the earlier code.
 
         Raises:
-            CacheError: One says otherwise; whoever reviewed it was misled.
+            CacheError: They differ, so a reviewer was misled.
         """
         known = acceptances()
         for name, now in self.found.items():
@@ -316,16 +326,18 @@ class Code:
                 changed = changes(name, entry["was"], now, cache_folder, self.parts.get(name))
                 if None not in (changed, entry["what"]) and sorted(entry["what"]) != changed:
                     raise CacheError(
-                        f"{ACCEPTED}: the acceptance of {name} says something else changed than what did\n"
-                        f"  found:    what: {', '.join(entry['what']) or 'nothing'}\n"
-                        f"  expected: {', '.join(changed or [])}\n"
-                        "hint: take the entry out, look at the change, and run `bezoar accept` again"
+                        problem(
+                            f"{ACCEPTED}: the acceptance of {name} doesn't list the real changes",
+                            found=f"what: {', '.join(entry['what']) or 'nothing'}",
+                            expected=", ".join(changed or []),
+                            hint="remove the entry, look at the change, and run `bezoar accept` again",
+                        )
                     )
                 now = entry["was"]
 
     @cached_property
     def text(self) -> str:
-        """What code.lock holds."""
+        """The content of code.lock."""
         nested: dict[str, Any] = {}
         for name, print_ in self.prints.items():
             *parents, last = name.split(".")
@@ -336,7 +348,7 @@ class Code:
         return HEAD + yaml.dump(nested, Dumper=Dumper, sort_keys=True)
 
     def write(self, cache_folder: str) -> bool:
-        """Write code.lock if it changed, and what each fingerprint was made of to the cache; whether code.lock changed.
+        """Write code.lock if it changed, and the parts of each fingerprint to the cache; whether code.lock changed.
 
         Raises:
             CacheError: The disk is full, or the cache can't be written.
@@ -350,7 +362,7 @@ class Code:
                     settle(path, cache_folder)
         except OSError as error:
             raise unwritable(cache_folder, error) from error
-        lock = Path(LOCK)
+        lock = Path(CODE_LOCK)
         if lock.exists() and lock.read_bytes() == self.text.encode():
             return False
         _write(lock, self.text)
@@ -358,7 +370,7 @@ class Code:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -368,7 +380,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
-    """What an earlier fingerprint was made of; None if this cache never saw it, or has something else in its place."""
+    """The parts of an earlier fingerprint; None if this cache doesn't have them."""
     try:
         found = foreign.table(
             foreign.from_json(foreign.read(f"{cache_folder}/code/{foreign.fingerprint(print_)}.json"))
@@ -380,14 +392,14 @@ def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
 
 
 def changes(name: str, was: str, now: str, cache_folder: str, parts: dict[str, str] | None = None) -> list[str] | None:
-    """Modules and packages that differ between two fingerprints of a script; None if they aren't known here.
+    """Modules and packages that differ between two fingerprints of a script; None if unknown here.
 
     Args:
-        name: In code.lock; a rule is one part.
+        name: Name in code.lock; a rule is one part.
         was: The earlier fingerprint.
         now: The later one.
-        cache_folder: Where the parts of earlier code are kept.
-        parts: Of the code as it is, which the later one may be of.
+        cache_folder: Folder with the parts of earlier code.
+        parts: The parts of the current code, which may be the later one.
     """
     if name.startswith("rules."):
         return [name]

@@ -17,7 +17,7 @@ def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:
     before: dict[str, set[str]] = {}
     producers = {output: step.stage for step in build.steps for output in step.outputs}
     for step in build.steps:
-        proof = build.decision.proofs.get(step.name) or build.decision.last.get(step.name)
+        proof = build.decision.proofs.get(step.name) or build.decision.recorded.get(step.name)
         found = (build.proofs.find(proof.key) or proof) if proof else None
         own.setdefault(step.stage, Counter()).update(found.cost if found else {})
         sizes[step.stage] = sizes.get(step.stage, 0) + sum(

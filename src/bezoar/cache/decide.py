@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from bezoar.cache.code import parts_of
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
-from bezoar.cache.lock import Recorded
+from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
-from bezoar.cache.stages import Stage
+from bezoar.cache.stages import DvcStage
 from bezoar.text import printable
 
 
@@ -39,7 +39,7 @@ class Reason(NamedTuple):
             return f"{self.name}: {self.was!r} -> {self.now!r}"
         text = {
             "forced": "forced",
-            "unrecorded": "no record of it",
+            "unrecorded": "never built",
             "missing": f"{self.name} is neither in the cache nor on a remote",
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
@@ -78,8 +78,8 @@ class Decision:
     Attributes:
         proofs: By step name: the proof of each step that is up to date.
         reasons: By step name: why each other step runs, in topological order.
-        known: By step name: what dvc.lock says of it, if that is of these parameters and this code.
-        last: By step name: what dvc.lock says of it.
+        recorded: By step name: the proof in dvc.lock.
+        recorded_match: The same, for current parameters and code only.
         restore: Names of proven steps with outputs that are needed on disk and aren't there.
         fetch: Contents of these outputs that the local cache lacks.
         contradictions: Outputs on which two records of one job disagree.
@@ -87,8 +87,8 @@ class Decision:
 
     proofs: dict[str, Proof] = field(default_factory=dict)
     reasons: dict[str, list[Reason]] = field(default_factory=dict)
-    known: dict[str, Proof] = field(default_factory=dict)
-    last: dict[str, Proof] = field(default_factory=dict)
+    recorded_match: dict[str, Proof] = field(default_factory=dict)
+    recorded: dict[str, Proof] = field(default_factory=dict)
     restore: list[str] = field(default_factory=list)
     fetch: list[str] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Decider:
     def __init__(
         self,
         steps: list[Step],
-        stages: dict[str, Stage],
+        stages: dict[str, DvcStage],
         locked: dict[str, Any],
         hasher: Hasher,
         objects: Objects,
@@ -120,15 +120,15 @@ class Decider:
         self.proofs = proofs
         self.parts = parts or {}
         self.producers = {output: step for step in steps for output in step.outputs}
-        self.recorded = {
-            name: Recorded(locked[name], objects)
+        self.entries = {
+            name: LockEntry(locked[name], objects)
             for name, stage in stages.items()
             if locked.get(name, {}).get("cmd") == stage.command  # otherwise its inputs had other roles
         }
 
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""
-        named = {md5 for one in self.recorded.values() for md5 in one.lists()}
+        named = {md5 for one in self.entries.values() for md5 in one.lists()}
         return sorted(md5 for md5 in named if self.objects.listing(md5) is None)
 
     def decide(
@@ -162,12 +162,12 @@ class Decider:
         """Proofs and reasons, step by step, by the contents on disk and earlier proofs."""
         decision = Decision()
         for step in self.steps:
-            recorded = self.recorded.get(step.stage)
-            last = recorded.proof(step) if recorded else None
+            entry = self.entries.get(step.stage)
+            last = entry.proof(step) if entry else None
             if last:
-                decision.last[step.name] = last
+                decision.recorded[step.name] = last
                 if _same(last.key.params, step.params) and last.key.code == step.code:
-                    decision.known[step.name] = last
+                    decision.recorded_match[step.name] = last
             inputs, pending = self._inputs(step, decision)
             if step.name in forced:
                 decision.reasons[step.name] = [Reason("forced", step.name)]
@@ -178,7 +178,7 @@ class Decider:
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 key = step.key(inputs)
-                proof = self._find(key, decision.known.get(step.name), useless, step.name in made)
+                proof = self._find(key, decision.recorded_match.get(step.name), useless, step.name in made)
                 if step.name not in made:
                     decision.contradictions += self._contradictions(step, key, decision, proof)
                 if proof:
@@ -206,7 +206,7 @@ class Decider:
 
     def _contradictions(self, step: Step, key: Key, decision: Decision, found: Proof | None) -> list[Contradiction]:
         """Outputs on which dvc.lock, now or earlier, and the proof of a job that ran here disagree."""
-        known = decision.known.get(step.name)
+        known = decision.recorded_match.get(step.name)
         counts = known if known and known.key.digest == key.digest else found if found and found.origin else None
         if counts:
             own = self.proofs.made_here(key)
@@ -215,8 +215,8 @@ class Decider:
                 f"dvc.lock, remove {self.proofs.path(key.digest)}"
             )
             return [Contradiction(*one, hint) for one in (differences(counts, own) if own else [])]
-        recorded = self.recorded.get(step.stage)
-        unknown = recorded.unknown_list(key) if recorded and found and step.name not in decision.last else None
+        entry = self.entries.get(step.stage)
+        unknown = entry.unknown_list(key) if entry and found and step.name not in decision.recorded else None
         if unknown is None or unknown[0] in {one.path for one in decision.contradictions}:
             return []
         hint = "what was made here counts; to have the other one, ask the author of that entry to run `dvc push`"

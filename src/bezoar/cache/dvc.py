@@ -1,7 +1,7 @@
 """DVC's files: dvc.yaml and dvc.lock.
 
-The formats are DVC's own (compared in tests/workflow/test_contracts.py). DVC itself is not imported here: it is slow to
-start, and reading some small files is all that a run needs.
+The formats are DVC's own (tests/workflow/test_contracts.py compares them). DVC itself isn't imported here: it is slow
+to start, and a run only reads some small files.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError, foreign
+from bezoar.errors import problem
 from bezoar.yaml12 import SCALARS, Loader
 
 PIPELINE = "dvc.yaml"
@@ -22,18 +23,18 @@ FIELDS = {"path": foreign.text, "md5": foreign.content_md5, "size": foreign.coun
 
 
 class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes YAML that reads the same as 1.1 and 1.2, and a value again where it stands twice: no anchors."""
+    """Writes YAML with the same meaning as 1.1 and 1.2, without anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Whether to write out what was written before."""
+        """Always write a value again, instead of an anchor."""
         return True
 
     def text(self, text: str) -> Any:
-        """A text, in quotes if it would be read as something else."""
+        """A text, in quotes if it would be read as another type."""
         return self.represent_scalar("tag:yaml.org,2002:str", text, "'" if NO_TEXT.fullmatch(text) else None)
 
     def nothing(self, _: None) -> Any:
-        """Null as DVC writes it."""
+        """Null in DVC's form."""
         return self.represent_scalar("tag:yaml.org,2002:null", "")
 
 
@@ -42,10 +43,10 @@ Dumper.add_representer(type(None), Dumper.nothing)
 
 
 def read(path: str) -> dict[str, Any]:
-    """The stages in dvc.yaml or dvc.lock; none if there is no such file.
+    """The stages in dvc.yaml or dvc.lock; none if the file doesn't exist.
 
     Raises:
-        CacheError: It isn't YAML of that shape, as after a merge with conflicts.
+        CacheError: It isn't YAML of this form, as after a merge with conflicts.
     """
     try:
         return stages_in(foreign.read(path), path)
@@ -54,10 +55,10 @@ def read(path: str) -> dict[str, Any]:
 
 
 def stages_in(data: bytes, path: str) -> dict[str, Any]:
-    """The stages that the bytes of dvc.yaml or dvc.lock hold.
+    """The stages in the bytes of dvc.yaml or dvc.lock.
 
     Raises:
-        CacheError: They aren't YAML of that shape, as after a merge with conflicts.
+        CacheError: They aren't YAML of this form, as after a merge with conflicts.
     """
     try:
         found = foreign.table(foreign.table(foreign.from_yaml(data, Loader) or {}).get("stages", {}))
@@ -67,18 +68,25 @@ def stages_in(data: bytes, path: str) -> dict[str, Any]:
                 _check(name, stage, data)
     except foreign.Malformed as error:
         conflict = marker(data)
-        cure = "remove it: proofs in the cache write it anew" if path == LOCK else "run `bezoar dvc`"
+        cure = (
+            "remove it: the next build writes it again from the proofs in the cache"
+            if path == LOCK
+            else "run `bezoar dvc`"
+        )
         take = f"take one side (`git checkout --ours {path}`), or {cure}"
         raise CacheError(
-            f"{path}:{conflict or error.line or 1}: can't be read\n"
-            f"  found:    {'a merge conflict' if conflict else error}\n"
-            f"  expected: what DVC writes\nhint: {'run `bezoar dvc --resolve`' if conflict else take}"
+            problem(
+                f"{path}:{conflict or error.line or 1}: can't be read",
+                found="a merge conflict" if conflict else error,
+                expected="what DVC writes",
+                hint="run `bezoar dvc --resolve`" if conflict else take,
+            )
         ) from error
     return found
 
 
 def _check(name: str, stage: dict[str, Any], data: bytes) -> None:
-    """Refuse a stage that names contents by something else than an MD5 and counts; it may lack anything."""
+    """Refuse a stage whose contents aren't an MD5 and counts; any field may be missing."""
     for one in (*_maps(stage, "deps"), *_maps(stage, "outs")):
         try:
             for field, kind in FIELDS.items():
@@ -89,7 +97,7 @@ def _check(name: str, stage: dict[str, Any], data: bytes) -> None:
 
 
 def _line_of(value: Any, data: bytes) -> int | None:
-    """The first line in which a value stands."""
+    """The first line with a value."""
     sought = str(value).encode(errors="replace")
     return next((n for n, line in enumerate(data.splitlines(), 1) if sought in line), None)
 
@@ -100,7 +108,7 @@ def _maps(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def marker(data: bytes) -> int:
-    """The line of the first conflict marker that git wrote into a file; 0 if there is none."""
+    """The line of git's first conflict marker in a file; 0 if there is none."""
     lines = data.splitlines()
     return next((n for n, line in enumerate(lines, 1) if line.startswith((b"<<<<<<< ", b">>>>>>> "))), 0)
 
@@ -111,5 +119,5 @@ def as_map(value: Any) -> dict[str, Any]:
 
 
 def as_list(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The files and folders that an entry gives an MD5; an entry that another program wrote may lack anything."""
+    """The files and folders with an MD5 in an entry; another program's entry may lack any field."""
     return [one for one in _maps(entry, name) if isinstance(one.get("path"), str) and isinstance(one.get("md5"), str)]

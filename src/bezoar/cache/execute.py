@@ -16,10 +16,10 @@ from typing import TextIO
 from bezoar.cache import CacheError, Unwritable, foreign, locks
 from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.job import Job, Run, Step, forced_runs, read_job, read_run, undeclared
+from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
-from bezoar.cache.runs import RUN
+from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
@@ -92,7 +92,7 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
 class _Execution:
     """A planned job: looked up, or run and recorded."""
 
-    def __init__(self, job: Job, command: list[str], held: list[TextIO]) -> None:
+    def __init__(self, job: PlannedJob, command: list[str], held: list[TextIO]) -> None:
         if job.command != command:
             raise CacheError(
                 problem(
@@ -149,7 +149,7 @@ class _Execution:
             "BEZOAR_PARAMS": self.run.params,
             "BEZOAR_COSTS": costs,
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
-            RUN: self.run.identity,
+            RUN_VARIABLE: self.run.identity,
         }
         start, used = time.monotonic(), _cpu_seconds()
         status = run(self.job.command, self.step.outputs, variables, self.held)
@@ -242,7 +242,7 @@ class _Execution:
             return
         from bezoar.cache import code  # slow, and code is rarely edited during a run
 
-        fingerprint = code.accepted(code.script_name(self.step.script), code.Closures(self.hasher))
+        fingerprint = code.accepted_fingerprint(code.script_name(self.step.script), code.Closures(self.hasher))
         if fingerprint != self.step.code[code.script_name(self.step.script)]:
             raise CacheError(
                 problem(

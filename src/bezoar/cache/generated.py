@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bezoar.cache import dvc, stages
-from bezoar.cache.code import LOCK
+from bezoar.cache.code import CODE_LOCK
 from bezoar.cache.stages import Stale
 from bezoar.files import whole
 
@@ -25,7 +25,7 @@ def write(build: "Build") -> list[str]:
     Raises:
         CacheError: The disk is full, or the cache can't be written.
     """
-    written = {LOCK: build.code.write(build.cache), dvc.RESOLVED: build.resolved.write()}
+    written = {CODE_LOCK: build.code.write(build.cache), dvc.RESOLVED: build.resolved.write()}
     return [path for path, new in written.items() if new]
 
 

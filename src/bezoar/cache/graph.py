@@ -1,13 +1,13 @@
-"""Snakemake's graph with our decision in it. Every call into Snakemake's inner parts is in this module.
+"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are in this module.
 
-Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. What is used:
-`snakemake.workflow.DAG` is replaced by a subclass before the graph is built; it overrides `update_needrun`,
+Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. The uses:
+`snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides `update_needrun`,
 `delete_omitfrom_jobs`, `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`,
-`_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. Jobs' `remove_existing_output` gets
-something in front of it. For executors other than the local one it changes the workflow's `global_resources` and the
-`group_job_factory`, and it drops entries of `iocache.exists_local`. What `snakemake.logging.DefaultFormatter` formats
-is made printable. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a subclass in place of
-`snakemake.workflow.FilePersistence`.
+`_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
+`remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
+`group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
+`snakemake.logging.DefaultFormatter` are escaped. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a
+subclass in place of `snakemake.workflow.FilePersistence`.
 """
 
 import functools
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Protocol
 
-import snakemake.api  # before snakemake.workflow, which it and this import in a circle
+import snakemake.api  # before snakemake.workflow, which imports it in a circle
 import snakemake.workflow
 from snakemake.dag import DAG
 from snakemake.exceptions import RuleException, WorkflowError
@@ -43,10 +43,11 @@ from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.stages import stale
+from bezoar.errors import problem, unusable
 from bezoar.logs import guard
 from bezoar.text import printable
 
-NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't tell a stage's command that it is forced
+NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't pass the force to a stage's command
 QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|\{[^{}]*\}", re.DOTALL)
 SYNTAX = re.compile(r"\d*[<>]|[|&;`\n]|\$[({\w]")
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
@@ -55,7 +56,7 @@ Parts = Mapping[str, Callable[[Any], Iterable[str]]]
 
 
 def _print_safely() -> None:
-    """Let nothing that Snakemake shows be obeyed by a terminal; its colours come later, from its handler."""
+    """Escape control characters in Snakemake's output; its handler adds colours later."""
     formatted = DefaultFormatter.format
     if not hasattr(formatted, "__wrapped__"):
 
@@ -72,33 +73,33 @@ _print_safely()  # before anything can go wrong
 
 
 class Spending(Protocol):
-    """What steps spend beyond time."""
+    """What steps spend in addition to time."""
 
     def expected(self, steps: Iterable[Step], commands: dict[str, list[str]] | None = None) -> list[Any]:
-        """What they would spend, a line for each stage."""
+        """Their spending, a line for each stage."""
         ...
 
     def summary(self, found: list[Any]) -> str:
-        """What that comes to, against what may be spent."""
+        """The total, beside the budget."""
         ...
 
     def check(self, steps: list[Step], commands: dict[str, list[str]]) -> None:
-        """Raise CacheError if they may not."""
+        """Raise CacheError if they may not spend it."""
         ...
 
 
 @dataclass
 class Attached:
-    """What the Snakefile says about itself beyond its rules.
+    """The arguments of `attach`, and the run's build.
 
     Attributes:
-        parts: For each wildcard that splits a block's work, its values; they see the other wildcards.
-        plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
-        resolved: The parameters, and the file that holds them.
-        spending: Makes what says what steps would spend, and whether they may; None if nothing costs money.
-        servers: By rule, what says which `bezoar.cluster.servers.Server` a job of some wildcards asks, or None.
-        packaged: Whether rules take scripts of the package.
-        decides: Whether it is decided what runs once the graph is made.
+        parts: For each wildcard that splits a block's work, a function from the other wildcards to its values.
+        plots: By rule, DVC's plots of its output: `file` inside it, `x`, `y` and so on.
+        resolved: The parameters, and their file.
+        spending: Makes the object that tells what steps spend, and whether they may; None if nothing costs money.
+        servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
+        packaged: Whether rules use scripts of the package.
+        decides: Whether to decide what runs once the graph is made.
     """
 
     workflow: Any
@@ -112,12 +113,12 @@ class Attached:
 
     @cached_property
     def build(self) -> Build:
-        """The run's cache; rules are known by the time it is asked for."""
+        """The run's build; made after the rules are known."""
         commands = {rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}
         return Build(commands, self.resolved, self.plots, packaged=self.packaged)
 
     def make_graph(self, *, decide: bool = True) -> None:
-        """Make the graph of the targets; and, unless only its steps are of interest, decide what runs.
+        """Make the graph of the targets and, unless only its steps are needed, decide what runs.
 
         Raises:
             GRAPH_ERRORS: It can't be made.
@@ -127,7 +128,7 @@ class Attached:
         self.workflow._build_dag()
 
     def planned(self) -> list[Step]:
-        """The steps that would run."""
+        """The steps that run."""
         return [step for step in self.build.steps if step.name in self.build.decision.reasons]
 
     def commands(self) -> dict[str, list[str]]:
@@ -135,7 +136,7 @@ class Attached:
         return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
 
     def threads(self) -> dict[str, int]:
-        """The threads of each step's job where all cores of this machine are given, by the step's name."""
+        """The threads of each step's job with all cores of this machine, by the step's name."""
         return {step.name: job.threads for job, step in self.workflow.dag.steps.items()}
 
 
@@ -150,17 +151,17 @@ def attach(
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
     packaged: bool = False,
 ) -> None:
-    """Let proofs decide what Snakemake runs. For the Snakefile, before its rules; jobs' own processes are left alone.
+    """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
     Args:
-        workflow: Snakemake's, as a Snakefile knows it.
-        parts: For each wildcard that splits a block's work (shards, tasks), its values, as a function of the others.
-        plots: By rule, what DVC draws of its output: `file` inside it, `x`, `y` and so on.
-        params: The file that holds the parameters.
-        values: All of them, with the defaults of those that the file leaves out; by default what the file holds.
-        spending: Makes what says what steps would spend, and whether they may.
-        servers: By rule, what says which server a job of some wildcards asks, if it asks one; for executors.
-        packaged: Whether rules take scripts of the package (`bezoar.installed`), and not only the project's own.
+        workflow: Snakemake's workflow object.
+        parts: For each wildcard that splits a block's work (shards, tasks), a function from the others to its values.
+        plots: By rule, DVC's plots of its output: `file` inside it, `x`, `y` and so on.
+        params: The params file.
+        values: All values, with defaults; by default the content of the params file.
+        spending: Makes the object that tells what steps spend, and whether they may.
+        servers: By rule, a function from a job's wildcards to its server, if it needs one; for executors.
+        packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
@@ -169,14 +170,14 @@ def attach(
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)
-        workflow.log_provenance_info = lambda: None  # advice on Snakemake's records, which decide nothing here
+        workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
 
 
 _remove = Job.remove_existing_output
 
 
 async def _spare_and_remove(job: Any) -> None:
-    """What Snakemake does before a job starts, once what nobody has recorded is out of the way."""
+    """Before Snakemake's own preparation of a job, move unrecorded files aside."""
     attached = ProvenDAG.attached
     step = attached.workflow.dag.steps.get(job) if attached else None
     if attached and step:
@@ -193,19 +194,19 @@ def _finish(log: str) -> None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Shows the cache's errors as Snakemake shows its own."""
+    """Turn the cache's errors into Snakemake's."""
     try:
         yield
     except CacheError as error:
         raise WorkflowError(str(error)) from error
     except OSError as error:
-        raise WorkflowError(f"{error.filename or 'a file'} can't be used\n  found:    {error.strerror}") from error
+        raise WorkflowError(unusable(error)) from error
 
 
 class ProvenDAG(DAG):
-    """A graph of jobs in which a job runs if it has no proof, and for no other reason.
+    """A graph of jobs in which a job runs if and only if it has no proof.
 
-    Neither times of files nor Snakemake's own records take part.
+    Times of files and Snakemake's own records don't count.
     """
 
     attached: Attached | None = None
@@ -217,22 +218,22 @@ class ProvenDAG(DAG):
         if stage := os.environ.get(STAGE, "").partition(" ")[0]:
             rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
             if rule is None:
-                raise WorkflowError(f"no such stage\n  found:    {stage}\n  expected: RULE-BLOCK, as dvc.yaml has them")
+                raise WorkflowError(problem("no such stage", found=stage, expected="RULE-BLOCK, as dvc.yaml has them"))
             targets = self._shape(rule).targets(stage.split("-")[1:], self.attached.parts)
             rules, options = [rule], {**options, "targetfiles": set(targets), "targetrules": set()}
-        super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # what has a proof is complete
-        if workflow.non_local_exec:  # the cores of this machine say nothing about a node's
+        super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # outputs with a proof are complete
+        if workflow.non_local_exec:  # this machine's cores don't limit those of a node
             workflow.global_resources["_cores"] = None
             self.group_job_factory = Groups(getattr(workflow.executor_settings, "group_cores", None))
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
-        """Decide which jobs run, and say why in Snakemake's words."""
+        """Decide which jobs run, and set Snakemake's reasons."""
         self._decide(list(self.toposorted()))
 
     def _decide(self, levels: list[list[Any]]) -> None:
         assert self.attached
         with _reported():
-            build = self.attached.build  # reads the code, before anything else may take its time
+            build = self.attached.build  # reads the code now, before anything slow
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
             if not self.attached.decides:
                 build.take(list(self.steps.values()))
@@ -249,19 +250,19 @@ class ProvenDAG(DAG):
         self._apply(levels, decision)
 
     def _is_complete(self, rules: set[str]) -> bool:
-        """Whether the graph has all jobs of the default target: nobody left some of them out."""
+        """Whether the graph has all jobs of the default target."""
         left_out = (self.omitrules, self.omitfiles, self.untilrules, self.untilfiles, self.batch)
         allowed = self.workflow.dag_settings.allowed_rules
         return self.workflow.default_target in rules and not any(left_out) and not allowed
 
     def delete_omitfrom_jobs(self) -> None:
-        """Decide again if `--until`, `--omit-from` or `--batch` leave out jobs: nothing of theirs is planned."""
+        """Decide again if `--until`, `--omit-from` or `--batch` leave out jobs: those aren't planned."""
         super().delete_omitfrom_jobs()
         if self.omitrules or self.omitfiles or self.untilrules or self.untilfiles:
             self._decide(list(self.toposorted()))
 
     async def postprocess(self, *arguments: Any, check_initial: bool = False, **options: Any) -> None:
-        """Once the run holds Snakemake's lock: restore what is proven and needed, and write the plan."""
+        """When the run holds Snakemake's lock: restore needed outputs, and write the plan."""
         assert self.attached
         if check_initial:
             self.attached.build.warn()
@@ -273,11 +274,11 @@ class ProvenDAG(DAG):
                 if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
-                self.workflow.iocache.exists_local.pop(output, None)  # it may have been set aside since
+                self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
 
     async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
-        """Times of files mean nothing here."""
+        """Times of files don't count."""
 
     def _apply(self, levels: list[list[Any]], decision: Decision) -> None:
         for place in (self._needrun, self._checkpoint_jobs, self._n_until_ready, self._ready_jobs):
@@ -321,33 +322,45 @@ class ProvenDAG(DAG):
         """
         if not (job.rule.shellcmd or "").strip().startswith("bezoar exec ") or not script:
             raise CacheError(
-                f"rule {job.rule.name} doesn't go through the cache\n  found:    a command without `bezoar exec`, or "
-                "no input named script\n  expected: `bezoar exec OUTPUT -- COMMAND`\n"
-                "hint: see docs/your-own-rules.md for the form"
+                problem(
+                    f"rule {job.rule.name} doesn't go through the cache",
+                    found="a command without `bezoar exec`, or no input named script",
+                    expected="`bezoar exec OUTPUT -- COMMAND`",
+                    hint="see docs/your-own-rules.md for the form",
+                )
             )
         if job.params.get("values") is None:
             raise CacheError(
-                f"rule {job.rule.name} doesn't say which parameters it reads\n  found:    no params named values\n"
-                "  expected: a map of dotted names to values, empty if it reads none\n"
-                "hint: see docs/your-own-rules.md for the form"
+                problem(
+                    f"rule {job.rule.name} doesn't say which parameters it reads",
+                    found="no params named values",
+                    expected="a map of dotted names to values, empty if it reads none",
+                    hint="see docs/your-own-rules.md for the form",
+                )
             )
         if found := shell_syntax(job.rule.shellcmd):
             raise CacheError(
-                f"rule {job.rule.name}: the command holds what a shell would act on, which the cache can't follow\n"
-                f"  found:    {found}\n  expected: one program and its arguments\n"
-                "hint: scripts log to --log and write to --out; for a redirect, `-- bash -c '...'` in quotes"
+                problem(
+                    f"rule {job.rule.name}: the command uses the shell in a way that the cache can't follow",
+                    found=found,
+                    expected="one program and its arguments",
+                    hint="scripts log to --log and write to --out; for a redirect, `-- bash -c '...'` in quotes",
+                )
             )
         assert self.attached
         if not self.attached.build.knows(str(script)):
             raise CacheError(
-                f"rule {job.rule.name}: its script isn't one whose code is followed\n  found:    {script}\n"
-                f"  expected: a Python file in {SCRIPTS}/, which ends in .py\n"
-                f"hint: move it to {SCRIPTS}/; it may call a program of another language"
+                problem(
+                    f"rule {job.rule.name}: the code of its script can't be followed",
+                    found=script,
+                    expected=f"a Python file (.py) in {SCRIPTS}/",
+                    hint=f"move it to {SCRIPTS}/; it may call programs in other languages",
+                )
             )
 
 
 class Elsewhere(FilePersistence):
-    """Snakemake's records in a folder of their own, for questions: a tree that can't be written has answers, too."""
+    """Keeps Snakemake's records in another folder, for queries: a read-only tree works, too."""
 
     def __init__(self, **options: Any) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -355,7 +368,7 @@ class Elsewhere(FilePersistence):
 
 
 class Groups(GroupJobFactory):
-    """Makes the groups of jobs that share a submission, of so many cores at most."""
+    """Makes groups of jobs that share a submission, with a limit on their cores."""
 
     def __init__(self, cores: int | None) -> None:
         super().__init__()
@@ -369,7 +382,7 @@ class Groups(GroupJobFactory):
 
 
 class RuleLayout:
-    """How a rule's outputs lie in folders, by its patterns."""
+    """The folders of a rule's outputs, by its patterns."""
 
     def __init__(self, rule: Any, inner: frozenset[str]) -> None:
         self.rule = rule.name
@@ -382,7 +395,7 @@ class RuleLayout:
         self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
 
     def _folder(self) -> str | None:
-        """The folder pattern that holds all wildcards, and so is one job's alone; None if there isn't one."""
+        """The folder pattern with all wildcards, which belongs to one job; None if there isn't one."""
         folders = {self._prefix(pattern) for pattern in self.patterns}
         return folders.pop() if len(folders) == 1 and self.names else None
 
@@ -400,9 +413,12 @@ class RuleLayout:
             out = "/".join(parts[:first])
             if set(WILDCARD.findall(out)) != set(self.outer):
                 raise CacheError(
-                    f"rule {self.rule}: {pattern} can't be stored as one folder a block\n  found:    "
-                    f"{{{self.inner[0]}}} before another wildcard\n  expected: the wildcards of the block first\n"
-                    "hint: put the folder of the parts inside the block's"
+                    problem(
+                        f"rule {self.rule}: {pattern} can't be stored as one folder per block",
+                        found=f"{{{self.inner[0]}}} before another wildcard",
+                        expected="the wildcards of the block first",
+                        hint="put the folder of the parts inside the block's",
+                    )
                 )
             return out
         return pattern if is_flagged(path, "directory") or not self.folder else self.folder
@@ -410,29 +426,29 @@ class RuleLayout:
     def targets(self, block: list[str], parts: Parts) -> list[str]:
         """The first output of every job of a block."""
         if len(block) != len(self.outer):
-            raise WorkflowError(f"no such stage\n  found:    {block}\n  expected: {self.rule} {' '.join(self.outer)}")
+            raise WorkflowError(problem("no such stage", found=block, expected=f"{self.rule} {' '.join(self.outer)}"))
         outer = dict(zip(self.outer, block, strict=True))
         values = [parts[name](SimpleNamespace(**outer)) for name in self.inner]
         combinations = itertools.product(*values)
         return [self.patterns[0].format(**outer, **dict(zip(self.inner, one, strict=True))) for one in combinations]
 
     def _count_and_names(self, job: Any, parts: Parts) -> tuple[int, set[str]]:
-        """How many jobs a block has, and the names of all parts that its inputs may be of."""
+        """The number of a block's jobs, and the names of all parts in its inputs."""
         count, names = 1, set()
         for name, values_of in parts.items():
             try:
                 values = list(values_of(job.wildcards))
-            except (AttributeError, KeyError):  # parts of something that this rule has nothing to do with
+            except (AttributeError, KeyError):  # parts of another rule
                 continue
             names.update(values)
             count *= len(values) if name in self.inner else 1
         return count, names
 
     def step(self, job: Any, attached: Attached) -> Step:
-        """A job in the cache's terms."""
+        """A job as a step of the cache."""
         values = job.wildcards_dict
         block = tuple(values[name] for name in self.outer)
-        if block not in self._parts:  # once for a block: it may have thousands of jobs
+        if block not in self._parts:  # once per block: it may have thousands of jobs
             self._parts[block] = self._count_and_names(job, attached.parts)
         count, names = self._parts[block]
         roles = {role: sorted({_of_any_part(path, names) for path in paths}) for role, paths in _roles(job)}
@@ -452,12 +468,12 @@ class RuleLayout:
 
 
 def _of_any_part(path: str, names: set[str]) -> str:
-    """A path with `*` for the name of a part, such as 0003: `data/seed/words/*.jsonl`, however many there are."""
+    """A path with `*` for the name of a part, such as 0003: `data/seed/words/*.jsonl`, for any number of parts."""
     return "/".join(".".join("*" if word in names else word for word in name.split(".")) for name in path.split("/"))
 
 
 def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
-    """The inputs of a job by their names, those without one by their places; the script apart."""
+    """The inputs of a job but the script, by name, or by position for those without a name."""
     names = [name for name in job.input.keys() if name != "script"]  # noqa: SIM118 - not a dict
     named = set()
     for name in names:
@@ -469,21 +485,25 @@ def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
 
 
 def _command(job: Any) -> list[str]:
-    """The words behind `--` in a job's shell line."""
+    """The words after `--` in a job's shell line."""
     words = shlex.split(job.shellcmd.replace("\\\n", " "))  # a shell joins continued lines
     first, mark = str(job.output[0]), words.index("--") if "--" in words else len(words)
     if words[2:3] != [first] or not words[mark + 1 :]:
         raise CacheError(
-            f"rule {job.rule.name} doesn't name its job as the cache does\n  found:    {' '.join(words[:mark])}\n"
-            f"  expected: bezoar exec {first} -- COMMAND\nhint: name the rule's first output behind `bezoar exec`"
+            problem(
+                f"rule {job.rule.name} names another output than the cache does",
+                found=" ".join(words[:mark]),
+                expected=f"bezoar exec {first} -- COMMAND",
+                hint="name the rule's first output after `bezoar exec`",
+            )
         )
     return words[mark + 1 :]
 
 
 def shell_syntax(command: str) -> str:
-    """The first part of a rule's command that a shell would take for more than a word: a redirect, a pipe, a list.
+    """The first part of a rule's command with a meaning for the shell: a redirect, a pipe, a list.
 
-    What is in quotes is a word, as are Snakemake's own `{placeholders}`.
+    Quoted text is a word, and so are Snakemake's `{placeholders}`.
     """
     text = re.sub(r"\\\n", " ", command).strip()
     found = SYNTAX.search(QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text))
@@ -491,7 +511,7 @@ def shell_syntax(command: str) -> str:
 
 
 def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
-    """Fill in Snakemake's own account of why a job runs."""
+    """Set Snakemake's reason for a job."""
     kinds = {one.kind for one in found}
     reason.derived = kinds == {"upstream"}
     reason.forced = "forced" in kinds
@@ -506,23 +526,27 @@ def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
 
 @contextmanager
 def loaded(targets: Iterable[str] = (), *, graph: bool = True, decide: bool = True) -> Iterator[Attached]:
-    """The Snakefile of this folder, read and, with `graph`, its jobs decided upon; nothing is run or written.
+    """The Snakefile of this folder and, with `graph`, the decision about its jobs; nothing is run or written.
 
     Args:
-        targets: Files or rules; without any, all that the default target needs.
-        graph: Whether its jobs are looked at.
-        decide: Whether it is decided which of them run.
+        targets: Files or rules; by default the default target.
+        graph: Whether to make the graph of jobs.
+        decide: Whether to decide which of them run.
 
     Raises:
-        CacheError: The Snakefile or a target can't be used; Snakemake has said why.
+        CacheError: The Snakefile or a target can't be used; Snakemake has reported why.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, ExecutionSettings, OutputSettings, Quietness, ResourceSettings
 
     if not os.path.isfile("Snakefile"):
         raise CacheError(
-            f"no Snakefile here\n  found:    none in {os.getcwd()}\n  expected: a project\n"
-            "hint: `cd` to the repository that you cloned"
+            problem(
+                "no Snakefile here",
+                found=f"none in {os.getcwd()}",
+                expected="a project",
+                hint="`cd` to the repository that you cloned",
+            )
         )
     committed.check_own(git.tracked())  # before Snakemake makes .snakemake/log
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
@@ -538,7 +562,7 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True, decide: bool = Tr
             workflow.execution_settings = ExecutionSettings(lock=False)
             if ProvenDAG.attached is None:
                 raise CacheError(
-                    "the Snakefile doesn't call bezoar.cache.graph.attach\n  found:    none\n  expected: it"
+                    problem("the Snakefile doesn't call bezoar.cache.graph.attach", found="none", expected="it")
                 )
             if graph:
                 ProvenDAG.attached.make_graph(decide=decide)

@@ -12,7 +12,7 @@ from bezoar.cache.proofs import Key, Proof
 from bezoar.errors import problem
 
 FOLDER = ".snakemake/bezoar"
-RUN = f"{FOLDER}/run.json"
+RUN_FILE = f"{FOLDER}/run.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A step that a run plans to run.
 
     Attributes:
@@ -101,11 +101,11 @@ class Job:
         return None
 
 
-def read_job(output: str) -> Job | None:
+def read_job(output: str) -> PlannedJob | None:
     """The planned job with this first output; None if no run planned one."""
     try:
-        data = foreign.table(foreign.from_json(foreign.read(_path(output))), *(one.name for one in fields(Job)))
-        return Job(
+        data = foreign.table(foreign.from_json(foreign.read(_path(output))), *(one.name for one in fields(PlannedJob)))
+        return PlannedJob(
             step=_step(data["step"]),
             command=list(foreign.texts(data["command"])),
             lookup=foreign.truth(data["lookup"]),
@@ -189,10 +189,10 @@ class Run:
     def write(self) -> None:
         """Write it for the jobs' processes."""
         os.makedirs(FOLDER, exist_ok=True)
-        partial = f"{RUN}.partial"
+        partial = f"{RUN_FILE}.partial"
         with open(partial, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
-        os.replace(partial, RUN)
+        os.replace(partial, RUN_FILE)
 
 
 def read_run() -> Run:
@@ -202,7 +202,7 @@ def read_run() -> Run:
         CacheError: There is none, or its file isn't one.
     """
     try:
-        data = foreign.table(foreign.from_json(foreign.read(RUN)), *(one.name for one in fields(Run)))
+        data = foreign.table(foreign.from_json(foreign.read(RUN_FILE)), *(one.name for one in fields(Run)))
         closures = foreign.table(data["closures"])
         return Run(
             cache=foreign.text(data["cache"]),
@@ -213,7 +213,7 @@ def read_run() -> Run:
         )
     except (OSError, foreign.Malformed) as error:
         raise CacheError(
-            problem(f"{RUN}: not a run", found=error, expected="what a run writes", hint="start again")
+            problem(f"{RUN_FILE}: not a run", found=error, expected="what a run writes", hint="start again")
         ) from error
 
 

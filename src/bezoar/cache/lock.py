@@ -1,4 +1,4 @@
-"""dvc.lock: its entries taken apart into proofs of single jobs, and folded from them."""
+"""dvc.lock: proofs of single jobs from its entries, and entries from proofs."""
 
 import hashlib
 import os
@@ -9,21 +9,21 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError
-from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.code import CODE_LOCK
 from bezoar.cache.dvc import LOCK, PARAMS, RESOLVED, Dumper, as_list, as_map, read
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Key, Proof
-from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, Stage, code_stage, cover
+from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, DvcStage, code_stage, cover
 from bezoar.files import whole
 
 NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 NO_FILES = directory({}).md5
 
 
-class Recorded:
-    """A stage's entry in dvc.lock, taken apart into proofs of its steps."""
+class LockEntry:
+    """A stage's entry in dvc.lock, with proofs of its steps."""
 
     def __init__(self, entry: dict[str, Any], objects: Objects) -> None:
         self.objects = objects
@@ -37,11 +37,11 @@ class Recorded:
         self._folders: dict[str, dict[str, dict[str, Content]]] = {}
 
     def lists(self) -> list[str]:
-        """The directory lists that are needed to take the entry apart."""
+        """The directory lists that are needed for the steps' proofs."""
         return [md5 for md5 in (*self.deps.values(), *self.made.values()) if _is_list(md5)]
 
     def proof(self, step: Step) -> Proof | None:
-        """The proof for a step, with the parameters and code of the entry; None if the entry doesn't speak of it."""
+        """The proof for a step with the entry's parameters and code; None if the entry has none."""
         inputs = {path: self._content(path, self.deps) for path in step.inputs}
         found = {path: self._content(path, self.made) for path in step.outputs}
         if None in inputs.values() or None in found.values():
@@ -51,7 +51,7 @@ class Recorded:
         return Proof(key, {path: self._sized(path, md5) for path, md5 in found.items() if md5})
 
     def unknown_list(self, key: Key) -> tuple[str, str] | None:
-        """A folder and the list of its files that the entry names, for a job with this key, if nobody has that list."""
+        """A folder in the entry, and its list of files, if a job with this key needs that list and it is missing."""
         if digest_of([self.params, self.code]) != digest_of([key.params, key.code]):
             return None
         if any(self._content(path, self.deps) != md5 for path, md5 in key.inputs.items()):
@@ -81,8 +81,8 @@ class Recorded:
         return self._files[md5].get(name) or self._inside(md5, name)
 
     def _inside(self, md5: str, name: str) -> str | None:
-        """MD5 of a directory in a directory."""
-        if md5 not in self._folders:  # all at once: thousands of steps may ask
+        """MD5 of a directory inside of a directory."""
+        if md5 not in self._folders:  # all at once: thousands of steps may need them
             folders: dict[str, dict[str, Content]] = {}
             for file, found in self._files[md5].items():
                 for end in (at for at, letter in enumerate(file) if letter == "/"):
@@ -97,20 +97,20 @@ def _is_list(md5: str) -> bool:
 
 
 def fold(
-    stages: dict[str, Stage],
+    stages: dict[str, DvcStage],
     proofs: dict[str, Proof],
     hasher: Hasher,
     objects: Objects,
     written: dict[str, Any],
     read_params: Content | None = None,
 ) -> None:
-    """Bring dvc.lock to what is proven; entries of other stages stay.
+    """Update dvc.lock by the proofs; entries of other stages stay.
 
     Args:
-        stages: Of the graph.
-        proofs: By step name, of all steps that have one.
-        written: The stages in dvc.yaml; dvc.lock speaks of no others.
-        read_params: What params.yaml held when it was read; None if the values are of another file.
+        stages: The graph's stages.
+        proofs: Proofs by step name.
+        written: The stages in dvc.yaml; dvc.lock has no others.
+        read_params: The content of params.yaml when it was read; None if the values are those of another file.
     """
     before = read(LOCK)
     after = {name: entry for name, entry in before.items() if name in written}
@@ -124,7 +124,7 @@ def fold(
     for name, stage in proven.items():
         deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
         if None in deps.values():
-            continue  # of a folder that is only in part in this graph
+            continue  # of a folder that is only partly in this graph
         step = stage.steps[0]
         after[name] = {
             "cmd": stage.command,
@@ -149,11 +149,11 @@ def write(entries: dict[str, Any]) -> None:
 
 
 def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:
-    """Store what a full disk could not take when it was made, and lies there still."""
+    """Store outputs on disk that couldn't be stored when they were made, because the disk was full."""
     for proof in proofs:
         for path, content in proof.outputs.items():
             if objects.missing(content.md5) and hasher.holds(path, content.md5):
-                with suppress(CacheError):  # as full as before: the run that made it has said so
+                with suppress(CacheError):  # still full: the run that made it has reported that
                     objects.store(path, content)
 
 
@@ -161,8 +161,8 @@ def _text(stages: dict[str, Any]) -> str:
     return str(yaml.dump(stages, Dumper=Dumper, sort_keys=True))
 
 
-def _outs(stage: Stage, proofs: dict[str, Proof], objects: Objects) -> dict[str, Content]:
-    """What a proven stage made, as DVC stores it: files of several steps as one folder."""
+def _outs(stage: DvcStage, proofs: dict[str, Proof], objects: Objects) -> dict[str, Content]:
+    """The outputs of a proven stage as DVC stores them: files of several steps as one folder."""
     made: dict[str, Content] = {}
     folders: dict[str, dict[str, Content]] = {}
     for step in stage.steps:
@@ -190,8 +190,8 @@ def _size(objects: Objects, md5: str) -> int:
     return 0
 
 
-def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> Content | None:
-    """What was at a path when the stage's steps took it."""
+def _file(path: str, stage: DvcStage, proofs: dict[str, Proof], hasher: Hasher) -> Content | None:
+    """The content of a path when the stage's steps read it."""
     md5 = next((proofs[one.name].key.inputs[path] for one in stage.steps if path in one.inputs), None)
     content = hasher.content(path)
     if md5 is None or content is None or content.md5 != md5:
@@ -200,19 +200,19 @@ def _file(path: str, stage: Stage, proofs: dict[str, Proof], hasher: Hasher) -> 
 
 
 def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
-    """A line of dvc.lock; as it was before, where that has the same content: its size may not be known here."""
+    """A line of dvc.lock; the earlier one if it has the same content, since the size may be unknown here."""
     earlier = as_map(before)
     for one in (*as_list(earlier, "deps"), *as_list(earlier, "outs")):
         if (one["path"], one["md5"]) == (path, content.md5):
             return one
-    empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 stands for an unknown size as well
+    empty = content.md5 in (NO_BYTES, NO_FILES)  # 0 also means an unknown size
     size = {"size": content.size} if content.size or empty else {}
     files = {"nfiles": content.files} if content.files or content.md5 == NO_FILES else {}
     return {"path": path, "hash": "md5", "md5": content.md5, **size, **files}
 
 
 def _code_entry(hasher: Hasher, read_params: Content) -> dict[str, Any]:
-    """The entry of the stage `code`; params.yaml as it was read, for it may have been edited since."""
+    """The entry of the stage `code`, with params.yaml as it was read, since it may have been edited."""
     stage = code_stage()
     deps = {path: read_params if path == PARAMS else hasher.content(path) for path in sorted(stage["deps"])}
     outs = {path: hasher.content(path) for path in CODE_OUTS}

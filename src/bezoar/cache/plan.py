@@ -1,4 +1,4 @@
-"""`bezoar plan`: what would run and why, what would be restored from where, and what that would cost."""
+"""`bezoar plan`: what to run and why, what is restored from where, and the cost."""
 
 import difflib
 import json
@@ -21,22 +21,23 @@ from bezoar.cache.decide import Reason
 from bezoar.cache.dvc import PARAMS, RESOLVED, Dumper
 from bezoar.cache.graph import loaded
 from bezoar.cache.job import Step
+from bezoar.errors import problem
 from bezoar.text import printable
 
-PARAMS_VARIABLE = "BEZOAR_PARAMS"  # names the params file that the Snakefile reads
-SHOWN = 4  # reasons that a line shows
+PARAMS_VARIABLE = "BEZOAR_PARAMS"  # the params file of the Snakefile
+SHOWN = 4  # reasons in a line
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """The jobs of one stage that would run.
+    """The jobs of one stage that run.
 
     Attributes:
-        jobs: How many of its jobs would run, of `of`.
-        certain: False if all of them only run should their inputs, made anew, come out different.
-        new: Whether none of them is on record.
-        seconds: What these jobs took the last time, together; None if that isn't known of all.
-        outputs: What they make.
+        jobs: How many of its jobs run, of `of`.
+        certain: False if all of them only run if their inputs, which are made again, come out different.
+        new: Whether none of them was ever built.
+        seconds: Their total time in the last build; None if that isn't known for all.
+        outputs: Their outputs.
     """
 
     stage: str
@@ -51,7 +52,7 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Restored:
-    """An artifact that would be brought back.
+    """An artifact to restore.
 
     Attributes:
         source: `cache` or `remote`.
@@ -64,15 +65,15 @@ class Restored:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build would do.
+    """What a build will do.
 
     Attributes:
-        proven: Jobs that wouldn't run.
-        accepted: Code names that stand for an earlier fingerprint, and why.
-        changed: What differs from that earlier code, as computed here.
-        spending: What would be asked of models over a network, stage by stage (bezoar.recipe.estimate.Expected).
-        summary: What that comes to, against the budget.
-        contradictions: What records of one job don't agree upon.
+        proven: Number of jobs that are up to date.
+        accepted: Names in code.lock that count as an earlier fingerprint, and why.
+        changed: The differences from that earlier code, as computed here.
+        spending: Model requests by stage (bezoar.recipe.estimate.Expected).
+        summary: Their total, beside the budget.
+        contradictions: Outputs on which two records of one job disagree.
     """
 
     stages: list[PlannedStage]
@@ -86,7 +87,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """What the jobs took the last time, as far as that is known."""
+        """The known time of the jobs in the last build."""
         return sum(stage.seconds or 0 for stage in self.stages)
 
     def json(self) -> str:
@@ -114,16 +115,16 @@ class Plan:
         """The plan for people."""
         count = sum(stage.jobs for stage in self.stages)
         unknown = sum(stage.jobs for stage in self.stages if stage.seconds is None)
-        lines = [f"{count:,} job{'s' * (count != 1)} would run, {self.proven:,} needn't" if count else "nothing to run"]
+        lines = [f"{count:,} to run, {self.proven:,} up to date" if count else "nothing to run"]
         if count:
-            known = f"about {_duration(self.seconds)} of work, by the last time" if self.seconds else ""
-            missing = f"no time known for {unknown:,} of them" if unknown else ""
+            known = f"about {_duration(self.seconds)} of work, by the last build" if self.seconds else ""
+            missing = f"time unknown for {unknown:,} of them" if unknown else ""
             lines.append("; ".join(part for part in (known, missing) if part))
         width = max((len(stage.stage) for stage in self.stages), default=0)
         for stage in self.stages:
             jobs = f" ({stage.jobs:,} of {stage.of:,} jobs)" if stage.of > 1 else ""
             lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
-        lines += [f"asks {one}" for one in self.spending]
+        lines += [f"model requests of {one}" for one in self.spending]
         lines += [self.summary] * bool(self.summary)
         for source in ("cache", "remote"):
             found = [one for one in self.restored if one.source == source]
@@ -133,16 +134,16 @@ class Plan:
                 lines += [f"  {one.path}" for one in found[:10]]
                 lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
         for name, reason in self.accepted.items():
-            lines.append(f"accepted in {ACCEPTED}: {name} as what it was: {reason}; changed: {self.changed[name]}")
+            lines.append(f"accepted in {ACCEPTED}: a change of {name}: {reason}; changed: {self.changed[name]}")
         return "\n".join([*lines, *self.contradictions])
 
 
 def _why(stage: PlannedStage) -> str:
     if stage.new:
-        return "no record of it"
+        return "never built"
     if not stage.certain:
         more = f" and {len(stage.reasons) - SHOWN} more" * (len(stage.reasons) > SHOWN)
-        return f"if other than before: {', '.join(one.name for one in stage.reasons[:SHOWN])}{more}"
+        return f"if changed: {', '.join(one.name for one in stage.reasons[:SHOWN])}{more}"
     reasons = [str(one) for one in stage.reasons if one.kind != "upstream"]
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
@@ -155,15 +156,15 @@ def _duration(seconds: float) -> str:
 
 
 def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
-    """What a build of the targets would do with other values; nothing is run or changed.
+    """The plan of a build of the targets with other values; nothing is run or changed.
 
     Args:
-        targets: Files or rules; all results without any.
+        targets: Files or rules; all results by default.
         settings: `stages.dpo_hh.beta=0.2`, for a name that params.yaml has or leaves to a default; or
-            `+stages.dpo_hh.beta=0.2`, as DVC wants it for a name that params.yaml hasn't. Values as in YAML.
+            `+stages.dpo_hh.beta=0.2`, as DVC wants it for a name that params.yaml lacks. Values as in YAML.
 
     Raises:
-        CacheError: params.yaml has no such name, the recipe with that value has problems, a target isn't known.
+        CacheError: params.yaml has no such name, the recipe with that value has problems, or a target is unknown.
     """
     with _set(list(settings)), loaded(targets) as attached:
         found = planned(attached.build)
@@ -176,7 +177,7 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
 
 @contextmanager
 def _set(settings: list[str]) -> Iterator[None]:
-    """Let the Snakefile read other values than params.yaml has; errors name what was given, and not the copy."""
+    """Let the Snakefile read a copy of params.yaml with other values; errors name the values, not the copy."""
     if not settings:
         yield
         return
@@ -197,13 +198,15 @@ def _set(settings: list[str]) -> Iterator[None]:
 
 
 def planned(build: Build) -> Plan:
-    """The plan that a decided build stands for."""
+    """The plan of a build after its decision."""
     stages = []
     for stage in build.stages.values():
         steps = [step for step in stage.steps if step.name in build.decision.reasons]
         if steps:
             found = [one for step in steps for one in build.decision.reasons[step.name]]
-            reasons = list({repr(one): one for one in found}.values())  # values may be lists, which can't be keys
+            reasons = list(
+                {repr(one): one for one in found}.values()
+            )  # values may be lists, which can't be keys of a dict
             times = [_seconds(build, step) for step in steps]
             stages.append(
                 PlannedStage(
@@ -211,21 +214,21 @@ def planned(build: Build) -> Plan:
                     jobs=len(steps),
                     of=len(stage.steps),
                     certain=any(one.kind != "upstream" for one in reasons),
-                    new=not any(step.name in build.decision.last for step in steps),
+                    new=not any(step.name in build.decision.recorded for step in steps),
                     seconds=None if None in times else round(sum(one or 0 for one in times), 3),
                     reasons=reasons,
                     outputs=[output for step in steps for output in step.outputs],
                 )
             )
-    why = accepted(build)
+    why = acceptances_used(build)
     changed = {name: _changed_code(build, name) for name in why}
     contradictions = list(map(str, build.decision.contradictions))
     return Plan(stages, len(build.decision.proofs), _restored(build), why, changed, contradictions=contradictions)
 
 
 def _seconds(build: Build, step: Step) -> float | None:
-    """What a job took the last time that somebody with this cache ran it."""
-    last = build.decision.last.get(step.name)
+    """The time of a job's last run with this cache."""
+    last = build.decision.recorded.get(step.name)
     found = build.proofs.find(last.key) if last else None
     return found.cost.get("seconds") if found else None
 
@@ -240,8 +243,8 @@ def _restored(build: Build) -> list[Restored]:
     ]
 
 
-def accepted(build: Build) -> dict[str, str]:
-    """Why code of the graph stands for earlier code, by its name in code.lock."""
+def acceptances_used(build: Build) -> dict[str, str]:
+    """Reasons of acceptances in use, by name in code.lock."""
     known = acceptances()
     used = {name for step in build.steps for name in step.code}
     found = {name: known.get((name, build.code.found[name])) for name in sorted(used)}
@@ -254,7 +257,7 @@ def _changed_code(build: Build, name: str) -> str:
 
 
 def told(changed: list[str] | None) -> str:
-    """What changed of a script, in words."""
+    """The changes of a script as text."""
     return "not known here, since this cache never saw the earlier code" if changed is None else ", ".join(changed)
 
 
@@ -273,9 +276,12 @@ def _changed(settings: list[str]) -> Any:
         if not isinstance(block, dict):
             what = f"{PARAMS} has no such value" if mark else "no value is given"
             raise CacheError(
-                f"-S {setting}: {what}\n  found:    {name}\n"
-                f"  expected: NAME=VALUE, with a dotted name that {PARAMS} has or leaves to a default\n"
-                f"hint: {_hint(name, mark, known)}"
+                problem(
+                    f"-S {setting}: {what}",
+                    found=name,
+                    expected=f"NAME=VALUE, with a dotted name that {PARAMS} has or leaves to a default",
+                    hint=_hint(name, mark, known),
+                )
             )
         block[last] = _read(f"-S {setting}", text.encode())
     return params
@@ -283,13 +289,13 @@ def _changed(settings: list[str]) -> Any:
 
 def _read(what: str, data: bytes) -> Any:
     try:
-        return foreign.plain(yaml12.load(data.decode()))  # no list that holds itself
+        return foreign.plain(yaml12.load(data.decode()))  # refuses a list that contains itself
     except (yaml.YAMLError, UnicodeDecodeError, foreign.Malformed) as error:
-        raise CacheError(f"{what}: not YAML\n  found:    {error}\n  expected: a value as in {PARAMS}") from error
+        raise CacheError(problem(f"{what}: not YAML", found=error, expected=f"a value as in {PARAMS}")) from error
 
 
 def _hint(name: str, mark: str, names: set[str]) -> str:
-    """The nearest name that there is."""
+    """A hint with the nearest known name."""
     known = sorted(names)
     if name in known and not mark:
         return f"-S {name}=VALUE"

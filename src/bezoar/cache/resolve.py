@@ -1,7 +1,7 @@
-"""`bezoar dvc --resolve`: dvc.lock, and all that is generated, after a merge that git couldn't finish.
+"""`bezoar dvc --resolve`: write dvc.lock and the other generated files after a merge with conflicts.
 
-No merged text of dvc.lock is read: it may join parts of two records to one that nobody ever proved. The whole versions
-come from git's index, their records become proofs, and the records of the merged graph are folded from those.
+No merged text of dvc.lock is read: it may join parts of two records into one that was never proven. The whole versions
+come from git's index, their records become proofs, and the merged graph's records are made from these.
 """
 
 import os
@@ -13,12 +13,12 @@ from typing import Any
 
 from bezoar.cache import CacheError, dvc, generated, git, lock
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED
-from bezoar.cache.code import LOCK as CODE_LOCK
+from bezoar.cache.code import ACCEPTED, CODE_LOCK
 from bezoar.cache.decide import Decider, Decision
 from bezoar.cache.graph import Attached, loaded
 from bezoar.cache.proofs import Proof, Proofs
-from bezoar.cache.stages import Stage
+from bezoar.cache.stages import DvcStage
+from bezoar.errors import problem
 
 GENERATED = (dvc.LOCK, dvc.PIPELINE, CODE_LOCK, dvc.RESOLVED)
 NEXT = (
@@ -29,11 +29,11 @@ Entries = dict[str, Any]  # of dvc.lock, by stage
 
 
 def resolve() -> list[str]:
-    """Write the generated files for the merged parameters and code; what to tell about it.
+    """Write the generated files for the merged parameters and code; returns lines for the user.
 
     Raises:
-        CacheError: This is no git repository, another file has conflicts, the merged graph can't be made, or the
-            remote can't be read. Then the files are as they were.
+        CacheError: This isn't a git repository, another file has conflicts, the merged graph can't be made, or the
+            remote can't be read. The files are unchanged then.
     """
     conflicts = git.unmerged()
     _check_others(set(conflicts))
@@ -41,19 +41,22 @@ def resolve() -> list[str]:
         return [f"nothing to resolve: there is no conflict in {', '.join(GENERATED)}"]
     sides = _sides(conflicts.get(dvc.LOCK))
     with _restored_on_error(dvc.LOCK):
-        lock.write({**sides[git.THEIRS], **sides[git.OURS]})  # what reads the graph must be able to read it
+        lock.write({**sides[git.THEIRS], **sides[git.OURS]})  # it has to be readable to make the graph
         with loaded() as attached:
             return _resolve(attached, sides)
 
 
 def _check_others(conflicts: set[str]) -> None:
-    """Refuse while a file that somebody has to merge by hand isn't merged."""
+    """Refuse if a file that has to be merged by hand has conflicts."""
     for path in sorted({*conflicts, dvc.PARAMS, ACCEPTED} - set(GENERATED)):
         if line := _marker(path):
             raise CacheError(
-                f"{path}:{line}: a merge conflict\n  found:    its markers\n"
-                "  expected: what is to hold after the merge, which only you know\n"
-                "hint: edit it, then run `bezoar dvc --resolve` again"
+                problem(
+                    f"{path}:{line}: a merge conflict",
+                    found="its markers",
+                    expected="your choice of the merged content",
+                    hint="edit it, then run `bezoar dvc --resolve` again",
+                )
             )
 
 
@@ -62,14 +65,18 @@ def _marker(path: str) -> int:
 
 
 def _sides(blobs: dict[str, str] | None) -> dict[str, Entries]:
-    """The versions of dvc.lock, the ones that go before others last; a side may have none."""
+    """The versions of dvc.lock, later ones with priority; a side may have none."""
     if blobs is not None:
         return {side: _entries(side, blobs.get(side)) for side in (git.BASE, git.THEIRS, git.OURS)}
     if line := _marker(dvc.LOCK):
         raise CacheError(
-            f"{dvc.LOCK}:{line}: a merge conflict that git takes for resolved\n  found:    its markers\n"
-            f"  expected: none, or a conflict in `git status`\nhint: `git checkout --merge {dvc.LOCK}` brings it back "
-            "before the commit, `git checkout COMMIT -- dvc.lock` an earlier version after it"
+            problem(
+                f"{dvc.LOCK}:{line}: a merge conflict that is marked as resolved",
+                found="its markers",
+                expected="none, or a conflict in `git status`",
+                hint=f"`git checkout --merge {dvc.LOCK}` brings it back before the commit, `git checkout COMMIT "
+                "-- dvc.lock` an earlier version after it",
+            )
         )
     merged = dvc.read(dvc.LOCK)
     return {git.BASE: {}, git.THEIRS: merged, git.OURS: merged}
@@ -80,9 +87,13 @@ def _entries(side: str, blob: str | None) -> Entries:
         return dvc.stages_in(git.content(blob), dvc.LOCK) if blob else {}
     except CacheError as error:
         raise CacheError(
-            f"{dvc.LOCK} of {side} can't be read\n  found:    {str(error).splitlines()[0]}\n"
-            f"  expected: what DVC writes\nhint: take the other side's, by `git checkout --ours {dvc.LOCK}` or "
-            f"`--theirs`, and `git add {dvc.LOCK}`"
+            problem(
+                f"{dvc.LOCK} of {side} can't be read",
+                found=str(error).splitlines()[0],
+                expected="what DVC writes",
+                hint=f"take the other side's, by `git checkout --ours {dvc.LOCK}` or `--theirs`, and `git add "
+                f"{dvc.LOCK}`",
+            )
         ) from error
 
 
@@ -127,18 +138,18 @@ def _decider(build: Build, entries: Entries) -> Decider:
 
 
 def _recorded(decider: Decider) -> dict[str, Proof]:
-    """What a side's dvc.lock says of the merged graph's steps, by their names."""
+    """The records of a side's dvc.lock for the merged graph's steps, by step name."""
     found = {
-        step.name: decider.recorded[step.stage].proof(step) for step in decider.steps if step.stage in decider.recorded
+        step.name: decider.entries[step.stage].proof(step) for step in decider.steps if step.stage in decider.entries
     }
     return {name: proof for name, proof in found.items() if proof}
 
 
 def _keep(recorded: dict[str, Proof], proofs: Proofs, commit: str) -> None:
-    """Make proofs of what a side recorded: it goes before what this cache alone knows, as in a build.
+    """Make proofs of a side's records: they have priority over this cache's own, as in a build.
 
     Args:
-        commit: Of that side, without which its records don't count.
+        commit: The side's commit; records count only with a commit.
     """
     for proof in recorded.values():
         own = proofs.find(proof.key)
@@ -151,8 +162,8 @@ def _same(one: Proof, other: Proof) -> bool:
     return one.key.digest == other.key.digest and made == made_
 
 
-def _taken(stage: Stage, recorded: dict[str, dict[str, Proof]], decision: Decision) -> str | None:
-    """The side whose record is the proof of the stage; None if none is."""
+def _taken(stage: DvcStage, recorded: dict[str, dict[str, Proof]], decision: Decision) -> str | None:
+    """The side whose record is the stage's proof, if any."""
     for side in reversed(recorded):
         found = [(recorded[side].get(step.name), decision.proofs.get(step.name)) for step in stage.steps]
         if all(one and proof and _same(one, proof) for one, proof in found):
@@ -161,7 +172,7 @@ def _taken(stage: Stage, recorded: dict[str, dict[str, Proof]], decision: Decisi
 
 
 def _summary(build: Build, sides: dict[str, Entries], taken: dict[str, str | None], decision: Decision) -> list[str]:
-    """A line for each stage that isn't the same on both sides, and how many are."""
+    """A line for each stage that differs between the sides, and the number of equal ones."""
     ours, theirs = sides[git.OURS], sides[git.THEIRS]
     told = {
         name: _told(stage, taken[name], decision)
@@ -169,26 +180,26 @@ def _summary(build: Build, sides: dict[str, Entries], taken: dict[str, str | Non
         if taken[name] is None or ours.get(name) != theirs.get(name)
     }
     width = max(map(len, told), default=0)
-    same = f"{len(build.stages)} stages, {len(build.stages) - len(told)} of them as both sides have them"
+    same = f"{len(build.stages)} stages, {len(build.stages) - len(told)} of them equal on both sides"
     return [f"{dvc.LOCK}: {same}", *(f"  {name:<{width}}  {text}" for name, text in told.items())]
 
 
-def _told(stage: Stage, side: str | None, decision: Decision) -> str:
+def _told(stage: DvcStage, side: str | None, decision: Decision) -> str:
     reasons = [decision.reasons[step.name] for step in stage.steps if step.name in decision.reasons]
     if not reasons:
         return side if side in (git.OURS, git.THEIRS) else "proven for the merged parameters"
     count = f", {len(reasons)} of {len(stage.steps)} jobs" if len(stage.steps) > 1 else ""
     certain = any(one.kind != "upstream" for found in reasons for one in found)
-    return f"will run{count}" if certain else f"will run if what it takes comes out new{count}"
+    return f"will run{count}" if certain else f"will run if its inputs change{count}"
 
 
 def _unread(deciders: dict[str, Decider], recorded: dict[str, dict[str, Proof]]) -> list[str]:
-    """Of which stages a side's record is of no use, since nobody has pushed the lists of its directories."""
+    """Messages on records that can't be used because the lists of their directories weren't pushed."""
     return [
-        f"{side} has a record of {name}, but a list of its files is neither in the cache nor on a remote: ask for a "
-        "`dvc push` by who built it, then run this again"
+        f"{side} has a record of {name}, but its list of files is neither in the cache nor on a remote: ask its author "
+        "for `dvc push`, then run this again"
         for side in (git.OURS, git.THEIRS)
         for name in sorted({step.stage for step in deciders[side].steps if step.name not in recorded[side]})
-        if name in deciders[side].recorded
-        and not all(map(deciders[side].objects.sound, deciders[side].recorded[name].lists()))
+        if name in deciders[side].entries
+        and not all(map(deciders[side].objects.sound, deciders[side].entries[name].lists()))
     ]

@@ -11,6 +11,7 @@ from bezoar import yaml12
 from bezoar.cache import CacheError
 from bezoar.cache.dvc import PARAMS, RESOLVED, Dumper
 from bezoar.cache.hashing import Content
+from bezoar.errors import problem
 from bezoar.files import whole
 
 HEAD = (
@@ -66,8 +67,12 @@ class Resolved:
         """
         if hashlib.md5(Path(self.path).read_bytes(), usedforsecurity=False).hexdigest() != self.content.md5:
             raise CacheError(
-                f"{self.path} was edited while it was read\n  found:    another content than at the start\n"
-                "  expected: a file that stays as it is\nhint: start again"
+                problem(
+                    f"{self.path} was edited while it was read",
+                    found="another content than at the start",
+                    expected="a file that stays as it is",
+                    hint="start again",
+                )
             )
 
 
@@ -75,4 +80,4 @@ def _read(path: str, data: bytes) -> Any:
     try:
         return yaml12.load(data.decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CacheError(f"{path} can't be read\n  found:    {error}\n  expected: YAML in UTF-8") from error
+        raise CacheError(problem(f"{path} can't be read", found=error, expected="YAML in UTF-8")) from error

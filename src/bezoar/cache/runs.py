@@ -5,13 +5,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-RUN = "BEZOAR_RUN"
+RUN_VARIABLE = "BEZOAR_RUN"
 PROCESSES = Path("/proc")  # Linux only; elsewhere each stage is a run
 
 
 def identity() -> str:
     """The run's name: BEZOAR_RUN, or a new one."""
-    return os.environ.get(RUN) or f"{os.getpid()}-{time.time_ns()}"
+    return os.environ.get(RUN_VARIABLE) or f"{os.getpid()}-{time.time_ns()}"
 
 
 def of_dvc() -> str | None:

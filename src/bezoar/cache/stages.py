@@ -1,4 +1,4 @@
-"""Stages: the graph as DVC sees it, one stage for each rule and named block, and dvc.yaml made of them."""
+"""DVC's stages: one for each rule and named block of the graph, and dvc.yaml."""
 
 import os
 from collections import Counter
@@ -9,26 +9,26 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError
-from bezoar.cache.code import LOCK as CODE_LOCK
-from bezoar.cache.code import PACKAGE, SCRIPTS
+from bezoar.cache.code import CODE_LOCK, PACKAGE, SCRIPTS
 from bezoar.cache.dvc import PARAMS, PIPELINE, RESOLVED, Dumper
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
+from bezoar.errors import problem
 
 CODE_STAGE = "code"
 CODE_OUTS = (CODE_LOCK, RESOLVED)
 BUILD = "bezoar build"
-RESULTS = "results/"  # what lies there is scores
+RESULTS = "results/"  # outputs there are scores
 HEAD = "# Generated from the Snakefile and params.yaml. Don't edit: `bezoar dvc` writes it.\n"
 
 
 class Stale(CacheError):
-    """dvc.yaml is behind the rules."""
+    """dvc.yaml is out of date."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A rule and a named block, with all steps that they stand for in the graph."""
+class DvcStage:
+    """A rule and a named block, with all their steps in the graph."""
 
     name: str
     steps: list[Step]
@@ -36,41 +36,41 @@ class Stage:
 
     @property
     def outs(self) -> list[str]:
-        """What DVC stores of it, sorted."""
+        """The outputs that DVC stores, sorted."""
         return sorted({out for step in self.steps for out in step.outs})
 
     @property
     def complete(self) -> bool:
-        """Whether all its steps are in the graph, and not just those that one target needs."""
+        """Whether all its steps are in the graph, not only those of one target."""
         return len(self.steps) == self.steps[0].parts
 
     @property
     def command(self) -> str:
-        """What `dvc repro` calls; nothing in it changes with a value, a host or a number of cores.
+        """The command for `dvc repro`; it doesn't depend on values, hosts or numbers of cores.
 
-        DVC knows what a stage takes, but not as what; the digest of the roles makes it run when two inputs swap theirs.
+        DVC knows a stage's inputs, but not their roles; the digest of roles makes it run when two inputs swap roles.
         """
         step = self.steps[0]
         return " ".join((BUILD, step.rule, *step.block, "--roles", self.roles))
 
     @property
     def roles(self) -> str:
-        """Digest of which input plays which part in its steps."""
+        """Digest of the roles of inputs in its steps."""
         return digest_of(sorted({step.roles for step in self.steps}))[:8]
 
 
-def stages_of(steps: Iterable[Step]) -> dict[str, Stage]:
+def stages_of(steps: Iterable[Step]) -> dict[str, DvcStage]:
     """The stages of a graph by name.
 
     Raises:
-        CacheError: Two stages would store the same file or folder, or one inside the other's.
+        CacheError: Two stages would store the same file or folder, or one inside of the other's.
     """
     grouped: dict[str, list[Step]] = {}
     producers: dict[str, tuple[Step, str]] = {}
     for step in steps:
         grouped.setdefault(step.stage, []).append(step)
         producers |= {output: (step, out) for output, out in zip(step.outputs, step.outs, strict=True)}
-    stages = {name: Stage(name, members, _deps(members, producers)) for name, members in grouped.items()}
+    stages = {name: DvcStage(name, members, _deps(members, producers)) for name, members in grouped.items()}
     owners: dict[str, str] = {}
     for stage in stages.values():
         for out in stage.outs:
@@ -87,13 +87,17 @@ def stages_of(steps: Iterable[Step]) -> dict[str, Stage]:
 
 def _overlap(path: str, one: str, other: str) -> CacheError:
     return CacheError(
-        f"{path} would be stored by two stages\n  found:    it in {one} and in {other}\n"
-        "  expected: every output in one stage\nhint: give each rule a folder of its own"
+        problem(
+            f"{path} would be stored by two stages",
+            found=f"{one} and {other}",
+            expected="every output in one stage",
+            hint="give each rule its own folder",
+        )
     )
 
 
 def _deps(steps: list[Step], producers: dict[str, tuple[Step, str]]) -> list[str]:
-    """What the steps take; a folder where they take one of its files each, or where another stage has many parts."""
+    """The steps' inputs; a folder if each step takes one of its files, or if another stage has many parts in it."""
     uses = Counter(path for step in steps for path in step.inputs)
     deps = set()
     for path, count in uses.items():
@@ -102,13 +106,13 @@ def _deps(steps: list[Step], producers: dict[str, tuple[Step, str]]) -> list[str
     return sorted(deps)
 
 
-def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]], *, code_elsewhere: bool = False) -> str:
+def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], *, code_elsewhere: bool = False) -> str:
     """The text of dvc.yaml.
 
     Args:
-        stages: Of the whole graph.
+        stages: The stages of the whole graph.
         plots: By rule: `file` inside its output, and DVC's plot settings.
-        code_elsewhere: Whether stages depend on code of the package that no file of the project shows.
+        code_elsewhere: Whether stages depend on code of the package, outside of the project's files.
     """
     written: dict[str, Any] = {CODE_STAGE: code_stage(elsewhere=code_elsewhere)}
     drawn = []
@@ -132,12 +136,12 @@ def pipeline(stages: dict[str, Stage], plots: dict[str, dict[str, Any]], *, code
 
 
 def _kept(out: str) -> dict[str, dict[str, bool]]:
-    """An output that DVC doesn't remove before it runs the stage: `bezoar build` looks first whose work it is."""
+    """An output that DVC doesn't remove before it runs the stage: `bezoar build` first checks whose file it is."""
     return {out: {"persist": True}}
 
 
 def _params(step: Step) -> list[dict[str, list[str]]]:
-    """Where DVC finds the values and the fingerprints that a step depends on, sorted."""
+    """The values and fingerprints of a step, as DVC's `params`, sorted."""
     found = {CODE_LOCK: sorted(step.code), RESOLVED: sorted(step.params)}
     return [{path: names} for path, names in found.items() if names]
 
@@ -145,11 +149,11 @@ def _params(step: Step) -> list[dict[str, list[str]]]:
 def code_stage(*, elsewhere: bool = False) -> dict[str, Any]:
     """The stage by which plain `dvc repro` sees edited code and values: it writes code.lock and params.resolved.yaml.
 
-    They persist: DVC would else remove them first, and put back what it saw of the same files with other packages.
+    They persist: otherwise DVC would remove them first, and restore versions of other packages.
 
     Args:
-        elsewhere: Whether code of the package counts that no file of the project shows: an upgrade of the package is
-            seen only by looking, each time.
+        elsewhere: Whether code of the package counts, outside of the project's files: then the stage always runs, to
+            notice an upgrade.
     """
     candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", SCRIPTS, PACKAGE]
     return {
@@ -160,19 +164,18 @@ def code_stage(*, elsewhere: bool = False) -> dict[str, Any]:
     }
 
 
-def check(stages: dict[str, Stage], written: dict[str, Any], *, whole: bool = True) -> list[str]:
+def check(stages: dict[str, DvcStage], written: dict[str, Any], *, whole: bool = True) -> list[str]:
     """Compare the graph with dvc.yaml.
 
-    Returns the stages that aren't there, though they needn't be: dvc.yaml has what all results need, and these are of
-    another target.
+    Returns stages that dvc.yaml may lack: it has the stages of all results, and these belong to another target.
 
     Args:
-        stages: Of the graph.
-        written: Those of dvc.yaml.
+        stages: The graph's stages.
+        written: The stages in dvc.yaml.
         whole: Whether the graph is that of all results.
 
     Raises:
-        Stale: A stage isn't there, or stands there with another command, parameters, inputs or outputs.
+        Stale: A stage is missing, or has another command, parameters, inputs or outputs.
     """
     aside = []
     for stage in stages.values():
@@ -185,7 +188,9 @@ def check(stages: dict[str, Stage], written: dict[str, Any], *, whole: bool = Tr
         deps, step = set(there.get("deps", [])), stage.steps[0]
         uses = {path for one in stage.steps for path in one.inputs}
         covering = {cover(path, deps) for path in uses}
-        outs = sorted([*there.get("outs", []), *there.get("metrics", [])], key=str)  # by hand, anything stands there
+        outs = sorted(
+            [*there.get("outs", []), *there.get("metrics", [])], key=str
+        )  # edited by hand, it may have anything
         kept = sorted(map(_kept, stage.outs), key=str)
         same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, _params(step), covering)
         if not same:
@@ -193,29 +198,33 @@ def check(stages: dict[str, Stage], written: dict[str, Any], *, whole: bool = Tr
     return aside
 
 
-def check_whole(stages: dict[str, Stage], written: dict[str, Any]) -> None:
+def check_whole(stages: dict[str, DvcStage], written: dict[str, Any]) -> None:
     """Compare the graph of all results with dvc.yaml, if there is one.
 
     Raises:
-        Stale: A stage isn't there, stands there otherwise, or stands there and is no stage of the graph.
+        Stale: A stage is missing, differs, or isn't in the graph.
     """
     if written:
         check(stages, written)
     for name, stage in written.items():
         if name not in stages and str(stage.get("cmd")).startswith(f"{BUILD} "):
-            raise stale(f"a stage {name}, which the rules haven't")
+            raise stale(f"a stage {name}, which isn't in the rules")
 
 
 def stale(found: str) -> Stale:
-    """What to say of a dvc.yaml that is behind the rules."""
+    """The error if dvc.yaml is out of date."""
     return Stale(
-        f"{PIPELINE} is not what the Snakefile and {PARAMS} say\n  found:    {found}\n"
-        "  expected: the stages as the rules have them\nhint: run `bezoar dvc`"
+        problem(
+            f"{PIPELINE} doesn't match the Snakefile and {PARAMS}",
+            found=found,
+            expected="the stages of the rules",
+            hint="run `bezoar dvc`",
+        )
     )
 
 
 def cover(path: str, folders: Container[str]) -> str | None:
-    """The path itself or the folder around it that is among the folders."""
+    """The path itself, or its parent folder among the folders."""
     while path and path not in folders:
         path = os.path.dirname(path)
     return path or None

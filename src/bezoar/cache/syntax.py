@@ -1,4 +1,4 @@
-"""What a module's text means, and what it imports: equal under every minor version of Python that can parse it.
+"""The meaning of a module's text, and its imports: equal under every minor version of Python that can parse it.
 
 `ast.dump` isn't. Python 3.12 adds the field `type_params` to functions and classes, and the `u` of u"text" and empty or
 divided texts to f-strings; 3.13 leaves out empty fields, and makes a plain text of some format specifications.
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 LENGTH = 32  # hexadecimal digits of a digest
-# Fields that say how a thing is spelt (u"text"), or what its place says already (a name is loaded or stored).
+# Fields about spelling (u"text"), or that follow from the place (a name is loaded or stored).
 SPELLING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
@@ -19,10 +19,10 @@ def meaning_of(text: bytes) -> tuple[str, list[str]]:
 
     Raises:
         SyntaxError: This Python can't parse the text.
-        ValueError: It holds a null byte or an invalid escape.
+        ValueError: It has a null byte or an invalid escape.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of "\d", which warns when the module is run
+        warnings.simplefilter("ignore")  # of "\d", which warns when the module runs
         tree = ast.parse(text)
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -37,7 +37,7 @@ def meaning_of(text: bytes) -> tuple[str, list[str]]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """Names that a statement imports: the module, and what is taken from it, which may be a module too."""
+    """Names that a statement imports: the module, and names in it, which may be modules, too."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -52,7 +52,7 @@ def _starts_with_docstring(body: list[ast.stmt]) -> bool:
 
 
 def _pieces(values: list[ast.expr]) -> list[ast.expr]:
-    """The pieces of an f-string, with texts that follow each other as one, and without empty ones."""
+    """The pieces of an f-string, with adjacent texts joined and empty ones removed."""
     pieces: list[ast.expr] = []
     for one in values:
         last = pieces[-1] if pieces else None
@@ -66,7 +66,7 @@ def _pieces(values: list[ast.expr]) -> list[ast.expr]:
 
 
 def _words(tree: ast.AST) -> Iterator[str]:
-    """A tree in prefix notation: classes, fields that hold something by name, values. Not recursive: it may be deep."""
+    """A tree in prefix notation: classes, names of fields with content, values. Not recursive: it may be deep."""
     todo: list[ast.AST | str] = [tree]
     while todo:
         one = todo.pop()
@@ -83,7 +83,7 @@ def _words(tree: ast.AST) -> Iterator[str]:
 
 
 def _word(value: object) -> ast.AST | str:
-    """A node as it is; another value in ASCII, since `repr` depends on the release of Unicode."""
+    """A node unchanged; another value in ASCII, since `repr` depends on the version of Unicode."""
     if isinstance(value, ast.AST):
         return value
     return hex(value) if type(value) is int else ascii(value)  # an int may have too many digits for decimals

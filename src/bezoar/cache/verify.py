@@ -17,7 +17,7 @@ from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, copy, remove
-from bezoar.cache.plan import accepted
+from bezoar.cache.plan import acceptances_used
 from bezoar.errors import problem
 
 SCRATCH = Path("scratch/verify")
@@ -45,7 +45,7 @@ def _broken_links(build: Build) -> tuple[list[str], list[str]]:
     decision = decider.decide([], set())
     broken, absent, unbuilt = list(map(str, decision.contradictions)), 0, 0
     for step in build.steps:
-        if not any(os.path.lexists(path) for path in step.outputs) and step.name not in decision.last:
+        if not any(os.path.lexists(path) for path in step.outputs) and step.name not in decision.recorded:
             unbuilt += step.name in decision.reasons
         elif reasons := [one for one in decision.reasons.get(step.name, []) if one.kind != "upstream"]:
             broken.append(f"{step.name}: {'; '.join(map(str, reasons))}")
@@ -60,7 +60,7 @@ def _broken_links(build: Build) -> tuple[list[str], list[str]]:
             absent += bool(lacking) and not found
     remarks = [f"{absent} outputs are neither on disk nor in the cache: `dvc fetch` brings them"] * bool(absent)
     remarks += [f"{unbuilt} jobs were never built: nothing to verify"] * bool(unbuilt)
-    return broken, remarks + [f"accepted: a change of {name}: {why}" for name, why in accepted(build).items()]
+    return broken, remarks + [f"accepted: a change of {name}: {why}" for name, why in acceptances_used(build).items()]
 
 
 def rerun(name: str, report: Callable[[str], None]) -> bool:

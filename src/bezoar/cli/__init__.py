@@ -1,7 +1,7 @@
-"""The command line `bezoar`: a module of this folder a command.
+"""The command line `bezoar`: one module per command.
 
-Each module has `add`, which adds the command to the parser, and `run`, which does it. Modules import nothing slow
-before `run`: `bezoar exec` starts with every job.
+Each module has `add`, which adds the command to the parser, and `run`, which runs it. Modules import nothing slow
+before `run`: every job starts `bezoar exec`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from bezoar.cli import (
     serve,
     verify,
 )
-from bezoar.errors import BezoarError, problem
+from bezoar.errors import BezoarError, unusable
 from bezoar.text import show
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`, and `in_project` to false if it may run anywhere.
 
-    `parser` is the whole parser, for a command that says what there is.
+    `parser` is the whole parser, for shell completion.
     """
     made = argparse.ArgumentParser(prog="bezoar", description="Datasets and checkpoints as a declarative graph.")
     made.add_argument("--version", action="version", version=f"bezoar {__version__}")
@@ -81,10 +81,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _told(error: Exception) -> str:
-    """What to say of an error that needs no traceback; another one is raised again."""
+    """The text of an error that needs no traceback; other errors are raised again."""
     if isinstance(error, BezoarError):
         return str(error)
     if isinstance(error, OSError):
-        what, found = f"{error.filename or 'a file'} can't be used", error.strerror or error
-        return problem(what, found=found, expected="a file or a directory that this user may read and write")
+        return unusable(error)
     raise error

@@ -1,4 +1,4 @@
-"""`bezoar build`: what `dvc repro` calls to make a stage."""
+"""`bezoar build`: make a stage for `dvc repro`."""
 
 import argparse
 import os
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("build", help="make one stage of dvc.yaml; what `dvc repro` calls")
+    parser = commands.add_parser("build", help="make one stage of dvc.yaml, for `dvc repro`")
     parser.add_argument("rule")
-    parser.add_argument("block", nargs="*", help="names of params.yaml")
-    parser.add_argument("--roles", default="", help="digest of what its inputs are for, as dvc.yaml has it")
+    parser.add_argument("block", nargs="*", help="block names in params.yaml")
+    parser.add_argument("--roles", default="", help="digest of its inputs' roles, as in dvc.yaml")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make one stage through Snakemake; its profile says where and on how many cores."""
+    """Make one stage by Snakemake; its profile sets where and on how many cores."""
     from bezoar.cache import dvc
     from bezoar.cache.ahead import bring_back
     from bezoar.cache.build import STAGE
     from bezoar.cache.plan import PARAMS_VARIABLE  # slow to import: it brings Snakemake
-    from bezoar.cache.runs import RUN, of_dvc
+    from bezoar.cache.runs import RUN_VARIABLE, of_dvc
 
     name = "-".join((args.rule, *args.block))
-    if os.path.exists(dvc.RESOLVED):  # an edit of params.yaml reaches stages by the stage `code`
+    if os.path.exists(dvc.RESOLVED):  # edits of params.yaml affect stages by the stage `code`
         os.environ[PARAMS_VARIABLE] = dvc.RESOLVED
     named = of_dvc()
     bring_back(name, named)
     if named:
-        os.environ.setdefault(RUN, named)
+        os.environ.setdefault(RUN_VARIABLE, named)
     os.environ[STAGE] = f"{name} {args.roles}".strip()
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])

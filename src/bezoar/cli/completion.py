@@ -1,4 +1,4 @@
-"""`bezoar completion`: what completes commands in a shell."""
+"""`bezoar completion`: shell completion."""
 
 import argparse
 import sys
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("completion", help="print what completes commands in a shell")
+    parser = commands.add_parser("completion", help="print a script for shell completion")
     parser.add_argument("shell", choices=["bash", "zsh", "tcsh"])
     parser.set_defaults(run=run, in_project=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script of a shell."""
-    import shtab  # not needed by any other command
+    """Print the script for a shell."""
+    import shtab  # needed by this command only
 
     files = {"targets": shtab.FILE, "file": shtab.FILE, "folder": shtab.DIRECTORY}
     made = args.parser
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The arguments of a parser, and of the commands below it."""
+    """The arguments of a parser and of its commands."""
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("costs", help="what artifacts cost to make, with all that they are made of")
+    parser = commands.add_parser("costs", help="what artifacts cost to make, including their inputs")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`bezoar dvc`: the files that are generated for DVC."""
+"""`bezoar dvc`: write the generated files."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("dvc", help="write what is generated: dvc.yaml, code.lock and params.resolved.yaml")
+    parser = commands.add_parser("dvc", help="write the generated files: dvc.yaml, code.lock and params.resolved.yaml")
     parser.add_argument(
         "--resolve",
         action="store_true",
@@ -21,7 +21,7 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write all that is generated; after a merge with conflicts, dvc.lock too."""
+    """Write all generated files; after a merge with conflicts, dvc.lock too."""
     if args.resolve:
         from bezoar.cache.resolve import resolve  # slow to import: it brings Snakemake
 
@@ -32,16 +32,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def generate() -> None:
-    """Write what is generated where it isn't as the rules say, and say which files were written."""
+    """Update generated files, and say which ones changed."""
     from bezoar.cache import dvc, generated
     from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
 
-    dvc.read(dvc.LOCK)  # in a merge with conflicts, `--resolve` is what is wanted
+    dvc.read(dvc.LOCK)  # in a merge with conflicts, the user has to use `--resolve`
     with loaded(decide=False) as attached:
         for path in generated.write(attached.build):
             show(f"wrote {path}")
         if generated.write_pipeline(attached.build):
             show(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")
         else:
-            show(f"{dvc.PIPELINE} is as the rules say")
+            show(f"{dvc.PIPELINE} is up to date")
         attached.build.hasher.save()

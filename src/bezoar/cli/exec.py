@@ -1,4 +1,4 @@
-"""`bezoar exec`: what a rule calls to run its command through the cache."""
+"""`bezoar exec`: run a rule's command through the cache."""
 
 import argparse
 from typing import TYPE_CHECKING

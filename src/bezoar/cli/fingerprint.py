@@ -1,4 +1,4 @@
-"""`bezoar fingerprint`: what code and values are now; what the stage `code` of dvc.yaml calls."""
+"""`bezoar fingerprint`: write code.lock and params.resolved.yaml; the command of the stage `code`."""
 
 import argparse
 from contextlib import suppress
@@ -15,7 +15,7 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write code.lock and params.resolved.yaml; what the stage `code` calls, so that it refuses another dvc.yaml."""
+    """Write code.lock and params.resolved.yaml; as the command of stage `code` it refuses an outdated dvc.yaml."""
     from bezoar.cache import dvc, generated, stages
     from bezoar.cache.graph import GRAPH_ERRORS, loaded  # slow to import: it brings Snakemake
 
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         generated.write(attached.build)
         attached.build.hasher.save()
         attached.resolved.check_unedited()
-        with suppress(*GRAPH_ERRORS):  # of a source that isn't there yet, as in `dvc repro --pull`
+        with suppress(*GRAPH_ERRORS):  # a source is missing, as in `dvc repro --pull`
             attached.make_graph(decide=False)
         if attached.build.stages:
             stages.check_whole(attached.build.stages, dvc.read(dvc.PIPELINE))

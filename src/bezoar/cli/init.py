@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from bezoar.cli import Commands
 
 TEMPLATE = Path(__file__).parents[1] / "template"
-HIDDEN = "dot-"  # in place of a dot, which would make a template's .gitignore hold for the template itself
-FINE = {".git", ".venv"}  # may be there before
+HIDDEN = "dot-"  # in place of a dot: a .gitignore in the template would apply to the template itself
+FINE = {".git", ".venv"}  # may exist already
 NEXT = """\
 next: `cd {folder}`; params.yaml is the recipe, data/ has the rows
   bezoar plan          what would run, and why
   snakemake            builds it; so does `dvc repro`
-  git add --all        and commit: what is generated belongs to the project"""
+  git add --all        and commit, with the generated files"""
 
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("init", help="make a project of your own in an empty folder")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="an empty folder, or one to make")
+    parser = commands.add_parser("init", help="make your own project in an empty folder")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="an empty folder, or a new one")
     parser.add_argument("--recipe", metavar="NAME", help="start from a recipe that comes with bezoar, such as tiny")
     parser.set_defaults(run=run, in_project=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the project, with what is generated, so that `snakemake` and `dvc repro` run at once."""
+    """Make the project with its generated files, so that `snakemake` and `dvc repro` run at once."""
     from bezoar.cache import git
 
     if args.recipe:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.recipe:
         recipe.bring(args.recipe)
         shutil.copyfile(f"recipes/{args.recipe}.yaml", "params.yaml")
-        shutil.rmtree("data")  # rows of the template's recipe
+        shutil.rmtree("data")  # the rows of the template's recipe
     generate()
     show(NEXT.format(folder=args.folder), file=sys.stderr)
     return 0
@@ -61,7 +61,7 @@ def _check_empty(folder: Path) -> None:
     if found or (folder.exists() and not folder.is_dir()):
         raise BezoarError(
             problem(
-                f"{folder} is not empty, and a project would be made in it",
+                f"{folder} is not empty",
                 found=f"{', '.join(found[:3]) or 'a file'}{' and more' if len(found) > 3 else ''}",
                 expected="an empty folder, or none",
                 hint="name another folder",
@@ -70,7 +70,7 @@ def _check_empty(folder: Path) -> None:
 
 
 def _copy(template: Path, folder: Path) -> None:
-    """Copy files of the template, with dots in front of the names that are hidden."""
+    """Copy the files of the template, with a dot before the names of hidden ones."""
     for path in sorted(template.iterdir()):
         target = folder / path.name.replace(HIDDEN, ".")
         if path.is_dir() and path.name != "__pycache__":

@@ -1,4 +1,4 @@
-"""`bezoar plan`: what would run, why, and what it would cost."""
+"""`bezoar plan`: what to run, why, and the cost."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser("plan", help="what would run and why, what is restored, and what it would cost")
+    parser = commands.add_parser("plan", help="what to run and why, what is restored, and the cost; runs nothing")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     parser.add_argument(
         "-S",
@@ -26,7 +26,7 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what would run."""
+    """Print the plan."""
     from bezoar.cache.plan import plan  # slow to import: it brings Snakemake
 
     found = plan(args.targets, args.settings)

@@ -1,4 +1,4 @@
-"""The project that a command is about: the one around the folder that it was called in."""
+"""The project of a command: the one around the current folder."""
 
 import argparse
 import os
@@ -8,17 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from bezoar import installed
+from bezoar.errors import problem
 from bezoar.text import show
 
 RULE = re.compile(r"^\s*(?:rule|checkpoint)\s+(\w+)\s*:", re.MULTILINE)
-MARKS = ("Snakefile", "params.yaml", "recipes")  # what the root of a project has
+MARKS = ("Snakefile", "params.yaml", "recipes")  # files of a project's root
 
 
 def enter(args: argparse.Namespace) -> None:
-    """Go to the root of the project that this folder is in; paths that were given are taken from there on.
+    """Change to the root of the project around this folder, and make paths relative to it.
 
     Raises:
-        CacheError: There is no project around, or it is somebody else's.
+        CacheError: There is no project around, or it belongs to another user.
     """
     here, folder = Path.cwd(), root()
     file, targets = getattr(args, "file", None), getattr(args, "targets", None)
@@ -38,10 +39,10 @@ def enter(args: argparse.Namespace) -> None:
 
 
 def root() -> Path:
-    """The root of the project that this folder is in.
+    """The root of the project around this folder.
 
     Raises:
-        CacheError: There is no project around, or it is somebody else's.
+        CacheError: There is no project around, or it belongs to another user.
     """
     from bezoar.cache import CacheError
 
@@ -56,9 +57,12 @@ def root() -> Path:
         if (folder / ".git").exists():
             break
     raise CacheError(
-        f"no project here\n  found:    no {' or '.join(MARKS[:2])} in {here} or in a folder around it\n"
-        "  expected: the folder of a project, or one inside it\n"
-        "hint: `cd` to the repository that you cloned, or `bezoar init DIR` makes a new project"
+        problem(
+            "no project here",
+            found=f"no {' or '.join(MARKS[:2])} in {here} or in a folder around it",
+            expected="the folder of a project, or one inside it",
+            hint="`cd` to the repository that you cloned, or `bezoar init DIR` makes a new project",
+        )
     )
 
 
@@ -72,13 +76,16 @@ def _rules(root: Path) -> set[str]:
 
 
 def _check_owner(paths: list[Path]) -> None:
-    """Refuse a project around this folder that somebody else put there, such as /tmp/Snakefile: it would be run."""
+    """Refuse another user's project around this folder, such as /tmp/Snakefile: its code would run."""
     from bezoar.cache import CacheError
 
     for path in paths:
         if (owner := os.lstat(path).st_uid) != os.getuid():
             raise CacheError(
-                f"{path} is somebody else's, and isn't used from a folder inside\n  found:    owner {owner}\n"
-                f"  expected: your own, {os.getuid()}\n"
-                f"hint: if you trust it, `cd {paths[0]}`; if this is no project, `cd` to the one that you cloned"
+                problem(
+                    f"{path} belongs to another user, so it isn't used from a folder inside",
+                    found=f"owner {owner}",
+                    expected=f"your own, {os.getuid()}",
+                    hint=f"if you trust it, `cd {paths[0]}`; otherwise `cd` to your own project",
+                )
             )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bezoar.cli import Commands
 
 SCHEMA = "recipes/params.schema.json"  # beside each recipe and params.yaml, for editors
-NAMED = re.compile(r"recipes/[\w./-]+")  # files that a recipe takes from its own folder
+NAMED = re.compile(r"recipes/[\w./-]+")  # files in the folder of a recipe
 
 
 def add(commands: "Commands") -> None:
@@ -36,16 +36,16 @@ def add(commands: "Commands") -> None:
         run=_list
     )
     use = actions.add_parser("use", help="make a recipe the active one (params.yaml)")
-    use.add_argument("name", help="as `bezoar recipe list` has it")
+    use.add_argument("name", help="a name from `bezoar recipe list`")
     use.add_argument("--force", action="store_true", help="replace a params.yaml that was edited")
     use.set_defaults(run=_use)
 
 
 def _check(args: argparse.Namespace) -> int:
-    from bezoar import recipe as recipes  # not needed by exec, which starts with every job
+    from bezoar import recipe as recipes  # slow to import, and every job starts exec
     from bezoar.cache import committed, git
 
-    committed.check_own(git.tracked())  # what files are remembered by is written below
+    committed.check_own(git.tracked())  # before the memory of hashes is written
     recipe = recipes.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
@@ -65,7 +65,7 @@ def packaged() -> dict[str, Path]:
 
 
 def _recipes() -> dict[str, Path]:
-    """The recipes by name; of one name, the project's own."""
+    """The recipes by name; the project's own have priority."""
     return dict(sorted((packaged() | _recipes_in(Path("recipes"))).items()))
 
 
@@ -74,17 +74,17 @@ def _recipes_in(folder: Path) -> dict[str, Path]:
 
 
 def check_known(name: str, recipes: dict[str, Path]) -> None:
-    """Refuse the name of a recipe that there isn't.
+    """Refuse the name of an unknown recipe.
 
     Raises:
-        BezoarError: It is none of them.
+        BezoarError: It is unknown.
     """
     if name not in recipes:
         raise BezoarError(problem("no such recipe", found=name, expected=", ".join(recipes)))
 
 
 def bring(name: str) -> Path:
-    """A recipe in recipes/ with the files that it names, as far as the project hasn't its own; those of the package."""
+    """Copy a recipe and the files that it names from the package to recipes/, unless the project has them."""
     path = Path("recipes", f"{name}.yaml")
     _bring(str(path))
     _bring(SCHEMA)
@@ -118,7 +118,7 @@ def _fallbacks(args: argparse.Namespace) -> int:
 
     text = text_of(args.file)
     parsed(text, args.file)
-    names = {line: ".".join(map(str, key)) for key, line in lines_of(str(args.file), text).items()}  # innermost last
+    names = {line: ".".join(map(str, key)) for key, line in lines_of(str(args.file), text).items()}  # inner keys last
     for number, line in enumerate(text.splitlines(), start=1):
         value, mark, source = line.partition("# fallback")
         if mark and number in names:
@@ -132,13 +132,17 @@ def _use(args: argparse.Namespace) -> int:
     edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in recipes.values())
     if edited and not args.force:
         show(
-            "params.yaml was edited and would be replaced\n  found:    values that no recipe has\n"
-            "  expected: the content of a recipe\nhint: keep it as recipes/<name>.yaml, or add --force",
+            problem(
+                "params.yaml was edited and would be replaced",
+                found="values that no recipe has",
+                expected="the content of a recipe",
+                hint="keep it as recipes/<name>.yaml, or add --force",
+            ),
             file=sys.stderr,
         )
         return 1
     recipe = bring(args.name)
-    with whole(active) as partial:  # a link there is replaced, and not followed
+    with whole(active) as partial:  # a link there is replaced, not followed
         shutil.copyfile(recipe, partial)
     show(f"params.yaml is now {recipe}")
     if Path("dvc.yaml").exists():

@@ -9,15 +9,13 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "serve", help="start the server of a backend, and stop it once nobody asks it any more"
-    )
+    parser = commands.add_parser("serve", help="start the server of a backend, and stop it once it has no clients")
     parser.add_argument("backend", help="name in params.yaml of a backend with a `server`, such as teacher")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until nobody asks any more."""
+    """Serve until there are no clients any more."""
     from bezoar import logs
     from bezoar.recipe import load
     from bezoar.serving.command import serve

@@ -1,4 +1,4 @@
-"""`bezoar verify`: are the artifacts what their proofs say?"""
+"""`bezoar verify`: check artifacts against their proofs."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def add(commands: "Commands") -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "verify", help="walk the proofs from sources to results, and name the first broken link"
+        "verify", help="check the proofs from sources to results, and name the first broken link"
     )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     parser.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
@@ -21,7 +21,7 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print broken links; 1 if there are any, or if a rerun came out different."""
+    """Print broken links; 1 if there are any, or if a rerun differs."""
     from bezoar.cache.verify import rerun, verify  # slow to import: it brings Snakemake
 
     if args.rerun:
@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
         show(f"first broken link: {broken[0]}", file=sys.stderr)
         show("".join(f"  also: {line}\n" for line in broken[1:]), end="", file=sys.stderr)
         return 1
-    show("every artifact found here is consistent with its record, from the sources on")
+    show("every artifact found here is consistent with its record, from sources to results")
     show("Only `bezoar verify --rerun STAGE` shows that a record is true.")
     return 0
