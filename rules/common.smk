@@ -144,11 +144,11 @@ def resources_of(*job):
 
     The first try may have been stopped for lack of memory or time: the second one requests twice as much.
     """
-    asked = resources_for(*job)
+    resources = resources_for(*job)
     return {
-        "mem_mb": lambda wildcards, attempt: int(asked(wildcards).memory_gb * 1000 * attempt),
-        "runtime": lambda wildcards, attempt: asked(wildcards).minutes * attempt,
-        "gpu": lambda wildcards: asked(wildcards).gpus,
+        "mem_mb": lambda wildcards, attempt: int(resources(wildcards).memory_gb * 1000 * attempt),
+        "runtime": lambda wildcards, attempt: resources(wildcards).minutes * attempt,
+        "gpu": lambda wildcards: resources(wildcards).gpus,
     }
 
 

@@ -4,7 +4,7 @@ from bezoar.text import printable
 
 
 class BezoarError(Exception):
-    """Something that the user can mend; its text says what was found, what was expected, and how to go on.
+    """An error that the user can fix; its text says what was found, what was expected, and what to do.
 
     Attributes:
         status: Exit status of the process that it ends.
@@ -15,7 +15,7 @@ class BezoarError(Exception):
         self.status = status
 
     def __str__(self) -> str:
-        return printable(str(self.args[0]))  # it quotes files and answers of others
+        return printable(str(self.args[0]))  # it may quote files and servers
 
 
 class Stopped(BezoarError):

@@ -74,10 +74,10 @@ Loader.add_constructor("tag:yaml.org,2002:float", Loader.number)
 
 
 def load(text: str) -> Any:
-    """What a text holds.
+    """The content of a text.
 
     Raises:
-        yaml.YAMLError: It isn't YAML, or a value can't be made of what it says, such as the 31st of February.
+        yaml.YAMLError: It isn't YAML, or has an impossible value, such as the 31st of February.
     """
     try:
         if "*" in text:
@@ -89,7 +89,7 @@ def load(text: str) -> Any:
 
 
 def check_size(node: yaml.Node | None) -> None:
-    """Refuse a few bytes that stand for millions of values.
+    """Refuse a few bytes that expand to millions of values.
 
     Raises:
         yaml.YAMLError: They do.
@@ -99,7 +99,7 @@ def check_size(node: yaml.Node | None) -> None:
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Values in a node, with what aliases repeat counted each time; a node that holds itself counts once."""
+    """Values in a node, counting repetitions by aliases; a node that contains itself counts once."""
     if id(node) not in sizes:
         sizes[id(node)] = 0
         inner = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else []

@@ -50,15 +50,18 @@ class ExecutorSettings(plugin.ExecutorSettings):
 
 
 class Executor(plugin.Executor):
-    """Submits jobs that have no proof, goes on with those that a killed run submitted, and believes no job unproven."""
+    """Submits jobs without a proof, continues with jobs of a killed run, and needs a proof of every success."""
 
-    # When a job was submitted or has ended, last. The thread that asks SLURM reads it before __post_init__ is done.
+    # When a job was last submitted or ended. The thread that queries SLURM reads it before __post_init__ has finished.
     changed = time.monotonic()
 
     def __post_init__(self, test_mode: bool = False) -> None:
-        plugin.query_job_status, plugin.get_submit_command = _states, _submission  # here: not for the plain plugin
+        plugin.query_job_status, plugin.get_submit_command = (
+            _states,
+            _submission,
+        )  # set here, so that the plain plugin is unchanged
         super().__post_init__(test_mode)
-        os.environ.setdefault("SBATCH_OPEN_MODE", "append")  # a job that is queued again goes on in its log
+        os.environ.setdefault("SBATCH_OPEN_MODE", "append")  # a requeued job continues its log
         with _shown():
             earlier = self._adopt(under_way())
         self.servers = Servers(self, (one for one in earlier if _is_server(one)))

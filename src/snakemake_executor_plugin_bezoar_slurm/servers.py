@@ -59,7 +59,7 @@ class Servers:
 
     def look_after(self, jobs: Iterable[Any]) -> None:
         """Submit each server that jobs need, unless it is in SLURM's queue; a failure is tried again next time."""
-        needed = {server.name: server for job in jobs for server in self._asked_by(job)}
+        needed = {server.name: server for job in jobs for server in self._servers_of(job)}
         with self._lock:
             try:
                 alive = self._alive() if needed else set()
@@ -85,7 +85,7 @@ class Servers:
             cancel(alive & {earlier.number})  # it was started for another command
         self._start(server)
 
-    def _asked_by(self, job: Any) -> list[Server]:
+    def _servers_of(self, job: Any) -> list[Server]:
         attached = self.executor.workflow.dag.attached
         found = (
             attached.servers[one.rule.name](one.wildcards)

@@ -20,7 +20,7 @@ STEPS = [
 
 def asked(*words: str) -> list[str]:
     build: Any = SimpleNamespace(steps=STEPS, stages=stages_of(STEPS))
-    return [one.stage for one in ahead._asked(build, ["dvc", "repro", *words])]
+    return [one.stage for one in ahead._named(build, ["dvc", "repro", *words])]
 
 
 @pytest.mark.parametrize(

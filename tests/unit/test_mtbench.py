@@ -170,13 +170,13 @@ def test_where_the_answer_holds_a_rating_only_one_on_the_last_line_counts(text, 
     ],
 )
 def test_turn_and_reference_choose_the_prompt(turn, reference, name, user):
-    asked = judge_prompts().asked(question(81), ["one", "two"], turn, reference)
+    asked = judge_prompts().prompt_of(question(81), ["one", "two"], turn, reference)
     assert asked == (name, f"system of {name}", user)
 
 
 def test_slots_are_filled_once_whatever_braces_an_answer_holds():
     answers = ["{question_2} {{answer_2}}", "{ref_answer_1} {nothing}"]
-    _, _, user = judge_prompts().asked(question(81), answers, 2, None)
+    _, _, user = judge_prompts().prompt_of(question(81), answers, 2, None)
     assert f"## A:\n{answers[0]}\n\n## User:" in user
     assert f"## A:\n{answers[1]}\n\n<End>" in user
 

@@ -43,7 +43,7 @@ def bring_back(stage: str, run: str | None) -> None:
         if not _is_missing(written, stage) or (run and _is_marked(run)):
             return
         with loaded(decide=False) as attached:
-            attached.build.bring_back(_asked(attached.build, words))
+            attached.build.bring_back(_named(attached.build, words))
             restored = len(attached.build.decision.restore)
         show(f"restored {restored} artifacts of all stages at once", file=sys.stderr)
     except (CacheError, OSError) as error:
@@ -71,7 +71,7 @@ def _is_marked(run: str) -> bool:
     return False
 
 
-def _asked(build: Build, words: list[str]) -> list[Step]:
+def _named(build: Build, words: list[str]) -> list[Step]:
     """The steps of the stages in DVC's command line, with all steps before them; all steps if it names none."""
     names = set(words) | {word.rpartition(":")[2] for word in words}
     named = [stage for stage in build.stages.values() if not names.isdisjoint((stage.name, *stage.outs))]

@@ -105,13 +105,13 @@ class Build:
 
         if lists := decider.lists():
             fetch_lists(lists, self.objects)
-        asked: set[str] = set()
+        requested: set[str] = set()
         while True:  # if a step's outputs can't be fetched, its inputs are needed next
             self.decision = decider.decide(self._targets, forced, self._lost, made)
-            lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)} - asked
+            lacking = {md5 for one in self.decision.fetch for md5 in self.objects.missing(one)} - requested
             if not lacking:
                 break
-            asked |= lacking
+            requested |= lacking
             self._lost |= lacking - available(lacking)
         return self.decision
 

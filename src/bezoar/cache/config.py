@@ -100,7 +100,7 @@ def _parsed(path: str) -> dict[str, Any]:
             read = _lower(ConfigObj(file).dict())
     except (ConfigObjError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise CacheError(
-            problem(f"{path} can't be read", found=error, expected="what `dvc config` writes", hint="mend it")
+            problem(f"{path} can't be read", found=error, expected="what `dvc config` writes", hint="correct it")
         ) from error
     for section, options in read.items():
         if not isinstance(options, dict):
@@ -109,7 +109,7 @@ def _parsed(path: str) -> dict[str, Any]:
                     f"{path} can't be read",
                     found=f"{section} outside of a section",
                     expected="what `dvc config` writes",
-                    hint="mend it",
+                    hint="correct it",
                 )
             )
     return read

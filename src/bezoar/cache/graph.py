@@ -299,8 +299,8 @@ class ProvenDAG(DAG):
         self._len = len(self._finished | self._needrun)
 
     def _is_forced(self, job: Any) -> bool:
-        asked = job.rule in self.forcerules or not self.forcefiles.isdisjoint(job.output)
-        return asked or NO_LOOKUP in os.environ
+        forced = job.rule in self.forcerules or not self.forcefiles.isdisjoint(job.output)
+        return forced or NO_LOOKUP in os.environ
 
     def _shape(self, rule: Any) -> "RuleLayout":
         if rule.name not in self.shapes:

@@ -169,9 +169,9 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
     with _set(list(settings)), loaded(targets) as attached:
         found = planned(attached.build)
         if attached.spending and found.stages:
-            asked = attached.spending()
-            spending = asked.expected(attached.planned(), attached.commands())
-            return replace(found, spending=spending, summary=asked.summary(spending) if spending else "")
+            approval = attached.spending()
+            spending = approval.expected(attached.planned(), attached.commands())
+            return replace(found, spending=spending, summary=approval.summary(spending) if spending else "")
         return found
 
 

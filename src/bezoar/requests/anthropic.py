@@ -119,7 +119,7 @@ class Anthropic(provider.Connected):
         Raises:
             Failure: The server can't be reached, refuses the key, or doesn't know the model.
         """
-        found = await self._asked("GET", f"v1/models/{quote(self.model, safe='')}", "a model")
+        found = await self._requested("GET", f"v1/models/{quote(self.model, safe='')}", "a model")
         stage = found.get("lifecycle")
         ends = found.get("retires_at") or found.get("deprecated_at") if stage == "deprecated" else None
         return {"context": found.get("max_input_tokens"), "ends": ends, "retired": stage == "retired"}
@@ -127,17 +127,19 @@ class Anthropic(provider.Connected):
     async def submit(self, calls: list[Call], note: str) -> str:
         requests = [{"custom_id": call.key, "params": call.body} for call in calls]
         data = compact({"requests": requests})
-        return name_of(await self._asked("POST", BATCHES, "a batch", whole=False, data=data), "a batch")
+        return name_of(await self._requested("POST", BATCHES, "a batch", whole=False, data=data), "a batch")
 
     async def ended(self, batch: str) -> bool:
-        found = await self._asked("GET", f"{BATCHES}/{quote(batch, safe='')}", "a batch")
+        found = await self._requested("GET", f"{BATCHES}/{quote(batch, safe='')}", "a batch")
         return found.get("processing_status") == "ended"
 
     async def results(self, batch: str) -> list[Result]:
         path = f"{BATCHES}/{quote(batch, safe='')}/results"
         return await results_at(self.session, path, self.block.connection.timeout, _result)
 
-    async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
+    async def _requested(
+        self, method: str, path: str, what: str, *, whole: bool = True, **content: Any
+    ) -> dict[str, Any]:
         """A response's JSON map. `what` names it in errors; `whole`: the time limit is for the whole exchange."""
         seconds = self.block.connection.timeout
         return parsed(await exchanged(self.session, method, path, seconds, total=whole, **content), what)

@@ -110,7 +110,7 @@ class OpenAi(provider.Connected):
             Failure: The server can't be reached, refuses the key, or lists other models only.
         """
         try:
-            listed = await self._asked("GET", "models", "a list of models")
+            listed = await self._requested("GET", "models", "a list of models")
         except Failure as failure:
             if failure.status in (404, 405, 501) or (failure.status == 500 and self.block.connection.base_url_env):
                 return {}
@@ -133,17 +133,17 @@ class OpenAi(provider.Connected):
 
         form = FormData({"purpose": "batch"})
         form.add_field("file", b"\n".join(lines) + b"\n", filename="calls.jsonl", content_type="application/jsonl")
-        file = await self._asked("POST", "files", "a file", whole=False, data=form())
+        file = await self._requested("POST", "files", "a file", whole=False, data=form())
         order = {
             "input_file_id": name_of(file, "a file"),
             "endpoint": ENDPOINT,
             "completion_window": "24h",
             "metadata": {"bezoar": note},
         }
-        return name_of(await self._asked("POST", "batches", "a batch", json=order), "a batch")
+        return name_of(await self._requested("POST", "batches", "a batch", json=order), "a batch")
 
     async def ended(self, batch: str) -> bool:
-        job = await self._asked("GET", f"batches/{quote(batch, safe='')}", "a batch")
+        job = await self._requested("GET", f"batches/{quote(batch, safe='')}", "a batch")
         if job.get("status") == "failed":
             errors = job.get("errors")
             listed = errors.get("data") if isinstance(errors, dict) else None
@@ -153,7 +153,7 @@ class OpenAi(provider.Connected):
 
     async def results(self, batch: str) -> list[Result]:
         """From both files: answers and errors."""
-        job = await self._asked("GET", f"batches/{quote(batch, safe='')}", "a batch")
+        job = await self._requested("GET", f"batches/{quote(batch, safe='')}", "a batch")
         found = []
         for name in (job.get("output_file_id"), job.get("error_file_id")):
             if name:
@@ -161,7 +161,9 @@ class OpenAi(provider.Connected):
                 found += await results_at(self.session, path, self.block.connection.timeout, _result)
         return found
 
-    async def _asked(self, method: str, path: str, what: str, *, whole: bool = True, **content: Any) -> dict[str, Any]:
+    async def _requested(
+        self, method: str, path: str, what: str, *, whole: bool = True, **content: Any
+    ) -> dict[str, Any]:
         """A response's JSON map. `what` names it in errors; `whole`: the time limit is for the whole exchange."""
         if "data" in content:
             content["headers"] = {"Content-Type": content["data"].content_type}

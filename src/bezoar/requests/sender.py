@@ -195,9 +195,9 @@ class Sender:
 
     def worst(self, prompt: int, limit: int) -> Amount:
         """The most that calls of so many bytes and with such a limit can use: a token a byte, at the highest price."""
-        return Amount(self.price.micro(self._dearest(prompt, limit), batch=self.ledger.batch), prompt + limit)
+        return Amount(self.price.micro(self._most_expensive(prompt, limit), batch=self.ledger.batch), prompt + limit)
 
-    def _dearest(self, prompt: int, limit: int) -> Usage:
+    def _most_expensive(self, prompt: int, limit: int) -> Usage:
         uses = [Usage(completion=limit, **{"prompt": 0, kind: prompt}) for kind in ("prompt", "written", "written_1h")]
         return max(uses, key=lambda use: self.price.micro(use, batch=self.ledger.batch))
 
@@ -247,7 +247,7 @@ class Sender:
         self._warn(usage, read, written)
         if usage.read >= read.stop or usage.completion >= written.stop:
             prompt, limit = read.stop - 1, written.stop - 1
-        return self.ledger.answered(call, replace(answer, usage=self._dearest(prompt, limit)), believed=False)
+        return self.ledger.answered(call, replace(answer, usage=self._most_expensive(prompt, limit)), believed=False)
 
     def _warn(self, usage: Usage, read: range, written: range) -> None:
         """Warn, once, of a usage that isn't credible."""

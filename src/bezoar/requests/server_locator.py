@@ -56,7 +56,7 @@ class ServerLocator:
         while not await self._seen():
             now = time.monotonic()
             if now - began > self.server.start:
-                raise Stopped(self._nobody())
+                raise Stopped(self._no_server())
             if spoken == began or now - spoken > SECONDS_BETWEEN_LINES:
                 spoken = now
                 logger.info(
@@ -91,7 +91,7 @@ class ServerLocator:
             return f"nothing answers at {address.url}{self.server.health}, as {serving.address_path(self.backend)} says"
         return f"no {serving.address_path(self.backend)}"
 
-    def _nobody(self) -> str:
+    def _no_server(self) -> str:
         return problem(
             f"no server of {self.backend}",
             found=f"{self._found()}, after {self.server.start:g} s",

@@ -103,10 +103,10 @@ def items_of(
         if question.category in block.reference_categories and reference is None:
             raise InputError(f"question {number}, of category {question.category}, has no reference answer")
         for turn in mtbench.TURNS:
-            asked = prompts.asked(question, answers[number], turn, reference)
+            prompt = prompts.prompt_of(question, answers[number], turn, reference)
             read = (question.turns, answers[number], reference or [])
             may_quote = mtbench.holds_rating(text for texts in read for text in texts[:turn])
-            items += [Item(question, answers[number], turn, n, may_quote, *asked) for n in range(block.repeats)]
+            items += [Item(question, answers[number], turn, n, may_quote, *prompt) for n in range(block.repeats)]
     return items
 
 

@@ -209,7 +209,7 @@ class JudgePrompts:
             raise InputError(problem("judge prompts are missing", found=sorted(by_name), expected=list(PROMPTS)))
         return cls(by_name)
 
-    def asked(
+    def prompt_of(
         self, question: QuestionRow, answers: list[str], turn: int, reference: list[str] | None
     ) -> tuple[str, str, str]:
         """Name, system text and user text of the prompt for the answer of a turn.

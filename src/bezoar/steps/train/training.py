@@ -126,14 +126,14 @@ class GracefulStop(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.asked and state.global_step % args.logging_steps == 0:
+        if self.requested and state.global_step % args.logging_steps == 0:
             control.should_save = control.should_training_stop = True
 
 
@@ -165,7 +165,7 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
     identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
     state = saved_state(paths.work, identity | {"packages": {name: version(name) for name in PACKAGES}})
     trainer.train(resume_from_checkpoint=str(state) if state else None)
-    if ending.asked and trainer.state.global_step < trainer.state.max_steps:
+    if ending.requested and trainer.state.global_step < trainer.state.max_steps:
         logger.warning(f"train {paths.out.name}: ended by SIGTERM; step {trainer.state.global_step:,} is saved")
         sys.exit(128 + signal.SIGTERM)
     scores = _repeatable(trainer.evaluate())

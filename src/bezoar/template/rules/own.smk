@@ -1,7 +1,7 @@
 """Your own rules. This one is an example: remove it, with its script and its line in the Snakefile.
 
 in:   data/mixes/<mix>/train.jsonl  rows that a stage trains on
-out:  results/words/<mix>.json      how long they are; a metric, since it lies in results/
+out:  results/words/<mix>.json      their lengths; a metric, since it is in results/
 """
 
 
