@@ -10,7 +10,8 @@ from mains import SCRIPTS, script
 from pydantic import Field
 
 from bezoar.blocks import Block, NamedBlock
-from bezoar.script import Flags, params_file
+from bezoar.errors import InputError, Stopped
+from bezoar.script import Flags, params_file, run
 
 PARAMS: dict[str, Any] = {
     "seed": 3,
@@ -199,3 +200,38 @@ def test_a_script_is_a_short_main(name):
     text = (SCRIPTS / f"{name}.py").read_text()
     main = text.split("def main(")[1].split("\n\n\nif __name__")[0]
     assert len(main.strip().splitlines()) <= 20
+
+
+# How a script ends
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(InputError("rows.jsonl:3: not JSON"), 1), (Stopped("the budget is reached", 75), 75)]
+)
+def test_an_error_that_the_user_can_fix_is_told_without_a_traceback(caplog, error, status):
+    with pytest.raises(SystemExit) as ended:
+        run(raising(error))
+    assert ended.value.code == status
+    assert caplog.messages == [str(error)]
+    assert caplog.records[0].exc_info is None
+
+
+def test_any_other_error_has_its_traceback(caplog):
+    with pytest.raises(SystemExit) as ended:
+        run(raising(ValueError("rows got lost")))
+    assert ended.value.code == 1
+    assert caplog.records[0].exc_info is not None
+
+
+def test_a_message_obeys_no_terminal_and_an_input_error_is_a_value_error():
+    assert str(InputError("a\x1b[2J")) == r"a\x1b[2J"
+    assert isinstance(InputError("a"), ValueError)
+
+
+def raising(error):
+    """A main that fails."""
+
+    def main():
+        raise error
+
+    return main

@@ -207,9 +207,12 @@ class Build:
     def _tell_aside(self, names: list[str]) -> None:
         if names:
             logger.warning(
-                f"{', '.join(names)}: not in {dvc.PIPELINE}, so made but not recorded in {dvc.LOCK}\n"
-                "hint: if it is new and results need it, run `bezoar dvc`; if not, name its output in the inputs of "
-                "the first rule to have it recorded"
+                problem(
+                    f"{', '.join(names)}: not recorded in {dvc.LOCK}",
+                    found=f"no such stage in {dvc.PIPELINE}",
+                    expected="a stage that results need",
+                    hint="if results need it, run `bezoar dvc`; if not, add its output to the inputs of the first rule",
+                )
             )
 
     def _refuse_at_work(self, name: str) -> None:
