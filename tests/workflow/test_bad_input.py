@@ -399,7 +399,7 @@ def test_a_directory_that_another_script_wrote_into_is_put_back(built: Graph) ->
         'write(args.inputs[0] / "history.json", ["written over"])\nwrite(args.out,',
     )
     said = built.refused("snakemake")
-    stated(said, "data/adapters/sft changed while results/score.json was made of it")
+    stated(said, "data/adapters/sft changed while results/score.json used it")
     built.run("git", "checkout", "scripts/score.py")
     built.build()
     assert built.contents() == before

@@ -440,7 +440,7 @@ def test_code_that_was_edited_while_other_jobs_ran_reaches_the_next_build(built:
 
 
 def test_values_from_the_command_line_are_refused(built: Graph) -> None:
-    assert "values come from that file alone" in built.refused("snakemake", "--config", "seed=5")
+    assert "values come from that file only" in built.refused("snakemake", "--config", "seed=5")
     assert built.ran() == []
 
 

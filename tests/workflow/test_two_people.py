@@ -390,7 +390,7 @@ def test_what_is_not_pushed_yet_is_named_and_runs_unless_it_comes(ann: Graph, be
     shares(ann, stages__sft__rate=0.7)
     assert merge(ann, ben) == ["dvc.lock"]
     said = ann.run("bezoar", "dvc", "--resolve")
-    assert "theirs has a record of generate-lower, but a list of its files is neither" in said
+    assert "theirs has a record of generate-lower, but its list of files is neither" in said
     ben.run("dvc", "push")
     said = ann.run("bezoar", "dvc", "--resolve")
     assert "theirs has a record" not in said
