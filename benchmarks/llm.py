@@ -1,4 +1,4 @@
-"""What asking models costs, and what it saves, against a local server with a fixed latency and against other packages.
+"""What model requests cost and save, against a local server with a fixed latency and against other packages.
 
 $ python benchmarks/llm.py speed
 
