@@ -425,6 +425,13 @@ def test_values_are_written_as_dvc_writes_them():
     assert yaml.safe_load(text) == data
 
 
+@pytest.mark.parametrize("text", ["\n\nx", "a\nb", "a\n", "\n", "a\n  b\n", "a: b", "x\ty", " lead", "trail ", "# c"])
+def test_text_is_written_as_dvc_writes_it(text: str) -> None:
+    from dvc.utils.serialize import dumps_yaml
+
+    assert yaml.dump({"texts": [text]}, Dumper=dvc.Dumper, sort_keys=False) == dumps_yaml({"texts": [text]})
+
+
 def test_text_that_looks_like_a_number_or_a_truth_value_stays_text(tmp_path: Path) -> None:
     from dvc.utils.serialize import load_yaml  # DVC's own reader
 
