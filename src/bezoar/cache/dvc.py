@@ -30,7 +30,7 @@ class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
         return True
 
     def text(self, text: str) -> Any:
-        """A string, in quotes if it would be read as something else; one of several lines is escaped, as DVC does it."""
+        """A string, in quotes if it would be read as another type; several lines are escaped, as DVC does it."""
         style = '"' if "\n" in text else "'" if NO_TEXT.fullmatch(text) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
