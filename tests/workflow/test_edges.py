@@ -48,3 +48,15 @@ def test_a_rule_that_the_cache_can_not_follow_is_refused_by_name_and_reason(grap
     assert "rule extra: the code of its script can't be followed\n  found:    words.txt" in graph.refused(
         "bezoar", "plan", "extra"
     )
+
+
+def test_an_artifact_whose_script_or_source_is_gone_is_not_taken_for_a_source(built: Graph) -> None:
+    before = {name: (built.root / name).read_text() for name in ("dvc.yaml", "dvc.lock")}
+    for missing, artifact in (("scripts/score.py", "results/score.json"), ("words.txt", "data/source/words/rows.txt")):
+        (built.root / missing).rename(built.root / "aside")
+        for command in (("snakemake",), ("bezoar", "plan"), ("bezoar", "verify")):
+            said = built.refused(*command)
+            assert f"{artifact} is on disk, but rule " in said
+            assert f"found:    missing input {missing}" in said
+        (built.root / "aside").rename(built.root / missing)
+    assert {name: (built.root / name).read_text() for name in before} == before

@@ -228,7 +228,37 @@ class ProvenDAG(DAG):
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and set Snakemake's reasons."""
-        self._decide(list(self.toposorted()))
+        levels = list(self.toposorted())
+        with _reported():
+            self._check_made([job for level in levels for job in level])
+        self._decide(levels)
+
+    def _check_made(self, jobs: list[Any]) -> None:
+        """Refuse a file that a rule makes, but no job does: Snakemake takes it as it is if the rule lacks an input.
+
+        Raises:
+            CacheError: There is such a file.
+        """
+        made = {str(path) for job in jobs for path in job.output}
+        for path in dict.fromkeys(path for job in jobs for path in job.input if path not in made):
+            rule = next((rule for rule in self.rules if rule.is_producer(path)), None)
+            if rule is not None:
+                lacking = self._lacking(rule, path)
+                raise CacheError(
+                    problem(
+                        f"{path} is on disk, but rule {rule.name} can't make it",
+                        found=f"missing input {', '.join(lacking) or 'of the rule'}",
+                        expected="all inputs of the rule",
+                        hint="restore it, or change the rule; without its rule the file proves nothing",
+                    )
+                )
+
+    def _lacking(self, rule: Any, path: str) -> list[str]:
+        """The inputs that a rule needs for a file and that neither exist nor are made by a rule."""
+        needed, *_ = rule.expand_input(rule.get_wildcards(path))
+        return [
+            str(one) for one in needed if not os.path.exists(one) and not any(r.is_producer(one) for r in self.rules)
+        ]
 
     def _decide(self, levels: list[list[Any]]) -> None:
         assert self.attached
