@@ -14,7 +14,7 @@ HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` ad
 
 
 def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
-    """Let a stage's proofs hold for its current code.
+    """Accept a stage's proofs for its current code.
 
     Returns changed modules and packages by the affected names in code.lock; None if this cache never saw the earlier
     code.

@@ -17,7 +17,7 @@ from bezoar.cache.job import Step
 from bezoar.cache.runs import words_of_dvc
 from bezoar.text import show
 
-MARK = Path(".snakemake/bezoar-brought-back")  # the last run that did so
+MARK = Path(".snakemake/bezoar-brought-back")  # holds the last run that restored everything
 ONE_STAGE = {
     "-s",
     "--single-item",
@@ -27,9 +27,9 @@ ONE_STAGE = {
 
 
 def bring_back(stage: str, run: str | None) -> None:
-    """Restore the proven outputs of all stages that DVC will check, if another stage's output is missing; once a run.
+    """Once per run, restore the proven outputs of all stages that DVC will check, if any output is missing.
 
-    Errors are only reported: each stage looks for its own proofs, too.
+    The started stage's own outputs don't count. Errors are only reported: each stage looks for its own proofs, too.
 
     Args:
         stage: The stage that DVC has started.
@@ -62,7 +62,7 @@ def _is_missing(written: dict[str, Any], stage: str) -> bool:
 
 
 def _is_marked(run: str) -> bool:
-    """Whether this run has tried before; from now on it has."""
+    """Whether this run has tried before; marks it as tried."""
     with suppress(FileNotFoundError):
         if MARK.read_text(encoding="utf-8") == run:
             return True

@@ -30,7 +30,7 @@ def write(build: "Build") -> list[str]:
 
 
 def write_pipeline(build: "Build") -> bool:
-    """Write dvc.yaml if it differs from the graph of all results; whether it did."""
+    """Write dvc.yaml if it differs from the graph of all results; returns whether it did."""
     file, text = Path(dvc.PIPELINE), build.pipeline
     if file.exists() and file.read_bytes() == text.encode():
         return False
@@ -40,7 +40,7 @@ def write_pipeline(build: "Build") -> bool:
 
 
 def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
-    """Update the generated files by the run's graph, and say so; returns the graph's stages that dvc.yaml lacks.
+    """Update the generated files from the run's graph, and log it; returns the graph's stages that dvc.yaml lacks.
 
     DVC reads dvc.yaml before it starts a run, so such a run can only compare it. A read-only tree is left unchanged.
 
@@ -64,7 +64,7 @@ def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
 
 
 def _bring_pipeline(build: "Build", written: dict[str, Any]) -> bool:
-    """Write dvc.yaml if it is out of date, by `bezoar dvc` if this graph is partial; whether it was written."""
+    """Write dvc.yaml if it is out of date, by `bezoar dvc` if this graph is partial; returns whether it was written."""
     if build.complete:
         return (bool(written) or os.path.exists(CONFIG)) and write_pipeline(build)
     if not written or not _is_behind(build, written):

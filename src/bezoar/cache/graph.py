@@ -69,7 +69,7 @@ def _print_safely() -> None:
     guard()
 
 
-_print_safely()  # before anything can go wrong
+_print_safely()  # before the first message
 
 
 class Spending(Protocol):
@@ -345,10 +345,10 @@ class ProvenDAG(DAG):
         return self._shape(job.rule).step(job, self.attached)
 
     def _check_form(self, job: Any, script: Any) -> None:
-        """Refuse a rule that the cache can't follow.
+        """Refuse a rule that the cache can't track.
 
         Raises:
-            CacheError: Its command, its script or its parameters have another form.
+            CacheError: Its command, its script or its parameters don't have the required form.
         """
         if not (job.rule.shellcmd or "").strip().startswith("bezoar exec ") or not script:
             raise CacheError(

@@ -51,7 +51,7 @@ class Resolved:
         )
 
     def write(self) -> bool:
-        """Write params.resolved.yaml if it differs and these are the values of params.yaml; whether it was written."""
+        """Write params.resolved.yaml if it differs and the values are those of params.yaml; returns whether it did."""
         file = Path(RESOLVED)
         if not self.is_own or (file.exists() and file.read_bytes() == self.text.encode()):
             return False

@@ -1,4 +1,4 @@
-"""The run of a process: all stages of one `dvc repro` are one run, though each is its own Snakemake."""
+"""The run of a process: all stages of one `dvc repro` are one run, though each starts its own Snakemake."""
 
 import os
 import time
@@ -38,7 +38,7 @@ def _nearest_dvc() -> tuple[str | None, list[str]]:
 
 def _parent_and_start(process: int) -> tuple[int, str]:
     fields = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    return int(fields[1]), fields[19]  # from the third field of proc(5) on: a name may contain spaces
+    return int(fields[1]), fields[19]  # proc(5), from the third field on; the second, a name, may contain spaces
 
 
 def _is_dvc(words: list[str]) -> bool:
