@@ -1,13 +1,13 @@
-"""What a job spends on model requests; it goes into the record of its artifact."""
+"""A job's spending on model requests, for the record of its artifact."""
 
 import json
 import os
 
 
 def spend(**amounts: float) -> None:
-    """Add to what the job has spent: `prompt_tokens`, `completion_tokens`, `dollars`.
+    """Add to the job's spending: `prompt_tokens`, `completion_tokens`, `dollars`.
 
-    `bezoar exec` adds it up when the command ends; a script that is run by hand records nothing.
+    `bezoar exec` sums it up when the command ends; a script that runs by hand records nothing.
     """
     path = os.environ.get("BEZOAR_COSTS")
     if path:

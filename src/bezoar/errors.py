@@ -1,4 +1,4 @@
-"""The tree of errors that are told without a traceback, and the one form in which they are told."""
+"""The errors that are shown without a traceback, and the form of every message."""
 
 from bezoar.text import printable
 
@@ -19,7 +19,7 @@ class BezoarError(Exception):
 
 
 class Stopped(BezoarError):
-    """No more may be sent; what was answered is stored, and a later run continues from there."""
+    """No more may be sent; responses so far are stored, and a later run continues from there."""
 
 
 class InputError(BezoarError, ValueError):
@@ -36,6 +36,6 @@ def unusable(error: OSError) -> str:
 
 
 def problem(what: str, *, found: object, expected: object, hint: str = "") -> str:
-    """What is wrong, in the form of every message: what, found, expected, and perhaps a hint."""
+    """An error message in the usual form: what, found, expected, and perhaps a hint."""
     text = f"{what}\n  found:    {found}\n  expected: {expected}"
     return f"{text}\nhint: {hint}" if hint else text

@@ -20,5 +20,5 @@ def find(name: str) -> str:
 
 
 def name_of(path: str) -> str:
-    """The name of a file, whether the project has it or the package."""
+    """The name of a file of the project or the package."""
     return os.path.relpath(path, ROOT) if Path(path).is_relative_to(ROOT) else path

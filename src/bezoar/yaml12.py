@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-SCALARS = {  # as in ruamel.yaml's resolver for 1.2, with the characters that a value may begin with
+SCALARS = {  # as in ruamel.yaml's resolver for 1.2: the pattern, and the first characters of such values
     "bool": ("true|True|TRUE|false|False|FALSE", "tTfF"),
     "int": ("[-+]?0b[0-1_]+|[-+]?0o?[0-7_]+|[-+]?[0-9_]+|[-+]?0x[0-9a-fA-F_]+", "-+0123456789"),
     "float": (
@@ -18,8 +18,8 @@ SCALARS = {  # as in ruamel.yaml's resolver for 1.2, with the characters that a 
         "-+.0123456789",
     ),
 }
-DEEPEST = 100  # blocks within blocks
-MOST = 1_000_000  # values, with those that an alias repeats counted again
+DEEPEST = 100  # nested blocks
+MOST = 1_000_000  # values; those that an alias repeats count again
 SHOWN = 200  # characters of Python's message about a value
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # of constructors
 BASES = {"0b": 2, "0o": 8, "0x": 16}
@@ -92,7 +92,7 @@ def check_size(node: yaml.Node | None) -> None:
     """Refuse a few bytes that expand to millions of values.
 
     Raises:
-        yaml.YAMLError: They do.
+        yaml.YAMLError: It does.
     """
     if node and _size(node, {}) > MOST:
         raise yaml.composer.ComposerError(None, None, "aliases that repeat a million values", node.start_mark)

@@ -18,12 +18,8 @@ from bezoar.cache.runs import words_of_dvc
 from bezoar.text import show
 
 MARK = Path(".snakemake/bezoar-brought-back")  # holds the last run that restored everything
-ONE_STAGE = {
-    "-s",
-    "--single-item",
-    "-d",
-    "--downstream",
-}  # with these flags, DVC doesn't check the stages before the named one
+# with these flags, DVC doesn't check the stages before the named one
+ONE_STAGE = {"-s", "--single-item", "-d", "--downstream"}
 
 
 def bring_back(stage: str, run: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Keep a user's files in the place of an artifact, and say so, before the artifact replaces them."""
+"""Move a user's files out of an artifact's place, with a log line, before the artifact replaces them."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from bezoar.cache.objects import Objects
 
 logger = logging.getLogger("bezoar")
 ALTERED = "scratch/altered"
-UNSEEN = {".git", ".hg", ".dvc"}  # not part of a directory's content, but a user may have worked in it
+UNSEEN = {".git", ".hg", ".dvc"}  # not part of a directory's content, but a user may have files in it
 
 
 def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[str] = (), *, made: bool = True) -> None:
@@ -18,7 +18,7 @@ def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[s
 
     Args:
         recorded: MD5s of contents in records.
-        made: Whether a record says that an artifact was made there, for the message.
+        made: Whether an artifact is recorded there, for the message.
 
     Raises:
         CacheError: It can't be read or stored.

@@ -304,7 +304,7 @@ class Code:
         self.elsewhere = packaged and not os.path.isdir(PACKAGE)
         folders = [installed.ROOT / SCRIPTS] * packaged + [Path(SCRIPTS)]
         scripts = {script_name(str(path)): str(path) for folder in folders for path in sorted(folder.rglob("*.py"))}
-        self.parts = {name: self.closures.parts(path) for name, path in scripts.items()}  # the project's own comes first
+        self.parts = {name: self.closures.parts(path) for name, path in scripts.items()}  # the project's own win
         self.found = {name: fingerprint(parts) for name, parts in self.parts.items()}
         self.found |= {f"rules.{name}": rule_print(text) for name, text in commands.items()}
         known = acceptances()

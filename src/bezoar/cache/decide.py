@@ -39,7 +39,7 @@ class Reason(NamedTuple):
             return f"{self.name}: {self.was!r} -> {self.now!r}"
         text = {
             "forced": "forced",
-            "unrecorded": "never built",
+            "unrecorded": "no record of a build",
             "missing": f"{self.name} is neither in the cache nor on a remote",
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
@@ -73,7 +73,7 @@ class Contradiction(NamedTuple):
 
 @dataclass
 class Decision:
-    """What a run will do.
+    """The decision of a run.
 
     Attributes:
         proofs: By step name: the proof of each step that is up to date.
@@ -98,9 +98,9 @@ class Decider:
     """Decides for one graph.
 
     Args:
-        steps: In topological order.
-        stages: Of these steps, by name.
-        locked: Entries of dvc.lock.
+        steps: The steps, in topological order.
+        stages: Their stages, by name.
+        locked: The entries of dvc.lock.
         parts: The current parts of the scripts' fingerprints, to name changes.
     """
 
@@ -123,7 +123,7 @@ class Decider:
         self.entries = {
             name: LockEntry(locked[name], objects)
             for name, stage in stages.items()
-            if locked.get(name, {}).get("cmd") == stage.command  # otherwise its inputs had other roles
+            if locked.get(name, {}).get("cmd") == stage.command  # another command means other roles of the inputs
         }
 
     def lists(self) -> list[str]:
@@ -143,8 +143,8 @@ class Decider:
         Args:
             targets: Paths of outputs that have to be on disk at the end.
             forced: Names of steps that run even if they are proven.
-            lost: Objects that the remote lacks. It is assumed to have others that the local cache lacks; they are in
-                the decision's `fetch`. None: there is no remote.
+            lost: Objects that the remote lacks; it is assumed to have all others, and those that the local cache lacks
+                are in the decision's `fetch`. None without a remote.
             made: Names of steps that have just run: their outputs on disk beat dvc.lock.
         """
         wanted = [self.producers[path] for path in targets if path in self.producers]
@@ -219,7 +219,7 @@ class Decider:
         unknown = entry.unknown_list(key) if entry and found and step.name not in decision.recorded else None
         if unknown is None or unknown[0] in {one.path for one in decision.contradictions}:
             return []
-        hint = "what was made here counts; to have the other one, ask the author of that entry to run `dvc push`"
+        hint = "the local one counts; to get the other one, ask the author of that entry to run `dvc push`"
         locked = f"{unknown[1]}, which is neither in the cache nor on a remote"
         return [Contradiction(unknown[0], locked, "other files", hint)]
 
@@ -228,7 +228,7 @@ class Decider:
             own = self.proofs.made_here(key) if made else None
             if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
                 return own  # of a forced run
-            return known  # first, so that everybody gets the same checkpoint
+            return known  # first, so that everyone gets the same checkpoint
         proof = self.proofs.find(key)
         return None if proof in useless else proof
 
@@ -260,7 +260,7 @@ class Decider:
         return lost
 
     def _altered(self, step: Step, decision: Decision) -> bool:
-        """Whether there is something else in the place of a proven output."""
+        """Whether a proven output's path has other content."""
         for path, content in decision.proofs[step.name].outputs.items():
             found = self.hasher.content(path)
             if found and found.md5 != content.md5:
@@ -268,7 +268,7 @@ class Decider:
         return False
 
     def _reasons(self, step: Step, key: Key, last: Proof | None) -> list[Reason]:
-        """Differences between a key without a proof and the one in dvc.lock."""
+        """Differences between the key of a step without a proof and its key in dvc.lock."""
         if last is None:
             return [Reason("unrecorded", key.outputs[0])]
         found = [*self._own_reasons(step, last), *_differences("input", last.key.inputs, key.inputs)]
@@ -292,7 +292,7 @@ class Decider:
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
-    """Leaves that differ between two values, inside of maps, too."""
+    """Leaves that differ between two values; maps are compared by key, at any depth."""
     if isinstance(was, dict) and isinstance(now, dict):
         return [
             reason
@@ -308,5 +308,5 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def bytes_of(decision: Decision) -> int:
-    """Bytes of all outputs that are restored."""
+    """Total size of all outputs to restore."""
     return sum(one.size for name in decision.restore for one in decision.proofs[name].outputs.values())

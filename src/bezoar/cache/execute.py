@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }
-COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, also of failed runs
+COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
 FIXED = {"PYTHONHASHSEED": "0"}  # the order of a set must not affect an artifact
 THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend on them
     f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")

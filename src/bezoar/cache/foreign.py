@@ -27,7 +27,7 @@ FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs run c
 
 
 class Malformed(CacheError):
-    """Data of another form; the message says what was found, and in which line if known."""
+    """Data of another form; the message says what was found, with its line if known."""
 
     def __init__(self, found: str, line: int | None = None) -> None:
         super().__init__(found)

@@ -18,7 +18,7 @@ class NoRepository(CacheError):
 
 
 def begin() -> bool:
-    """Make this folder a repository unless it is in one; whether it was made.
+    """Make this folder a repository unless it is in one; returns whether it was made.
 
     Raises:
         CacheError: Git can't be called.
@@ -99,7 +99,7 @@ def content(blob: str) -> bytes:
 
 
 def check_merged(path: str) -> None:
-    """Refuse a file in conflict: with one version only, the other side's work would be done again.
+    """Refuse a file in conflict: a build with one version would repeat the other side's work.
 
     Raises:
         CacheError: It is in conflict.

@@ -66,7 +66,7 @@ class Proofs:
     """The proofs in a DVC cache folder: those made here, and those from a commit's dvc.lock.
 
     The latter count while their commit is part of this folder's history, so a branch's records leave with the branch.
-    They have priority over those made here, so that everybody gets the same artifact.
+    They have priority over those made here, so that everyone gets the same artifact.
     """
 
     def __init__(self, cache: str) -> None:

@@ -147,7 +147,7 @@ def _params(step: Step) -> list[dict[str, list[str]]]:
 
 
 def code_stage(*, elsewhere: bool = False) -> dict[str, Any]:
-    """The stage `code`, which shows edited code and values to `dvc repro`: it writes code.lock and params.resolved.yaml.
+    """The stage `code`: it shows edited code and values to `dvc repro` through code.lock and params.resolved.yaml.
 
     They persist: otherwise DVC would remove them first, and restore versions of other packages.
 

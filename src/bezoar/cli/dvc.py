@@ -15,7 +15,7 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "--resolve",
         action="store_true",
-        help="after a merge with conflicts: also dvc.lock, from both sides",
+        help="after a merge with conflicts: also write dvc.lock, from both sides",
     )
     parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the outputs; the exit status of the command."""
+    """Make the outputs; returns the exit status of the command."""
     from bezoar.cache.execute import execute
 
     words: list[str] = args.words

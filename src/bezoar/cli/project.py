@@ -67,7 +67,7 @@ def root() -> Path:
 
 
 def _rules(root: Path) -> set[str]:
-    """Names of the rules that a project has or may include; a target of that name is the rule, not a file here."""
+    """Names of the rules that a project has or may include: such a target is the rule, not a file."""
     found: set[str] = set()
     for path in (root / "Snakefile", *root.glob("rules/*.smk"), *installed.ROOT.glob("rules/*.smk")):
         with suppress(OSError):

@@ -146,5 +146,5 @@ def _use(args: argparse.Namespace) -> int:
         shutil.copyfile(recipe, partial)
     show(f"params.yaml is now {recipe}")
     if Path("dvc.yaml").exists():
-        generate()  # its stages are those of the recipe
+        generate()  # dvc.yaml has the stages of the recipe
     return 0

@@ -1,1 +1,1 @@
-"""Jobs on a cluster: those that are submitted, and what runs on a node."""
+"""Jobs on a cluster: submission, and the program that runs on a node."""

@@ -112,7 +112,7 @@ def ask(command: list[str]) -> str:
             problem(
                 "SLURM doesn't answer",
                 found=f"{' '.join(command[:1])}: {said}",
-                expected="SLURM's programs on the path, and a controller at work",
+                expected="SLURM's programs on the path, and a running controller",
                 hint="try `squeue` and `sinfo`",
             )
         ) from error
