@@ -136,7 +136,7 @@ def test_a_file_of_a_folder_that_one_job_makes_is_a_dependency_itself():
 )
 def test_two_stages_can_not_store_the_same(one, other):
     steps = [step("a", outputs=("o1",), outs=(one,)), step("b", outputs=("o2",), outs=(other,))]
-    with pytest.raises(CacheError, match=r"two stages would store .*\n  found: .*\n  expected: .*\nhint: "):
+    with pytest.raises(CacheError, match=r"would be stored by two stages\n  found: .*\n  expected: .*\nhint: "):
         stages_of(steps)
 
 

@@ -39,7 +39,7 @@ class Reason(NamedTuple):
             return f"{self.name}: {self.was!r} -> {self.now!r}"
         text = {
             "forced": "forced",
-            "unrecorded": "no record of a build",
+            "unrecorded": "never built",
             "missing": f"{self.name} is neither in the cache nor on a remote",
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
