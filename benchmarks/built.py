@@ -1,4 +1,4 @@
-"""The small graph of tests/workflow/graph/ with many shards, as it stands after a build that nobody had to wait for.
+"""The small graph of tests/workflow/graph/ with many shards, in the state after a build, made without running it.
 
 Artifacts are written here, and their proofs through the library, so that ten thousand shards don't start ten thousand
 scripts. `python benchmarks/built.py` fills the current folder; with `record` it writes Snakemake's own records there,

@@ -42,14 +42,14 @@ PROFILE = HERE.parent / "profiles" / "slurm" / "config.yaml"
 GRAPH = HERE / "cluster_graph"
 NODES, CPUS, MEMORY, PORT = 3, 4, 16_000, 17600
 GROUP = 50  # shards in a submission, where they are grouped
-FIRST_CHECK = 5  # seconds before SLURM is asked how jobs are; the plain plugin's default is 40
+FIRST_CHECK = 5  # seconds before the first query of jobs' states; the plain plugin's default is 40
 NEEDS = {"mem_mb": 1000, "runtime": 60}  # of each job; the lab gives 100 MB to one that doesn't say
 GOAL = 1000  # shards
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took.
+    """Measurements of one run.
 
     Attributes:
         jobs: Jobs of Snakemake that ran, without those that were answered by their proofs.
@@ -76,9 +76,9 @@ class Run:
 
 @contextmanager
 def slurm() -> Iterator[Path]:
-    """The folder of a SLURM of one's own, which is gone afterwards."""
+    """The temporary folder of a private SLURM."""
     folder = Path(tempfile.mkdtemp(prefix="bezoar-bench-slurm-"))
-    folder.chmod(0o755)  # its database runs as a user of its own
+    folder.chmod(0o755)  # its database runs as another user
     built.ENVIRONMENT.update(
         SLURM_LAB=str(folder),
         SLURM_CONF=str(folder / "etc" / "slurm.conf"),
@@ -96,7 +96,7 @@ def slurm() -> Iterator[Path]:
 
 
 def calls(lab: Path) -> Counter[str]:
-    """How often SLURM's programs were called since this was last asked."""
+    """Calls of SLURM's programs since the last query."""
     file = lab / "log" / "calls"
     counted = Counter(file.read_text().split()) if file.exists() else Counter()
     file.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def calls(lab: Path) -> Counter[str]:
 
 
 def on_nodes(lab: Path, since: float) -> float:
-    """CPU seconds of the jobs that were submitted since then, once all have ended."""
+    """CPU seconds of the jobs submitted since then; waits until all have ended."""
     while built.run(lab, "squeue", "--noheader").strip():
         time.sleep(0.2)
     time.sleep(2)  # until the accounts have it
@@ -161,7 +161,7 @@ def _copied(folder: Path, shards: int) -> None:
 
 
 def _settings() -> dict[str, Any]:
-    """The repository's profile, without its groups, and what jobs need."""
+    """The repository's profile without its groups, and the resources of jobs."""
     settings = yaml.safe_load(PROFILE.read_text())
     assert settings["bezoar-slurm-init-seconds-before-status-checks"] == FIRST_CHECK
     kept = {name: value for name, value in settings.items() if not name.startswith("group")}
@@ -175,7 +175,7 @@ def _profile(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def build(lab: Path, folder: Path, *targets: str) -> Run:
-    """Run Snakemake on the cluster, and see what that took."""
+    """Run Snakemake on the cluster and measure it."""
     calls(lab)
     os.sync()  # what was written before is not this one's
     since, wall, front = time.time(), time.perf_counter(), _children()
@@ -197,7 +197,7 @@ def _children() -> float:
 
 # --- What is measured -----------------------------------------------------------------------------------------------
 
-Way = Callable[[Path, int], Path]  # makes the graph with so many shards in a folder
+Way = Callable[[Path, int], Path]  # makes the graph with a number of shards in a folder
 OURS = "ours"
 WAYS: dict[str, tuple[str, Way]] = {
     OURS: (f"ours, groups of {GROUP}", ours),
@@ -249,7 +249,7 @@ def full(lab: Path, args: argparse.Namespace) -> str:
 
 
 def edits(lab: Path, args: argparse.Namespace) -> str:
-    """What two edits submit: by us and by the plain plugin."""
+    """Jobs that two edits submit: by us and by the plain plugin."""
     return _edited(lab, args, [OURS, "single"])
 
 
@@ -280,7 +280,7 @@ def _once(lab: Path, folder: Path, shards: int, target: str, way: Way) -> Run:
 
 
 def _in_turn(ways: dict[str, Way], rounds: int, work: Callable[[Way], Run]) -> dict[str, list[Run]]:
-    """What each of several ways took in each round; every other round goes the other way."""
+    """Measurements of several variants in each round; every other round has the reverse order."""
     found: dict[str, list[Run]] = {name: [] for name in ways}
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
@@ -309,7 +309,7 @@ def _against(mine: Run, its: Run) -> list[str]:
 
 
 def _line(label: str, found: list[tuple[int, Run]]) -> list[str]:
-    """What so many shards would take, by a straight line through two numbers of them."""
+    """The estimate for a number of shards, by linear extrapolation from two."""
     (few, less), (many, more) = found[0], found[-1]
     times = (GOAL - few) / (many - few)
     submitted = [less.calls["sbatch"], more.calls["sbatch"]]
@@ -320,7 +320,7 @@ def _line(label: str, found: list[tuple[int, Run]]) -> list[str]:
 
 
 def _asked(run: Run) -> str:
-    """Calls but for sbatch, in words."""
+    """Calls other than sbatch, as text."""
     others = {name: count for name, count in sorted(run.calls.items()) if name != "sbatch"}
     return ", ".join(f"{name} {count}" for name, count in others.items()) or "none"
 

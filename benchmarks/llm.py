@@ -38,21 +38,21 @@ PEERS = ("distilabel", "curator")
 
 
 class Server:
-    """A model server of our own."""
+    """A local model server."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout
         self.process, self.address = process, process.stdout.readline().strip()
 
     def ask(self, path: str, method: str = "GET") -> Found:
-        """What it says."""
+        """Its counts."""
         with urllib.request.urlopen(urllib.request.Request(self.address + path, method=method)) as answer:
             return dict(json.load(answer))
 
 
 @contextmanager
 def server(latency: float = LATENCY, limit: int = 0) -> Iterator[Server]:
-    """A server that lives as long as the block."""
+    """A server that stops at the end of the block."""
     command = [sys.executable, str(HERE.with_name("llm_server.py")), f"--latency={latency}", f"--limit={limit}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -62,7 +62,7 @@ def server(latency: float = LATENCY, limit: int = 0) -> Iterator[Server]:
 
 
 def measured(at: Server, folder: Path, command: list[str], **environment: str) -> Found:
-    """The JSON that a command prints last, with its seconds and CPU seconds, and what came to the server."""
+    """A command's last line as JSON, with its seconds, CPU seconds and the server's counts."""
     folder.mkdir(parents=True, exist_ok=True)
     at.ask("/reset", "POST")
     start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -78,23 +78,23 @@ def measured(at: Server, folder: Path, command: list[str], **environment: str) -
 
 
 def command_of(what: str, **options: Any) -> list[str]:
-    """The command of a process that measures."""
+    """The command of a measuring process."""
     script = str(HERE.with_name("llm_work.py"))
     return [sys.executable, script, what, *(f"--{name}={value}" for name, value in options.items() if value)]
 
 
 def environment_of(at: Server, job: str = "generate-bench/0") -> dict[str, str]:
-    """What such a process finds in its environment, as `bezoar exec` sets it."""
+    """Its environment, as `bezoar exec` sets it."""
     return {"BENCH_URL": f"{at.address}/v1", "BENCH_KEY": "dummy", "BEZOAR_JOB": job}
 
 
 def ours(at: Server, folder: Path, job: str = "generate-bench/0", **options: Any) -> Found:
-    """Rows asked by our layer."""
+    """Requests for rows by our layer."""
     return measured(at, folder, command_of("work", **options), **environment_of(at, job))
 
 
 def peer(name: str, at: Server, folder: Path, edit: int = 0) -> Found:
-    """Rows asked by another package."""
+    """Requests for rows by another package."""
     script = HERE.parent / "peers" / f"{name}_rows.py"
     python = HERE.parents[1] / "scratch" / "peers" / name / "bin" / "python"
     command = [str(python), str(script), f"--address={at.address}/v1", "--work=work"]
@@ -121,7 +121,7 @@ def speed(args: argparse.Namespace) -> str:
 
 
 def peers(args: argparse.Namespace) -> str:
-    """The same prompts by us and by the peers: from nothing, once more, and with one row edited."""
+    """The same prompts by us and by the peers: from nothing, again, and with one row edited."""
     names = ("bezoar", *PEERS)
     found: dict[str, list[list[Found]]] = {name: [] for name in names}
     with server() as at:
@@ -168,7 +168,7 @@ def edits(args: argparse.Namespace) -> str:
 
 
 def kill(args: argparse.Namespace) -> str:
-    """SIGKILL on the way, and a second run: calls besides one each, and whether answers are those of a clean run."""
+    """SIGKILL during a run, then a second run: repeated calls, and whether answers equal those of a clean run."""
     rows = []
     with server() as at:
         clean = ours(at, args.folder / "clean", rows=ROWS, concurrency=IN_FLIGHT)
@@ -184,7 +184,7 @@ def kill(args: argparse.Namespace) -> str:
 
 
 def _killed(at: Server, folder: Path, calls: int) -> int:
-    """Start asking, kill the process once the server has had so many calls, and tell how many it had."""
+    """Start a run, kill it after a number of calls, and return the calls that the server received."""
     folder.mkdir(parents=True)
     at.ask("/reset", "POST")
     environment = os.environ | environment_of(at)
@@ -239,7 +239,7 @@ def ledger(args: argparse.Namespace) -> str:
 
 
 def memory(args: argparse.Namespace) -> str:
-    """Memory and time of many rows at 500 in flight, and of the same once more."""
+    """Memory and time of many rows at 500 in flight, and of a second run."""
     folder = args.folder / "memory"
     with server(0.02) as at:
         empty = ours(at, args.folder / "empty", rows=1, concurrency=500)

@@ -1,4 +1,4 @@
-"""A model server on loopback for benchmarks: OpenAI's chat completions after a fixed latency, as cheap as can be.
+"""A model server on loopback for benchmarks: OpenAI's chat completions after a fixed latency, at minimal CPU cost.
 
 $ python benchmarks/llm_server.py --port 8123 --latency 0.2 --limit 500
 
@@ -27,7 +27,7 @@ MODELS = {"object": "list", "data": [{"id": "bench", "object": "model", "created
 
 @dataclass
 class Counts:
-    """What came since the last reset."""
+    """Counts since the last reset."""
 
     calls: int = 0  # whatever became of them
     above_limit: int = 0  # of these, refused
@@ -41,7 +41,7 @@ class Counts:
     cpu: float = field(default_factory=time.process_time)
 
     def shown(self) -> dict[str, Any]:
-        """As JSON tells it."""
+        """The counts as JSON."""
         numbers = {name: value for name, value in vars(self).items() if name not in ("bodies", "first", "last", "cpu")}
         taken = {"seconds": max(self.last - self.first, 0.0), "cpu_seconds": time.process_time() - self.cpu}
         return {**numbers, "distinct_bodies": len(self.bodies), **{name: round(taken[name], 3) for name in taken}}
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass
 class Service:
-    """What all connections share."""
+    """The shared state of all connections."""
 
     latency: float
     limit: int  # calls a second; 0 for any number
@@ -68,7 +68,7 @@ class Service:
 
 
 def completion(body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a request, which has to have a message."""
+    """The answer to a request; the request needs a message."""
     contents = [body["messages"][0]["content"], *(message["content"] or "" for message in body["messages"][1:])]
     texts = [one if isinstance(one, str) else " ".join(part.get("text", "") for part in one) for one in contents]
     words = " ".join(texts).split()
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         loop.call_at(now + service.latency, self.answer, response(200, answer), counts)
 
     def answer(self, data: bytes, counts: Counts) -> None:
-        """Send a completion whose time has come; it was billed, even if nobody waits any more."""
+        """Send a completion that is due; it counts as billed even if the client is gone."""
         self.service.busy -= 1
         counts.last = asyncio.get_running_loop().time()
         if not self.transport.is_closing():

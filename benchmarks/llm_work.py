@@ -1,4 +1,4 @@
-"""What benchmarks/llm.py starts in processes of their own: rows asked by our layer, and a store that is opened.
+"""Programs that benchmarks/llm.py starts as processes: requests by our layer, and opening a store.
 
 Each command prints one line of JSON.
 """
@@ -24,7 +24,7 @@ CONNECTION |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "b
 
 
 def prompts(rows: int, edit: int, template: int = 0) -> list[str]:
-    """As the peers have them; the middle one can be another, and the template too."""
+    """The peers' prompts; the middle one can differ, and so can the template."""
     lead = f"[{template}] " if template else ""
     texts = [f"{lead}Write one sentence about number {number} for a reader in a hurry." for number in range(rows)]
     if edit:
@@ -33,7 +33,7 @@ def prompts(rows: int, edit: int, template: int = 0) -> list[str]:
 
 
 def work(args: argparse.Namespace) -> dict[str, Any]:
-    """Ask for rows in this process and this folder, and tell how long that took."""
+    """Request rows in this process and folder, and print the time."""
     import openai  # noqa: F401  else the first call imports it, and `complete` is what is measured
     import yaml
 
@@ -64,7 +64,7 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _carried_by(carrier: str) -> None:
-    """Have calls go the SDK's own way, for comparison."""
+    """Send calls through the SDK's own client, for comparison."""
     import httpx2
     import openai
 
@@ -80,7 +80,7 @@ def _carried_by(carrier: str) -> None:
 
 
 def fill(folder: Path, sessions: int, answers: int) -> None:
-    """A store with so many answers, in its own format."""
+    """A store with a number of answers, in its own format."""
     from bezoar.requests.store import ANSWERS, INDEX, write_index
 
     message = {"role": "assistant", "content": "An answer of a few words, no more. " * 2}
@@ -103,7 +103,7 @@ def _key(number: int) -> str:
 
 
 def lookups(args: argparse.Namespace) -> dict[str, Any]:
-    """Open a store in this process, find answers, and tell how long that took."""
+    """Open a store in this process, find answers, and print the time."""
     from bezoar.requests.store import Store
 
     start = time.perf_counter()

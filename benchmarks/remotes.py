@@ -112,7 +112,7 @@ def emptied(side: Path, source: Path) -> None:
 
 
 def in_turn(works: dict[str, tuple[Callable[[], object], Callable[[], object]]], rounds: int) -> dict[str, list[Cost]]:
-    """What each of several things took in each round, without what prepares it; every other round goes backwards."""
+    """Seconds of several actions in each round, without preparation; every other round has the reverse order."""
     taken: dict[str, list[Cost]] = {name: [] for name in works}
     for number in range(rounds):
         for name in list(works)[:: -1 if number % 2 else 1]:

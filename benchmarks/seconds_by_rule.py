@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def costs_by_rule(cache: Path) -> dict[str, list[tuple[float, float]]]:
-    """Wall and CPU seconds of each job, by rule, the dearest rule first."""
+    """Wall and CPU seconds of each job, by rule, the most expensive rule first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in (cache / "proofs").rglob("*.json"):
         proof = json.loads(path.read_text())

@@ -35,7 +35,7 @@ DURATION = re.compile(r"^([\d.]+)s (?:call|setup|teardown) +(\S+?)::", re.MULTIL
 
 
 def kind_of(argv: list[str], whole: list[str], heavy: list[str]) -> str:
-    """What a process was, in a few words."""
+    """The kind of a process."""
     name = Path(argv[0]).name if argv else ""
     if name == "bezoar":
         return f"bezoar {'exec' if 'exec' in argv[1:2] else 'other commands'}"

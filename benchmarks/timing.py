@@ -1,4 +1,4 @@
-"""Two ways of doing one thing, timed in turn, so that what else the machine does meets both."""
+"""Two ways of doing one thing, timed in turn, so that other load affects both."""
 
 import gc
 import os
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """What one run took in seconds: by the clock, and of processors in this process and those it started."""
+    """Seconds of one run: wall time, and CPU time of this process and its children."""
 
     wall: float
     cpu: float
@@ -26,7 +26,7 @@ class Compared(NamedTuple):
 
 
 def cost_of(work: Callable[[], object]) -> Cost:
-    """What it takes to do something once."""
+    """Seconds of one call."""
     gc.collect()
     os.sync()  # what was written before is not this one's
     wall, cpu = time.perf_counter(), _cpu()
@@ -40,7 +40,7 @@ def _cpu() -> float:
 
 
 def alternated(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Cost]]:
-    """What each of several things took in each round; every other round goes the other way."""
+    """Seconds of several actions in each round; every other round has the reverse order."""
     taken: dict[str, list[Cost]] = {name: [] for name in works}
     for number in range(rounds):
         for name in list(works)[:: -1 if number % 2 else 1]:
@@ -72,5 +72,5 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds with as many digits as tell something."""
+    """Seconds with a useful number of digits."""
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"

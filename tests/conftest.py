@@ -92,7 +92,7 @@ class Workspace:
     keys: list[str] = field(default_factory=list)
 
     def start(self, *command: str, log: Path) -> subprocess.Popen[bytes]:
-        """A program in the workspace that writes to a log file, in a process group of its own."""
+        """A program in the workspace that writes to a log file, in its own process group."""
         with log.open("wb") as file:
             return subprocess.Popen(
                 command, cwd=self.root, env=self.environment, stdout=file, stderr=file, start_new_session=True

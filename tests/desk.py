@@ -145,12 +145,12 @@ class Desk:
         return int(self.server.usage["prompt_tokens"] * 1 + self.server.usage["completion_tokens"] * 5)
 
     def start(self, count: int, job: str = "try/0", **settings: Any) -> BaseProcess:
-        """A job in a process of its own."""
+        """A job in its own process."""
         return start(self.folder, self.server.address, self.kind, count, job, **settings)
 
 
 def start(folder: Path, server: str, kind: str, count: int, job: str = "try/0", **settings: Any) -> BaseProcess:
-    """A job in a folder, in a process of its own: it asks for rows, and leaves the completions in `out.jsonl`."""
+    """A job in a folder and its own process: it requests rows, and writes the completions to `out.jsonl`."""
     process = apart.Process(target=run, args=(folder, server, kind, count, job), kwargs=settings)
     process.start()
     return process
@@ -196,7 +196,7 @@ only_anthropic = pytest.mark.parametrize("kind", ["anthropic"])
 
 @pytest.fixture
 def desk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A desk in a folder of its own, where waits that the layer chooses take a hundredth of a second."""
+    """A desk in its own folder, where the layer's waits take a hundredth of a second."""
     monkeypatch.chdir(tmp_path)
     set_up(tmp_path)
     with Faults() as server:

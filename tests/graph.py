@@ -1,4 +1,4 @@
-"""The small graph of tests/workflow/graph/ in a repository of its own."""
+"""The small graph of tests/workflow/graph/ in its own repository."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ class Graph(Workspace):
         return int(counts["total"]) - int(counts.get("all", 0))
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replace a text that stands in a file once."""
+        """Replace a text that a file contains once."""
         file = self.root / path
         assert file.read_text().count(old) == 1, f"{old!r} in {path}"
         file.write_text(file.read_text().replace(old, new))

@@ -1,7 +1,7 @@
-"""What the README promises, and the test files that hold us to it.
+"""The README's promises, and the test files that check them.
 
-`make test-long` ends with a line for each promise. A file under a promise belongs to the default tier, but for those
-whose every test needs a whole build, a GPU or servers that have to be installed.
+`make test-long` ends with a line for each promise. A file under a promise belongs to the default tier, unless all
+its tests need a whole build, a GPU or installed servers.
 """
 
 from collections import Counter
@@ -143,10 +143,10 @@ FILES = {file: promise for promise, files in PROMISES.items() for file in files}
 
 
 def summary(outcomes: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each promise that a test was run for.
+    """A line for each promise with a test that ran.
 
     Args:
-        outcomes: Of each test, its file below tests/ and `passed`, `failed`, `error` or `skipped`.
+        outcomes: For each test, its file below tests/, and `passed`, `failed`, `error` or `skipped`.
     """
     counts: dict[str, Counter[str]] = {promise: Counter() for promise in PROMISES}
     for file, outcome in outcomes:

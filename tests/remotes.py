@@ -103,7 +103,7 @@ class Remote:
         graph.environment |= self.environment
 
     def log_in_wrongly(self, graph: Graph) -> None:
-        """Give a repository the credentials of somebody else."""
+        """Give a repository another user's credentials."""
         if self.environment:
             names = zip(self.environment, self.wrong.values(), strict=True)
             graph.environment |= dict(names)
@@ -137,7 +137,7 @@ class Remote:
 
     @contextmanager
     def with_room_for(self, size: int) -> Iterator[None]:
-        """Have the server take no more than so many bytes, until the block ends."""
+        """Limit the server's disk space to a number of bytes until the block ends."""
         if self.folder:
             self.lab.call("remotes", "full", str(self.folder), str(size))
             yield

@@ -76,7 +76,7 @@ def verdict(prompt: str, codes: list[str]) -> Answer:
 
 
 def judgment(prompt: str) -> Answer:
-    """An explanation and a rating: 1 for no answer, 2 for one that speaks of ratings; one in fifty has none."""
+    """An explanation and a rating: 1 for no answer, 2 for one that mentions ratings; one in fifty has none."""
     found = SINGLE.search(prompt) or SECOND.search(prompt)
     answer = found.group(1).strip() if found else ""
     if answer and draw(f"slip {prompt}", 50) == 0:
@@ -95,7 +95,7 @@ def response(instruction: str) -> Answer:
 
 
 def answer_to(system: str, user: str, schema: dict[str, Any] | None, tokens: int) -> Answer:
-    """The answer to a request, cut to as many words as it allows tokens."""
+    """The answer to a request, cut to its token limit, in words."""
     if schema or '"status"' in user:
         answer = verdict(user, schema["properties"]["reasons"]["items"]["enum"] if schema else CODES.findall(user))
     elif "[[rating]]" in system + user:
@@ -189,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body would wait for each other
 
     def do_GET(self) -> None:
-        """The list of models, or one of them: any that it is asked for."""
+        """The list of models, or one of them: any name is known."""
         version, models, *name = self.path.removeprefix("/").split("/")
         if (version, models) != ("v1", "models") or len(name) > 1:
             self.send(404, {"error": {"message": "no such path"}})

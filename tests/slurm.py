@@ -47,15 +47,15 @@ class Slurm:
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
     def running(self) -> list[str]:
-        """Numbers of the jobs that are at work."""
+        """Ids of running jobs."""
         return self.ask("squeue", "--noheader", "--states", "RUNNING", "--format", "%i").split()
 
     def queued(self) -> list[str]:
-        """Numbers of all jobs that are waiting or at work."""
+        """Ids of waiting and running jobs."""
         return self.ask("squeue", "--noheader", "--format", "%i").split()
 
     def node_of(self, number: str) -> str:
-        """The node on which a job is at work."""
+        """The node of a running job."""
         return self.ask("squeue", "--noheader", "--jobs", number, "--format", "%N").strip()
 
     def calls(self) -> Counter[str]:
@@ -108,7 +108,7 @@ class ClusterGraph(Graph):
 
     @contextmanager
     def held(self, name: str, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
-        """A build whose job is at work on an output, on a node, until the block ends or `go` is called."""
+        """A build whose job is making an output on a node until the block ends or `go` is called."""
         process = self.with_variables(SLOW=name).started(*arguments)
         try:
             wait_until(lambda: process.poll() is not None or name in self.under_way())
@@ -178,7 +178,7 @@ def once_slurm() -> Iterator[Slurm]:
 
 @pytest.fixture
 def slurm(once_slurm: Slurm) -> Iterator[Slurm]:
-    """The virtual cluster, with all nodes at work and nothing in its queue before and after."""
+    """The virtual cluster, with all nodes up and an empty queue before and after."""
     once_slurm.lab("up")
     once_slurm.calls()
     yield once_slurm

@@ -2,8 +2,8 @@
 
 $ scratch/peers/curator/bin/python benchmarks/peers/curator_rows.py --address http://127.0.0.1:8123/v1 --work WORK
 
-It prints one line of JSON: rows, seconds of `LLM.__call__`, answers that aren't empty, and how many of these are to the
-prompts as they are now. --work keeps the cache.
+It prints one line of JSON: rows, seconds of `LLM.__call__`, answers that aren't empty, and the number of these that
+answer the current prompts. --work keeps the cache.
 """
 
 import argparse
@@ -13,11 +13,11 @@ import sysconfig
 import time
 from pathlib import Path
 
-UNLIMITED = 1_000_000_000  # a minute: without a number, it takes its own, since the server's headers say none
+UNLIMITED = 1_000_000_000  # per minute; Curator's default limit is lower, and the server's headers give none
 
 
 def prompts(rows: int, edit: bool) -> list[str]:
-    """As many prompts, of which the middle one can be another."""
+    """A number of prompts; with `edit` the middle one differs."""
     texts = [f"Write one sentence about number {number} for a reader in a hurry." for number in range(rows)]
     if edit:
         texts[rows // 2] += " Be brief."
@@ -30,16 +30,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")
     parser.add_argument("--rows", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--concurrency", type=int, default=50, help="calls in flight; default: %(default)s")
-    parser.add_argument("--edit", type=int, choices=(0, 1), default=0, help="whether one prompt is another")
+    parser.add_argument("--edit", type=int, choices=(0, 1), default=0, help="1 edits one prompt")
     args = parser.parse_args()
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    # its telemetry writes to HOME even where it is off
+    # its telemetry writes to HOME even if it is off
     os.environ |= {"HOME": str(work), "HF_HOME": str(work / "hub"), "CURATOR_CACHE_DIR": str(work / "curator")}
     os.environ |= {"TELEMETRY_ENABLED": "false", "CURATOR_VIEWER": "false", "CURATOR_DISABLE_RICH_DISPLAY": "1"}
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     tokenizers = Path(sysconfig.get_path("purelib")) / "litellm" / "litellm_core_utils" / "tokenizers"
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)  # it has cl100k_base, which would be downloaded otherwise
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)  # contains cl100k_base; otherwise it would be downloaded
 
     from bespokelabs import curator
 
@@ -60,7 +60,7 @@ def main() -> None:
     found = model(wanted)
     taken = time.perf_counter() - start
     answers = [answer for answer in found.dataset["response"] if answer]
-    now = {" ".join(text.split()[::-1]) for text in wanted}  # the server says a prompt backwards
+    now = {" ".join(text.split()[::-1]) for text in wanted}  # the server answers with the prompt's words in reverse
     current = sum(answer.split(": ", 1)[1] in now for answer in answers)
     line = {"rows": args.rows, "seconds": round(taken, 3), "answers": len(answers), "current": current}
     print(json.dumps(line), flush=True)

@@ -2,8 +2,8 @@
 
 $ scratch/peers/distilabel/bin/python benchmarks/peers/distilabel_rows.py --address http://127.0.0.1:8123/v1 --work WORK
 
-It prints one line of JSON: rows, seconds of `Pipeline.run`, answers that aren't empty, and how many of these are to the
-prompts as they are now. --work keeps the cache.
+It prints one line of JSON: rows, seconds of `Pipeline.run`, answers that aren't empty, and the number of these that
+answer the current prompts. --work keeps the cache.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def prompts(rows: int, edit: bool) -> list[str]:
-    """As many prompts, of which the middle one can be another."""
+    """A number of prompts; with `edit` the middle one differs."""
     texts = [f"Write one sentence about number {number} for a reader in a hurry." for number in range(rows)]
     if edit:
         texts[rows // 2] += " Be brief."
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")
     parser.add_argument("--rows", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--concurrency", type=int, default=50, help="rows of a batch; default: %(default)s")
-    parser.add_argument("--edit", type=int, choices=(0, 1), default=0, help="whether one prompt is another")
+    parser.add_argument("--edit", type=int, choices=(0, 1), default=0, help="1 edits one prompt")
     args = parser.parse_args()
     work = args.work.resolve()
     os.environ |= {"HF_HOME": str(work / "hub"), "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -51,7 +51,7 @@ def main() -> None:
     taken = time.perf_counter() - start
     given = found["default"]["train"]["generation"] if found else []
     answers = [answer for answer in given if answer]
-    now = {" ".join(text.split()[::-1]) for text in wanted}  # the server says a prompt backwards
+    now = {" ".join(text.split()[::-1]) for text in wanted}  # the server answers with the prompt's words in reverse
     current = sum(answer.split(": ", 1)[1] in now for answer in answers)
     line = {"rows": args.rows, "seconds": round(taken, 3), "answers": len(answers), "current": current}
     print(json.dumps(line), flush=True)

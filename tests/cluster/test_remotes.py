@@ -1,4 +1,4 @@
-"""What holds for every kind of DVC remote, on real servers, also when they break off, fill up or lie."""
+"""Guarantees for every kind of DVC remote, on real servers, also if they disconnect, fill up or send wrong data."""
 
 import json
 import os

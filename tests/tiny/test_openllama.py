@@ -1,4 +1,4 @@
-"""A base like the paper's, with PyTorch weights and a SentencePiece tokenizer, from the hub to the harness."""
+"""A base model like the paper's, with PyTorch weights and a SentencePiece tokenizer, from hub to harness."""
 
 import json
 from pathlib import Path

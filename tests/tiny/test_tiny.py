@@ -70,7 +70,7 @@ def test_the_embedded_recipe_learns_and_a_second_run_has_nothing_to_do(workspace
     means = {name: entry["average"]["mean"] for name, entry in report["models"].items()}
     assert set(means) == set(recipe["evals"]["mtbench"]["checkpoints"]) == set(CHAIN)
     assert means["dpo_hh"] > means["sft_evol"] > means["tiny_llama"], means
-    # every later checkpoint is better than the base beyond chance: its paired interval lies above 0
+    # every later checkpoint is better than the base beyond chance: its paired interval is above 0
     for name in CHAIN[1:]:
         assert report["models"][name]["difference_to_first"]["low"] > 0, (name, means)
     # every answer of all models and controls was graded, 80 questions x 2 turns
@@ -149,7 +149,7 @@ def set_beta(workspace: Workspace, beta: float) -> None:
 def test_a_build_without_the_cache_has_equal_bytes(published: Workspace, tmp_path: Path) -> None:
     clone = clone_of(published, tmp_path / "again")
     (clone.root / "dvc.lock").unlink()
-    # nothing may be asked over a network: the embedded recipe needs neither a key nor an answer of somebody else
+    # no request may go over a network: the embedded recipe needs neither a key nor stored responses
     clone.environment = published.environment | {"BEZOAR_OFFLINE": "1", "BEZOAR_REPLAY_ONLY": "1"}
     assert sum(jobs(clone.snakemake()).values()) > 60
     first, second = contents(published.root), contents(clone.root)

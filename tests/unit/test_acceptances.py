@@ -1,4 +1,4 @@
-"""What an acceptance says has changed is compared with what has: it is read by whoever reviews it."""
+"""An acceptance, which reviewers read, is compared with the real changes."""
 
 from pathlib import Path
 

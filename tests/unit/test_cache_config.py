@@ -1,4 +1,4 @@
-"""A committed .dvc/config may say where contents lie, and nothing that a stranger must not decide."""
+"""A committed .dvc/config may set the address of a remote, but no option that only the machine's owner may set."""
 
 from pathlib import Path
 

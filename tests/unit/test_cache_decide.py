@@ -55,7 +55,7 @@ class Chain:
         return Objects(CACHE, Hasher(None))
 
     def prove(self, one, text, *, locked=False):
-        """Make a step's output of what lies there now, and record that: in the cache, or in dvc.lock only."""
+        """Make a step's output from its current inputs, and record it: in the cache, or in dvc.lock only."""
         hasher, objects = Hasher(None), self.objects
         Path(one.name).write_text(text)
         content = hasher.content(one.name)

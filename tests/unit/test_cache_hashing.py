@@ -1,4 +1,4 @@
-"""Contents as DVC names them, and a memory that never answers for a file that was written to."""
+"""Content hashes in DVC's form, and a memory of them that a write to the file always invalidates."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def write(path, text):
 
 
 def remembered(path):
-    """A file that was hashed and saved by a process that is over."""
+    """The content of a file, hashed and saved by an earlier process."""
     hasher = Hasher()
     content = hasher.content(path)
     hasher.save()

@@ -94,7 +94,7 @@ def test_edited_params_are_not_replaced_unless_forced(repository, capsys):
 
 
 def run(folder, *words):
-    """`bezoar exec` in a process of its own, since it takes the signals of its process."""
+    """`bezoar exec` in its own process, since it handles the process's signals."""
     return subprocess.run([*BEZOAR, "exec", *words], cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -143,7 +143,7 @@ def test_the_command_runs_with_telemetry_off_and_sets_in_one_order(tmp_path):
 
 
 def interrupted(process):
-    """What a terminal does on Ctrl-C: it tells the whole group."""
+    """Ctrl-C at a terminal: the whole process group gets the signal."""
     os.killpg(process.pid, signal.SIGINT)
 
 

@@ -630,7 +630,7 @@ def test_a_fence_is_in_none_of_the_texts():
     assert len({first, prompts.fence(8, "call", "some text"), prompts.fence(7, "other", "some text")}) == 3
 
     class Holding(str):
-        """Holds any fence that is tried, but for the last."""
+        """Contains every fence that is tried, except the last."""
 
         asked = 0
 

@@ -1,4 +1,4 @@
-"""Public formats and how their rows become ours, on made-up rows and on real samples where there are any."""
+"""Public formats and their conversion to our row types, on made-up rows and on real samples if there are any."""
 
 import datetime
 import decimal

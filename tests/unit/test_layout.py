@@ -51,7 +51,7 @@ APART = ("base", "generate", "train")
 
 @pytest.fixture(scope="module")
 def closure() -> Callable[[str], set[str]]:
-    """A function that gives the modules of ours that a script imports, directly or not, without `bezoar.`."""
+    """A function from a script to the modules of bezoar that it imports, directly or not, without `bezoar.`."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(ROOT)
         found = Closures(Hasher())

@@ -203,7 +203,7 @@ def test_a_limit_without_room_is_an_error(total, prompt):
 
 
 def drawn(rows, number, seed=0):
-    """The ids of a part of so many rows."""
+    """The ids of a part with a number of rows."""
     draw = mix.Draw(block(("source", "chats", None)), SYSTEM, None, seed)
     counts = draw.take(Part(kind="source", name="chats", rows=number), [(f"f:{row.id}", row) for row in rows])
     assert counts["found"] == counts["taken"] + sum(counts["dropped"].values()) + counts["not_drawn"]
@@ -332,7 +332,7 @@ def test_nothing_left_to_train_on_is_an_error():
 
 @pytest.mark.parametrize(("sizes", "held"), [([90, 95], 0), ([8, 90], 8), ([30, 31], 30), ([31, 95], 0)])
 def test_a_family_that_would_make_the_eval_split_far_too_large_is_trained_on(sizes, held, caplog):
-    # 10 rows are asked for, so at most 30 are held out
+    # 10 rows are requested, so at most 30 are held out
     train, found = split(family_examples(sizes), 10, 0, [])
     assert (len(train), len(found)) == (sum(sizes) - held, held)
     assert ("rows are held out" in caplog.text) == (held < 10)

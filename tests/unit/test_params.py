@@ -61,7 +61,7 @@ def line_of(data: object, mark: str, nth: int = 1) -> int:
 
 
 def problem(line: int, key: str, what: str, found: str, expected: str, hint: str = "") -> str:
-    """A problem as it should be told."""
+    """A problem as it should be reported."""
     text = f"params.yaml:{line}: {key}: {what}\n  found:    {found}\n  expected: {expected}"
     return text + (f"\nhint: {hint}" if hint else "")
 

@@ -1,4 +1,4 @@
-"""What is a refusal and what only speaks of one."""
+"""Refusals, and texts that only mention one."""
 
 import pytest
 

@@ -77,7 +77,7 @@ def mutated(draw: Any, whole: Any) -> bytes:
 
 
 def places(data: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value in JSON, as what it is in and its key there."""
+    """Every value in JSON, as its container and its key."""
     for key, value in list(data.items()) if isinstance(data, dict) else list(enumerate(data)):
         yield data, key
         if isinstance(value, dict | list):
@@ -86,7 +86,7 @@ def places(data: Any) -> Iterator[tuple[Any, Any]]:
 
 @pytest.fixture(params=["openai", "anthropic"])
 def provider(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Provider:
-    """Each provider, in a folder of its own."""
+    """Each provider, in its own folder."""
     monkeypatch.chdir(tmp_path)
     set_up(tmp_path)
     for name, value in {**addresses("http://127.0.0.1:9"), "BEZOAR_JOB": "try/0", "BEZOAR_REPLAY_ONLY": "1"}.items():

@@ -1,4 +1,4 @@
-"""Jobs that are killed half-way, in processes of their own: nothing is lost, and nothing is asked for twice."""
+"""Jobs that are killed half-way, in their own processes: nothing is lost, and nothing is requested twice."""
 
 import json
 import os
@@ -24,7 +24,7 @@ LATENCY = 0.02  # seconds; at 8 in flight, half a second for all
 
 
 class Outside:
-    """The server in a process of its own."""
+    """The server in its own process."""
 
     def __init__(self):
         command = [sys.executable, faults.__file__, "--latency", str(LATENCY)]

@@ -23,7 +23,7 @@ HELD_FOR_NOTHING = AHEAD * 160  # what a job holds for its next requests at most
 
 
 def dollars(answers):
-    """Dollars for so many answers."""
+    """Dollars for a number of answers."""
     return answers * MICRO / MILLION
 
 

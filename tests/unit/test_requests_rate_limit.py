@@ -9,7 +9,7 @@ from bezoar.requests.rate_limit import COOL_DOWN, FEWEST, GROWTH, SHRINK, START,
 
 
 class Clock:
-    """A time that goes on when someone waits."""
+    """A clock that advances when someone waits."""
 
     def __init__(self):
         self.now = 0.0
@@ -31,7 +31,7 @@ def gate(clock, most=100, **limits):
 
 
 def times(gate, clock, *tokens):
-    """When requests with so many tokens go out, one after the other."""
+    """Start times of requests with these numbers of tokens, sent one after the other."""
 
     async def all_of_them():
         found = []
@@ -44,7 +44,7 @@ def times(gate, clock, *tokens):
 
 
 def held(gate, count):
-    """How many of so many requests, of which none ends, are in flight at once."""
+    """The number of requests in flight at once if none ends."""
 
     async def all_of_them():
         entered = []

@@ -31,7 +31,7 @@ SERVER: dict[str, Any] = {"command": ["serve", "{port}"], "health": "/stats", "s
 
 
 class Outside:
-    """A server in a process of its own, at a port that is its own."""
+    """A server in its own process, at its own port."""
 
     def __init__(self) -> None:
         command = [sys.executable, faults.__file__, "--latency", str(LATENCY)]
@@ -78,7 +78,7 @@ def hand_over(url: str, secret: str = "") -> None:
 
 
 def client(desk: Any, connection: dict[str, Any] | None = None, **server: Any) -> Backend:
-    """A client of the teacher, with a server of its own."""
+    """A client of the teacher, with its own server."""
     made = block(desk.kind, {"server": SERVER | server, **(connection or {})})
     made._name = "teacher"
     return made.open(checkpoint=None, system="", seed=0, budget=ceilings())

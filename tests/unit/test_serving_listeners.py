@@ -1,4 +1,4 @@
-"""A server's port is its own, or nobody is told of it."""
+"""A server's address is published only if the server itself listens on the port."""
 
 import os
 import socket
@@ -31,7 +31,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
 
 @pytest.fixture
 def start(serving: Serving) -> Iterator[Any]:
-    """Starts programs that are told where to listen."""
+    """Starts programs with the address to listen at."""
     started = []
 
     def one(program: str) -> "subprocess.Popen[bytes]":

@@ -17,7 +17,7 @@ def width(estimate):
 
 
 def rule_of_three(count):
-    """The largest share, with a chance of 2.5 %, of a score that none of so many questions has."""
+    """The largest share, with a chance of 2.5 %, of a score that none of a number of questions has."""
     return 1 - 0.025 ** (1 / count)
 
 

@@ -102,7 +102,7 @@ def serve(address: str) -> str:
 
 
 def report(running: dict[int, socket.socket]) -> None:
-    """Tell those who asked for a command that has ended how it ended."""
+    """Send the exit status of ended commands to their clients."""
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:

@@ -41,7 +41,7 @@ class Made(NamedTuple):
 
 
 class Oracle:
-    """All jobs of a repository as it stands on disk now.
+    """All jobs of a repository in its current state on disk.
 
     Attributes:
         jobs: In topological order.

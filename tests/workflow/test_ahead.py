@@ -11,7 +11,7 @@ STARTED = "> bezoar build "
 
 
 class FromNothing(Workspace):
-    """A workspace whose programs don't start warm: which stage DVC was called for stands in its command line."""
+    """A workspace whose programs don't start warm: the code under test reads DVC's command line."""
 
     WARM: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""What somebody put, or left, among artifacts."""
+"""A user's files among artifacts."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ from graph import Graph
 
 
 def plan(graph: Graph, *arguments: str) -> dict[str, Any]:
-    """What `bezoar plan --json` says."""
+    """The output of `bezoar plan --json`."""
     said = graph.run("bezoar", "plan", "--json", *arguments)
     return json.loads(said[said.index("{") :])
 

@@ -1,4 +1,4 @@
-"""Records that somebody forged: a contradiction is named, and what a branch says is forgotten with the branch."""
+"""Forged records: a contradiction is reported, and a branch's records leave with the branch."""
 
 import hashlib
 import json

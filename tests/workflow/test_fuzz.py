@@ -133,7 +133,7 @@ class Fuzz:
         self.all += len(keys)
 
     def check_files(self, oracle: Oracle, front_end: str) -> None:
-        """Whether every artifact that lies there is right, and what must be there is."""
+        """Whether every artifact on disk is right, and all required ones exist."""
         found = self.graph.contents()
         wrong = [path for path, data in oracle.files.items() if path in found and found[path] != data]
         assert not wrong, self.why(f"wrong: {wrong}")

@@ -1,4 +1,4 @@
-"""A build that is killed without warning goes on where it was, and ends with what it would have made anyway."""
+"""A build that is killed without warning continues where it was, with the same results."""
 
 import json
 import os

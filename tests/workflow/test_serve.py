@@ -1,4 +1,4 @@
-"""A second real server, `transformers serve`, as a teacher: whatever speaks OpenAI's protocol is one."""
+"""A second real server, `transformers serve`, as a teacher: any server with OpenAI's protocol works."""
 
 import json
 import os

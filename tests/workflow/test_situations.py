@@ -60,7 +60,7 @@ def proofs(graph: Graph) -> list[dict]:
 
 
 def proven(graph: Graph) -> list[str]:
-    """Outputs that a proof speaks of, sorted."""
+    """Outputs with a proof, sorted."""
     return sorted(path for proof in proofs(graph) for path in proof["outputs"])
 
 
@@ -83,7 +83,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def held(graph: Graph, front_end: str, name: str, *, cold: bool = False) -> Iterator["subprocess.Popen[bytes]"]:
-    """A build whose job is at work on an output until the block ends; its exit status is then known.
+    """A build whose job is making an output until the block ends; its exit status is then known.
 
     Args:
         cold: Whether it is to be killed, so a program from nothing with all it starts in one process group.
@@ -105,7 +105,7 @@ def held(graph: Graph, front_end: str, name: str, *, cold: bool = False) -> Iter
 
 
 def at_work(graph: Graph, name: str) -> bool:
-    """Whether the job is at work on an output: a folder or a score, or a file that is half written."""
+    """Whether the job is making an output: a folder, a score, or a half-written file."""
     started = graph.runs.read_text().splitlines() if graph.runs.exists() else []
     return name in started or (os.path.dirname(name) in started and (graph.root / name).is_file())
 

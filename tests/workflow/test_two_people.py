@@ -20,7 +20,7 @@ GENERATED = ("dvc.lock", "dvc.yaml", "code.lock", "params.resolved.yaml")
 
 @pytest.fixture(scope="session")
 def once_shared(once: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """The built graph, pushed, with the attributes by which this repository merges, and a value on each line."""
+    """The built graph, pushed, with this repository's merge attributes, and a value on each line."""
     made = once.copy(tmp_path_factory.mktemp("shared"))
     shutil.copyfile(ROOT / ".gitattributes", made.root / ".gitattributes")
     made.set("seed", 0)

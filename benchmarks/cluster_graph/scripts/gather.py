@@ -1,4 +1,4 @@
-"""All shards in one file."""
+"""Join all shards in one file."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows in shards, by their own letters."""
+"""Split rows into shards by their letters."""
 
 from helper import lines, start, write
 from letters import number
