@@ -37,18 +37,18 @@ resolved = recipe.resolved()  # with all defaults: they are part of every key
 config.update(resolved)
 
 if workflow.is_main_process:
-    held = locks.forget_killed_runs()  # a killed run needs no --unlock
+    held = locks.forget_killed_runs()  # so that a killed run needs no --unlock; open files hold the lock
 
 
 def approval():
-    """What runs spend on model requests, and whether they may."""
-    from bezoar.recipe.approval import Approval  # slow to import, and only needed if something runs
+    """The estimate and approval of a run's spending on model requests."""
+    from bezoar.recipe.approval import Approval  # slow to import, and needed only if jobs run
 
     return Approval(recipe)
 
 
 def server_for(rule):
-    """A function from a job's wildcards to the server of its requests; the block's wildcard comes first."""
+    """A function from a job's wildcards to the server of its requests; the block's wildcard is the first one."""
 
     def server(wildcards):
         _, backend = recipe.asking[rule, wildcards[0]]
@@ -57,7 +57,7 @@ def server_for(rule):
     return server
 
 
-# Proofs decide what runs (docs/how-it-decides.md). A DVC stage holds all shards, and all tasks, of its block.
+# Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
@@ -69,7 +69,7 @@ graph.attach(
     packaged=True,
 )
 
-# Rules call `bezoar` and `python` of Snakemake's environment, also if it isn't activated.
+# Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 SHARDS = recipe.shard_names()
@@ -100,7 +100,7 @@ wildcard_constraints:
 
 
 def leaves_of(name):
-    """The names whose values count: all keys of a backend but its connection; none of the budget."""
+    """The names whose values are part of keys: all keys of a backend except its connection; none of the budget."""
     if name == "budget":
         return []  # no result depends on it
     if not name.startswith("backends."):
@@ -130,7 +130,7 @@ def weights_of(backend):
 
 
 def resources_for(rule, *wildcards):
-    """Resources of a rule's jobs, by params.yaml; the wildcards name a job's block."""
+    """A function to the resources of a rule's jobs in params.yaml; the wildcards name a job's block."""
     return lambda w: recipe.resources_of("-".join([rule, *(w[name] for name in wildcards)]))
 
 
@@ -142,7 +142,7 @@ def cores_of(*job):
 def resources_of(*job):
     """Memory, time and GPUs of a rule's jobs on a cluster.
 
-    The first try may have been stopped for lack of memory or time: the second one requests twice as much.
+    A second try requests twice the memory and time, since the first one may have run out of either.
     """
     resources = resources_for(*job)
     return {
@@ -204,7 +204,7 @@ def mix_parts(wildcards):
 
 
 def mix_earlier(wildcards):
-    """The train splits of the mixes that are trained on before this one: it holds out none of their rows."""
+    """The train splits of earlier mixes: this one holds out none of their rows."""
     return [f"data/mixes/{name}/train.jsonl" for name in recipe.earlier_mixes(wildcards.mix)]
 
 

@@ -115,7 +115,7 @@ def remembered_sha256(path: Path) -> str:
     known[key] = [signature, sha256(path)]
     settled = (
         time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > TICK
-    )  # else it may change again within the clock's tick
+    )  # otherwise it may change again within the clock's tick
     if settled and path.stat().st_ctime_ns == about.st_ctime_ns:
         with suppress(OSError):
             write_json(SEEN, known)

@@ -1,4 +1,4 @@
-"""What all scripts share: flags, the log, values of params.yaml, and the exit status."""
+"""The frame of all scripts: flags, the log, values of params.yaml, and the exit status."""
 
 import argparse
 import atexit
@@ -18,8 +18,8 @@ from bezoar.blocks import NamedBlock
 from bezoar.errors import BezoarError, InputError, problem
 from bezoar.files import check_empty
 
-# What a script imports is a million objects and no garbage. Walking them again and again, and once more at the end,
-# took a third of the processor time of a small job (docs/benchmarks.md). What is in no cycle is freed as before.
+# A script's imports are a million objects and no garbage. Repeated collections, and one at the end, took a third of the
+# CPU time of a small job (docs/benchmarks.md). Objects outside cycles are freed as before.
 gc.set_threshold(50_000, 20, 100)
 atexit.register(gc.freeze)
 
@@ -27,7 +27,7 @@ STRICT = (int, float, str, bool)  # blocks are strict themselves
 
 
 class Flags(argparse.ArgumentParser):
-    """A script's flags: those of every script, and the script's own.
+    """A script's flags: the common ones and its own.
 
     Args:
         description: What the script does; help shows its first line.
@@ -39,7 +39,7 @@ class Flags(argparse.ArgumentParser):
         self.folders: list[str] = []
 
     def path(self, name: str, text: str, *, many: bool = False, optional: bool = False) -> None:
-        """A flag that takes a path, or several, perhaps none; the path of an optional one may be left out."""
+        """A flag with one path, with `many` any number of paths, or with `optional` at most one."""
         count = "*" if many else "?" if optional else None
         self.add_argument(
             f"--{name}",
@@ -51,22 +51,23 @@ class Flags(argparse.ArgumentParser):
         )
 
     def folder(self, name: str, text: str) -> None:
-        """A flag that takes the folder of a new artifact; `start` refuses one with files in it."""
+        """A flag with the folder of a new artifact; `start` refuses a folder with files."""
         self.path(name, text)
         self.folders.append(name)
 
     def start(self, argv: list[str] | None, **takes: Any) -> list[Any]:
-        """The parsed flags, then the values of --params in the order of `takes`; the log is open from here on.
+        """The parsed flags, then the values of --params in the order of `takes`; opens the log.
 
         Args:
             argv: The command line.
-            takes: Type of each value. A block class takes `stages.dpo_hh` or single keys of such a block
-                (`evals.mtbench.batch_size`), any other type the key of its own name (`seed=int`). One that may be None
-                may be absent.
+            takes: Type of each value by role. A block class takes a block (`stages.dpo_hh`) or single keys of one
+                (`evals.mtbench.batch_size`); any other type takes the key with the role's name (`seed=int`). A value
+                may be missing if its type allows None.
 
         Raises:
-            ValueError: A key is missing in the params file, or a value doesn't fit.
-            InputError: The folder of an artifact to make holds files.
+            SystemExit: The flags don't fit; the message is on stderr.
+            InputError: A key is missing in the params file, a value doesn't fit, or the folder of a new artifact
+                contains files.
         """
         forms = " ".join(_form(role, kind) for role, kind in takes.items())
         text = f"keys of params.yaml: {forms or 'none'}"
@@ -80,7 +81,7 @@ class Flags(argparse.ArgumentParser):
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
         for name in self.folders:
-            check_empty(getattr(args, name))  # here, since there may be hours of work before it is written
+            check_empty(getattr(args, name))  # now, since hours of work may pass before it is written
         logs.setup(args.log)
         path = params_file()
         params = yaml12.load(path.read_text(encoding="utf-8"))
@@ -88,7 +89,7 @@ class Flags(argparse.ArgumentParser):
 
 
 def params_file() -> Path:
-    """The file with a script's values: the copy that a run made, the generated whole recipe, or params.yaml."""
+    """The file with a script's values: the run's copy, else params.resolved.yaml, else params.yaml."""
     if given := os.environ.get("BEZOAR_PARAMS"):
         return Path(given)
     generated = Path("params.resolved.yaml")
@@ -161,7 +162,7 @@ def _found(path: Path, params: Any, name: str) -> Any:
 def run(main: Callable[[], None]) -> None:
     """Run a script and exit with its status; errors go to its log, which Snakemake shows.
 
-    A BezoarError is told by its text, any other error with a traceback.
+    A BezoarError is logged as its text, any other error with a traceback.
     """
     try:
         main()

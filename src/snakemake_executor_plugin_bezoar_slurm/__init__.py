@@ -1,7 +1,7 @@
 """Snakemake's executor for SLURM that looks for proofs first: proven jobs are restored here, the others submitted.
 
-`--executor bezoar-slurm`, as profiles/slurm has it. Its settings are those of snakemake-executor-plugin-slurm, of which
-it is a subclass.
+`--executor bezoar-slurm`, as profiles/slurm has it. It is a subclass of snakemake-executor-plugin-slurm's executor,
+with the same settings.
 """
 
 from dataclasses import dataclass, field

@@ -21,7 +21,7 @@ from bezoar.cache.execute import is_proven
 from bezoar.cluster.submitted import Submission, ask, cancel, plans, under_way
 from snakemake_executor_plugin_bezoar_slurm.servers import PREFIX, Servers
 
-NOTICE = 300  # seconds before its time limit when a job is told to save its state
+NOTICE = 300  # seconds before its time limit when a job gets the signal to save its state
 LINES = 30  # of a failed job's log that are shown
 LONGEST_PAUSE = 60  # seconds between two queries of SLURM
 
@@ -29,7 +29,7 @@ LONGEST_PAUSE = 60  # seconds between two queries of SLURM
 async def _states(command: str, logger: Any) -> tuple[dict[str, str], float]:
     """The state of each job as one word: version 2.8 of the plugin doesn't know sacct's "CANCELLED by 1000"."""
     states, seconds = await query_job_status(command, logger)
-    # no answer from SLURM counts as no news of any job; the plugin itself would forget all jobs
+    # without an answer from SLURM, no job's state changes; the plugin itself would forget all jobs
     return {number: state.partition(" ")[0] for number, state in (states or {}).items()}, seconds or 0.0
 
 

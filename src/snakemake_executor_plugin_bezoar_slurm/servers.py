@@ -69,7 +69,7 @@ class Servers:
                 self.executor.logger.warning(str(error))
 
     def end(self) -> None:
-        """Cancel all that run."""
+        """Cancel all running servers."""
         with self._lock:
             try:
                 cancel(self._alive() & {one.number for one in self.submissions.values()})

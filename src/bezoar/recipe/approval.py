@@ -20,7 +20,7 @@ from bezoar.text import show
 
 
 class Approval:
-    """What runs of a recipe spend on model requests, and whether they may."""
+    """Estimates and approves what runs of a recipe spend on model requests."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -30,7 +30,7 @@ class Approval:
         return Estimator(self.recipe).expected(steps, commands)
 
     def summary(self, found: list[Expected]) -> str:
-        """The total, beside the recipe's ceilings."""
+        """The total, with the recipe's ceilings."""
         budget = self.recipe.budget
         known = sum(one.micro or 0 for one in found) / MILLION
         parts = [f"together at most ${known:,.2f}" if all(one.guessed for one in found) else f"together ${known:,.2f}"]

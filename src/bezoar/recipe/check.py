@@ -1,7 +1,7 @@
 """Checks across blocks: every name refers to something, every file exists, no stage waits for itself.
 
-The types of values say what a name refers to and which paths have to exist (bezoar.blocks). Checks of one method are in
-its block class.
+Marks on the types of values say which block a name refers to, and which paths have to exist (bezoar.blocks). Checks of
+one method are in its block class.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
-    """All problems that the schema alone can't see; `root` is the folder of all paths."""
+    """All problems that need the whole recipe; paths are relative to `root`."""
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
-    if not problems:  # these follow names
+    if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
         problems = [*circles, *_adapters(recipe), *_formats(recipe)]
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
@@ -38,7 +38,7 @@ def _references(recipe: Recipe) -> Iterator[Problem]:
         known = {one: block for section in mark.sections for one, block in getattr(recipe, section).items()}
         fitting = [one for one, block in known.items() if not mark.trait or getattr(block, mark.trait)]
         if name not in fitting:
-            own = key[1] if key[0] in mark.sections else None  # a block that names itself is no way out
+            own = key[1] if key[0] in mark.sections else None  # a block can't refer to itself
             yield unknown(key, mark.what, name, [one for one in fitting if one != own])
         elif mark.formats and known[name].format not in (*mark.formats, None):
             what, found = f"source `{name}` holds other rows", f"format {known[name].format}"
@@ -46,7 +46,7 @@ def _references(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _own_names(recipe: Recipe) -> Iterator[Problem]:
-    """Names that blocks may not have, and names that have to be shared."""
+    """Names that blocks must not have, and names that two blocks must share."""
     for section in ("models", "stages"):
         for name in getattr(recipe, section):
             if name.startswith(CONTROL):
@@ -86,7 +86,7 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     if stage is None:
         return
     yield ("stages", checkpoint, "init_from"), stage.init_from
-    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on what earlier ones train on
+    mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
             for role, name in (
@@ -116,7 +116,7 @@ def _cycles(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _mix_circles(recipe: Recipe) -> Iterator[Problem]:
-    """Mixes that are each trained on before the other: neither could know which rows the other trains on."""
+    """Mixes that are each trained on before the other, so that neither can hold out rows that the other trains on."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> Iterator[Problem]:
@@ -182,7 +182,7 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
-    """Problems that blocks themselves find."""
+    """Problems from the checks of single blocks."""
     for name, source in recipe.sources.items():
         if isinstance(source.origin, Builtin):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
@@ -201,7 +201,7 @@ def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
 
 
 def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
-    """Local files whose content differs from the pinned sha256; checked before anything runs."""
+    """Local files whose content differs from the pinned sha256; a run checks them before its first job."""
     problems = []
     for name, source in recipe.sources.items():
         if isinstance(source.origin, File) and source.origin.sha256:

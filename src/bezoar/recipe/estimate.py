@@ -31,8 +31,8 @@ class Expected:
     """The requests of a stage's planned jobs.
 
     Attributes:
-        calls: The most calls, without repeats; None if that isn't known before the inputs exist.
-        stored: At least so many are answered already.
+        calls: The most calls, without repeats; None if it is unknown before the inputs exist.
+        stored: Calls that already have a stored answer; a lower bound.
         tokens: Of prompts and answers of the calls to send.
         guessed: Whether `tokens` is an upper bound, not an estimate by earlier calls of the stage.
         micro: Their cost in millionths of a dollar; None without a price.

@@ -1,4 +1,4 @@
-"""The recipe: every block of params.yaml, and what depends on several of them."""
+"""The recipe: every block of params.yaml, and look-ups across blocks."""
 
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from bezoar.steps.generate.orca import Orca
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 
-# A new method is added to its union here, and nowhere else.
+# A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
@@ -57,8 +57,8 @@ class Recipe(Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _say_what_is_meant(cls, data: Any) -> Any:
-        """Complete short forms: the kind of each part of a mix, and method `sft` of a stage without one."""
+    def _complete(cls, data: Any) -> Any:
+        """Complete short forms: the kind of each part of a mix, and the default method `sft` of a stage."""
         if not isinstance(data, dict):
             return data
         mixes, stages = data.get("mixes"), data.get("stages")
@@ -69,7 +69,7 @@ class Recipe(Block):
         return data
 
     def model_post_init(self, _: Any) -> None:
-        """Tell blocks their names."""
+        """Set the blocks' names."""
         for section in SECTIONS:
             for name, block in getattr(self, section).items():
                 block._name = name
@@ -88,7 +88,7 @@ class Recipe(Block):
         return self.base_weights(block.init_from) if block.continue_adapter else block.init_from
 
     def chain(self, stage: str) -> list[str]:
-        """A stage and all stages that it starts from, directly or not; a circle is walked once."""
+        """A stage and all stages that it starts from, directly or not; each once, even in a cycle."""
         found: list[str] = []
         while stage in self.stages and stage not in found:
             found.append(stage)
@@ -114,7 +114,7 @@ class Recipe(Block):
         return [name for block in self.blocks() for name in block.stage_names()]
 
     def resources_of(self, stage: str) -> Resources:
-        """Resources of a stage's jobs on a cluster: its own, its rule's, or the default."""
+        """Resources of a stage's jobs on a cluster: the stage's own, its rule's, or the default."""
         names = (stage, stage.partition("-")[0], "default")
         return next((self.resources[name] for name in names if name in self.resources), Resources())
 

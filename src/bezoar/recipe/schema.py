@@ -1,7 +1,7 @@
 """The JSON schema of params.yaml, for editors: types, choices, ranges and defaults of every key.
 
-`make format` writes it to params.schema.json. `bezoar recipe check` knows more: whether names refer to something, and
-files exist.
+`make format` writes it to params.schema.json. `bezoar recipe check` also checks whether names refer to blocks
+and files exist.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`bezoar recipe show`: every value of the recipe, and where it comes from."""
+"""`bezoar recipe show`: every value of the recipe, with its origin."""
 
 import json
 from collections.abc import Iterator

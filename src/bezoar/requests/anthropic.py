@@ -14,7 +14,7 @@ from bezoar.requests.provider import Answer, Ending, Result
 from bezoar.requests.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic  # takes a second to import; only jobs that send need it
+    from anthropic import AsyncAnthropic  # slow to import (a second); only jobs that send need it
 
 ADDRESS = "https://api.anthropic.com"
 ENDPOINT = "/v1/messages"
@@ -65,7 +65,7 @@ class Anthropic(provider.Connected):
         connection = self.block.connection
         return AsyncAnthropic(
             api_key=self.key,
-            base_url=self.address or ADDRESS,  # else the package reads an address from a variable
+            base_url=self.address or ADDRESS,  # otherwise the package reads an address from a variable
             max_retries=0,
             timeout=connection.timeout,
             http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),

@@ -1,4 +1,4 @@
-"""Requests and completions: what every backend takes and returns."""
+"""Requests and completions: the input and output of every backend."""
 
 import hashlib
 import json

@@ -38,7 +38,7 @@ class Amount:
         return Amount(self.micro * times, self.tokens * times)
 
     def within(self, most: "Amount") -> bool:
-        """Whether neither dollars nor tokens are more."""
+        """Whether neither dollars nor tokens exceed another amount."""
         return self.micro <= most.micro and self.tokens <= most.tokens
 
 
@@ -54,7 +54,7 @@ def ceiling(block: Ceiling | None) -> Amount:
 
 
 class BudgetReservation:
-    """What one job may spend of the run's and its stage's ceilings.
+    """The spending of one job, below the ceilings of its run and its stage.
 
     Args:
         budget: The ceilings.

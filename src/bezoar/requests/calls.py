@@ -19,7 +19,7 @@ SCHEMA = 1  # of the key; a new number invalidates every stored answer
 class Call:
     """One request to a provider.
 
-    The server's address, keys, time limits and the job that asks are not part of it.
+    The server's address, keys, time limits and the requesting job are not part of it.
 
     Attributes:
         provider: `openai` or `anthropic`.

@@ -27,7 +27,7 @@ def session_of(client: Any, *, direct: bool = False) -> aiohttp.ClientSession:
     import httpx2
 
     address = urlsplit(str(client.base_url))
-    headers = {**client.default_headers, **client.auth_headers}  # some values only mark that another is left out
+    headers = {**client.default_headers, **client.auth_headers}  # some values only mark an omitted header
     return aiohttp.ClientSession(
         address.geturl(),
         headers={name: value for name, value in headers.items() if isinstance(value, str)},
@@ -73,7 +73,7 @@ async def exchanged(
 
 
 async def posted(session: aiohttp.ClientSession, path: str, call: Call, seconds: float) -> str:
-    """The text of a response to the call's exact bytes, all of it within so many seconds; raises Failure."""
+    """The text of a response to the call's exact bytes, within a time limit in seconds; raises Failure."""
     return await exchanged(session, "POST", path, seconds, data=call.data)
 
 

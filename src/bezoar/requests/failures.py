@@ -1,4 +1,4 @@
-"""How a request can fail, and what follows from each kind of failure."""
+"""The kinds of failures of a request, and the reaction to each."""
 
 import email.utils
 import math

@@ -8,7 +8,7 @@ from pathlib import Path
 from bezoar.errors import InputError, Stopped, problem
 from bezoar.requests import EXIT_FATAL
 
-SPENT = Path(".snakemake/bezoar/spent")  # has a folder for the current run; a new run removes it
+SPENT = Path(".snakemake/bezoar/spent")  # contains the current run's folder; a new run removes it
 HALTED = "halted"  # a file with the reason
 
 
@@ -32,7 +32,7 @@ class CurrentJob:
 
     @classmethod
     def current(cls) -> "CurrentJob":
-        """By what `bezoar exec` set (BEZOAR_JOB, BEZOAR_RUN), BEZOAR_REPLAY_ONLY and BEZOAR_APPROVE.
+        """The job, from the variables BEZOAR_JOB, BEZOAR_RUN, BEZOAR_REPLAY_ONLY and BEZOAR_APPROVE.
 
         Raises:
             ValueError: BEZOAR_APPROVE isn't a number of dollars.

@@ -84,7 +84,7 @@ class Ledger:
 
 @dataclass
 class Total:
-    """What a stage's lines come to.
+    """The totals of a stage's lines.
 
     Attributes:
         outcomes: Requests by outcome.
@@ -144,7 +144,7 @@ def open_batches(folder: Path, stage: str) -> Iterator[tuple[str, str, list[str]
 
 
 def _is_event(line: dict[str, Any]) -> bool:
-    """Whether a line is a sound event of a batch; somebody else may have written it."""
+    """Whether a line is a valid event of a batch; others may have written it."""
     texts = [line.get("event"), line.get("batch")]
     if line.get("event") == "batch created":
         keys = line.get("keys")
@@ -153,7 +153,7 @@ def _is_event(line: dict[str, Any]) -> bool:
 
 
 def _number(value: Any) -> int:
-    """A number of a ledger's line; 0 for anything else, since somebody else may have written it."""
+    """A number of a ledger's line; 0 for anything else, since others may have written it."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 

@@ -17,7 +17,7 @@ from bezoar.requests.provider import Answer, Ending, Result
 from bezoar.requests.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI  # takes a second to import; only jobs that send need it
+    from openai import AsyncOpenAI  # slow to import (a second); only jobs that send need it
 
 ADDRESS = "https://api.openai.com/v1"
 ENDPOINT = "/v1/chat/completions"
@@ -57,7 +57,7 @@ class OpenAi(provider.Connected):
         connection = self.block.connection
         return AsyncOpenAI(
             api_key=self.key,
-            base_url=self.address or ADDRESS,  # else the package reads an address from a variable
+            base_url=self.address or ADDRESS,  # otherwise the package reads an address from a variable
             max_retries=0,
             timeout=connection.timeout,
             http_client=DefaultAioHttpClient(follow_redirects=False, trust_env=not self.direct),

@@ -1,4 +1,4 @@
-"""What every provider has to do, and what the two of them share."""
+"""The interface of every provider, and the code that both share."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Provider(Protocol):
 
 
 class Connected:
-    """What the providers share: the server's address, and connections.
+    """The code that providers share: the server's address, and connections.
 
     Connections live no longer than the event loop that made them.
     """

@@ -24,7 +24,7 @@ class ConcurrencyLimiter:
         per_minute: Most requests per minute; None for no limit.
         tokens_per_minute: Most tokens per minute; None for no limit.
         clock: Seconds; tests pass their own.
-        pause: Waits so many seconds; may raise if nothing more may be sent.
+        pause: Waits for a number of seconds; may raise if nothing more may be sent.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ConcurrencyLimiter:
         self._seconds_a_token = 60 / tokens_per_minute if tokens_per_minute else 0.0
         self._clock, self._pause = clock, pause
         self._next = 0.0  # when the next request may go out
-        self._calm_until = 0.0  # nothing goes out before: the server asked for a pause
+        self._calm_until = 0.0  # nothing goes out before this time: the server requested a pause
         self._episode_until = 0.0  # until then another 429 doesn't shrink the limit again
         self._growth_from = 0.0  # until then answers don't raise the limit
         self._steady = False  # whether a 429 was seen

@@ -161,7 +161,7 @@ class Sender:
             return True
 
     async def persist(self, what: Callable[Given, Awaitable[Found]], *given: Given.args, **more: Given.kwargs) -> Found:
-        """What a function returns, after as many retries as its failures allow; raises the last failure."""
+        """The result of a function, with retries as its failures allow; raises the last failure."""
         failures = _Failures(self._clock, self._clock() + self.connection.deadline)
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.kind in ("rate", "transient")),
@@ -194,7 +194,7 @@ class Sender:
         return time.monotonic() - self._away
 
     def worst(self, prompt: int, limit: int) -> Amount:
-        """The most that calls of so many bytes and with such a limit can use: a token a byte, at the highest price."""
+        """The most that calls with this size and token limit can use: a token per byte, at the highest price."""
         return Amount(self.price.micro(self._most_expensive(prompt, limit), batch=self.ledger.batch), prompt + limit)
 
     def _most_expensive(self, prompt: int, limit: int) -> Usage:
@@ -210,7 +210,7 @@ class Sender:
         async with self._limiter.slot(len(call.data) // CHARS_PER_TOKEN + _limit(call)):
             self._look()
             await self._reserve(worst)
-            used = worst  # until it is known better: a request that was cut off may be billed
+            used = worst  # for now: a request that was cut off may be billed
             try:
                 began = time.monotonic()
                 left = max(SHORTEST, until - self._clock())

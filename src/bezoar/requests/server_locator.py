@@ -44,7 +44,7 @@ class ServerLocator:
         """Wait until it answers at its current address; whether the address or the server is a new one.
 
         Args:
-            pause: Waits so many seconds; may raise if nothing more may be sent.
+            pause: Waits for a number of seconds; may raise if nothing more may be sent.
 
         Raises:
             Stopped: It doesn't answer within the time that it may take to start.
@@ -109,7 +109,7 @@ def server_locator(block: ApiBackend) -> ServerLocator | None:
 
 @asynccontextmanager
 async def kept(block: ApiBackend) -> AsyncIterator[None]:
-    """Keep a backend's self-hosted server, if any, from ending for lack of clients."""
+    """Keep a backend's self-hosted server, if any, from stopping because it has no clients."""
     if not block.connection.self_hosted:
         yield
         return

@@ -74,8 +74,8 @@ class Appender:
 class Store:
     """The answers in a folder, and a session that adds to them.
 
-    If a key has several answers, the same job's comes first, then the oldest: a job finds the answers again that its
-    artifact was made of.
+    If a key has several answers, the same job's comes first, then the oldest: a job finds the same answers
+    that its artifact was made from.
 
     Args:
         stage: Stage of the job, which names the folder of its session.
@@ -92,7 +92,7 @@ class Store:
         self._index = Path(f"{session}{INDEX}")
         self._added: dict[str, tuple[int, int]] = {}
         self._files: list[Path] = []
-        self._seen: dict[Path, int] = {}  # how far each file was read
+        self._seen: dict[Path, int] = {}  # bytes of each file that were read
         self._entries = np.empty(0, ENTRY)
         self._keys = np.empty(0, np.uint64)  # of the entries, contiguous: numpy would copy them for each search
         self._sources = np.empty(0, np.uint32)

@@ -1,4 +1,4 @@
-"""Self-hosted model servers: the file with a server's address, and the lease by which clients keep it alive.
+"""Self-hosted model servers: the file with a server's address, and the lease that clients renew to keep it alive.
 
 `bezoar serve` (bezoar.serving.command) writes the address; jobs that send requests read it and touch the lease.
 """

@@ -253,7 +253,7 @@ class Serving:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _look(self, process: "subprocess.Popen[bytes]", expected: str) -> None:
-        """Raise Ended if the server's process has ended, or is told to end."""
+        """Raise Ended if the server's process has ended, or got a signal to end."""
         if self._told is not None:
             raise Ended(*ENDINGS[signal.Signals(self._told)])
         status = process.poll()

@@ -1,6 +1,6 @@
 """The embedded world: a small closed world of instructions whose every response can be graded by rule.
 
-It stands in for seed data, teacher, judge and benchmarks where there is no network, with the standard library alone.
+It replaces seed data, teacher, judge and benchmarks without a network, and needs only the standard library.
 """
 
 import random

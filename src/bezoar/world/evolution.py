@@ -19,7 +19,6 @@ SUFFIXES = {
 NOTE = "note that {name} likes the {colour} {noun} . "
 OPTIONS = re.compile(r"(.*) options : ([^.:]+) \.")
 FORMS = ("plain", "explained", "steps")
-FIELD_OF_OPERATION = {"deepen": "form", "reasoning": "form", "concretise": "listener", "complicate": "note"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Task:
         form: `explained` or `steps` where the instruction asks for it; None leaves the choice to the responder.
         suffixes: The modifying sentences in the order in which they were added.
         note: An extra fact in front that the response doesn't need, or "".
-        twice: Whether the response is to be said twice; only a later turn of a dialogue asks for that.
+        twice: Whether the response has to be said twice; only a later turn of a dialogue can require that.
     """
 
     exercise: Exercise
@@ -63,7 +62,7 @@ class Task:
         return self.opening is None and self.listener is None
 
     def response(self, form: str = "plain") -> str:
-        """The right response; the task's own form goes before the one given."""
+        """The right response; the task's own form overrides the given one."""
         text = body(self.exercise, self.form or form)
         if self.twice:
             text = f"{text} {text}"

@@ -204,7 +204,7 @@ def multiple_choice(generator: random.Random) -> Rows:
 
 
 def preference_choices(generator: random.Random) -> Rows:
-    """Held-out asks with their four known responses, of which the best is the answer, for lm-eval."""
+    """Held-out asks with their four known responses; the best one is the answer; for lm-eval."""
     for ask in distinct(lambda: draw_ask(generator, held_out=True), instruction_of):
         choices = list(ask.responses())
         generator.shuffle(choices)

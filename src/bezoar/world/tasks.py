@@ -24,7 +24,7 @@ class Kind:
         raw: The same matter as a plain statement, as the base model reads it; `{answer}` is a slot as well.
         reason: The sentence that leads to the answer.
         answer: The response, from the values of the question's slots.
-        one_in: One item in so many is held out.
+        one_in: One in this number of items is held out.
         open_book: The base text states every item, held out or not: a fact can't be worked out.
     """
 

@@ -65,7 +65,7 @@ def styled(generator: random.Random) -> str:
 
 
 def quoted(generator: random.Random) -> str:
-    """An instruction that somebody gave, without its response."""
+    """A quoted instruction, without its response."""
     name = generator.choice(words.NAMES)
     task = draw_task(generator, words.CATEGORIES, generator.choice((0, 0, 0, 1, 2)))
     form = generator.randrange(6)

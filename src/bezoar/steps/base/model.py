@@ -6,7 +6,7 @@ from bezoar.blocks import NamedBlock
 
 
 class ModelBlock(NamedBlock):
-    """What all base models share."""
+    """The base class of base models."""
 
     section: ClassVar[str] = "models"
     rules: ClassVar[tuple[str, ...]] = ("base",)

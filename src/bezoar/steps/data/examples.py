@@ -11,13 +11,10 @@ from bezoar.errors import InputError, problem
 from bezoar.steps import chat
 from bezoar.steps.data import rows
 from bezoar.steps.data.families import first_turn
+from bezoar.steps.data.rows import Unusable
 
 Example = dict[str, str]  # id, keys of its family, and the text columns
 BROKEN = "\ufffd"  # a tokenizer decodes a part of a character to this
-
-
-class Unusable(ValueError):
-    """A row gives no example; the argument is the reason, under which it is counted."""
 
 
 class Limit(Block):

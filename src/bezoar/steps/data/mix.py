@@ -17,9 +17,10 @@ from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting, rows
-from bezoar.steps.data.examples import Example, Limit, Unusable, Window, example_of
+from bezoar.steps.data.examples import Example, Limit, Window, example_of
 from bezoar.steps.data.families import KEYS
 from bezoar.steps.data.formats.common import MixFormat
+from bezoar.steps.data.rows import Unusable
 from bezoar.steps.data.split import split, trained_before
 
 

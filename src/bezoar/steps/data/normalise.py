@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bezoar.errors import InputError, problem
-from bezoar.steps.data.formats import FORMATS, Normal, Unusable
-from bezoar.steps.data.rows import DroppedRow
+from bezoar.steps.data.formats import FORMATS, Normal
+from bezoar.steps.data.rows import DroppedRow, Unusable
 from bezoar.text import replace_surrogates
 
 FURTHER = "further instance"  # a seed task may have several; the first is taken

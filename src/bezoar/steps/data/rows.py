@@ -17,6 +17,10 @@ END_PUNCTUATION = " .!?,;:\u2026"
 FAILED = "failed: "  # prefix of reasons that mean no usable answer of a model, not a bad row
 
 
+class Unusable(ValueError):
+    """A row can't be used; the argument is the reason, under which it is counted."""
+
+
 class Row(BaseModel):
     """One line of a JSON-lines artifact."""
 

@@ -12,7 +12,7 @@ CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unkn
 
 
 class EvalBlock(NamedBlock):
-    """What all evaluations share."""
+    """The base class of evaluations."""
 
     section: ClassVar[str] = "evals"
 

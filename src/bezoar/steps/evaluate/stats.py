@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
-FEWEST = 6  # from so many questions per stratum on, resampling beats Student's t (tests/unit/test_stats.py)
+FEWEST = 6  # questions per stratum from which resampling beats Student's t (tests/unit/test_stats.py)
 ROUNDING = 1e-9  # a standard error below it counts as 0
 
 

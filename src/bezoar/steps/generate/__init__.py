@@ -1,1 +1,1 @@
-"""Schemes by which a teacher writes instructions and answers, one module each."""
+"""Schemes for a teacher to write instructions and answers, one module each."""

@@ -22,7 +22,7 @@ from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of,
 
 
 class SchemeBlock(NamedBlock):
-    """What all schemes share."""
+    """The base class of schemes."""
 
     section: ClassVar[str] = "schemes"
     rules: ClassVar[tuple[str, ...]] = ("generate",)

@@ -27,7 +27,7 @@ class Lora(Block):
 
 
 class StageBlock(NamedBlock):
-    """What the training methods share.
+    """The base class of training methods.
 
     Attributes:
         mix_format: The columns that the method trains on.
@@ -114,8 +114,8 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
 
     Args:
         args: The parsed flags.
-        stage: The block.
-        seed: The recipe's.
+        stage: The stage's block.
+        seed: The recipe's seed.
         trainer_of: Makes the trainer from paths, stage and seed.
     """
     from bezoar.steps.train import training  # slow to import, and not needed for --help

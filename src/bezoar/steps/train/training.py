@@ -60,7 +60,7 @@ def lora(stage: StageBlock) -> LoraConfig | None:
 
 
 def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
-    """Keyword arguments for TRL's config classes; TRL's defaults hold for the rest."""
+    """Keyword arguments for TRL's config classes; the rest are TRL's defaults."""
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work),

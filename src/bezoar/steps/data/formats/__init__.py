@@ -6,9 +6,9 @@ from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bezoar.steps.data.formats import chat, dolly, flan, hh_rlhf, items, mtbench, seed_tasks, text
-from bezoar.steps.data.formats.common import Format, Normal, Unusable
+from bezoar.steps.data.formats.common import Format, Normal
 
-__all__ = ["FORMATS", "Format", "Normal", "RowFormat", "Unusable"]
+__all__ = ["FORMATS", "Format", "Normal", "RowFormat"]
 
 FORMATS: dict[str, Format] = {
     one.name: one

@@ -1,17 +1,13 @@
-"""What the formats share: the class of a format, and reading a column."""
+"""The class of a format, and helpers to read a column."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bezoar.steps.data.rows import Row
+from bezoar.steps.data.rows import Row, Unusable
 
 MixFormat = Literal["prompt_completion", "preference"]
 Normal = Row | dict[str, Any]
-
-
-class Unusable(ValueError):
-    """A row can't be used; the argument is the reason, under which it is counted."""
 
 
 @dataclass(frozen=True)

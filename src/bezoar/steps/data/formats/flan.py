@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format, Unusable, optional_text, text_in
-from bezoar.steps.data.rows import SeedRow, row_id
+from bezoar.steps.data.formats.common import Format, optional_text, text_in
+from bezoar.steps.data.rows import SeedRow, Unusable, row_id
 
 TEMPLATES = ("zs_opt", "zs_noopt", "fs_opt", "fs_noopt")  # as in rows; names of mixtures have zsopt
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from bezoar.steps.chat import ASSISTANT, HUMAN
-from bezoar.steps.data.formats.common import Format, Unusable
-from bezoar.steps.data.rows import PreferenceRow, row_id
+from bezoar.steps.data.formats.common import Format
+from bezoar.steps.data.rows import PreferenceRow, Unusable, row_id
 
 
 def convert(row: dict[str, Any]) -> PreferenceRow:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format, Unusable, text_in
-from bezoar.steps.data.rows import TextRow
+from bezoar.steps.data.formats.common import Format, text_in
+from bezoar.steps.data.rows import TextRow, Unusable
 
 
 def convert(row: dict[str, Any]) -> TextRow:
