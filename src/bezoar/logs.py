@@ -49,7 +49,7 @@ def setup(log: Path | str | None) -> None:
 
 
 def _facts_of_the_run() -> str:
-    """Date, machine and versions: they go beside a result, never into it."""
+    """Date, machine and versions, for logs only: results must not depend on them."""
     machine = f"{platform.node()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return f"{date.today()} on {machine}, bezoar {__version__}"
 
@@ -79,7 +79,7 @@ class Bar:
             self._tqdm.close()
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more finished item."""
         self.done += 1
         if self._tqdm is not None:
             self._tqdm.update()

@@ -17,7 +17,7 @@ from bezoar.errors import InputError
 KeyPath = tuple[str | int, ...]
 Kind = TypeVar("Kind", bound=BaseModel)
 NO_KEY, MISSING, NO_FIT = "no such key", "the key is missing", "the value does not fit"
-DISCRIMINATORS = ("kind", "method")  # keys that say which kind of block it is
+DISCRIMINATORS = ("kind", "method")  # keys that select the kind of a block
 EXPECTED = {
     "dict_type": "a block of keys",
     "model_type": "a block of keys",
@@ -162,7 +162,7 @@ def lines_of(path: str, text: str) -> dict[KeyPath, int]:
 
 
 def of_validation(error: ValidationError, data: object, schema: type[BaseModel]) -> list[Problem]:
-    """Pydantic's findings as problems: one for each mistake, with places as the user knows them."""
+    """Pydantic's errors as problems: one for each mistake, with the user's names of places."""
     problems: dict[tuple[KeyPath, str], Problem] = {}
     for finding in error.errors(include_url=False):
         problem = _of_finding(finding, data, schema)
@@ -234,7 +234,7 @@ def _fields(place: tuple[str | int, ...], schema: Any) -> list[str]:
 
 
 def _wanted(place: tuple[str | int, ...], schema: Any) -> str:
-    """What a missing key takes: its type, choices or range, what it says, and an example."""
+    """The value that a missing key needs: its type, choices or range, its description, and an example."""
     for part in place[:-1]:
         schema = _inner(schema, part)
     field = next(
@@ -303,10 +303,10 @@ def _alternatives(schema: Any) -> list[Any]:
 
 
 def read_yaml(path: Path | str, kind: type[Kind]) -> Kind:
-    """A YAML file as a class of its content.
+    """A YAML file as an instance of a class.
 
     Raises:
-        ValueError: The file isn't YAML, or doesn't fit; the message tells every problem with its line.
+        ValueError: The file isn't YAML, or doesn't fit; the message has every problem with its line.
     """
     data, text = yaml_of(path)
     try:
@@ -317,7 +317,7 @@ def read_yaml(path: Path | str, kind: type[Kind]) -> Kind:
 
 
 def yaml_of(path: Path | str) -> tuple[Any, str]:
-    """What a YAML file of prompts or prices holds, and its text; raises ValueError if it isn't YAML."""
+    """The content of a YAML file of prompts or prices, and its text; raises ValueError if it isn't YAML."""
     text = Path(path).read_text(encoding="utf-8")
     try:
         return yaml.safe_load(text), text

@@ -17,7 +17,9 @@ class ApiBackend(ChatBackend):
     json_schema: bool = Field(True, description="Whether the server enforces a JSON schema on verdicts.")
     max_attempts: int = Field(3, ge=1, description="Most requests for an answer that is refused, cut or empty.")
     max_output_tokens: int | None = Field(
-        None, ge=1, description="The limit of a cut answer doubles with each try, up to so many tokens; null for any."
+        None,
+        ge=1,
+        description="The token limit of a cut answer doubles with each try, up to this; null for any.",
     )
     connection: Connection
 

@@ -117,6 +117,6 @@ def load_prices(path: Path | str | None) -> Prices:
     """A price table; None takes the one that comes with bezoar.
 
     Raises:
-        ValueError: The file isn't one; the message tells every problem with its line.
+        ValueError: The file isn't one; the message has every problem with its line.
     """
     return read_yaml(path or SHIPPED, Prices)

@@ -126,8 +126,8 @@ def merge(base: Path, adapter: Path, *, dtype: str, nf4: bool) -> Any:
     """The base model's weights with an adapter merged into them, in float32.
 
     With `nf4` the base is quantised and dequantised first: the adapter was trained on these weights, and with the
-    original ones it makes another model. `dtype` is the weights' type in training, or float32 for those on disk; the
-    sum is in float32, since half precision would round a small adapter away.
+    original ones it would make another model. `dtype` is the weights' type in training, or float32 for those on
+    disk; the sum is in float32, since half precision would round a small adapter away.
     """
     from peft import PeftModel
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def some_of(questions: list[Any], count: int, seed: int) -> list[Any]:
-    """That many of the questions (QuestionRow) in their order, as equally many of each category as can be.
+    """A number of questions (QuestionRow) in their order, spread over the categories as evenly as possible.
 
     A smaller part is contained in a larger one of the same seed.
     """

@@ -14,7 +14,7 @@ from bezoar.steps.data.families import first_turn
 from bezoar.steps.data.rows import Unusable
 
 Example = dict[str, str]  # id, keys of its family, and the text columns
-BROKEN = "\ufffd"  # a tokenizer decodes a part of a character to this
+BROKEN = "\ufffd"  # a tokenizer decodes an incomplete character to this
 
 
 class Limit(Block):

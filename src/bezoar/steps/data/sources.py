@@ -76,8 +76,8 @@ class Source(NamedBlock):
 
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
     format: RowFormat | None = Field(None, description="Format of its rows; null detects it by their columns.")
-    limit: int | None = Field(None, ge=1, description="Takes so many rows from the start; null takes all.")
-    sample: int | None = Field(None, ge=1, description="Then draws so many without replacement; null keeps all.")
+    limit: int | None = Field(None, ge=1, description="Number of rows to take from the start; null takes all.")
+    sample: int | None = Field(None, ge=1, description="Number of these to draw without replacement; null keeps all.")
     max_dropped_share: Share = Field(
         0.5,
         description="Share of rows that may be duplicates or not fit; no row at all is always an error.",

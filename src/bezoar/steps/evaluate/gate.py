@@ -28,7 +28,7 @@ DRAWS = 2000  # of an interval
 def control_score(control: str, verdicts: list[VerdictRow], questions: list[QuestionRow], seed: int) -> Estimate | None:
     """The score of a control's answers; None if no judgment has a readable rating.
 
-    A missing rating counts as 10, since a judge that doesn't answer protects nothing. Empty answers are the exception:
+    A missing rating counts as 10, since a judge that doesn't answer detects nothing. Empty answers are the exception:
     a judge is right to say that there is nothing to rate. The highest rating of the control bounds the interval, since
     with a few equal ratings only, no pilot could pass otherwise.
     """

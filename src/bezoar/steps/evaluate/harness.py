@@ -121,7 +121,7 @@ def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) 
 
     task = out_folder.name
     with tempfile.TemporaryDirectory() as cache:
-        if block.task_folder:  # in the shared cache a changed local file of equal size and time counts as the old one
+        if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
         result = evaluated(checkpoint, task, block, seed)
     with artifact(out_folder) as out:

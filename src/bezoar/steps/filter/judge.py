@@ -176,7 +176,7 @@ def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: in
 def judged_up_to(
     quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """Exactly so many accepted rows, the first ones; rows without a verdict are dropped as over quota.
+    """The first accepted rows, exactly the quota; rows without a verdict are dropped as over quota.
 
     Each round judges no more rows than are still wanted, so no verdict is wasted. There may be fewer rows.
     """

@@ -84,7 +84,7 @@ def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[st
 
 
 def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
-    """Checkpoints that aren't clearly better than every control: perhaps untrained; the table is written all the same.
+    """Checkpoints that aren't clearly better than every control: they may be untrained. The table is written anyway.
 
     Args:
         cells: Strict cells of every model and control.
