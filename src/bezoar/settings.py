@@ -20,7 +20,7 @@ This page is written by `make format` from `src/bezoar/settings.py`.
 
 
 class Setting(NamedTuple):
-    """A variable, what it means, and what holds without it."""
+    """A variable, its meaning, and the default behaviour."""
 
     name: str
     meaning: str

@@ -19,7 +19,6 @@ from bezoar.steps.evaluate.mtbench import VerdictRow
 
 pytestmark = pytest.mark.end_to_end
 
-GIT_NAMES = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 ADAPTER = "data/adapters/dpo_hh/adapter_model.safetensors"
 CHAIN = ("tiny_llama", "sft_lamini", "sft_orca", "sft_evol", "sft_hh", "dpo_hh")
 

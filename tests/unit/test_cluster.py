@@ -101,7 +101,7 @@ def test_a_script_that_cannot_be_stopped_runs_to_its_end(folder):
 
 
 def test_a_group_is_queued_again_for_what_it_has_not_begun(folder):
-    failing = UNSTOPPABLE + "raise SystemExit(1)\n"  # as Snakemake ends that was told to start nothing more
+    failing = UNSTOPPABLE + "raise SystemExit(1)\n"  # as Snakemake ends after a signal to start nothing more
     assert on_node(folder, failing, signal.SIGUSR1, "--local-groupid", "5") == 1
     assert calls(folder) == ["requeue 7"]
 

@@ -217,7 +217,7 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 # Keys and values
 
 
-def test_misspelt_key_is_told_once_with_the_right_one(data):
+def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
         "forbidden_words, max_characters, max_dropped_share, max_failed_share, method, operations, prompts, "
@@ -237,7 +237,7 @@ def test_missing_key_without_a_default_is_named_at_its_block(data):
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", "the key is missing", "nothing", expected)
 
 
-def test_unknown_method_is_told_with_the_methods(data):
+def test_unknown_method_is_reported_with_the_methods(data):
     data["stages"]["dpo_hh"]["method"] = "dpoo"
     line = line_of(data, "method: dpoo")
     assert refusal(data) == problem(
@@ -245,7 +245,7 @@ def test_unknown_method_is_told_with_the_methods(data):
     )
 
 
-def test_unknown_backend_kind_is_told_with_the_kinds(data):
+def test_unknown_backend_kind_is_reported_with_the_kinds(data):
     data["backends"]["teacher"]["kind"] = "opeani"
     line = line_of(data, "kind: opeani")
     kinds = "anthropic, local, openai, verifier"
@@ -377,7 +377,7 @@ def test_a_stages_ceiling_of_dollars_is_none_of_tokens(data):
         ("filters", "avoid", "decontaminate_against"),
     ],
 )
-def test_a_key_of_before_is_told_with_the_keys_of_now(data, block, key, known):
+def test_a_key_of_before_is_reported_with_the_keys_of_now(data, block, key, known):
     data[block]["filter" if block == "backends" else "evol"][key] = 1
     message = refusal(data)
     assert f": no such key\n  found:    {key}\n  expected: " in message
@@ -552,7 +552,7 @@ def test_blocks_may_share_values_through_yaml_merge_keys(data):
 # Names
 
 
-def test_stage_from_an_unknown_base_is_told_with_the_nearest_checkpoint(data):
+def test_stage_from_an_unknown_base_is_reported_with_the_nearest_checkpoint(data):
     data["stages"]["dpo_hh"]["init_from"] = "sft_hhh"
     line = line_of(data, "init_from: sft_hhh")
     what = "starts from a checkpoint that nothing builds"
@@ -560,7 +560,7 @@ def test_stage_from_an_unknown_base_is_told_with_the_nearest_checkpoint(data):
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", what, "sft_hhh", known, "did you mean `sft_hh`?")
 
 
-def test_mix_of_a_missing_data_set_is_told_with_the_sources_and_schemes(data):
+def test_mix_of_a_missing_data_set_is_reported_with_the_sources_and_schemes(data):
     data["mixes"]["hh_pairs"]["parts"][0]["name"] = "hh_dpos"
     line = line_of(data, "name: hh_dpos")
     known = "dolly, evol, flan, hh, hh_dpo, judge_prompts, lamini, orca, questions, references, seed_tasks"
@@ -569,7 +569,7 @@ def test_mix_of_a_missing_data_set_is_told_with_the_sources_and_schemes(data):
     )
 
 
-def test_unknown_set_of_the_world_is_told_with_the_sets(data):
+def test_unknown_set_of_the_world_is_reported_with_the_sets(data):
     data["sources"]["dolly"]["origin"] = {"kind": "builtin", "set": "doly", "rows": 9, "prompts": None}
     line = line_of(data, "set: doly")
     what = "the embedded world has no such set"
@@ -776,7 +776,7 @@ def test_symbolic_link_out_of_the_repository_is_refused(data, tmp_path_factory):
 # Several problems, and parts of a recipe
 
 
-def test_seven_problems_of_the_schema_are_all_told_in_the_order_of_their_lines(data):
+def test_seven_problems_of_the_schema_are_all_reported_in_the_order_of_their_lines(data):
     data["shards"] = 0
     data["sources"]["dolly"]["origin"]["kind"] = "hubb"
     data["backends"]["judge"]["effort"] = "most"
@@ -798,7 +798,7 @@ def test_seven_problems_of_the_schema_are_all_told_in_the_order_of_their_lines(d
     ]
 
 
-def test_seven_names_and_files_that_lead_nowhere_are_all_told(data):
+def test_seven_names_and_files_that_lead_nowhere_are_all_reported(data):
     data["schemes"]["lamini"]["topics"] = "recipes/topics.txt"
     data["schemes"]["orca"]["seeds"] = "flann"
     data["filters"]["evol"]["judge"] = "gpt"
@@ -985,7 +985,7 @@ def test_a_part_says_its_kind_where_a_scheme_and_a_source_share_a_name(data):
     assert [part.kind for part in load().mixes["evol"].parts] == ["scheme", "source"]
 
 
-def test_a_part_without_a_block_is_told_at_its_place(short):
+def test_a_part_without_a_block_is_reported_at_its_place(short):
     short["mixes"]["mine"]["parts"] = ["mine", "min"]
     line = line_of(short, "- min", nth=2)
     assert refusal(short) == problem(
@@ -1013,7 +1013,7 @@ def test_the_whole_recipe_says_everything_and_means_the_same(short):
         ({}, "sources.mine.origin", "the key is missing\n  found:    nothing\n"),
     ],
 )
-def test_a_source_in_short_that_does_not_fit_is_told_by_the_keys_that_it_has(short, source, place, what):
+def test_a_source_in_short_that_does_not_fit_is_reported_by_the_keys_that_it_has(short, source, place, what):
     short["sources"]["mine"] = source
     assert f": {place}: {what}" in refusal(short)
 

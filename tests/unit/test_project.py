@@ -158,7 +158,7 @@ def test_a_misspelt_name_comes_with_the_nearest_one(tmp_path, monkeypatch, setti
     assert str(caught.value).endswith(f"\nhint: {hint}")
 
 
-def test_a_value_that_does_not_fit_is_told_of_the_setting_and_not_of_a_temporary_file(tmp_path, monkeypatch):
+def test_a_value_that_does_not_fit_is_reported_of_the_setting_and_not_of_a_temporary_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BEZOAR_PARAMS", "mine.yaml")
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
@@ -233,7 +233,7 @@ def test_questions_keep_snakemakes_records_elsewhere(tmp_path, monkeypatch):
 # --- version, completion, start -------------------------------------------------------------------------------------
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_reported(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0

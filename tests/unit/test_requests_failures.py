@@ -75,7 +75,7 @@ def test_a_longer_pause_than_the_deadline_ends_the_job_at_once(desk):
     assert not desk.stored()
 
 
-def test_requests_in_flight_are_still_answered_when_another_is_told_to_wait_too_long(desk):
+def test_requests_in_flight_are_still_answered_when_another_is_reported_to_wait_too_long(desk):
     desk.server.script("slow", delay(0.5))
     desk.server.script("hasty", limited("121"))
     desk.stop("slow", "hasty", "later", connection={"concurrency": 2, "deadline": 5.0})
@@ -184,7 +184,7 @@ def test_what_is_no_whole_answer_is_never_stored_and_perhaps_billed(desk, step):
 
 
 @only_openai
-def test_the_cause_of_a_broken_connection_is_told(desk):
+def test_the_cause_of_a_broken_connection_is_reported(desk):
     desk.server.script("row", RESET)
     desk.ask("row")
     assert "reset by peer" in desk.ledger()[0]["detail"]

@@ -216,7 +216,7 @@ def test_two_reservations_of_a_run_share_its_ceiling(tmp_path):
         other.reserve(worst)
 
 
-def test_a_reservation_holds_room_for_as_many_requests_as_it_is_told(tmp_path):
+def test_a_reservation_makes_room_for_the_given_number_of_requests(tmp_path):
     batch, live = (BudgetReservation(ceilings(500 / MILLION), stage, tmp_path) for stage in ("a", "b"))
     assert batch.reserve(Amount(30), ahead=1)
     assert live.reserve(Amount(1))

@@ -180,7 +180,7 @@ def test_a_signal_ends_the_server_in_order_and_takes_its_address_away(workplace,
     assert serving.log_path("teacher").read_text().endswith("ended in order\n")
 
 
-def test_a_server_that_ends_before_it_is_ready_is_told_with_its_last_words(workplace, start):
+def test_a_server_that_ends_before_it_is_ready_is_reported_with_its_last_words(workplace, start):
     workplace("dies")
     _, said = (process := start()).communicate(timeout=20)
     assert process.returncode == 3
@@ -385,7 +385,7 @@ def test_no_server_is_started_that_nobody_would_ask(workplace, monkeypatch):
         server_of("teacher", load().backends)
 
 
-def test_a_command_that_is_not_there_is_told(tmp_path, monkeypatch):
+def test_a_command_that_is_not_there_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(command.HOST, "127.0.0.1")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -393,14 +393,14 @@ def test_a_command_that_is_not_there_is_told(tmp_path, monkeypatch):
         Serving("teacher", ManagedServer(**server("no-such-vllm"))).run()
 
 
-def test_a_name_that_leads_nowhere_is_told(monkeypatch):
+def test_a_name_that_leads_nowhere_is_reported(monkeypatch):
     monkeypatch.setenv(command.HOST, "no-such-host.invalid")
     with pytest.raises(Ended, match=r"(?s)found:    no-such-host\.invalid: .*BEZOAR_SERVER_HOST="):
         Serving("teacher", ManagedServer(**server("serve")))
 
 
 @pytest.mark.parametrize(("host", "remark"), [("127.0.1.1", True), ("192.0.2.1", False)])
-def test_a_server_that_no_other_machine_can_reach_is_told(host, remark):
+def test_a_server_that_no_other_machine_can_reach_is_reported(host, remark):
     assert bool(command._reach(host)) == remark
 
 

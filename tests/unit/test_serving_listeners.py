@@ -93,7 +93,7 @@ def test_a_machine_that_does_not_tell_serves_nobody(serving, monkeypatch):
         serving.run()
 
 
-def test_a_server_is_for_this_machine_only_unless_told(serving, monkeypatch):
+def test_a_server_is_for_this_machine_only_by_default(serving, monkeypatch):
     assert serving.url == f"http://127.0.0.1:{serving.port}"
     monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
     monkeypatch.setenv(command.HOST, command.OWN_NAME)

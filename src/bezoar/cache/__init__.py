@@ -1,4 +1,4 @@
-"""The action cache: an artifact is up to date only if a proof says what it was made from (docs/architecture.md)."""
+"""The action cache: an artifact is up to date only if a proof records its origin (docs/architecture.md)."""
 
 from bezoar.errors import BezoarError
 

@@ -96,7 +96,7 @@ class Attached:
         parts: For each wildcard that splits a block's work, a function from the other wildcards to its values.
         plots: By rule, DVC's plots of its output: `file` inside it, `x`, `y` and so on.
         resolved: The parameters, and their file.
-        spending: Makes the object that tells what steps spend, and whether they may; None if nothing costs money.
+        spending: Makes the Spending that estimates and approves costs; None if nothing costs money.
         servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
         packaged: Whether rules use scripts of the package.
         decides: Whether to decide what runs once the graph is made.
@@ -159,7 +159,7 @@ def attach(
         plots: By rule, DVC's plots of its output: `file` inside it, `x`, `y` and so on.
         params: The params file.
         values: All values, with defaults; by default the content of the params file.
-        spending: Makes the object that tells what steps spend, and whether they may.
+        spending: Makes the Spending that estimates and approves costs.
         servers: By rule, a function from a job's wildcards to its server, if it needs one; for executors.
         packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
     """

@@ -1,6 +1,6 @@
 """Permissions of stored files: their owner's, or a group's if DVC's `cache.shared` says so.
 
-The mode of the cache's folder tells which, so that jobs, which must start fast, don't read DVC's configuration.
+The mode of the cache's folder shows which, so that jobs, which must start fast, don't read DVC's configuration.
 """
 
 import os

@@ -253,10 +253,10 @@ def acceptances_used(build: Build) -> dict[str, str]:
 
 def _changed_code(build: Build, name: str) -> str:
     was, now = build.code.prints[name], build.code.found[name]
-    return told(changes(name, was, now, build.cache, build.code.parts.get(name)))
+    return changes_text(changes(name, was, now, build.cache, build.code.parts.get(name)))
 
 
-def told(changed: list[str] | None) -> str:
+def changes_text(changed: list[str] | None) -> str:
     """The changes of a script as text."""
     return "not known here, since this cache never saw the earlier code" if changed is None else ", ".join(changed)
 

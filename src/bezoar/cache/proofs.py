@@ -73,7 +73,7 @@ class Proofs:
         self.folder = os.path.join(cache, "proofs")
         self.imported = os.path.join(cache, "imported")
         self._in_history: dict[str, bool] = {}  # by commit
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def path(self, key: str) -> str:
         """The path of the proof for a key's digest, which may not exist."""
@@ -106,9 +106,9 @@ class Proofs:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, foreign.Malformed, KeyError):
-            if path not in self._told:
+            if path not in self._reported:
                 show(f"{path}: not the proof for its key; it is ignored, and its job runs again", file=sys.stderr)
-            self._told.add(path)
+            self._reported.add(path)
             return None
 
     def add(self, proof: Proof) -> None:

@@ -174,17 +174,17 @@ def _taken(stage: DvcStage, recorded: dict[str, dict[str, Proof]], decision: Dec
 def _summary(build: Build, sides: dict[str, Entries], taken: dict[str, str | None], decision: Decision) -> list[str]:
     """A line for each stage that differs between the sides, and the number of equal ones."""
     ours, theirs = sides[git.OURS], sides[git.THEIRS]
-    told = {
-        name: _told(stage, taken[name], decision)
+    texts = {
+        name: _text(stage, taken[name], decision)
         for name, stage in build.stages.items()
         if taken[name] is None or ours.get(name) != theirs.get(name)
     }
-    width = max(map(len, told), default=0)
-    same = f"{len(build.stages)} stages, {len(build.stages) - len(told)} of them equal on both sides"
-    return [f"{dvc.LOCK}: {same}", *(f"  {name:<{width}}  {text}" for name, text in told.items())]
+    width = max(map(len, texts), default=0)
+    same = f"{len(build.stages)} stages, {len(build.stages) - len(texts)} of them equal on both sides"
+    return [f"{dvc.LOCK}: {same}", *(f"  {name:<{width}}  {text}" for name, text in texts.items())]
 
 
-def _told(stage: DvcStage, side: str | None, decision: Decision) -> str:
+def _text(stage: DvcStage, side: str | None, decision: Decision) -> str:
     reasons = [decision.reasons[step.name] for step in stage.steps if step.name in decision.reasons]
     if not reasons:
         return side if side in (git.OURS, git.THEIRS) else "proven for the merged parameters"

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
-        show(_told(error), file=sys.stderr)
+        show(_message(error), file=sys.stderr)
         return 1
 
 
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """The text of an error that needs no traceback; other errors are raised again."""
     if isinstance(error, BezoarError):
         return str(error)

@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     from bezoar.cache.accept import accept  # slow to import: they bring Snakemake
     from bezoar.cache.code import ACCEPTED
     from bezoar.cache.graph import loaded
-    from bezoar.cache.plan import told
+    from bezoar.cache.plan import changes_text
 
     with loaded() as attached:
         changed = accept(attached.build, args.stage, args.reason)
     generate()  # an input of the stage `code`
     for name, parts in changed.items():
-        show(f"accepted {name}; changed: {told(parts)}")
+        show(f"accepted {name}; changed: {changes_text(parts)}")
     show(f"commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
     return 0

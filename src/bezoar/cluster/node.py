@@ -28,15 +28,15 @@ PROCESSES = Path("/proc")
 
 
 def main(command: list[str]) -> int:
-    """Run the command to its end; its exit status, or 128 and the signal's number."""
-    told: list[int] = []
+    """Run the command to its end; returns its exit status, or 128 plus the signal's number."""
+    stopped: list[int] = []
     near: list[bool] = []
 
     def notice(number: int, frame: FrameType | None) -> None:
         near.append(number == signal.SIGUSR1)
-        told.extend(stoppable())
-        waiting = started if told or GROUP in command else []  # a job that can't be stopped may still succeed
-        for process in (*waiting, *told):
+        stopped.extend(stoppable())
+        waiting = started if stopped or GROUP in command else []  # a job that can't be stopped may still succeed
+        for process in (*waiting, *stopped):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
 
@@ -49,7 +49,7 @@ def main(command: list[str]) -> int:
         started.clear()
     while executions():  # a signal may end the shells between Snakemake and them; saving a state takes time
         time.sleep(0.1)
-    if status and any(near) and (told or GROUP in command):
+    if status and any(near) and (stopped or GROUP in command):
         requeue()
     return status if status >= 0 else 128 - status
 

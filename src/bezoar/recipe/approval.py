@@ -76,7 +76,7 @@ class Approval:
             return
         found = estimator.expected(steps, commands)
         if _within(found, most) or approved() is not None:
-            return  # the jobs keep below what was approved
+            return  # the jobs enforce the approved ceiling
         known = sum(one.micro or 0 for one in found) / MILLION
         what = "\n".join(f"    {one}" for one in found)
         if sys.stdin.isatty() and sys.stderr.isatty():

@@ -38,7 +38,7 @@ def _walk(key: KeyPath, value: Any, annotation: Any, metadata: list[Any], kind: 
 
 
 def _members(annotation: Any, metadata: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """The members of a union, each with what it is annotated with."""
+    """The members of a union, each with its annotations."""
     if typing.get_origin(annotation) is typing.Annotated:
         inner, *more = typing.get_args(annotation)
         yield from _members(inner, [*metadata, *more])

@@ -17,7 +17,7 @@ class Ceiling(Block):
 
 
 class Budget(Block):
-    """Ceilings. Each request reserves its worst case before it is sent; its answer says what it used."""
+    """Ceilings. Each request reserves its worst case before it is sent; its response reports the usage."""
 
     prices: FilePath | None = Field(
         None,

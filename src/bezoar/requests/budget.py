@@ -1,4 +1,4 @@
-"""The budget of a run. A request reserves its worst case before it is sent, and its answer says what it used.
+"""The budget of a run. A request reserves its worst case before it is sent, and its response reports the usage.
 
 Jobs of one run share the ceilings through small files in the run's folder, one for each job: what the job has spent or
 reserved. A lock guards changes; a job takes it once for many requests.
@@ -95,7 +95,7 @@ class BudgetReservation:
         return True
 
     def settle(self, worst: Amount, used: Amount) -> None:
-        """Replace what was reserved for a request by what it used."""
+        """Replace a request's reservation by its usage."""
         self.reserved -= worst
         self.spent += used
 

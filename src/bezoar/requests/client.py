@@ -88,7 +88,7 @@ class Client:
                 waiting.setdefault(found.key, one).places.append(place)
         work = list(waiting.values())
         if dry_run.wanted():
-            dry_run.tell(len(done), len(requests) - len(done))
+            dry_run.count(len(done), len(requests) - len(done))
         if work:
             done |= self._sent(work, len(done), len(requests), what)
         return [done[place] for place in range(len(requests))]
@@ -158,7 +158,7 @@ class Client:
         try:
             return asyncio.run(self._settled(sender, work, what))
         finally:
-            sender.ledger.tell()
+            sender.ledger.report()
             self.reservation.close()
             self.store.settle()
 

@@ -15,7 +15,7 @@ def wanted() -> bool:
     return VARIABLE in os.environ
 
 
-def tell(stored: int, missing: int) -> None:
+def count(stored: int, missing: int) -> None:
     """Add to the counts."""
     with open(os.environ[VARIABLE], "a", encoding="utf-8") as file:
         file.write(json.dumps({"stored": stored, "missing": missing}) + "\n")

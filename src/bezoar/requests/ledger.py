@@ -34,7 +34,7 @@ class Ledger:
         self._replaced = 0  # characters
 
     def answered(self, call: Call, answer: "Answer", *, believed: bool = True) -> Amount:
-        """Write down an answer, and return what it used; `believed` unless the server's own count was replaced."""
+        """Write down an answer, and return its usage; `believed` unless the server's count was replaced."""
         usage = answer.usage
         micro = self.price.micro(usage, batch=self.batch)
         tokens = {"prompt_tokens": usage.read, "cached_tokens": usage.cached, "completion_tokens": usage.completion}
@@ -67,7 +67,7 @@ class Ledger:
         self.file.add({"time": _now(), "event": "batch settled", "batch": batch})
         self.file.sync()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report to the job's record what was spent since the last call, and to the log what was replaced."""
         if self._replaced:
             logger.warning(f"{self._replaced:,} broken characters in answers were replaced by U+FFFD")

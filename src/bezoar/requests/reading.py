@@ -26,7 +26,7 @@ def parsed(text: str, what: str) -> dict[str, Any]:
 
 
 def name_of(data: dict[str, Any], what: str) -> str:
-    """The id of what was created; raises Failure if it has none."""
+    """The id of a created object; raises Failure if it has none."""
     name = data.get("id")
     if not isinstance(name, str) or not name:
         raise failures.of_answer(f"{what} without an id", compact(data).decode("utf-8", "replace"))

@@ -234,7 +234,7 @@ class Sender:
                 self._settled.set()
 
     def take(self, call: Call, answer: Answer, text: str) -> Amount:
-        """Store an answer and enter it in the ledger; what it used, or the worst case if that isn't credible.
+        """Store an answer and enter it in the ledger; returns its usage, or the worst case if that isn't credible.
 
         Too few tokens count as a token for each byte, too many as the most that is credible.
         """
@@ -265,7 +265,7 @@ class Sender:
             )
 
     def failed(self, call: Call, failure: Failure, worst: Amount) -> Amount:
-        """Enter a failure in the ledger; what it may have used."""
+        """Enter a failure in the ledger; returns its possible usage."""
         self.hide_key(failure)
         return self.ledger.failed(call, failure, worst)
 

@@ -35,7 +35,7 @@ SECONDS_BETWEEN_LINES = 15.0
 SECONDS_TO_END = 20.0  # from SIGTERM to SIGKILL; SLURM itself kills after 30
 LAST_LINES = 20  # of a server's log, in the message about its end
 ENDINGS = {
-    signal.SIGTERM: ("told to end", 143),  # with the exit statuses that a shell reports
+    signal.SIGTERM: ("received SIGTERM", 143),  # with the exit statuses that a shell reports
     signal.SIGHUP: ("its terminal was closed", 129),
     signal.SIGINT: ("interrupted", 0),
 }
@@ -112,7 +112,7 @@ class Serving:
         self.secret = "" if any(word.startswith(OWN_KEY) for word in server.command) else secrets.token_urlsafe(32)
         self.address: Address | None = None  # once it is ready
         self._listening: set[int] = set()  # its sockets at the last check
-        self._told: int | None = None  # a signal
+        self._signal: int | None = None  # received
 
     def run(self) -> NoReturn:
         """Start it, publish its address, and watch it; always ends by `Ended`."""
@@ -127,7 +127,7 @@ class Serving:
             )
         self._refuse_second()
         for number in ENDINGS:
-            signal.signal(number, self._tell)
+            signal.signal(number, self._note_signal)
         with self._started() as process:
             seconds = self._wait_until_ready(process)
             self._refuse_second()  # another may have started at the same time
@@ -138,8 +138,8 @@ class Serving:
             )
             self._watch(process, own)
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:
-        self._told = number
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
 
     def _refuse_second(self) -> None:
         other = serving.read_address(self.backend)
@@ -254,8 +254,8 @@ class Serving:
 
     def _look(self, process: "subprocess.Popen[bytes]", expected: str) -> None:
         """Raise Ended if the server's process has ended, or got a signal to end."""
-        if self._told is not None:
-            raise Ended(*ENDINGS[signal.Signals(self._told)])
+        if self._signal is not None:
+            raise Ended(*ENDINGS[signal.Signals(self._signal)])
         status = process.poll()
         if status is not None:
             raise Ended(

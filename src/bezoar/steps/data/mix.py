@@ -209,7 +209,7 @@ def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> 
 def write_mix(
     block: Mix, folders: Folders, window: Window | None, earlier: list[Path], system: str, seed: int, out_folder: Path
 ) -> None:
-    """Draw a mix, split it, and write both splits with what was dropped."""
+    """Draw a mix, split it, and write both splits and the dropped rows."""
     name = out_folder.name
     examples, dropped, report = mixed(block, folders, system, window, seed, name)
     train, held = split(examples, block.eval_rows, seed, trained_before(earlier))

@@ -97,7 +97,7 @@ def _dropped(reason: str, place: str, row: Any) -> DroppedRow:
 
 
 def _written(row: Any) -> tuple[Any, list[str]]:
-    """A row that can be written, and what was replaced in it.
+    """A row that can be written, and the kinds of replaced values.
 
     Raises:
         Unusable: It can't be written.
@@ -116,7 +116,7 @@ def _plain_all(values: Iterable[Any]) -> tuple[list[Any], list[str]]:
 
 
 def plain(value: Any) -> tuple[Any, list[str]]:
-    """A row with JSON's types only, and what was replaced in it, each kind once.
+    """A row with JSON's types only, and the kinds of replaced values.
 
     Tables have columns of dates, decimals and bytes; NaN and infinite numbers become null.
 
