@@ -99,8 +99,7 @@ def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
 def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):
     folder = applied("A row format")
     rows = [{"instruction": f"Name {n} rivers.", "input": "", "output": "Rhine."} for n in range(3)]
-    (folder / "data").mkdir()
-    (folder / "data/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run("bezoar", "recipe", "check")
     said = run("python", "scripts/data/source.py", "--params", "sources.mine", "seed", "--out", "data/source/mine")
     assert "format alpaca" in said
