@@ -173,11 +173,17 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
     with artifact(paths.out) as out:
         trainer.model.save_pretrained(out, selected_adapters=["default"])
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-        write_json(out / "history.json", [line for line in history if len(line) > 1])
+        write_json(out / "history.json", datapoints([line for line in history if len(line) > 1]))
         write_json(out / "rows.json", rows)
         readable(out)
     shutil.rmtree(paths.work, ignore_errors=True)
     logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+
+
+def datapoints(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that all have the same keys, null where a row has no such figure: `dvc plots` draws no others."""
+    names = sorted({name for row in rows for name in row})
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
