@@ -343,7 +343,8 @@ def test_rows_of_no_format_are_an_error_that_lists_the_formats_with_their_column
     assert "dolly (instruction, context, response); " in expected
     listed = [part.split(" (")[0] for part in expected.removeprefix("  expected: ").split("; ")]
     assert listed == [name for name in FORMATS if name != "items"]
-    assert hint == "hint: name the format: sources.mine.format"
+    expected = "rename the columns, name the format in sources.mine.format, or add one (docs/adding.md)"
+    assert hint == f"hint: {expected}"
 
 
 def test_a_source_says_which_format_its_rows_have_if_the_recipe_does_not(caplog):

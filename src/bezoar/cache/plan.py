@@ -129,8 +129,8 @@ class Plan:
         for source in ("cache", "remote"):
             found = [one for one in self.restored if one.source == source]
             if found:
-                size = sum(one.bytes for one in found)
-                lines.append(f"restored from the {source}: {len(found):,} artifacts, {size:,} bytes")
+                size, plural = sum(one.bytes for one in found), "s" * (len(found) != 1)
+                lines.append(f"restored from the {source}: {len(found):,} artifact{plural}, {size:,} bytes")
                 lines += [f"  {one.path}" for one in found[:10]]
                 lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
         for name, reason in self.accepted.items():

@@ -31,12 +31,22 @@ def fetch(model: HubModel, folder: Path) -> Path:
     """Download a model's files, but none that would have to be unpickled or run.
 
     Raises:
-        ValueError: There are no safetensors and `torch_weights` isn't set.
+        InputError: It can't be downloaded, or there are no safetensors and `torch_weights` isn't set.
     """
     from huggingface_hub import snapshot_download
 
     wanted = [*TOKENIZER_AND_CONFIG, "*.bin" if model.torch_weights else "*.safetensors"]
-    snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
+    try:
+        snapshot_download(model.repository, revision=model.revision, allow_patterns=wanted, local_dir=folder)
+    except (OSError, ValueError) as error:  # huggingface_hub's errors are of these kinds
+        raise InputError(
+            problem(
+                f"{model.repository} can't be downloaded",
+                found=str(error).strip().partition("\n")[0] or type(error).__name__,
+                expected=f"a model of this name with the revision {model.revision}, and a network",
+                hint="a model on this machine: method: local, path: FOLDER",
+            )
+        ) from error
     if not model.torch_weights and not list(folder.glob("*.safetensors")):
         raise InputError(
             problem(

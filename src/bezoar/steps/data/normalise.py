@@ -33,7 +33,7 @@ def found_format(row: Any, source: str) -> str:
                 f"source {source}: the columns of its rows are those of no known format",
                 found=", ".join(sorted(columns))[:200] or "no columns",
                 expected="; ".join(f"{one.name} ({', '.join(one.columns)})" for one in FORMATS.values() if one.columns),
-                hint=f"name the format: sources.{source}.format",
+                hint=f"rename the columns, name the format in sources.{source}.format, or add one (docs/adding.md)",
             )
         )
     return max(fitting, key=lambda one: len(one.columns)).name
