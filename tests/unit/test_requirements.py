@@ -70,6 +70,6 @@ def test_set_up_takes_the_first_python_that_runs(tmp_path, runs, arguments, chos
         path.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PYTHON")}
     environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
-    command = ["make", "--dry-run", "lock", *arguments]
+    command = ["make", "--no-print-directory", "--dry-run", "lock", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.startswith(f"{chosen} -m venv")
