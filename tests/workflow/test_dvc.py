@@ -31,7 +31,6 @@ def test_dvc_yaml_is_what_the_rules_say(said: list) -> None:
     assert (ROOT / "dvc.yaml").read_text() == said[0], message
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="code.lock was written by Python 3.11")
 def test_code_lock_is_what_the_code_says(said: list) -> None:
     message = "code.lock differs from the code\nhint: run `bezoar fingerprint` and commit the result"
     assert (ROOT / "code.lock").read_text() == said[1], message
