@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.cache import execute
 from bezoar.cli import main
 from bezoar.errors import InputError
 from bezoar.script import Flags
@@ -190,3 +191,22 @@ def test_a_script_refuses_a_folder_that_holds_files_before_it_starts(repository)
     with pytest.raises(InputError, match=r"^made is not empty and would be replaced\n  found:    rows\.jsonl\n"):
         start()
     assert not (repository / "log.txt").exists()
+
+
+def test_a_signal_that_comes_while_the_command_starts_is_passed_on(tmp_path, monkeypatch):
+    class Interrupted(subprocess.Popen):
+        """A command that has started, and a SIGTERM before anybody knows of it."""
+
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execute.subprocess, "Popen", Interrupted)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        status = execute.run([sys.executable, "-c", "import time; time.sleep(60)"], ["a"], {}, [])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert status == 128 + signal.SIGTERM

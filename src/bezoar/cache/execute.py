@@ -304,15 +304,20 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
     """
     environment = environment_of(more)
     started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that come while the command starts
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        for process in started:
-            process.send_signal(number)
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
     with subprocess.Popen(command, env=environment, pass_fds=[file.fileno() for file in held]) as process:
         started.append(process)
+        for number in early:
+            process.send_signal(number)
         status = process.wait()
     if status != 0:
         return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
