@@ -69,7 +69,7 @@ YOURS = (
 INTERNAL = (
     Setting("BEZOAR_JOB", "Stage and part of a job, for its spending and its share of the budget", "run by hand"),
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
-    Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC, with its outputs' roles", "no DVC stage"),
+    Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),
     Setting("BEZOAR_ON_NODE", "Set for jobs that SLURM runs on a node", "the job runs where the run does"),
     Setting("BEZOAR_SERVER_SECRET", "The secret of a self-hosted server, in the server's own environment", "no secret"),

@@ -1,64 +1,70 @@
-"""`bezoar accept`: record that a change of code can't change results, in a file that others review."""
+"""`bezoar accept`: record that a change can't change results, in a file that others review."""
 
 from pathlib import Path
 
 import yaml
 
 from bezoar.cache import CacheError, dvc
+from bezoar.cache.acceptances import ACCEPTED, COMMAND, Acceptance
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, CODE_LOCK, acceptances, accepted_entries, changes
+from bezoar.cache.proofs import Proof
 from bezoar.errors import problem
 from bezoar.files import whole
 
-HEAD = "# Changes of code that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
+HEAD = "# Changes that somebody found to be cosmetic. `bezoar accept` adds to it; commit and review it.\n"
 
 
-def accept(build: Build, name: str, reason: str) -> dict[str, list[str] | None]:
-    """Accept a stage's proofs for its current code.
-
-    Returns changed modules and packages by the affected names in code.lock; None if this cache never saw the earlier
-    code.
+def accept(build: Build, name: str, reason: str) -> list[Acceptance]:
+    """Accept a stage's records for its present code, packages and command; returns what changed.
 
     Raises:
-        CacheError: The stage is unknown or isn't in dvc.lock, its code hasn't changed, or the same code is accepted
-            already in place of other code.
+        CacheError: The stage is unknown, isn't in dvc.lock with a trace, or nothing of this kind has changed.
     """
-    recorded = dvc.as_map(dvc.as_map(dvc.read(dvc.LOCK).get(name, {}).get("params")).get(CODE_LOCK))
-    if name not in build.stages or not recorded:
+    stage = build.stages.get(name)
+    recorded = [build.decision.recorded.get(step.name) for step in stage.steps] if stage else []
+    traced = [proof for proof in recorded if proof and proof.trace]
+    if not stage or not traced:
         known = ", ".join(sorted(stage for stage in dvc.read(dvc.LOCK) if stage in build.stages)) or "none"
         raise CacheError(problem("no stage to accept", found=name, expected=f"a stage of {dvc.LOCK}: {known}"))
-    code = build.stages[name].steps[0].code
-    if other := sorted(code.keys() - recorded.keys()):
+    new = [
+        Acceptance(f"{COMMAND}{name}", proof.action.form, step.form, reason)
+        for step, proof in zip(stage.steps, recorded, strict=True)
+        if proof and proof.action.form != step.form and build.acceptances.form(step) != proof.action.form
+    ]
+    new += [one for proof in traced for one in _code(build, proof, reason)]
+    new = list(dict.fromkeys(new))
+    if not new:
         raise CacheError(
             problem(
-                f"{name} was made by another script",
-                found=", ".join(sorted(recorded)),
-                expected=", ".join(other),
-                hint=f"build {name}",
+                "nothing to accept",
+                found=f"unchanged code, packages and command of {name}",
+                expected="a change of one of them",
+                hint="values and inputs can't be accepted: they are what you ask for",
             )
         )
-    changed = [one for one in code if code[one] != recorded.get(one)]
-    if not changed:
-        raise CacheError(problem("nothing to accept", found=f"unchanged code of {name}", expected="changed code"))
-    earlier = acceptances()
-    found: dict[str, list[str] | None] = {}
-    path = Path(ACCEPTED)
-    entries = accepted_entries()
-    for one in changed:
-        now, was = build.code.found[one], recorded[one]
-        if (one, now) in earlier and earlier[one, now]["was"] != was:
-            raise CacheError(
-                problem(
-                    f"{one} is accepted already in place of other code",
-                    found=f"{earlier[one, now]['was']} in {ACCEPTED}",
-                    expected=f"{was}, which made {name}",
-                    hint=f"build {name}",
-                )
+    write([*build.acceptances.entries, *new])
+    return new
+
+
+def _code(build: Build, proof: Proof, reason: str) -> list[Acceptance]:
+    """The changes of a proof's trace."""
+    assert proof.trace
+    changes = build.acceptances.without(build.verifier.changes(proof.trace))
+    gone = next((one for one in changes if not one.was or not one.now), None)
+    if gone:
+        raise CacheError(
+            problem(
+                f"{gone} can't be accepted",
+                found="a file that is gone, or that Python finds in another place now",
+                expected="the same files with other contents",
+                hint="build the stage",
             )
-        what = found[one] = changes(one, was, now, build.cache, build.code.parts.get(one))
-        entries.append({"code": one, "now": now, "was": was, "what": what, "reason": reason})
-    with whole(path) as partial:
-        partial.write_text(
-            HEAD + yaml.dump(entries, Dumper=dvc.Dumper, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-    return found
+    return [Acceptance(str(one), one.was, one.now, reason) for one in changes if one.was and one.now]
+
+
+def write(entries: list[Acceptance]) -> None:
+    """Write code.accepted.yaml."""
+    text = yaml.dump([one._asdict() for one in entries], Dumper=dvc.Dumper, sort_keys=False, allow_unicode=True)
+    with whole(Path(ACCEPTED)) as partial:
+        partial.write_text(HEAD + text, encoding="utf-8")

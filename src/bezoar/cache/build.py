@@ -10,17 +10,20 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, stages
+from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, records, stages
+from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.altered import set_aside
-from bezoar.cache.code import CODE_LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, PlannedJob, Run, Step, forced_runs, undeclared
+from bezoar.cache.job import FOLDER, Known, PlannedJob, Run, Step, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
+from bezoar.cache.prints import Code
 from bezoar.cache.proofs import Proofs
+from bezoar.cache.records import Records
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.runs import identity
+from bezoar.cache.trace import Verifier
 from bezoar.errors import problem
 from bezoar.requests.job import SPENT
 
@@ -33,17 +36,17 @@ class Build:
     """A graph with its cache.
 
     Args:
-        commands: The rules' commands by name, as written in the rules.
         resolved: The run's values.
         plots: By rule, DVC's plots of its output.
+        included: The Snakefile and all files that it includes.
         packaged: Whether rules take scripts of the package.
     """
 
     def __init__(
         self,
-        commands: dict[str, str],
         resolved: Resolved,
         plots: dict[str, dict[str, Any]] | None = None,
+        included: Iterable[str] = (),
         *,
         packaged: bool = False,
     ) -> None:
@@ -57,9 +60,9 @@ class Build:
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
         self.proofs = Proofs(self.cache)
-        self._commands, self._packaged = commands, packaged
-        self.code = self._read_code()
-        self.code.check_acceptances(self.cache)
+        self.verifier = Verifier(self.hasher)
+        self.acceptances = Acceptances.read()
+        self.included, self._packaged = list(included), packaged
         self.steps: list[Step] = []
         self.stages: dict[str, stages.DvcStage] = {}
         self.decision = Decision()
@@ -69,23 +72,19 @@ class Build:
         self._forced: set[str] = set()
         self._lost: set[str] = set()  # objects that are missing or damaged on the remote
 
-    def code_of(self, rule: str, script: str) -> dict[str, str]:
-        """The fingerprints in a step's key."""
-        names = (f"rules.{rule}", script_name(script))
-        return {name: self.code.prints[name] for name in names}
-
-    def knows(self, script: str) -> bool:
-        """Whether a script's code has a fingerprint."""
-        return script_name(script) in self.code.prints and script.endswith(".py")
-
     @property
     def pipeline(self) -> str:
         """The text of dvc.yaml, if the graph has all jobs of all results."""
-        return stages.pipeline(self.stages, self.plots, code_elsewhere=self.code.elsewhere)
+        return stages.pipeline(self.stages, self.plots, self._code_stage)
+
+    @property
+    def _code_stage(self) -> dict[str, Any]:
+        return stages.code_stage([*self.included, *self.code.more], elsewhere=self.code.elsewhere)
 
     def take(self, steps: list[Step]) -> None:
-        """Set the steps of the graph, in topological order."""
+        """Set the steps of the graph, in topological order, and read their code."""
         self.steps, self.stages = steps, stages.stages_of(steps)
+        self.code = self._read_code()
 
     def decide(self, steps: list[Step], targets: Iterable[str], forced: set[str]) -> Decision:
         """Decide which steps run; steps are in topological order. Outputs don't change.
@@ -145,7 +144,7 @@ class Build:
         else:  # jobs of an earlier run in a cluster's queue aren't needed any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
         self._check_what_dvc_reads()
-        self._fold()
+        self.fold()
         self.hasher.save()
         return changed
 
@@ -166,22 +165,36 @@ class Build:
         self.hasher = Hasher()  # jobs have read and written files since
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
+        self.verifier = Verifier(self.hasher)
+        self.proofs = Proofs(self.cache)
         decider = self._decider()
         self.decision = decider.decide([], set(), made=frozenset(self.decision.reasons))
-        if STAGE in os.environ:
-            self._check_what_dvc_reads()
-        else:
-            self.code = self._read_code()  # match the current code
-            self.code.write(self.cache)
-        self._fold()
+        self._check_what_dvc_reads()
+        self._fold_proofs()
+        self.code = self._read_code()  # match the current code and traces
+        generated.write_code(self)
+        self._fold_code()
         self.hasher.save()
 
     def _read_code(self) -> Code:
-        return Code(self._commands, self.hasher, packaged=self._packaged)
+        return Code(self.stages, records.read(), self.hasher, self.verifier, packaged=self._packaged)
 
     def _decider(self) -> Decider:
-        locked = dvc.read(dvc.LOCK)
-        return Decider(self.steps, self.stages, locked, self.hasher, self.objects, self.proofs, self.code.parts)
+        return self.decider(dvc.read(dvc.LOCK), records.read())
+
+    def decider(self, locked: dict[str, Any], recorded: Records) -> Decider:
+        """A decider with other records than those of this folder."""
+        return Decider(
+            self.steps,
+            self.stages,
+            locked,
+            recorded,
+            self.hasher,
+            self.objects,
+            self.proofs,
+            self.verifier,
+            self.acceptances,
+        )
 
     def _restore(self) -> bool:
         """Restore outputs; decides again if an object is missing, and returns whether one was."""
@@ -272,15 +285,14 @@ class Build:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(text)
         steps = [step for step in self.steps if step.name in self.decision.reasons]
-        closures = {
-            script: {path: self.code.closures.md5s[path] for path in self.code.closures.files(script)}
-            for script in sorted({step.script for step in steps})
-        }
-        Run(self.cache, str(copy), self.remote, closures, run).write()
+        scripts = sorted({step.script for step in steps})
+        closures = {script: self.code.closures.contents(script) for script in scripts}
+        prints = {script: self.code.closures.print_of(script) for script in scripts}
+        Run(self.cache, str(copy), self.remote, closures, prints, git.state(), run).write()
         for step in steps:
-            known = self.decision.recorded_match.get(step.name)
-            proofs = [(known.key.inputs, known.outputs)] if known else []
-            PlannedJob(step, command_of(step), step.name not in self._forced, proofs).write()
+            found = self.decision.recorded_match.get(step.name)
+            known = [Known(found.action.inputs, found.outputs, found.trace.digest)] if found and found.trace else []
+            PlannedJob(step, command_of(step), step.name not in self._forced, known).write()
 
     def _remember(self) -> None:
         """Make proofs of dvc.lock's records before entries for other values or code replace them.
@@ -289,7 +301,11 @@ class Build:
         """
         reasons, recorded = self.decision.reasons, self.decision.recorded
         last = [(step.stage, recorded.get(step.name)) for step in self.steps if step.name in reasons]
-        unknown = [(stage, proof) for stage, proof in last if proof and self.proofs.find(proof.key) is None]
+        unknown = [
+            (stage, proof)
+            for stage, proof in last
+            if proof and proof.trace and self.proofs.find(proof.action, proof.trace.__eq__) is None
+        ]
         commit = git.last_commit(dvc.LOCK) if unknown else None
         if commit is None:
             return
@@ -326,23 +342,47 @@ class Build:
 
     def _check_what_dvc_reads(self) -> None:
         """Check that values and code are still those of the start: DVC records what it finds when a stage ends."""
-        files = {dvc.RESOLVED: ("values", self.resolved.text), CODE_LOCK: ("fingerprints", self.code.text)}
-        for path, (kind, text) in files.items() if STAGE in os.environ else ():
-            if not os.path.exists(path) or Path(path).read_text(encoding="utf-8") != text:
-                raise CacheError(
-                    problem(
-                        f"{path} was changed while {os.environ[STAGE].split()[0]} was made",
-                        found=f"other {kind}",
-                        expected="those of the start",
-                        hint="start again",
-                    )
-                )
+        if STAGE not in os.environ:
+            return
+        if not os.path.exists(dvc.RESOLVED) or Path(dvc.RESOLVED).read_text(encoding="utf-8") != self.resolved.text:
+            raise _changed(dvc.RESOLVED, "values")
+        if generated.prints_in(dvc.CODE_LOCK).get(os.environ[STAGE]) != self.code.prints[os.environ[STAGE]]:
+            raise _changed(dvc.CODE_LOCK, "fingerprints")
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
+        """Write the proofs into dvc.lock and traces.lock, and the state of the code."""
+        self._fold_proofs()
+        self._fold_code()
+
+    def _fold_proofs(self) -> None:
         written = dvc.read(dvc.PIPELINE)
-        if written and STAGE not in os.environ:
-            read = self.resolved.content if self.resolved.path == dvc.PARAMS else None
-            lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written, read)
+        if written:
+            lock.fold(
+                self.stages,
+                self.decision.proofs,
+                self.hasher,
+                self.objects,
+                written,
+                self.code.prints,
+                by_dvc=STAGE in os.environ,
+            )
+
+    def _fold_code(self) -> None:
+        """Write the entry of the stage `code` into dvc.lock, if code.lock has been made from the whole graph."""
+        stage = dvc.read(dvc.PIPELINE).get(stages.CODE_STAGE)
+        if stage and self.complete and STAGE not in os.environ and self.resolved.path == dvc.PARAMS:
+            lock.fold_code(stage, self.hasher, self.resolved.content)
+
+
+def _changed(path: str, kind: str) -> CacheError:
+    return CacheError(
+        problem(
+            f"{path} was changed while {os.environ[STAGE]} was made",
+            found=f"other {kind}",
+            expected="those of the start",
+            hint="start again",
+        )
+    )
 
 
 def _clear_but(folder: Path, kept: Path) -> None:

@@ -1,4 +1,7 @@
-"""Fingerprints of code: the meaning of a script with all modules that it imports, in code.lock.
+"""Fingerprints of code: the meaning of a script with all modules that its text imports.
+
+They show DVC that a stage's code may have changed (code.lock), and a run that code is being edited. Proofs don't depend
+on them, but on what a job was seen to load (bezoar.cache.trace).
 
 A fingerprint covers the syntax tree, without comments, docstrings and layout, of the script and of every module of the
 project that it imports, directly or not, also inside functions; and the version of each other distribution that they
@@ -8,31 +11,20 @@ import. Imports that are computed at run time aren't seen.
 import hashlib
 import json
 import os
-import shlex
 import sys
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bezoar import installed
 from bezoar.cache import CacheError, foreign, syntax
-from bezoar.cache.dvc import Dumper
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.modes import make_folder, settle
-from bezoar.cache.objects import unwritable
 from bezoar.cache.syntax import LENGTH, meaning_of
 from bezoar.errors import problem
-from bezoar.yaml12 import Loader
 
-CODE_LOCK = "code.lock"
-ACCEPTED = "code.accepted.yaml"
-SCRIPTS = "scripts"
-PACKAGE = "src/bezoar"  # in a checkout
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # the memory of digests depends on it
 MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # a module that an older Python can't parse is an error there
@@ -41,21 +33,11 @@ REMOVED = frozenset(
     """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib
     ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib""".split()
 )
-HEAD = "# Generated: fingerprints of rules and scripts (docs/how-it-decides.md). `bezoar fingerprint` writes it.\n"
 
 
 def script_name(path: str) -> str:
     """Name of a script in code.lock: `scripts.train.dpo` for scripts/train/dpo.py, a project's own or the package's."""
     return ".".join(Path(installed.name_of(path)).with_suffix("").parts)
-
-
-def rule_print(command: str) -> str:
-    """Fingerprint of a rule's command as written in the rule, without its layout."""
-    try:
-        words = shlex.split(command.replace("\\\n", " "))
-    except ValueError:  # unbalanced quotes: the shell will report them
-        words = [command]
-    return digest_of(words)[:LENGTH]
 
 
 def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
@@ -146,12 +128,22 @@ class Closures:
         parts = {name: self._module(path)[0] for path, name in files.items()}
         return parts | {f"{name} (package)": version_of(name) for name in foreign}
 
+    def contents(self, script: str) -> dict[str, str]:
+        """MD5 by path of the script and of each project module that it imports, when they were read."""
+        return {path: self.md5s[path] for path in self.files(script)}
+
+    def print_of(self, script: str) -> str:
+        """The fingerprint of a script with all that it imports."""
+        return fingerprint(self.parts(script))
+
     def save(self) -> None:
         """Store digests of modules by content."""
         if self._new:
+            partial = Path(f"{MEMORY}.{os.getpid()}.partial")
             with suppress(OSError):
-                os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
-                _write(Path(MEMORY), json.dumps(self._modules_by_content()))
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_text(json.dumps(self._modules_by_content()), encoding="utf-8")
+                os.replace(partial, MEMORY)
 
     def _modules_by_content(self) -> dict[str, tuple[str, list[str]]]:
         return {self.md5s[path]: found for path, found in self._modules.items()}
@@ -227,184 +219,3 @@ def _absolute(name: str, package: str) -> str:
 def fingerprint(parts: dict[str, str]) -> str:
     """The fingerprint of all parts."""
     return digest_of(parts)[:LENGTH]
-
-
-def acceptances() -> dict[tuple[str, str], dict[str, Any]]:
-    """The entries of `bezoar accept`, by name in code.lock and fingerprint.
-
-    Each has `was`, the earlier fingerprint that counts instead; `reason`; and `what`, the changed parts, or None.
-
-    Raises:
-        CacheError: The file isn't what `bezoar accept` writes.
-    """
-    return {
-        (one["code"], one["now"]): {"was": one["was"], "reason": one["reason"], "what": one.get("what")}
-        for one in accepted_entries()
-    }
-
-
-def accepted_entries() -> list[dict[str, Any]]:
-    """The content of code.accepted.yaml; empty if it doesn't exist.
-
-    Raises:
-        CacheError: The file isn't what `bezoar accept` writes.
-    """
-    try:
-        read = foreign.from_yaml(foreign.read(ACCEPTED), Loader)
-        entries = [] if read is None else foreign.array(read)
-        for entry in entries:
-            found = foreign.table(entry)
-            for name in ("code", "now", "was", "reason"):
-                if not foreign.text(found.get(name)):
-                    raise foreign.Malformed(f"an empty {name}")
-            if found.get("what") is not None:
-                foreign.texts(found["what"])
-    except FileNotFoundError:
-        return []
-    except foreign.Malformed as error:
-        raise CacheError(
-            problem(
-                f"{ACCEPTED} can't be read",
-                found=error,
-                expected="a list of code, was, now and reason",
-                hint="restore it with `git checkout`",
-            )
-        ) from error
-    return entries
-
-
-def earliest(name: str, found: str, accepted_: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """The earlier fingerprint that an acceptance puts in place of this one, or this one."""
-    seen = {found}
-    while (name, found) in accepted_:
-        found = accepted_[name, found]["was"]
-        if found in seen:
-            break
-        seen.add(found)
-    return found
-
-
-def accepted_fingerprint(name: str, closures: Closures) -> str:
-    """A script's current fingerprint, or the accepted earlier one."""
-    path = installed.find(name.replace(".", "/") + ".py")
-    return earliest(name, fingerprint(closures.parts(path)), acceptances())
-
-
-class Code:
-    """The current fingerprints of all rules and scripts.
-
-    Attributes:
-        prints: By name, such as `rules.train` and `scripts.train.dpo`, with acceptances.
-        elsewhere: Whether rules use code of the package, outside of the project's files.
-    """
-
-    def __init__(self, commands: dict[str, str], hasher: Hasher, *, packaged: bool = False) -> None:
-        """Take the rules' commands by name; scripts are those in scripts/, and the package's if rules use them."""
-        self.closures = Closures(hasher)
-        self.elsewhere = packaged and not os.path.isdir(PACKAGE)
-        folders = [installed.ROOT / SCRIPTS] * packaged + [Path(SCRIPTS)]
-        scripts = {script_name(str(path)): str(path) for folder in folders for path in sorted(folder.rglob("*.py"))}
-        self.parts = {name: self.closures.parts(path) for name, path in scripts.items()}  # the project's own win
-        self.found = {name: fingerprint(parts) for name, parts in self.parts.items()}
-        self.found |= {f"rules.{name}": rule_print(text) for name, text in commands.items()}
-        known = acceptances()
-        self.prints = {name: earliest(name, print_, known) for name, print_ in sorted(self.found.items())}
-        self.closures.save()
-
-    def check_acceptances(self, cache_folder: str) -> None:
-        """Compare the changes in acceptances with the real ones, as far as this cache knows the earlier code.
-
-        Raises:
-            CacheError: They differ, so a reviewer was misled.
-        """
-        known = acceptances()
-        for name, now in self.found.items():
-            seen: set[str] = set()
-            while (name, now) in known and now not in seen:
-                seen.add(now)
-                entry = known[name, now]
-                changed = changes(name, entry["was"], now, cache_folder, self.parts.get(name))
-                if None not in (changed, entry["what"]) and sorted(entry["what"]) != changed:
-                    raise CacheError(
-                        problem(
-                            f"{ACCEPTED}: the acceptance of {name} doesn't list the real changes",
-                            found=f"what: {', '.join(entry['what']) or 'nothing'}",
-                            expected=", ".join(changed or []),
-                            hint="remove the entry, look at the change, and run `bezoar accept` again",
-                        )
-                    )
-                now = entry["was"]
-
-    @cached_property
-    def text(self) -> str:
-        """The content of code.lock."""
-        nested: dict[str, Any] = {}
-        for name, print_ in self.prints.items():
-            *parents, last = name.split(".")
-            place = nested
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = print_
-        return HEAD + yaml.dump(nested, Dumper=Dumper, sort_keys=True)
-
-    def write(self, cache_folder: str) -> bool:
-        """Write code.lock if it changed, and the parts of each fingerprint to the cache; whether code.lock changed.
-
-        Raises:
-            CacheError: The disk is full, or the cache can't be written.
-        """
-        try:
-            for name, parts in self.parts.items():
-                path = Path(cache_folder, "code", f"{self.found[name]}.json")
-                if not path.exists():
-                    make_folder(path.parent, cache_folder)
-                    _write(path, json.dumps(parts, indent=1, sort_keys=True))
-                    settle(path, cache_folder)
-        except OSError as error:
-            raise unwritable(cache_folder, error) from error
-        lock = Path(CODE_LOCK)
-        if lock.exists() and lock.read_bytes() == self.text.encode():
-            return False
-        _write(lock, self.text)
-        return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:
-    """The parts of an earlier fingerprint; None if this cache doesn't have them."""
-    try:
-        found = foreign.table(
-            foreign.from_json(foreign.read(f"{cache_folder}/code/{foreign.fingerprint(print_)}.json"))
-        )
-        parts = {name: foreign.text(value) for name, value in found.items()}
-    except (OSError, foreign.Malformed):
-        return None
-    return parts if fingerprint(parts) == print_ else None
-
-
-def changes(name: str, was: str, now: str, cache_folder: str, parts: dict[str, str] | None = None) -> list[str] | None:
-    """Modules and packages that differ between two fingerprints of a script; None if unknown here.
-
-    Args:
-        name: Name in code.lock; a rule is one part.
-        was: The earlier fingerprint.
-        now: The later one.
-        cache_folder: Folder with the parts of earlier code.
-        parts: The parts of the current code, which may be the later one.
-    """
-    if name.startswith("rules."):
-        return [name]
-    before = parts_of(was, cache_folder)
-    after = parts if parts and fingerprint(parts) == now else parts_of(now, cache_folder)
-    if before is None or after is None:
-        return None
-    return [part for part in sorted({*before, *after}) if before.get(part) != after.get(part)]

@@ -10,15 +10,14 @@ COLUMNS = ("seconds", "cpu_seconds", "prompt_tokens", "completion_tokens", "doll
 def costs(build: Build) -> dict[str, tuple[int, Counter[str], Counter[str]]]:
     """By stage: bytes, its own cost, and its cost including all its inputs.
 
-    A cost is that of the build in this cache: artifacts from a remote cost nothing here.
+    A cost is that of the build that made the artifact, here or elsewhere.
     """
     own: dict[str, Counter[str]] = {}
     sizes: dict[str, int] = {}
     before: dict[str, set[str]] = {}
     producers = {output: step.stage for step in build.steps for output in step.outputs}
     for step in build.steps:
-        proof = build.decision.proofs.get(step.name) or build.decision.recorded.get(step.name)
-        found = (build.proofs.find(proof.key) or proof) if proof else None
+        found = build.decision.proofs.get(step.name) or build.decision.recorded.get(step.name)
         own.setdefault(step.stage, Counter()).update(found.cost if found else {})
         sizes[step.stage] = sizes.get(step.stage, 0) + sum(
             one.size for one in (found.outputs if found else {}).values()

@@ -1,17 +1,19 @@
 """Decide which jobs run, which outputs are restored, and why, by contents and proofs alone, before anything runs."""
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from bezoar.cache.code import parts_of
-from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.acceptances import Acceptances
+from bezoar.cache.action import Action, typed_digest
+from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
 from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Key, Proof, Proofs, differences
+from bezoar.cache.proofs import Proof, Proofs, differences
+from bezoar.cache.records import Records
 from bezoar.cache.stages import DvcStage
+from bezoar.cache.trace import Change, Trace, Verifier
 from bezoar.text import printable
 
 
@@ -19,9 +21,10 @@ class Reason(NamedTuple):
     """One reason for a job to run.
 
     Attributes:
-        kind: `forced`, `unrecorded`, `missing` (an object), `rule`, `code`, `param`, `input`, or `upstream`: an input
-            is made again, and the job runs unless the input comes out the same.
-        name: Name of the change: a parameter, a module, a package, a path.
+        kind: `forced`, `unrecorded`, `untraced` (by an earlier version), `missing` (an object), `rule`, `code`,
+            `environment`, `param`, `input`, or `upstream`: an input is made again, and the job runs unless the input
+            comes out the same.
+        name: Name of the change: a parameter, a module, a package, a variable, a path.
         was: The recorded value; None if unknown.
         now: The current value; None if unknown.
     """
@@ -37,16 +40,17 @@ class Reason(NamedTuple):
     def _text(self) -> str:
         if self.kind == "param":
             return f"{self.name}: {self.was!r} -> {self.now!r}"
-        text = {
+        return {
             "forced": "forced",
             "unrecorded": "never built",
+            "untraced": "its record is of an earlier version, without a trace of what the job used",
+            "environment": f"variable {self.name} changed",
             "missing": f"{self.name} is neither in the cache nor on a remote",
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
             "input": f"{self.name} {'changed' if self.was and self.now else 'is new' if self.now else 'is gone'}",
             "upstream": f"{self.name} is made again",
         }[self.kind]
-        return f"{text} ({self.was} -> {self.now})" if self.kind == "code" and "==" in str(self.now) else text
 
 
 class Contradiction(NamedTuple):
@@ -79,7 +83,7 @@ class Decision:
         proofs: By step name: the proof of each step that is up to date.
         reasons: By step name: why each other step runs, in topological order.
         recorded: By step name: the proof in dvc.lock.
-        recorded_match: The same, for current parameters and code only.
+        recorded_match: The same, for the current form and values, with a trace that holds.
         restore: Names of proven steps with outputs that are needed on disk and aren't there.
         fetch: Contents of these outputs that the local cache lacks.
         contradictions: Outputs on which two records of one job disagree.
@@ -101,7 +105,9 @@ class Decider:
         steps: The steps, in topological order.
         stages: Their stages, by name.
         locked: The entries of dvc.lock.
-        parts: The current parts of the scripts' fingerprints, to name changes.
+        records: The content of traces.lock.
+        verifier: Compares traces with the code and packages as they are now.
+        acceptances: Changes that count as none.
     """
 
     def __init__(
@@ -109,22 +115,27 @@ class Decider:
         steps: list[Step],
         stages: dict[str, DvcStage],
         locked: dict[str, Any],
+        records: Records,
         hasher: Hasher,
         objects: Objects,
         proofs: Proofs,
-        parts: dict[str, dict[str, str]] | None = None,
+        verifier: Verifier,
+        acceptances: Acceptances,
     ) -> None:
         self.steps = steps
         self.hasher = hasher
         self.objects = objects
         self.proofs = proofs
-        self.parts = parts or {}
+        self.verifier = verifier
+        self.acceptances = acceptances
         self.producers = {output: step for step in steps for output in step.outputs}
+        proofs.traces.learn(records.traces)
         self.entries = {
-            name: LockEntry(locked[name], objects)
-            for name, stage in stages.items()
-            if locked.get(name, {}).get("cmd") == stage.command  # another command means other roles of the inputs
+            name: LockEntry(locked[name], records.of(name, locked[name]), objects, proofs.traces)
+            for name in stages
+            if name in locked
         }
+        self._changes: dict[str, list[Change]] = {}  # by trace
 
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""
@@ -166,7 +177,7 @@ class Decider:
             last = entry.proof(step) if entry else None
             if last:
                 decision.recorded[step.name] = last
-                if _same(last.key.params, step.params) and last.key.code == step.code:
+                if self._matches(last, step):
                     decision.recorded_match[step.name] = last
             inputs, pending = self._inputs(step, decision)
             if step.name in forced:
@@ -177,16 +188,16 @@ class Decider:
                 own = self._own_reasons(step, last) if last else []
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
-                key = step.key(inputs)
-                proof = self._find(key, decision.recorded_match.get(step.name), useless, step.name in made)
+                action = step.action(inputs)
+                proof = self._find(step, action, decision.recorded_match.get(step.name), useless, step.name in made)
                 if step.name not in made:
-                    decision.contradictions += self._contradictions(step, key, decision, proof)
+                    decision.contradictions += self._contradictions(step, action, decision, proof)
                 if proof:
                     decision.proofs[step.name] = proof
                 elif step.name in lost:
                     decision.reasons[step.name] = [Reason("missing", lost[step.name])]
                 else:
-                    decision.reasons[step.name] = self._reasons(step, key, last)
+                    decision.reasons[step.name] = self._reasons(step, action, last)
         return decision
 
     def _inputs(self, step: Step, decision: Decision) -> tuple[dict[str, str], list[str]]:
@@ -204,33 +215,59 @@ class Decider:
                 pending.append(path)
         return inputs, pending
 
-    def _contradictions(self, step: Step, key: Key, decision: Decision, found: Proof | None) -> list[Contradiction]:
+    def _matches(self, last: Proof, step: Step) -> bool:
+        """Whether a record is of a step's present form and values, with a trace that holds."""
+        now = (self.acceptances.form(step), step.values, step.environment)
+        was = (last.action.form, last.action.values, last.action.environment)
+        return (was == (step.form, *now[1:]) or was == now) and last.trace is not None and self.holds(last.trace)
+
+    def holds(self, trace: Trace) -> bool:
+        """Whether all that a job used is as it was, or accepted as such."""
+        return not self.changes(trace)
+
+    def changes(self, trace: Trace) -> list[Change]:
+        """What of a trace has changed, but for accepted changes."""
+        if trace.digest not in self._changes:
+            self._changes[trace.digest] = self.acceptances.without(self.verifier.changes(trace))
+        return self._changes[trace.digest]
+
+    def _contradictions(
+        self, step: Step, action: Action, decision: Decision, found: Proof | None
+    ) -> list[Contradiction]:
         """Outputs on which dvc.lock, now or earlier, and the proof of a job that ran here disagree."""
         known = decision.recorded_match.get(step.name)
-        counts = known if known and known.key.digest == key.digest else found if found and found.origin else None
+        counts = known if known and known.action.inputs == action.inputs else found if found and found.origin else None
         if counts:
-            own = self.proofs.made_here(key)
+            own = next((one for one in self.proofs.made_here(action) if one.trace and self.holds(one.trace)), None)
             hint = (
                 f"dvc.lock counts; `bezoar verify --rerun {step.stage}` shows which one comes out; if it is that of "
-                f"dvc.lock, remove {self.proofs.path(key.digest)}"
+                f"dvc.lock, `bezoar forget {step.stage}` drops the other one"
             )
             return [Contradiction(*one, hint) for one in (differences(counts, own) if own else [])]
         entry = self.entries.get(step.stage)
-        unknown = entry.unknown_list(key) if entry and found and step.name not in decision.recorded else None
+        unknown = entry.unknown_list(action) if entry and found and step.name not in decision.recorded else None
         if unknown is None or unknown[0] in {one.path for one in decision.contradictions}:
             return []
         hint = "the local one counts; to get the other one, ask the author of that entry to run `dvc push`"
         locked = f"{unknown[1]}, which is neither in the cache nor on a remote"
         return [Contradiction(unknown[0], locked, "other files", hint)]
 
-    def _find(self, key: Key, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
-        if known and known.key.digest == key.digest and known not in useless:
-            own = self.proofs.made_here(key) if made else None
+    def _find(self, step: Step, action: Action, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
+        if known and known.action.inputs == action.inputs and known not in useless:
+            own = next(self.proofs.made_here(action), None) if made else None
             if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
                 return own  # of a forced run
             return known  # first, so that everyone gets the same checkpoint
-        proof = self.proofs.find(key)
-        return None if proof in useless else proof
+        for one in self._alternatives(step, action):
+            proof = self.proofs.find(one, self.holds)
+            if proof and proof not in useless:
+                return proof
+        return None
+
+    def _alternatives(self, step: Step, action: Action) -> list[Action]:
+        """The action, and the one with an earlier form of the command that an acceptance puts in its place."""
+        form = self.acceptances.form(step)
+        return [action] if form == step.form else [action, replace(action, form=form)]
 
     def _needed(self, decision: Decision, wanted: list[Step], away: set[str] | None) -> dict[str, str]:
         """Set `restore` and `fetch`; returns steps that can't be restored, each with a missing object."""
@@ -267,28 +304,25 @@ class Decider:
                 return True
         return False
 
-    def _reasons(self, step: Step, key: Key, last: Proof | None) -> list[Reason]:
-        """Differences between the key of a step without a proof and its key in dvc.lock."""
+    def _reasons(self, step: Step, action: Action, last: Proof | None) -> list[Reason]:
+        """Differences of a step without a proof from its record in dvc.lock, else from the last proof of its action."""
         if last is None:
-            return [Reason("unrecorded", key.outputs[0])]
-        found = [*self._own_reasons(step, last), *_differences("input", last.key.inputs, key.inputs)]
-        return found or [Reason("unrecorded", key.outputs[0])]
+            last = next((one for one in self.proofs.all(action) if one.trace), None)
+        if last is None:
+            return [Reason("unrecorded", step.name)]
+        found = [*self._own_reasons(step, last), *_differences("input", last.action.inputs, action.inputs)]
+        return found or [Reason("unrecorded", step.name)]
 
     def _own_reasons(self, step: Step, last: Proof) -> list[Reason]:
-        """Differences of a step's code and parameters from the last record."""
-        was = last.key.code
-        code = [reason for name, now in step.code.items() for reason in self._code(name, was.get(name), now)]
-        return [*code, *_differences("param", last.key.params, step.params)]
-
-    def _code(self, name: str, was: str | None, now: str) -> list[Reason]:
-        if was == now:
-            return []
-        if name.startswith("rules."):
-            return [Reason("rule", name.removeprefix("rules."), was, now)]
-        before, after = parts_of(was or "", os.path.dirname(self.proofs.folder)), self.parts.get(name)
-        if before is None or after is None:
-            return [Reason("code", name, was, now)]
-        return _differences("code", before, after)
+        """Differences of a step's code, command and values from the last record."""
+        found = [] if last.action.values == step.values else _differences("param", last.action.params, step.params)
+        if last.trace is None:
+            return [*found, Reason("untraced", step.name)]
+        if last.action.form not in (step.form, self.acceptances.form(step)):
+            found.insert(0, Reason("rule", step.rule, last.action.form, step.form))
+        environment = _differences("environment", last.action.environment, step.environment)
+        code = [Reason("code", str(one), one.was, one.now) for one in self.changes(last.trace)]
+        return [*code, *found, *environment]
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
@@ -297,14 +331,9 @@ def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
         return [
             reason
             for key in sorted({*was, *now}, key=str)
-            for reason in _differences(kind, was.get(key), now.get(key), f"{name}.{key}" if name else key)
+            for reason in _differences(kind, was.get(key), now.get(key), f"{name}.{key}" if name else str(key))
         ]
-    return [] if _same(was, now) else [Reason(kind, name, was, now)]
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in a key; for Python, 1, 1.0 and True are equal."""
-    return digest_of(one) == digest_of(other)
+    return [] if typed_digest(was) == typed_digest(now) else [Reason(kind, name, was, now)]
 
 
 def bytes_of(decision: Decision) -> int:

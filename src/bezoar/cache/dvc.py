@@ -15,6 +15,7 @@ from bezoar.yaml12 import SCALARS, Loader
 
 PIPELINE = "dvc.yaml"
 LOCK = "dvc.lock"
+CODE_LOCK = "code.lock"  # a digest of each stage's code, command and values: generated
 PARAMS = "params.yaml"
 RESOLVED = "params.resolved.yaml"  # all values of PARAMS, with their defaults: generated
 

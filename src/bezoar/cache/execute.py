@@ -8,18 +8,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, foreign, locks
+from bezoar.cache import CacheError, Unwritable, foreign, locks, records, trace
+from bezoar.cache.acceptances import Acceptances
+from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
-from bezoar.cache.proofs import Key, Proof, Proofs, differences
+from bezoar.cache.proofs import Proof, Proofs, differences
 from bezoar.cache.runs import RUN_VARIABLE
+from bezoar.cache.trace import Trace, Verifier
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
@@ -36,6 +40,8 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for
     "TOKENIZERS_PARALLELISM": "false",
 }
+SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
+IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
 FIXED = {"PYTHONHASHSEED": "0"}  # the order of a set must not affect an artifact
 THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend on them
@@ -115,12 +121,12 @@ class _Execution:
         """Make the outputs, and return the exit status."""
         try:
             self._check_code("before it started")
-            key = self._key()
-            if self.job.lookup and self._restore(key):
+            action = self._action()
+            if self.job.lookup and self._restore(action):
                 show(f"restored {self.step.name}: nothing that it depends on has changed", file=sys.stderr)
                 return 0
             self._clear_folder()
-            return self._make(key)
+            return self._make(action)
         finally:
             self.hasher.save()
 
@@ -128,12 +134,12 @@ class _Execution:
         """Whether there is a proof; if so, its outputs are on disk now."""
         try:
             self._check_code("before it started")
-            return self._restore(self._key())
+            return self._restore(self._action())
         finally:
             self.hasher.save()
 
-    def _restore(self, key: Key) -> bool:
-        proof = self._lookup(key)
+    def _restore(self, action: Action) -> bool:
+        proof = self._lookup(action)
         if proof:
             self._clear_folder()
             for path, content in proof.outputs.items():
@@ -142,29 +148,50 @@ class _Execution:
                     self.objects.restore(content.md5, path)
         return proof is not None
 
-    def _make(self, key: Key) -> int:
-        costs = os.path.abspath(f"{COSTS}/{hashlib.md5(self.step.name.encode()).hexdigest()}.jsonl")
-        os.makedirs(COSTS, exist_ok=True)
+    def _make(self, action: Action) -> int:
+        mark = hashlib.md5(self.step.name.encode(), usedforsecurity=False).hexdigest()
+        costs, seen = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
+        for path in (costs, seen):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        remove(seen)
         variables = {
             "BEZOAR_PARAMS": self.run.params,
             "BEZOAR_COSTS": costs,
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
             RUN_VARIABLE: self.run.identity,
+            **trace.variables(seen),
+            **self.step.environment,
         }
         start, used = time.monotonic(), _cpu_seconds()
         status = run(self.job.command, self.step.outputs, variables, self.held)
         if status == 0:
             taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
-            self._record(key, {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)})
+            cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
+            self._record(action, cost, self._trace(seen))
             remove(costs)
+            remove(seen)
             self.job.end()
         return status
 
-    def _record(self, key: Key, cost: dict[str, float]) -> None:
+    def _trace(self, log: str) -> Trace:
+        """What the job was seen to use.
+
+        Raises:
+            CacheError: Code that it used was edited while it ran.
+        """
+        declared = [*self.step.inputs, *self.step.outputs, self.step.script, self.run.params, *IGNORED]
+        seen = trace.read(log, self.hasher, declared)
+        if seen.changed:
+            raise self._edited(seen.changed[0], "while it ran")
+        for path in seen.undeclared_reads:
+            show(undeclared_read(path, self.step.rule), file=sys.stderr)
+        return seen.trace
+
+    def _record(self, action: Action, cost: dict[str, float], seen: Trace) -> None:
         self._check_code("while it ran")
-        after = self._key().inputs
-        for path in key.inputs:
-            if after[path] != key.inputs[path]:
+        after = self._action().inputs
+        for path in action.inputs:
+            if after[path] != action.inputs[path]:
                 raise CacheError(
                     problem(
                         f"{path} changed while {self.step.name} used it, so nothing is recorded",
@@ -194,13 +221,13 @@ class _Execution:
                 self.objects.store(path, content)
         except Unwritable as error:  # the work is on disk and proven: a later run stores it
             show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
-        proof = Proof(key, made, cost)
-        if before := self.proofs.find(key):
+        proof = Proof(action, made, seen, cost, {**self.run.made, **trace.provenance()})
+        if before := self.proofs.find(action, lambda one: one == seen):
             for path, was, now in differences(before, proof):
                 show(f"{path} came out as {now}; with the same inputs it was {was} the last time", file=sys.stderr)
         self.proofs.add(proof)
 
-    def _key(self) -> Key:
+    def _action(self) -> Action:
         inputs = {}
         for path in self.step.inputs:
             content = self.hasher.content(path)
@@ -214,11 +241,25 @@ class _Execution:
                     )
                 )
             inputs[path] = content.md5
-        return self.step.key(inputs)
+        return self.step.action(inputs)
 
-    def _lookup(self, key: Key) -> Proof | None:
-        found = (proof for proof in (self.job.proof(key), self.proofs.find(key)) if proof)
-        return next((proof for proof in found if self._is_at_hand(proof)), None)
+    def _lookup(self, action: Action) -> Proof | None:
+        return next((proof for proof in self._proofs(action) if self._is_at_hand(proof)), None)
+
+    def _proofs(self, action: Action) -> Iterator[Proof]:
+        """The proofs that hold, that of dvc.lock first."""
+        verifier, accepted = Verifier(self.hasher), Acceptances.read()
+        if self.job.known:
+            self.proofs.traces.learn(records.read().traces)
+        known = [
+            Proof(action, one.outputs, self.proofs.traces.find(one.trace))
+            for one in self.job.known
+            if one.inputs == action.inputs
+        ]
+        earlier = replace(action, form=accepted.form(self.step))
+        for proof in (*known, *self.proofs.all(action), *(self.proofs.all(earlier) if earlier != action else ())):
+            if proof.trace and not accepted.without(verifier.changes(proof.trace)):
+                yield proof
 
     def _is_at_hand(self, proof: Proof) -> bool:
         """Whether all outputs are on disk or in the cache, after fetching missing ones from the remote."""
@@ -242,16 +283,18 @@ class _Execution:
             return
         from bezoar.cache import code  # slow, and code is rarely edited during a run
 
-        fingerprint = code.accepted_fingerprint(code.script_name(self.step.script), code.Closures(self.hasher))
-        if fingerprint != self.step.code[code.script_name(self.step.script)]:
-            raise CacheError(
-                problem(
-                    f"{changed[0]} was edited {when}: {self.step.name}, so nothing is recorded",
-                    found="other code than at the start of the run",
-                    expected="code that doesn't change",
-                    hint="start again",
-                )
+        if code.Closures(self.hasher).print_of(self.step.script) != self.run.prints[self.step.script]:
+            raise self._edited(changed[0], when)
+
+    def _edited(self, path: str, when: str) -> CacheError:
+        return CacheError(
+            problem(
+                f"{path} was edited {when}: {self.step.name}, so nothing is recorded",
+                found="other code than at the start of the run",
+                expected="code that doesn't change",
+                hint="start again",
             )
+        )
 
 
 def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -> None:
@@ -278,6 +321,16 @@ def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -
             )
         )
     remove(path)
+
+
+def undeclared_read(path: str, rule: str) -> str:
+    """The message about a file that a job read without declaring it."""
+    return problem(
+        f"rule {rule} read {path} without declaring it; it is part of the proof, so an edit of it runs the job again",
+        found="no such input",
+        expected="all files that the job reads among its inputs",
+        hint=f'add `"{path}",` to the inputs of rule {rule}',
+    )
 
 
 def environment_of(more: dict[str, str]) -> dict[str, str]:

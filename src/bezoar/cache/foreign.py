@@ -22,6 +22,7 @@ LARGEST = 1 << 63  # numbers from outside are smaller
 SHOWN = 80  # characters of a value in a message
 FILE = re.compile("[0-9a-f]{32}")
 CONTENT = re.compile(r"[0-9a-f]{32}(\.dir)?")
+SHA256 = re.compile("[0-9a-f]{64}")
 COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
 FOREIGN_FOLDERS = {".dvc", ".git", ".hg"}  # DVC stores none, and programs run code in them
 
@@ -62,6 +63,13 @@ def fingerprint(value: Any) -> str:
     """A fingerprint of code, as in code.lock."""
     if not (isinstance(value, str) and FILE.fullmatch(value)):
         raise Malformed(f"{shown(value)} for a fingerprint")
+    return value
+
+
+def sha256(value: Any) -> str:
+    """A SHA-256."""
+    if not (isinstance(value, str) and SHA256.fullmatch(value)):
+        raise Malformed(f"{shown(value)} for a SHA-256")
     return value
 
 

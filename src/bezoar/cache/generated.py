@@ -4,18 +4,22 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.cache import dvc, stages
-from bezoar.cache.code import CODE_LOCK
+import yaml
+
+from bezoar.cache import dvc, foreign, stages
 from bezoar.cache.stages import Stale
 from bezoar.files import whole
+from bezoar.yaml12 import Loader
 
 if TYPE_CHECKING:
     from bezoar.cache.build import Build
 
 logger = logging.getLogger("bezoar")
+HEAD = "# Generated: a digest of each stage's code, command and values, for DVC. `bezoar dvc` writes it.\n"
 CONFIG = ".dvc/config"  # DVC's folder
 
 
@@ -25,8 +29,28 @@ def write(build: "Build") -> list[str]:
     Raises:
         CacheError: The disk is full, or the cache can't be written.
     """
-    written = {CODE_LOCK: build.code.write(build.cache), dvc.RESOLVED: build.resolved.write()}
+    written = {dvc.CODE_LOCK: write_code(build), dvc.RESOLVED: build.resolved.write()}
     return [path for path, new in written.items() if new]
+
+
+def write_code(build: "Build") -> bool:
+    """Write code.lock if it differs; a partial graph changes its own stages only. Returns whether it was written."""
+    known = {} if build.complete else prints_in(dvc.CODE_LOCK)
+    text = HEAD + yaml.dump({"stages": dict(sorted((known | build.code.prints).items()))}, Dumper=dvc.Dumper)
+    file = Path(dvc.CODE_LOCK)
+    if file.exists() and file.read_bytes() == text.encode():
+        return False
+    with whole(file) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return True
+
+
+def prints_in(path: str) -> dict[str, str]:
+    """The digests in code.lock by stage; none if it doesn't exist or isn't one: it is written again."""
+    with suppress(OSError, foreign.Malformed):
+        found = foreign.table(foreign.from_yaml(foreign.read(path), Loader), "stages")
+        return {name: foreign.text(one) for name, one in foreign.table(found["stages"]).items()}
+    return {}
 
 
 def write_pipeline(build: "Build") -> bool:

@@ -84,6 +84,24 @@ def heads() -> dict[str, str]:
     return found
 
 
+def commit(name: str) -> str:
+    """The hash of a commit.
+
+    Raises:
+        CacheError: There is no such commit.
+    """
+    return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+
+
+def state() -> dict[str, str]:
+    """The commit of this folder, and whether tracked files differ from it; empty without a repository."""
+    with suppress(CacheError):
+        commit = _git("rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
+        edited = _git("status", "--porcelain", "--untracked-files=no").strip()
+        return {"commit": commit, "edited": "yes" if edited else "no"}
+    return {}
+
+
 def in_history(commit: str) -> bool:
     """Whether a commit is part of this history, or of one that is being merged."""
     for head in heads().values():

@@ -12,10 +12,12 @@ subclass in place of `snakemake.workflow.FilePersistence`.
 
 import functools
 import itertools
+import math
 import os
 import re
 import shlex
 import tempfile
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,17 +34,19 @@ from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
 from snakemake.logging import DefaultFormatter
 from snakemake.persistence.file import FilePersistence
+from snakemake.shell import shell
+from snakemake.utils import QuotedFormatter, SequenceFormatter
 from snakemake_interface_common.exceptions import ApiError
 
+from bezoar import installed
 from bezoar.cache import CacheError, committed, git
+from bezoar.cache.action import typed_digest
 from bezoar.cache.build import STAGE, Build
-from bezoar.cache.code import SCRIPTS
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.dvc import PARAMS
-from bezoar.cache.hashing import digest_of
+from bezoar.cache.hashing import digest_of, md5_of
 from bezoar.cache.job import Step
 from bezoar.cache.resolved import Resolved
-from bezoar.cache.stages import stale
 from bezoar.errors import problem, unusable
 from bezoar.logs import guard
 from bezoar.text import printable
@@ -50,6 +54,7 @@ from bezoar.text import printable
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't pass the force to a stage's command
 QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|\{[^{}]*\}", re.DOTALL)
 SYNTAX = re.compile(r"\d*[<>]|[|&;`\n]|\$[({\w]")
+NAME_IN_PATH = re.compile(r"[^/.\s]+")
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
@@ -99,6 +104,7 @@ class Attached:
         spending: Makes the Spending that estimates and approves costs; None if nothing costs money.
         servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
         packaged: Whether rules use scripts of the package.
+        environment: Names of the environment variables that results depend on.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -109,13 +115,14 @@ class Attached:
     spending: Callable[[], Spending] | None
     servers: Mapping[str, Callable[[Any], Any]]
     packaged: bool
+    environment: tuple[str, ...]
     decides: bool = True
 
     @cached_property
     def build(self) -> Build:
         """The run's build; made after the rules are known."""
-        commands = {rule.name: rule.shellcmd for rule in self.workflow.rules if rule.shellcmd}
-        return Build(commands, self.resolved, self.plots, packaged=self.packaged)
+        included = [os.path.relpath(str(one.get_path_or_uri(secret_free=True))) for one in self.workflow.included]
+        return Build(self.resolved, self.plots, included, packaged=self.packaged)
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets and, unless only its steps are needed, decide what runs.
@@ -150,6 +157,7 @@ def attach(
     spending: Callable[[], Spending] | None = None,
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
     packaged: bool = False,
+    environment: Iterable[str] = (),
 ) -> None:
     """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
@@ -162,10 +170,12 @@ def attach(
         spending: Makes the Spending that estimates and approves costs.
         servers: By rule, a function from a job's wildcards to its server, if it needs one; for executors.
         packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
+        environment: Names of environment variables that results depend on: jobs get them, and their values are part of
+            every job's action. Jobs get no others of yours.
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
-        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, packaged)
+        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, packaged, tuple(environment))
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
@@ -215,7 +225,7 @@ class ProvenDAG(DAG):
         assert self.attached
         self.steps: dict[Any, Step] = {}
         self.shapes: dict[str, RuleLayout] = {}
-        if stage := os.environ.get(STAGE, "").partition(" ")[0]:
+        if stage := os.environ.get(STAGE, ""):
             rule = next((rule for rule in rules if stage.split("-")[0] == rule.name), None)
             if rule is None:
                 raise WorkflowError(problem("no such stage", found=stage, expected="RULE-BLOCK, as dvc.yaml has them"))
@@ -263,7 +273,7 @@ class ProvenDAG(DAG):
     def _decide(self, levels: list[list[Any]]) -> None:
         assert self.attached
         with _reported():
-            build = self.attached.build  # reads the code now, before anything slow
+            build = self.attached.build
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
             if not self.attached.decides:
                 build.take(list(self.steps.values()))
@@ -274,9 +284,6 @@ class ProvenDAG(DAG):
             build.complete = self._is_complete(rules)
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = build.decide(list(self.steps.values()), targets, forced)
-            name, _, roles = os.environ.get(STAGE, "").partition(" ")
-            if roles and build.stages[name].roles != roles:
-                raise stale(f"the inputs of {name} with other roles")
         self._apply(levels, decision)
 
     def _is_complete(self, rules: set[str]) -> bool:
@@ -378,13 +385,13 @@ class ProvenDAG(DAG):
                 )
             )
         assert self.attached
-        if not self.attached.build.knows(str(script)):
+        if not str(script).endswith(".py"):
             raise CacheError(
                 problem(
                     f"rule {job.rule.name}: the code of its script can't be followed",
                     found=script,
-                    expected=f"a Python file (.py) in {SCRIPTS}/",
-                    hint=f"move it to {SCRIPTS}/; it may call programs in other languages",
+                    expected="a Python file (.py)",
+                    hint="let a Python script call programs in other languages",
                 )
             )
 
@@ -421,7 +428,7 @@ class RuleLayout:
         self.inner = [name for name in self.names if name in inner]
         self.outer = [name for name in self.names if name not in inner]
         self.folder = self._folder()
-        self._parts: dict[tuple[str, ...], tuple[int, set[str]]] = {}
+        self._parts: dict[tuple[str, ...], int] = {}  # number of jobs by block
         self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
 
     def _folder(self) -> str | None:
@@ -462,44 +469,66 @@ class RuleLayout:
         combinations = itertools.product(*values)
         return [self.patterns[0].format(**outer, **dict(zip(self.inner, one, strict=True))) for one in combinations]
 
-    def _count_and_names(self, job: Any, parts: Parts) -> tuple[int, set[str]]:
-        """The number of a block's jobs, and the names of all parts in its inputs."""
-        count, names = 1, set()
-        for name, values_of in parts.items():
-            try:
-                values = list(values_of(job.wildcards))
-            except (AttributeError, KeyError):  # parts of another rule
-                continue
-            names.update(values)
-            count *= len(values) if name in self.inner else 1
-        return count, names
+    def _count(self, job: Any, parts: Parts) -> int:
+        """The number of a block's jobs."""
+        return math.prod(len(list(parts[name](job.wildcards))) for name in self.inner)
 
     def step(self, job: Any, attached: Attached) -> Step:
         """A job as a step of the cache."""
         values = job.wildcards_dict
         block = tuple(values[name] for name in self.outer)
         if block not in self._parts:  # once per block: it may have thousands of jobs
-            self._parts[block] = self._count_and_names(job, attached.parts)
-        count, names = self._parts[block]
-        roles = {role: sorted({_of_any_part(path, names) for path in paths}) for role, paths in _roles(job)}
+            self._parts[block] = self._count(job, attached.parts)
+        params = dict(job.params.get("values"))
         return Step(
             rule=self.rule,
             block=block,
-            parts=count,
+            parts=self._parts[block],
             inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
-            roles=digest_of(roles),
+            form=self._form(job),
             outputs=tuple(map(str, job.output)),
             folder=self.folder.format(**values) if self.folder else None,
             outs=tuple(out.format(**values) for out in self.outs),
-            params=dict(job.params.get("values")),
+            params=params,
+            values=typed_digest(params),
+            environment={name: os.environ.get(name, "") for name in attached.environment},
             script=str(job.input.script),
-            code=attached.build.code_of(self.rule, str(job.input.script)),
         )
 
+    def _form(self, job: Any) -> str:
+        """Digest of what a job runs, with the names of its inner wildcards in place of their values."""
+        own = {job.wildcards_dict[name]: f"{{{name}}}" for name in self.inner}
+        form = {
+            "command": [installed.name_of(word) if word.startswith("/") else word for word in expanded(job)],
+            "inputs": [[role, paths] for role, paths in _roles(job)],
+            "outputs": list(map(str, job.output)),
+            "software": _software(job),
+        }
+        return digest_of(_renamed(form, own) if own else form)
 
-def _of_any_part(path: str, names: set[str]) -> str:
-    """A path with `*` for the name of a part, such as 0003: `data/seed/words/*.jsonl`, for any number of parts."""
-    return "/".join(".".join("*" if word in names else word for word in name.split(".")) for name in path.split("/"))
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    """A value with parts of paths renamed: `data/seed/words/{shard}.jsonl` for the job of a shard.
+
+    It can be undone by the outputs, so jobs of one shard with different forms stay different.
+    """
+    if isinstance(value, dict):
+        return {key: _renamed(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_renamed(one, names) for one in value]
+    return NAME_IN_PATH.sub(lambda found: names.get(found[0], found[0]), value)
+
+
+def _software(job: Any) -> dict[str, str]:
+    """What a rule says of the environment that its command runs in; none of it by default."""
+    spec = str(job.conda_env_spec or "")
+    found = {
+        "prefix": shell._process_prefix or "",
+        "container": str(job.container_img_url or ""),
+        "modules": " ".join(job.env_modules.names) if job.env_modules else "",
+        "conda": f"{spec} {md5_of(spec)}" if os.path.isfile(spec) else spec,
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
@@ -516,7 +545,51 @@ def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
 
 def _command(job: Any) -> list[str]:
     """The words after `--` in a job's shell line."""
-    words = shlex.split(job.shellcmd.replace("\\\n", " "))  # a shell joins continued lines
+    return _after_mark(job, shlex.split(job.shellcmd.replace("\\\n", " ")))  # a shell joins continued lines
+
+
+class _Apart:
+    """Stands for a value that no result depends on; its attributes, too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, name: str) -> "_Apart":
+        return _Apart(f"{self.name}.{name}")
+
+    def __getitem__(self, key: Any) -> "_Apart":
+        return _Apart(f"{self.name}[{key}]")
+
+    def __format__(self, spec: str) -> str:
+        return f"{{{self.name}}}"
+
+
+APART = {name: _Apart(name) for name in ("threads", "resources", "log", "jobid", "bench_iteration")}
+
+
+def expanded(job: Any) -> list[str]:
+    """A job's command as words, as it runs, but for threads, resources and logs."""
+    formatter = SequenceFormatter(separator=" ", element_formatter=QuotedFormatter())
+    known = {
+        "input": job.input,
+        "output": job.output,
+        "params": job.params,
+        "wildcards": job._format_wildcards,
+        "name": job.name,
+        "rule": job.rule.name,
+        "rulename": job.rule.name,
+        **APART,
+    }
+    text = formatter.vformat(job.rule.shellcmd, (), ChainMap(known, job.rule.workflow.globals))
+    return _after_mark(job, shlex.split(text.replace("\\\n", " ")))
+
+
+def _after_mark(job: Any, words: list[str]) -> list[str]:
+    """The words after `--` of a shell line.
+
+    Raises:
+        CacheError: It doesn't name the rule's first output before it.
+    """
     first, mark = str(job.output[0]), words.index("--") if "--" in words else len(words)
     if words[2:3] != [first] or not words[mark + 1 :]:
         raise CacheError(
@@ -550,7 +623,7 @@ def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
     reason.updated_input_run.update(one.name for one in found if one.kind == "upstream")
     if values := [str(one) for one in found if one.kind == "param"]:
         reason.params_changed = "; ".join(values)
-    if kinds & {"unrecorded", "missing"}:
+    if kinds & {"unrecorded", "untraced", "missing", "environment"}:
         reason.missing_output.update(step.outputs)
 
 

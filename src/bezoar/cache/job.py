@@ -4,11 +4,11 @@ import json
 import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
+from bezoar.cache.action import Action
 from bezoar.cache.hashing import Content, content_of, files_below
-from bezoar.cache.proofs import Key, Proof
 from bezoar.errors import problem
 
 FOLDER = ".snakemake/bezoar"
@@ -24,26 +24,29 @@ class Step:
         block: The job's names in params.yaml: values of its wildcards, but for the inner ones.
         parts: Number of jobs of this rule and block: 1, or the number of shards or tasks.
         inputs: Paths of all inputs but the script.
-        roles: Digest of the inputs' roles; equal for all parts of a block, whatever their number.
+        form: Digest of its command, its inputs in order under their roles, and its outputs, with `{shard}` and so on in
+            place of the job's own part: equal for all parts of a block, whatever their number.
         outputs: Paths of all outputs.
         folder: A folder of this job alone, if its outputs are in one.
         outs: For each output, the path that DVC stores: itself, or a folder around it.
         params: Values by dotted name of params.yaml.
+        values: Digest of these values, with types.
+        environment: Values of the environment variables that results depend on.
         script: Path of its script.
-        code: Fingerprints by name in code.lock.
     """
 
     rule: str
     block: tuple[str, ...]
     parts: int
     inputs: tuple[str, ...]
-    roles: str
+    form: str
     outputs: tuple[str, ...]
     folder: str | None
     outs: tuple[str, ...]
     params: dict[str, Any]
+    values: str
+    environment: dict[str, str]
     script: str
-    code: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -60,9 +63,19 @@ class Step:
         """Name of the step's DVC stage."""
         return "-".join((self.rule, *self.block))
 
-    def key(self, inputs: dict[str, str]) -> Key:
-        """The step's key, given the contents (MD5 by path) of its inputs."""
-        return Key(self.rule, inputs, self.roles, self.params, self.code, sorted(self.outputs))
+    def action(self, inputs: dict[str, str]) -> Action:
+        """The step's action, given the contents (MD5 by path) of its inputs."""
+        return Action(
+            self.rule, self.form, inputs, self.values, self.environment, sorted(self.outputs), params=self.params
+        )
+
+
+class Known(NamedTuple):
+    """A job in dvc.lock: MD5 by path of its inputs, contents of its outputs, digest of its trace."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, Content]
+    trace: str
 
 
 @dataclass(frozen=True)
@@ -72,33 +85,26 @@ class PlannedJob:
     Attributes:
         command: The command after `bezoar exec` in the rule's shell line.
         lookup: False if the user forced the rule: it runs even if there is a proof.
-        known: Proofs from dvc.lock for this job with the same parameters and code: MD5s of inputs, contents of outputs.
+        known: Records in dvc.lock for this job with the same form and values.
     """
 
     step: Step
     command: list[str]
     lookup: bool
-    known: list[tuple[dict[str, str], dict[str, Content]]]
+    known: list[Known]
 
     def write(self) -> None:
         """Write the plan for the job's process."""
         path = _path(self.step.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, ensure_ascii=False)
+            json.dump(asdict(self), file, ensure_ascii=False, default=str)  # values are there for messages
 
     def end(self) -> None:
         """Note that the outputs are complete, and for a forced job, that it has run."""
         if not self.lookup:
             with open(f"{FOLDER}/forced.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(self.step.name) + "\n")
-
-    def proof(self, key: Key) -> Proof | None:
-        """The proof of dvc.lock for a key, if any."""
-        for inputs, outputs in self.known:
-            if inputs == key.inputs:
-                return Proof(key, outputs)
-        return None
 
 
 def read_job(output: str) -> PlannedJob | None:
@@ -129,25 +135,26 @@ def _step(found: Any) -> Step:
         block=foreign.texts(data["block"]),
         parts=foreign.count(data["parts"]),
         inputs=foreign.texts(data["inputs"]),
-        roles=foreign.text(data["roles"]),
+        form=foreign.sha256(data["form"]),
         outputs=outputs,
         folder=None if data["folder"] is None else foreign.text(data["folder"]),
         outs=foreign.texts(data["outs"]),
         params=foreign.table(foreign.plain(data["params"])),
+        values=foreign.sha256(data["values"]),
+        environment=_texts_by_name(data["environment"]),
         script=foreign.text(data["script"]),
-        code=_texts_by_name(data["code"]),
     )
 
 
-def _known(found: Any) -> tuple[dict[str, str], dict[str, Content]]:
-    """A job in dvc.lock: MD5s of its inputs and contents of its outputs."""
+def _known(found: Any) -> Known:
     values = foreign.array(found)
-    if len(values) != 2:
-        raise foreign.Malformed(f"{len(values)} values for inputs and outputs")
-    inputs, made = map(foreign.table, values)
-    return (
+    if len(values) != 3:
+        raise foreign.Malformed(f"{len(values)} values for inputs, outputs and a trace")
+    inputs, made = map(foreign.table, values[:2])
+    return Known(
         {path: foreign.content_md5(md5) for path, md5 in inputs.items()},
         {path: content_of(one) for path, one in made.items()},
+        foreign.sha256(values[2]),
     )
 
 
@@ -177,6 +184,8 @@ class Run:
         params: The run's copy of the whole recipe, which later edits of params.yaml don't change.
         remote: Whether a DVC remote is configured.
         closures: By script: MD5 of the script and of each project file that it imports.
+        prints: By script: the fingerprint of that code.
+        made: What all jobs' proofs say of where they were made: user, commit and so on.
         identity: The run's name; all Snakemake runs of one `dvc repro` share it.
     """
 
@@ -184,6 +193,8 @@ class Run:
     params: str
     remote: bool
     closures: dict[str, dict[str, str]]
+    prints: dict[str, str]
+    made: dict[str, str]
     identity: str
 
     def write(self) -> None:
@@ -209,6 +220,8 @@ def read_run() -> Run:
             params=foreign.text(data["params"]),
             remote=foreign.truth(data["remote"]),
             closures={script: _texts_by_name(files) for script, files in closures.items()},
+            prints=_texts_by_name(data["prints"]),
+            made=_texts_by_name(data["made"]),
             identity=foreign.text(data["identity"]),
         )
     except (OSError, foreign.Malformed) as error:

@@ -1,21 +1,21 @@
-"""dvc.lock: proofs of single jobs from its entries, and entries from proofs."""
+"""dvc.lock with traces.lock: proofs of single jobs from their entries, and entries from proofs."""
 
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError
-from bezoar.cache.code import CODE_LOCK
-from bezoar.cache.dvc import LOCK, PARAMS, RESOLVED, Dumper, as_list, as_map, read
-from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
+from bezoar.cache import CacheError, records
+from bezoar.cache.action import Action, typed_digest
+from bezoar.cache.dvc import CODE_LOCK, LOCK, PARAMS, RESOLVED, Dumper, as_list, as_map, read
+from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Key, Proof
-from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, DvcStage, code_stage, cover
+from bezoar.cache.proofs import Proof, Traces
+from bezoar.cache.records import Record, Records
+from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, DvcStage, cover
 from bezoar.files import whole
 
 NO_BYTES = hashlib.md5(b"", usedforsecurity=False).hexdigest()
@@ -23,16 +23,22 @@ NO_FILES = directory({}).md5
 
 
 class LockEntry:
-    """A stage's entry in dvc.lock, with proofs of its steps."""
+    """A stage's entry in dvc.lock and its record in traces.lock, with proofs of its steps.
 
-    def __init__(self, entry: dict[str, Any], objects: Objects) -> None:
+    Attributes:
+        record: None if traces.lock has none for this entry: then the proofs have no trace, and prove nothing.
+    """
+
+    def __init__(self, entry: dict[str, Any], record: Record | None, objects: Objects, traces: Traces) -> None:
         self.objects = objects
+        self.record = record
+        self.traces = traces
         self.deps = {one["path"]: one["md5"] for one in as_list(entry, "deps")}
         self.outs = {one["path"]: one for one in as_list(entry, "outs")}
         self.made = {path: one["md5"] for path, one in self.outs.items()}
         values = as_map(entry.get("params"))
         self.params: dict[str, Any] = as_map(values.get(RESOLVED))
-        self.code: dict[str, str] = as_map(values.get(CODE_LOCK))
+        self.values = typed_digest(self.params)
         self._files: dict[str, dict[str, str]] = {}
         self._folders: dict[str, dict[str, dict[str, Content]]] = {}
 
@@ -41,22 +47,35 @@ class LockEntry:
         return [md5 for md5 in (*self.deps.values(), *self.made.values()) if _is_list(md5)]
 
     def proof(self, step: Step) -> Proof | None:
-        """The proof for a step with the entry's parameters and code; None if the entry has none."""
+        """The proof for a step with the entry's values and the record's trace; None if the entry lacks the step."""
         inputs = {path: self._content(path, self.deps) for path in step.inputs}
         found = {path: self._content(path, self.made) for path in step.outputs}
         if None in inputs.values() or None in found.values():
             return None
         known = {path: md5 for path, md5 in inputs.items() if md5}
-        key = replace(step.key(known), params=self.params, code=self.code)
-        return Proof(key, {path: self._sized(path, md5) for path, md5 in found.items() if md5})
+        outputs = {path: self._sized(path, md5) for path, md5 in found.items() if md5}
+        record = self.record
+        action = Action(
+            step.rule,
+            record.form(step) if record else "",
+            known,
+            self.values,
+            record.environment if record else {},
+            sorted(step.outputs),
+            params=self.params,
+        )
+        if record is None:
+            return Proof(action, outputs)
+        cost = {name: round(value / step.parts, 6) for name, value in record.cost.items()}
+        return Proof(action, outputs, self.traces.find(record.trace(step)), cost, record.made)
 
-    def unknown_list(self, key: Key) -> tuple[str, str] | None:
-        """A folder in the entry, and its list of files, if a job with this key needs that list and it is missing."""
-        if digest_of([self.params, self.code]) != digest_of([key.params, key.code]):
+    def unknown_list(self, action: Action) -> tuple[str, str] | None:
+        """A folder in the entry, and its list of files, if this action needs that list and it is missing."""
+        if self.values != action.values:
             return None
-        if any(self._content(path, self.deps) != md5 for path, md5 in key.inputs.items()):
+        if any(self._content(path, self.deps) != md5 for path, md5 in action.inputs.items()):
             return None
-        folders = {cover(path, self.made) for path in key.outputs} - {None, *key.outputs}
+        folders = {cover(path, self.made) for path in action.outputs} - {None, *action.outputs}
         lists = [(folder, self.made[folder]) for folder in folders if folder and _is_list(self.made[folder])]
         return next((one for one in lists if self.objects.listing(one[1]) is None), None)
 
@@ -102,15 +121,18 @@ def fold(
     hasher: Hasher,
     objects: Objects,
     written: dict[str, Any],
-    read_params: Content | None = None,
+    prints: dict[str, str],
+    *,
+    by_dvc: bool = False,
 ) -> None:
-    """Update dvc.lock by the proofs; entries of other stages stay.
+    """Update dvc.lock and traces.lock by the proofs; entries of other stages stay.
 
     Args:
         stages: The graph's stages.
         proofs: Proofs by step name.
         written: The stages in dvc.yaml; dvc.lock has no others.
-        read_params: The content of params.yaml when it was read; None if the values are those of another file.
+        prints: By stage: its digest in code.lock.
+        by_dvc: Whether DVC writes dvc.lock itself; then only traces.lock is written.
     """
     before = read(LOCK)
     after = {name: entry for name, entry in before.items() if name in written}
@@ -121,6 +143,9 @@ def fold(
     }
     _store_late([proofs[step.name] for stage in proven.values() for step in stage.steps], hasher, objects)
     made = {out: content for stage in proven.values() for out, content in _outs(stage, proofs, objects).items()}
+    known = records.read()
+    kept = {name: one for name, one in known.stages.items() if name in written}
+    used = Records(kept, dict(known.traces))
     for name, stage in proven.items():
         deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
         if None in deps.values():
@@ -130,15 +155,33 @@ def fold(
             "cmd": stage.command,
             "deps": [_entry(path, content, before.get(name)) for path, content in sorted(deps.items()) if content],
             "params": {  # in DVC's own order
-                CODE_LOCK: {key: step.code[key] for key in sorted(step.code)},
+                CODE_LOCK: {f"stages.{name}": prints[name]},
                 RESOLVED: {key: step.params[key] for key in sorted(step.params)},
             },
             "outs": [_entry(out, made[out], before.get(name)) for out in stage.outs],
         }
-    if CODE_STAGE in written and read_params:
-        after[CODE_STAGE] = _code_entry(hasher, read_params)
-    if _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
+        if not step.params:
+            del after[name]["params"][RESOLVED]
+        _record(name, stage, after[name], proofs, used)
+    if not by_dvc and _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         write(after)
+    records.write(used)
+
+
+def _record(name: str, stage: DvcStage, entry: dict[str, Any], proofs: dict[str, Proof], used: Records) -> None:
+    """Set a stage's record, unless the one that is there says the same."""
+    new = records.record_of(entry, stage.steps, proofs)
+    old = used.stages.get(name)
+    if old and (old.entry, old.forms, old.traces, old.environment) == (
+        new.entry,
+        new.forms,
+        new.traces,
+        new.environment,
+    ):
+        return  # with the cost, the origin and the signature of the one who made it
+    used.stages[name] = new
+    traces = [proofs[step.name].trace for step in stage.steps]
+    used.traces |= {trace.digest: trace for trace in traces if trace}
 
 
 def write(entries: dict[str, Any]) -> None:
@@ -192,7 +235,7 @@ def _size(objects: Objects, md5: str) -> int:
 
 def _file(path: str, stage: DvcStage, proofs: dict[str, Proof], hasher: Hasher) -> Content | None:
     """The content of a path when the stage's steps read it."""
-    md5 = next((proofs[one.name].key.inputs[path] for one in stage.steps if path in one.inputs), None)
+    md5 = next((proofs[one.name].action.inputs[path] for one in stage.steps if path in one.inputs), None)
     content = hasher.content(path)
     if md5 is None or content is None or content.md5 != md5:
         return None if md5 is None else Content(md5, 0)
@@ -211,13 +254,19 @@ def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
     return {"path": path, "hash": "md5", "md5": content.md5, **size, **files}
 
 
-def _code_entry(hasher: Hasher, read_params: Content) -> dict[str, Any]:
-    """The entry of the stage `code`, with params.yaml as it was read, since it may have been edited."""
-    stage = code_stage()
+def fold_code(stage: dict[str, Any], hasher: Hasher, read_params: Content) -> None:
+    """Write the entry of the stage `code`, with params.yaml as it was read, since it may have been edited.
+
+    Args:
+        stage: The stage in dvc.yaml.
+    """
     deps = {path: read_params if path == PARAMS else hasher.content(path) for path in sorted(stage["deps"])}
     outs = {path: hasher.content(path) for path in CODE_OUTS}
-    return {
+    entry = {
         "cmd": stage["cmd"],
         "deps": [_entry(path, content) for path, content in deps.items() if content],
         "outs": [_entry(path, content) for path, content in outs.items() if content],
     }
+    before = read(LOCK)
+    if before.get(CODE_STAGE) != entry:
+        write({**before, CODE_STAGE: entry})

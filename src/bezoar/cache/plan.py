@@ -15,8 +15,8 @@ import yaml
 
 from bezoar import yaml12
 from bezoar.cache import CacheError, foreign
+from bezoar.cache.acceptances import ACCEPTED, COMMAND
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, acceptances, changes
 from bezoar.cache.decide import Reason
 from bezoar.cache.dvc import PARAMS, RESOLVED, Dumper
 from bezoar.cache.graph import loaded
@@ -69,8 +69,7 @@ class Plan:
 
     Attributes:
         proven: Number of jobs that are up to date.
-        accepted: Names in code.lock that count as an earlier fingerprint, and why.
-        changed: The differences from that earlier code, as computed here.
+        accepted: Changes that count as none, and why.
         spending: Model requests by stage (bezoar.recipe.estimate.Expected).
         summary: Their total, beside the budget.
         contradictions: Outputs on which two records of one job disagree.
@@ -80,7 +79,6 @@ class Plan:
     proven: int
     restored: list[Restored]
     accepted: dict[str, str]
-    changed: dict[str, str] = field(default_factory=dict)
     spending: list[Any] = field(default_factory=list)
     summary: str = ""
     contradictions: list[str] = field(default_factory=list)
@@ -102,7 +100,6 @@ class Plan:
             "proven": self.proven,
             "restored": restored,
             "accepted": self.accepted,
-            "changed": self.changed,
         }
         data["contradictions"] = self.contradictions
         data["spending"] = [asdict(one) for one in self.spending]
@@ -134,7 +131,7 @@ class Plan:
                 lines += [f"  {one.path}" for one in found[:10]]
                 lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
         for name, reason in self.accepted.items():
-            lines.append(f"accepted in {ACCEPTED}: a change of {name}: {reason}; changed: {self.changed[name]}")
+            lines.append(f"accepted in {ACCEPTED}: a change of {name}: {reason}")
         return "\n".join([*lines, *self.contradictions])
 
 
@@ -221,16 +218,14 @@ def planned(build: Build) -> Plan:
                 )
             )
     why = acceptances_used(build)
-    changed = {name: _changed_code(build, name) for name in why}
     contradictions = list(map(str, build.decision.contradictions))
-    return Plan(stages, len(build.decision.proofs), _restored(build), why, changed, contradictions=contradictions)
+    return Plan(stages, len(build.decision.proofs), _restored(build), why, contradictions=contradictions)
 
 
 def _seconds(build: Build, step: Step) -> float | None:
-    """The time of a job's last run with this cache."""
+    """The time of a job's last run, here or where its record was made."""
     last = build.decision.recorded.get(step.name)
-    found = build.proofs.find(last.key) if last else None
-    return found.cost.get("seconds") if found else None
+    return last.cost.get("seconds") if last else None
 
 
 def _restored(build: Build) -> list[Restored]:
@@ -244,21 +239,10 @@ def _restored(build: Build) -> list[Restored]:
 
 
 def acceptances_used(build: Build) -> dict[str, str]:
-    """Reasons of acceptances in use, by name in code.lock."""
-    known = acceptances()
-    used = {name for step in build.steps for name in step.code}
-    found = {name: known.get((name, build.code.found[name])) for name in sorted(used)}
-    return {name: printable(entry["reason"], lines=False) for name, entry in found.items() if entry}
-
-
-def _changed_code(build: Build, name: str) -> str:
-    was, now = build.code.prints[name], build.code.found[name]
-    return changes_text(changes(name, was, now, build.cache, build.code.parts.get(name)))
-
-
-def changes_text(changed: list[str] | None) -> str:
-    """The changes of a script as text."""
-    return "not known here, since this cache never saw the earlier code" if changed is None else ", ".join(changed)
+    """Reasons of acceptances in use, by the changed module, package or command."""
+    stages = {f"{COMMAND}{name}" for name in build.stages}
+    used = [one for one in build.acceptances.entries if one in build.acceptances.used or one.what in stages]
+    return {printable(one.what, lines=False): printable(one.reason, lines=False) for one in used}
 
 
 def _changed(settings: list[str]) -> Any:

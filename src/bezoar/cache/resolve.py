@@ -5,27 +5,47 @@ come from git's index, their records become proofs, and the merged graph's recor
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bezoar.cache import CacheError, dvc, generated, git, lock
+from bezoar.cache import CacheError, dvc, generated, git, lock, records
+from bezoar.cache.acceptances import ACCEPTED
 from bezoar.cache.build import Build
-from bezoar.cache.code import ACCEPTED, CODE_LOCK
 from bezoar.cache.decide import Decider, Decision
 from bezoar.cache.graph import Attached, loaded
 from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.records import TRACES_LOCK, Records
 from bezoar.cache.stages import DvcStage
 from bezoar.errors import problem
 
-GENERATED = (dvc.LOCK, dvc.PIPELINE, CODE_LOCK, dvc.RESOLVED)
+GENERATED = (dvc.LOCK, TRACES_LOCK, dvc.PIPELINE, dvc.CODE_LOCK, dvc.RESOLVED)
 NEXT = (
     f"next: `git add {' '.join(GENERATED)}`, build, commit, `dvc push`; `bezoar plan` says why a stage will run "
     "(in a rebase, ours is what you rebase onto)"
 )
+SIDES = (git.BASE, git.THEIRS, git.OURS)
 Entries = dict[str, Any]  # of dvc.lock, by stage
+
+
+class Side(NamedTuple):
+    """The records of one side of a merge: dvc.lock and traces.lock."""
+
+    entries: Entries
+    records: Records
+
+    def over(self, other: "Side") -> "Side":
+        """Both, this one's records first."""
+        stages = {**other.records.stages, **self.records.stages}
+        traces = {**other.records.traces, **self.records.traces}
+        return Side({**other.entries, **self.entries}, Records(stages, traces))
+
+    def write(self) -> None:
+        """Write both files."""
+        lock.write(self.entries)
+        records.write(self.records)
 
 
 def resolve() -> list[str]:
@@ -39,9 +59,9 @@ def resolve() -> list[str]:
     _check_others(set(conflicts))
     if not any(path in conflicts or _marker(path) for path in GENERATED):
         return [f"nothing to resolve: there is no conflict in {', '.join(GENERATED)}"]
-    sides = _sides(conflicts.get(dvc.LOCK))
-    with _restored_on_error(dvc.LOCK):
-        lock.write({**sides[git.THEIRS], **sides[git.OURS]})  # it has to be readable to make the graph
+    sides = _sides(conflicts)
+    with _restored_on_error(dvc.LOCK), _restored_on_error(TRACES_LOCK):
+        sides[git.OURS].over(sides[git.THEIRS]).write()  # they have to be readable to make the graph
         with loaded() as attached:
             return _resolve(attached, sides)
 
@@ -64,35 +84,42 @@ def _marker(path: str) -> int:
     return dvc.marker(Path(path).read_bytes()) if os.path.isfile(path) else 0
 
 
-def _sides(blobs: dict[str, str] | None) -> dict[str, Entries]:
-    """The versions of dvc.lock, later ones with priority; a side may have none."""
-    if blobs is not None:
-        return {side: _entries(side, blobs.get(side)) for side in (git.BASE, git.THEIRS, git.OURS)}
-    if line := _marker(dvc.LOCK):
+def _sides(conflicts: dict[str, dict[str, str]]) -> dict[str, Side]:
+    """The versions of dvc.lock and traces.lock, later ones with priority; a side may have none."""
+    entries = _versions(dvc.LOCK, conflicts, lambda data: dvc.stages_in(data, dvc.LOCK), {})
+    recorded = _versions(TRACES_LOCK, conflicts, records.parsed, Records())
+    return {side: Side(entries[side], recorded[side]) for side in SIDES}
+
+
+def _versions(path: str, conflicts: dict[str, dict[str, str]], read: Callable[[bytes], Any], none: Any) -> Any:
+    """The content of a file in base, theirs and ours; the merged one for all where it has no conflict."""
+    if path in conflicts:
+        found = {side: _content(path, side, conflicts[path].get(side), read) for side in SIDES}
+        return {side: none if one is None else one for side, one in found.items()}
+    if line := _marker(path):
         raise CacheError(
             problem(
-                f"{dvc.LOCK}:{line}: a merge conflict that is marked as resolved",
+                f"{path}:{line}: a merge conflict that is marked as resolved",
                 found="its markers",
                 expected="none, or a conflict in `git status`",
-                hint=f"`git checkout --merge {dvc.LOCK}` brings it back before the commit, `git checkout COMMIT "
-                "-- dvc.lock` an earlier version after it",
+                hint=f"`git checkout --merge {path}` brings it back before the commit, `git checkout COMMIT -- {path}` "
+                "an earlier version after it",
             )
         )
-    merged = dvc.read(dvc.LOCK)
-    return {git.BASE: {}, git.THEIRS: merged, git.OURS: merged}
+    merged = read(Path(path).read_bytes()) if os.path.exists(path) else none
+    return {git.BASE: none, git.THEIRS: merged, git.OURS: merged}
 
 
-def _entries(side: str, blob: str | None) -> Entries:
+def _content(path: str, side: str, blob: str | None, read: Callable[[bytes], Any]) -> Any:
     try:
-        return dvc.stages_in(git.content(blob), dvc.LOCK) if blob else {}
+        return read(git.content(blob)) if blob else None
     except CacheError as error:
         raise CacheError(
             problem(
-                f"{dvc.LOCK} of {side} can't be read",
+                f"{path} of {side} can't be read",
                 found=str(error).splitlines()[0],
-                expected="what DVC writes",
-                hint=f"take the other side's, by `git checkout --ours {dvc.LOCK}` or `--theirs`, and `git add "
-                f"{dvc.LOCK}`",
+                expected="what a build writes",
+                hint=f"take the other side's, by `git checkout --ours {path}` or `--theirs`, and `git add {path}`",
             )
         ) from error
 
@@ -109,9 +136,9 @@ def _restored_on_error(path: str) -> Iterator[None]:
         raise
 
 
-def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
+def _resolve(attached: Attached, sides: dict[str, Side]) -> list[str]:
     build = attached.build
-    deciders = {side: _decider(build, entries) for side, entries in sides.items()}
+    deciders = {side: build.decider(*one) for side, one in sides.items()}
     if build.remote and (lists := {md5 for decider in deciders.values() for md5 in decider.lists()}):
         from bezoar.cache.remote import fetch_objects  # slow to import
 
@@ -121,20 +148,20 @@ def _resolve(attached: Attached, sides: dict[str, Entries]) -> list[str]:
     ours = heads.get(git.OURS, "")
     for side, proofs in recorded.items():
         _keep(proofs, build.proofs, ours if side == git.OURS else heads.get(git.THEIRS, ours))
-    either = {**sides[git.THEIRS], **sides[git.OURS]}
-    decision = _decider(build, either).decide([], set(), set())
+    either = sides[git.OURS].over(sides[git.THEIRS])
+    decision = build.decider(*either).decide([], set(), set())
     taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
-    lock.write(either | {name: sides[side][name] for name, side in taken.items() if side})
+    for name, found in taken.items():
+        if found:
+            either.entries[name] = sides[found].entries[name]
+            either.records.stages[name] = sides[found].records.stages[name]
+    either.write()
+    build.decision = decision
     generated.write_pipeline(build)
     generated.write(build)
-    written, read = dvc.read(dvc.PIPELINE), build.resolved.content
-    lock.fold(build.stages, decision.proofs, build.hasher, build.objects, written, read)
+    build.fold()
     build.hasher.save()
     return [*_summary(build, sides, taken, decision), *_unread(deciders, recorded), NEXT]
-
-
-def _decider(build: Build, entries: Entries) -> Decider:
-    return Decider(build.steps, build.stages, entries, build.hasher, build.objects, build.proofs, build.code.parts)
 
 
 def _recorded(decider: Decider) -> dict[str, Proof]:
@@ -152,14 +179,14 @@ def _keep(recorded: dict[str, Proof], proofs: Proofs, commit: str) -> None:
         commit: The side's commit; records count only with a commit.
     """
     for proof in recorded.values():
-        own = proofs.find(proof.key)
-        if own is None or not _same(own, proof):
+        own = proofs.find(proof.action, proof.trace.__eq__) if proof.trace else None
+        if proof.trace and (own is None or not _same(own, proof)):
             proofs.add(replace(proof, origin=commit))
 
 
 def _same(one: Proof, other: Proof) -> bool:
     made, made_ = ({path: content.md5 for path, content in proof.outputs.items()} for proof in (one, other))
-    return one.key.digest == other.key.digest and made == made_
+    return one.action.digest == other.action.digest and made == made_
 
 
 def _taken(stage: DvcStage, recorded: dict[str, dict[str, Proof]], decision: Decision) -> str | None:
@@ -171,9 +198,9 @@ def _taken(stage: DvcStage, recorded: dict[str, dict[str, Proof]], decision: Dec
     return None
 
 
-def _summary(build: Build, sides: dict[str, Entries], taken: dict[str, str | None], decision: Decision) -> list[str]:
+def _summary(build: Build, sides: dict[str, Side], taken: dict[str, str | None], decision: Decision) -> list[str]:
     """A line for each stage that differs between the sides, and the number of equal ones."""
-    ours, theirs = sides[git.OURS], sides[git.THEIRS]
+    ours, theirs = sides[git.OURS].entries, sides[git.THEIRS].entries
     texts = {
         name: _text(stage, taken[name], decision)
         for name, stage in build.stages.items()

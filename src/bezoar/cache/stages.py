@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from bezoar.cache import CacheError
-from bezoar.cache.code import CODE_LOCK, PACKAGE, SCRIPTS
-from bezoar.cache.dvc import PARAMS, PIPELINE, RESOLVED, Dumper
-from bezoar.cache.hashing import digest_of
+from bezoar.cache.dvc import CODE_LOCK, PARAMS, PIPELINE, RESOLVED, Dumper
 from bezoar.cache.job import Step
 from bezoar.errors import problem
 
 CODE_STAGE = "code"
+SCRIPTS = "scripts"
+PACKAGE = "src/bezoar"  # in a checkout
 CODE_OUTS = (CODE_LOCK, RESOLVED)
 BUILD = "bezoar build"
 RESULTS = "results/"  # outputs there are scores
@@ -46,17 +46,8 @@ class DvcStage:
 
     @property
     def command(self) -> str:
-        """The command for `dvc repro`; it doesn't depend on values, hosts or numbers of cores.
-
-        DVC knows a stage's inputs, but not their roles; the digest of roles makes it run when two inputs swap roles.
-        """
-        step = self.steps[0]
-        return " ".join((BUILD, step.rule, *step.block, "--roles", self.roles))
-
-    @property
-    def roles(self) -> str:
-        """Digest of the roles of inputs in its steps."""
-        return digest_of(sorted({step.roles for step in self.steps}))[:8]
+        """The command for `dvc repro`; it doesn't depend on values, hosts or numbers of cores."""
+        return " ".join((BUILD, self.steps[0].rule, *self.steps[0].block))
 
 
 def stages_of(steps: Iterable[Step]) -> dict[str, DvcStage]:
@@ -106,15 +97,15 @@ def _deps(steps: list[Step], producers: dict[str, tuple[Step, str]]) -> list[str
     return sorted(deps)
 
 
-def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], *, code_elsewhere: bool = False) -> str:
+def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code: dict[str, Any]) -> str:
     """The text of dvc.yaml.
 
     Args:
         stages: The stages of the whole graph.
         plots: By rule: `file` inside its output, and DVC's plot settings.
-        code_elsewhere: Whether stages depend on code of the package, outside of the project's files.
+        code: The stage `code`.
     """
-    written: dict[str, Any] = {CODE_STAGE: code_stage(elsewhere=code_elsewhere)}
+    written: dict[str, Any] = {CODE_STAGE: code}
     drawn = []
     for name, stage in sorted(stages.items()):
         step = stage.steps[0]
@@ -123,7 +114,7 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], *, c
         entry = {
             "cmd": stage.command,
             "deps": stage.deps,
-            "params": _params(step),
+            "params": _params(stage),
             "outs": [_kept(out) for out in outs],
             "metrics": [_kept(out) for out in metrics],
         }
@@ -140,26 +131,28 @@ def _kept(out: str) -> dict[str, dict[str, bool]]:
     return {out: {"persist": True}}
 
 
-def _params(step: Step) -> list[dict[str, list[str]]]:
-    """The values and fingerprints of a step, as DVC's `params`, sorted."""
-    found = {CODE_LOCK: sorted(step.code), RESOLVED: sorted(step.params)}
+def _params(stage: DvcStage) -> list[dict[str, list[str]]]:
+    """The values of a stage and its digest in code.lock, as DVC's `params`."""
+    found = {CODE_LOCK: [f"stages.{stage.name}"], RESOLVED: sorted(stage.steps[0].params)}
     return [{path: names} for path, names in found.items() if names]
 
 
-def code_stage(*, elsewhere: bool = False) -> dict[str, Any]:
+def code_stage(more: Iterable[str] = (), *, elsewhere: bool = False) -> dict[str, Any]:
     """The stage `code`: it shows edited code and values to `dvc repro` through code.lock and params.resolved.yaml.
 
     They persist: otherwise DVC would remove them first, and restore versions of other packages.
 
     Args:
+        more: Files and folders with code, beside the usual ones.
         elsewhere: Whether code of the package counts, outside of the project's files: then the stage always runs, to
             notice an upgrade.
     """
-    candidates = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", SCRIPTS, PACKAGE]
+    usual = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", SCRIPTS, PACKAGE]
+    other = sorted(path for path in set(more) if cover(path, usual) is None)
     return {
         "cmd": "bezoar fingerprint",
         **({"always_changed": True} if elsewhere else {}),
-        "deps": [path for path in candidates if os.path.exists(path)],
+        "deps": [path for path in (*usual, *other) if os.path.exists(path)],
         "outs": [{path: {"cache": False, "persist": True}} for path in CODE_OUTS],
     }
 
@@ -185,14 +178,14 @@ def check(stages: dict[str, DvcStage], written: dict[str, Any], *, whole: bool =
         if not there and not whole:
             aside.append(stage.name)
             continue
-        deps, step = set(there.get("deps", [])), stage.steps[0]
+        deps = set(there.get("deps", []))
         uses = {path for one in stage.steps for path in one.inputs}
         covering = {cover(path, deps) for path in uses}
         outs = sorted(
             [*there.get("outs", []), *there.get("metrics", [])], key=str
         )  # edited by hand, it may have anything
         kept = sorted(map(_kept, stage.outs), key=str)
-        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, _params(step), covering)
+        same = (there.get("cmd"), outs, there.get("params"), deps) == (stage.command, kept, _params(stage), covering)
         if not same:
             raise stale(f"{'another' if there else 'no'} stage {stage.name}")
     return aside

@@ -9,15 +9,15 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bezoar.cache import CacheError, dvc
+from bezoar.cache import CacheError, dvc, records
 from bezoar.cache.build import OFFLINE, Build
-from bezoar.cache.decide import Decider
 from bezoar.cache.execute import THREADS, environment_of
 from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects, copy, remove
 from bezoar.cache.plan import acceptances_used
+from bezoar.cache.trace import Verifier
 from bezoar.errors import problem
 
 SCRATCH = Path("scratch/verify")
@@ -40,8 +40,8 @@ def verify(targets: Iterable[str]) -> tuple[list[str], list[str]]:
 def _broken_links(build: Build) -> tuple[list[str], list[str]]:
     hasher = Hasher(None)
     objects = Objects(build.cache, hasher)
-    locked = dvc.read(dvc.LOCK)
-    decider = Decider(build.steps, build.stages, locked, hasher, objects, build.proofs, build.code.parts)
+    build.hasher, build.objects, build.verifier = hasher, objects, Verifier(hasher)
+    decider = build.decider(dvc.read(dvc.LOCK), records.read())
     decision = decider.decide([], set())
     broken, absent, unbuilt = list(map(str, decision.contradictions)), 0, 0
     for step in build.steps:
@@ -88,7 +88,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
             )
         folder = SCRATCH / name
         try:
-            _populate(folder, step, proof.key.inputs, build)
+            _populate(folder, step, proof.action.inputs, build)
             params = folder / "bezoar-params.yaml"
             params.write_text(build.resolved.text, encoding="utf-8")
             own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": str(params.absolute())}

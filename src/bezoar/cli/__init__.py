@@ -19,6 +19,7 @@ from bezoar.cli import (
     dvc,
     exec,
     fingerprint,
+    forget,
     init,
     plan,
     project,
@@ -26,6 +27,7 @@ from bezoar.cli import (
     responses,
     serve,
     verify,
+    why,
 )
 from bezoar.errors import BezoarError, unusable
 from bezoar.text import show
@@ -40,7 +42,9 @@ COMMANDS = (
     init,
     completion,
     plan,
+    why,
     accept,
+    forget,
     verify,
     costs,
     build,

@@ -21,14 +21,13 @@ def add(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Record an acceptance, and update the generated files."""
     from bezoar.cache.accept import accept  # slow to import: they bring Snakemake
-    from bezoar.cache.code import ACCEPTED
+    from bezoar.cache.acceptances import ACCEPTED
     from bezoar.cache.graph import loaded
-    from bezoar.cache.plan import changes_text
 
     with loaded() as attached:
         changed = accept(attached.build, args.stage, args.reason)
     generate()  # an input of the stage `code`
-    for name, parts in changed.items():
-        show(f"accepted {name}; changed: {changes_text(parts)}")
+    for one in changed:
+        show(f"accepted: {one.what} ({one.was[:12]} -> {one.now[:12]})")
     show(f"commit {ACCEPTED}, code.lock and dvc.yaml, so that others can review it")
     return 0

@@ -15,7 +15,6 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser("build", help="make one stage of dvc.yaml, for `dvc repro`")
     parser.add_argument("rule")
     parser.add_argument("block", nargs="*", help="block names in params.yaml")
-    parser.add_argument("--roles", default="", help="digest of its inputs' roles, as in dvc.yaml")
     parser.set_defaults(run=run)
 
 
@@ -34,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
     bring_back(name, named)
     if named:
         os.environ.setdefault(RUN_VARIABLE, named)
-    os.environ[STAGE] = f"{name} {args.roles}".strip()
+    os.environ[STAGE] = name
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])

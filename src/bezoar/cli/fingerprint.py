@@ -1,7 +1,6 @@
 """`bezoar fingerprint`: write code.lock and params.resolved.yaml; the command of the stage `code`."""
 
 import argparse
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,14 +16,11 @@ def add(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Write code.lock and params.resolved.yaml; as the command of stage `code` it refuses an outdated dvc.yaml."""
     from bezoar.cache import dvc, generated, stages
-    from bezoar.cache.graph import GRAPH_ERRORS, loaded  # slow to import: it brings Snakemake
+    from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
 
-    with loaded(graph=False) as attached:
+    with loaded(decide=False) as attached:
         generated.write(attached.build)
         attached.build.hasher.save()
         attached.resolved.check_unedited()
-        with suppress(*GRAPH_ERRORS):  # a source is missing, as in `dvc repro --pull`
-            attached.make_graph(decide=False)
-        if attached.build.stages:
-            stages.check_whole(attached.build.stages, dvc.read(dvc.PIPELINE))
+        stages.check_whole(attached.build.stages, dvc.read(dvc.PIPELINE))
     return 0

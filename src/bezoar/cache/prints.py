@@ -1,0 +1,66 @@
+"""Digests of stages for code.lock: DVC's view of code, commands and values. It may be too wide, never too narrow."""
+
+import os
+from collections.abc import Iterable
+
+from bezoar.cache.code import LENGTH, Closures
+from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.records import Records
+from bezoar.cache.stages import PACKAGE, DvcStage
+from bezoar.cache.trace import Trace, Verifier
+
+
+class Code:
+    """The present code of a graph's stages, as code.lock has it.
+
+    Args:
+        stages: The graph's stages.
+        records: The content of traces.lock.
+        verifier: Finds what a trace names, as it is now.
+        packaged: Whether rules use scripts of the package.
+    """
+
+    def __init__(
+        self,
+        stages: dict[str, DvcStage],
+        records: Records,
+        hasher: Hasher,
+        verifier: Verifier,
+        *,
+        packaged: bool = False,
+    ) -> None:
+        self.closures = Closures(hasher)
+        self.elsewhere = packaged and not os.path.isdir(PACKAGE)
+        self._verifier = verifier
+        traces = {
+            name: [records.traces[one] for one in set(records.stages[name].traces.values()) if one in records.traces]
+            for name in stages
+            if name in records.stages
+        }
+        self.prints = {name: self._print(stage, traces.get(name, [])) for name, stage in stages.items()}
+        self.more = self._more({stage.steps[0].script for stage in stages.values()}, traces.values())
+        self.closures.save()
+
+    def _print(self, stage: DvcStage, traces: list[Trace]) -> str:
+        """A digest that changes with everything that may make a stage's proofs useless, and sometimes without need.
+
+        It has the imports that the text of the code names, and what its jobs were seen to use beyond them.
+        """
+        step = stage.steps[0]
+        known = self.closures.files(step.script)
+        used = {
+            label: self._verifier.now(label)
+            for trace in traces
+            for label in (*trace.modules, *trace.reads, *trace.distributions)
+            if label not in known
+        }
+        forms = sorted({one.form for one in stage.steps})
+        return digest_of([forms, step.values, step.environment, self.closures.print_of(step.script), used])[:LENGTH]
+
+    def _more(self, scripts: Iterable[str], traces: Iterable[list[Trace]]) -> list[str]:
+        """Files of the project with code, of all closures and traces."""
+        closures = {path for script in scripts for path in self.closures.files(script)}
+        seen = {label for found in traces for trace in found for label in (*trace.modules, *trace.reads)}
+        return sorted(
+            path for path in closures | seen if not path.startswith(("/", "..", "~")) and os.path.isfile(path)
+        )
