@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from bezoar.cache import CacheError, dvc
-from bezoar.cache.acceptances import ACCEPTED, COMMAND, Acceptance
+from bezoar.cache.acceptances import ACCEPTED, COMMAND, Acceptance, shown
 from bezoar.cache.build import Build
 from bezoar.cache.proofs import Proof
 from bezoar.errors import problem
@@ -50,17 +50,17 @@ def _code(build: Build, proof: Proof, reason: str) -> list[Acceptance]:
     """The changes of a proof's trace."""
     assert proof.trace
     changes = build.acceptances.without(build.verifier.changes(proof.trace))
-    gone = next((one for one in changes if not one.was or not one.now), None)
+    gone = next((one for one in changes if one.kind == "found" or not one.was or not one.now), None)
     if gone:
         raise CacheError(
             problem(
-                f"{gone} can't be accepted",
+                f"{shown(gone)} can't be accepted",
                 found="a file that is gone, or that Python finds in another place now",
                 expected="the same files with other contents",
                 hint="build the stage",
             )
         )
-    return [Acceptance(str(one), one.was, one.now, reason) for one in changes if one.was and one.now]
+    return [Acceptance(shown(one), one.was, one.now, reason) for one in changes]
 
 
 def write(entries: list[Acceptance]) -> None:

@@ -73,7 +73,7 @@ class Acceptances:
 
     def without(self, changes: list[Change]) -> list[Change]:
         """The changes that aren't accepted."""
-        return [one for one in changes if not self.covers(str(one), one.was, one.now)] if self.entries else changes
+        return [one for one in changes if not self.covers(shown(one), one.was, one.now)] if self.entries else changes
 
     def form(self, step: Step) -> str:
         """The earliest form of a step's command that counts as the present one; the present one without acceptance."""
@@ -83,6 +83,14 @@ class Acceptances:
             found = earlier[0]
             seen.add(found)
         return found
+
+
+def shown(change: Change) -> str:
+    """A change's name: a module's path, `NAME (package)`, a file, or what Python finds in place of a module."""
+    if change.kind == "distribution":
+        return f"{change.name} (package)"
+    name = change.name.removeprefix("~")
+    return f"{name}: {change.now} is found in its place" if change.kind == "found" else name
 
 
 def _parsed(data: bytes) -> list[Acceptance]:

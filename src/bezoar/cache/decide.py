@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from bezoar.cache.acceptances import Acceptances
+from bezoar.cache.acceptances import Acceptances, shown
 from bezoar.cache.action import Action, typed_digest
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
@@ -321,7 +321,7 @@ class Decider:
         if last.action.form not in (step.form, self.acceptances.form(step)):
             found.insert(0, Reason("rule", step.rule, last.action.form, step.form))
         environment = _differences("environment", last.action.environment, step.environment)
-        code = [Reason("code", str(one), one.was, one.now) for one in self.changes(last.trace)]
+        code = [Reason("code", shown(one), one.was, one.now) for one in self.changes(last.trace)]
         return [*code, *found, *environment]
 
 

@@ -221,7 +221,7 @@ class _Execution:
                 self.objects.store(path, content)
         except Unwritable as error:  # the work is on disk and proven: a later run stores it
             show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
-        proof = Proof(action, made, seen, cost, {**self.run.made, **trace.provenance()})
+        proof = Proof(action, made, seen, cost, {**self.run.made, "time": _now(), **trace.provenance()})
         if before := self.proofs.find(action, lambda one: one == seen):
             for path, was, now in differences(before, proof):
                 show(f"{path} came out as {now}; with the same inputs it was {was} the last time", file=sys.stderr)
@@ -379,6 +379,10 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
         show(f"the command succeeded, but didn't make {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _cpu_seconds() -> float:

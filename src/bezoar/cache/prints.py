@@ -47,15 +47,22 @@ class Code:
         It has the imports that the text of the code names, and what its jobs were seen to use beyond them.
         """
         step = stage.steps[0]
-        known = self.closures.files(step.script)
-        used = {
-            label: self._verifier.now(label)
-            for trace in traces
-            for label in (*trace.modules, *trace.reads, *trace.distributions)
-            if label not in known
-        }
+        known = self._labels(step.script)
+        used = {name: value for trace in traces for name, value in self._present(trace).items() if name not in known}
         forms = sorted({one.form for one in stage.steps})
         return digest_of([forms, step.values, step.environment, self.closures.print_of(step.script), used])[:LENGTH]
+
+    def _labels(self, script: str) -> set[str]:
+        """The labels, as traces have them, of the files in a script's closure."""
+        files = self.closures.files(script)
+        stems = [name.replace(".", "/") for name in files.values()]
+        return {*files, *(f"~{stem}{end}" for stem in stems for end in (".py", "/__init__.py"))}
+
+    def _present(self, trace: Trace) -> dict[str, str]:
+        """What a trace names, with what is there now."""
+        was = {label: one.meaning for label, one in trace.modules.items()}
+        was |= {name: one.version for name, one in trace.distributions.items()} | trace.reads
+        return was | {one.name: one.now for one in self._verifier.changes(trace)}
 
     def _more(self, scripts: Iterable[str], traces: Iterable[list[Trace]]) -> list[str]:
         """Files of the project with code, of all closures and traces."""

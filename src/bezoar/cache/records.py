@@ -22,6 +22,7 @@ from bezoar.errors import problem
 from bezoar.files import whole
 
 TRACES_LOCK = "traces.lock"
+PRIVATE = {"host", "user"}
 ALL = "*"  # for all jobs of a stage, if they have the same
 
 
@@ -98,13 +99,18 @@ def record_of(entry: dict[str, Any], steps: Iterable[Step], proofs: dict[str, Pr
         traces=_joined({name: proof.trace.digest for name, proof in found.items() if proof.trace}),
         environment=next(iter(found.values())).action.environment,
         cost=total,
-        made=_merged([proof.made for proof in found.values()]),
+        made=_merged([_public(proof.made) for proof in found.values()]),
     )
 
 
 def _joined(by_name: dict[str, str]) -> dict[str, str]:
     values = set(by_name.values())
     return {ALL: values.pop()} if len(values) == 1 else by_name
+
+
+def _public(made: dict[str, str]) -> dict[str, str]:
+    """Where a proof was made, without the names of people and machines: the file is committed."""
+    return {name: value for name, value in made.items() if name not in PRIVATE}
 
 
 def _merged(made: list[dict[str, str]]) -> dict[str, str]:
