@@ -19,9 +19,11 @@ import sys
 EVENTS = frozenset(
     "open import subprocess.Popen os.exec os.posix_spawn os.system os.rename os.link os.truncate ctypes.dlopen".split()
 )
+LOADERS = frozenset([("runpy", "_get_code_from_file"), ("zipimport", "_read_directory")])  # beside importlib's
 PACKAGES = ("/site-packages/", "/dist-packages/")
 OWN = ("bezoar",)  # packages that are code of the project wherever they are installed
-NO_CODE = (".dist-info", ".egg-info", ".egg-link", ".pth")  # files about a distribution, which some packages all read
+# Files about distributions, which some packages read of all; and modules that only set up Python.
+NO_CODE = (".dist-info", ".egg-info", ".egg-link", ".pth", "_distutils_hack", "_virtualenv.py")
 SYSTEM = tuple(
     f"{root}/{name}/" for root in ("", "/usr", "/usr/local") for name in "bin etc lib lib32 lib64 sbin".split()
 )
@@ -45,7 +47,7 @@ def install(log: str) -> None:
     scratch = os.environ.get("BEZOAR_SCRATCH")
     ignored = SYSTEM + tuple({f"{one}/bin/" for one in (sys.prefix, sys.base_prefix)})
     ignored += (abspath(scratch) + "/",) if scratch else ()
-    events, packages, own, no_code, depth, breaks = EVENTS, PACKAGES, OWN, NO_CODE, DEPTH, BREAKS
+    loaders, events, packages, own, no_code, depth, breaks = LOADERS, EVENTS, PACKAGES, OWN, NO_CODE, DEPTH, BREAKS
     accessed, written, created = os.O_ACCMODE, os.O_WRONLY, os.O_TRUNC | os.O_EXCL
     seen: set[object] = set()
     paths: dict[tuple[str, ...], str] = {}
@@ -125,7 +127,7 @@ def install(log: str) -> None:
         if kind != "module":
             note(kind, path)
         elif ("module", path) not in seen:
-            write('"module"', quote(path), quote(name or loaded()), state())
+            write('"module"', quote(path), quote(name), state())
             seen.add(("module", path))
 
     def source(path: str) -> str:
@@ -139,24 +141,24 @@ def install(log: str) -> None:
             else path
         )
 
-    def loaded() -> str:
-        """The name of the module that the import system loads at this moment; empty for a script."""
-        frame = getframe(3)
-        for _ in range(5):
-            if frame is None:
-                break
-            if frame.f_code.co_name == "get_code" and "fullname" in frame.f_locals:
-                return str(frame.f_locals["fullname"])
-            frame = frame.f_back  # type: ignore[assignment]
-        return ""
+    def loads() -> str | None:
+        """The name of the module that is loaded at this moment; empty for a script, None if data is read."""
+        frame = getframe(3).f_back
+        if frame is None:
+            return None
+        caller, outer = frame.f_code.co_name, frame.f_back
+        if caller == "get_data" and outer and outer.f_code.co_name == "get_code":
+            return str(outer.f_locals.get("fullname", ""))
+        module = frame.f_globals.get("__name__")
+        return "" if (module, caller) in loaders else None
 
     def shown() -> bool:
         """Whether a source is read to show a line of it in a warning or a traceback."""
-        frame = getframe(3)
+        frame = getframe(3).f_back
         while frame is not None:
             if frame.f_globals.get("__name__") in ("warnings", "traceback"):
                 return True
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return False
 
     def opened(path: object, mode: object, flags: int) -> None:
@@ -166,15 +168,15 @@ def install(log: str) -> None:
         if text == log:
             return
         text = abspath(text)
-        if mode == "rb" and flags == 0:  # by io.open_code, or as a script
-            file("module", text)
-            return
         how = flags & accessed
         if how and ("write", text) not in seen:
             file("write", text)
-        reading = how == 0 or (how != written and not flags & created)
-        if reading and ("read", text) not in seen and not (text.endswith(".py") and shown()):
-            file("read", text)
+        if how == 0 or (how != written and not flags & created):
+            name = "" if mode == "rb" and flags == 0 else loads()  # Python opens its script in C
+            if name is not None:
+                file("module", text, name)
+            elif ("read", text) not in seen and not (text.endswith(".py") and shown()):
+                file("read", text)
 
     def words(command: object, folder: object = None) -> None:
         """The files that a command names."""
@@ -214,9 +216,9 @@ def install(log: str) -> None:
 
     def watch(event: str, args: tuple[object, ...]) -> None:
         if event in events:
-            try:  # contextlib takes long to import
+            try:  # noqa: SIM105 (contextlib takes long to import)
                 handle(event, args)
-            except Exception:
+            except Exception:  # the process goes on as without it
                 pass
 
     write('"start"', str(getpid()))

@@ -131,7 +131,7 @@ class Places:
         if label.startswith(ELSEWHERE):
             return [f"/{label[len(ELSEWHERE) :]}"]
         packaged = [str(installed.ROOT / label)] if label.split("/")[0] in PACKAGED else []
-        return list(dict.fromkeys([label, *packaged]))
+        return list(dict.fromkeys(map(os.path.abspath, [label, *packaged])))
 
     def path(self, label: str) -> str:
         """The file with a label that isn't found by a search."""
