@@ -5,12 +5,10 @@ project that it imports, directly or not, also inside functions; and the version
 import. Imports that are computed at run time aren't seen.
 """
 
-import hashlib
 import json
 import os
 import shlex
 import sys
-from contextlib import suppress
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
@@ -20,12 +18,13 @@ from typing import Any
 import yaml
 
 from bezoar import installed
-from bezoar.cache import CacheError, foreign, syntax
+from bezoar.cache import CacheError, foreign
 from bezoar.cache.dvc import Dumper
 from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.meanings import Meanings, write_whole
 from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
-from bezoar.cache.syntax import LENGTH, meaning_of
+from bezoar.cache.syntax import LENGTH
 from bezoar.errors import problem
 from bezoar.yaml12 import Loader
 
@@ -33,9 +32,6 @@ CODE_LOCK = "code.lock"
 ACCEPTED = "code.accepted.yaml"
 SCRIPTS = "scripts"
 PACKAGE = "src/bezoar"  # in a checkout
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-OWN = hashlib.sha256(Path(syntax.__file__).read_bytes()).hexdigest()[:8]  # the memory of digests depends on it
-MEMORY = f".dvc/tmp/bezoar-code-{VERSION}-{OWN}.json"  # a module that an older Python can't parse is an error there
 # Modules of the standard library of 3.11 that 3.12 or 3.13 removed.
 REMOVED = frozenset(
     """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib
@@ -56,38 +52,6 @@ def rule_print(command: str) -> str:
     except ValueError:  # unbalanced quotes: the shell will report them
         words = [command]
     return digest_of(words)[:LENGTH]
-
-
-def meaning(text: bytes, path: str) -> tuple[str, list[str]]:
-    """A digest of a module's syntax tree without docstrings, and the names that it imports.
-
-    Args:
-        text: The module's bytes, since it declares its encoding itself.
-        path: The module's path, for messages.
-
-    Raises:
-        CacheError: The text isn't Python, or is for a newer version.
-    """
-    try:
-        return meaning_of(text)
-    except (SyntaxError, ValueError) as error:
-        line, found = getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))
-        raise CacheError(
-            problem(
-                f"{path}:{line}: not Python {VERSION}",
-                found=found,
-                expected=f"a module for Python {VERSION}",
-                hint="correct it; if it is for a newer Python, build with that version",
-            )
-        ) from error
-
-
-def _remembered(found: Any) -> tuple[str, list[str]]:
-    """A module's digest and the names that it imports, from stored data that may be damaged."""
-    values = foreign.array(found)
-    if len(values) != 2:
-        raise foreign.Malformed(f"{len(values)} values for a digest and names")
-    return foreign.fingerprint(values[0]), list(foreign.texts(values[1]))
 
 
 @cache
@@ -118,8 +82,12 @@ def in_standard_library(module: str) -> bool:
 
 
 def _release(name: str) -> str:
-    """A distribution's version without its build: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130."""
-    return version(name).partition("+")[0]
+    """A distribution's version without its build: `2.13.0` for both 2.13.0+cpu and 2.13.0+cu130.
+
+    That of a version in development stays: it names a commit.
+    """
+    found = version(name)
+    return found if ".dev" in found else found.partition("+")[0]
 
 
 class Closures:
@@ -128,13 +96,8 @@ class Closures:
     def __init__(self, hasher: Hasher) -> None:
         self.hasher = hasher
         self._package = os.path.relpath(_package_folder())
-        self._memory: dict[str, tuple[str, list[str]]] = {}
-        self._new = False
-        with suppress(OSError, foreign.Malformed):
-            found = foreign.table(foreign.from_json(foreign.read(MEMORY)))
-            self._memory = {md5: _remembered(one) for md5, one in found.items()}
-        self._modules: dict[str, tuple[str, list[str]]] = {}
-        self.md5s: dict[str, str] = {}  # of each module when it was read
+        self.meanings = Meanings(hasher)
+        self.md5s = self.meanings.md5s  # of each module when it was read
 
     def files(self, script: str) -> dict[str, str]:
         """Names in the closure by path: the script and each project module that it imports."""
@@ -143,31 +106,14 @@ class Closures:
     def parts(self, script: str) -> dict[str, str]:
         """The parts of a script's fingerprint: digests of modules, versions of distributions."""
         files, foreign = self._walk(script)
-        parts = {name: self._module(path)[0] for path, name in files.items()}
-        return parts | {f"{name} (package)": version_of(name) for name in foreign}
+        digests = self.meanings.together(files)
+        return {name: digests[path] for path, name in files.items()} | {
+            f"{name} (package)": version_of(name) for name in foreign
+        }
 
     def save(self) -> None:
-        """Store digests of modules by content."""
-        if self._new:
-            with suppress(OSError):
-                os.makedirs(os.path.dirname(MEMORY), exist_ok=True)
-                _write(Path(MEMORY), json.dumps(self._modules_by_content()))
-
-    def _modules_by_content(self) -> dict[str, tuple[str, list[str]]]:
-        return {self.md5s[path]: found for path, found in self._modules.items()}
-
-    def _module(self, path: str) -> tuple[str, list[str]]:
-        if path not in self._modules:
-            md5 = self.md5s[path] = self.hasher.file(path).md5
-            if md5 not in self._memory:
-                data = Path(path).read_bytes()
-                md5 = self.md5s[path] = hashlib.md5(
-                    data, usedforsecurity=False
-                ).hexdigest()  # it may be in the middle of an edit
-                self._new = True
-                self._memory[md5] = meaning(data, path)
-            self._modules[path] = self._memory[md5]
-        return self._modules[path]
+        """Store meanings of modules by content."""
+        self.meanings.save()
 
     def _walk(self, script: str) -> tuple[dict[str, str], list[str]]:
         files = {script: script_name(script)}
@@ -175,7 +121,7 @@ class Closures:
         todo = [(script, "")]
         while todo:
             path, package = todo.pop()
-            for name in self._module(path)[1]:
+            for name in self.meanings.of(path).imports:
                 found = self._find(_absolute(name, package), os.path.dirname(script))
                 if not found:
                     top = name.split(".")[0]
@@ -358,25 +304,15 @@ class Code:
                 path = Path(cache_folder, "code", f"{self.found[name]}.json")
                 if not path.exists():
                     make_folder(path.parent, cache_folder)
-                    _write(path, json.dumps(parts, indent=1, sort_keys=True))
+                    write_whole(path, json.dumps(parts, indent=1, sort_keys=True))
                     settle(path, cache_folder)
         except OSError as error:
             raise unwritable(cache_folder, error) from error
         lock = Path(CODE_LOCK)
         if lock.exists() and lock.read_bytes() == self.text.encode():
             return False
-        _write(lock, self.text)
+        write_whole(lock, self.text)
         return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def parts_of(print_: str, cache_folder: str) -> dict[str, str] | None:

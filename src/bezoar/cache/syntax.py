@@ -14,8 +14,20 @@ LENGTH = 32  # hexadecimal digits of a digest
 SPELLING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
-def meaning_of(text: bytes) -> tuple[str, list[str]]:
-    """A digest of the syntax tree without docstrings, and the names that are imported, sorted.
+# How code gets at its docstrings or its text, so that they are part of its meaning.
+OWN, ALL, SOURCE = "own", "all", "source"
+DOCSTRINGS = frozenset(
+    """__doc__ getdoc pydoc doctest docstring_parser get_json_schema model_json_schema models_json_schema
+    schema_json""".split()
+)
+SOURCES = frozenset("findsource getcomments getsource getsourcelines linecache".split())
+
+
+def meaning_of(text: bytes, *, docstrings: bool = False) -> tuple[str, list[str], str]:
+    """A digest of a module's syntax tree, the names that it imports, sorted, and the docstrings that it reads.
+
+    The last is `own`, `all` that it can find, even the `source`, or empty for none. Docstrings aren't in the digest,
+    unless they are asked for; those of the module and its classes are if the module reads any.
 
     Raises:
         SyntaxError: This Python can't parse the text.
@@ -24,16 +36,45 @@ def meaning_of(text: bytes) -> tuple[str, list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of "\d", which warns when the module runs
         tree = ast.parse(text)
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        names.update(_imported(node))
+    nodes = list(ast.walk(tree))
+    names = sorted({name for node in nodes for name in _imported(node)})
+    reads = _reads(nodes)
+    kept = (ast.AST,) if docstrings else (ast.Module, ast.ClassDef) if reads else ()
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = node.body[_starts_with_docstring(node.body) :]
+            if not isinstance(node, kept):
+                node.body = node.body[_starts_with_docstring(node.body) :]
         elif isinstance(node, ast.JoinedStr):
             node.values = _pieces(node.values)
         elif isinstance(node, ast.FormattedValue) and isinstance(node.format_spec, ast.Constant):
             node.format_spec = ast.JoinedStr(_pieces([node.format_spec]))
-    return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:LENGTH], sorted(names)
+    digest = hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:LENGTH]
+    return digest, names, reads
+
+
+def _reads(nodes: list[ast.AST]) -> str:
+    """Which docstrings a module reads, by the names that it uses; `__doc__` alone is its own."""
+    used = {name for node in nodes for name in _used(node)}
+    if used & SOURCES:
+        return SOURCE
+    return ALL if used & DOCSTRINGS else OWN if "own __doc__" in used else ""
+
+
+def _used(node: ast.AST) -> Iterator[str]:
+    """Names that a node reads or imports."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield "own __doc__" if node.id == "__doc__" else node.id
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+        yield node.attr
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "json_schema":
+        yield "model_json_schema"  # TypeAdapter's; the name alone is also a common field
+    elif (
+        isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value == "__doc__"
+    ):  # getattr(function, "__doc__")
+        yield "__doc__"
+    else:
+        for name in _imported(node):
+            yield from name.split(".")
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

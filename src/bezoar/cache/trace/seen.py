@@ -1,0 +1,293 @@
+"""What a job used, from the log of its processes (bezoar/cache/hook/sitecustomize.py)."""
+
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from bezoar.cache import CacheError, foreign
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.meanings import Meanings, most_read
+from bezoar.cache.trace.distributions import BUILDS, EDITABLE, top_name
+from bezoar.cache.trace.places import HOOK, Places, environment_label, is_inside, stem_of
+from bezoar.cache.trace.record import ABSENT, ELSEWHERE, ENVIRONMENT, SITE, Distribution, Module, Trace
+from bezoar.cache.trace.verify import hiding
+from bezoar.errors import problem
+
+SYSTEM = ("/bin/", "/dev/", "/etc/", "/lib/", "/lib64/", "/proc/", "/run/", "/sbin/", "/sys/", "/usr/")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a job was seen to use.
+
+    Attributes:
+        trace: What counts for its proof.
+        undeclared_reads: Files that it read and that are neither declared nor code: paths in the project, and absolute
+            paths outside of it.
+        undeclared_writes: Files that it wrote and that are neither declared nor gone.
+        changed: Code and files of the trace that were written after the job had started.
+        processes: Number of Python processes that were seen.
+    """
+
+    trace: Trace
+    undeclared_reads: list[str]
+    undeclared_writes: list[str]
+    changed: list[str]
+    processes: int
+
+
+def variables(log: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of a job whose Python processes write what they use to a log.
+
+    The log is made anew, so that its time is that of the job's start.
+    """
+    path = os.path.abspath(log)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8"):
+        pass
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f'["begin", {os.stat(path).st_mtime_ns}]\n')
+    folders = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one and one != HOOK]
+    return {"BEZOAR_TRACE": path, "PYTHONPATH": os.pathsep.join([HOOK, *folders])}
+
+
+class _Loaded(NamedTuple):
+    """A module's name, empty for a script, and the state of sys.path when it was loaded."""
+
+    name: str
+    path: str
+
+
+@dataclass
+class _Log:
+    """The content of a log.
+
+    Attributes:
+        modules: By file.
+        used: Files that were read, written or named in a command, and how at first.
+        tops: Packages and modules below folders such as site-packages.
+        paths: States of sys.path.
+    """
+
+    begin: int = 0
+    processes: int = 0
+    modules: dict[str, _Loaded] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
+    written: dict[str, None] = field(default_factory=dict)
+    tops: dict[tuple[str, str], None] = field(default_factory=dict)
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _read_log(path: str) -> _Log:
+    log = _Log()
+    try:
+        for number, line in enumerate(foreign.read(path).splitlines(), 1):
+            try:
+                _add(log, foreign.array(foreign.from_json(line)))
+            except (foreign.Malformed, IndexError) as error:
+                raise foreign.Malformed(f"{error} in line {number}") from error
+    except (OSError, foreign.Malformed) as error:
+        raise CacheError(
+            problem(
+                f"{path}: not the log of what a job uses",
+                found=error,
+                expected="what its Python processes write",
+                hint="start again; if the disk is full or the job writes there, change that",
+            )
+        ) from error
+    return log
+
+
+def _add(log: _Log, words: list[object]) -> None:
+    """Add a line of the log."""
+    kind = words[0]
+    if kind == "begin":
+        log.begin = foreign.count(words[1])
+    elif kind == "start":
+        log.processes += 1
+    elif kind == "path":
+        log.paths[foreign.text(words[1])] = foreign.texts(words[2])
+    elif kind == "site":
+        log.tops[foreign.text(words[1]), foreign.text(words[2])] = None
+    elif kind == "module":
+        file = foreign.text(words[1])
+        if log.used.get(file) != "write":
+            log.modules.setdefault(file, _Loaded(foreign.text(words[2]), foreign.text(words[3])))
+    elif kind in ("read", "write", "word"):
+        file = foreign.text(words[1])
+        if log.used.get(file) in (None, "word"):
+            log.used[file] = str(kind)
+        if kind == "write":
+            log.written[file] = None
+    else:
+        raise foreign.Malformed(f"{foreign.shown(kind)} for a kind")
+
+
+def read(log: str, hasher: Hasher, declared: Collection[str]) -> Seen:
+    """What a job used.
+
+    Args:
+        log: The path given to `variables`.
+        hasher: Contents of files.
+        declared: Paths of declared inputs and outputs, and of files and folders to ignore; relative to the project, or
+            absolute.
+
+    Raises:
+        CacheError: The log can't be read, or a module isn't Python.
+    """
+    places = Places()
+    meanings = Meanings(hasher)
+    found = _Reader(_read_log(log), places, meanings, declared).seen()
+    places.sites.save()
+    meanings.save()
+    return found
+
+
+class _Reader:
+    """Makes a trace of a log."""
+
+    def __init__(self, log: _Log, places: Places, meanings: Meanings, declared: Collection[str]) -> None:
+        self.log = log
+        self.places = places
+        self.meanings = meanings
+        self.declared = {one.rstrip("/") for one in declared}
+
+    def seen(self) -> Seen:
+        files = {path: one for path, one in self.log.modules.items() if os.path.isfile(path)}
+        placed = {path: self._place(path, one) for path, one in files.items()}
+        docstrings = most_read(self.meanings.of(path).reads for path in files if path.endswith(".py"))
+        modules = {
+            label: Module(self.meanings.digest(path, docstrings), before, folder)
+            for path, (label, before, folder) in placed.items()
+        }
+        reads, undeclared = self._reads(modules, set(files))
+        folders = self._folders()
+        trace = Trace(
+            modules=modules,
+            distributions=self._distributions(),
+            reads={label: self._md5(path) for label, path in reads.items()},
+            folders=folders,
+            docstrings=docstrings,
+        )
+        unused = tuple(sorted(label for label, _ in hiding(trace, self.places)))
+        changed = sorted(path for path in (*files, *reads.values()) if self._is_new(path))
+        writes = self._undeclared_writes()
+        return Seen(replace(trace, unused=unused), undeclared, writes, changed, self.log.processes)
+
+    def _place(self, path: str, loaded: _Loaded) -> tuple[str, tuple[str, ...], str]:
+        """A module's label, the folders before the one that it was found in, and this one."""
+        entries = self.log.paths.get(loaded.path, ())
+        top, stem = loaded.name.partition(".")[0], loaded.name.replace(".", "/")
+        for number, entry in enumerate(entries):
+            if stem and stem_of(path) in (f"{entry}/{stem}", f"{entry}/{stem}/__init__"):
+                folder = self.places.folder_label(entry)
+                if folder in (ENVIRONMENT, SITE):
+                    return environment_label(path, entry), self._before(entries[:number], ENVIRONMENT, top), ENVIRONMENT
+                return self.places.label(path), self._before(entries[:number], folder, top), folder
+        root = self._editable_root(path, top)
+        return (environment_label(path, root), (), ENVIRONMENT) if root else (self.places.label(path), (), "")
+
+    def _editable_root(self, path: str, top: str) -> str:
+        """The folder with the package that a module is from, if Python finds that by an editable install."""
+        spec = self.places.find(top) if top else None
+        locations = (spec.submodule_search_locations or [spec.origin or ""]) if spec else []
+        return next((os.path.dirname(one) for one in locations if path == one or path.startswith(f"{one}/")), "")
+
+    def _before(self, entries: tuple[str, ...], own: str, top: str) -> tuple[str, ...]:
+        """Labels of folders, as far as a new module there would be found first, and that have none now."""
+        labels = dict.fromkeys(map(self.places.folder_label, entries))
+        if own == ENVIRONMENT:  # Verifier asks the whole environment
+            labels = {one: None for one in labels if one not in (ENVIRONMENT, SITE)}
+        elif SITE in labels:
+            labels.pop(ENVIRONMENT, None)
+        return tuple(one for one in labels if one not in ("", own) and not self.places.found_in(one, top))
+
+    def _folders(self) -> tuple[str, ...]:
+        """Folders outside of the environment that were searched before the standard library, in any process."""
+        found: dict[str, None] = {}
+        for entries in self.log.paths.values():
+            for one in map(self.places.folder_label, entries):
+                if not one:
+                    break
+                if one not in (ENVIRONMENT, SITE):
+                    found[one] = None
+        return tuple(sorted(found))
+
+    def _distributions(self) -> dict[str, Distribution]:
+        tops: dict[str, set[str]] = {}
+        versions: dict[str, str] = {}
+        for folder, component in self.log.tops:
+            top, installed = top_name(component), self.places.sites.installed(folder)
+            for name in installed.owners.get(top, []):
+                versions[name] = installed.versions[name]
+                tops.setdefault(name, set()).add(top)
+            if top not in installed.owners and (content := self.meanings.hasher.content(f"{folder}/{component}")):
+                versions[f"{SITE}/{component}"] = content.md5
+                tops[f"{SITE}/{component}"] = {top}
+        return {
+            name: Distribution(versions[name], tuple(sorted(one for one in found if not one.endswith("__mypyc"))))
+            for name, found in sorted(tops.items())
+            if versions[name] != EDITABLE and not name.startswith(BUILDS)
+        }
+
+    def _reads(self, modules: dict[str, Module], files: set[str]) -> tuple[dict[str, str], list[str]]:
+        """Paths by label of what counts beside modules, and what should be declared."""
+        tops = {label.split("/")[0] for label in modules if label.startswith(ENVIRONMENT)}
+        reads: dict[str, str] = {}
+        undeclared: set[str] = set()
+        for path, how in self.log.used.items():
+            if how == "write" or (how == "word" and path in files) or os.path.isdir(path):
+                continue
+            if label := self._code_label(path, tops):
+                reads[label] = path
+                continue
+            label = self.places.label(path)
+            if self._is_declared(path, label):
+                continue
+            outside, mine = label.startswith(ELSEWHERE), self.places.relative(path)
+            if os.path.exists(path) and path not in files and (mine or (outside and not path.startswith(SYSTEM))):
+                undeclared.add(path if outside else label)
+            if not outside:
+                reads[label] = path
+        return reads, sorted(undeclared)
+
+    def _code_label(self, path: str, tops: set[str]) -> str:
+        """The label of a file in a package that was loaded from the environment; empty for another file."""
+        for folder in self.places.real_search:
+            if path.startswith(f"{folder}/"):
+                label = environment_label(path, folder)
+                if "/" in label and label.split("/")[0] in tops:
+                    return label
+        return ""
+
+    def _md5(self, path: str) -> str:
+        with suppress(OSError):
+            if os.path.isfile(path):
+                return self.meanings.hasher.file(path).md5
+        return ABSENT
+
+    def _undeclared_writes(self) -> list[str]:
+        found = {path: self.places.label(path) for path in self.log.written if os.path.isfile(path)}
+        return sorted(
+            path if label.startswith(ELSEWHERE) else label
+            for path, label in found.items()
+            if not self._is_declared(path, label) and not (label.startswith(ELSEWHERE) and path.startswith(SYSTEM))
+        )
+
+    def _is_declared(self, path: str, label: str) -> bool:
+        if is_inside(path, self.declared) or is_inside(label, self.declared):
+            return True
+        return label.startswith(ELSEWHERE) and is_inside(os.path.realpath(path), self._behind_links)
+
+    @cached_property
+    def _behind_links(self) -> set[str]:
+        return {os.path.realpath(one) for one in self.declared}
+
+    def _is_new(self, path: str) -> bool:
+        with suppress(OSError):
+            found = os.stat(path)
+            return max(found.st_mtime_ns, found.st_ctime_ns) > self.log.begin
+        return False
