@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dvc.utils.serialize import parse_yaml
 
-from bezoar.cache import CacheError, code
+from bezoar.cache import CacheError, code, meanings
 from bezoar.cache.code import Closures, Code, earliest, fingerprint, rule_print
 from bezoar.cache.hashing import Hasher
 
@@ -241,7 +241,7 @@ def test_an_unknown_distribution_is_named():
 @pytest.mark.parametrize("content", [b"def f(:\n", b"x = 1\x00", b"x = '\xff'\n"])
 def test_what_is_not_python_is_an_error_with_its_place(content):
     Path("scripts/helper.py").write_bytes(content)
-    message = rf"scripts/helper\.py:1: not Python {code.VERSION}\n  found:    .*\n  expected: .*\nhint: "
+    message = rf"scripts/helper\.py:1: not Python {meanings.VERSION}\n  found:    .*\n  expected: .*\nhint: "
     with pytest.raises(CacheError, match=message):
         print_()
 
@@ -266,18 +266,18 @@ def test_modules_are_remembered_by_content(monkeypatch):
     closures = Closures(Hasher(None))
     before = closures.parts("scripts/main.py")
     closures.save()
-    monkeypatch.setattr(code, "meaning", lambda *arguments: pytest.fail("read again"))
+    monkeypatch.setattr(meanings, "meaning", lambda *arguments, **options: pytest.fail("read again"))
     assert parts() == before
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "[]", "1", "null", '{"a": 1}'])
 def test_a_memory_that_is_garbage_is_ignored(garbage):
     before = parts()
-    write(code.MEMORY, garbage)
+    write(meanings.MEMORY, garbage)
     closures = Closures(Hasher(None))
     assert closures.parts("scripts/main.py") == before
     closures.save()
-    assert len(json.loads(Path(code.MEMORY).read_text())) == 2  # main and helper
+    assert len(json.loads(Path(meanings.MEMORY).read_text())) == 2  # main and helper
 
 
 def test_a_rules_command_counts_without_its_layout():

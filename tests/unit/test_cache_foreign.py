@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bezoar.cache import CacheError, code, dvc, foreign, job
+from bezoar.cache import CacheError, code, dvc, foreign, job, meanings
 from bezoar.cache.decide import Decider
 from bezoar.cache.foreign import Malformed
 from bezoar.cache.hashing import Hasher
@@ -301,7 +301,7 @@ def test_files_that_are_no_records_are_clear_errors_or_ignored(data: bytes) -> N
         f"{job.FOLDER}/jobs/out.json",
         job.RUN_FILE,
         f"cache/code/{MD5}.json",
-        code.MEMORY,
+        meanings.MEMORY,
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(data)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import code, syntax
+from bezoar.cache import code, meanings, syntax
 from bezoar.cache.syntax import meaning_of
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).with_name("python_3_11.txt").read_text(encoding="utf-8")  # a snippet after each empty line
-OTHERS = [name for name in ("3.11", "3.12", "3.13", "3.14") if name != code.VERSION]
+OTHERS = [name for name in ("3.11", "3.12", "3.13", "3.14") if name != meanings.VERSION]
 PROGRAM = """
 import json, runpy, sys
 meaning_of = runpy.run_path(sys.argv[1])["meaning_of"]
