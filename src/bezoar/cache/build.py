@@ -16,7 +16,7 @@ from bezoar.cache.code import CODE_LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, PlannedJob, Run, Step, forced_runs, undeclared
+from bezoar.cache.job import FOLDER, PlannedJob, Run, Step, Surroundings, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
 from bezoar.cache.resolved import Resolved
@@ -120,7 +120,7 @@ class Build:
         for one in self.decision.contradictions:
             logger.warning(str(one))
 
-    def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
+    def prepare(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> bool:
         """Restore needed outputs, do all checks before money is spent, and write the plan.
 
         Returns whether the decision changed because an output can't be restored.
@@ -138,7 +138,7 @@ class Build:
             self._check_writable()
             self._remember()
             self._keep()
-            self._write_plan(command_of)
+            self._write_plan(command_of, around)
             for step in self.steps:
                 if step.name in self.decision.reasons and locks.is_free(step.name):
                     self.spare(step)
@@ -262,7 +262,7 @@ class Build:
         except OSError as error:
             raise unwritable(self.cache, error) from error
 
-    def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
+    def _write_plan(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> None:
         """Write the plan for the jobs' processes, with a copy of all values: edits affect the next run only."""
         text = self.resolved.text.encode()
         self._check_values()
@@ -280,7 +280,7 @@ class Build:
         for step in steps:
             known = self.decision.recorded_match.get(step.name)
             proofs = [(known.key.inputs, known.outputs)] if known else []
-            PlannedJob(step, command_of(step), step.name not in self._forced, proofs).write()
+            PlannedJob(step, command_of(step), step.name not in self._forced, proofs, around(step)).write()
 
     def _remember(self) -> None:
         """Make proofs of dvc.lock's records before entries for other values or code replace them.

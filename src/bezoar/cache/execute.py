@@ -15,32 +15,18 @@ from typing import TextIO
 
 from bezoar.cache import CacheError, Unwritable, foreign, locks
 from bezoar.cache.altered import set_aside
+from bezoar.cache.environment import ENVIRONMENT, FIXED
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
+from bezoar.cache.room import Mode, Room, enter, mode, of_job, tell
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
 
-NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    # glibc returns the memory of large tensors to the system after each training step and requests it again for the
-    # next one: a quarter of a small training's CPU time. Both variables are needed (docs/benchmarks.md).
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for
-    "TOKENIZERS_PARALLELISM": "false",
-}
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
-FIXED = {"PYTHONHASHSEED": "0"}  # the order of a set must not affect an artifact
-THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend on them
-    f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
-)
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
@@ -61,7 +47,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
                     hint="start the run again, it submits what is needed",
                 )
             )
-        return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
+        return run(command, outputs, held) if job is None else _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
         show(error, file=sys.stderr)
         return 1
@@ -152,7 +138,8 @@ class _Execution:
             RUN_VARIABLE: self.run.identity,
         }
         start, used = time.monotonic(), _cpu_seconds()
-        status = run(self.job.command, self.step.outputs, variables, self.held)
+        room = of_job(self.job, self.run, variables)
+        status = run(self.job.command, self.step.outputs, self.held, room)
         if status == 0:
             taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
             self._record(key, {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)})
@@ -280,11 +267,6 @@ def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -
     remove(path)
 
 
-def environment_of(more: dict[str, str]) -> dict[str, str]:
-    """The environment of a command that makes artifacts, with additional variables."""
-    return {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
-
-
 def _behind(path: str, folder: str) -> str | None:
     """The link on the way to a file of an artifact's folder, if any."""
     parent = os.path.dirname(path)
@@ -295,14 +277,22 @@ def _behind(path: str, folder: str) -> str | None:
     return None
 
 
-def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:
+def run(command: list[str], outputs: Sequence[str], held: list[TextIO], room: Room | None = None) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
-    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end cleanly. A command
-    that succeeds without its outputs counts as failed. It inherits `held`, so that the locks stay while the command
-    still writes, even if this process is killed.
+    SIGTERM is passed on, so that the command can end cleanly. A command that succeeds without its outputs counts as
+    failed. It inherits `held`, so that the locks stay while the command still writes, even if this process is killed.
+
+    Args:
+        command: The command.
+        outputs: What it makes.
+        held: Open files with locks.
+        room: What it may do; None for a command that no run has planned, of which nothing is recorded.
     """
-    environment = environment_of(more)
+    isolation = mode() if room else Mode.OFF
+    tell(isolation)
+    environment = room.environment if room else {**ENVIRONMENT, **os.environ, **FIXED}
+    restrict = enter(room) if room and isolation == Mode.ENFORCE else None
     started: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # signals that come while the command starts
 
@@ -314,11 +304,14 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
-    with subprocess.Popen(command, env=environment, pass_fds=[file.fileno() for file in held]) as process:
+    descriptors = [file.fileno() for file in held]
+    with subprocess.Popen(command, env=environment, pass_fds=descriptors, preexec_fn=restrict) as process:
         started.append(process)
         for number in early:
             process.send_signal(number)
         status = process.wait()
+    if room:
+        room.leave(succeeded=status == 0)
     if status != 0:
         return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
     missing = [output for output in outputs if not os.path.exists(output)]

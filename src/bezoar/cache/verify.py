@@ -12,7 +12,7 @@ from pathlib import Path
 from bezoar.cache import CacheError, dvc
 from bezoar.cache.build import OFFLINE, Build
 from bezoar.cache.decide import Decider
-from bezoar.cache.execute import THREADS, environment_of
+from bezoar.cache.environment import THREADS, environment_of
 from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step
