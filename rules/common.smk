@@ -7,9 +7,12 @@ from functools import reduce
 
 from bezoar import installed
 from bezoar.cache import committed, git, graph, locks
+from bezoar.cache.environment import HUB
+from bezoar.cache.job import Network
 from bezoar.cluster.servers import server_of
 from bezoar.errors import BezoarError, problem
 from bezoar.recipe.load import active, load, plain
+from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import tasks
 from bezoar.steps.evaluate.answers import Answering
 from bezoar.steps.evaluate.gate import Gate
@@ -57,6 +60,16 @@ def server_for(rule):
     return server
 
 
+def asks(rule):
+    """A function from a job's wildcards to what it needs to ask its backend, if that is somewhere else."""
+    return lambda wildcards: network_of(recipe.asking[rule, wildcards[0]][1], recipe.budget)
+
+
+def downloads(section):
+    """A function from a job's wildcards to what it needs to download something, if it does."""
+    return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
+
+
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
@@ -66,6 +79,12 @@ graph.attach(
     values=resolved,
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
+    network={
+        **{rule: asks(rule) for rule, _ in recipe.asking},
+        "source": downloads("sources"),
+        "base": downloads("models"),
+        "harness": downloads("evals"),
+    },
     packaged=True,
 )
 

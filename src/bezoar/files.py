@@ -42,8 +42,7 @@ def artifact(folder: Path | str) -> Iterator[Path]:
     folder = Path(folder)
     check_empty(folder)
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    empty(partial)
     try:
         yield partial
         check_empty(folder)
@@ -69,6 +68,24 @@ def check_empty(folder: Path) -> None:
                 hint="remove the folder, or name another",
             )
         )
+
+
+def empty(folder: Path) -> None:
+    """Make a folder, or remove what it holds; a job may have the right to write in this very folder only."""
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def scratch(beside: Path) -> Path:
+    """The folder for files that outlive a try, but not the job: the job's own, else the one beside its artifact."""
+    own = os.environ.get("BEZOAR_SCRATCH")
+    return Path(own) if own else beside.parent
 
 
 def write_json(path: Path | str, data: Any) -> None:

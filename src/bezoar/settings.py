@@ -61,6 +61,12 @@ YOURS = (
         "30",
     ),
     Setting(
+        "BEZOAR_ISOLATION",
+        "`enforce`: a job can't read, write or connect to what its rule doesn't declare. `observe`: what it opened is "
+        "reported. `off`: neither",
+        "`enforce` where the kernel has Landlock, `observe` elsewhere; each node of a cluster decides for itself",
+    ),
+    Setting(
         "BEZOAR_PARAMS",
         "The file that a script takes its values from. A run sets it to its own copy for its jobs",
         "`params.resolved.yaml`, or `params.yaml` if that doesn't exist",
@@ -71,6 +77,7 @@ INTERNAL = (
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
     Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),
+    Setting("BEZOAR_SCRATCH", "A job's own folder for temporary files and caches", "no folder of its own"),
     Setting("BEZOAR_ON_NODE", "Set for jobs that SLURM runs on a node", "the job runs where the run does"),
     Setting("BEZOAR_SCRATCH", "The folder of a job's temporary files, which aren't traced", "no such folder"),
     Setting("BEZOAR_SERVER_SECRET", "The secret of a self-hosted server, in the server's own environment", "no secret"),

@@ -16,7 +16,7 @@ from bezoar.cache.altered import set_aside
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher, digest_of
-from bezoar.cache.job import FOLDER, Known, PlannedJob, Run, Step, forced_runs, undeclared
+from bezoar.cache.job import FOLDER, Known, PlannedJob, Run, Step, Surroundings, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.prints import Code
 from bezoar.cache.proofs import Proofs
@@ -119,7 +119,7 @@ class Build:
         for one in self.decision.contradictions:
             logger.warning(str(one))
 
-    def prepare(self, command_of: Callable[[Step], list[str]]) -> bool:
+    def prepare(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> bool:
         """Restore needed outputs, do all checks before money is spent, and write the plan.
 
         Returns whether the decision changed because an output can't be restored.
@@ -137,7 +137,7 @@ class Build:
             self._check_writable()
             self._remember()
             self._keep()
-            self._write_plan(command_of)
+            self._write_plan(command_of, around)
             for step in self.steps:
                 if step.name in self.decision.reasons and locks.is_free(step.name):
                     self.spare(step)
@@ -275,7 +275,7 @@ class Build:
         except OSError as error:
             raise unwritable(self.cache, error) from error
 
-    def _write_plan(self, command_of: Callable[[Step], list[str]]) -> None:
+    def _write_plan(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> None:
         """Write the plan for the jobs' processes, with a copy of all values: edits affect the next run only."""
         text = self.resolved.text.encode()
         self._check_values()
@@ -292,7 +292,7 @@ class Build:
         for step in steps:
             found = self.decision.recorded_match.get(step.name)
             known = [Known(found.action.inputs, found.outputs, found.trace.digest)] if found and found.trace else []
-            PlannedJob(step, command_of(step), step.name not in self._forced, known).write()
+            PlannedJob(step, command_of(step), step.name not in self._forced, known, around(step)).write()
 
     def _remember(self) -> None:
         """Make proofs of dvc.lock's records before entries for other values or code replace them.

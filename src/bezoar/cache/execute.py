@@ -18,35 +18,21 @@ from bezoar.cache import CacheError, Unwritable, foreign, locks, records, trace
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
+from bezoar.cache.environment import ENVIRONMENT, FIXED
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Proof, Proofs, differences
+from bezoar.cache.room import Mode, Room, enter, explain, mode, of_job, refused, tell
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cache.trace import Trace, Verifier
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
 
-NO_BARS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    # glibc returns the memory of large tensors to the system after each training step and requests it again for the
-    # next one: a quarter of a small training's CPU time. Both variables are needed (docs/benchmarks.md).
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for
-    "TOKENIZERS_PARALLELISM": "false",
-}
 SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
 IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
-FIXED = {"PYTHONHASHSEED": "0"}  # the order of a set must not affect an artifact
-THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend on them
-    f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
-)
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
@@ -67,7 +53,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
                     hint="start the run again, it submits what is needed",
                 )
             )
-        return run(command, outputs, {}, held) if job is None else _Execution(job, command, held).status()
+        return run(command, outputs, held) if job is None else _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
         show(error, file=sys.stderr)
         return 1
@@ -163,31 +149,40 @@ class _Execution:
             **self.step.environment,
         }
         start, used = time.monotonic(), _cpu_seconds()
-        status = run(self.job.command, self.step.outputs, variables, self.held)
+        room = of_job(self.job, self.run, variables, writes=[seen])
+        isolation = mode()
+        status = run(self.job.command, self.step.outputs, self.held, room, isolation)
         if status == 0:
             taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
             cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
-            self._record(action, cost, self._trace(seen))
+            made = {**self.run.made, "time": _now(), "isolation": isolation.value, **trace.provenance()}
+            self._record(action, cost, self._trace(seen, room, isolation), made)
             remove(costs)
             remove(seen)
             self.job.end()
+        elif isolation == Mode.ENFORCE and (why := explain(trace.attempts(seen), room, self.step.rule)):
+            show(why, file=sys.stderr)
         return status
 
-    def _trace(self, log: str) -> Trace:
+    def _trace(self, log: str, room: Room, isolation: Mode) -> Trace:
         """What the job was seen to use.
 
         Raises:
             CacheError: Code that it used was edited while it ran.
         """
         declared = [*self.step.inputs, *self.step.outputs, self.step.script, self.run.params, *IGNORED]
-        seen = trace.read(log, self.hasher, declared)
+        declared += [room.folder, room.environment["TMPDIR"]]
+        enforced = isolation == Mode.ENFORCE
+        seen = trace.read(log, self.hasher, declared, lambda path: not (enforced and refused("r", path, room)))
         if seen.changed:
             raise self._edited(seen.changed[0], "while it ran")
-        for path in seen.undeclared_reads:
-            show(undeclared_read(path, self.step.rule), file=sys.stderr)
+        beyond = [("r", path) for path in seen.undeclared_reads] + [("w", path) for path in seen.undeclared_writes]
+        beyond += [("connect", address) for address in seen.connections]
+        if isolation == Mode.OBSERVE and (why := explain(beyond, room, self.step.rule)):
+            show(f"{why}\n{self.step.name} is recorded with it: an edit of what it read runs it again", file=sys.stderr)
         return seen.trace
 
-    def _record(self, action: Action, cost: dict[str, float], seen: Trace) -> None:
+    def _record(self, action: Action, cost: dict[str, float], seen: Trace, how: dict[str, str]) -> None:
         self._check_code("while it ran")
         after = self._action().inputs
         for path in action.inputs:
@@ -221,7 +216,7 @@ class _Execution:
                 self.objects.store(path, content)
         except Unwritable as error:  # the work is on disk and proven: a later run stores it
             show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
-        proof = Proof(action, made, seen, cost, {**self.run.made, "time": _now(), **trace.provenance()})
+        proof = Proof(action, made, seen, cost, how)
         if before := self.proofs.find(action, lambda one: one == seen):
             for path, was, now in differences(before, proof):
                 show(f"{path} came out as {now}; with the same inputs it was {was} the last time", file=sys.stderr)
@@ -323,21 +318,6 @@ def clear(path: str, folder: str, hasher: Hasher, objects: Objects, rule: str) -
     remove(path)
 
 
-def undeclared_read(path: str, rule: str) -> str:
-    """The message about a file that a job read without declaring it."""
-    return problem(
-        f"rule {rule} read {path} without declaring it; it is part of the proof, so an edit of it runs the job again",
-        found="no such input",
-        expected="all files that the job reads among its inputs",
-        hint=f'add `"{path}",` to the inputs of rule {rule}',
-    )
-
-
-def environment_of(more: dict[str, str]) -> dict[str, str]:
-    """The environment of a command that makes artifacts, with additional variables."""
-    return {**ENVIRONMENT, **({} if sys.stderr.isatty() else NO_BARS), **os.environ, **FIXED, **more}
-
-
 def _behind(path: str, folder: str) -> str | None:
     """The link on the way to a file of an artifact's folder, if any."""
     parent = os.path.dirname(path)
@@ -348,14 +328,28 @@ def _behind(path: str, folder: str) -> str | None:
     return None
 
 
-def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: list[TextIO]) -> int:
+def run(
+    command: list[str],
+    outputs: Sequence[str],
+    held: list[TextIO],
+    room: Room | None = None,
+    isolation: Mode = Mode.OFF,
+) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
-    The command's environment has telemetry off. SIGTERM is passed on, so that the command can end cleanly. A command
-    that succeeds without its outputs counts as failed. It inherits `held`, so that the locks stay while the command
-    still writes, even if this process is killed.
+    SIGTERM is passed on, so that the command can end cleanly. A command that succeeds without its outputs counts as
+    failed. It inherits `held`, so that the locks stay while the command still writes, even if this process is killed.
+
+    Args:
+        command: The command.
+        outputs: What it makes.
+        held: Open files with locks.
+        room: What it may do; None for a command that no run has planned, of which nothing is recorded.
+        isolation: How closely it is held to that.
     """
-    environment = environment_of(more)
+    tell(isolation)
+    environment = room.environment if room else {**ENVIRONMENT, **os.environ, **FIXED}
+    restrict = enter(room) if room and isolation == Mode.ENFORCE else None
     started: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # signals that come while the command starts
 
@@ -367,11 +361,14 @@ def run(command: list[str], outputs: Sequence[str], more: dict[str, str], held: 
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
-    with subprocess.Popen(command, env=environment, pass_fds=[file.fileno() for file in held]) as process:
+    descriptors = [file.fileno() for file in held]
+    with subprocess.Popen(command, env=environment, pass_fds=descriptors, preexec_fn=restrict) as process:
         started.append(process)
         for number in early:
             process.send_signal(number)
         status = process.wait()
+    if room:
+        room.leave(succeeded=status == 0)
     if status != 0:
         return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
     missing = [output for output in outputs if not os.path.exists(output)]

@@ -45,7 +45,7 @@ from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.dvc import PARAMS
 from bezoar.cache.hashing import digest_of, md5_of
-from bezoar.cache.job import Step
+from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.resolved import Resolved
 from bezoar.errors import problem, unusable
 from bezoar.logs import guard
@@ -58,6 +58,7 @@ NAME_IN_PATH = re.compile(r"[^/.\s]+")
 WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
 Parts = Mapping[str, Callable[[Any], Iterable[str]]]
+Networks = Mapping[str, Callable[[Any], Network | None]]
 
 
 def _print_safely() -> None:
@@ -103,6 +104,7 @@ class Attached:
         resolved: The parameters, and their file.
         spending: Makes the Spending that estimates and approves costs; None if nothing costs money.
         servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
+        network: By rule, a function from a job's wildcards to its Network, or None.
         packaged: Whether rules use scripts of the package.
         environment: Names of the environment variables that results depend on.
         decides: Whether to decide what runs once the graph is made.
@@ -114,6 +116,7 @@ class Attached:
     resolved: Resolved
     spending: Callable[[], Spending] | None
     servers: Mapping[str, Callable[[Any], Any]]
+    network: Networks
     packaged: bool
     environment: tuple[str, ...]
     decides: bool = True
@@ -156,6 +159,7 @@ def attach(
     values: Any = None,
     spending: Callable[[], Spending] | None = None,
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
+    network: Networks = MappingProxyType({}),
     packaged: bool = False,
     environment: Iterable[str] = (),
 ) -> None:
@@ -169,13 +173,16 @@ def attach(
         values: All values, with defaults; by default the content of the params file.
         spending: Makes the Spending that estimates and approves costs.
         servers: By rule, a function from a job's wildcards to its server, if it needs one; for executors.
+        network: By rule, a function from a job's wildcards to its Network, or None; other jobs connect to nobody.
         packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
         environment: Names of environment variables that results depend on: jobs get them, and their values are part of
             every job's action. Jobs get no others of yours.
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
-        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, packaged, tuple(environment))
+        ProvenDAG.attached = Attached(
+            workflow, parts, plots, resolved, spending, servers, network, packaged, tuple(environment)
+        )
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
@@ -308,11 +315,18 @@ class ProvenDAG(DAG):
             with _reported():
                 if self.attached.spending and self._needrun:
                     self.attached.spending().check(self.attached.planned(), self.attached.commands())
-                if self.attached.build.prepare(lambda step: _command(jobs[step.name])):
+                plan = (lambda step: _command(jobs[step.name])), (lambda step: self._around(jobs[step.name]))
+                if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
                 self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
+
+    def _around(self, job: Any) -> Surroundings:
+        assert self.attached
+        network = self.attached.network.get(job.rule.name, lambda wildcards: None)
+        folders = tuple(str(path) for path in job.output if is_flagged(path, "directory"))
+        return Surroundings(folders, tuple(map(str, job.log)), network(job.wildcards))
 
     async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
         """Times of files don't count."""

@@ -79,6 +79,36 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Network:
+    """What a job needs to reach others over a network; no result depends on it.
+
+    Attributes:
+        variables: Names of environment variables with keys and addresses.
+        reads: Files that only such jobs read.
+        writes: Folders that such jobs share.
+    """
+
+    variables: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job touches beside its inputs; it isn't part of the key.
+
+    Attributes:
+        folders: Its outputs that are folders.
+        logs: Its log files.
+        network: What it needs to reach others; None for a job that connects to nobody.
+    """
+
+    folders: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    network: Network | None = None
+
+
+@dataclass(frozen=True)
 class PlannedJob:
     """A step that a run plans to run.
 
@@ -86,12 +116,14 @@ class PlannedJob:
         command: The command after `bezoar exec` in the rule's shell line.
         lookup: False if the user forced the rule: it runs even if there is a proof.
         known: Records in dvc.lock for this job with the same form and values.
+        around: What it touches beside its inputs.
     """
 
     step: Step
     command: list[str]
     lookup: bool
     known: list[Known]
+    around: Surroundings = Surroundings()
 
     def write(self) -> None:
         """Write the plan for the job's process."""
@@ -116,6 +148,7 @@ def read_job(output: str) -> PlannedJob | None:
             command=list(foreign.texts(data["command"])),
             lookup=foreign.truth(data["lookup"]),
             known=[_known(one) for one in foreign.array(data["known"])],
+            around=_around(data["around"]),
         )
     except FileNotFoundError:
         return None
@@ -144,6 +177,15 @@ def _step(found: Any) -> Step:
         environment=_texts_by_name(data["environment"]),
         script=foreign.text(data["script"]),
     )
+
+
+def _around(found: Any) -> Surroundings:
+    data = foreign.table(found, *(one.name for one in fields(Surroundings)))
+    network = None
+    if data["network"] is not None:
+        given = foreign.table(data["network"], *(one.name for one in fields(Network)))
+        network = Network(*(foreign.texts(given[one.name]) for one in fields(Network)))
+    return Surroundings(foreign.texts(data["folders"]), foreign.texts(data["logs"]), network)
 
 
 def _known(found: Any) -> Known:

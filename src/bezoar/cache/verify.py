@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bezoar.cache import CacheError, dvc, records
 from bezoar.cache.build import OFFLINE, Build
-from bezoar.cache.execute import THREADS, environment_of
+from bezoar.cache.environment import THREADS, environment_of
 from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, Hasher, files_below
 from bezoar.cache.job import Step

@@ -9,6 +9,7 @@ a JSON list in each line:
     ["site", folder, component]       something below a site-packages was opened: a package, or a module's file
     ["read", file], ["write", file]   another file was opened
     ["word", file]                    a command had the name of a file as a word
+    ["connect", "host:port"]          a connection was tried
 
 It is called at each audit event, must be fast, and never changes what the process does.
 """
@@ -17,7 +18,8 @@ import os
 import sys
 
 EVENTS = frozenset(
-    "open import subprocess.Popen os.exec os.posix_spawn os.system os.rename os.link os.truncate ctypes.dlopen".split()
+    "open import socket.connect subprocess.Popen os.exec os.posix_spawn os.system os.rename os.link".split()
+    + ["os.truncate", "ctypes.dlopen"]
 )
 LOADERS = frozenset([("runpy", "_get_code_from_file"), ("zipimport", "_read_directory")])  # beside importlib's
 PACKAGES = ("/site-packages/", "/dist-packages/")
@@ -198,6 +200,9 @@ def install(log: str) -> None:
                 file("module", abspath(fsdecode(args[1])), str(args[0]))  # type: ignore[arg-type]
             elif path_list != last[0]:
                 state()
+        elif event == "socket.connect":
+            if isinstance(args[1], tuple):
+                note("connect", f"{args[1][0]}:{args[1][1]}")
         elif event == "subprocess.Popen":
             words(args[1], args[2])
         elif event in ("os.exec", "os.posix_spawn"):

@@ -2,7 +2,7 @@
 
 from bezoar.cache.trace.origin import builds, provenance
 from bezoar.cache.trace.record import Distribution, Module, Trace
-from bezoar.cache.trace.seen import Seen, read, variables
+from bezoar.cache.trace.seen import Seen, attempts, read, variables
 from bezoar.cache.trace.verify import Change, Verifier
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Seen",
     "Trace",
     "Verifier",
+    "attempts",
     "builds",
     "provenance",
     "read",

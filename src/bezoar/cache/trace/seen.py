@@ -1,7 +1,7 @@
 """What a job used, from the log of its processes (bezoar/cache/hook/sitecustomize.py)."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,6 +28,7 @@ class Seen:
         undeclared_reads: Files that it read and that are neither declared nor code: paths in the project, and absolute
             paths outside of it.
         undeclared_writes: Files that it wrote and that are neither declared nor gone.
+        connections: Addresses that it connected to, or tried to.
         changed: Code and files of the trace that were written after the job had started.
         processes: Number of Python processes that were seen.
     """
@@ -35,6 +36,7 @@ class Seen:
     trace: Trace
     undeclared_reads: list[str]
     undeclared_writes: list[str]
+    connections: list[str]
     changed: list[str]
     processes: int
 
@@ -69,6 +71,7 @@ class _Log:
         modules: By file.
         used: Files that were read, written or named in a command, and how at first.
         tops: Packages and modules below folders such as site-packages.
+        connections: Addresses, as `host:port`.
         paths: States of sys.path.
     """
 
@@ -77,6 +80,7 @@ class _Log:
     modules: dict[str, _Loaded] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
+    connections: dict[str, None] = field(default_factory=dict)
     tops: dict[tuple[str, str], None] = field(default_factory=dict)
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -116,6 +120,8 @@ def _add(log: _Log, words: list[object]) -> None:
         file = foreign.text(words[1])
         if log.used.get(file) != "write":
             log.modules.setdefault(file, _Loaded(foreign.text(words[2]), foreign.text(words[3])))
+    elif kind == "connect":
+        log.connections[foreign.text(words[1])] = None
     elif kind in ("read", "write", "word"):
         file = foreign.text(words[1])
         if log.used.get(file) in (None, "word"):
@@ -126,7 +132,18 @@ def _add(log: _Log, words: list[object]) -> None:
         raise foreign.Malformed(f"{foreign.shown(kind)} for a kind")
 
 
-def read(log: str, hasher: Hasher, declared: Collection[str]) -> Seen:
+def attempts(log: str) -> list[tuple[str, str]]:
+    """What a job tried to do, as pairs of `r`, `w` or `connect` with a path or an address, for a job that failed."""
+    with suppress(CacheError):
+        found = _read_log(log)
+        reads = [("r", path) for path in (*found.modules, *(one for one, how in found.used.items() if how != "write"))]
+        return [*reads, *(("w", path) for path in found.written), *(("connect", one) for one in found.connections)]
+    return []
+
+
+def read(
+    log: str, hasher: Hasher, declared: Collection[str], readable: Callable[[str], bool] = lambda path: True
+) -> Seen:
     """What a job used.
 
     Args:
@@ -134,13 +151,14 @@ def read(log: str, hasher: Hasher, declared: Collection[str]) -> Seen:
         hasher: Contents of files.
         declared: Paths of declared inputs and outputs, and of files and folders to ignore; relative to the project, or
             absolute.
+        readable: Whether the job could read a path: what was refused isn't used.
 
     Raises:
         CacheError: The log can't be read, or a module isn't Python.
     """
     places = Places()
     meanings = Meanings(hasher)
-    found = _Reader(_read_log(log), places, meanings, declared).seen()
+    found = _Reader(_read_log(log), places, meanings, declared, readable).seen()
     places.sites.save()
     meanings.save()
     return found
@@ -149,7 +167,15 @@ def read(log: str, hasher: Hasher, declared: Collection[str]) -> Seen:
 class _Reader:
     """Makes a trace of a log."""
 
-    def __init__(self, log: _Log, places: Places, meanings: Meanings, declared: Collection[str]) -> None:
+    def __init__(
+        self,
+        log: _Log,
+        places: Places,
+        meanings: Meanings,
+        declared: Collection[str],
+        readable: Callable[[str], bool],
+    ) -> None:
+        self.readable = readable
         self.log = log
         self.places = places
         self.meanings = meanings
@@ -175,7 +201,9 @@ class _Reader:
         unused = tuple(sorted(label for label, _ in hiding(trace, self.places)))
         changed = sorted(path for path in (*files, *reads.values()) if self._is_new(path))
         writes = self._undeclared_writes()
-        return Seen(replace(trace, unused=unused), undeclared, writes, changed, self.log.processes)
+        return Seen(
+            replace(trace, unused=unused), undeclared, writes, [*self.log.connections], changed, self.log.processes
+        )
 
     def _place(self, path: str, loaded: _Loaded) -> tuple[str, tuple[str, ...], str]:
         """A module's label, the folders before the one that it was found in, and this one."""
@@ -239,7 +267,7 @@ class _Reader:
         reads: dict[str, str] = {}
         undeclared: set[str] = set()
         for path, how in self.log.used.items():
-            if how == "write" or (how == "word" and path in files) or os.path.isdir(path):
+            if how == "write" or (how == "word" and path in files) or os.path.isdir(path) or not self.readable(path):
                 continue
             if label := self._code_label(path, tops):
                 reads[label] = path

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bezoar.blocks import Commit
 from bezoar.errors import InputError, problem
-from bezoar.files import artifact
+from bezoar.files import artifact, scratch
 from bezoar.logs import logger
 from bezoar.steps.base.model import ModelBlock
 
@@ -25,6 +25,10 @@ class HubModel(ModelBlock):
         False,
         description="True for models without safetensors: reads weights without running code, saves safetensors.",
     )
+
+    def downloads(self) -> bool:
+        """Whether it comes over a network."""
+        return True
 
 
 def fetch(model: HubModel, folder: Path) -> Path:
@@ -63,7 +67,7 @@ def make(model: HubModel, out_folder: Path) -> None:
     """Download a model, check its tokenizer, and write both as an artifact; a killed download resumes."""
     from bezoar.steps import models
 
-    fetched = fetch(model, out_folder.with_name(f".{out_folder.name}.fetched"))
+    fetched = fetch(model, scratch(out_folder) / f".{out_folder.name}.fetched")
     with artifact(out_folder) as out:
         if model.torch_weights:
             models.convert(fetched, out)

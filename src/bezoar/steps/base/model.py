@@ -11,6 +11,10 @@ class ModelBlock(NamedBlock):
     section: ClassVar[str] = "models"
     rules: ClassVar[tuple[str, ...]] = ("base",)
 
+    def downloads(self) -> bool:
+        """Whether it comes over a network."""
+        return False
+
     def files(self) -> list[str]:
         """Its input files and folders."""
         return []

@@ -98,6 +98,10 @@ class Source(NamedBlock):
         made = self.origin.rows if isinstance(self.origin, Builtin) else None
         return self.sample or self.limit or made
 
+    def downloads(self) -> bool:
+        """Whether its rows come over a network."""
+        return isinstance(self.origin, Url | Hub)
+
     def files(self) -> list[str]:
         """The local files that its rows depend on."""
         if isinstance(self.origin, File):

@@ -22,6 +22,10 @@ class EvalBlock(NamedBlock):
     batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
     dtype: Dtype = "bfloat16"
 
+    def downloads(self) -> bool:
+        """Whether its jobs need something that comes over a network."""
+        return False
+
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Problems of this block in the whole recipe, with keys below the block's."""
         yield from ()

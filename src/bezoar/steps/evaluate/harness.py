@@ -13,7 +13,7 @@ from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate.evaluation import EvalBlock
-from bezoar.steps.evaluate.tasks import includes_outside, names_in, read_tasks
+from bezoar.steps.evaluate.tasks import includes_outside, names_in, needs_hub, read_tasks
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
@@ -33,6 +33,10 @@ class Harness(EvalBlock):
     def stage_names(self) -> list[str]:
         """A stage for each checkpoint, and the report."""
         return [f"report_harness-{self.name}", *(f"harness-{self.name}-{one}" for one in self.checkpoints)]
+
+    def downloads(self) -> bool:
+        """Whether its tasks have data of the hub: the harness's own have, a task folder may."""
+        return self.task_folder is None or needs_hub(Path(self.task_folder))
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Tasks that the task folder doesn't define; a group counts as a task."""

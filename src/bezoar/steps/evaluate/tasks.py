@@ -9,6 +9,7 @@ import yaml
 from bezoar.yaml12 import UNREADABLE, Loader
 
 MOST_BYTES = 1 << 24  # of a task's file
+LOCAL_DATA = {"arrow", "csv", "json", "parquet", "text"}  # kinds of files that the library `datasets` reads
 NO_TASKS = {"__pycache__", ".ipynb_checkpoints"}  # the harness skips these folders, too
 
 
@@ -50,6 +51,13 @@ def _text(path: Path) -> str:
 def names_in(nodes: dict[str, yaml.Node]) -> set[str]:
     """The tasks and groups that a file defines."""
     return {node.value for key in ("task", "group") if isinstance(node := nodes.get(key), yaml.ScalarNode)}
+
+
+def needs_hub(folder: Path) -> bool:
+    """Whether a task below a folder reads a data set that is neither a file of a known kind nor in this repository."""
+    found = (nodes.get("dataset_path") for _, nodes in read_tasks(folder) if isinstance(nodes, dict))
+    paths = {node.value for node in found if isinstance(node, yaml.ScalarNode)}
+    return any(path not in LOCAL_DATA and not os.path.exists(path) for path in paths)
 
 
 def includes_outside(path: Path, nodes: dict[str, yaml.Node], folder: Path) -> Iterator[str]:

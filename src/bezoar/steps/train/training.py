@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bezoar import logs
-from bezoar.files import artifact, digest, readable, rounded, write_json
+from bezoar.files import artifact, digest, empty, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
@@ -210,8 +210,7 @@ def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
     marker = work / "identity.json"
     text = json.dumps(identity, sort_keys=True)
     if not marker.exists() or marker.read_text(encoding="utf-8") != text:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+        empty(work)
         marker.write_text(text, encoding="utf-8")
         return None
     states = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
