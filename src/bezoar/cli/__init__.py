@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bezoar import __version__
 from bezoar.cli import (
     accept,
+    attest,
     build,
     completion,
     costs,
@@ -43,6 +44,7 @@ COMMANDS = (
     plan,
     accept,
     verify,
+    attest,
     key,
     costs,
     build,
