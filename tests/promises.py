@@ -35,6 +35,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "a clone with a remote computes nothing, and two people build nothing twice": (
         "cluster/test_remotes.py",
         "unit/test_cache_resolve.py",
+        "unit/test_cache_signing.py",
         "workflow/test_two_people.py",
     ),
     "the same graph on SLURM": (
@@ -43,12 +44,14 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cluster.py",
     ),
     "`bezoar` says what would run, why, and what it costs": (
+        "unit/test_cache_attest.py",
         "unit/test_cli.py",
         "unit/test_installed.py",
         "unit/test_logs.py",
         "unit/test_project.py",
         "unit/test_script.py",
         "unit/test_settings.py",
+        "workflow/test_attest.py",
         "workflow/test_commands.py",
         "workflow/test_init.py",
     ),

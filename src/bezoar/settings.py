@@ -67,6 +67,18 @@ YOURS = (
         "`enforce` where the kernel has Landlock, `observe` elsewhere; each node of a cluster decides for itself",
     ),
     Setting(
+        "BEZOAR_SIGNING_KEY",
+        "The private key, a file outside the repository, that signs the records of what is built here, and "
+        "attestations ([remotes.md](remotes.md#a-public-cache))",
+        "nothing is signed",
+    ),
+    Setting(
+        "BEZOAR_REQUIRE_SIGNED",
+        "`imported`: a record that comes with a commit counts only if a key in `trusted.keys` has signed it. It can "
+        "only be stricter than the policy in that file",
+        "the policy in `trusted.keys`, else `never`",
+    ),
+    Setting(
         "BEZOAR_PARAMS",
         "The file that a script takes its values from. A run sets it to its own copy for its jobs",
         "`params.resolved.yaml`, or `params.yaml` if that doesn't exist",

@@ -252,7 +252,11 @@ def _still(path: str, found: Signature) -> bool:
         return False
 
 
+def canonical(data: object) -> bytes:
+    """Data as canonical JSON: sorted keys, no whitespace, UTF-8."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def digest_of(data: object) -> str:
-    """Sha256 of data as canonical JSON (sorted keys, no whitespace), in hexadecimal digits."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Sha256 of data as canonical JSON, in hexadecimal digits."""
+    return hashlib.sha256(canonical(data)).hexdigest()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bezoar import __version__
 from bezoar.cli import (
     accept,
+    attest,
     build,
     completion,
     costs,
@@ -21,6 +22,7 @@ from bezoar.cli import (
     fingerprint,
     forget,
     init,
+    key,
     plan,
     project,
     recipe,
@@ -46,6 +48,8 @@ COMMANDS = (
     accept,
     forget,
     verify,
+    attest,
+    key,
     costs,
     build,
     responses,

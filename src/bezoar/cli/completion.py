@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the script for a shell."""
     import shtab  # needed by this command only
 
-    files = {"targets": shtab.FILE, "file": shtab.FILE, "folder": shtab.DIRECTORY}
+    files = {"targets": shtab.FILE, "file": shtab.FILE, "folder": shtab.DIRECTORY, "out": shtab.FILE}
     made = args.parser
     for action in _actions(made):
         if action.dest in files:
