@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, foreign, locks
+from bezoar.cache import CacheError, Unwritable, folders, foreign, locks
 from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
@@ -150,6 +150,7 @@ class _Execution:
             "BEZOAR_COSTS": costs,
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
             RUN_VARIABLE: self.run.identity,
+            **folders.told(key.inputs),
         }
         start, used = time.monotonic(), _cpu_seconds()
         status = run(self.job.command, self.step.outputs, variables, self.held)
