@@ -847,6 +847,19 @@ def test_a_task_that_includes_a_file_from_outside_its_folder_is_refused(data):
     assert refusal(data) == problem(line, "evals.harness.task_folder", what, found, expected)
 
 
+def test_data_of_a_task_that_is_no_source_of_its_evaluation_is_refused(data):
+    Path("tasks").mkdir()
+    text = "task: choices\ndataset_path: json\ndataset_kwargs: {data_files: {test: data/source/hh/rows.jsonl}}\n"
+    Path("tasks/choices.yaml").write_text(text)
+    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
+    what, found = "a task reads undeclared data", "data/source/hh/rows.jsonl, in choices.yaml"
+    expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
+    assert refusal(data) == problem(line_of(data, "    data:"), "evals.harness.data", what, found, expected)
+    data["evals"]["harness"]["data"].append("hh")
+    written(data)
+    load()
+
+
 def test_a_served_checkpoint_is_one_of_the_recipe_and_is_what_its_server_loads(data):
     teacher = data["backends"]["teacher"]
     teacher["checkpoint"] = "open_llama_3b"
