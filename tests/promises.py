@@ -121,6 +121,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_mtbench.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",
+        "workflow/test_own_tasks.py",
     ),
     "the embedded recipe builds offline, learns, and repeats to the byte": (
         "tiny/test_tiny.py",
