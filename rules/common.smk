@@ -139,11 +139,11 @@ def values_of(names):
 
 def checkpoint(name):
     """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
-    return f"data/base/{name}" if name in recipe.models else f"data/checkpoints/{name}"
+    return recipe.folder_of(name)
 
 
 def weights_of(backend):
-    """The model directory that a backend loads, if it loads one."""
+    """The model directory of the recipe that a backend, or its server, loads, if any."""
     weights = recipe.backends[backend].weights
     return [checkpoint(weights)] if weights else []
 

@@ -90,6 +90,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "a model server is started, followed and stopped": (
         "unit/test_requests_serving.py",
+        "unit/test_served_weights.py",
         "unit/test_serving.py",
         "unit/test_serving_listeners.py",
         "workflow/test_serve.py",
@@ -123,6 +124,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_mtbench.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",
+        "workflow/test_own_tasks.py",
     ),
     "the embedded recipe builds offline, learns, and repeats to the byte": (
         "tiny/test_tiny.py",

@@ -86,6 +86,11 @@ YOURS = (
 )
 INTERNAL = (
     Setting("BEZOAR_JOB", "Stage and part of a job, for its spending and its share of the budget", "run by hand"),
+    Setting(
+        "BEZOAR_FOLDERS",
+        "The MD5s of a job's input folders, so that it doesn't read a served checkpoint to name it",
+        "the job reads it",
+    ),
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
     Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),

@@ -1,6 +1,5 @@
 """The self-hosted servers of a run, as SLURM jobs: submitted when needed, watched, cancelled at the end."""
 
-import hashlib
 import os
 import shlex
 import subprocess
@@ -82,7 +81,7 @@ class Servers:
         if earlier and earlier.number in alive and earlier.plans == _plans(server):
             return
         if earlier:
-            cancel(alive & {earlier.number})  # it was started for another command
+            cancel(alive & {earlier.number})  # it was started for another command or checkpoint
         self._start(server)
 
     def _servers_of(self, job: Any) -> list[Server]:
@@ -155,7 +154,7 @@ class Servers:
 
 def _plans(server: Server) -> dict[str, str]:
     """A server's entry in the record of submissions."""
-    return {f"{PREFIX}{server.name}": hashlib.sha256(repr(server.command).encode()).hexdigest()}
+    return {f"{PREFIX}{server.name}": server.digest}
 
 
 def _values(resources: Any) -> dict[str, Any]:

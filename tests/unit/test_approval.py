@@ -150,11 +150,17 @@ def test_a_key_that_a_server_repeats_is_not_shown(monkeypatch):
     assert len(str(caught.value)) < 500 + 200
 
 
-def test_what_is_stored_is_counted_where_it_was_looked_for_only(monkeypatch):
+def test_what_is_stored_is_counted_where_it_was_looked_for_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     # 3 jobs were done before a kill, of 20; each has 10 answers
     jobs: list[Any] = [SimpleNamespace(name=str(number), inputs=()) for number in range(20)]
     monkeypatch.setattr(estimate, "_stored_of", lambda step, command: 10 if int(step.name) < 3 else 0)
-    assert estimate._stored(jobs, {job.name: [] for job in jobs}) == 30
+    commands: dict[str, list[str]] = {job.name: [] for job in jobs}
+    assert estimate._stored(jobs, commands, set()) == 30
+    jobs[0].inputs = ("data/base/a",)  # which the run makes anew, such as weights of a served model
+    (tmp_path / "data/base/a").mkdir(parents=True)
+    assert estimate._stored(jobs, commands, {"data/base/b"}) == 30
+    assert estimate._stored(jobs, commands, {"data/base/a"}) == 20
 
 
 def test_a_line_of_an_estimate_promises_no_more_than_it_knows():

@@ -226,7 +226,7 @@ def test_how_a_server_is_reached_is_no_part_of_a_backends_identity():
     for kind, block in ((OpenAiBackend, OPENAI), (AnthropicBackend, ANTHROPIC)):
         own, moved, renamed = kind(**block), kind(**block | {"connection": other}), kind(**block | {"model": "other"})
         assert own.identity() == moved.identity() != renamed.identity()
-        assert set(own.identity()) == set(block) - {"connection"} | {"thinking"}
+        assert set(own.identity()) == set(block) - {"connection"} | {"checkpoint", "thinking"}
 
 
 @both

@@ -405,7 +405,7 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
     assert refusal(data) == problem(word, key, "the value does not fit", "2048", "text")
     del server["command"]
     line = line_of(data, "      server:")
-    about = "Program and arguments; {host} and {port} are filled in"
+    about = "Program and arguments; {host}, {port} and {checkpoint} are filled in"
     expected = missing("command", "a list", "[name]", about)
     assert refusal(data) == problem(line, f"{place}.command", "the key is missing", "nothing", expected)
 
@@ -845,6 +845,66 @@ def test_a_task_that_includes_a_file_from_outside_its_folder_is_refused(data):
     line, what = line_of(data, "task_folder"), "a task includes a file from outside"
     found, expected = "../../elsewhere.yaml, in more/base.yaml", "files below task_folder only"
     assert refusal(data) == problem(line, "evals.harness.task_folder", what, found, expected)
+
+
+def test_data_of_a_task_that_is_no_source_of_its_evaluation_is_refused(data):
+    Path("tasks").mkdir()
+    text = "task: choices\ndataset_path: json\ndataset_kwargs: {data_files: {test: data/source/hh/rows.jsonl}}\n"
+    Path("tasks/choices.yaml").write_text(text)
+    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
+    what, found = "a task reads undeclared data", "data/source/hh/rows.jsonl, in choices.yaml"
+    expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
+    assert refusal(data) == problem(line_of(data, "    data:"), "evals.harness.data", what, found, expected)
+    data["evals"]["harness"]["data"].append("hh")
+    written(data)
+    load()
+
+
+def test_a_served_checkpoint_is_one_of_the_recipe_and_is_what_its_server_loads(data):
+    teacher = data["backends"]["teacher"]
+    teacher["checkpoint"] = "open_llama_3b"
+    what, key = "serves an unknown checkpoint", "backends.teacher.checkpoint"
+    known = ", ".join(sorted([*data["models"], *data["stages"]]))
+    hint = "did you mean `open_llama_3b_v2`?"
+    assert refusal(data) == problem(line_of(data, "checkpoint: open_llama_3b"), key, what, "open_llama_3b", known, hint)
+    teacher["checkpoint"] = "open_llama_3b_v2"
+    place, words = "backends.teacher.connection.server.command", teacher["connection"]["server"]["command"]
+    what, found = "the command doesn't load `open_llama_3b_v2`", " ".join(words)
+    line = line_of(data, "        command:")
+    assert refusal(data) == problem(line, place, what, found, "{checkpoint} in place of the weights")
+    words[2] = "{checkpoint}"
+    written(data)
+    assert load().backends["teacher"].weights == "open_llama_3b_v2"
+    assert load().unnamed_weights() == []
+    teacher["checkpoint"] = None
+    what = "the command loads a checkpoint, and the backend names none"
+    expected = "a key `checkpoint` in backends.teacher"
+    hint = "checkpoint: <model or stage>"
+    assert refusal(data) == problem(line_of(data, "        command:"), place, what, "{checkpoint}", expected, hint)
+    words[2] = "another/model"
+    written(data)
+    assert load().unnamed_weights() == ["teacher"]
+
+
+def test_a_providers_own_server_serves_no_checkpoint(data):
+    judge = data["backends"]["judge"]
+    assert judge["connection"].get("base_url_env") is None
+    judge["checkpoint"] = "open_llama_3b_v2"
+    what = "the provider's own server loads no checkpoint of this recipe"
+    expected = "`server` or `base_url_env` in its connection, or null"
+    key, line = "backends.judge.checkpoint", line_of(data, "    checkpoint: open_llama_3b_v2")
+    assert refusal(data) == problem(line, key, what, "open_llama_3b_v2", expected)
+    judge["connection"]["base_url_env"] = "JUDGE_BASE_URL"
+    written(data)
+    assert load().backends["judge"].weights == "open_llama_3b_v2"
+
+
+def test_a_checkpoint_whose_rows_it_writes_itself_is_refused(data):
+    stage = next(name for name, one in data["stages"].items() if one["mix"] == "lamini")
+    data["backends"]["teacher"]["checkpoint"] = stage
+    data["backends"]["teacher"]["connection"]["server"]["command"][2] = "{checkpoint}"
+    assert data["schemes"]["lamini"]["teacher"] == "teacher"
+    assert "a checkpoint is built from itself" in refusal(data)
 
 
 def test_resources_are_of_known_rules_and_stages(data):

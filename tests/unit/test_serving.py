@@ -20,13 +20,14 @@ import yaml
 from desk import block
 
 from bezoar import serving
+from bezoar.cache.hashing import Hasher
 from bezoar.cluster import servers as cluster
 from bezoar.cluster.resources import Resources
 from bezoar.files import write_json
 from bezoar.recipe.load import load
 from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import Address, command
-from bezoar.serving.command import Ended, Serving, server_of
+from bezoar.serving.command import Changed, Ended, Serving, server_of
 from bezoar.steps.backends.verifier import VerifierBackend
 
 ROOT = Path(__file__).parents[2]
@@ -77,11 +78,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nothing is: nodes are reached past it
 
-    def make(*words: str, **more: Any) -> None:
+    def make(*words: str, checkpoint: str | None = None, **more: Any) -> None:
         recipe = yaml.safe_load((ROOT / "recipes" / "openbezoar-3b.yaml").read_text())
         made = server(sys.executable, "program.py", **more)
         made["command"] += words
         recipe["backends"]["teacher"]["connection"]["server"] = made
+        recipe["backends"]["teacher"]["checkpoint"] = checkpoint
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
 
     return make
@@ -365,6 +367,81 @@ def test_an_address_that_was_lost_is_written_again(workplace, start, damage):
     at = address()
     damage(serving.address_path("teacher"))
     assert address() == at
+
+
+# The checkpoint that it loads
+
+
+def weights(text: str) -> Path:
+    """The base model of the recipe, made anew."""
+    folder = Path("data/base/open_llama_3b_v2")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_text(text)
+    return folder
+
+
+def test_a_server_loads_the_checkpoint_of_its_backend_and_starts_again_with_new_weights(workplace, start):
+    folder = weights("old")
+    workplace("well", "{checkpoint}", checkpoint=folder.name)
+    process = start()
+    old = address()
+    said = asked(old)
+    assert said["words"][2:] == ["well", str(folder)]
+    found = Hasher(None).content(str(folder))
+    assert found
+    assert old.weights == found.md5
+    weights("new")
+    new = until(lambda: (now := serving.read_address("teacher")) and now.weights != old.weights and now)
+    found = Hasher(None).content(str(folder))
+    assert found
+    assert new.weights == found.md5
+    assert new.secret != old.secret
+    assert not lives(said["pid"])
+    assert asked(new)["words"][3] == str(folder)
+    process.terminate()
+    assert f"{folder} was made again; it starts again" in process.communicate(timeout=20)[1]
+    assert process.returncode == 143
+
+
+def test_a_server_waits_for_its_checkpoint(workplace, start):
+    workplace("well", "{checkpoint}", checkpoint="open_llama_3b_v2")
+    process = start()
+    assert process.stderr
+    assert "waiting for data/base/open_llama_3b_v2" in process.stderr.readline()
+    assert not serving.log_path("teacher").exists()  # it isn't started
+    weights("new")
+    assert address().pid == process.pid
+
+
+def test_a_checkpoint_that_nobody_makes_is_reported(workplace, start):
+    workplace("well", "{checkpoint}", checkpoint="open_llama_3b_v2", start=0.2)
+    _, said = (process := start()).communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the server's checkpoint isn't there\n  found:    no data/base/open_llama_3b_v2 in 0.2 s" in said
+    assert "hint: make it by `snakemake --cores all data/base/open_llama_3b_v2`" in said
+
+
+def test_a_signal_ends_the_wait_for_a_checkpoint(workplace, start):
+    workplace("well", "{checkpoint}", checkpoint="open_llama_3b_v2")
+    process = start()
+    assert process.stderr
+    process.stderr.readline()
+    process.terminate()
+    assert process.wait(20) == 143
+
+
+def test_what_was_loaded_while_its_checkpoint_was_made_again_is_not_handed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(command.HOST, "127.0.0.1")
+    folder = weights("old")
+    one = Serving("teacher", ManagedServer(**server("serve")), str(folder))
+    one.weights = one._wait_for_weights()
+    one._check_weights(0.0)
+    weights("new")
+    one._check_weights(60.0)  # it was looked at just now
+    with pytest.raises(Changed, match="was made again"):
+        one._check_weights(0.0)
 
 
 # What can't be served

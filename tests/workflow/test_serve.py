@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from desk import CONNECTION, PRICE, addresses, block, ceilings
+from test_kill import cheap, prepare
 
 from bezoar import serving
 from bezoar.blocks import Sampling
@@ -166,6 +169,37 @@ def test_shards_are_written_though_their_server_is_killed_half_way(workspace, mo
     assert total.outcomes["transient"] <= 2 * IN_FLIGHT * SHARDS
     # every answer came from a server, and what was in flight at its end may have been asked twice
     assert CANDIDATES <= asked() <= CANDIDATES + IN_FLIGHT * SHARDS
+
+
+@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+def test_new_weights_of_a_served_checkpoint_are_asked_anew(workspace, server, random_llama, front_end):
+    root, row = workspace.root, "data/generated/lamini/0000/rows.jsonl"
+    weights = random_llama(root / "weights", ["Name three rivers."] * 9) / "generation_config.json"
+    recipe = cheap()
+    recipe["models"]["served"] = {"method": "local", "path": "weights"}
+    recipe["backends"]["teacher"]["checkpoint"] = "served"
+    prepare(root, recipe)
+    if front_end == "dvc":
+        shutil.copyfile(ROOT / ".gitignore", root / ".gitignore")
+        shutil.copy(ROOT / "constraints.txt", root)
+        for words in ("git init -q", "dvc init -q", "bezoar fingerprint", "bezoar dvc"):
+            workspace.run(*words.split())
+
+    def build() -> int:
+        """Calls that a build sends."""
+        before = server.hits
+        workspace.snakemake(row) if front_end == "snakemake" else workspace.run("dvc", "repro", "generate-lamini")
+        return server.hits - before
+
+    asked = build()
+    assert asked > 10
+    assert build() == 0
+    old = weights.read_text()
+    weights.write_text(old.replace('"pad_token_id": 0', '"pad_token_id": 1'))
+    assert weights.read_text() != old
+    assert build() == asked  # the same calls, to other weights under the same name
+    weights.write_text(old)
+    assert build() == 0
 
 
 @pytest.mark.cluster

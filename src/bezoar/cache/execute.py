@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, foreign, locks, records, trace
+from bezoar.cache import CacheError, Unwritable, folders, foreign, locks, records, trace
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
@@ -147,6 +147,7 @@ class _Execution:
             RUN_VARIABLE: self.run.identity,
             **trace.variables(seen),
             **self.step.environment,
+            **folders.told(action.inputs),
         }
         start, used = time.monotonic(), _cpu_seconds()
         room = of_job(self.job, self.run, variables, writes=[seen])

@@ -49,6 +49,11 @@ def _check(args: argparse.Namespace) -> int:
     recipe = recipes.load(args.file, contents=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    for name in recipe.unnamed_weights():
+        show(
+            f"note: backends.{name}: its server loads weights from outside of this recipe; new weights under the same "
+            "`model` rerun nothing: see `checkpoint` in docs/requests.md"
+        )
     return 0
 
 

@@ -21,4 +21,5 @@ def run(args: argparse.Namespace) -> int:
     from bezoar.serving.command import serve
 
     logs.setup(None)
-    return serve(args.backend, load().backends)
+    recipe = load()
+    return serve(args.backend, recipe.backends, recipe.folder_of)

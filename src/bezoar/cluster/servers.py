@@ -1,5 +1,6 @@
 """Self-hosted servers for jobs on a cluster; they are cluster jobs, too."""
 
+import hashlib
 from dataclasses import dataclass
 
 from bezoar.cluster.resources import Resources
@@ -8,14 +9,24 @@ from bezoar.requests.blocks import BackendBlock, Connection
 
 @dataclass(frozen=True)
 class Server:
-    """A backend's server, as `bezoar serve NAME` runs it, and its resources."""
+    """A backend's server, as `bezoar serve NAME` runs it, and its resources.
+
+    Attributes:
+        checkpoint: Name of the recipe's checkpoint that it loads; None for other weights.
+    """
 
     name: str
     command: tuple[str, ...]
+    checkpoint: str | None
     cpus: int
     mem_mb: int
     minutes: int
     gpus: int
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of its command and checkpoint: a running server with another one isn't this server."""
+        return hashlib.sha256(repr((self.command, self.checkpoint)).encode()).hexdigest()
 
 
 def server_of(backend: BackendBlock, resources: Resources) -> Server | None:
@@ -30,4 +41,5 @@ def server_of(backend: BackendBlock, resources: Resources) -> Server | None:
         return None
     command = tuple(connection.server.command)
     memory = int(resources.memory_gb * 1000)
-    return Server(backend.name, command, resources.cpus, memory, resources.minutes, resources.gpus)
+    wanted = (resources.cpus, memory, resources.minutes, resources.gpus)
+    return Server(backend.name, command, backend.weights, *wanted)

@@ -14,6 +14,7 @@ from bezoar.blocks import Existing, Reference
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
+from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.evaluation import EvalBlock
@@ -28,7 +29,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
-        problems = [*circles, *_adapters(recipe), *_formats(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe)]
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
 
@@ -78,6 +79,28 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     for name in recipe.resources:
         if name not in known:
             yield unknown(("resources", name), "no rule or stage of this name", name, known)
+
+
+def _servers(recipe: Recipe) -> Iterator[Problem]:
+    """Servers that don't load the checkpoint that their backend names, or load one that it doesn't name."""
+    for name, block in recipe.backends.items():
+        if not isinstance(block, ApiBackend):
+            continue
+        key, server = ("backends", name), block.connection.server
+        if block.checkpoint and not server and not block.connection.base_url_env:
+            what, found = "the provider's own server loads no checkpoint of this recipe", block.checkpoint
+            yield Problem((*key, "checkpoint"), what, found, "`server` or `base_url_env` in its connection, or null")
+        elif server and server.loads_checkpoint != bool(block.checkpoint):
+            command = (*key, "connection", "server", "command")
+            if block.checkpoint:
+                what, found = f"the command doesn't load `{block.checkpoint}`", " ".join(server.command)
+                yield Problem(command, what, found, "{checkpoint} in place of the weights")
+            else:
+                what, hint = (
+                    "the command loads a checkpoint, and the backend names none",
+                    "checkpoint: <model or stage>",
+                )
+                yield Problem(command, what, "{checkpoint}", f"a key `checkpoint` in backends.{name}", hint)
 
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:

@@ -103,7 +103,7 @@ class Estimator:
         demands = [self._demand(step) for step in steps]
         known = [one.calls for one in demands if one.calls is not None]
         calls = sum(known) if len(known) == len(demands) else None
-        stored = _stored(steps, commands) if commands is not None else 0
+        stored = _stored(steps, commands, self._remade) if commands is not None else 0
         price = self._prices.newest.get(block.model)
         if calls is None:
             free = 0 if price and price.free else None
@@ -152,9 +152,12 @@ class Estimator:
         return ceil(len(Path(path).read_text(encoding="utf-8")) / CHARS_PER_TOKEN)
 
 
-def _stored(steps: list[Step], commands: dict[str, list[str]]) -> int:
-    """Calls of the steps that are answered already: some steps run until the first call that isn't."""
-    ready = [step for step in steps if all(os.path.exists(path) for path in step.inputs)]
+def _stored(steps: list[Step], commands: dict[str, list[str]], remade: set[str]) -> int:
+    """Calls of the steps that are answered already: some steps run until the first call that isn't.
+
+    Steps with inputs that are missing or will be built again are left out: their calls aren't known yet.
+    """
+    ready = [step for step in steps if all(path not in remade and os.path.exists(path) for path in step.inputs)]
     return sum(_stored_of(step, commands[step.name]) for step in ready[:JOBS_LOOKED_INTO])
 
 

@@ -87,6 +87,15 @@ class Recipe(Block):
         block = self.stages[stage]
         return self.base_weights(block.init_from) if block.continue_adapter else block.init_from
 
+    def folder_of(self, checkpoint: str) -> str:
+        """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
+        return f"data/base/{checkpoint}" if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
+
+    def unnamed_weights(self) -> list[str]:
+        """Backends with a self-hosted server whose weights are no checkpoint of this recipe."""
+        served = {name: getattr(block, "connection", None) for name, block in self.backends.items()}
+        return [name for name, one in served.items() if one and one.server and not self.backends[name].weights]
+
     def chain(self, stage: str) -> list[str]:
         """A stage and all stages that it starts from, directly or not; each once, even in a cycle."""
         found: list[str] = []

@@ -43,9 +43,9 @@ class AnthropicBackend(ApiBackend):
     kind: Literal["anthropic"]
     effort: Literal["low", "medium", "high"] | None = None
 
-    def provider(self) -> "Anthropic":
+    def provider(self, weights: str = "") -> "Anthropic":
         """The API."""
-        return Anthropic(self)
+        return Anthropic(self, weights)
 
 
 class Anthropic(provider.Connected):
@@ -53,8 +53,8 @@ class Anthropic(provider.Connected):
 
     name = "anthropic"
 
-    def __init__(self, block: AnthropicBackend) -> None:
-        super().__init__(block)
+    def __init__(self, block: AnthropicBackend, weights: str = "") -> None:
+        super().__init__(block, weights)
         self.block = block
 
     @cached_property
@@ -86,7 +86,7 @@ class Anthropic(provider.Connected):
         if output:
             body["output_config"] = output
         sample = f"{request.sample}+{tries}" if tries else request.sample
-        return Call(self.name, ENDPOINT, API_VERSION, canonical(body), sample, ordered="format" in output)
+        return Call(self.name, ENDPOINT, API_VERSION, canonical(body), sample, "format" in output, self.weights)
 
     def read(self, text: str) -> Answer:
         """A message's text blocks; thinking may come before them."""

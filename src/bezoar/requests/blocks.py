@@ -36,7 +36,9 @@ class Budget(Block):
 class ManagedServer(Block):
     """A self-hosted server: what `bezoar serve` starts, and how long it runs."""
 
-    command: list[str] = Field(min_length=1, description="Program and arguments; {host} and {port} are filled in.")
+    command: list[str] = Field(
+        min_length=1, description="Program and arguments; {host}, {port} and {checkpoint} are filled in."
+    )
     health: str = Field("/health", pattern=r"^/", description="Path that answers 200 once it is ready.")
     start: float = Field(900.0, gt=0, description="Seconds that it may take to be ready, and that a job waits for it.")
     idle: float = Field(300.0, gt=0, description="Seconds without a client after which it stops.")
@@ -47,6 +49,11 @@ class ManagedServer(Block):
         if not any("{port}" in word for word in command):
             raise PydanticCustomError("command", "words of which one holds {port}", {"port": "{port}"})
         return command
+
+    @property
+    def loads_checkpoint(self) -> bool:
+        """Whether its command names the weights by {checkpoint}."""
+        return any("{checkpoint}" in word for word in self.command)
 
 
 class Connection(Block):

@@ -29,6 +29,7 @@ class Call:
         sample: Tells repeated draws of one body apart.
         ordered: Whether the order of the body's keys can change the answer. With a JSON schema it can: models write the
             fields in the schema's order.
+        weights: MD5 of the checkpoint of the recipe that answers; empty for a model from elsewhere.
     """
 
     provider: str
@@ -37,6 +38,7 @@ class Call:
     body: dict[str, Any]
     sample: str
     ordered: bool = False
+    weights: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -48,6 +50,7 @@ class Call:
             "api_version": self.api_version,
             "body": self.data.decode() if self.ordered else self.body,
             "sample": self.sample,
+            **({"weights": self.weights} if self.weights else {}),
         }
         return hashlib.sha256(encoded(whole)).hexdigest()
 

@@ -34,9 +34,9 @@ class OpenAiBackend(ApiBackend):
     )
     sends_sampling: bool = Field(True, description="False for models that refuse temperature and top_p.")
 
-    def provider(self) -> "OpenAi":
+    def provider(self, weights: str = "") -> "OpenAi":
         """The API."""
-        return OpenAi(self)
+        return OpenAi(self, weights)
 
 
 class OpenAi(provider.Connected):
@@ -45,8 +45,8 @@ class OpenAi(provider.Connected):
     name = "openai"
     path = "/v1"
 
-    def __init__(self, block: OpenAiBackend) -> None:
-        super().__init__(block)
+    def __init__(self, block: OpenAiBackend, weights: str = "") -> None:
+        super().__init__(block, weights)
         self.block = block
 
     @cached_property
@@ -75,7 +75,8 @@ class OpenAi(provider.Connected):
             schema = {"name": "verdict", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         sample = f"{request.sample}+{tries}" if tries else request.sample
-        return Call(self.name, ENDPOINT, None, canonical(body), sample, ordered="response_format" in body)
+        ordered = "response_format" in body
+        return Call(self.name, ENDPOINT, None, canonical(body), sample, ordered, self.weights)
 
     def read(self, text: str) -> Answer:
         """A completion's first choice."""

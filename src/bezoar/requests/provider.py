@@ -108,14 +108,17 @@ class Connected:
     """The code that providers share: the server's address, and connections.
 
     Connections live no longer than the event loop that made them.
+
+    Attributes:
+        weights: MD5 of the checkpoint that the server loads; empty for weights from outside of the recipe.
     """
 
     client: Any
     path = ""  # of the API on a self-hosted server
 
-    def __init__(self, block: ApiBackend) -> None:
-        self.model = block.model
-        self._connection, self._own = block.connection, server_locator(block)
+    def __init__(self, block: ApiBackend, weights: str = "") -> None:
+        self.model, self.weights = block.model, weights
+        self._connection, self._own = block.connection, server_locator(block, weights)
         self._left: list[Any] = []  # connections to the server's earlier address: answers may still arrive
 
     async def find(self, pause: Callable[[float], Awaitable[None]]) -> None:

@@ -28,10 +28,11 @@ class ServerLocator:
     Attributes:
         url: Where it answered last; None at first.
         secret: The key that it requires; empty for a server without one.
+        weights: MD5 of the checkpoint that it has to serve; empty for weights from outside of the recipe.
     """
 
-    def __init__(self, backend: str, server: ManagedServer) -> None:
-        self.backend, self.server = backend, server
+    def __init__(self, backend: str, server: ManagedServer, weights: str = "") -> None:
+        self.backend, self.server, self.weights = backend, server, weights
         self.url: str | None = None
         self.secret = ""
         self._sure = False
@@ -73,7 +74,7 @@ class ServerLocator:
     async def _seen(self) -> bool:
         serving.touch_lease(self.backend)  # first: before a server stops, it looks at the lease again
         address = serving.read_address(self.backend)
-        if not address or not await asyncio.to_thread(self._sound, address):
+        if not address or self._stranger(address) or not await asyncio.to_thread(self._sound, address):
             return False
         self.url, self.secret = address.url, address.secret
         return True
@@ -87,6 +88,9 @@ class ServerLocator:
         if address and not listeners.owned(address.url, address.pid):
             path = serving.address_path(self.backend)
             return f"the process {address.pid} is gone or doesn't listen at {address.url}, as {path} says"
+        if address and self._stranger(address):
+            has, needs = (one or "not of this recipe" for one in (address.weights, self.weights))
+            return f"the server at {address.url} has loaded other weights: {has}; this job needs: {needs}"
         if address:
             return f"nothing answers at {address.url}{self.server.health}, as {serving.address_path(self.backend)} says"
         return f"no {serving.address_path(self.backend)}"
@@ -96,15 +100,28 @@ class ServerLocator:
             f"no server of {self.backend}",
             found=f"{self._found()}, after {self.server.start:g} s",
             expected="a server that answers",
-            hint=f"start it by `bezoar serve {self.backend}` in another terminal, or run with `--profile "
-            "profiles/slurm`, which submits it; answers so far are stored",
+            hint=f"{self._hint()}; answers so far are stored",
         )
 
+    def _hint(self) -> str:
+        address = serving.read_address(self.backend)
+        if address and self._stranger(address):
+            what = "`bezoar serve` loads what params.yaml named when it started"
+            return f"{what}: stop `bezoar serve {self.backend}`, and start it again"
+        return (
+            f"start it by `bezoar serve {self.backend}` in another terminal, or run with `--profile profiles/slurm`, "
+            "which submits it"
+        )
 
-def server_locator(block: ApiBackend) -> ServerLocator | None:
-    """Finds the server of a backend; None if it isn't self-hosted, or a variable has its address."""
+    def _stranger(self, address: serving.Address) -> bool:
+        """Whether a server has loaded other weights than those that it has to serve."""
+        return address.weights != self.weights
+
+
+def server_locator(block: ApiBackend, weights: str = "") -> ServerLocator | None:
+    """Finds the server with a backend's weights; None if it isn't self-hosted, or a variable has its address."""
     server = block.connection.server
-    return ServerLocator(block.name, server) if server and block.connection.self_hosted else None
+    return ServerLocator(block.name, server, weights) if server and block.connection.self_hosted else None
 
 
 @asynccontextmanager

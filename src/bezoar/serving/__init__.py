@@ -26,6 +26,7 @@ class Address:
         job: Its SLURM job; None if it was started by hand.
         pid: The `bezoar serve` process that watches it.
         secret: The API key that it requires; empty for a server without one.
+        weights: MD5 of the recipe's checkpoint that it has loaded; empty if it loads other weights.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Address:
     job: str | None
     pid: int
     secret: str = field(default="", repr=False)
+    weights: str = ""
 
 
 def address_path(backend: str) -> Path:
@@ -58,7 +60,8 @@ def read_address(backend: str) -> Address | None:
         found = Address(**json.loads(address_path(backend).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return found if isinstance(found.url, str) and isinstance(found.secret, str) else None
+    texts = (found.url, found.secret, found.weights)
+    return found if all(isinstance(one, str) for one in texts) else None
 
 
 def write_address(backend: str, address: Address) -> None:

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
 from bezoar import serving
+from bezoar.cache import CacheError
+from bezoar.cache.hashing import Hasher
 from bezoar.errors import BezoarError, problem
 from bezoar.logs import logger
 from bezoar.requests.blocks import BackendBlock, Connection, ManagedServer
@@ -32,6 +34,7 @@ OWN_KEY = "--api-key"  # a command with this flag sets its key itself
 QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_CHECKS = 5.0  # of the weights
 SECONDS_TO_END = 20.0  # from SIGTERM to SIGKILL; SLURM itself kills after 30
 LAST_LINES = 20  # of a server's log, in the message about its end
 ENDINGS = {
@@ -45,15 +48,22 @@ class Ended(BezoarError):
     """The end of a server; its status is the exit status of `bezoar serve`, 0 for a normal end."""
 
 
-def serve(backend: str, backends: Mapping[str, BackendBlock]) -> int:
+class Changed(BezoarError):
+    """The checkpoint that a server has loaded was made again."""
+
+
+def serve(backend: str, backends: Mapping[str, BackendBlock], folder_of: Callable[[str], str]) -> int:
     """Serve a backend of a recipe until it isn't needed any more; the exit status.
 
     Args:
         backend: The backend's name.
         backends: All backends of the recipe.
+        folder_of: The model directory of a checkpoint.
     """
     try:
-        Serving(backend, server_of(backend, backends)).run()
+        server = server_of(backend, backends)
+        checkpoint = backends[backend].weights
+        Serving(backend, server, folder_of(checkpoint) if checkpoint else None).run()
     except Ended as ended:
         (logger.error if ended.status else logger.info)(f"serve {backend}: {ended}")
         return ended.status
@@ -98,24 +108,32 @@ class Serving:
     Args:
         backend: The backend's name.
         server: How to start it.
+        folder: Model directory that it loads; None for weights from outside of the recipe.
 
     Raises:
         Ended: The machine's name can't be resolved.
     """
 
-    def __init__(self, backend: str, server: ManagedServer) -> None:
-        self.backend, self.server = backend, server
+    def __init__(self, backend: str, server: ManagedServer, folder: str | None = None) -> None:
+        self.backend, self.server, self.folder = backend, server, folder
+        self._signal: int | None = None  # received
+        self._hasher = Hasher()
+        self._looked = 0.0  # when the weights were checked
+        self._take_port()
+
+    def _take_port(self) -> None:
         host = os.environ.get(HOST) or LOOPBACK
         self.host = socket.gethostname() if host == OWN_NAME else host
         self.port = _free_port(self.host)
         self.url = f"http://{self.host}:{self.port}"
-        self.secret = "" if any(word.startswith(OWN_KEY) for word in server.command) else secrets.token_urlsafe(32)
+        own_key = any(word.startswith(OWN_KEY) for word in self.server.command)
+        self.secret = "" if own_key else secrets.token_urlsafe(32)
+        self.weights = ""  # MD5 of the model directory as it is loaded
         self.address: Address | None = None  # once it is ready
         self._listening: set[int] = set()  # its sockets at the last check
-        self._signal: int | None = None  # received
 
     def run(self) -> NoReturn:
-        """Start it, publish its address, and watch it; always ends by `Ended`."""
+        """Start it, publish its address, and watch it; again if its weights are made again. Always ends by `Ended`."""
         if not listeners.known():
             raise Ended(
                 problem(
@@ -128,15 +146,62 @@ class Serving:
         self._refuse_second()
         for number in ENDINGS:
             signal.signal(number, self._note_signal)
+        while True:
+            try:
+                self._run_once()
+            except Changed as changed:
+                logger.info(f"serve {self.backend}: {changed}; it starts again")
+                self._take_port()
+
+    def _run_once(self) -> NoReturn:
+        self.weights = self._wait_for_weights()
         with self._started() as process:
             seconds = self._wait_until_ready(process)
             self._refuse_second()  # another may have started at the same time
+            self._check_weights(0.0)  # what it has loaded is what was read before
             own = self._publish()
             logger.info(
                 f"serve {self.backend}: ready at {self.url} after {seconds:.0f} s{_reach(self.host)}; "
                 f"it stops after {self.server.idle:g} s without a client"
             )
             self._watch(process, own)
+
+    def _wait_for_weights(self) -> str:
+        """The MD5 of the model directory, once it is there; empty for weights from outside of the recipe."""
+        began = spoken = time.monotonic()
+        while (found := self._content()) is None:
+            self._check_signal()
+            now = time.monotonic()
+            if now - began > self.server.start:
+                raise Ended(
+                    problem(
+                        "the server's checkpoint isn't there",
+                        found=f"no {self.folder} in {self.server.start:g} s",
+                        expected="the model directory that it loads",
+                        hint=f"make it by `snakemake --cores all {self.folder}`",
+                    )
+                )
+            if spoken == began or now - spoken > SECONDS_BETWEEN_LINES:
+                spoken = now
+                logger.info(f"serve {self.backend}: waiting for {self.folder}, {now - began:.0f} s so far")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        self._hasher.save()
+        return found
+
+    def _content(self) -> str | None:
+        """MD5 of the model directory as it is now; None if it isn't there."""
+        self._looked = time.monotonic()
+        if self.folder is None:
+            return ""
+        with suppress(CacheError):  # such as a file that was removed meanwhile
+            content = self._hasher.content(self.folder)
+            return content.md5 if content and content.files else None
+        return None
+
+    def _check_weights(self, seconds: float = SECONDS_BETWEEN_CHECKS) -> None:
+        """Raise Changed if the model directory has other content than at the start; once in so many seconds."""
+        if time.monotonic() - self._looked >= seconds and self._content() != self.weights:
+            raise Changed(f"{self.folder} was made again")
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
@@ -157,7 +222,10 @@ class Serving:
     @contextmanager
     def _started(self) -> Iterator["subprocess.Popen[bytes]"]:
         """The server's process; at the end its address is withdrawn, then it is stopped."""
-        words = [word.replace("{host}", self.host).replace("{port}", str(self.port)) for word in self.server.command]
+        slots = (("{host}", self.host), ("{port}", str(self.port)), ("{checkpoint}", self.folder or ""))
+        words = self.server.command
+        for slot, text in slots:
+            words = [word.replace(slot, text) for word in words]
         log = serving.log_path(self.backend)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
@@ -236,7 +304,7 @@ class Serving:
     def _publish(self) -> Address:
         """Write the address where clients look for it, also over a dead server's."""
         job = os.environ.get("SLURM_JOB_ID") or None
-        self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid(), self.secret)
+        self.address = Address(self.url, self.host, self.port, _now(), job, os.getpid(), self.secret, self.weights)
         serving.write_address(self.backend, self.address)
         return self.address
 
@@ -253,9 +321,9 @@ class Serving:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _look(self, process: "subprocess.Popen[bytes]", expected: str) -> None:
-        """Raise Ended if the server's process has ended, or got a signal to end."""
-        if self._signal is not None:
-            raise Ended(*ENDINGS[signal.Signals(self._signal)])
+        """Raise Ended if the server's process has ended, or got a signal to end; Changed if its weights changed."""
+        self._check_signal()
+        self._check_weights()
         status = process.poll()
         if status is not None:
             raise Ended(
@@ -267,6 +335,10 @@ class Serving:
                 ),
                 (status if status > 0 else 128 - status) if status else 1,
             )
+
+    def _check_signal(self) -> None:
+        if self._signal is not None:
+            raise Ended(*ENDINGS[signal.Signals(self._signal)])
 
     def _hold_address(self, own: Address) -> None:
         """Keep the address where clients look for it, unless another server has written its own there since."""

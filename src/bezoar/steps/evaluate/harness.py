@@ -13,7 +13,7 @@ from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate.evaluation import EvalBlock
-from bezoar.steps.evaluate.tasks import includes_outside, names_in, needs_hub, read_tasks
+from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
@@ -39,15 +39,25 @@ class Harness(EvalBlock):
         return self.task_folder is None or needs_hub(Path(self.task_folder))
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
-        """Tasks that the task folder doesn't define; a group counts as a task."""
+        """Tasks that the task folder doesn't define (a group counts as a task), and files that are no inputs."""
         if self.task_folder and Path(self.task_folder).is_dir():
             files = list(read_tasks(Path(self.task_folder)))
             yield from _file_problems(Path(self.task_folder), files)
+            yield from self._data_problems(Path(self.task_folder), files)
             tasks = [nodes for path, nodes in files if isinstance(nodes, dict) and path.suffix == ".yaml"]
             defined = {task for nodes in tasks for task in names_in(nodes)}
             for position, task in enumerate(self.tasks):
                 if task not in defined:
                     yield unknown(("tasks", position), "no such task in task_folder", task, defined)
+
+    def _data_problems(self, folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Problem]:
+        """Data that the tasks read and that are no inputs of their jobs, so that a change would rerun nothing."""
+        nodes = {path: one for path, one in files if isinstance(one, dict)}
+        declared = {f"data/source/{name}/rows.jsonl" for name in self.data}
+        for path, text in undeclared_data(self.tasks, nodes, folder, declared):
+            what, found = "a task reads undeclared data", f"{text}, in {path.relative_to(folder)}"
+            expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
+            yield Problem(("data",), what, found, expected)
 
 
 def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Problem]:
@@ -57,10 +67,8 @@ def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Prob
             found = f"{nodes}, in {shown}"
             yield Problem(("task_folder",), "a task file is not YAML", found, "a task of the harness")
             continue
-        for include in includes_outside(path, nodes, folder):
-            found = f"{include}, in {shown}"
-            what = "a task includes a file from outside"
-            yield Problem(("task_folder",), what, found, "files below task_folder only")
+        for what, text in outside(path, nodes, folder):
+            yield Problem(("task_folder",), what, f"{text}, in {shown}", "files below task_folder only")
 
 
 class Scoring(NamedBlock):
