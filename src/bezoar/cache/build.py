@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, stages
+from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, recover, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import CODE_LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -152,6 +152,8 @@ class Build:
     def bring_back(self, steps: list[Step]) -> None:
         """Restore proven outputs of some steps, unless a job is making them now; other outputs don't change.
 
+        Those on disk that the cache lacks are stored.
+
         Raises:
             CacheError: The remote can't be read, or an output can't be restored.
         """
@@ -159,6 +161,7 @@ class Build:
         self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
         self.objects.keep_lists()
         self._restore()
+        self._store_again()
         self.hasher.save()
 
     def finish(self) -> None:
@@ -339,10 +342,16 @@ class Build:
                 )
 
     def _fold(self) -> None:
+        self._store_again()
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
             read = self.resolved.content if self.resolved.path == dvc.PARAMS else None
             lock.fold(self.stages, self.decision.proofs, self.hasher, self.objects, written, read)
+
+    def _store_again(self) -> None:
+        count = recover.outputs(self.decision.proofs.values(), self.hasher, self.objects)
+        if count:
+            logger.warning(f"the cache lacked {count} outputs that are sound on disk; they are stored again")
 
 
 def _clear_but(folder: Path, kept: Path) -> None:

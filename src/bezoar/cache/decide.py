@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bezoar.cache import recover
 from bezoar.cache.code import parts_of
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
@@ -125,6 +126,7 @@ class Decider:
             for name, stage in stages.items()
             if locked.get(name, {}).get("cmd") == stage.command  # another command means other roles of the inputs
         }
+        recover.lists((one for entry in self.entries.values() for one in entry.folders()), hasher, objects)
 
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""

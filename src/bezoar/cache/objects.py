@@ -69,6 +69,11 @@ class Objects:
                 self._lists[md5] = _listing(md5, others.path(md5))
                 self._taken[md5] = Path(others.path(md5)).read_bytes()
 
+    def take_list(self, md5: str, files: list[Listing]) -> None:
+        """Add a directory list in memory; nothing is written."""
+        self._lists[md5] = files
+        self._taken[md5] = listing_bytes(files)
+
     def keep_lists(self) -> None:
         """Write these lists for DVC and for the processes of jobs.
 
