@@ -17,6 +17,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_proofs.py",
         "unit/test_cache_recover.py",
         "unit/test_cache_runs.py",
+        "unit/test_cache_storable.py",
         "unit/test_layout.py",
         "unit/test_cache_syntax.py",
         "workflow/test_forged.py",
@@ -25,6 +26,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_plan.py",
         "workflow/test_rerun.py",
         "workflow/test_situations.py",
+        "workflow/test_storable.py",
     ),
     "`dvc repro` builds the same graph": (
         "unit/test_cache_ahead.py",

@@ -21,6 +21,7 @@ from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.proofs import Proofs
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.runs import identity
+from bezoar.cache.storable import check_paths
 from bezoar.errors import problem
 from bezoar.requests.job import SPENT
 
@@ -131,10 +132,12 @@ class Build:
         """
         git.check_merged(dvc.LOCK)
         self.objects.keep_lists()
+        self._store_again()
         changed = self._restore()
         self._tell_aside(generated.bring_into_step(self, by_dvc=STAGE in os.environ))
         self._clear_folders()
         if self.decision.reasons:
+            check_paths({out for one in self.steps if one.name in self.decision.reasons for out in one.outs})
             self._check_writable()
             self._remember()
             self._keep()
@@ -160,8 +163,8 @@ class Build:
         self.decide(steps, [output for step in steps for output in step.outputs], set())
         self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
         self.objects.keep_lists()
-        self._restore()
         self._store_again()
+        self._restore()
         self.hasher.save()
 
     def finish(self) -> None:
@@ -176,6 +179,7 @@ class Build:
         else:
             self.code = self._read_code()  # match the current code
             self.code.write(self.cache)
+        self._store_again()
         self._fold()
         self.hasher.save()
 
@@ -342,7 +346,6 @@ class Build:
                 )
 
     def _fold(self) -> None:
-        self._store_again()
         written = dvc.read(dvc.PIPELINE)
         if written and STAGE not in os.environ:
             read = self.resolved.content if self.resolved.path == dvc.PARAMS else None

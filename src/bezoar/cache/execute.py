@@ -20,6 +20,7 @@ from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
 from bezoar.cache.runs import RUN_VARIABLE
+from bezoar.cache.storable import check_storable
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
@@ -173,6 +174,7 @@ class _Execution:
                         hint="start again",
                     )
                 )
+        check_storable(dict(zip(self.step.outputs, self.step.outs, strict=True)), self.step.folder)
         if self.step.folder:
             stray = undeclared(self.step.folder, self.step.outputs)
             if stray:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bezoar.cache import CacheError, Unwritable, foreign
-from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
+from bezoar.cache.hashing import Content, Hasher, Listing, listing_bytes, listing_of
 from bezoar.cache.modes import make_folder
 from bezoar.errors import problem
 
@@ -106,7 +106,7 @@ class Objects:
             CacheError: It has changed since `content` was read, the disk is full, or the store can't be written.
         """
         if content.md5.endswith(".dir"):
-            files = [Listing(self.hasher.file(os.path.join(path, name)).md5, name) for name in files_below(path)]
+            files = self.hasher.listing(path)
             for one in files:
                 self._put(os.path.join(path, one.relpath), one.md5)
             self.store_listing(content.md5, files, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from bezoar.cache import CacheError
-from bezoar.cache.hashing import Hasher, Listing, files_below
+from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof
 
@@ -25,8 +25,8 @@ def lists(folders: Iterable[tuple[str, str]], hasher: Hasher, objects: Objects) 
     for path, md5 in folders:
         if objects.listing(md5) is None:
             with suppress(CacheError):  # a file there that can't be read: the list stays missing
-                if hasher.holds(path, md5):
-                    objects.take_list(md5, listed(path, hasher))
+                if hasher.reads(path, md5):
+                    objects.take_list(md5, hasher.listing(path))
 
 
 def outputs(proofs: Iterable[Proof], hasher: Hasher, objects: Objects) -> int:
@@ -39,7 +39,7 @@ def outputs(proofs: Iterable[Proof], hasher: Hasher, objects: Objects) -> int:
         objects.keep_lists()
     for proof in proofs:
         for path, content in proof.outputs.items():
-            if objects.missing(content.md5) and hasher.holds(path, content.md5):
+            if objects.missing(content.md5) and hasher.reads(path, content.md5):
                 with suppress(CacheError):
                     objects.store(path, content)
                     count += 1
@@ -56,13 +56,3 @@ def lost(contents: Iterable[str], objects: Objects) -> bool:
             if files is None or not all(os.path.exists(objects.path(one.md5)) for one in files):
                 return True
     return False
-
-
-def listed(path: str, hasher: Hasher) -> list[Listing]:
-    """The files of a directory on disk.
-
-    Raises:
-        CacheError: A file's name isn't UTF-8.
-        OSError: A file can't be read.
-    """
-    return [Listing(hasher.file(f"{path}/{name}").md5, name) for name in files_below(path)]
