@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from bezoar.cache.storable import check_storable
 from bezoar.steps import models
+from bezoar.steps.base import local
 from bezoar.steps.evaluate.harness import checkpoint_of
 from bezoar.steps.train import merge, training
 from bezoar.steps.train.merge import Merging
@@ -307,3 +309,18 @@ def test_a_tokenizer_model_that_is_not_sentencepieces_is_logged_and_left_alone(t
 def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):
     assert not (folder / "tokenizer.model").exists()
     models.check_tokenizer(models.load_tokenizer(folder), folder)
+
+
+def test_a_model_of_the_repository_is_copied_as_the_cache_can_store_it(folder, tmp_path, monkeypatch):
+    given = tmp_path / "given"
+    shutil.copytree(folder, given)
+    for path in (given / "config.json", *given.glob("*.safetensors")):
+        path.chmod(0o755)  # as every file on some disks
+    (given / "notes.txt").symlink_to(given / "config.json")
+    (given / "original/deep").mkdir(parents=True)
+    (given / "original/consolidated.bin").touch()
+    monkeypatch.chdir(tmp_path)
+    local.make(given, Path("data/models/base"))
+    check_storable({"data/models/base": "data/models/base"})
+    assert Path("data/models/base/notes.txt").read_text() == (given / "config.json").read_text()
+    assert not Path("data/models/base/original").exists()

@@ -73,17 +73,16 @@ def job_of(step: Step, build: Build) -> Job:
                 hint="build it first",
             )
         )
-    own = build.proofs.made_here(proof.key)
-    parts = {name: part for script in step.code for name, part in build.code.parts.get(script, {}).items()}
-    installed = ", ".join(version for name, version in parts.items() if name.endswith(PACKAGE))
+    own = next(build.proofs.made_here(proof.action), None)
+    assert proof.trace
     return Job(
         step.stage,
-        proof.key.digest,
-        proof.key.params,
-        proof.key.inputs,
+        proof.action.digest,
+        proof.action.params,
+        proof.action.inputs,
         proof.outputs,
-        {name: meaning for name, meaning in parts.items() if not name.endswith(PACKAGE)},
-        dict(re.findall(r"([\w.-]+)==([^\s,]+)", installed)),
+        {label.removeprefix("~"): one.meaning for label, one in proof.trace.modules.items()},
+        {name: one.version for name, one in proof.trace.distributions.items()},
         own is not None and own.outputs == proof.outputs,
     )
 

@@ -10,7 +10,20 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, records, stages
+from bezoar.cache import (
+    CacheError,
+    committed,
+    config,
+    dvc,
+    generated,
+    git,
+    lock,
+    locks,
+    modes,
+    records,
+    recover,
+    stages,
+)
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.altered import set_aside
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -23,6 +36,7 @@ from bezoar.cache.proofs import Proofs
 from bezoar.cache.records import Records
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.runs import identity
+from bezoar.cache.storable import check_paths
 from bezoar.cache.trace import Verifier
 from bezoar.errors import problem
 from bezoar.requests.job import SPENT
@@ -130,10 +144,12 @@ class Build:
         """
         git.check_merged(dvc.LOCK)
         self.objects.keep_lists()
+        self._store_again()
         changed = self._restore()
         self._tell_aside(generated.bring_into_step(self, by_dvc=STAGE in os.environ))
         self._clear_folders()
         if self.decision.reasons:
+            check_paths({out for one in self.steps if one.name in self.decision.reasons for out in one.outs})
             self._check_writable()
             self._remember()
             self._keep()
@@ -151,12 +167,15 @@ class Build:
     def bring_back(self, steps: list[Step]) -> None:
         """Restore proven outputs of some steps, unless a job is making them now; other outputs don't change.
 
+        Those on disk that the cache lacks are stored.
+
         Raises:
             CacheError: The remote can't be read, or an output can't be restored.
         """
         self.decide(steps, [output for step in steps for output in step.outputs], set())
         self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
         self.objects.keep_lists()
+        self._store_again()
         self._restore()
         self.hasher.save()
 
@@ -170,6 +189,7 @@ class Build:
         decider = self._decider()
         self.decision = decider.decide([], set(), made=frozenset(self.decision.reasons))
         self._check_what_dvc_reads()
+        self._store_again()
         self._fold_proofs()
         self.code = self._read_code()  # match the current code and traces
         generated.write_code(self)
@@ -348,6 +368,11 @@ class Build:
             raise _changed(dvc.RESOLVED, "values")
         if generated.prints_in(dvc.CODE_LOCK).get(os.environ[STAGE]) != self.code.prints[os.environ[STAGE]]:
             raise _changed(dvc.CODE_LOCK, "fingerprints")
+
+    def _store_again(self) -> None:
+        count = recover.outputs(self.decision.proofs.values(), self.hasher, self.objects)
+        if count:
+            logger.warning(f"the cache lacked {count} outputs that are sound on disk; they are stored again")
 
     def fold(self) -> None:
         """Write the proofs into dvc.lock and traces.lock, and the state of the code."""

@@ -1,9 +1,11 @@
 """Decide which jobs run, which outputs are restored, and why, by contents and proofs alone, before anything runs."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from bezoar.cache import recover
 from bezoar.cache.acceptances import Acceptances, shown
 from bezoar.cache.action import Action, typed_digest
 from bezoar.cache.hashing import Hasher
@@ -136,6 +138,7 @@ class Decider:
             if name in locked
         }
         self._changes: dict[str, list[Change]] = {}  # by trace
+        recover.lists((one for entry in self.entries.values() for one in entry.folders()), hasher, objects)
 
     def lists(self) -> list[str]:
         """The directory lists that dvc.lock names and the cache lacks."""
@@ -286,21 +289,22 @@ class Decider:
             if proof is None:
                 todo += [self.producers[path] for path in step.inputs if path in self.producers]
                 continue
-            absent = [one for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
-            lacking = [md5 for one in absent for md5 in self.objects.missing(one.md5)]
+            absent = [(path, one.md5) for path, one in proof.outputs.items() if not self.hasher.holds(path, one.md5)]
+            # files that are there among links and empty folders are stored before they are restored
+            away_from_here = [md5 for path, md5 in absent if not self.hasher.reads(path, md5)]
+            lacking = [one for md5 in away_from_here for one in self.objects.missing(md5)]
             gone = [md5 for md5 in lacking if away is None or md5 in away]
             if gone:
                 lost[step.name] = gone[0]
             elif absent:
                 decision.restore.append(step.name)
-                decision.fetch += [one.md5 for one in absent if self.objects.missing(one.md5)]
+                decision.fetch += [md5 for md5 in away_from_here if self.objects.missing(md5)]
         return lost
 
     def _altered(self, step: Step, decision: Decision) -> bool:
         """Whether a proven output's path has other content."""
         for path, content in decision.proofs[step.name].outputs.items():
-            found = self.hasher.content(path)
-            if found and found.md5 != content.md5:
+            if os.path.exists(path) and not self.hasher.holds(path, content.md5):
                 return True
         return False
 

@@ -25,6 +25,7 @@ from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Proof, Proofs, differences
 from bezoar.cache.room import Mode, Room, enter, explain, mode, of_job, refused, tell
 from bezoar.cache.runs import RUN_VARIABLE
+from bezoar.cache.storable import check_storable
 from bezoar.cache.trace import Trace, Verifier
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
@@ -196,6 +197,7 @@ class _Execution:
                         hint="start again",
                     )
                 )
+        check_storable(dict(zip(self.step.outputs, self.step.outs, strict=True)), self.step.folder)
         if self.step.folder:
             stray = undeclared(self.step.folder, self.step.outputs)
             if stray:

@@ -3,20 +3,21 @@
 MD5 names contents because DVC's remotes use it; it doesn't protect against forged files.
 """
 
+import errno
 import hashlib
 import json
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
+from bezoar.cache.storable import IGNORED, IGNORED_FOLDERS, is_exact
 from bezoar.errors import problem
 
 STATE = ".dvc/tmp/bezoar.sqlite"
-IGNORED = {".snakemake_timestamp"}  # Snakemake's marker in a directory output; .dvcignore names it as well
-IGNORED_FOLDERS = {"__pycache__", ".dvc", ".git", ".hg"}  # ignored by DVC, or by .dvcignore
 TABLE = (
     "CREATE TABLE IF NOT EXISTS files"
     " (path TEXT PRIMARY KEY, mtime INT, ctime INT, size INT, inode INT, md5 TEXT) WITHOUT ROWID"
@@ -121,8 +122,14 @@ Signature = tuple[int, int, int, int]
 
 
 def signature(path: str) -> Signature:
-    """Times of changes of content and status in nanoseconds, size in bytes, inode: a write changes it."""
+    """Times of changes of content and status in nanoseconds, size in bytes, inode: a write changes it.
+
+    Raises:
+        OSError: There is no such file, or it isn't a regular one: reading a named pipe would wait forever.
+    """
     found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
@@ -163,8 +170,20 @@ class Hasher:
                 )
             ) from error
 
+    def listing(self, folder: str) -> list[Listing]:
+        """The files of a directory.
+
+        Raises:
+            OSError: There is no such directory, or a file can't be read.
+        """
+        return [Listing(self.file(os.path.join(folder, name)).md5, name) for name in files_below(folder)]
+
     def holds(self, path: str, md5: str) -> bool:
-        """Whether a path has this content."""
+        """Whether a path is what would be restored from this content."""
+        return self.reads(path, md5) and (not md5.endswith(".dir") or is_exact(path))
+
+    def reads(self, path: str, md5: str) -> bool:
+        """Whether a path's files have this content; there may also be links and empty folders."""
         content = self.content(path)
         return content is not None and content.md5 == md5
 

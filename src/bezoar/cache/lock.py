@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from bezoar.cache import CacheError, records
+from bezoar.cache import records
 from bezoar.cache.action import Action, typed_digest
 from bezoar.cache.dvc import CODE_LOCK, LOCK, PARAMS, RESOLVED, Dumper, as_list, as_map, read
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
@@ -44,7 +44,11 @@ class LockEntry:
 
     def lists(self) -> list[str]:
         """The directory lists that are needed for the steps' proofs."""
-        return [md5 for md5 in (*self.deps.values(), *self.made.values()) if _is_list(md5)]
+        return [md5 for _, md5 in self.folders()]
+
+    def folders(self) -> list[tuple[str, str]]:
+        """These directories: path, and MD5 of its list."""
+        return [(path, md5) for path, md5 in (*self.deps.items(), *self.made.items()) if _is_list(md5)]
 
     def proof(self, step: Step) -> Proof | None:
         """The proof for a step with the entry's values and the record's trace; None if the entry lacks the step."""
@@ -108,7 +112,14 @@ class LockEntry:
                     folders.setdefault(file[:end], {})[file[end + 1 :]] = Content(found, 0)
             self._folders[md5] = folders
         files = self._folders[md5].get(name)
-        return directory(files).md5 if files else None
+        return self._listed(files) if files else None
+
+    def _listed(self, files: dict[str, Content]) -> str:
+        """MD5 of a directory of recorded files; its list, which only this machine's jobs store, may be missing."""
+        md5 = directory(files).md5
+        if self.objects.listing(md5) is None:
+            self.objects.take_list(md5, [Listing(content.md5, name) for name, content in files.items()])
+        return md5
 
 
 def _is_list(md5: str) -> bool:
@@ -141,7 +152,6 @@ def fold(
         for name, stage in stages.items()
         if name in written and stage.complete and all(step.name in proofs for step in stage.steps)
     }
-    _store_late([proofs[step.name] for stage in proven.values() for step in stage.steps], hasher, objects)
     made = {out: content for stage in proven.values() for out, content in _outs(stage, proofs, objects).items()}
     known = records.read()
     kept = {name: one for name, one in known.stages.items() if name in written}
@@ -189,15 +199,6 @@ def write(entries: dict[str, Any]) -> None:
     ordered = {"schema": "2.0", "stages": {name: entries[name] for name in sorted(entries)}}
     with whole(LOCK) as partial:
         partial.write_text(yaml.dump(ordered, Dumper=Dumper, sort_keys=False), encoding="utf-8")
-
-
-def _store_late(proofs: list[Proof], hasher: Hasher, objects: Objects) -> None:
-    """Store outputs on disk that couldn't be stored when they were made, because the disk was full."""
-    for proof in proofs:
-        for path, content in proof.outputs.items():
-            if objects.missing(content.md5) and hasher.holds(path, content.md5):
-                with suppress(CacheError):  # still full: the run that made it has reported that
-                    objects.store(path, content)
 
 
 def _text(stages: dict[str, Any]) -> str:

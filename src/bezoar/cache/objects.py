@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bezoar.cache import CacheError, Unwritable, foreign
-from bezoar.cache.hashing import Content, Hasher, Listing, files_below, listing_bytes, listing_of
+from bezoar.cache.hashing import Content, Hasher, Listing, listing_bytes, listing_of
 from bezoar.cache.modes import make_folder
 from bezoar.errors import problem
 
@@ -69,6 +69,11 @@ class Objects:
                 self._lists[md5] = _listing(md5, others.path(md5))
                 self._taken[md5] = Path(others.path(md5)).read_bytes()
 
+    def take_list(self, md5: str, files: list[Listing]) -> None:
+        """Add a directory list in memory; nothing is written."""
+        self._lists[md5] = files
+        self._taken[md5] = listing_bytes(files)
+
     def keep_lists(self) -> None:
         """Write these lists for DVC and for the processes of jobs.
 
@@ -101,7 +106,7 @@ class Objects:
             CacheError: It has changed since `content` was read, the disk is full, or the store can't be written.
         """
         if content.md5.endswith(".dir"):
-            files = [Listing(self.hasher.file(os.path.join(path, name)).md5, name) for name in files_below(path)]
+            files = self.hasher.listing(path)
             for one in files:
                 self._put(os.path.join(path, one.relpath), one.md5)
             self.store_listing(content.md5, files, path)

@@ -17,10 +17,8 @@ It is called at each audit event, must be fast, and never changes what the proce
 import os
 import sys
 
-EVENTS = frozenset(
-    "open import socket.connect subprocess.Popen os.exec os.posix_spawn os.system os.rename os.link".split()
-    + ["os.truncate", "ctypes.dlopen"]
-)
+PROGRAMS = frozenset("subprocess.Popen os.exec os.posix_spawn os.system".split())
+EVENTS = PROGRAMS | frozenset("open import socket.connect os.rename os.link os.truncate ctypes.dlopen".split())
 LOADERS = frozenset([("runpy", "_get_code_from_file"), ("zipimport", "_read_directory")])  # beside importlib's
 PACKAGES = ("/site-packages/", "/dist-packages/")
 OWN = ("bezoar",)  # packages that are code of the project wherever they are installed

@@ -73,7 +73,8 @@ def make(model: HubModel, out_folder: Path) -> None:
             models.convert(fetched, out)
             models.load_tokenizer(fetched).save_pretrained(out)
         else:
-            shutil.copytree(fetched, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".cache"))
+            ignored = shutil.ignore_patterns(".cache")
+            shutil.copytree(fetched, out, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
         models.check_tokenizer(models.load_tokenizer(out), fetched)
     shutil.rmtree(fetched)
     logger.info(f"base {out_folder.name}: {model.repository} at {model.revision}")

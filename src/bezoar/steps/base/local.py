@@ -10,6 +10,8 @@ from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.steps.base.model import ModelBlock
 
+UNSAFE = shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
+
 
 class LocalModel(ModelBlock):
     """A model directory in the repository, in safetensors."""
@@ -36,7 +38,16 @@ def make(folder: Path, out_folder: Path) -> None:
         )
     models.check_tokenizer(models.load_tokenizer(folder), folder)
     with artifact(out_folder) as out:
-        shutil.copytree(
-            folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
-        )
+        shutil.copytree(folder, out, ignore=_left_out, copy_function=shutil.copyfile, dirs_exist_ok=True)
     logger.info(f"base {out_folder.name}: copied from {folder}")
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Files that would have to be unpickled or run, and folders with nothing else: DVC stores none without files."""
+    unsafe = UNSAFE(folder, names)
+    return unsafe | {name for name in names if _is_bare(Path(folder, name))}
+
+
+def _is_bare(path: Path) -> bool:
+    names = [one.name for one in path.iterdir()] if path.is_dir() else []
+    return path.is_dir() and len(_left_out(str(path), names)) == len(names)
