@@ -86,6 +86,7 @@ graph.attach(
         "harness": downloads("evals"),
     },
     packaged=True,
+    rerun_on=recipe.rerun_on,
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.

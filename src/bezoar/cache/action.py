@@ -11,6 +11,8 @@ from bezoar.cache import CacheError
 from bezoar.cache.hashing import digest_of
 from bezoar.errors import problem
 
+MADE = "made."  # before the name of a fact of the machine, in an action's environment
+
 
 @dataclass(frozen=True)
 class Action:
@@ -22,7 +24,8 @@ class Action:
             order, and of the software environment that the rule names.
         inputs: MD5 by path, of all inputs but the script.
         values: Digest of the values that the job reads, with names and types.
-        environment: Values of the environment variables that results depend on, by name.
+        environment: Values of the environment variables that results depend on, by name, and facts of the machine that
+            the project takes as a reason to run again.
         outputs: Paths, sorted.
         params: The values by dotted name, for messages; `values` is what counts.
     """

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bezoar.cache import recover
 from bezoar.cache.acceptances import Acceptances, shown
-from bezoar.cache.action import Action, typed_digest
+from bezoar.cache.action import MADE, Action, typed_digest
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
 from bezoar.cache.lock import LockEntry
@@ -46,13 +46,17 @@ class Reason(NamedTuple):
             "forced": "forced",
             "unrecorded": "never built",
             "untraced": "its record is of an earlier version, without a trace of what the job used",
-            "environment": f"variable {self.name} changed",
+            "environment": f"{_variable(self.name)}: {self.was or 'nothing'} -> {self.now or 'nothing'}",
             "missing": f"{self.name} is neither in the cache nor on a remote",
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
             "input": f"{self.name} {'changed' if self.was and self.now else 'is new' if self.now else 'is gone'}",
             "upstream": f"{self.name} is made again",
         }[self.kind]
+
+
+def _variable(name: str) -> str:
+    return f"made with another {name.removeprefix(MADE)}" if name.startswith(MADE) else f"variable {name}"
 
 
 class Contradiction(NamedTuple):

@@ -16,9 +16,9 @@ from typing import TextIO
 
 from bezoar.cache import CacheError, Unwritable, folders, foreign, locks, records, trace
 from bezoar.cache.acceptances import Acceptances
-from bezoar.cache.action import Action
+from bezoar.cache.action import MADE, Action
 from bezoar.cache.altered import set_aside
-from bezoar.cache.environment import ENVIRONMENT, FIXED
+from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
@@ -147,18 +147,19 @@ class _Execution:
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
             RUN_VARIABLE: self.run.identity,
             **trace.variables(seen),
-            **self.step.environment,
+            **{name: value for name, value in self.step.environment.items() if not name.startswith(MADE)},
             **folders.told(action.inputs),
         }
-        start, used = time.monotonic(), _cpu_seconds()
+        start, cpu = time.monotonic(), _cpu_seconds()
         room = of_job(self.job, self.run, variables, writes=[seen])
         isolation = mode()
         status = run(self.job.command, self.step.outputs, self.held, room, isolation)
         if status == 0:
-            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
+            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - cpu}
             cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
-            made = {**self.run.made, "time": _now(), "isolation": isolation.value, **trace.provenance()}
-            self._record(action, cost, self._trace(seen, room, isolation), made)
+            used = self._trace(seen, room, isolation)
+            made = {**self.run.made, "time": _now(), "isolation": isolation.value, **_where(used)}
+            self._record(action, cost, used, made)
             remove(costs)
             remove(seen)
             self.job.end()
@@ -379,6 +380,13 @@ def run(
         show(f"the command succeeded, but didn't make {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _where(used: Trace) -> dict[str, str]:
+    """Where a job ran: machine, threads, and builds of packages that it used."""
+    builds = ", ".join(f"{name} {version}" for name, version in trace.builds(used.distributions).items())
+    found = {**trace.provenance(), "threads": os.environ.get(THREADS[0], ""), "builds": builds}
+    return {name: text for name, text in found.items() if text}
 
 
 def _now() -> str:

@@ -40,13 +40,14 @@ from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
 from bezoar.cache import CacheError, committed, git
-from bezoar.cache.action import typed_digest
+from bezoar.cache.action import MADE, typed_digest
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.dvc import PARAMS
 from bezoar.cache.hashing import digest_of, md5_of
 from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.resolved import Resolved
+from bezoar.cache.trace import provenance
 from bezoar.errors import problem, unusable
 from bezoar.logs import guard
 from bezoar.text import printable
@@ -106,7 +107,8 @@ class Attached:
         servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
         network: By rule, a function from a job's wildcards to its Network, or None.
         packaged: Whether rules use scripts of the package.
-        environment: Names of the environment variables that results depend on.
+        environment: Values of the environment variables that results depend on, by name, and of the facts in
+            `rerun_on`, by name with `made.` before it.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -118,7 +120,7 @@ class Attached:
     servers: Mapping[str, Callable[[Any], Any]]
     network: Networks
     packaged: bool
-    environment: tuple[str, ...]
+    environment: dict[str, str]
     decides: bool = True
 
     @cached_property
@@ -162,6 +164,7 @@ def attach(
     network: Networks = MappingProxyType({}),
     packaged: bool = False,
     environment: Iterable[str] = (),
+    rerun_on: Iterable[str] = (),
 ) -> None:
     """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
@@ -177,17 +180,25 @@ def attach(
         packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
         environment: Names of environment variables that results depend on: jobs get them, and their values are part of
             every job's action. Jobs get no others of yours.
+        rerun_on: Facts of where a result is made (`python`, `machine`, `processor`, `gpus`) that are a reason to make
+            it again; by default they are recorded only.
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
-        ProvenDAG.attached = Attached(
-            workflow, parts, plots, resolved, spending, servers, network, packaged, tuple(environment)
-        )
+        depends = {name: os.environ.get(name, "") for name in environment} | facts(rerun_on)
+        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, network, packaged, depends)
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)
         workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
+
+
+def facts(names: Iterable[str]) -> dict[str, str]:
+    """Facts of this machine, as part of a job's environment."""
+    wanted = list(names)
+    found = provenance() if wanted else {}
+    return {f"{MADE}{name}": found.get(name, "") for name in wanted}
 
 
 _remove = Job.remove_existing_output
@@ -505,7 +516,7 @@ class RuleLayout:
             outs=tuple(out.format(**values) for out in self.outs),
             params=params,
             values=typed_digest(params),
-            environment={name: os.environ.get(name, "") for name in attached.environment},
+            environment=attached.environment,
             script=str(job.input.script),
         )
 

@@ -17,6 +17,9 @@ def add(commands: "Commands") -> None:
     )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="files or rules; all results by default")
     parser.add_argument("--rerun", metavar="STAGE", help="also run a stage again, elsewhere, and compare the bytes")
+    parser.add_argument(
+        "--trace", action="store_true", help="name what rules were seen to read beyond their declared inputs"
+    )
     parser.set_defaults(run=run)
 
 
@@ -24,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     """Print broken links; 1 if there are any, or if a rerun differs."""
     from bezoar.cache.verify import rerun, verify  # slow to import: it brings Snakemake
 
+    if args.trace:
+        return _trace(args.targets)
     if args.rerun:
         return 0 if rerun(args.rerun, show) else 1
     broken, remarks = verify(args.targets)
@@ -34,4 +39,16 @@ def run(args: argparse.Namespace) -> int:
         return 1
     show("every artifact found here is consistent with its record, from sources to results")
     show("Only `bezoar verify --rerun STAGE` shows that a record is true.")
+    return 0
+
+
+def _trace(targets: list[str]) -> int:
+    from bezoar.cache.declared import beyond
+
+    undeclared, remarks = beyond(targets)
+    show("\n".join(remarks))
+    if undeclared:
+        show("\n".join(undeclared), file=sys.stderr)
+        return 1
+    show("no job was seen to read a file of the project beyond its declared inputs")
     return 0

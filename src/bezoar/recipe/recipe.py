@@ -1,7 +1,7 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -42,6 +42,10 @@ class Recipe(Block):
     budget: Budget = Budget()
     resources: dict[str, Resources] = Field(
         {}, description="Resources of jobs on a cluster, by stage (train-dpo_hh), by rule (train), or `default`."
+    )
+    rerun_on: list[Literal["python", "machine", "processor", "gpus"]] = Field(
+        [],
+        description="Facts of the machine that are a reason to make a result again; by default they are recorded only.",
     )
     sources: dict[Name, Source] = Field({})
     backends: dict[Name, AnyBackend] = Field({})
