@@ -6,15 +6,16 @@ start a stage whose output is in place.
 
 import os
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, dvc
+from bezoar.cache import CacheError, dvc, history
 from bezoar.cache.build import Build
 from bezoar.cache.graph import NO_LOOKUP, loaded
 from bezoar.cache.job import Step
-from bezoar.cache.runs import words_of_dvc
+from bezoar.cache.runs import identity, words_of_dvc
 from bezoar.text import show
 
 MARK = Path(".snakemake/bezoar-brought-back")  # holds the last run that restored everything
@@ -41,6 +42,7 @@ def bring_back(stage: str, run: str | None) -> None:
         with loaded(decide=False) as attached:
             attached.build.bring_back(_named(attached.build, words))
             restored = len(attached.build.decision.restore)
+        history.record(Counter({history.RESTORED: restored}), run=identity(), by="dvc")
         show(f"restored {restored} artifacts of all stages at once", file=sys.stderr)
     except (CacheError, OSError) as error:
         show(f"only {stage} is restored, not all stages at once: {str(error).splitlines()[0]}", file=sys.stderr)

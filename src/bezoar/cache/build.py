@@ -4,13 +4,14 @@ import hashlib
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, committed, config, dvc, generated, git, lock, locks, modes, stages
+from bezoar.cache import CacheError, committed, config, dvc, generated, git, history, lock, locks, modes, stages
 from bezoar.cache.altered import set_aside
 from bezoar.cache.code import CODE_LOCK, Code, script_name
 from bezoar.cache.decide import Decider, Decision, bytes_of
@@ -144,6 +145,7 @@ class Build:
                     self.spare(step)
         else:  # jobs of an earlier run in a cluster's queue aren't needed any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
+            self._record_run(Counter())
         self._check_what_dvc_reads()
         self._fold()
         self.hasher.save()
@@ -163,6 +165,7 @@ class Build:
 
     def finish(self) -> None:
         """Write the proofs of the run's jobs into dvc.lock."""
+        self._record_run(history.outcomes())
         self.hasher = Hasher()  # jobs have read and written files since
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
@@ -175,6 +178,12 @@ class Build:
             self.code.write(self.cache)
         self._fold()
         self.hasher.save()
+
+    def _record_run(self, outcomes: Counter[str]) -> None:
+        """Record what became of the jobs, for `bezoar cache`."""
+        restored, planned = len(self.decision.restore), len(self.decision.reasons)
+        counts = outcomes + Counter(restored=restored, up_to_date=len(self.steps) - planned - restored)
+        history.record(counts, run=identity(), by="dvc" if STAGE in os.environ else "snakemake")
 
     def _read_code(self) -> Code:
         return Code(self._commands, self.hasher, packaged=self._packaged)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, foreign, locks
+from bezoar.cache import CacheError, Unwritable, foreign, history, locks
 from bezoar.cache.altered import set_aside
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
@@ -140,6 +140,7 @@ class _Execution:
                 if not self.hasher.holds(path, content.md5):
                     set_aside(path, self.hasher, self.objects)
                     self.objects.restore(content.md5, path)
+            history.note(self.step.name, history.RESTORED)
         return proof is not None
 
     def _make(self, key: Key) -> int:
@@ -158,6 +159,7 @@ class _Execution:
             self._record(key, {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)})
             remove(costs)
             self.job.end()
+            history.note(self.step.name, history.RUN)
         return status
 
     def _record(self, key: Key, cost: dict[str, float]) -> None:
