@@ -65,6 +65,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_config.py",
         "unit/test_cache_foreign.py",
         "unit/test_cache_fuzz.py",
+        "unit/test_cache_upkeep.py",
         "unit/test_files.py",
         "unit/test_marks.py",
         "unit/test_modes.py",
@@ -74,6 +75,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_bad_input.py",
         "workflow/test_edges.py",
         "workflow/test_own_files.py",
+        "workflow/test_upkeep.py",
     ),
     "a killed run goes on where it was": (
         "unit/test_requests_kill.py",

@@ -6,19 +6,20 @@ or without the cache, that is every stage. It doesn't start a stage whose output
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bezoar.cache import CacheError, dvc, recover
+from bezoar.cache import CacheError, dvc, history, recover
 from bezoar.cache.build import Build
 from bezoar.cache.config import settings
 from bezoar.cache.graph import NO_LOOKUP, loaded
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
-from bezoar.cache.runs import words_of_dvc
+from bezoar.cache.runs import identity, words_of_dvc
 from bezoar.cache.stages import CODE_STAGE
 from bezoar.text import show
 
@@ -49,6 +50,7 @@ def bring_back(stage: str, run: str | None) -> None:
         with loaded(decide=False) as attached:
             attached.build.bring_back(_named(attached.build, words))
             restored = len(attached.build.decision.restore)
+        history.record(Counter({history.RESTORED: restored}), run=identity(), by="dvc")
         if restored:
             show(f"restored {restored} artifacts of all stages at once", file=sys.stderr)
     except (CacheError, OSError) as error:

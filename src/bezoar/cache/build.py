@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import reduce
@@ -17,6 +18,7 @@ from bezoar.cache import (
     dvc,
     generated,
     git,
+    history,
     lock,
     locks,
     modes,
@@ -159,6 +161,7 @@ class Build:
                     self.spare(step)
         else:  # jobs of an earlier run in a cluster's queue aren't needed any more
             shutil.rmtree(Path(FOLDER, "jobs"), ignore_errors=True)
+            self._record_run(Counter())
         self._check_what_dvc_reads()
         self.fold()
         self.hasher.save()
@@ -181,6 +184,7 @@ class Build:
 
     def finish(self) -> None:
         """Write the proofs of the run's jobs into dvc.lock."""
+        self._record_run(history.outcomes())
         self.hasher = Hasher()  # jobs have read and written files since
         self.hasher.recall_all()
         self.objects = Objects(self.cache, self.hasher)
@@ -195,6 +199,12 @@ class Build:
         generated.write_code(self)
         self._fold_code()
         self.hasher.save()
+
+    def _record_run(self, outcomes: Counter[str]) -> None:
+        """Record what became of the jobs, for `bezoar cache`."""
+        restored, planned = len(self.decision.restore), len(self.decision.reasons)
+        counts = outcomes + Counter(restored=restored, up_to_date=len(self.steps) - planned - restored)
+        history.record(counts, run=identity(), by="dvc" if STAGE in os.environ else "snakemake")
 
     def _read_code(self) -> Code:
         return Code(self.stages, records.read(), self.hasher, self.verifier, packaged=self._packaged)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
-from bezoar.cache import CacheError, Unwritable, folders, foreign, locks, records, trace
+from bezoar.cache import CacheError, Unwritable, folders, foreign, history, locks, records, trace
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import MADE, Action
 from bezoar.cache.altered import set_aside
@@ -133,6 +133,7 @@ class _Execution:
                 if not self.hasher.holds(path, content.md5):
                     set_aside(path, self.hasher, self.objects)
                     self.objects.restore(content.md5, path)
+            history.note(self.step.name, history.RESTORED)
         return proof is not None
 
     def _make(self, action: Action) -> int:
@@ -163,6 +164,7 @@ class _Execution:
             remove(costs)
             remove(seen)
             self.job.end()
+            history.note(self.step.name, history.RUN)
         elif isolation == Mode.ENFORCE and (why := explain(trace.attempts(seen), room, self.step.rule)):
             show(why, file=sys.stderr)
         return status

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NewType
 
 from bezoar.cache import CacheError
@@ -190,14 +191,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read(path: str) -> bytes:
-    """The bytes of a file.
+def read(path: str, opener: Callable[[str, int], int] | None = None) -> bytes:
+    """The bytes of a file; an opener is one for `open`.
 
     Raises:
         Malformed: It is far too large.
         OSError: It is missing, or can't be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=opener) as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise Malformed(f"more than {MOST_BYTES:,} bytes in {path}")

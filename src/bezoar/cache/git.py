@@ -74,6 +74,41 @@ def version(commit: str, path: str) -> bytes:
     return _git("show", f"{commit}:./{path}")
 
 
+def commit_of(name: str) -> str | None:
+    """The commit that a name stands for; None if there is none.
+
+    Raises:
+        NoRepository: This isn't a git repository.
+    """
+    _git("rev-parse", "--git-dir")
+    with suppress(CacheError):
+        return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().split()[-1]
+    return None
+
+
+def refs(*folders: str) -> list[str]:
+    """All refs in folders such as `refs/tags`.
+
+    Raises:
+        CacheError: This isn't a git repository, or git can't be called.
+    """
+    return _git("for-each-ref", "--format=%(refname)", *folders).decode().split()
+
+
+def blobs(commit: str) -> dict[str, str]:
+    """The files of a commit below this folder: blob by path.
+
+    Raises:
+        CacheError: Git can't read it.
+    """
+    found = {}
+    for line in os.fsdecode(_git("ls-tree", "-r", "-z", commit)).split("\0"):
+        about, _, path = line.partition("\t")
+        if path:
+            found[path] = about.split()[2]
+    return found
+
+
 def heads() -> dict[str, str]:
     """The commit of this folder, and the other one of an unfinished merge, rebase or cherry-pick."""
     found: dict[str, str] = {}

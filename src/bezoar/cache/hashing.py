@@ -10,7 +10,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
@@ -109,10 +109,11 @@ def files_below(folder: str) -> Iterator[str]:
                 yield f"{relative}/{name}" if relative else name
 
 
-def md5_of(path: str) -> str:
-    """MD5 of a file's bytes, in hexadecimal digits."""
+def md5_of(path: str, opener: Callable[[str, int], int] | None = None) -> str:
+    """MD5 of a file's bytes, in hexadecimal digits; an opener is one for `open`."""
     digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb", buffering=0) as file:  # hashlib.file_digest would fill a large buffer even for a small file
+    # hashlib.file_digest would fill a large buffer even for a small file
+    with open(path, "rb", buffering=0, opener=opener) as file:
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.hexdigest()

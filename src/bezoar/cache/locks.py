@@ -5,15 +5,19 @@ import hashlib
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from bezoar.cache import CacheError
 from bezoar.cluster.node import ON_NODE
+from bezoar.errors import problem
 from bezoar.text import show
 
 ALIVE = Path(".snakemake/alive")
 AT_WORK = Path(".snakemake/bezoar-at-work")  # a lock for each output
+DVC = Path(".dvc/tmp/lock")  # held by DVC's commands, but not while `dvc repro` runs a stage
 
 
 def forget_killed_runs() -> TextIO:
@@ -60,14 +64,45 @@ def hold(output: str) -> list[TextIO]:
 
 def is_free(output: str) -> bool:
     """Whether no process makes an output."""
+    return _is_free(_lock_of(output))
+
+
+def _is_free(lock: Path) -> bool:
     try:
-        with _lock_of(output).open("r+") as file:
+        with lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # never made here, or a file system without locks
         return True
     return True
+
+
+@contextmanager
+def no_run() -> Iterator[None]:
+    """Keep runs of this folder, and DVC's commands, from starting.
+
+    Raises:
+        CacheError: A run, a job of one, or a command of DVC is alive.
+    """
+    with ExitStack() as held:
+        for path in (ALIVE, DVC):
+            with suppress(OSError):  # a read-only folder, or a file system without locks
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(path.open("a+"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    who = "a run, or a command of one" if path == ALIVE else "a command of DVC"
+                    raise _busy(who) from error
+        if not all(map(_is_free, AT_WORK.iterdir() if AT_WORK.is_dir() else ())):
+            raise _busy("a job of an earlier run")
+        yield
+
+
+def _busy(found: str) -> CacheError:
+    hint = "wait until it has ended, or stop it; on a cluster see `squeue` and `scancel`"
+    return CacheError(problem("something is at work in this folder", found=found, expected="nothing", hint=hint))
 
 
 def _lock_of(output: str) -> Path:

@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     if os.path.exists(dvc.RESOLVED):  # edits of params.yaml affect stages by the stage `code`
         os.environ[PARAMS_VARIABLE] = dvc.RESOLVED
     named = of_dvc()
-    bring_back(name, named)
     if named:
         os.environ.setdefault(RUN_VARIABLE, named)
+    bring_back(name, named)
     os.environ[STAGE] = name
     snakemake = Path(sys.executable).with_name("snakemake")
     os.execv(snakemake, [str(snakemake)])

@@ -1,0 +1,62 @@
+"""What the last runs did: how many jobs ran, were restored, or were up to date. A record that no decision uses."""
+
+import json
+import os
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from bezoar.cache import foreign
+from bezoar.cache.job import FOLDER
+
+RUNS = ".dvc/tmp/bezoar-runs.jsonl"
+MOST = 100  # runs
+OUTCOMES = f"{FOLDER}/outcomes.jsonl"  # of the jobs of this run
+RUN, RESTORED, UP_TO_DATE = COUNTS = ("run", "restored", "up_to_date")
+
+
+def note(output: str, outcome: str) -> None:
+    """Note what a job of this run did: it ran, or its outputs were restored."""
+    with suppress(OSError), open(OUTCOMES, "a", encoding="utf-8") as file:
+        file.write(json.dumps([output, outcome]) + "\n")
+
+
+def outcomes() -> Counter[str]:
+    """How many jobs of this run ran, and how many were restored; the last outcome of each counts."""
+    found: dict[str, str] = {}
+    with suppress(OSError, foreign.Malformed):
+        for line in foreign.read(OUTCOMES).splitlines():
+            with suppress(foreign.Malformed, ValueError):  # the end of a line that a killed job wrote
+                output, outcome = foreign.texts(foreign.from_json(line))
+                found[output] = outcome
+    return Counter(found.values())
+
+
+def record(counts: Counter[str], *, run: str, by: str) -> None:
+    """Add a run to the record, or a stage to the run of `dvc repro` that has started it."""
+    known = last()
+    counts = Counter({name: counts[name] for name in COUNTS})
+    if known and by == "dvc" and (known[-1]["id"], known[-1]["by"]) == (run, by):
+        before = known.pop()
+        counts.update({name: before[name] for name in COUNTS})
+    entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": run, "by": by, **counts}
+    lines = "".join(json.dumps(one) + "\n" for one in [*known, entry][-MOST:])
+    partial = f"{RUNS}.{os.getpid()}.partial"
+    with suppress(OSError):  # a read-only folder
+        os.makedirs(os.path.dirname(RUNS), exist_ok=True)
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(lines)
+        os.replace(partial, RUNS)
+
+
+def last() -> list[dict[str, Any]]:
+    """The last runs, the newest at the end."""
+    found = []
+    with suppress(OSError, foreign.Malformed):
+        for line in foreign.read(RUNS).splitlines():
+            with suppress(foreign.Malformed, KeyError):
+                data = foreign.table(foreign.from_json(line))
+                texts = {name: foreign.text(data[name]) for name in ("time", "id", "by")}
+                found.append({**texts, **{name: foreign.count(data[name]) for name in COUNTS}})
+    return found
