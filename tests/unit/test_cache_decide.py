@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.cache.acceptances import Acceptance, Acceptances
+from bezoar.cache.action import typed_digest
 from bezoar.cache.decide import Contradiction, Decider, Reason, bytes_of
-from bezoar.cache.hashing import Hasher
+from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.job import Step
+from bezoar.cache.meanings import meaning
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.records import Records, record_of
 from bezoar.cache.stages import stages_of
+from bezoar.cache.trace import Distribution, Module, Trace, Verifier
 
 CACHE = ".dvc/cache"
+SCRIPT = b"x = 1\n"
+TRACE = Trace(modules={"s.py": Module(meaning(SCRIPT, "s.py").digest)})
 
 
 def step(rule, inputs, **params):
@@ -24,14 +31,20 @@ def step(rule, inputs, **params):
         block=(),
         parts=1,
         inputs=inputs,
-        roles=f"takes {inputs}",
+        form=digest_of(f"takes {inputs}"),
         outputs=(rule,),
         folder=None,
         outs=(rule,),
         params=params,
+        values=typed_digest(params),
+        environment={},
         script="s.py",
-        code={f"rules.{rule}": "f" * 32},
     )
+
+
+def given(one, **params):
+    """A step with other values."""
+    return replace(one, params=params, values=typed_digest(params))
 
 
 A, B, C = step("a", ("source",), rate=1), step("b", ("a",)), step("c", ("b",))
@@ -41,6 +54,7 @@ A, B, C = step("a", ("source",), rate=1), step("b", ("a",)), step("c", ("b",))
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("source").write_text("source")
+    Path("s.py").write_bytes(SCRIPT)
 
 
 class Chain:
@@ -49,24 +63,38 @@ class Chain:
     def __init__(self, *steps):
         self.steps = list(steps) or [A, B, C]
         self.locked = {}
+        self.proofs = {}  # of dvc.lock's entries, by step name
+        self.accepted = Acceptances()
 
     @property
     def objects(self):
         return Objects(CACHE, Hasher(None))
 
-    def prove(self, one, text, *, locked=False):
+    @property
+    def records(self):
+        """The content of traces.lock, written for the entries as they are."""
+        found = Records()
+        for proof in self.proofs.values():
+            one = next(one for one in self.steps if one.name in proof.outputs)
+            found.stages[one.stage] = record_of(self.locked[one.stage], [one], {one.name: proof})
+            found.traces[proof.trace.digest] = proof.trace
+        return found
+
+    def prove(self, one, text, *, locked=False, trace=TRACE):
         """Make a step's output from its current inputs, and record it: in the cache, or in dvc.lock only."""
         hasher, objects = Hasher(None), self.objects
         Path(one.name).write_text(text)
         content = hasher.content(one.name)
         objects.store(one.name, content)
-        proof = Proof(one.key({path: hasher.content(path).md5 for path in one.inputs}), {one.name: content})
+        action = one.action({path: hasher.content(path).md5 for path in one.inputs})
+        proof = Proof(action, {one.name: content}, trace)
         if locked:
+            self.proofs[one.name] = proof
             self.locked[one.stage] = {
                 "cmd": stages_of(self.steps)[one.stage].command,
-                "deps": [{"path": path, "md5": md5} for path, md5 in proof.key.inputs.items()],
+                "deps": [{"path": path, "md5": md5} for path, md5 in proof.action.inputs.items()],
                 "outs": [{"path": one.name, "md5": content.md5, "size": content.size}],
-                "params": {"params.resolved.yaml": one.params, "code.lock": one.code},
+                "params": {"params.resolved.yaml": one.params},
             }
         else:
             Proofs(CACHE).add(proof)
@@ -76,9 +104,19 @@ class Chain:
         for one in self.steps:
             self.prove(one, f"made by {one.name}")
 
-    def decide(self, targets=("c",), forced=(), lost=None):
+    def decide(self, targets=("c",), forced=(), lost=None, records=None):
         hasher = Hasher(None)
-        decider = Decider(self.steps, stages_of(self.steps), self.locked, hasher, Objects(CACHE, hasher), Proofs(CACHE))
+        decider = Decider(
+            self.steps,
+            stages_of(self.steps),
+            self.locked,
+            self.records if records is None else records,
+            hasher,
+            Objects(CACHE, hasher),
+            Proofs(CACHE),
+            Verifier(hasher),
+            self.accepted,
+        )
         return decider.decide(targets, set(forced), lost)
 
 
@@ -249,7 +287,7 @@ def test_the_lock_goes_before_what_was_made_here():
 
 def test_a_lock_of_other_parameters_leaves_the_proof_made_here():
     chain = Chain(A)
-    chain.prove(replace(A, params={"rate": 2}), "theirs", locked=True)
+    chain.prove(given(A, rate=2), "theirs", locked=True)
     ours = chain.prove(A, "ours")
     decision = chain.decide(targets=("a",))
     assert decision.proofs["a"].outputs["a"].md5 == ours
@@ -259,7 +297,7 @@ def test_a_lock_of_other_parameters_leaves_the_proof_made_here():
 @pytest.mark.parametrize("value", [True, 1.0, "1", [1], None], ids=repr)
 def test_a_lock_whose_value_is_of_another_type_is_no_proof(value):
     chain = Chain(A)
-    chain.prove(replace(A, params={"rate": value}), "theirs", locked=True)
+    chain.prove(given(A, rate=value), "theirs", locked=True)
     decision = chain.decide(targets=("a",))
     assert decision.reasons == {"a": [Reason("param", "rate", value, 1)]}
     assert repr(decision.reasons["a"][0].was) == repr(value)  # for Python, 1, 1.0 and True are equal
@@ -270,7 +308,7 @@ def test_two_values_that_changed_places_are_two_changes():
     one = step("a", ("source",), rate=0.1, decay=0.2)
     chain = Chain(one)
     chain.prove(one, "made", locked=True)
-    chain.steps = [replace(one, params={"rate": 0.2, "decay": 0.1})]
+    chain.steps = [given(one, rate=0.2, decay=0.1)]
     assert chain.decide(targets=("a",)).reasons["a"] == [
         Reason("param", "decay", 0.2, 0.1),
         Reason("param", "rate", 0.1, 0.2),
@@ -281,7 +319,7 @@ def test_a_changed_leaf_is_named_and_not_its_block():
     one = step("a", ("source",), block={"rate": 0.1, "deep": {"x": 1, "y": 2}})
     chain = Chain(one)
     chain.prove(one, "made", locked=True)
-    chain.steps = [replace(one, params={"block": {"rate": 0.1, "deep": {"x": 1, "y": 3}}})]
+    chain.steps = [given(one, block={"rate": 0.1, "deep": {"x": 1, "y": 3}})]
     (reason,) = chain.decide(targets=("a",)).reasons["a"]
     assert str(reason) == "block.deep.y: 2 -> 3"
 
@@ -290,7 +328,7 @@ def test_an_input_and_a_command_that_changed_are_named():
     chain = Chain(A)
     chain.prove(A, "made", locked=True)
     Path("source").write_text("other")
-    chain.steps = [replace(A, code={"rules.a": "e" * 32})]
+    chain.steps = [replace(A, form="e" * 64)]
     assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == [
         "command of a changed",
         "source changed",
@@ -321,12 +359,13 @@ def test_an_entry_of_a_stage_that_took_more_proves_nothing(chain):
     assert not chain.decide().reasons
     chain.steps = [A, B, C]  # without the other input, whose content is in the lock still
     shutil.rmtree(f"{CACHE}/proofs")
-    assert chain.decide().reasons["b"] == [Reason("unrecorded", "b")]
+    found = chain.decide().reasons["b"]
+    assert [str(one) for one in found] == ["command of b changed"]
 
 
 def test_inputs_that_swap_their_parts_are_another_job(chain):
     one = step("b", ("a", "source"))
-    other = replace(one, roles="takes ('source', 'a')")  # the same contents at the same paths
+    other = replace(one, form=digest_of("takes ('source', 'a')"))  # the same contents at the same paths
     chain.steps = [A, one, C]
     chain.prove_all()
     assert not chain.decide().reasons
@@ -357,7 +396,7 @@ def test_a_lock_with_a_content_that_nobody_has_is_a_contradiction_too():
 
 def test_records_that_agree_or_speak_of_other_jobs_are_no_contradiction():
     chain = Chain(A)
-    chain.prove(replace(A, params={"rate": 2}), "theirs", locked=True)
+    chain.prove(given(A, rate=2), "theirs", locked=True)
     chain.prove(A, "ours")
     assert chain.decide(targets=("a",)).contradictions == []
     chain.prove(A, "ours", locked=True)
@@ -383,6 +422,133 @@ def test_a_list_in_the_lock_that_nobody_has_is_named_where_the_job_ran_here():
 
 def test_a_name_from_a_record_is_shown_on_one_line():
     forged = "a\nhint: all is well\x1b[2J"
-    for kind in ("input", "upstream", "missing", "code", "param", "rule"):
+    for kind in ("input", "upstream", "missing", "code", "param", "rule", "environment"):
         assert str(Reason(kind, forged, None, "x")).isprintable()
     assert "\nhint: all is well" not in str(Contradiction(forged, "0", "1", "look"))
+
+
+# --- What a job was seen to use --------------------------------------------------------------------------------------
+
+HELPER = b"y = 1\n"
+
+
+def traced(**modules):
+    """The trace of a job that loaded the script and other modules, with these contents."""
+    found = {f"{name}.py": Module(meaning(text, name).digest) for name, text in modules.items()}
+    return replace(TRACE, modules={**TRACE.modules, **found})
+
+
+@pytest.fixture
+def helped():
+    """A chain in which `a` alone has loaded a helper."""
+    Path("helper.py").write_bytes(HELPER)
+    chain = Chain()
+    chain.prove(A, "made by a", trace=traced(helper=HELPER))
+    chain.prove(B, "made by b")
+    chain.prove(C, "made by c")
+    return chain
+
+
+@pytest.mark.parametrize("text", [b"y = 1  # why\n", b'"""Helps."""\ny = 1\n', b"y  =  1"])
+def test_code_that_means_the_same_runs_nothing(helped, text):
+    Path("helper.py").write_bytes(text)
+    assert helped.decide().reasons == {}
+
+
+def test_code_that_was_edited_runs_the_jobs_that_loaded_it(helped):
+    Path("helper.py").write_bytes(b"y = 2\n")
+    decision = helped.decide()
+    assert [(one.kind, one.name) for one in decision.reasons["a"]] == [("code", "helper.py")]
+    assert str(decision.reasons["a"][0]) == "code changed: helper.py"
+    assert decision.reasons["b"] == [Reason("upstream", "a")]
+    Path("helper.py").unlink()
+    assert [(one.kind, one.now) for one in helped.decide().reasons["a"]] == [("code", "")]
+
+
+def test_code_that_no_job_loaded_runs_nothing(helped):
+    Path("other.py").write_text("z = 1\n")
+    assert helped.decide().reasons == {}
+
+
+def test_of_several_proofs_of_one_action_the_one_whose_trace_holds_counts(helped):
+    first = Hasher(None).content("a").md5
+    Path("helper.py").write_bytes(b"y = 2\n")
+    second = helped.prove(A, "made anew", trace=traced(helper=b"y = 2\n"))
+    assert helped.decide(targets=("a",)).proofs["a"].outputs["a"].md5 == second
+    Path("helper.py").write_bytes(HELPER)  # as on another branch
+    decision = helped.decide(targets=("a",))
+    assert decision.proofs["a"].outputs["a"].md5 == first
+    assert decision.restore == ["a"]
+
+
+def test_another_package_runs_the_jobs_that_loaded_it():
+    chain = Chain(A)
+    chain.prove(A, "made", trace=replace(TRACE, distributions={"numpy": Distribution("0.0.1", ("numpy",))}))
+    (reason,) = chain.decide(targets=("a",)).reasons["a"]
+    assert (str(reason), reason.was) == ("code changed: numpy (package)", "0.0.1")
+
+
+def test_a_file_that_a_job_read_beside_its_inputs_counts():
+    Path("words.txt").write_text("some")
+    chain = Chain(A)
+    chain.prove(A, "made", trace=replace(TRACE, reads={"words.txt": Hasher(None).content("words.txt").md5}))
+    assert chain.decide(targets=("a",)).reasons == {}
+    Path("words.txt").write_text("others")
+    assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == ["code changed: words.txt"]
+
+
+def test_a_variable_that_results_depend_on_counts_and_is_named():
+    before = replace(A, environment={"MODE": "fast"})
+    chain = Chain(before)
+    chain.prove(before, "made", locked=True)
+    assert chain.decide(targets=("a",)).reasons == {}
+    chain.steps = [replace(A, environment={"MODE": "slow"})]
+    assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == ["variable MODE changed"]
+
+
+def test_an_entry_of_an_earlier_version_proves_nothing_and_says_so():
+    chain = Chain(A)
+    chain.prove(A, "made", locked=True)
+    decision = chain.decide(targets=("a",), records=Records())
+    assert decision.reasons == {"a": [Reason("untraced", "a")]}
+    assert "without a trace" in str(decision.reasons["a"][0])
+
+
+def test_a_record_that_was_written_for_another_entry_is_not_used():
+    chain = Chain(A)
+    chain.prove(A, "made", locked=True)
+    written = chain.records
+    assert chain.decide(targets=("a",), records=written).reasons == {}
+    chain.prove(A, "another", locked=True)  # dvc.lock has a new entry, and traces.lock is the earlier one
+    decision = chain.decide(targets=("a",), records=written)
+    assert decision.reasons == {"a": [Reason("untraced", "a")]}
+
+
+def test_a_record_whose_trace_is_missing_proves_nothing():
+    chain = Chain(A)
+    chain.prove(A, "made", locked=True)
+    assert chain.decide(targets=("a",), records=Records(chain.records.stages)).reasons == {
+        "a": [Reason("untraced", "a")]
+    }
+
+
+def test_an_accepted_module_and_an_accepted_command_count_as_they_were(helped):
+    edited = b"def renamed(): pass\ny = 1\n"
+    Path("helper.py").write_bytes(edited)
+    assert set(helped.decide().reasons) == set("abc")
+    was, now = (meaning(text, "helper").digest for text in (HELPER, edited))
+    helped.accepted = Acceptances([Acceptance("helper.py", was, now, "a new name")])
+    assert helped.decide().reasons == {}
+    helped.steps = [replace(A, form="e" * 64), B, C]
+    assert set(helped.decide().reasons) == set("abc")
+    helped.accepted = Acceptances([*helped.accepted.entries, Acceptance("command of a", A.form, "e" * 64, "a flag")])
+    assert helped.decide().reasons == {}
+
+
+def test_an_accepted_command_also_counts_for_the_entry_of_dvc_lock():
+    chain = Chain(A)
+    chain.prove(A, "made", locked=True)
+    chain.steps = [replace(A, form="e" * 64)]
+    assert [one.kind for one in chain.decide(targets=("a",)).reasons["a"]] == ["rule"]
+    chain.accepted = Acceptances([Acceptance("command of a", A.form, "e" * 64, "a flag")])
+    assert chain.decide(targets=("a",)).reasons == {}
