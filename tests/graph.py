@@ -3,9 +3,9 @@
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -31,17 +31,37 @@ JOBS = {  # what each job makes, as its script reports it: all jobs of the graph
 
 @dataclass
 class Graph(Workspace):
-    """A repository with the small graph, to build by either front end.
+    """A repository with the small graph, to build by either front end."""
 
-    Attributes:
-        runs: A file to which every script adds a line when it starts.
-    """
+    @property
+    def work(self) -> Path:
+        """A folder that jobs may write, beside their outputs (scripts/helper.py)."""
+        return self.root / "scratch/graph"
 
-    runs: Path = field(default=Path())
+    @property
+    def runs(self) -> Path:
+        """A file to which every script adds a line when it starts."""
+        return self.work / "ran"
+
+    @property
+    def log(self) -> Path:
+        """Where a build writes that is started and goes on."""
+        return self.root.with_name(f"{self.root.name}.log")
+
+    def special(self, **outputs: str) -> Self:
+        """Make the job of an output `slow`, `random` and so on (scripts/helper.py), or of none by an empty name."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        for kind, output in outputs.items():
+            (self.work / kind).write_text(output)
+        return self
+
+    def started(self) -> list[str]:
+        """What scripts were started for since the last call of `ran`, in that order."""
+        return self.runs.read_text().splitlines() if self.runs.exists() else []
 
     def ran(self) -> list[str]:
         """What scripts were started for since the last call, sorted."""
-        made = sorted(self.runs.read_text().splitlines()) if self.runs.exists() else []
+        made = sorted(self.started())
         self.runs.unlink(missing_ok=True)
         return made
 
@@ -62,8 +82,7 @@ class Graph(Workspace):
         for name in (self.root.name, "remote"):
             if (self.root.parent / name).exists():
                 shutil.copytree(self.root.parent / name, folder / name, symlinks=True)
-        runs = folder / "runs"
-        return Graph(folder / self.root.name, {**self.environment, "RUNS": str(runs)}, runs=runs)
+        return Graph(folder / self.root.name, self.environment)
 
     def planned(self, *targets: str) -> int:
         """How many jobs a dry run plans, a target without outputs apart."""
@@ -114,7 +133,7 @@ class Graph(Workspace):
     def clone(self, root: Path) -> "Graph":
         """A clone of the last commit: what git holds, and nothing that was built."""
         self.run("git", "clone", "--quiet", str(self.root), str(root))
-        return Graph(root, self.environment, runs=self.runs)
+        return Graph(root, self.environment)
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +142,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     root, home = tmp_path_factory.mktemp("template") / "graph", tmp_path_factory.mktemp("home")
     shutil.copytree(GRAPH, root, ignore=shutil.ignore_patterns("__pycache__", ".snakemake", "data", "results", ".dvc"))
     (root / ".dvcignore").write_text(".snakemake_timestamp\n__pycache__/\n")
-    (root / ".gitignore").write_text("/data/\n/results/\n.snakemake/\n__pycache__/\n")
+    (root / ".gitignore").write_text("/data/\n/results/\n/scratch/\n.snakemake/\n__pycache__/\n")
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.defpath]),
         "HOME": str(home),
@@ -146,8 +165,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 def graph(template: Graph, tmp_path: Path) -> Graph:
     """The small graph, committed, with nothing built and a DVC remote in a folder beside it."""
     shutil.copytree(template.root, tmp_path / "graph")
-    runs = tmp_path / "runs"
-    return Graph(tmp_path / "graph", {**template.environment, "RUNS": str(runs)}, runs=runs)
+    return Graph(tmp_path / "graph", template.environment)
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +173,7 @@ def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The small graph, built by Snakemake and committed, to be copied; its remote has nothing."""
     folder = tmp_path_factory.mktemp("built")
     shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
+    made = Graph(folder / "graph", template.environment)
     made.build()
     assert made.ran() == sorted(JOBS)
     made.commit()

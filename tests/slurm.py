@@ -83,14 +83,9 @@ class ClusterGraph(Graph):
 
     def with_variables(self, **variables: str) -> "ClusterGraph":
         """The same folder, for programs with more environment variables."""
-        return ClusterGraph(self.root, {**self.environment, **variables}, runs=self.runs, slurm=self.slurm)
+        return ClusterGraph(self.root, {**self.environment, **variables}, slurm=self.slurm)
 
-    @property
-    def log(self) -> Path:
-        """Where a started build writes."""
-        return self.runs.with_name("log")
-
-    def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def begun(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """A build on the cluster that is under way."""
         return self.start("snakemake", "--profile", PROFILE, *arguments, log=self.log)
 
@@ -109,9 +104,10 @@ class ClusterGraph(Graph):
     @contextmanager
     def held(self, name: str, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
         """A build whose job is making an output on a node until the block ends or `go` is called."""
-        process = self.with_variables(SLOW=name).started(*arguments)
+        self.special(slow=name)
+        process = self.begun(*arguments)
         try:
-            wait_until(lambda: process.poll() is not None or name in self.under_way())
+            wait_until(lambda: process.poll() is not None or name in self.started())
             assert process.poll() is None, self.log.read_text()
             yield process
         finally:
@@ -124,11 +120,7 @@ class ClusterGraph(Graph):
 
     def go(self) -> None:
         """Let a held job go on."""
-        self.runs.with_name("runs.go").touch()
-
-    def under_way(self) -> list[str]:
-        """What jobs have begun to make since the last call of `ran`."""
-        return self.runs.read_text().splitlines() if self.runs.exists() else []
+        (self.work / "go").touch()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -153,7 +145,7 @@ def on_cluster(graph: Graph, slurm: Slurm) -> ClusterGraph:
     settings |= {"bezoar-slurm-init-seconds-before-status-checks": 1, "latency-wait": 10}
     settings |= {"bezoar-slurm-group-cores": 2}  # as many as a node has
     file.write_text(yaml.safe_dump(settings))
-    return ClusterGraph(graph.root, {**graph.environment, **slurm.environment}, runs=graph.runs, slurm=slurm)
+    return ClusterGraph(graph.root, {**graph.environment, **slurm.environment}, slurm=slurm)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,8 @@ def test_what_a_forced_job_makes_again_is_kept(cluster_graph: ClusterGraph) -> N
     cluster_graph.ran()
     before, lock = cluster_graph.contents(), (cluster_graph.root / "dvc.lock").read_text()
     forced = ("--forcerun", DPO, "--allowed-rules", "train", "score", "--", "results/score.json")
-    cluster_graph.with_variables(RANDOM_STAGE=DPO).build(*forced)
+    cluster_graph.special(random=DPO).build(*forced)
+    cluster_graph.special(random="")
     assert cluster_graph.ran() == LEFT
     differing = {name for name, content in cluster_graph.contents().items() if content != before[name]}
     assert any(name.startswith(DPO) for name in differing)
@@ -89,7 +90,7 @@ def test_what_a_forced_job_makes_again_is_kept(cluster_graph: ClusterGraph) -> N
 
 
 def test_a_job_that_fails_once_is_tried_again(changed: ClusterGraph, expected: dict[str, bytes]) -> None:
-    said = changed.with_variables(FAILS_ONCE=DPO).build()
+    said = changed.special(fails=DPO).build()
     assert "Trying to restart job" in said
     assert changed.ran() == [DPO, *LEFT]
     assert changed.contents() == expected
@@ -97,7 +98,7 @@ def test_a_job_that_fails_once_is_tried_again(changed: ClusterGraph, expected: d
 
 def test_a_group_in_which_one_fails_runs_only_that_one_again(changed: ClusterGraph) -> None:
     changed.set("schemes.upper.suffix", "?")
-    changed.with_variables(FAILS_ONCE=UPPER[1]).build("data/mixes/few/rows.txt")
+    changed.special(fails=UPPER[1]).build("data/mixes/few/rows.txt")
     assert changed.ran() == sorted([*UPPER, UPPER[1], "data/mixes/few"])
 
 
@@ -113,7 +114,7 @@ def test_a_job_that_always_fails_is_reported_with_its_log(changed: ClusterGraph)
 def test_a_cancelled_job_is_tried_again(changed: ClusterGraph, slurm: Slurm, expected: dict[str, bytes]) -> None:
     with changed.held(DPO) as process:
         slurm.ask("scancel", *slurm.running())
-        wait_until(lambda: changed.under_way().count(DPO) == 2)
+        wait_until(lambda: changed.started().count(DPO) == 2)
     said = changed.ended(process)
     assert "SLURM status is: 'CANCELLED'" in said
     assert "Trying to restart" in said
@@ -131,7 +132,7 @@ def test_a_job_whose_node_fails_runs_on_another(
         for one in dead:
             os.kill(one, signal.SIGKILL)
         slurm.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        wait_until(lambda: changed.under_way().count(DPO) == 2)
+        wait_until(lambda: changed.started().count(DPO) == 2)
         assert slurm.node_of(number) != node
     changed.ended(process)
     assert changed.ran() == [DPO, *LEFT]
@@ -173,7 +174,7 @@ def test_a_run_after_a_killed_one_goes_on_with_its_jobs(
     with changed.held(DPO) as process:
         before = slurm.running()
         kill(process)
-        again = changed.started()
+        again = changed.begun()
         wait_until(lambda: f"SLURM job {before[0]} of an earlier run makes {DPO}" in changed.log.read_text())
         assert slurm.running() == before
         changed.go()
@@ -183,10 +184,10 @@ def test_a_run_after_a_killed_one_goes_on_with_its_jobs(
 
 
 def test_a_job_of_a_killed_run_that_fails_is_tried_again(changed: ClusterGraph, expected: dict[str, bytes]) -> None:
-    failing = changed.with_variables(FAILS_ONCE=DPO)
+    failing = changed.special(fails=DPO)
     with failing.held(DPO) as process:
         kill(process)
-        again = failing.started()
+        again = failing.begun()
         wait_until(lambda: f"of an earlier run makes {DPO}" in changed.log.read_text())
         changed.go()
         said = changed.ended(again)
@@ -236,7 +237,7 @@ def test_jobs_of_a_killed_run_with_other_values_are_cancelled(changed: ClusterGr
         (before,) = slurm.running()
         kill(process)
         changed.set("stages.dpo.rate", 0.7)
-        again = changed.started()
+        again = changed.begun()
         wait_until(lambda: before not in slurm.running() and slurm.running())
         changed.go()
         changed.ended(again)
@@ -255,7 +256,7 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(changed: ClusterGraph, slurm: Sl
 
 
 def test_a_job_without_enough_memory_gets_twice_as_much(changed: ClusterGraph, expected: dict[str, bytes]) -> None:
-    said = changed.with_variables(HUNGRY=DPO).build()
+    said = changed.special(hungry=DPO).build()
     assert "exceeded memory limit" in said  # SLURM's own words, in the job's log; with cgroups it is OUT_OF_MEMORY
     assert "Trying to restart" in said
     assert changed.ran() == [DPO, *LEFT]
@@ -266,14 +267,14 @@ def test_a_job_without_enough_memory_gets_twice_as_much(changed: ClusterGraph, e
 def test_a_job_whose_time_is_up_saves_its_state_and_goes_on_later(
     changed: ClusterGraph, slurm: Slurm, expected: dict[str, bytes]
 ) -> None:
-    process = changed.with_variables(PATIENT=DPO).started()
-    wait_until(lambda: DPO in changed.under_way())
+    process = changed.special(patient=DPO).begun()
+    wait_until(lambda: DPO in changed.started())
     time.sleep(2)
     (number,) = slurm.running()
     slurm.ask("scancel", "--signal=USR1", "--batch", number)  # as `--signal=B:USR1@300` has SLURM do
     said = changed.ended(process)
     assert "Trying to restart" not in said  # for Snakemake it is one job all along
-    first, second = changed.runs.with_name("runs.patient").read_text().splitlines()
+    first, second = (changed.work / "stops").read_text().splitlines()
     assert first == "from 0"
     assert int(second.split()[1]) >= 10
     assert changed.contents() == expected

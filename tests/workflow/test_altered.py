@@ -29,7 +29,7 @@ def test_what_a_killed_job_left_half_made_is_in_nobodys_way(graph: Graph) -> Non
 
 
 def test_a_forced_run_of_what_is_never_the_same_twice_is_kept(graph: Graph) -> None:
-    graph.environment["RANDOM_STAGE"] = "data/adapters/dpo"
+    graph.special(random="data/adapters/dpo")
     graph.build()
     first = graph.contents()["data/adapters/dpo/weights/weight.txt"]
     graph.ran()

@@ -106,7 +106,7 @@ class Fuzz:
         """Run a front end; if objects were lost, files of earlier shards may have to be moved away by hand."""
         words = ["dvc", "repro"] if front_end == "dvc" else ["snakemake", *self.forced]
         for _ in range(20):
-            log = self.graph.root.with_name("log")
+            log = self.graph.log
             process = self.graph.start(*words, log=log)
             process.wait()
             said = log.read_text(errors="replace")
@@ -416,8 +416,8 @@ class Fuzz:
         jobs, delay, front_end = self.chance.randint(0, 5), self.chance.random() / 4, self.choose(["snakemake", "dvc"])
         number = self.chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
         words = ["dvc", "repro"] if front_end == "dvc" else ["snakemake"]
-        process = self.graph.start(*words, log=self.graph.root.with_name("log"))
-        while process.poll() is None and (not self.graph.runs.exists() or len(self.started()) < jobs):
+        process = self.graph.start(*words, log=self.graph.log)
+        while process.poll() is None and (not self.graph.runs.exists() or len(self.graph.started()) < jobs):
             time.sleep(0.01)
         time.sleep(delay)
         with suppress(ProcessLookupError):
@@ -427,9 +427,6 @@ class Fuzz:
         self.half |= {keys[name] for name in self.graph.ran()} - self.known.keys()
         self.in_flight += CORES
         return f"{change.__name__} {detail} {front_end} {number.name} after {jobs} jobs and {delay:.2f} s"
-
-    def started(self) -> list[str]:
-        return self.graph.runs.read_text().splitlines()
 
 
 CHANGES = [

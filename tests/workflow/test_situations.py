@@ -88,9 +88,9 @@ def held(graph: Graph, front_end: str, name: str, *, cold: bool = False) -> Iter
     Args:
         cold: Whether it is to be killed, so a program from nothing with all it starts in one process group.
     """
-    go, log = graph.runs.with_name("runs.go"), graph.runs.with_name("log")
-    go.unlink(missing_ok=True)
-    running = Graph(graph.root, {**graph.environment, "SLOW": name}, runs=graph.runs)
+    go, log = graph.work / "go", graph.log
+    graph.special(slow=name)
+    running = Graph(graph.root, dict(graph.environment))
     if not cold:
         running.environment["PATH"] = warm.path(running.environment["PATH"])
     process = running.start(*command(front_end), log=log)
@@ -102,17 +102,18 @@ def held(graph: Graph, front_end: str, name: str, *, cold: bool = False) -> Iter
         go.touch()
         process.wait()
         go.unlink()
+        graph.special(slow="")
 
 
 def at_work(graph: Graph, name: str) -> bool:
     """Whether the job is making an output: a folder, a score, or a half-written file."""
-    started = graph.runs.read_text().splitlines() if graph.runs.exists() else []
+    started = graph.started()
     return name in started or (os.path.dirname(name) in started and (graph.root / name).is_file())
 
 
 def said(graph: Graph) -> str:
     """What the last held build wrote."""
-    return graph.runs.with_name("log").read_text()
+    return graph.log.read_text()
 
 
 def test_a_clone_without_a_pull_has_nothing_to_do_and_fetches_the_target_only(pushed: Graph, tmp_path: Path) -> None:
@@ -515,7 +516,7 @@ def test_clones_share_by_push_and_pull(pushed: Graph, tmp_path: Path, front_end:
 def test_all_clones_get_one_artifact_of_a_rule_that_never_makes_the_same_twice(
     built: Graph, tmp_path: Path, front_end: str
 ) -> None:
-    built.environment["RANDOM_STAGE"] = "data/adapters/sft"
+    built.special(random="data/adapters/sft")
     built.set("stages.sft.rate", 0.7)
     clone = built.copy(tmp_path / "other")
     for graph in (built, clone):

@@ -51,7 +51,7 @@ class Apart:
     def copy(self, folder: Path) -> "Apart":
         shutil.copytree(self.ben.root, folder / "ben", symlinks=True)
         ann = self.ann.copy(folder)
-        return Apart(ann, Graph(folder / "ben", ann.environment, runs=ann.runs))
+        return Apart(ann, Graph(folder / "ben", ann.environment))
 
 
 @pytest.fixture(scope="session")
@@ -403,7 +403,8 @@ def test_what_is_not_pushed_yet_is_named_and_runs_unless_it_comes(ann: Graph, be
 @pytest.mark.end_to_end
 def test_everybody_keeps_the_artifact_of_the_one_who_shared_it(ann: Graph, ben: Graph) -> None:
     """Of a rule that never makes the same twice: what Ben made from his, he need not make again."""
-    ann.environment = ben.environment = {**ann.environment, "RANDOM_STAGE": "data/adapters/sft"}
+    for graph in (ann, ben):
+        graph.special(random="data/adapters/sft")
     ann.set("stages.sft.rate", 0.7)
     ann.build()  # and doesn't share it
     ann.run("git", "checkout", "--quiet", ".")

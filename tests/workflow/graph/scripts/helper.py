@@ -1,15 +1,17 @@
 """What the scripts share.
 
-Tests make a run special by the environment: $SLOW names an output folder, whose job waits at its start, or a file,
-whose job waits when half of it is written, until the file $RUNS.go exists; $RANDOM_STAGE names an output that is never
-the same twice; $FAILS_ONCE names an output folder whose job fails at first; $HUNGRY one whose job takes 450 MB of
-memory; $PATIENT one whose job is done after ten seconds, all in all, and when it is stopped goes on where it was.
+Each job adds a line to the file `ran` in the folder --work. Tests make a job special by a file there that holds the
+name of its output: `slow` an output folder, whose job waits at its start, or a file, whose job waits when half of it is
+written, until the file `go` exists; `random` an output that is never the same twice; `fails` an output folder whose job
+fails once; `hungry` one whose job takes 450 MB of memory; `patient` one whose job is done after ten seconds, all in
+all, and when it is stopped goes on where it was, of which the file `stops` tells.
 """
 
 import argparse
 import os
 import random
 import signal
+import sys
 import time
 from functools import reduce
 from pathlib import Path
@@ -17,24 +19,37 @@ from pathlib import Path
 import yaml
 
 END = "\n"
+work = Path(sys.argv[sys.argv.index("--work") + 1])  # a folder that outlives the job
 
 
 def start():
-    """Flags, and the values of --params; a line in the file that $RUNS names counts the run."""
+    """Flags, and the values of --params; a line in the file `ran` counts the run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--params", nargs="+", required=True)
     parser.add_argument("--inputs", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
-    if "RUNS" in os.environ:
-        with open(os.environ["RUNS"], "a") as file:
-            file.write(f"{args.out}\n")
+    add("ran", args.out)
     wait(args.out)
     fail_once(args.out)
     hunger(args.out)
     patience(args.out)
     params = yaml.safe_load(Path(os.environ.get("BEZOAR_PARAMS", "params.yaml")).read_text())
     return args, [reduce(lambda block, key: block[key], name.split("."), params) for name in args.params]
+
+
+def add(log, line):
+    """Add a line to a file in the folder --work."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / log).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def special(kind, path):
+    """Whether a test wants the job of an output special."""
+    file = work / kind
+    return file.exists() and file.read_text() == str(path)
 
 
 def lines(path):
@@ -56,28 +71,26 @@ def write(path, rows):
 def wait(path):
     """Wait for three minutes at most, if a test wants that of this output."""
     end = time.monotonic() + 180
-    while os.environ.get("SLOW") == str(path) and not os.path.exists(f"{os.environ['RUNS']}.go"):
+    while special("slow", path) and not (work / "go").exists():
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
 def chance(path):
     """0, or another number each time, if a test wants that of this output."""
-    return random.random() if os.environ.get("RANDOM_STAGE") == str(path) else 0.0
+    return random.random() if special("random", path) else 0.0
 
 
 def fail_once(path):
     """End badly, the first time, if a test wants that of this output."""
-    if os.environ.get("FAILS_ONCE") == str(path):
-        mark = Path(f"{os.environ['RUNS']}.failed")
-        if not mark.exists():
-            mark.touch()
-            raise SystemExit("this job fails once")
+    if special("fails", path):
+        (work / "fails").unlink()
+        raise SystemExit("this job fails once")
 
 
 def hunger(path):
     """Hold much memory for some seconds, if a test wants that of this output."""
-    if os.environ.get("HUNGRY") == str(path):
+    if special("hungry", path):
         held = b"x" * 450_000_000
         time.sleep(6)
         del held
@@ -85,14 +98,12 @@ def hunger(path):
 
 def patience(path):
     """Work for ten seconds, if a test wants that of this output; SIGTERM saves how many are over."""
-    if os.environ.get("PATIENT") != str(path):
+    if not special("patient", path):
         return
-    state, stopped = Path("scratch", path.name), []
-    state.parent.mkdir(exist_ok=True)
+    state, stopped = work / path.name, []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     tenths = int(state.read_text()) if state.exists() else 0
-    with open(f"{os.environ['RUNS']}.patient", "a") as file:
-        file.write(f"from {tenths}\n")
+    add("stops", f"from {tenths}")
     while tenths < 100:
         time.sleep(0.1)
         tenths += 1
