@@ -65,6 +65,16 @@ def test_without_the_cache_only_what_was_altered_runs(built: Graph, front_end: s
 
 
 @LONG_BY_DVC
+def test_without_the_cache_what_follows_an_unchanged_output_does_not_run(built: Graph, front_end: str) -> None:
+    before = built.contents()
+    lose(built, "all")
+    (built.root / "words.txt").write_text("\n\n" + (built.root / "words.txt").read_text())
+    built.by(front_end)
+    assert built.ran() == ["data/source/words"]
+    check_all_is_stored(built, before)
+
+
+@LONG_BY_DVC
 def test_after_dvc_gc_and_git_stash_only_what_is_on_disk_no_more_runs(built: Graph, front_end: str) -> None:
     committed = built.contents()
     built.set("stages.dpo.rate", 0.9)

@@ -43,7 +43,7 @@ def test_an_output_that_dvc_ignores_is_refused_before_anything_runs(built: Graph
     with (built.root / ".dvcignore").open("a") as file:
         file.write("/data/adapters/\n")
     built.set("stages.sft.rate", 0.7)
-    assert "data/adapters/sft is an output that DVC ignores" in build(built, "snakemake")
+    assert "data/adapters/dpo is an output that DVC ignores\n" in build(built, "snakemake")
     assert built.ran() == []
 
 

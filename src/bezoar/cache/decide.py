@@ -308,7 +308,7 @@ class Decider:
     def _altered(self, step: Step, decision: Decision) -> bool:
         """Whether a proven output's path has other content."""
         for path, content in decision.proofs[step.name].outputs.items():
-            if os.path.exists(path) and not self.hasher.holds(path, content.md5):
+            if not self.hasher.holds(path, content.md5) and os.path.exists(path):
                 return True
         return False
 

@@ -62,7 +62,7 @@ def check_paths(paths: Iterable[str]) -> None:
     Raises:
         CacheError: .dvcignore names one.
     """
-    for path in paths:
+    for path in sorted(paths):
         if found := _ignored_path(path):
             raise CacheError(
                 problem(
