@@ -40,6 +40,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "cluster/test_remotes.py",
         "unit/test_cache_resolve.py",
         "unit/test_cache_signing.py",
+        "workflow/test_public_cache.py",
         "workflow/test_two_people.py",
     ),
     "the same graph on SLURM": (
