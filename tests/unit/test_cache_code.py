@@ -1,16 +1,14 @@
 """A script's fingerprint changes with what it means and with all that it imports, and with nothing else."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from dvc.utils.serialize import parse_yaml
 
 from bezoar.cache import CacheError, code, meanings
-from bezoar.cache.code import Closures, Code, earliest, fingerprint, rule_print
+from bezoar.cache.code import Closures, fingerprint
 from bezoar.cache.hashing import Hasher
 
 SCRIPT = '''"""What it does."""
@@ -278,93 +276,3 @@ def test_a_memory_that_is_garbage_is_ignored(garbage):
     assert closures.parts("scripts/main.py") == before
     closures.save()
     assert len(json.loads(Path(meanings.MEMORY).read_text())) == 2  # main and helper
-
-
-def test_a_rules_command_counts_without_its_layout():
-    assert rule_print("a  {input}\n   --out b\n") == rule_print("a {input} --out b")
-    assert rule_print("a {input}") != rule_print("a {output}")
-
-
-def test_an_acceptance_stands_for_all_earlier_ones():
-    known = {("s", "3"): {"was": "2"}, ("s", "2"): {"was": "1"}, ("t", "1"): {"was": "0"}}
-    assert [earliest("s", name, known) for name in "0123"] == ["0", "1", "1", "1"]
-    assert earliest("t", "3", known) == "3"  # acceptances of one script say nothing of another
-
-
-def test_acceptances_in_a_circle_end():
-    known = {("s", "1"): {"was": "2"}, ("s", "2"): {"was": "1"}}
-    assert earliest("s", "1", known) in ("1", "2")
-
-
-def accept(was, now):
-    write(code.ACCEPTED, yaml.safe_dump([{"code": "scripts.main", "was": was, "now": now, "reason": "renamed"}]))
-
-
-def test_an_accepted_edit_keeps_the_fingerprint_and_an_edit_after_it_does_not():
-    before = Code({}, Hasher(None)).prints["scripts.main"]
-    write("scripts/main.py", SCRIPT.replace("values", "rows"))
-    found = Code({}, Hasher(None))
-    assert found.prints["scripts.main"] != before
-    accept(before, found.found["scripts.main"])
-    assert Code({}, Hasher(None)).prints["scripts.main"] == before
-    assert code.accepted_fingerprint("scripts.main", Closures(Hasher(None))) == before
-    write("scripts/main.py", SCRIPT.replace("values", "lines"))
-    write("scripts/main.py", Path("scripts/main.py").read_text() + "\nmore = 1\n")
-    assert Code({}, Hasher(None)).prints["scripts.main"] != before
-
-
-@pytest.mark.parametrize("text", ["[", "1", "- a", "- {code: a}", "a: b", "- {code: [], now: b, was: c, reason: d}"])
-def test_acceptances_that_are_garbage_are_an_error(text):
-    write(code.ACCEPTED, text)
-    with pytest.raises(CacheError, match=r"code.accepted.yaml can't be read\n  found:    (.|\n)*hint: restore it"):
-        Code({}, Hasher(None))
-
-
-def test_acceptances_in_bytes_that_are_no_text_are_an_error():
-    Path(code.ACCEPTED).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CacheError, match=r"code\.accepted\.yaml can't be read"):
-        Code({}, Hasher(None))
-
-
-def test_code_lock_holds_rules_and_scripts_by_name():
-    found = Code({"mix": "bezoar exec a -- b"}, Hasher(None))
-    held = yaml.safe_load(found.text)
-    assert set(held) == {"rules", "scripts"}
-    assert held["rules"] == {"mix": rule_print("bezoar exec a -- b")}
-    assert set(held["scripts"]) == {"main", "helper"}
-
-
-def test_code_lock_is_written_only_if_it_changed():
-    found = Code({}, Hasher(None))
-    found.write("cache")
-    os.utime(code.CODE_LOCK, ns=(1, 1))
-    found.write("cache")
-    assert os.stat(code.CODE_LOCK).st_mtime_ns == 1
-
-
-@pytest.mark.parametrize("garbage", [b"", b"<<<<<<< HEAD\n", b"\xff\xfe\x00"])
-def test_a_code_lock_that_is_garbage_is_written_anew(garbage):
-    Path(code.CODE_LOCK).write_bytes(garbage)
-    found = Code({}, Hasher(None))
-    found.write("cache")
-    assert Path(code.CODE_LOCK).read_text() == found.text
-
-
-def test_a_cache_that_can_not_be_written_is_an_error_with_the_way_out():
-    write("cache", "a file")
-    with pytest.raises(CacheError, match=r"the cache can't be written to\n(.|\n)*hint: "):
-        Code({}, Hasher(None)).write("cache")
-
-
-def test_what_a_fingerprint_was_made_of_is_kept():
-    found = Code({}, Hasher(None))
-    found.write("cache")
-    assert code.parts_of(found.found["scripts.main"], "cache") == parts()
-    assert code.parts_of("0" * 32, "cache") is None
-
-
-def test_a_fingerprint_that_looks_like_a_number_stays_a_text():
-    looks = "1" * 20 + "e" + "2" * 11
-    made = Code({}, Hasher(None))
-    made.prints = {"rules.mix": looks, "scripts.main": "0" * 32}
-    assert parse_yaml(made.text, "code.lock") == {"rules": {"mix": looks}, "scripts": {"main": "0" * 32}}

@@ -60,7 +60,7 @@ def test_a_committed_file_where_only_builds_write_is_refused(path: str) -> None:
     add(path)
     assert f"found:    {path}\n" in refused()
     with pytest.raises(CacheError, match="git tracks files in"):
-        Build({}, Resolved("params.yaml"))  # what every command that reads proofs begins with
+        Build(Resolved("params.yaml"))  # what every command that reads proofs begins with
 
 
 def test_the_cache_may_lie_elsewhere(folder: Path) -> None:

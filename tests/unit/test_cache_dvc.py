@@ -8,17 +8,20 @@ import pytest
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError, dvc
+from bezoar.cache import CacheError, dvc, records
+from bezoar.cache.action import typed_digest
 from bezoar.cache.config import settings
 from bezoar.cache.dvc import read
 from bezoar.cache.hashing import Content, Hasher, Listing, digest_of, directory
 from bezoar.cache.job import Step
 from bezoar.cache.lock import LockEntry, fold
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Proof
-from bezoar.cache.stages import check, pipeline, stages_of
+from bezoar.cache.proofs import Proof, Traces
+from bezoar.cache.stages import check, code_stage, pipeline, stages_of
+from bezoar.cache.trace import Module, Trace
 
-CODE = {"rules.r": "f" * 32, "scripts.s": "e" * 32}
+PRINT = "f" * 32  # of all stages here
+TRACE = Trace(modules={"s.py": Module("a" * 32)})
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +30,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     return tmp_path
-
-
-ROLES = digest_of(["roles"])[:8]  # of all steps here
 
 
 @pytest.fixture
@@ -44,13 +44,14 @@ def step(rule, block=(), *, inputs=(), outputs=(), outs=None, parts=1, params=No
         block=block,
         parts=parts,
         inputs=inputs,
-        roles="roles",
+        form=digest_of("a command"),
         outputs=outputs,
         folder=None,
         outs=outs or outputs,
         params=params or {},
+        values=typed_digest(params or {}),
+        environment={},
         script="s.py",
-        code=CODE,
     )
 
 
@@ -91,12 +92,21 @@ def listed(objects, files):
     return content.md5
 
 
+def dvc_yaml(steps, plots=None):
+    """The text of dvc.yaml."""
+    return pipeline(stages_of(steps), plots or {}, code_stage())
+
+
+def written(steps):
+    return yaml.safe_load(dvc_yaml(steps))["stages"]
+
+
 def test_jobs_of_a_rule_and_a_block_are_one_stage():
     other = step("generate", ("low",), outputs=("gen/low/0/rows",), outs=("gen/low",), parts=3)
     stages = stages_of([*SHARDS, other])
     assert {name: len(stage.steps) for name, stage in stages.items()} == {"generate-up": 3, "generate-low": 1}
     assert stages["generate-up"].outs == ["gen/up"]
-    assert stages["generate-up"].command == f"bezoar build generate up --roles {ROLES}"
+    assert stages["generate-up"].command == "bezoar build generate up"
 
 
 def test_a_stage_is_complete_with_all_its_parts():
@@ -145,31 +155,26 @@ def test_neighbours_with_one_beginning_are_no_overlap():
 
 
 def test_scores_are_metrics_and_all_else_is_stored():
-    text = pipeline(stages_of([step("score", outputs=("results/a.json", "data/a"), inputs=("b",))]), {})
-    stage = yaml.safe_load(text)["stages"]["score"]
+    stage = written([step("score", outputs=("results/a.json", "data/a"), inputs=("b",))])["score"]
     assert stage == {
-        "cmd": f"bezoar build score --roles {ROLES}",
+        "cmd": "bezoar build score",
         "deps": ["b"],
-        "params": [{"code.lock": ["rules.r", "scripts.s"]}],
+        "params": [{"code.lock": ["stages.score"]}],
         "outs": [{"data/a": {"persist": True}}],  # else DVC removes them before anybody can look whose they are
         "metrics": [{"results/a.json": {"persist": True}}],
     }
 
 
 def test_a_plot_names_a_file_inside_an_output():
-    text = pipeline(stages_of([step("train", outputs=("data/a",))]), {"train": {"file": "h.json", "x": "step"}})
+    text = dvc_yaml([step("train", outputs=("data/a",))], {"train": {"file": "h.json", "x": "step"}})
     assert yaml.safe_load(text)["plots"] == [{"data/a/h.json": {"x": "step"}}]
 
 
 def test_dvc_yaml_names_each_value_and_not_what_it_is():
     one, other = ({"b.rate": rate, "a": 1} for rate in (0.5, 0.25))
-    texts = {pipeline(stages_of([step("train", outputs=("t",), params=params)]), {}) for params in (one, other)}
+    texts = {dvc_yaml([step("train", outputs=("t",), params=params)]) for params in (one, other)}
     assert len(texts) == 1
     assert yaml.safe_load(texts.pop())["stages"]["train"]["params"][1] == {"params.resolved.yaml": ["a", "b.rate"]}
-
-
-def written(steps):
-    return yaml.safe_load(pipeline(stages_of(steps), {}))["stages"]
 
 
 def test_what_was_written_passes_the_check():
@@ -268,35 +273,54 @@ def test_a_merge_conflict_is_named_with_its_line():
 RECORD = {
     "cmd": "c",
     "deps": [{"path": "words", "hash": "md5", "md5": "1" * 32}],
-    "params": {"params.resolved.yaml": {"a": 1}, "code.lock": CODE},
+    "params": {"params.resolved.yaml": {"a": 1}, "code.lock": {"stages.generate-up": PRINT}},
 }
+
+
+COST = {"cost": {"seconds": 3.0, "dollars": 0.3}, "made": {"python": "3.11"}}
+
+
+def lock_entry(objects, entry):
+    """An entry of dvc.lock with its record in traces.lock."""
+    forms, traces = {records.ALL: SHARDS[0].form}, {records.ALL: TRACE.digest}
+    found = records.Record(records.digest_of_entry(entry), forms, traces, **COST)
+    known = Traces(".dvc/cache")
+    known.learn({TRACE.digest: TRACE})
+    return LockEntry(entry, found, objects, known)
 
 
 def test_a_record_of_a_folder_is_a_proof_for_each_job(objects):
     made = listed(objects, {f"{number}/rows": str(number) * 32 for number in range(3)})
-    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "hash": "md5", "md5": made}]}, objects)
+    recorded = lock_entry(objects, {**RECORD, "outs": [{"path": "gen/up", "hash": "md5", "md5": made}]})
     assert recorded.lists() == [made]
     for number, one in enumerate(SHARDS):
         proof = recorded.proof(one)
-        assert proof.key == one.key({"words": "1" * 32})
+        assert proof.action == one.action({"words": "1" * 32})
         assert {path: content.md5 for path, content in proof.outputs.items()} == {one.name: str(number) * 32}
+        assert (proof.trace, proof.cost) == (TRACE, {"seconds": 1.0, "dollars": 0.1})  # a third of the stage's
 
 
 def test_a_record_without_the_list_of_its_folder_says_nothing(objects):
-    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": "0" * 32 + ".dir"}]}, objects)
+    recorded = lock_entry(objects, {**RECORD, "outs": [{"path": "gen/up", "md5": "0" * 32 + ".dir"}]})
     assert recorded.proof(SHARDS[0]) is None
     assert recorded.lists() == ["0" * 32 + ".dir"]
 
 
+def test_an_entry_without_a_record_has_no_trace(objects):
+    made = listed(objects, {"0/rows": "0" * 32})
+    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, None, objects, Traces(".dvc/cache"))
+    assert recorded.proof(SHARDS[0]).trace is None
+
+
 def test_a_record_of_fewer_shards_speaks_of_those_it_has(objects):
     made = listed(objects, {"0/rows": "0" * 32, "1/rows": "1" * 32})
-    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = lock_entry(objects, {**RECORD, "outs": [{"path": "gen/up", "md5": made}]})
     assert [recorded.proof(one) is not None for one in SHARDS] == [True, True, False]
 
 
 def test_a_record_without_one_of_the_inputs_says_nothing(objects):
     made = listed(objects, {"0/rows": "0" * 32})
-    recorded = LockEntry({**RECORD, "outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = lock_entry(objects, {**RECORD, "outs": [{"path": "gen/up", "md5": made}]})
     assert recorded.proof(replace(SHARDS[0], inputs=("words", "more"))) is None
     assert recorded.proof(replace(SHARDS[0], inputs=("words.txt",))) is None
 
@@ -304,14 +328,16 @@ def test_a_record_without_one_of_the_inputs_says_nothing(objects):
 def test_a_job_that_takes_less_than_its_record_has_a_proof_of_what_it_takes(objects):
     taken = listed(objects, {f"{number}": str(number) * 32 for number in range(3)})
     made = listed(objects, {"1/rows": "f" * 32})
-    recorded = LockEntry({"deps": [{"path": "seed", "md5": taken}], "outs": [{"path": "gen/up", "md5": made}]}, objects)
-    assert recorded.proof(shard(1, inputs=("seed/1",))).key.inputs == {"seed/1": "1" * 32}
+    recorded = lock_entry(
+        objects, {"deps": [{"path": "seed", "md5": taken}], "outs": [{"path": "gen/up", "md5": made}]}
+    )
+    assert recorded.proof(shard(1, inputs=("seed/1",))).action.inputs == {"seed/1": "1" * 32}
 
 
 def test_a_directory_inside_a_recorded_folder_is_found_by_its_files(objects):
     inside = {"a": "a" * 32, "b/c": "c" * 32}
     made = listed(objects, {"0/model/a": "a" * 32, "0/model/b/c": "c" * 32, "0/models/d": "d" * 32})
-    recorded = LockEntry({"outs": [{"path": "gen/up", "md5": made}]}, objects)
+    recorded = lock_entry(objects, {"outs": [{"path": "gen/up", "md5": made}]})
     proof = recorded.proof(step("generate", outputs=("gen/up/0/model",)))
     assert proof.outputs["gen/up/0/model"].md5 == listed(objects, inside)
 
@@ -329,16 +355,22 @@ def test_a_directory_inside_a_recorded_folder_is_found_by_its_files(objects):
     ids=str,
 )
 def test_a_record_of_another_shape_says_nothing(entry, objects):
-    recorded = LockEntry(entry, objects)
+    recorded = lock_entry(objects, entry)
     assert recorded.lists() == []
     assert recorded.proof(step("mix", inputs=("words",), outputs=("mix",))) is None
 
 
-def folded(objects, steps, proofs, yaml_of=None):
+def folded(objects, steps, proofs, yaml_of=None, *, by_dvc=False):
     """Bring dvc.lock up to date with the proofs, and read it."""
     hasher = Hasher(None)
     fold(
-        stages_of(steps), {proof.key.outputs[0]: proof for proof in proofs}, hasher, objects, written(yaml_of or steps)
+        stages_of(steps),
+        {proof.action.outputs[0]: proof for proof in proofs},
+        hasher,
+        objects,
+        written(yaml_of or steps),
+        {one.stage: PRINT for one in steps},
+        by_dvc=by_dvc,
     )
     return read("dvc.lock")
 
@@ -348,7 +380,8 @@ def proven(objects, one, text="made"):
     write(one.name, text)
     content = objects.hasher.content(one.name)
     objects.store(one.name, content)
-    return Proof(one.key({path: Hasher(None).content(path).md5 for path in one.inputs}), {one.name: content})
+    action = one.action({path: Hasher(None).content(path).md5 for path in one.inputs})
+    return Proof(action, {one.name: content}, TRACE)
 
 
 MIX = step("mix", inputs=("words",), outputs=("mix",), params={"a": 1})
@@ -358,12 +391,12 @@ def test_a_proof_is_folded_as_dvc_writes_it(objects):
     write("words", "Ann\n")
     lock = folded(objects, [MIX], [proven(objects, MIX)])
     assert lock["mix"] == {
-        "cmd": f"bezoar build mix --roles {ROLES}",
+        "cmd": "bezoar build mix",
         "deps": [entry("words", Content(md5("Ann\n"), 4))],
-        "params": {"params.resolved.yaml": {"a": 1}, "code.lock": CODE},
+        "params": {"code.lock": {"stages.mix": PRINT}, "params.resolved.yaml": {"a": 1}},
         "outs": [entry("mix", Content(md5("made"), 4))],
     }
-    assert LockEntry(lock["mix"], objects).proof(MIX).key == MIX.key({"words": md5("Ann\n")})
+    assert lock_entry(objects, lock["mix"]).proof(MIX).action == MIX.action({"words": md5("Ann\n")})
 
 
 def test_a_stage_is_folded_when_all_its_jobs_are_proven(objects):
@@ -401,11 +434,19 @@ def test_a_lock_that_says_it_already_is_not_written(objects):
     assert os.stat("dvc.lock").st_mtime_ns == 1
 
 
+def test_a_run_of_dvc_writes_the_records_and_leaves_dvc_lock_to_dvc(objects):
+    write("words", "Ann\n")
+    assert folded(objects, [MIX], [proven(objects, MIX)], by_dvc=True) == {}
+    ours = records.read()
+    lock = folded(objects, [MIX], [proven(objects, MIX)])
+    assert ours.of("mix", lock["mix"]).trace(MIX) == TRACE.digest
+
+
 @pytest.mark.parametrize("value", [1.0, True, "1"], ids=repr)
 def test_a_value_that_python_takes_for_equal_is_written_anew(objects, value):
     write("words", "Ann\n")
     folded(objects, [MIX], [proven(objects, MIX)])
-    changed = replace(MIX, params={"a": value})
+    changed = replace(MIX, params={"a": value}, values=typed_digest({"a": value}))
     lock = folded(objects, [changed], [proven(objects, changed)])
     assert repr(lock["mix"]["params"]["params.resolved.yaml"]["a"]) == repr(value)
 

@@ -5,19 +5,23 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bezoar.cache import CacheError, code, dvc, foreign, job, meanings
+from bezoar.cache.acceptances import ACCEPTED, Acceptances
+from bezoar.cache.action import Action, typed_digest
 from bezoar.cache.decide import Decider
 from bezoar.cache.foreign import Malformed
-from bezoar.cache.hashing import Hasher
+from bezoar.cache.hashing import Content, Hasher
 from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Key, Proofs
+from bezoar.cache.proofs import Proof, Proofs, Traces
+from bezoar.cache.records import Records
+from bezoar.cache.trace import Distribution, Module, Trace, Verifier, distributions
 
 MD5 = "0123456789abcdef" * 2
 DEEP = 100_000
@@ -244,22 +248,76 @@ def test_keys_of_other_kinds_in_a_record_are_compared(objects: Objects) -> None:
     from test_cache_decide import A, stages_of
 
     recorded = {"a": {"cmd": stages_of([A])["a"].command, "deps": [{"path": "source", "md5": MD5}],
-                      "outs": [{"path": "a", "md5": MD5}], "params": {"params.yaml": {1: 2}}}}  # fmt: skip
+                      "outs": [{"path": "a", "md5": MD5}], "params": {"params.resolved.yaml": {1: 2}}}}  # fmt: skip
     Path("source").write_text("source")
-    decider = Decider([A], stages_of([A]), recorded, Hasher(None), objects, Proofs(".dvc/cache"))
-    assert {one.kind for one in decider.decide(["a"], set()).reasons["a"]} == {"rule", "param", "input"}
-
-
-def test_a_record_does_not_show_what_a_fingerprint_elsewhere_was_made_of(folder: Path) -> None:
-    (folder.parent / "secret.json").write_text('{"key": "value"}')
-    for name in ("../../../secret", str(folder.parent / "secret"), "", None, 7, []):
-        assert code.parts_of(name, "cache") is None  # type: ignore[arg-type]
+    hasher = Hasher(None)
+    decider = Decider([A], stages_of([A]), recorded, Records(), hasher, objects, Proofs(".dvc/cache"),
+                      Verifier(hasher), Acceptances())  # fmt: skip
+    assert {one.kind for one in decider.decide(["a"], set()).reasons["a"]} == {"untraced", "param", "input"}
 
 
 # --- proofs, plans and acceptances -----------------------------------------------------------------------------------
 
-KEY = Key("mix", {"in": MD5}, "roles", {"seed": 0}, {"rules.mix": MD5}, ["out/rows"])
-GOOD = {"out/rows": [MD5, 1, 0]}
+ACTION = Action("mix", "f" * 64, {"in": MD5}, typed_digest({"seed": 0}), {}, ["out/rows"], {"seed": 0})
+TRACE = Trace(modules={"s.py": Module(MD5)})
+TRAPS = [b"[" * DEEP, b"{" * 9, b"\xff", b"null", b'{"action": ' + b"9" * 5000 + b"}"]
+NUMPY = Distribution("0.0.1", ("numpy",))
+
+
+def a_proof() -> Path:
+    """The file of a proof."""
+    Proofs("cache").add(Proof(ACTION, {"out/rows": Content(MD5, 1)}, TRACE, {"seconds": 1}))
+    return Path(Proofs("cache").path(ACTION.digest), f"{TRACE.digest}.json")
+
+
+def found() -> Proof | None:
+    """What is taken for it."""
+    return Proofs("cache").find(ACTION, lambda trace: True)
+
+
+@pytest.mark.parametrize("data", [*TRAPS, b"{}", b'{"modules": {"../x": []}}'], ids=lambda data: data[:16])
+def test_a_trace_that_is_none_proves_nothing(data: bytes) -> None:
+    a_proof()
+    path = Path("cache/traces", TRACE.digest[:2], f"{TRACE.digest}.json")
+    assert found() is not None
+    path.write_bytes(data)
+    assert found() is None
+
+
+def with_(place: str, value: Any) -> dict[str, Any]:
+    """The content of a trace with something else in one place."""
+    return {**TRACE.to_json(), place: value}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_("modules", {"../x.py": [MD5, [], ""]}),
+        with_("modules", {"/etc/x.py": [MD5, [], ""]}),
+        with_("modules", {"x.py": ["../x", [], ""]}),
+        with_("modules", {"x.py": [MD5, ["../x"], ""]}),
+        with_("modules", {"x.py": [MD5, [], "../x"]}),
+        with_("modules", {"x.py": [MD5, [], 1]}),
+        with_("modules", {"x.py": [MD5, []]}),
+        with_("distributions", {"numpy": ["1.0"]}),
+        with_("distributions", {"numpy": [1.0, ["numpy"]]}),
+        with_("distributions", {"numpy": ["1.0", ["../x"]]}),
+        with_("reads", {"../secret": MD5}),
+        with_("reads", {"words.txt": "x"}),
+        with_("reads", ["words.txt"]),
+        with_("folders", ["../x"]),
+        with_("unused", [""]),
+        with_("docstrings", "some"),
+        with_("more", []),
+        {},
+        [],
+    ],
+    ids=str,
+)
+def test_a_trace_that_leads_outside_or_has_another_shape_is_refused(content: Any) -> None:
+    assert Trace.from_json(TRACE.to_json()) == TRACE
+    with pytest.raises(Malformed):
+        Trace.from_json(content)
 
 
 @pytest.mark.parametrize(
@@ -277,47 +335,62 @@ GOOD = {"out/rows": [MD5, 1, 0]}
         {"cost": {"seconds": float("nan")}},
         {"cost": {"seconds": float("inf")}},
         {"cost": [1]},
-        {"key": None},
+        {"action": None},
+        {"trace": "../../../secret"},
+        {"made": {"host": 1}},
+        {"origin": "main"},
     ],
     ids=str,
 )
 def test_a_proof_of_something_else_than_contents_is_ignored(change: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    proofs = Proofs("cache")
-    path = Path(proofs.path(KEY.digest))
-    path.parent.mkdir(parents=True)
-    whole = {"key": asdict(KEY), "outputs": GOOD, "cost": {"seconds": 1}}
-    path.write_text(json.dumps(whole))
-    assert proofs.find(KEY) is not None
+    path = a_proof()
+    whole = json.loads(path.read_text())
+    assert found() is not None
     path.write_text(json.dumps({**whole, **change}))
-    assert proofs.find(KEY) is None
+    assert found() is None
     assert "it is ignored, and its job runs again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("data", [b"[" * DEEP, b"{" * 9, b"\xff", b"null", b'{"key": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize("data", TRAPS, ids=lambda data: data[:16])
 def test_files_that_are_no_records_are_clear_errors_or_ignored(data: bytes) -> None:
-    proofs = Proofs("cache")
-    for path in (
-        proofs.path(KEY.digest),
-        f"{job.FOLDER}/jobs/out.json",
-        job.RUN_FILE,
-        f"cache/code/{MD5}.json",
-        meanings.MEMORY,
-    ):
+    Path("s.py").write_text("import numpy\n")
+    kept = (meanings.MEMORY, distributions.MEMORY)
+    for path in (a_proof(), f"{job.FOLDER}/jobs/out.json", job.RUN_FILE, *kept):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(data)
-    assert proofs.find(KEY) is None
-    assert code.parts_of(MD5, "cache") is None
-    assert code.Closures(Hasher(None)).files is not None
+    assert found() is None
+    assert code.Closures(Hasher(None)).files("s.py") == {"s.py": "s"}
+    verifier = Verifier(Hasher(None))
+    assert [one.kind for one in verifier.changes(replace(TRACE, distributions={"numpy": NUMPY}))] == [
+        "module",
+        "distribution",
+    ]
+    verifier.save()
+    assert all(Path(path).read_bytes() != data for path in kept)  # written again
     for read in (lambda: job.read_job("out"), job.read_run):
         with pytest.raises(CacheError, match=r"found: (.|\n)*expected: what a run writes\nhint: start again"):
             read()
 
 
 def test_a_job_comes_back_as_it_was_planned() -> None:
+    values = {"p": {"x": 1.0}}
     step = job.Step(
-        "r", ("b",), 1, ("in",), "roles", ("out/a",), None, ("out/a",), {"p": {"x": 1.0}}, "s.py", {"s": MD5}
+        rule="r",
+        block=("b",),
+        parts=1,
+        inputs=("in",),
+        form="f" * 64,
+        outputs=("out/a",),
+        folder=None,
+        outs=("out/a",),
+        params=values,
+        values=typed_digest(values),
+        environment={"MODE": "fast"},
+        script="s.py",
     )
-    planned = job.PlannedJob(step, ["python", "s.py"], True, [({"in": MD5}, {"out/a": job.content_of([MD5, 1, 0])})])
+    known = job.Known({"in": MD5}, {"out/a": job.content_of([MD5, 1, 0])}, "0" * 64)
+    around = job.Surroundings(("out",), ("logs/a.log",), job.Network(("KEY",), ("keys",), ("responses",)))
+    planned = job.PlannedJob(step, ["python", "s.py"], True, [known], around)
     planned.write()
     assert job.read_job("out/a") == planned
 
@@ -329,13 +402,19 @@ def test_a_job_comes_back_as_it_was_planned() -> None:
         lambda data: data.update(more=1),
         lambda data: data.update(command="python"),
         lambda data: data.update(lookup="no"),
-        lambda data: data.update(known=[[{"in": "../x"}, {}]]),
-        lambda data: data.update(known=[[{}]]),
+        lambda data: data.update(known=[[{"in": "../x"}, {}, "0" * 64]]),
+        lambda data: data.update(known=[[{}, {}]]),
+        lambda data: data.update(known=[[{}, {}, "../x"]]),
+        lambda data: data.update(around={}),
+        lambda data: data["around"].update(logs="a"),
+        lambda data: data["around"].update(network={"variables": []}),
         lambda data: data.update(step=[]),
         lambda data: data["step"].update(outputs=[]),
         lambda data: data["step"].update(parts=-1),
         lambda data: data["step"].update(params=[]),
-        lambda data: data["step"].update(code={"s": 1}),
+        lambda data: data["step"].update(form="f"),
+        lambda data: data["step"].update(values=1),
+        lambda data: data["step"].update(environment={"MODE": 1}),
     ],
 )
 def test_a_plan_of_another_shape_is_refused(change: Callable[[dict[str, Any]], Any]) -> None:
@@ -360,21 +439,22 @@ def test_forced_runs_of_another_shape_are_none() -> None:
     [
         BOMB,
         "- " * DEEP,
-        "- {code: a, now: b, was: c, reason: 1}",
-        "- {code: a, now: 2026-01-01}",
+        "- {what: a, now: b, was: c, reason: 1}",
+        "- {what: a, now: 2026-01-01}",
         "- !!set {}",
-        "- {code: a, now: b, was: '', reason: d}",
+        "- {what: a, now: b, was: '', reason: d}",
+        "- {code: scripts.a, now: b, was: c, what: [a], reason: as an earlier version wrote it}",
     ],
 )
 def test_acceptances_that_are_a_trap_are_one_clear_error(text: str) -> None:
-    Path(code.ACCEPTED).write_text(text)
+    Path(ACCEPTED).write_text(text)
     with pytest.raises(CacheError, match=r"code.accepted.yaml can't be read\n  found: (.|\n)*hint: restore it"):
-        code.acceptances()
+        Acceptances.read()
 
 
 def test_a_recorded_folder_with_a_hostile_list_is_refused(objects: Objects) -> None:
     md5 = listed(objects, {**INSIDE, "relpath": "../../x"})
-    recorded = LockEntry({"outs": [{"path": "gen", "md5": md5}]}, objects)
+    recorded = LockEntry({"outs": [{"path": "gen", "md5": md5}]}, None, objects, Traces(".dvc/cache"))
     with pytest.raises(CacheError, match=r"'../../x' for a path inside the directory in entry 1"):
         recorded._content("gen/a", recorded.made)
 

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,17 +18,21 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from test_cache_decide import A, B, C
+from test_cache_decide import SCRIPT, TRACE, A, B, C
 
-from bezoar.cache import CacheError, code, dvc, job
+from bezoar.cache import CacheError, dvc, foreign, job, records
+from bezoar.cache.acceptances import ACCEPTED, Acceptances
 from bezoar.cache.decide import Decider
 from bezoar.cache.execute import _sum
 from bezoar.cache.hashing import Content, Hasher
-from bezoar.cache.job import PlannedJob, Run
+from bezoar.cache.job import Known, Network, PlannedJob, Run, Surroundings
 from bezoar.cache.lock import fold
 from bezoar.cache.objects import Objects
+from bezoar.cache.prints import Code
 from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.records import ALL, TRACES_LOCK, Record, Records
 from bezoar.cache.stages import stages_of
+from bezoar.cache.trace import Distribution, Module, Trace, Verifier
 
 MD5 = "0123456789abcdef" * 2
 CACHE = ".dvc/cache"
@@ -70,12 +75,37 @@ FILES: dict[str, Any] = {
             "b": {
                 "cmd": stages_of([A, B, C])["b"].command,
                 "deps": [{"path": "a", "hash": "md5", "md5": MD5, "size": 4}],
-                "params": {"params.resolved.yaml": {"rate": 1}, "code.lock": {"rules.b": "f" * 32}},
+                "params": {"params.resolved.yaml": {"rate": 1}, "code.lock": {"stages.b": "f" * 32}},
                 "outs": [{"path": "b", "hash": "md5", "md5": MD5 + ".dir", "size": 4, "nfiles": 2}],
             }
         },
     },
-    "accepted": [{"code": "scripts.a", "now": MD5, "was": "f" * 32, "what": ["a"], "reason": "renamed"}],
+    "accepted": [
+        {"what": "s.py", "was": TRACE.modules["s.py"].meaning, "now": MD5, "reason": "renamed"},
+        {"what": "command of b", "was": "e" * 64, "now": B.form, "reason": "a flag"},
+    ],
+    "records": {
+        "stages": {
+            "b": {
+                "entry": "0" * 64,
+                "forms": {ALL: B.form},
+                "traces": {"b": TRACE.digest},
+                "environment": {"MODE": "fast"},
+                "cost": {"seconds": 1.5},
+                "made": {"python": "3.11"},
+                "signature": {"key": "k"},
+            }
+        },
+        "traces": {TRACE.digest: TRACE.to_json()},
+    },
+    "trace": Trace(
+        {"s.py": Module(MD5, (".", "site"), "~"), "~bezoar/errors.py": Module(MD5, (), "~"), "~~/a.py": Module(MD5)},
+        {"numpy": Distribution("0.0.1", ("numpy",)), "site/own.py": Distribution(MD5, ("own",))},
+        {"words.txt": MD5, "~bezoar/words.txt": MD5, "gone": "absent"},
+        ("scripts/train",),
+        ("scripts/train/json.py",),
+        "all",
+    ).to_json(),
     "proof": None,
     "job": None,
     "run": None,
@@ -155,28 +185,59 @@ def restore_a_list(data: bytes) -> None:
 
 def decide_by_a_lock(data: bytes) -> None:
     put("dvc.lock", data)
+    entry = dvc.read("dvc.lock").get("b", {})
+    record = Record(records.digest_of_entry(entry), {ALL: B.form}, {ALL: TRACE.digest})
+    decide(Records({"b": record}, {TRACE.digest: TRACE}))
+
+
+def decide_by_a_record(data: bytes) -> None:
+    put("dvc.lock", json.dumps(FILES["lock"]).encode())
+    put(TRACES_LOCK, data)
+    found = records.read()
+    if "b" in found.stages:  # as one who knows the format writes it
+        entry = records.digest_of_entry(dvc.read("dvc.lock")["b"])
+        found.stages["b"] = replace(found.stages["b"], entry=entry)
+    decide(found)
+
+
+def decide(found: Records) -> None:
+    """Decide by dvc.lock and these records, and write both."""
     put("a", b"made")
+    put("s.py", SCRIPT)
     hasher = Hasher(None)
-    objects, proofs = Objects(CACHE, hasher), Proofs(CACHE)
+    objects, proofs, verifier = Objects(CACHE, hasher), Proofs(CACHE), Verifier(hasher)
     steps, stages = [A, B, C], stages_of([A, B, C])
-    decider = Decider(steps, stages, dvc.read("dvc.lock"), hasher, objects, proofs)
+    locked = dvc.read("dvc.lock")
+    decider = Decider(steps, stages, locked, found, hasher, objects, proofs, verifier, Acceptances())
     for md5 in decider.lists():
         objects.forget_unsound(md5)
     decision = decider.decide(["c"], set(), set())
     for reasons in decision.reasons.values():
         assert all(str(one) for one in reasons)
-    fold(stages, decision.proofs, hasher, objects, {name: {} for name in stages})
+    prints = Code(stages, found, hasher, verifier).prints
+    fold(stages, decision.proofs, hasher, objects, {name: {} for name in stages}, prints)
 
 
 def read_acceptances(data: bytes) -> None:
-    put(code.ACCEPTED, data)
-    assert all(code.earliest(name, now, code.acceptances()) for name, now in code.acceptances())
+    put(ACCEPTED, data)
+    found = Acceptances.read()
+    assert found.form(B)
+    assert found.without(Verifier(Hasher(None)).changes(TRACE)) is not None
+    assert all(found.covers(one.what, one.was, one.now) for one in found.entries)
+
+
+def verify_a_trace(data: bytes) -> None:
+    found = Trace.from_json(foreign.from_json(data))
+    assert Trace.from_json(found.to_json()) == found
+    changes = Verifier(Hasher(None)).changes(found)
+    assert all(isinstance(text, str) for one in changes for text in (one.name, one.was, one.now))
 
 
 def find_a_proof(data: bytes) -> None:
     proofs = Proofs(CACHE)
-    put(proofs.path(KEY.digest), data)
-    found = proofs.find(KEY)
+    proofs.traces.learn({TRACE.digest: TRACE})
+    put(f"{proofs.path(ACTION.digest)}/{TRACE.digest}.json", data)
+    found = proofs.find(ACTION, lambda trace: True)
     assert found is None or (found.outputs.keys() == {"b"} and all(value >= 0 for value in found.cost.values()))
 
 
@@ -184,8 +245,7 @@ def read_a_job(data: bytes) -> None:
     put(f"{job.FOLDER}/jobs/b.json", data)
     found = job.read_job("b")
     assert found
-    found.proof(KEY)
-    found.step.key({}).digest  # noqa: B018 - computed here
+    found.step.action({}).digest  # noqa: B018 - computed here
 
 
 def read_a_run(data: bytes) -> None:
@@ -198,11 +258,13 @@ def sum_costs(data: bytes) -> None:
     assert all(0 <= value < float("inf") for value in _sum("costs.jsonl").values())
 
 
-KEY = B.key({"a": MD5})
+ACTION = B.action({"a": MD5})
 BORDERS: dict[str, Callable[[bytes], None]] = {
     "list": restore_a_list,
     "lock": decide_by_a_lock,
     "accepted": read_acceptances,
+    "records": decide_by_a_record,
+    "trace": verify_a_trace,
     "proof": find_a_proof,
     "job": read_a_job,
     "run": read_a_run,
@@ -218,10 +280,13 @@ def written(write: Callable[[], None], path: Callable[[], str]) -> Any:
 
 
 def own_files() -> None:
-    proof = Proof(KEY, {"b": Content(MD5, 4)}, {"seconds": 1.5, "dollars": 0.1})
-    planned_job = PlannedJob(B, ["python", "s.py"], True, [(KEY.inputs, proof.outputs)])
-    run = Run(CACHE, "params.yaml", True, {"s.py": {"s.py": MD5}}, "1-2")
-    FILES["proof"] = written(lambda: Proofs(CACHE).add(proof), lambda: Proofs(CACHE).path(KEY.digest))
+    proof = Proof(ACTION, {"b": Content(MD5, 4)}, TRACE, {"seconds": 1.5, "dollars": 0.1}, {"host": "ada"})
+    around = Surroundings(("b",), ("logs/b.log",), Network(("KEY",), ("keys",), ("responses",)))
+    known = Known(ACTION.inputs, proof.outputs, TRACE.digest)
+    planned_job = PlannedJob(B, ["python", "s.py"], True, [known], around)
+    run = Run(CACHE, "params.yaml", True, {"s.py": {"s.py": MD5}}, {"s.py": MD5}, {"host": "ada"}, "1-2")
+    place = f"{Proofs(CACHE).path(ACTION.digest)}/{TRACE.digest}.json"
+    FILES["proof"] = written(lambda: Proofs(CACHE).add(proof), lambda: place)
     FILES["job"] = written(planned_job.write, lambda: f"{job.FOLDER}/jobs/b.json")
     FILES["run"] = written(run.write, lambda: job.RUN_FILE)
 

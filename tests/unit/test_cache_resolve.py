@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache import CacheError, dvc, git
+from bezoar.cache.action import Action, typed_digest
 from bezoar.cache.decide import Decision
-from bezoar.cache.hashing import Content
-from bezoar.cache.proofs import Key, Proof, Proofs
-from bezoar.cache.resolve import _check_others, _keep, _sides, _taken, resolve
+from bezoar.cache.hashing import Content, digest_of
+from bezoar.cache.proofs import Proof, Proofs
+from bezoar.cache.records import ALL, Record, Records
+from bezoar.cache.resolve import Side, _check_others, _keep, _sides, _taken, resolve
 from bezoar.cache.stages import DvcStage
+from bezoar.cache.trace import Module, Trace
 
-KEY = Key("mix", {"words": "1" * 32}, "roles", {"seed": 0}, {"rules.mix": "f"}, ["mix"])
+ACTION = Action("mix", digest_of("mix"), {"words": "1" * 32}, typed_digest({"seed": 0}), {}, ["mix"], {"seed": 0})
+OTHER = replace(ACTION, values=typed_digest({"seed": 1}), params={"seed": 1})
+TRACE = Trace(modules={"s.py": Module("a" * 32)})
 LOCK = "schema: '2.0'\nstages:\n  mix:\n    cmd: {}\n"
 CONFLICT = "seed: 0\n<<<<<<< HEAD\nrate: 1\n=======\nrate: 2\n>>>>>>> other\n"
 
@@ -55,8 +60,19 @@ def in_conflict(name: str, base: str | None, ours: str | None, theirs: str | Non
     assert subprocess.run(["git", "merge", "--quiet", "other"], check=False).returncode == 1
 
 
-def proof(made: str, key: Key = KEY, **cost: float) -> Proof:
-    return Proof(key, {"mix": Content(made * 32, 4)}, cost)
+def proof(made: str, action: Action = ACTION, **cost: float) -> Proof:
+    return Proof(action, {"mix": Content(made * 32, 4)}, TRACE, cost)
+
+
+def found(proofs: Proofs, action: Action = ACTION) -> Proof | None:
+    """The proof of an action with a trace that holds."""
+    return proofs.find(action, lambda trace: True)
+
+
+def traces_lock(entry: str, trace: Trace = TRACE) -> str:
+    """traces.lock with the record of one entry, by a mark that the entry has."""
+    record = Record(entry * 64, {ALL: ACTION.form}, {ALL: trace.digest})
+    return Records({"mix": record}, {trace.digest: trace}).text
 
 
 def test_files_in_conflict_are_named_from_here_with_the_versions_of_both_sides() -> None:
@@ -104,32 +120,53 @@ def test_a_build_waits_for_a_file_in_conflict() -> None:
 
 def test_the_sides_of_dvc_lock_are_whole_versions_and_ours_comes_last() -> None:
     in_conflict("dvc_lock", LOCK.format("a"), LOCK.format("b"), LOCK.format("c"))
-    sides = _sides(git.unmerged()["dvc.lock"])
+    sides = _sides(git.unmerged())
     assert list(sides) == ["base", "theirs", "ours"]
-    assert {side: entries["mix"]["cmd"] for side, entries in sides.items()} == {"base": "a", "theirs": "c", "ours": "b"}
+    commands = {side: one.entries["mix"]["cmd"] for side, one in sides.items()}
+    assert commands == {"base": "a", "theirs": "c", "ours": "b"}
+
+
+def test_the_sides_of_traces_lock_are_whole_versions_too() -> None:
+    in_conflict("traces_lock", traces_lock("a"), traces_lock("b"), traces_lock("c"))
+    sides = _sides(git.unmerged())
+    entries = {side: one.records.stages["mix"].entry[0] for side, one in sides.items()}
+    assert entries == {"base": "a", "theirs": "c", "ours": "b"}
+    assert all(one.records.traces == {TRACE.digest: TRACE} and one.entries == {} for one in sides.values())
+
+
+def test_records_of_both_sides_are_taken_together_and_one_goes_first() -> None:
+    other = Trace(modules={"s.py": Module("b" * 32)})
+    one = Side({"mix": {"cmd": "a"}}, Records({"mix": Record("a" * 64, {}, {})}, {TRACE.digest: TRACE}))
+    two = Side({"mix": {"cmd": "b"}, "more": {}}, Records({"mix": Record("b" * 64, {}, {})}, {other.digest: other}))
+    both = one.over(two)
+    assert (both.entries["mix"], both.records.stages["mix"].entry[0]) == ({"cmd": "a"}, "a")
+    assert set(both.entries) == {"mix", "more"}
+    assert set(both.records.traces) == {TRACE.digest, other.digest}
 
 
 def test_a_side_that_has_deleted_dvc_lock_says_nothing() -> None:
     in_conflict("dvc_lock", LOCK.format("a"), LOCK.format("b"), None)
-    sides = _sides(git.unmerged()["dvc.lock"])
-    assert sides["theirs"] == {}
-    assert sides["ours"]["mix"] == {"cmd": "b"}
+    sides = _sides(git.unmerged())
+    assert sides["theirs"].entries == {}
+    assert sides["ours"].entries["mix"] == {"cmd": "b"}
 
 
 def test_a_dvc_lock_that_is_not_in_conflict_is_that_of_both_sides() -> None:
     committed(dvc_lock=LOCK.format("a"))
-    assert _sides(None) == {"base": {}, "theirs": {"mix": {"cmd": "a"}}, "ours": {"mix": {"cmd": "a"}}}
+    entries = {side: one.entries for side, one in _sides({}).items()}
+    assert entries == {"base": {}, "theirs": {"mix": {"cmd": "a"}}, "ours": {"mix": {"cmd": "a"}}}
 
 
 def test_a_version_that_was_committed_with_its_markers_is_named() -> None:
     in_conflict("dvc_lock", LOCK.format("a"), LOCK.format("b"), CONFLICT)
     with pytest.raises(CacheError, match=r"dvc\.lock of theirs can't be read\n  found:    dvc\.lock:2: (.|\n)*hint: "):
-        _sides(git.unmerged()["dvc.lock"])
+        _sides(git.unmerged())
 
 
-def test_markers_that_git_takes_for_resolved_are_named() -> None:
-    committed(dvc_lock=CONFLICT)
-    with pytest.raises(CacheError, match=r"dvc\.lock:2: a merge conflict that is marked as resolved\n(.|\n)*hint: "):
+@pytest.mark.parametrize("name", ["dvc.lock", "traces.lock"])
+def test_markers_that_git_takes_for_resolved_are_named(name: str) -> None:
+    committed(**{name: CONFLICT})
+    with pytest.raises(CacheError, match=rf"{name}:2: a merge conflict that is marked as resolved\n(.|\n)*hint: "):
         resolve()
 
 
@@ -165,30 +202,29 @@ def test_what_a_side_recorded_becomes_a_proof_and_goes_before_what_was_not_share
     committed(dvc_lock=LOCK)
     commit = git.heads()[git.OURS]
     proofs = Proofs("cache")
-    other = replace(KEY, params={"seed": 1})
     proofs.add(proof("a", seconds=5))
-    _keep({"mix": proof("b"), "more": proof("c", other)}, proofs, commit)
-    assert proofs.find(KEY) == replace(proof("b"), origin=commit)
-    assert proofs.find(other) == replace(proof("c", other), origin=commit)
-    assert proofs.made_here(KEY) == proof("a", seconds=5)
+    _keep({"mix": proof("b"), "more": proof("c", OTHER)}, proofs, commit)
+    assert found(proofs) == replace(proof("b"), origin=commit)
+    assert found(proofs, OTHER) == replace(proof("c", OTHER), origin=commit)
+    assert list(proofs.made_here(ACTION)) == [proof("a", seconds=5)]
 
 
 def test_what_a_branch_recorded_counts_while_it_is_merged_and_no_longer_once_it_is_given_up() -> None:
     in_conflict("dvc_lock", LOCK, LOCK + "    a: 1\n", LOCK + "    a: 2\n")
     theirs = git.heads()[git.THEIRS]
     _keep({"mix": proof("b")}, Proofs("cache"), theirs)
-    assert Proofs("cache").find(KEY) == replace(proof("b"), origin=theirs)
+    assert found(Proofs("cache")) == replace(proof("b"), origin=theirs)
     run("git", "merge", "--abort")
-    assert Proofs("cache").find(KEY) is None
+    assert found(Proofs("cache")) is None
     run("git", "checkout", "--quiet", "other")
-    assert Proofs("cache").find(KEY) is not None
+    assert found(Proofs("cache")) is not None
 
 
 def test_a_proof_that_says_the_same_keeps_what_it_cost() -> None:
     proofs = Proofs("cache")
     proofs.add(proof("a", seconds=5))
     _keep({"mix": proof("a")}, proofs, "1" * 40)
-    assert proofs.find(KEY) == proof("a", seconds=5)
+    assert found(proofs) == proof("a", seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -212,5 +248,5 @@ def test_the_side_is_taken_whose_record_is_the_proof(
     stage = DvcStage("mix", [Step()], [])  # type: ignore[list-item]
     assert _taken(stage, recorded, Decision(proofs={"mix": proof("a")})) == taken
     assert _taken(stage, recorded, Decision()) is None
-    changed = proof("a", replace(KEY, params={"seed": 1}))
+    changed = proof("a", OTHER)
     assert _taken(stage, recorded, Decision(proofs={"mix": changed})) is None

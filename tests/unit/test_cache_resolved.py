@@ -30,6 +30,7 @@ ODD = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("a: 1\n")
+    Path("s.py").write_text("")
     return tmp_path
 
 
@@ -92,7 +93,7 @@ def test_an_edit_after_it_was_read_is_refused(folder: Path) -> None:
 
 def build(*steps: Any, complete: bool = True) -> Build:
     """A build of some steps."""
-    made = Build({}, Resolved("params.yaml"))
+    made = Build(Resolved("params.yaml"))
     made.take(list(steps))
     made.complete = made.whole = complete
     made.decision.reasons = {steps[0].name: []}

@@ -12,14 +12,28 @@ from pathlib import Path
 import pytest
 
 from bezoar.cache import CacheError
+from bezoar.cache.action import typed_digest
 from bezoar.cache.execute import execute
-from bezoar.cache.job import FOLDER, PlannedJob, Step
+from bezoar.cache.job import FOLDER, PlannedJob, Run, Step
 from bezoar.cache.locks import is_free
 from bezoar.cluster import submitted
 from bezoar.cluster.node import MOST_RESTARTS
 from bezoar.cluster.submitted import Submission, plans, under_way
 
-STEP = Step("train", ("dpo",), 1, ("data/mix",), "roles", ("data/dpo",), None, ("data/dpo",), {"rate": 0.1}, "s.py", {})
+STEP = Step(
+    rule="train",
+    block=("dpo",),
+    parts=1,
+    inputs=("data/mix",),
+    form="f" * 64,
+    outputs=("data/dpo",),
+    folder=None,
+    outs=("data/dpo",),
+    params={"rate": 0.1},
+    values=typed_digest({"rate": 0.1}),
+    environment={},
+    script="s.py",
+)
 
 # What stands between a node and a script: a process that looks like `bezoar exec`, as a shell line starts it.
 EXECUTION = """\
@@ -127,15 +141,18 @@ def test_the_exit_status_of_a_command_is_the_nodes(folder):
 # --- What was submitted ---------------------------------------------------------------------------------------------
 
 
-def planned(**changes: object) -> dict[str, str]:
+def planned(*, code: str = "a", **changes: object) -> dict[str, str]:
     """The plans for one step, as a run writes them."""
+    Run("cache", "params.yaml", False, {}, {"s.py": code}, {}, "1-2").write()
     PlannedJob(Step(**{**STEP.__dict__, **changes}), ["python", "s.py"], True, []).write()
     return plans(["data/dpo"])
 
 
-def test_plans_are_equal_if_values_and_inputs_are(folder):
+def test_plans_are_equal_if_values_inputs_command_and_code_are(folder):
     first = planned()
     assert planned() == first
+    assert planned(code="b") != first
+    assert planned(form="e" * 64) != first
     assert planned(params={"rate": 0.3}) != first
     assert planned(inputs=("data/other",)) != first
 

@@ -5,12 +5,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from test_cache_proofs import PROOF
 
 from bezoar.cache import modes, remote
 from bezoar.cache.build import Build
-from bezoar.cache.code import Code
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
+from bezoar.cache.proofs import Proofs
 from bezoar.cache.resolved import Resolved
 from bezoar.requests.store import Store
 
@@ -83,13 +84,11 @@ def test_an_older_folder_of_responses_that_others_could_read_is_closed():
 
 
 def stored():
-    """A cache with an object and what code was made of."""
-    Path("scripts").mkdir()
-    Path("scripts/main.py").write_text("x = 1\n")
+    """A cache with an object, a proof and its trace."""
     hasher = Hasher(None)
     Path("a").write_text("a")
     Objects("cache", hasher).store("a", hasher.content("a"))
-    Code({}, hasher).write("cache")
+    Proofs("cache").add(PROOF)
 
 
 def test_a_cache_of_a_group_has_folders_and_files_that_the_group_can_write():
@@ -111,7 +110,7 @@ def test_a_cache_of_ones_own_follows_the_umask(request):
 
 def test_a_build_makes_the_cache_its_groups_if_dvc_says_so(monkeypatch):
     Path(".dvc/config").write_text(GROUP)
-    build = Build({}, Resolved("params.yaml"))
+    build = Build(Resolved("params.yaml"))
     build._check_writable()
     assert mode(".dvc/cache") == 0o2775
     assert mode(".dvc/cache/proofs") == 0o2775

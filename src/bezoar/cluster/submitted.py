@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.cache import CacheError, foreign
-from bezoar.cache.job import read_job
+from bezoar.cache.job import read_job, read_run
 from bezoar.errors import problem
 
 RECORD = Path(".snakemake/bezoar-slurm.jsonl")
@@ -52,7 +52,7 @@ def plans(outputs: Iterable[str]) -> dict[str, str]:
     found = {}
     for output in outputs:
         job = read_job(output)
-        words = repr((job.command, job.lookup, asdict(job.step))) if job else ""
+        words = repr((job.command, job.lookup, asdict(job.step), read_run().prints[job.step.script])) if job else ""
         found[output] = hashlib.sha256(words.encode()).hexdigest()
     return found
 
