@@ -404,14 +404,23 @@ def test_dvc_records_no_values_that_were_written_while_it_built(built: Graph) ->
 
 
 def edit_while_the_graph_is_made(built: Graph, path: str, old: str, new: str) -> None:
-    """Change the Snakefile so that it edits a file once all else was read."""
+    """Change the Snakefile so that it edits a file once the values were read."""
     sed = f"shell(\"sed -i 's/{old}/{new}/' {path}\")"
     built.edit("Snakefile", "lambda w: SHARDS", f"lambda w: ({sed}, SHARDS)[1]")
 
 
-def test_an_edit_of_code_while_the_graph_is_made_is_refused(built: Graph) -> None:
+def test_an_edit_of_code_while_the_graph_is_made_is_part_of_the_run(built: Graph) -> None:
     built.edit("params.yaml", "rate: 0.5", "rate: 0.7")
     edit_while_the_graph_is_made(built, "scripts/train.py", "MODULUS = 97", "MODULUS = 89")
+    built.build()
+    assert built.ran() == TRAINED
+    assert built.contents() == Oracle(built.root).files
+
+
+def test_an_edit_of_code_before_its_job_starts_is_refused(built: Graph) -> None:
+    built.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    sed = "sed -i 's/MODULUS = 97/MODULUS = 89/' scripts/train.py"
+    built.edit("Snakefile", "rule all:", f'onstart:\n    shell("{sed}")\n\n\nrule all:')
     assert "edited before it started" in built.refused("snakemake")
     assert built.ran() == []
 
@@ -525,7 +534,8 @@ def test_all_clones_get_one_artifact_of_a_rule_that_never_makes_the_same_twice(
     assert clone.contents()["results/score.json"] != built.contents()["results/score.json"]
     built.run("dvc", "push")
     shutil.copytree(tmp_path / "remote", tmp_path / "other/remote", dirs_exist_ok=True)
-    shutil.copyfile(built.root / "dvc.lock", clone.root / "dvc.lock")
+    for name in ("dvc.lock", "traces.lock"):
+        shutil.copyfile(built.root / name, clone.root / name)
     clone.by(front_end)
     assert clone.ran() == []
     assert clone.contents()["results/score.json"] == built.contents()["results/score.json"]
