@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bezoar.cache import CacheError, Unwritable, foreign, locks
 from bezoar.cache.altered import set_aside
@@ -20,11 +20,13 @@ from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Key, Proof, Proofs, differences
-from bezoar.cache.room import Mode, Room, enter, mode, of_job, tell
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
+
+if TYPE_CHECKING:
+    from bezoar.cache.room import Room  # only a command that runs needs it
 
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
 
@@ -138,7 +140,7 @@ class _Execution:
             RUN_VARIABLE: self.run.identity,
         }
         start, used = time.monotonic(), _cpu_seconds()
-        room = of_job(self.job, self.run, variables)
+        room = self._room(variables)
         status = run(self.job.command, self.step.outputs, self.held, room)
         if status == 0:
             taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - used}
@@ -146,6 +148,11 @@ class _Execution:
             remove(costs)
             self.job.end()
         return status
+
+    def _room(self, variables: dict[str, str]) -> "Room":
+        from bezoar.cache.room import of_job
+
+        return of_job(self.job, self.run, variables)
 
     def _record(self, key: Key, cost: dict[str, float]) -> None:
         self._check_code("while it ran")
@@ -277,7 +284,7 @@ def _behind(path: str, folder: str) -> str | None:
     return None
 
 
-def run(command: list[str], outputs: Sequence[str], held: list[TextIO], room: Room | None = None) -> int:
+def run(command: list[str], outputs: Sequence[str], held: list[TextIO], room: "Room | None" = None) -> int:
     """Run a command that makes the outputs, and return its exit status.
 
     SIGTERM is passed on, so that the command can end cleanly. A command that succeeds without its outputs counts as
@@ -289,10 +296,8 @@ def run(command: list[str], outputs: Sequence[str], held: list[TextIO], room: Ro
         held: Open files with locks.
         room: What it may do; None for a command that no run has planned, of which nothing is recorded.
     """
-    isolation = mode() if room else Mode.OFF
-    tell(isolation)
     environment = room.environment if room else {**ENVIRONMENT, **os.environ, **FIXED}
-    restrict = enter(room) if room and isolation == Mode.ENFORCE else None
+    restrict = room.restriction() if room else None
     started: list[subprocess.Popen[bytes]] = []
     early: list[int] = []  # signals that come while the command starts
 
