@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bezoar.cache import CacheError, Unwritable, folders, foreign, history, locks, records, trace
 from bezoar.cache.acceptances import Acceptances
@@ -23,7 +23,6 @@ from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Proof, Proofs, differences
-from bezoar.cache.room import Mode, Room, enter, explain, mode, of_job, refused, tell
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cache.storable import check_storable
 from bezoar.cache.trace import Trace, Verifier
@@ -31,9 +30,9 @@ from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
 
-SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
-IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
-COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
+if TYPE_CHECKING:
+    from bezoar.cache.running import Done
+
 
 
 def execute(outputs: list[str], command: list[str]) -> int:
@@ -54,7 +53,11 @@ def execute(outputs: list[str], command: list[str]) -> int:
                     hint="start the run again, it submits what is needed",
                 )
             )
-        return run(command, outputs, held) if job is None else _Execution(job, command, held).status()
+        if job is None:
+            from bezoar.cache.running import run  # only a command that runs needs it
+
+            return run(command, outputs, held)
+        return _Execution(job, command, held).status()
     except (CacheError, OSError) as error:
         show(error, file=sys.stderr)
         return 1
@@ -80,6 +83,14 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
     if not job.lookup:  # an earlier proof doesn't count for a forced job
         return forced and name in forced_runs()
     return _Execution(job, job.command, []).restored()
+
+
+class Edited(Exception):
+    """Code that a job used was edited while it ran."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class _Execution:
@@ -137,57 +148,21 @@ class _Execution:
         return proof is not None
 
     def _make(self, action: Action) -> int:
-        mark = hashlib.md5(self.step.name.encode(), usedforsecurity=False).hexdigest()
-        costs, seen = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
-        for path in (costs, seen):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        remove(seen)
-        variables = {
-            "BEZOAR_PARAMS": self.run.params,
-            "BEZOAR_COSTS": costs,
-            "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
-            RUN_VARIABLE: self.run.identity,
-            **trace.variables(seen),
-            **{name: value for name, value in self.step.environment.items() if not name.startswith(MADE)},
-            **folders.told(action.inputs),
-        }
-        start, cpu = time.monotonic(), _cpu_seconds()
-        room = of_job(self.job, self.run, variables, writes=[seen])
-        isolation = mode()
-        status = run(self.job.command, self.step.outputs, self.held, room, isolation)
-        if status == 0:
-            taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - cpu}
-            cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
-            used = self._trace(seen, room, isolation)
-            made = {**self.run.made, "time": _now(), "isolation": isolation.value, **_where(used)}
-            self._record(action, cost, used, made)
-            remove(costs)
-            remove(seen)
-            self.job.end()
-            history.note(self.step.name, history.RUN)
-        elif isolation == Mode.ENFORCE and (why := explain(trace.attempts(seen), room, self.step.rule)):
-            show(why, file=sys.stderr)
-        return status
+        from bezoar.cache.running import run_job  # only a job that runs needs it
 
-    def _trace(self, log: str, room: Room, isolation: Mode) -> Trace:
-        """What the job was seen to use.
+        try:
+            done = run_job(self.job, self.run, action, self.hasher, self.held)
+        except Edited as error:
+            raise self._edited(error.path, "while it ran") from error
+        if done.trace is None:
+            return done.status
+        self._record(action, done)
+        remove(done.costs)
+        self.job.end()
+        history.note(self.step.name, history.RUN)
+        return 0
 
-        Raises:
-            CacheError: Code that it used was edited while it ran.
-        """
-        declared = [*self.step.inputs, *self.step.outputs, self.step.script, self.run.params, *IGNORED]
-        declared += [room.folder, room.environment["TMPDIR"]]
-        enforced = isolation == Mode.ENFORCE
-        seen = trace.read(log, self.hasher, declared, lambda path: not (enforced and refused("r", path, room)))
-        if seen.changed:
-            raise self._edited(seen.changed[0], "while it ran")
-        beyond = [("r", path) for path in seen.undeclared_reads] + [("w", path) for path in seen.undeclared_writes]
-        beyond += [("connect", address) for address in seen.connections]
-        if isolation == Mode.OBSERVE and (why := explain(beyond, room, self.step.rule)):
-            show(f"{why}\n{self.step.name} is recorded with it: an edit of what it read runs it again", file=sys.stderr)
-        return seen.trace
-
-    def _record(self, action: Action, cost: dict[str, float], seen: Trace, how: dict[str, str]) -> None:
+    def _record(self, action: Action, done: "Done") -> None:
         self._check_code("while it ran")
         after = self._action().inputs
         for path in action.inputs:
@@ -222,8 +197,8 @@ class _Execution:
                 self.objects.store(path, content)
         except Unwritable as error:  # the work is on disk and proven: a later run stores it
             show(f"{error}\n{self.step.name} is made and recorded, but not stored yet", file=sys.stderr)
-        proof = Proof(action, made, seen, cost, how)
-        if before := self.proofs.find(action, lambda one: one == seen):
+        proof = Proof(action, made, done.trace, done.cost, done.made)
+        if before := self.proofs.find(action, lambda one: one == done.trace):
             for path, was, now in differences(before, proof):
                 show(f"{path} came out as {now}; with the same inputs it was {was} the last time", file=sys.stderr)
         self.proofs.add(proof)
@@ -332,80 +307,3 @@ def _behind(path: str, folder: str) -> str | None:
             return f"a file behind the link {parent}"
         parent = os.path.dirname(parent)
     return None
-
-
-def run(
-    command: list[str],
-    outputs: Sequence[str],
-    held: list[TextIO],
-    room: Room | None = None,
-    isolation: Mode = Mode.OFF,
-) -> int:
-    """Run a command that makes the outputs, and return its exit status.
-
-    SIGTERM is passed on, so that the command can end cleanly. A command that succeeds without its outputs counts as
-    failed. It inherits `held`, so that the locks stay while the command still writes, even if this process is killed.
-
-    Args:
-        command: The command.
-        outputs: What it makes.
-        held: Open files with locks.
-        room: What it may do; None for a command that no run has planned, of which nothing is recorded.
-        isolation: How closely it is held to that.
-    """
-    tell(isolation)
-    environment = room.environment if room else {**ENVIRONMENT, **os.environ, **FIXED}
-    restrict = enter(room) if room and isolation == Mode.ENFORCE else None
-    started: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []  # signals that come while the command starts
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if started:
-            started[0].send_signal(number)
-        else:
-            early.append(number)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
-    descriptors = [file.fileno() for file in held]
-    with subprocess.Popen(command, env=environment, pass_fds=descriptors, preexec_fn=restrict) as process:
-        started.append(process)
-        for number in early:
-            process.send_signal(number)
-        status = process.wait()
-    if room:
-        room.leave(succeeded=status == 0)
-    if status != 0:
-        return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
-    missing = [output for output in outputs if not os.path.exists(output)]
-    if missing:
-        show(f"the command succeeded, but didn't make {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _where(used: Trace) -> dict[str, str]:
-    """Where a job ran: machine, threads, and builds of packages that it used."""
-    builds = ", ".join(f"{name} {version}" for name, version in trace.builds(used.distributions).items())
-    found = {**trace.provenance(), "threads": os.environ.get(THREADS[0], ""), "builds": builds}
-    return {name: text for name, text in found.items() if text}
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _cpu_seconds() -> float:
-    """User and system time of child processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _sum(path: str) -> dict[str, float]:
-    total: Counter[str] = Counter()
-    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(foreign.Malformed):  # a line that a kill cut must not lose the result
-                found = foreign.table(foreign.from_json(line.encode()))
-                total.update({name: foreign.quantity(value) for name, value in found.items()})
-    return dict(total)

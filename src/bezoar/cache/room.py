@@ -7,9 +7,8 @@ its own. It needs neither root nor a container. Every node of a cluster decides 
 import hashlib
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,8 +30,9 @@ SYSTEM = "/usr /lib /lib32 /lib64 /bin /sbin /etc /opt /nix/store /gnu/store /sy
 LINKED = ("/etc/resolv.conf", "/etc/hosts", "/etc/localtime")  # they may be links out of these folders
 MAKE_FOLDERS = Right.MAKE_DIR | Right.REMOVE_DIR  # a folder can be renamed, but nothing in it be read or written
 WRITE_FILES = Right.WRITE_FILE | Right.MAKE_REG | Right.REMOVE_FILE | Right.TRUNCATE
+FOLDERS = ("LD_LIBRARY_PATH", "CONDA_PREFIX", "CUDA_HOME", "CUDA_PATH", "ROCM_PATH", "VIRTUAL_ENV")  # in variables
 MOST_SHOWN = 3
-DONE = {"r": "reads", "ls": "lists", "w": "writes", "connect": "connects to"}
+DONE = {"read": "reads", "module": "imports", "word": "names", "write": "writes", "connect": "connects to"}
 
 
 class Mode(StrEnum):
@@ -57,7 +57,7 @@ def mode() -> Mode:
     if wanted == Mode.ENFORCE and not landlock.abi():
         raise CacheError(
             problem(
-                f"{VARIABLE}=enforce is impossible on {socket.gethostname()}",
+                f"{VARIABLE}=enforce is impossible on {os.uname().nodename}",
                 found="a system without Landlock",
                 expected="Linux 5.13 or newer with Landlock",
                 hint=f"unset {VARIABLE}: jobs are then observed here",
@@ -66,16 +66,16 @@ def mode() -> Mode:
     return Mode(wanted)
 
 
-def tell(mode: Mode) -> None:
+def _tell(mode: Mode) -> None:
     """Say once in a run and on a machine that jobs are only observed, unless a person has asked for that."""
     if mode == Mode.OBSERVE and not os.environ.get(VARIABLE):
-        with suppress(OSError), open(f"{FOLDER}/observed-{socket.gethostname()}", "x"):
+        with suppress(OSError), open(f"{FOLDER}/observed-{os.uname().nodename}", "x"):
             show("this system has no Landlock: jobs are observed, and not held to their declarations", file=sys.stderr)
 
 
 @dataclass
 class Room:
-    """What a job may do.
+    """What a job may do; its folders exist.
 
     Attributes:
         rights: By real path, what is allowed there and below.
@@ -105,6 +105,16 @@ class Room:
                 return found
             real = os.path.dirname(real)
 
+    def restriction(self) -> Callable[[], None] | None:
+        """A function that a child calls after the fork, which closes the room around it; None if nothing is enforced.
+
+        Raises:
+            CacheError: The mode is unknown or impossible, or the kernel refuses the rules.
+        """
+        wanted = mode()
+        _tell(wanted)
+        return enter(self) if wanted == Mode.ENFORCE else None
+
     def leave(self, *, succeeded: bool) -> None:
         """Remove what was made for the job and not used, and after a success its own folder."""
         for path in self.made:
@@ -117,8 +127,12 @@ class Room:
                     os.unlink(path)
         if succeeded:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for path in (f"{self.folder}/tmp", f"{self.folder}/cache", self.folder):
             with suppress(OSError):
-                os.rmdir(JOBS)
+                os.rmdir(path)
+        if os.path.exists(self.folder):
+            show(f"its temporary files stay in {os.path.relpath(self.folder)}", file=sys.stderr)
 
 
 def of_job(
@@ -184,10 +198,17 @@ def _shorten(room: Room) -> None:
 
 
 def _system() -> Iterator[str]:
+    """Folders of the system, and those where the linker and this process have found libraries."""
     yield from SYSTEM
     yield from LINKED
     yield from map(str, Path("/run").glob("nvidia*"))
-    yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    for name in FOLDERS:
+        yield from filter(os.path.isabs, os.environ.get(name, "").split(os.pathsep))
+    with suppress(OSError):
+        texts = [path.read_text(errors="replace") for path in Path("/etc/ld.so.conf.d").glob("*.conf")]
+        yield from filter(os.path.isabs, "\n".join(texts).split())
+        maps = Path("/proc/self/maps").read_text(errors="replace").splitlines()
+        yield from {os.path.dirname(line[line.index("/") :]) for line in maps if line.endswith(".so") or ".so." in line}
 
 
 def _packages() -> Iterator[str]:
@@ -300,7 +321,7 @@ def _allow_network(room: Room, network: Network) -> None:
 
 
 def enter(room: Room) -> Callable[[], None]:
-    """A function that a child calls after the fork (`preexec_fn`), which closes the room around it.
+    """A function that a child calls after the fork (`preexec_fn`), which closes the room with Landlock.
 
     Raises:
         CacheError: The kernel has Landlock, but refuses the rules.
@@ -318,22 +339,24 @@ def enter(room: Room) -> Callable[[], None]:
         ) from error
 
 
-def refused(how: str, what: str, room: Room) -> bool:
+def refused(how: str, what: str | Sequence[object], room: Room) -> bool:
     """Whether the room refuses an attempt.
 
     Args:
-        how: `r`, `w`, `ls` or `connect`.
-        what: A path; for `connect`, an address as `host:port`.
+        how: A kind of a trace's log: `read`, `module`, `word`, `write` or `connect`.
+        what: A path; for `connect`, an address of the socket module.
         room: The room.
     """
+    if not isinstance(what, str):
+        return how == "connect" and not room.tcp
     if how == "connect":
-        return not room.tcp
-    if how == "w":
+        return False  # a socket of this machine has a path
+    if how == "write":
         return Right.WRITE_FILE not in room.at(what)
     return os.path.exists(what) and (Right.READ_DIR if os.path.isdir(what) else Right.READ_FILE) not in room.at(what)
 
 
-def explain(attempts: Iterable[tuple[str, str]], room: Room, rule: str) -> str | None:
+def explain(attempts: Iterable[tuple[str, str | Sequence[object]]], room: Room, rule: str) -> str | None:
     """What a job tried that its rule doesn't declare, and the line to add; None if there is nothing.
 
     Args:
@@ -354,9 +377,9 @@ def explain(attempts: Iterable[tuple[str, str]], room: Room, rule: str) -> str |
     )
 
 
-def _attempt(how: str, what: str) -> tuple[str, str]:
-    if how == "connect":
-        return how, what
+def _attempt(how: str, what: str | Sequence[object]) -> tuple[str, str]:
+    if not isinstance(what, str):
+        return how, ":".join(map(str, what[:2]))
     real = os.path.abspath(what)
     inside = real.startswith(os.getcwd() + "/")
     return how, os.path.relpath(real) if inside else real
@@ -365,6 +388,6 @@ def _attempt(how: str, what: str) -> tuple[str, str]:
 def _way_out(how: str, what: str, rule: str) -> str:
     if how == "connect":
         return f'in the Snakefile, graph.attach(..., network={{"{rule}": lambda wildcards: Network()}})'
-    if how == "w":
+    if how == "write":
         return f'rule {rule}: output: extra="{what}", or write below $TMPDIR'
     return f'rule {rule}: input: extra="{what}"' + (" (or copy it into the project)" if what.startswith("/") else "")

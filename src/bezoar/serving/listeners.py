@@ -31,7 +31,8 @@ def listeners(port: int) -> dict[int, int]:
 def owned(url: str, pid: int) -> bool:
     """Whether only a process and its children listen at an address; always true for another machine's address.
 
-    A server that was killed leaves its address behind, and any program of this machine can then listen there.
+    A server that was killed leaves its address behind, and any program of this machine can then listen there. A job
+    that can't see other processes' files only checks that the process lives, and that this user listens.
     """
     try:
         found = urlsplit(url)
@@ -40,8 +41,30 @@ def owned(url: str, pid: int) -> bool:
         return False
     if not known() or not _of_this_machine(host):
         return True
-    listening = listeners(port).keys()
-    return bool(listening) and listening <= sockets(family(pid))
+    listening = listeners(port)
+    if not _shows_files(pid):
+        return bool(listening) and _user(pid) == os.getuid() and set(listening.values()) == {os.getuid()}
+    return bool(listening) and listening.keys() <= sockets(family(pid))
+
+
+def _shows_files(pid: int) -> bool:
+    """Whether this process may see what another one has open; under Landlock (bezoar.cache.room) it may not."""
+    folder = PROCESSES / str(pid) / "fd"
+    try:
+        for descriptor in os.listdir(folder):
+            os.readlink(folder / descriptor)
+    except PermissionError:
+        return False
+    except OSError:  # it has ended, or closes a file just now
+        pass
+    return True
+
+
+def _user(pid: int) -> int | None:
+    """The user of a process; None if it has ended."""
+    with suppress(OSError):
+        return os.stat(PROCESSES / str(pid)).st_uid
+    return None
 
 
 def _of_this_machine(host: str) -> bool:

@@ -1,0 +1,171 @@
+"""Run the command of a job in its room, and tell what it used, what it cost, and where it ran."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import NamedTuple, TextIO
+
+from bezoar.cache import folders, foreign, trace
+from bezoar.cache.action import MADE, Action
+from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
+from bezoar.cache.execute import Edited
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import PlannedJob, Run
+from bezoar.cache.objects import remove
+from bezoar.cache.room import Mode, Room, explain, mode, of_job, refused
+from bezoar.cache.runs import RUN_VARIABLE
+from bezoar.cache.trace import Trace
+from bezoar.text import show
+
+COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
+SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
+IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
+
+
+class Done(NamedTuple):
+    """A job that has ended.
+
+    Attributes:
+        status: Its exit status.
+        trace: What it was seen to use; None if it failed.
+        cost: Seconds, and what its script counted.
+        made: Where and how it ran.
+        costs: The file that the script counted in.
+    """
+
+    status: int
+    trace: Trace | None
+    cost: dict[str, float]
+    made: dict[str, str]
+    costs: str
+
+
+def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: list[TextIO]) -> Done:
+    """Run a planned job.
+
+    Raises:
+        Edited: Code that it used was edited while it ran.
+        CacheError: Its room can't be made, or what it used can't be read.
+    """
+    step = job.step
+    mark = hashlib.md5(step.name.encode(), usedforsecurity=False).hexdigest()
+    costs, log = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
+    os.makedirs(os.path.dirname(costs), exist_ok=True)
+    variables = {
+        "BEZOAR_PARAMS": run_.params,
+        "BEZOAR_COSTS": costs,
+        "BEZOAR_JOB": f"{step.stage}/{step.part}",
+        RUN_VARIABLE: run_.identity,
+        **trace.variables(log, {}),
+        **{name: value for name, value in step.environment.items() if not name.startswith(MADE)},
+        **folders.told(action.inputs),
+    }
+    start, cpu = time.monotonic(), _cpu_seconds()
+    room, isolation = of_job(job, run_, variables, writes=[log]), mode()
+    status = run(job.command, step.outputs, held, room)
+    taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - cpu}
+    if status != 0:
+        if isolation == Mode.ENFORCE and (why := explain(trace.attempts(log), room, step.rule)):
+            show(why, file=sys.stderr)
+        return Done(status, None, {}, {}, costs)
+    used = _used(job, run_, log, room, isolation, hasher)
+    remove(log)
+    cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
+    made = {**run_.made, "time": _now(), "isolation": isolation.value, **_where(used)}
+    return Done(0, used, cost, made, costs)
+
+
+def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, hasher: Hasher) -> Trace:
+    """What a job was seen to use; what it wasn't held to declare is reported."""
+    step = job.step
+    declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
+    declared.append(room.environment["TMPDIR"])
+    enforced = isolation == Mode.ENFORCE
+    seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)))
+    if seen.changed:
+        raise Edited(seen.changed[0])
+    if isolation == Mode.OBSERVE and (why := explain(seen.beyond, room, step.rule)):
+        show(f"{why}\n{step.name} is recorded with it: an edit of what it read runs it again", file=sys.stderr)
+    return seen.trace
+
+
+def run(
+    command: list[str],
+    outputs: Sequence[str],
+    held: list[TextIO],
+    room: Room | None = None,
+) -> int:
+    """Run a command that makes the outputs, and return its exit status.
+
+    SIGTERM is passed on, so that the command can end cleanly. A command that succeeds without its outputs counts as
+    failed. It inherits `held`, so that the locks stay while the command still writes, even if this process is killed.
+
+    Args:
+        command: The command.
+        outputs: What it makes.
+        held: Open files with locks.
+        room: What it may do; None for a command that no run has planned, of which nothing is recorded.
+    """
+    environment = room.environment if room else {**ENVIRONMENT, **os.environ, **FIXED}
+    restrict = room.restriction() if room else None
+    started: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that come while the command starts
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the command, too
+    descriptors = [file.fileno() for file in held]
+    with subprocess.Popen(command, env=environment, pass_fds=descriptors, preexec_fn=restrict) as process:
+        started.append(process)
+        for number in early:
+            process.send_signal(number)
+        status = process.wait()
+    if room:
+        room.leave(succeeded=status == 0)
+    if status != 0:
+        return status if status > 0 else 128 - status  # killed by a signal: the status that a shell reports
+    missing = [output for output in outputs if not os.path.exists(output)]
+    if missing:
+        show(f"the command succeeded, but didn't make {', '.join(missing)}: {' '.join(command)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _where(used: Trace) -> dict[str, str]:
+    """Where a job ran: machine, threads, and builds of packages that it used."""
+    builds = ", ".join(f"{name} {version}" for name, version in trace.builds(used.distributions).items())
+    found = {**trace.provenance(), "threads": os.environ.get(THREADS[0], ""), "builds": builds}
+    return {name: text for name, text in found.items() if text}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _cpu_seconds() -> float:
+    """User and system time of child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _sum(path: str) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with suppress(foreign.Malformed):  # a line that a kill cut must not lose the result
+                found = foreign.table(foreign.from_json(line.encode()))
+                total.update({name: foreign.quantity(value) for name, value in found.items()})
+    return dict(total)
