@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from typing import NamedTuple
 
 from bezoar.cache import CacheError, foreign
@@ -28,7 +29,7 @@ class Seen:
         undeclared_reads: Files that it read and that are neither declared nor code: paths in the project, and absolute
             paths outside of it.
         undeclared_writes: Files that it wrote and that are neither declared nor gone.
-        changed: Code and files of the trace that were written after the job had started.
+        changed: Code and files of the trace that were written, or code that was removed, after the job had started.
         processes: Number of Python processes that were seen.
     """
 
@@ -44,6 +45,9 @@ def variables(log: str, environment: Mapping[str, str] = os.environ) -> dict[str
 
     The log is made anew, so that its time is that of the job's start.
     """
+    SourceFileLoader("hook", f"{HOOK}/sitecustomize.py").get_code(
+        "hook"
+    )  # compiles it, since a job may not write there
     path = os.path.abspath(log)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8"):
@@ -66,7 +70,7 @@ class _Log:
     """The content of a log.
 
     Attributes:
-        modules: By file.
+        modules: By file, in each process.
         used: Files that were read, written or named in a command, and how at first.
         tops: Packages and modules below folders such as site-packages.
         paths: States of sys.path.
@@ -74,7 +78,7 @@ class _Log:
 
     begin: int = 0
     processes: int = 0
-    modules: dict[str, _Loaded] = field(default_factory=dict)
+    modules: dict[str, list[_Loaded]] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     tops: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -113,9 +117,9 @@ def _add(log: _Log, words: list[object]) -> None:
     elif kind == "site":
         log.tops[foreign.text(words[1]), foreign.text(words[2])] = None
     elif kind == "module":
-        file = foreign.text(words[1])
-        if log.used.get(file) != "write":
-            log.modules.setdefault(file, _Loaded(foreign.text(words[2]), foreign.text(words[3])))
+        file, loaded = foreign.text(words[1]), _Loaded(foreign.text(words[2]), foreign.text(words[3]))
+        if log.used.get(file) != "write" and loaded not in log.modules.setdefault(file, []):
+            log.modules[file].append(loaded)
     elif kind in ("read", "write", "word"):
         file = foreign.text(words[1])
         if log.used.get(file) in (None, "word"):
@@ -157,7 +161,7 @@ class _Reader:
 
     def seen(self) -> Seen:
         files = {path: one for path, one in self.log.modules.items() if os.path.isfile(path)}
-        placed = {path: self._place(path, one) for path, one in files.items()}
+        placed = {path: self._place_all(path, all_) for path, all_ in files.items()}
         docstrings = most_read(self.meanings.of(path).reads for path in files if path.endswith(".py"))
         modules = {
             label: Module(self.meanings.digest(path, docstrings), before, folder)
@@ -173,9 +177,17 @@ class _Reader:
             docstrings=docstrings,
         )
         unused = tuple(sorted(label for label, _ in hiding(trace, self.places)))
-        changed = sorted(path for path in (*files, *reads.values()) if self._is_new(path))
+        lost = [path for path in self.log.modules if path not in files and self.places.relative(path)]
+        changed = sorted(lost + [path for path in (*files, *reads.values()) if self._is_new(path)])
         writes = self._undeclared_writes()
         return Seen(replace(trace, unused=unused), undeclared, writes, changed, self.log.processes)
+
+    def _place_all(self, path: str, all_: list[_Loaded]) -> tuple[str, tuple[str, ...], str]:
+        """A module's place in all processes: they may have different folders before it."""
+        places = [self._place(path, one) for one in all_]
+        label, _, folder = places[0]
+        before = dict.fromkeys(one for place in places if place[2] == folder for one in place[1])
+        return label, tuple(before), folder
 
     def _place(self, path: str, loaded: _Loaded) -> tuple[str, tuple[str, ...], str]:
         """A module's label, the folders before the one that it was found in, and this one."""
