@@ -1,38 +1,28 @@
 """`bezoar exec`: runs the command of a rule, or restores its outputs. Nothing slow is imported here."""
 
-import hashlib
 import os
-import resource
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from bezoar.cache import CacheError, Unwritable, folders, foreign, history, locks, records, trace
+from bezoar.cache import CacheError, Unwritable, history, locks, records
 from bezoar.cache.acceptances import Acceptances
-from bezoar.cache.action import MADE, Action
+from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
-from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run, Step, forced_runs, read_job, read_run, undeclared
 from bezoar.cache.objects import Objects, all_missing, is_partial, remove
 from bezoar.cache.proofs import Proof, Proofs, differences
-from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cache.storable import check_storable
-from bezoar.cache.trace import Trace, Verifier
+from bezoar.cache.trace import Verifier
 from bezoar.cluster.node import ON_NODE
 from bezoar.errors import problem
 from bezoar.text import show
 
 if TYPE_CHECKING:
     from bezoar.cache.running import Done
-
 
 
 def execute(outputs: list[str], command: list[str]) -> int:

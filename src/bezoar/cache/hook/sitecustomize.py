@@ -48,10 +48,12 @@ def install(log: str) -> None:
     ignored = SYSTEM + tuple({f"{one}/bin/" for one in (sys.prefix, sys.base_prefix)})
     ignored += (abspath(scratch) + "/",) if scratch else ()
     loaders, events, packages, own, no_code, depth, breaks = LOADERS, EVENTS, PACKAGES, OWN, NO_CODE, DEPTH, BREAKS
+    endings = tuple(one[:-1] for one in PACKAGES)
     accessed, written, created = os.O_ACCMODE, os.O_WRONLY, os.O_TRUNC | os.O_EXCL
     seen: set[object] = set()
     paths: dict[tuple[str, ...], str] = {}
     components: set[str] = set()
+    known: set[str] = set()  # folders of which nothing more is to be said
     pending: list[str] = []
     last: list[object] = [None, ""]  # sys.path, and its id
 
@@ -89,16 +91,23 @@ def install(log: str) -> None:
             last[:] = [list(path_list), paths[entries]]
         return str(last[1])
 
+    def ended(path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if not folder.endswith(endings):
+            known.update((folder, f"{folder}/__pycache__"))
+
     def component(path: str, at: int, inside: int) -> None:
         """The package or module below a site-packages that a path belongs to, written once."""
         parts = path[inside:].split("/")
-        top = path[:inside] + parts[0]
-        if top in components or parts[0].endswith(no_code):
+        if parts[0].endswith(no_code) or path[:inside] + parts[0] in components:
+            ended(path)
             return
         length = 1
         while length < min(len(parts), depth) and not exists(f"{path[:inside]}{'/'.join(parts[:length])}/__init__.py"):
             length += 1
         found = path[:inside] + "/".join(parts[:length])
+        if length < len(parts):
+            ended(path)
         if found not in components:
             write('"site"', quote(path[:at]), quote(found[inside:]))
             components.add(found)
@@ -111,6 +120,7 @@ def install(log: str) -> None:
         elif path.endswith(".pyc"):
             path = source(path)
         if path.startswith(library) and not any(one in path for one in packages):
+            ended(path)
             return
         for one in packages:
             at = path.find(one)
@@ -219,6 +229,8 @@ def install(log: str) -> None:
 
     def watch(event: str, args: tuple[object, ...]) -> None:
         if event in events:
+            if event == "open" and type(args[0]) is str and args[0].rpartition("/")[0] in known:
+                return
             try:  # noqa: SIM105 (contextlib takes long to import)
                 handle(event, args)
             except Exception:  # the process goes on as without it

@@ -1,10 +1,8 @@
 """Where a result is made: facts that proofs show, and that aren't part of what was asked."""
 
-import getpass
 import os
-import platform
+import pwd
 import re
-import socket
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +18,10 @@ PROCESSORS = Path("/proc/cpuinfo")
 def provenance() -> dict[str, str]:
     """Host, user, Python's minor version, machine, and where they are known, processor and GPUs."""
     found = {
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "user": _user(),
         "python": VERSION,
-        "machine": platform.machine(),
+        "machine": os.uname().machine,
         "processor": _field("model name", PROCESSORS),
         "gpus": ", ".join(_field("Model", path) for path in sorted(GPUS.glob("*/information"))),
     }
@@ -39,8 +37,8 @@ def builds(names: Collection[str]) -> dict[str, str]:
 
 
 def _user() -> str:
-    with suppress(OSError, KeyError):  # a container may have no name for its user
-        return getpass.getuser()
+    with suppress(KeyError):  # a container may have no name for its user
+        return pwd.getpwuid(os.getuid()).pw_name
     return str(os.getuid())
 
 

@@ -1,10 +1,11 @@
 """What a job used, from the log of its processes (bezoar/cache/hook/sitecustomize.py)."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from typing import NamedTuple
 
 from bezoar.cache import CacheError, foreign
@@ -18,6 +19,8 @@ from bezoar.errors import problem
 
 SYSTEM = ("/bin/", "/dev/", "/etc/", "/lib/", "/lib64/", "/proc/", "/run/", "/sbin/", "/sys/", "/usr/")
 
+Attempt = tuple[str, str | Sequence[object]]
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -29,7 +32,7 @@ class Seen:
             paths outside of it.
         undeclared_writes: Files that it wrote and that are neither declared nor gone.
         connections: Addresses that it connected to, or tried to.
-        changed: Code and files of the trace that were written after the job had started.
+        changed: Code and files of the trace that were written, or code that was removed, after the job had started.
         processes: Number of Python processes that were seen.
     """
 
@@ -40,12 +43,22 @@ class Seen:
     changed: list[str]
     processes: int
 
+    @property
+    def beyond(self) -> list[Attempt]:
+        """What it did without declaring it, as `attempts` has it."""
+        files: list[Attempt] = [("read", path) for path in self.undeclared_reads]
+        files += [("write", path) for path in self.undeclared_writes]
+        return [*files, *map(_connection, self.connections)]
+
 
 def variables(log: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables of a job whose Python processes write what they use to a log.
 
     The log is made anew, so that its time is that of the job's start.
     """
+    SourceFileLoader("hook", f"{HOOK}/sitecustomize.py").get_code(
+        "hook"
+    )  # compiles it, since a job may not write there
     path = os.path.abspath(log)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8"):
@@ -68,7 +81,7 @@ class _Log:
     """The content of a log.
 
     Attributes:
-        modules: By file.
+        modules: By file, in each process.
         used: Files that were read, written or named in a command, and how at first.
         tops: Packages and modules below folders such as site-packages.
         connections: Addresses, as `host:port`.
@@ -77,7 +90,7 @@ class _Log:
 
     begin: int = 0
     processes: int = 0
-    modules: dict[str, _Loaded] = field(default_factory=dict)
+    modules: dict[str, list[_Loaded]] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     connections: dict[str, None] = field(default_factory=dict)
@@ -117,9 +130,9 @@ def _add(log: _Log, words: list[object]) -> None:
     elif kind == "site":
         log.tops[foreign.text(words[1]), foreign.text(words[2])] = None
     elif kind == "module":
-        file = foreign.text(words[1])
-        if log.used.get(file) != "write":
-            log.modules.setdefault(file, _Loaded(foreign.text(words[2]), foreign.text(words[3])))
+        file, loaded = foreign.text(words[1]), _Loaded(foreign.text(words[2]), foreign.text(words[3]))
+        if log.used.get(file) != "write" and loaded not in log.modules.setdefault(file, []):
+            log.modules[file].append(loaded)
     elif kind == "connect":
         log.connections[foreign.text(words[1])] = None
     elif kind in ("read", "write", "word"):
@@ -132,13 +145,19 @@ def _add(log: _Log, words: list[object]) -> None:
         raise foreign.Malformed(f"{foreign.shown(kind)} for a kind")
 
 
-def attempts(log: str) -> list[tuple[str, str]]:
-    """What a job tried to do, as pairs of `r`, `w` or `connect` with a path or an address, for a job that failed."""
+def attempts(log: str) -> list[Attempt]:
+    """What a job that failed tried: `read`, `module`, `word` or `write` with a path, `connect` with an address."""
     with suppress(CacheError):
         found = _read_log(log)
-        reads = [("r", path) for path in (*found.modules, *(one for one, how in found.used.items() if how != "write"))]
-        return [*reads, *(("w", path) for path in found.written), *(("connect", one) for one in found.connections)]
+        tried: list[Attempt] = [("module", path) for path in found.modules]
+        tried += [(how, path) for path, how in found.used.items() if how != "write"]
+        return [*tried, *(("write", path) for path in found.written), *map(_connection, found.connections)]
     return []
+
+
+def _connection(address: str) -> Attempt:
+    host, _, port = address.rpartition(":")
+    return "connect", [host, port]
 
 
 def read(
@@ -183,7 +202,7 @@ class _Reader:
 
     def seen(self) -> Seen:
         files = {path: one for path, one in self.log.modules.items() if os.path.isfile(path)}
-        placed = {path: self._place(path, one) for path, one in files.items()}
+        placed = {path: self._place_all(path, all_) for path, all_ in files.items()}
         docstrings = most_read(self.meanings.of(path).reads for path in files if path.endswith(".py"))
         modules = {
             label: Module(self.meanings.digest(path, docstrings), before, folder)
@@ -199,11 +218,19 @@ class _Reader:
             docstrings=docstrings,
         )
         unused = tuple(sorted(label for label, _ in hiding(trace, self.places)))
-        changed = sorted(path for path in (*files, *reads.values()) if self._is_new(path))
+        lost = [path for path in self.log.modules if path not in files and self.places.relative(path)]
+        changed = sorted(lost + [path for path in (*files, *reads.values()) if self._is_new(path)])
         writes = self._undeclared_writes()
         return Seen(
             replace(trace, unused=unused), undeclared, writes, [*self.log.connections], changed, self.log.processes
         )
+
+    def _place_all(self, path: str, all_: list[_Loaded]) -> tuple[str, tuple[str, ...], str]:
+        """A module's place in all processes: they may have different folders before it."""
+        places = [self._place(path, one) for one in all_]
+        label, _, folder = places[0]
+        before = dict.fromkeys(one for place in places if place[2] == folder for one in place[1])
+        return label, tuple(before), folder
 
     def _place(self, path: str, loaded: _Loaded) -> tuple[str, tuple[str, ...], str]:
         """A module's label, the folders before the one that it was found in, and this one."""
