@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+import zc.lockfile
 
 from bezoar.cache import CacheError, gc, history, locks, scrub
 from bezoar.cache.gc import Chooser, Limit, drop, limit, steps_of
@@ -442,6 +443,16 @@ def test_in_a_shared_cache_a_day_of_rest_counts_and_unknown_objects_go_by_time_o
     assert collect("0B", shared=True) == {old, path_of(content)}
     assert collect("30d", shared=True) == {path_of(loose)}
     assert not collect("0h", shared=True)
+
+
+def test_a_command_of_dvc_stops_it_and_the_other_way_round():
+    os.makedirs(".dvc/tmp")
+    dvc = zc.lockfile.LockFile(".dvc/tmp/lock")  # as DVC takes it
+    with pytest.raises(CacheError, match="found:    a command of DVC"):
+        locks.no_run().__enter__()
+    dvc.close()
+    with locks.no_run(), pytest.raises(zc.lockfile.LockError):
+        zc.lockfile.LockFile(".dvc/tmp/lock")
 
 
 def test_it_waits_for_no_run_and_says_so():

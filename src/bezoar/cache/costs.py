@@ -1,8 +1,9 @@
-"""The costs of artifacts, to decide what `dvc gc` may free."""
+"""The costs of artifacts, to decide what may be freed."""
 
 from collections import Counter
 
 from bezoar.cache.build import Build
+from bezoar.cache.inventory import columns
 
 COLUMNS = ("seconds", "cpu_seconds", "prompt_tokens", "completion_tokens", "dollars")
 
@@ -40,7 +41,4 @@ def table(build: Build) -> str:
     lines = [head]
     for name, (size, own, everything) in rows:
         lines.append([name, f"{size:,}", *(f"{one[key]:,.6g}" for one in (own, everything) for key in shown)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
-    )
+    return columns(lines)

@@ -2,9 +2,9 @@
 
 import json
 import os
+import time
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from bezoar.cache import foreign
@@ -40,7 +40,7 @@ def record(counts: Counter[str], *, run: str, by: str) -> None:
     if known and by == "dvc" and (known[-1]["id"], known[-1]["by"]) == (run, by):
         before = known.pop()
         counts.update({name: before[name] for name in COUNTS})
-    entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": run, "by": by, **counts}
+    entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": run, "by": by, **counts}
     lines = "".join(json.dumps(one) + "\n" for one in [*known, entry][-MOST:])
     partial = f"{RUNS}.{os.getpid()}.partial"
     with suppress(OSError):  # a read-only folder

@@ -86,9 +86,9 @@ def no_run() -> Iterator[None]:
         CacheError: A run, a job of one, or a command of DVC is alive.
     """
     with ExitStack() as held:
+        ALIVE.parent.mkdir(exist_ok=True)
         for path in (ALIVE, DVC):
-            with suppress(OSError):  # a read-only folder, or a file system without locks
-                path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # DVC was never used here, or a file system without locks
                 file = held.enter_context(path.open("a+"))
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ from bezoar.cache.build import Build
 from bezoar.cache.decide import Reason
 from bezoar.cache.dvc import PARAMS, RESOLVED, Dumper
 from bezoar.cache.graph import loaded
+from bezoar.cache.inventory import duration
 from bezoar.cache.job import Step
 from bezoar.errors import problem
 from bezoar.text import printable
@@ -114,7 +115,7 @@ class Plan:
         unknown = sum(stage.jobs for stage in self.stages if stage.seconds is None)
         lines = [f"{count:,} to run, {self.proven:,} up to date" if count else "nothing to run"]
         if count:
-            known = f"about {_duration(self.seconds)} of work, by the last build" if self.seconds else ""
+            known = f"about {duration(self.seconds)} of work, by the last build" if self.seconds else ""
             missing = f"time unknown for {unknown:,} of them" if unknown else ""
             lines.append("; ".join(part for part in (known, missing) if part))
         width = max((len(stage.stage) for stage in self.stages), default=0)
@@ -144,12 +145,6 @@ def _why(stage: PlannedStage) -> str:
     reasons = [str(one) for one in stage.reasons if one.kind != "upstream"]
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:

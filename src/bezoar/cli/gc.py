@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         needs = Needs(inventory, Refs(args.branch, args.tag, args.rev, args.all_branches, args.all_tags))
         choice = gc.Chooser(inventory, needs, hasher, shared=shared, now=time.time()).choose(keep)
         hasher.save()
-        show(summary(inventory, needs, choice, keep))
+        show(summary(inventory, needs, choice, keep, shared=shared))
         if args.dry_run or not gc.steps_of(choice):
             return 0
         if not (args.force or _agreed()):
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def summary(inventory: "Inventory", needs: "Needs", choice: "Choice", keep: "Limit") -> str:
+def summary(inventory: "Inventory", needs: "Needs", choice: "Choice", keep: "Limit", *, shared: bool) -> str:
     """What is dropped, what it costs to make again, and what stays."""
     from bezoar.cache.inventory import amount, columns, duration
 
@@ -89,7 +89,9 @@ def summary(inventory: "Inventory", needs: "Needs", choice: "Choice", keep: "Lim
     needed, left = inventory.bytes_of(needs.contents), inventory.size - dropped
     lines = [f"{inventory.cache}: {amount(inventory.size)}, {amount(needed)} needed by {', '.join(needs.sources)}"]
     if needs.lists:
-        lines.append(f"{len(needs.lists):,} lists of directories that these need aren't here, nor known their files")
+        lines.append(
+            f"{len(needs.lists):,} lists of directories that these need aren't here, so their files are unknown"
+        )
     rows = [[f"  {name}", f"{count:,}", amount(size)] for name, (count, size) in sizes.items() if count]
     lines += ["drops:", columns(rows)] if rows else ["drops nothing"]
     known = {one.action: one.cost for one in forgotten if one.cost is not None}
@@ -99,7 +101,7 @@ def summary(inventory: "Inventory", needs: "Needs", choice: "Choice", keep: "Lim
         lines.append(f"to make it again: about {duration(sum(known.values()))}{also}")
     lines.append(f"leaves {amount(left)}")
     if keep.size is not None and left > keep.size:
-        lines[-1] += f", more than {amount(keep.size)}: the rest is needed, or may be another folder's"
+        lines[-1] += f", more than {amount(keep.size)}: the rest is needed{', or others may use it' if shared else ''}"
     return "\n".join(lines)
 
 
