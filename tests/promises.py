@@ -52,6 +52,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "`bezoar` says what would run, why, and what it costs": (
         "unit/test_cache_attest.py",
+        "unit/test_cache_why.py",
         "unit/test_cli.py",
         "unit/test_installed.py",
         "unit/test_logs.py",

@@ -94,9 +94,10 @@ INTERNAL = (
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
     Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),
-    Setting("BEZOAR_SCRATCH", "A job's own folder for temporary files and caches", "no folder of its own"),
     Setting("BEZOAR_ON_NODE", "Set for jobs that SLURM runs on a node", "the job runs where the run does"),
-    Setting("BEZOAR_SCRATCH", "The folder of a job's temporary files, which aren't traced", "no such folder"),
+    Setting(
+        "BEZOAR_SCRATCH", "A job's own folder for temporary files and caches, which aren't traced", "no such folder"
+    ),
     Setting("BEZOAR_SERVER_SECRET", "The secret of a self-hosted server, in the server's own environment", "no secret"),
     Setting("BEZOAR_TRACE", "The log to which a job's Python processes write what they use", "nothing is traced"),
 )

@@ -1,15 +1,19 @@
 """What comes with the package is found by its name, a project's own file first; `bezoar init` leaves files alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from test_cache_dvc import step
 
 from bezoar import installed
 from bezoar.cache import code
-from bezoar.cache.code import Code
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.stages import code_stage
+from bezoar.cache.prints import Code
+from bezoar.cache.records import Records
+from bezoar.cache.stages import code_stage, stages_of
+from bezoar.cache.trace import Verifier
 from bezoar.cli import init, main
 
 SAME = {  # what a new project has as this repository has it
@@ -48,28 +52,33 @@ def test_what_is_nowhere_keeps_its_name(folder):
     assert installed.find("scripts/none.py") == "scripts/none.py"
 
 
-def test_packaged_scripts_count_where_rules_take_them_and_own_ones_in_their_place(folder):
-    write("scripts/words.py", "x = 1\n")
-    assert Code({}, Hasher(None)).parts.keys() == {"scripts.words"}
-    packaged = Code({}, Hasher(None), packaged=True)
-    assert {"scripts.words", "scripts.train.merge", "scripts.data.mix"} <= packaged.parts.keys()
+def of_script(name, *, packaged=True):
+    """The code of a stage with a script of the package, or the project's own in its place."""
+    hasher = Hasher(None)
+    stages = stages_of([replace(step("merge", outputs=("m",)), script=installed.find(name))])
+    return Code(stages, Records(), hasher, Verifier(hasher), packaged=packaged)
+
+
+def test_a_packaged_script_counts_and_a_projects_own_in_its_place(folder):
+    packaged = of_script(MERGE)
+    assert packaged.more == []  # no file of the project shows it
     write(MERGE, "x = 1\n")
-    found = Code({}, Hasher(None), packaged=True)
-    assert found.parts["scripts.train.merge"].keys() == {"scripts.train.merge"}
-    assert [name for name in found.prints if found.prints[name] != packaged.prints[name]] == ["scripts.train.merge"]
+    own = of_script(MERGE)
+    assert own.prints["merge"] != packaged.prints["merge"]
+    assert own.more == [MERGE]
 
 
 def test_a_packaged_script_means_what_it_means_in_the_checkout(folder, monkeypatch):
-    packaged = Code({}, Hasher(None), packaged=True).prints["scripts.data.shard"]
+    packaged = of_script(MERGE).prints
     monkeypatch.chdir(ROOT)
-    checkout = Code({}, Hasher(None), packaged=True)
-    assert checkout.prints["scripts.data.shard"] == packaged
+    checkout = of_script(MERGE)
+    assert checkout.prints == packaged
     assert not checkout.elsewhere
 
 
 def test_dvc_looks_at_the_code_each_time_where_no_file_of_the_project_shows_it(folder):
-    assert Code({}, Hasher(None), packaged=True).elsewhere
-    assert not Code({}, Hasher(None)).elsewhere
+    assert of_script(MERGE).elsewhere
+    assert not of_script(MERGE, packaged=False).elsewhere
     assert code_stage(elsewhere=True)["always_changed"] is True
     assert "always_changed" not in code_stage()
 
