@@ -144,7 +144,7 @@ class Build:
             CacheError: dvc.lock is in conflict, dvc.yaml can't be updated, the cache can't be written, or an artifact's
                 folder has a file that isn't in the cache.
         """
-        git.check_merged(dvc.LOCK)
+        git.check_merged(dvc.LOCK, records.TRACES_LOCK)
         self.objects.keep_lists()
         self._store_again()
         changed = self._restore()
