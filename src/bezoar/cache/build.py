@@ -408,7 +408,7 @@ class Build:
         )
 
     def _write_code(self) -> None:
-        """Write code.lock; in a run by DVC with its new content in dvc.lock, so that the stage `code` stays as it is."""
+        """Write code.lock; in a run by DVC into dvc.lock, too, so that the stage `code` stays as it is."""
         before = self.hasher.content(dvc.CODE_LOCK)
         if generated.write_code(self) and STAGE in os.environ:
             lock.fold_code_lock(before, self.hasher)
