@@ -10,12 +10,13 @@ from conftest import ROOT
 
 PRINT = """
 import json
+from bezoar.cache.generated import code_text
 from bezoar.cache.graph import loaded
 with loaded() as attached:
     jobs = attached.commands()
     steps = [[step.rule, sorted(step.params), jobs[step.name]] for step in attached.build.steps]
     build = attached.build
-    print(json.dumps([build.pipeline, build.code.text, steps, build.resolved.text]))
+    print(json.dumps([build.pipeline, code_text(build.code.prints), steps, build.resolved.text]))
 """
 
 

@@ -15,7 +15,8 @@ SHARDS = ("0000", "0001", "0002")
 UPPER = [f"data/generated/upper/{shard}" for shard in SHARDS]
 LOWER = [f"data/generated/lower/{shard}" for shard in SHARDS]
 TRAINED = ["data/adapters/dpo", "data/adapters/sft", "results/score.json"]
-GENERATED = ("dvc.lock", "dvc.yaml", "code.lock", "params.resolved.yaml")
+LOCKS = ["dvc.lock", "traces.lock"]
+GENERATED = ("dvc.lock", "traces.lock", "dvc.yaml", "code.lock", "params.resolved.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +185,7 @@ def test_what_one_has_built_and_pushed_the_other_does_not_build(ann: Graph, ben:
 @pytest.mark.end_to_end
 def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Apart, tmp_path: Path) -> None:
     ann, ben = in_schemes.ann, in_schemes.ben
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     assert resolve(ann) == {
         "generate-upper": "ours",
         "generate-lower": "theirs",
@@ -196,7 +197,7 @@ def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Ap
     ann.commit()
     ann.build()
     assert ann.ran() == sorted(["data/mixes/all", *TRAINED])
-    assert ann.run("git", "diff", "--name-only").split() == ["dvc.lock"]
+    assert ann.run("git", "diff", "--name-only").split() == LOCKS
     assert ann.contents() == from_nothing(ann, tmp_path / "fresh")
 
 
@@ -204,7 +205,7 @@ def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Ap
 @pytest.mark.end_to_end
 def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stages: Apart, front_end: str) -> None:
     ann, ben = in_stages.ann, in_stages.ben
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     assert resolve(ann) == {"train-sft": "ours", "train-dpo": "ours", "score-score": "will run"}
     ann.commit()
     ann.by(front_end)
@@ -215,7 +216,7 @@ def test_changes_of_stages_one_after_the_other_run_only_what_takes_both(in_stage
 @pytest.mark.end_to_end
 def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
+    assert merge(ann, ben) == ["code.lock", "dvc.lock", "params.resolved.yaml", "params.yaml", "traces.lock"]
     ann.run("git", "checkout", "--theirs", "params.yaml")
     assert resolve(ann) == dict.fromkeys(("train-sft", "train-dpo", "score-score"), "theirs")
     assert (ann.root / "dvc.lock").read_bytes() == (ben.root / "dvc.lock").read_bytes()
@@ -232,7 +233,7 @@ def test_a_merge_of_what_somebody_has_built_runs_nothing(in_a_value: Apart) -> N
 @pytest.mark.end_to_end
 def test_a_merge_back_to_what_was_before_runs_nothing(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
+    assert merge(ann, ben) == ["code.lock", "dvc.lock", "params.resolved.yaml", "params.yaml", "traces.lock"]
     shutil.rmtree(ann.root / ".dvc/cache/proofs")  # as if others had built all that
     ann.run("git", "checkout", "HEAD~", "params.yaml")
     assert resolve(ann) == dict.fromkeys(("train-sft", "train-dpo", "score-score"), "proven for the merged parameters")
@@ -269,7 +270,7 @@ def state(graph: Graph) -> dict[str, bytes]:
 
 def test_a_conflict_in_what_people_write_is_theirs_to_resolve(in_a_value: Apart) -> None:
     ann, ben = in_a_value.ann, in_a_value.ben
-    assert merge(ann, ben) == ["dvc.lock", "params.resolved.yaml", "params.yaml"]
+    assert merge(ann, ben) == ["code.lock", "dvc.lock", "params.resolved.yaml", "params.yaml", "traces.lock"]
     line = (ann.root / "params.yaml").read_text().splitlines().index("<<<<<<< HEAD") + 1
     before = state(ann)
     said = ann.refused("bezoar", "dvc", "--resolve")
@@ -286,7 +287,7 @@ def test_a_build_waits_until_dvc_lock_is_resolved(in_stages: Apart) -> None:
     ann, ben = in_stages.ann, in_stages.ben
     merge(ann, ben)
     for command in (["snakemake"], ["dvc", "repro"]):
-        assert "hint: run `bezoar dvc --resolve`, then `git add dvc.lock`" in ann.refused(*command)
+        assert "hint: run `bezoar dvc --resolve`, then `git add dvc.lock traces.lock`" in ann.refused(*command)
     assert ann.ran() == []
     resolve(ann)
     ann.run("git", "add", *GENERATED)
@@ -298,7 +299,7 @@ def test_git_joins_no_halves_of_two_records(ann: Graph, ben: Graph) -> None:
     ann.edit("scripts/mix.py", "random.Random(seed)", "random.Random(seed * 7)")  # the same rows with seed 0 alone
     assert shares(ann) == ["data/mixes/all", "data/mixes/few"]
     assert shares(ben, seed=1) == sorted(["data/mixes/all", "data/mixes/few", *TRAINED])
-    assert merge(ann, ben) == ["dvc.lock"]  # its lines alone have no conflict: one has the code, the other the rest
+    assert merge(ann, ben) == LOCKS  # its lines alone have no conflict: one has the code, the other the rest
     resolve(ann)
     ann.commit()
     ann.build()
@@ -322,7 +323,7 @@ def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> No
     ann, ben = in_stages.ann, in_stages.ben
     (ann.root / ".gitattributes").unlink()  # as where somebody has lost it
     ann.commit()
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     line = (ann.root / "dvc.lock").read_text().splitlines().index("<<<<<<< HEAD") + 1
     for command in (["snakemake"], ["bezoar", "plan"], ["bezoar", "dvc"]):
         said = ann.refused(*command)
@@ -360,7 +361,7 @@ def test_a_dvc_lock_that_one_has_deleted_is_taken_from_the_other(in_stages: Apar
     ann, ben = in_stages.ann, in_stages.ben
     (ben.root / "dvc.lock").unlink()
     ben.commit()
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     said = resolve(ann)
     assert said.pop("score-score") == "will run"
     assert set(said.values()) == {"ours"}
@@ -374,7 +375,7 @@ def test_what_one_has_built_is_known_though_he_deleted_dvc_lock(in_stages: Apart
     ann, ben = in_stages.ann, in_stages.ben
     (ann.root / "dvc.lock").unlink()
     ann.commit()
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     said = resolve(ann)
     assert said.pop("score-score") == "will run"
     assert {said.pop(name) for name in ("train-sft", "train-dpo")} == {"proven for the merged parameters"}
@@ -388,7 +389,7 @@ def test_what_is_not_pushed_yet_is_named_and_runs_unless_it_comes(ann: Graph, be
     ben.build()
     ben.commit()
     shares(ann, stages__sft__rate=0.7)
-    assert merge(ann, ben) == ["dvc.lock"]
+    assert merge(ann, ben) == LOCKS
     said = ann.run("bezoar", "dvc", "--resolve")
     assert "theirs has a record of generate-lower, but its list of files is neither" in said
     ben.run("dvc", "push")
@@ -422,7 +423,7 @@ def test_everybody_keeps_the_artifact_of_the_one_who_shared_it(ann: Graph, ben: 
 def test_without_a_conflict_there_is_nothing_to_resolve(ann: Graph) -> None:
     before = state(ann)
     said = ann.run("bezoar", "dvc", "--resolve")
-    assert said == "nothing to resolve: there is no conflict in dvc.lock, dvc.yaml, code.lock, params.resolved.yaml\n"
+    assert said == "nothing to resolve: there is no conflict in " + ", ".join(GENERATED) + "\n"
     assert state(ann) == before
 
 

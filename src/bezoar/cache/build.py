@@ -144,7 +144,7 @@ class Build:
             CacheError: dvc.lock is in conflict, dvc.yaml can't be updated, the cache can't be written, or an artifact's
                 folder has a file that isn't in the cache.
         """
-        git.check_merged(dvc.LOCK)
+        git.check_merged(dvc.LOCK, records.TRACES_LOCK)
         self.objects.keep_lists()
         self._store_again()
         changed = self._restore()
@@ -195,8 +195,8 @@ class Build:
         self._check_what_dvc_reads()
         self._store_again()
         self._fold_proofs()
-        self.code = self._read_code()  # match the current code and traces
-        generated.write_code(self)
+        self.code = self._read_code()  # match the current code
+        self._write_code()
         self._fold_code()
         self.hasher.save()
 
@@ -391,16 +391,27 @@ class Build:
 
     def _fold_proofs(self) -> None:
         written = dvc.read(dvc.PIPELINE)
-        if written:
-            lock.fold(
-                self.stages,
-                self.decision.proofs,
-                self.hasher,
-                self.objects,
-                written,
-                self.code.prints,
-                by_dvc=STAGE in os.environ,
-            )
+        if written and self._fold(written):  # digests of stages are also those of the new traces
+            self.code.learn(records.read(), self.verifier)
+            self._fold(written)
+            self._write_code()
+
+    def _fold(self, written: dict[str, Any]) -> bool:
+        return lock.fold(
+            self.stages,
+            self.decision.proofs,
+            self.hasher,
+            self.objects,
+            written,
+            self.code.prints,
+            by_dvc=STAGE in os.environ,
+        )
+
+    def _write_code(self) -> None:
+        """Write code.lock; in a run by DVC into dvc.lock, too, so that the stage `code` stays as it is."""
+        before = self.hasher.content(dvc.CODE_LOCK)
+        if generated.write_code(self) and STAGE in os.environ:
+            lock.fold_code_lock(before, self.hasher)
 
     def _fold_code(self) -> None:
         """Write the entry of the stage `code` into dvc.lock, if code.lock has been made from the whole graph."""

@@ -36,13 +36,17 @@ def write(build: "Build") -> list[str]:
 def write_code(build: "Build") -> bool:
     """Write code.lock if it differs; a partial graph changes its own stages only. Returns whether it was written."""
     known = {} if build.complete else prints_in(dvc.CODE_LOCK)
-    text = HEAD + yaml.dump({"stages": dict(sorted((known | build.code.prints).items()))}, Dumper=dvc.Dumper)
-    file = Path(dvc.CODE_LOCK)
+    file, text = Path(dvc.CODE_LOCK), code_text(known | build.code.prints)
     if file.exists() and file.read_bytes() == text.encode():
         return False
     with whole(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return True
+
+
+def code_text(prints: dict[str, str]) -> str:
+    """The content of code.lock, by the digests of stages."""
+    return HEAD + str(yaml.dump({"stages": dict(sorted(prints.items()))}, Dumper=dvc.Dumper))
 
 
 def prints_in(path: str) -> dict[str, str]:

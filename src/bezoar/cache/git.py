@@ -151,22 +151,23 @@ def content(blob: str) -> bytes:
     return _git("cat-file", "blob", blob)
 
 
-def check_merged(path: str) -> None:
-    """Refuse a file in conflict: a build with one version would repeat the other side's work.
+def check_merged(*paths: str) -> None:
+    """Refuse files in conflict: a build with one version would repeat the other side's work.
 
     Raises:
-        CacheError: It is in conflict.
+        CacheError: One of them is in conflict.
     """
     conflicts: dict[str, dict[str, str]] = {}
     with suppress(NoRepository):  # there are none
         conflicts = unmerged()
-    if path in conflicts:
+    found = [path for path in paths if path in conflicts]
+    if found:
         raise CacheError(
             problem(
-                f"{path} is in conflict: what one side has built would be built again",
-                found=", ".join(conflicts[path]),
+                f"{found[0]} is in conflict: what one side has built would be built again",
+                found=", ".join(conflicts[found[0]]),
                 expected="one version",
-                hint=f"run `bezoar dvc --resolve`, then `git add {path}`",
+                hint=f"run `bezoar dvc --resolve`, then `git add {' '.join(found)}`",
             )
         )
 

@@ -135,8 +135,8 @@ def fold(
     prints: dict[str, str],
     *,
     by_dvc: bool = False,
-) -> None:
-    """Update dvc.lock and traces.lock by the proofs; entries of other stages stay.
+) -> bool:
+    """Update dvc.lock and traces.lock by the proofs; entries of other stages stay. Returns whether records changed.
 
     Args:
         stages: The graph's stages.
@@ -175,7 +175,7 @@ def fold(
         _record(name, stage, after[name], proofs, used)
     if not by_dvc and _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         write(after)
-    records.write(used)
+    return records.write(used)
 
 
 def _record(name: str, stage: DvcStage, entry: dict[str, Any], proofs: dict[str, Proof], used: Records) -> None:
@@ -271,3 +271,13 @@ def fold_code(stage: dict[str, Any], hasher: Hasher, read_params: Content) -> No
     before = read(LOCK)
     if before.get(CODE_STAGE) != entry:
         write({**before, CODE_STAGE: entry})
+
+
+def fold_code_lock(was: Content | None, hasher: Hasher) -> None:
+    """Put code.lock's content into the entry of the stage `code`, which had the content until now."""
+    before = read(LOCK)
+    entry, content = before.get(CODE_STAGE, {}), hasher.content(CODE_LOCK)
+    outs = as_list(entry, "outs")
+    if was and content and any((one["path"], one["md5"]) == (CODE_LOCK, was.md5) for one in outs):
+        new = [_entry(CODE_LOCK, content) if one["path"] == CODE_LOCK else one for one in outs]
+        write({**before, CODE_STAGE: {**entry, "outs": new}})

@@ -31,7 +31,15 @@ class Code:
     ) -> None:
         self.closures = Closures(hasher)
         self.elsewhere = packaged and not os.path.isdir(PACKAGE)
+        self._stages = stages
         self._verifier = verifier
+        self.learn(records)
+        self.closures.save()
+
+    def learn(self, records: Records, verifier: Verifier | None = None) -> None:
+        """Take the traces of other records; the code that texts name stays as it was when it was read."""
+        self._verifier = verifier or self._verifier
+        stages = self._stages
         traces = {
             name: [records.traces[one] for one in set(records.stages[name].traces.values()) if one in records.traces]
             for name in stages
@@ -39,7 +47,6 @@ class Code:
         }
         self.prints = {name: self._print(stage, traces.get(name, [])) for name, stage in stages.items()}
         self.more = self._more({stage.steps[0].script for stage in stages.values()}, traces.values())
-        self.closures.save()
 
     def _print(self, stage: DvcStage, traces: list[Trace]) -> str:
         """A digest that changes with everything that may make a stage's proofs useless, and sometimes without need.
