@@ -141,7 +141,7 @@ class Build:
                 if reason.kind == "untrusted":
                     untrusted.setdefault(reason.was, {})[step.stage] = None
         for why, names in untrusted.items():
-            message = f"{', '.join(names)}: made here, since the record in {dvc.LOCK} doesn't count: {why}"
+            message = f"{', '.join(names)}: the record in {dvc.LOCK} doesn't count: {why}"
             logger.warning(printable(message, lines=False))
 
     def prepare(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> bool:

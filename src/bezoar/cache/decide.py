@@ -205,7 +205,7 @@ class Decider:
             elif pending and step.name in lost:
                 decision.reasons[step.name] = [Reason("missing", lost[step.name])]
             elif pending:
-                own = (self._own_reasons(step, last) or self._untrusted(step, last)) if last else []
+                own = self._own_reasons(step, last) if last else []
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 action = step.action(inputs)
@@ -342,7 +342,7 @@ class Decider:
         if last is None:
             return [Reason("unrecorded", step.name)]
         found = [*self._own_reasons(step, last), *_differences("input", last.action.inputs, action.inputs)]
-        return found or self._untrusted(step, last) or [Reason("unrecorded", step.name)]
+        return found or [Reason("unrecorded", step.name)]
 
     def _untrusted(self, step: Step, last: Proof) -> list[Reason]:
         """That a step's record in dvc.lock doesn't count, unless another proof says the same."""
@@ -353,13 +353,12 @@ class Decider:
         """Differences of a step's code, command and values from the last record."""
         found = [] if last.action.values == step.values else _differences("param", last.action.params, step.params)
         if last.trace is None:
-            why = self.untrusted.get(step.stage)
-            return [*found, Reason("untrusted", step.name, why) if why else Reason("untraced", step.name)]
+            return [*found, *(self._untrusted(step, last) or [Reason("untraced", step.name)])]
         if last.action.form not in (step.form, self.acceptances.form(step)):
             found.insert(0, Reason("rule", step.rule, last.action.form, step.form))
         environment = _differences("environment", last.action.environment, step.environment)
         code = [Reason("code", shown(one), one.was, one.now) for one in self.changes(last.trace)]
-        return [*code, *found, *environment]
+        return [*code, *found, *environment, *self._untrusted(step, last)]
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:
