@@ -41,6 +41,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "a clone with a remote computes nothing, and two people build nothing twice": (
         "cluster/test_remotes.py",
         "unit/test_cache_resolve.py",
+        "unit/test_cache_signed.py",
         "unit/test_cache_signing.py",
         "workflow/test_public_cache.py",
         "workflow/test_two_people.py",

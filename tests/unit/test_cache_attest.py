@@ -21,12 +21,15 @@ JOB = Job(
     modules={"scripts.generate.evol": "3" * 64},
     packages={"torch": "2.13.0+cpu", "PyYAML": "6.0.3", "ruamel.yaml": "0.18"},
     here=True,
+    reads={"templates/evol.txt": "7" * 32, "data/seed/0000.txt": "0" * 32},
+    made={"time": "2026-01-02T03:04:05Z", "commit": "8" * 40, "edited": "no", "host": "desk"},
 )
 NEXT = replace(
     JOB,
     action="b" * 64,
     inputs={"data/seed/0001.txt": "4" * 32},
     outputs={"data/generated/evol/0001/rows": Content("5" * 32, 4)},
+    made={"time": "2026-01-02T03:04:05Z, 2026-01-03T00:00:00Z", "commit": f"{'8' * 40}, {'9' * 40}", "edited": "yes"},
 )
 SUBJECTS = [{"name": "data/generated/evol/0000/rows", "digest": {"md5": "2" * 32, "sha256": "6" * 64}}]
 
@@ -45,14 +48,26 @@ def test_a_statement_says_what_was_asked_and_what_was_used() -> None:
         "data/generated/evol/0001/rows": "b" * 64,
     }
     assert definition["resolvedDependencies"] == [
+        {"name": "commit", "digest": {"gitCommit": "8" * 40}, "annotations": {"edited": True}},
+        {"name": "commit", "digest": {"gitCommit": "9" * 40}, "annotations": {"edited": True}},
         {"name": "data/base/llama", "digest": {"dvcDirectory": "1" * 32}},
         {"name": "data/seed/0000.txt", "digest": {"md5": "0" * 32}},
         {"name": "data/seed/0001.txt", "digest": {"md5": "4" * 32}},
+        {"name": "templates/evol.txt", "digest": {"md5": "7" * 32}},
         {"name": "scripts.generate.evol", "digest": {"bezoarMeaning": "3" * 64}},
         {"name": "PyYAML", "uri": "pkg:pypi/pyyaml@6.0.3"},
         {"name": "ruamel.yaml", "uri": "pkg:pypi/ruamel-yaml@0.18"},
         {"name": "torch", "uri": "pkg:pypi/torch@2.13.0%2Bcpu"},
     ]
+    assert made["predicate"]["runDetails"]["metadata"]["finishedOn"] == "2026-01-03T00:00:00Z"
+    assert "desk" not in json.dumps(made)  # it may be published
+
+
+def test_what_a_record_does_not_say_in_the_usual_form_is_left_out() -> None:
+    made = statement([replace(JOB, made={"time": "yesterday", "commit": "main"})], SUBJECTS)
+    assert list(made["predicate"]["runDetails"]["metadata"]) == ["invocationId"]
+    names = [one["name"] for one in made["predicate"]["buildDefinition"]["resolvedDependencies"]]
+    assert "commit" not in names
 
 
 def test_values_keep_their_types() -> None:

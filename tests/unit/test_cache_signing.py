@@ -141,8 +141,9 @@ def test_the_policy_says_which_records_count_and_why() -> None:
     lax, strict = trusting(ANN), trusting(ANN, require=IMPORTED)
     assert lax.counts(RECORD, None) == Verdict(True, "")
     assert strict.counts(RECORD, None) == Verdict(False, "not signed")
+    id_of_ann = signing.key_id(signing.public_bytes(ANN))
     for policy in (lax, strict):
-        assert policy.counts(RECORD, sign(RECORD, ANN)) == Verdict(True, "signed by ann")
+        assert policy.counts(RECORD, sign(RECORD, ANN)) == Verdict(True, "signed by ann", id_of_ann)
         assert policy.counts(other, sign(RECORD, ANN)) == Verdict(False, "changed after ann signed it")
     unknown = f"signed by {id_of_ben}, a key that isn't in trusted.keys"
     assert lax.counts(RECORD, sign(RECORD, BEN)) == Verdict(True, unknown)

@@ -37,7 +37,10 @@ def test_an_artifact_is_attested_with_its_files_values_and_inputs(built: Graph) 
     rows = (built.root / "data/mixes/few/rows.txt").read_bytes()
     assert used["data/mixes/few/rows.txt"]["digest"] == {"md5": digests(rows)["md5"]}
     assert list(used["data/adapters/sft"]["digest"]) == ["dvcDirectory"]
-    assert "helper" in used
+    assert "scripts/helper.py" in used
+    head = built.run("git", "rev-parse", "HEAD~").strip()  # HEAD came after the build
+    assert used["commit"] == {"name": "commit", "digest": {"gitCommit": head}, "annotations": {"edited": False}}
+    assert "finishedOn" in found["predicate"]["runDetails"]["metadata"]
 
 
 def test_a_part_of_an_artifact_and_a_folder_of_a_stage_are_attested(built: Graph, tmp_path: Path) -> None:

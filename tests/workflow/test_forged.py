@@ -6,15 +6,22 @@ import json
 import yaml
 from graph import Graph
 
+from bezoar.cache.dvc import stages_in
+from bezoar.cache.records import digest_of_entry
+
 
 def forge(graph: Graph, stage: str, other: str, **rates: float) -> None:
-    """Let dvc.lock say that a stage made what another stage made, with other values."""
+    """Let dvc.lock and traces.lock say that a stage made what another stage made, with other values."""
     path = graph.root / "dvc.lock"
     lock = yaml.safe_load(path.read_text())
     entry, source = lock["stages"][stage], lock["stages"][other]
     entry["outs"][0] |= {name: source["outs"][0][name] for name in ("md5", "size", "nfiles")}
     entry["params"]["params.resolved.yaml"][f"stages.{stage.removeprefix('train-')}"] |= rates
     path.write_text(yaml.safe_dump(lock))
+    traces = graph.root / "traces.lock"
+    records = json.loads(traces.read_text())
+    records["stages"][stage]["entry"] = digest_of_entry(stages_in(path.read_bytes(), "dvc.lock")[stage])
+    traces.write_text(json.dumps(records))
 
 
 def test_a_lock_that_contradicts_what_was_built_here_is_named_by_all_who_read_it(built: Graph) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from graph import Graph
 from test_forged import forge
 
@@ -40,6 +40,12 @@ def new_key(graph: Graph, path: Path) -> str:
     """Make a key, and let builds sign with it; its line of trusted.keys."""
     graph.environment["BEZOAR_SIGNING_KEY"] = str(path)
     return graph.run("bezoar", "key", "new", path.stem).splitlines()[-1]
+
+
+def signers(graph: Graph) -> dict[str, str]:
+    """By stage of traces.lock: the key that signed its record; empty without one."""
+    stages = json.loads((graph.root / "traces.lock").read_text())["stages"]
+    return {name: entry.get("signature", {}).get("key", "") for name, entry in stages.items()}
 
 
 def publish(graph: Graph) -> None:
@@ -150,13 +156,19 @@ def test_without_a_policy_a_stranger_takes_what_nobody_signed(ci: Graph, tmp_pat
 
 
 def test_what_was_taken_from_others_is_not_signed(ci: Graph, tmp_path: Path) -> None:
+    before = signers(ci)
+    assert len(set(before.values())) == 1
     del ci.environment["BEZOAR_SIGNING_KEY"]
-    ci.set("stages.dpo.rate", 0.9)
+    ci.set("stages.sft.rate", 0.9)
     publish(ci)
     clone = stranger(ci, tmp_path)
-    clone.set("stages.sft.rate", 0.7)
     (clone.root / "trusted.keys").write_text(f"{new_key(clone, tmp_path / 'ben.pem')}\n")
+    clone.set("stages.dpo.rate", 0.7)
     clone.build()
-    stages = yaml.safe_load((clone.root / "traces.lock").read_text())["stages"]
-    signed = {name for name, entry in stages.items() if entry.get("signature")}
-    assert signed == {"train-sft", "train-dpo", "score-score"}  # and not what came from the other
+    assert clone.ran() == DPO
+    after = signers(clone)
+    own = {after.pop("train-dpo"), after.pop("score-score")}
+    assert len(own) == 1
+    assert own.isdisjoint({"", *before.values()})
+    assert after.pop("train-sft") == ""  # it came from the other without a signature, and stays so
+    assert after == {name: before[name] for name in after}

@@ -11,16 +11,18 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, foreign
 from bezoar.cache.build import Build
+from bezoar.cache.environment import SIGNING_KEY
 from bezoar.cache.graph import loaded
 from bezoar.cache.hashing import Content, canonical, digest_of, files_below
 from bezoar.cache.job import Step
-from bezoar.cache.signing import SIGNING_KEY, encoded, key_id, public_bytes, signing_key
+from bezoar.cache.signing import encoded, key_id, public_bytes, signing_key
+from bezoar.cache.trace.record import ABSENT
 from bezoar.errors import problem
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:bezoar:stage:v1"
 BUILDER = "urn:bezoar:local:v1"
 PAYLOAD = "application/vnd.in-toto+json"  # type of a statement in an envelope
-PACKAGE = " (package)"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Job:
         inputs: MD5 by path.
         modules: Digests of their meaning by name.
         packages: Versions of distributions by name.
+        reads: MD5 of each file that it read beyond its inputs, by name.
+        made: Where and how it was made.
         here: Whether it ran with this cache.
     """
 
@@ -55,6 +59,8 @@ class Job:
     modules: dict[str, str]
     packages: dict[str, str]
     here: bool
+    reads: dict[str, str] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
 
 
 def job_of(step: Step, build: Build) -> Job:
@@ -74,16 +80,19 @@ def job_of(step: Step, build: Build) -> Job:
             )
         )
     own = next(build.proofs.made_here(proof.action), None)
+    here = own is not None and own.outputs == proof.outputs
     assert proof.trace
     return Job(
-        step.stage,
-        proof.action.digest,
-        proof.action.params,
-        proof.action.inputs,
-        proof.outputs,
-        {label.removeprefix("~"): one.meaning for label, one in proof.trace.modules.items()},
-        {name: one.version for name, one in proof.trace.distributions.items()},
-        own is not None and own.outputs == proof.outputs,
+        stage=step.stage,
+        action=proof.action.digest,
+        values=proof.action.params,
+        inputs=proof.action.inputs,
+        outputs=proof.outputs,
+        modules={label.removeprefix("~"): one.meaning for label, one in proof.trace.modules.items()},
+        packages={name: one.version for name, one in proof.trace.distributions.items()},
+        here=here,
+        reads={label.removeprefix("~"): md5 for label, md5 in proof.trace.reads.items() if md5 != ABSENT},
+        made=own.made if own and here else proof.made,
     )
 
 
@@ -127,7 +136,10 @@ def statement(jobs: list[Job], subjects: list[dict[str, Any]]) -> dict[str, Any]
                 "internalParameters": {"actions": actions},
                 "resolvedDependencies": _dependencies(jobs),
             },
-            "runDetails": {"builder": {"id": BUILDER}, "metadata": {"invocationId": digest_of(actions)}},
+            "runDetails": {
+                "builder": {"id": BUILDER},
+                "metadata": {"invocationId": digest_of(actions), **_finished(jobs)},
+            },
         },
     }
     _check_form(made)
@@ -146,15 +158,36 @@ def _base64(data: bytes) -> str:
 
 
 def _dependencies(jobs: list[Job]) -> list[dict[str, Any]]:
-    """Inputs by content, modules by meaning, and distributions by version."""
+    """Commits, inputs and discovered reads by content, modules by meaning, and distributions by version."""
+    reads = {name: md5 for job in jobs for name, md5 in job.reads.items() if name not in job.inputs}
     inputs = {path: md5 for job in jobs for path, md5 in job.inputs.items()}
     modules = {name: meaning for job in jobs for name, meaning in job.modules.items()}
     packages = {name: version for job in jobs for name, version in job.packages.items()}
     return [
-        *({"name": path, "digest": _digest(md5)} for path, md5 in sorted(inputs.items())),
+        *_commits(jobs),
+        *({"name": path, "digest": _digest(md5)} for path, md5 in sorted({**reads, **inputs}.items())),
         *({"name": name, "digest": {"bezoarMeaning": meaning}} for name, meaning in sorted(modules.items())),
         *({"name": name, "uri": _purl(name, version)} for name, version in sorted(packages.items())),
     ]
+
+
+def _commits(jobs: list[Job]) -> list[dict[str, Any]]:
+    """The commits that the jobs ran at, and whether tracked files differed from them."""
+    edited: dict[str, bool] = {}
+    for job in jobs:
+        for commit in job.made.get("commit", "").split(", "):
+            if foreign.COMMIT.fullmatch(commit):
+                edited[commit] = edited.get(commit, False) or job.made.get("edited") != "no"
+    return [
+        {"name": "commit", "digest": {"gitCommit": commit}, "annotations": {"edited": edited[commit]}}
+        for commit in sorted(edited)
+    ]
+
+
+def _finished(jobs: list[Job]) -> dict[str, str]:
+    """When the last job ended, if its record says so."""
+    times = [one for job in jobs for one in job.made.get("time", "").split(", ") if TIME.fullmatch(one)]
+    return {"finishedOn": max(times)} if times else {}
 
 
 def _digest(md5: str) -> dict[str, str]:

@@ -42,6 +42,7 @@ from bezoar.cache.storable import check_paths
 from bezoar.cache.trace import Verifier
 from bezoar.errors import problem
 from bezoar.requests.job import SPENT
+from bezoar.text import printable
 
 logger = logging.getLogger("bezoar")
 OFFLINE = "BEZOAR_OFFLINE"
@@ -134,6 +135,14 @@ class Build:
         """Report outputs on which two records of one job disagree."""
         for one in self.decision.contradictions:
             logger.warning(str(one))
+        untrusted: dict[str, dict[str, None]] = {}  # stages by the reason that their records don't count
+        for step in self.steps:
+            for reason in self.decision.reasons.get(step.name, []):
+                if reason.kind == "untrusted":
+                    untrusted.setdefault(reason.was, {})[step.stage] = None
+        for why, names in untrusted.items():
+            message = f"{', '.join(names)}: the record in {dvc.LOCK} doesn't count: {why}"
+            logger.warning(printable(message, lines=False))
 
     def prepare(self, command_of: Callable[[Step], list[str]], around: Callable[[Step], Surroundings]) -> bool:
         """Restore needed outputs, do all checks before money is spent, and write the plan.
@@ -190,8 +199,9 @@ class Build:
         self.objects = Objects(self.cache, self.hasher)
         self.verifier = Verifier(self.hasher)
         self.proofs = Proofs(self.cache)
-        decider = self._decider()
-        self.decision = decider.decide([], set(), made=frozenset(self.decision.reasons))
+        made = frozenset(self.decision.reasons)
+        self.decision = self._decider().decide([], set(), made=made)
+        self._warn_of_refuted(made)
         self._check_what_dvc_reads()
         self._store_again()
         self._fold_proofs()
@@ -205,6 +215,13 @@ class Build:
         restored, planned = len(self.decision.restore), len(self.decision.reasons)
         counts = outcomes + Counter(restored=restored, up_to_date=len(self.steps) - planned - restored)
         history.record(counts, run=identity(), by="dvc" if STAGE in os.environ else "snakemake")
+
+    def _warn_of_refuted(self, made: frozenset[str]) -> None:
+        """Report outputs of this run that differ from a record that doesn't count."""
+        outputs = {path for step in self.steps if step.name in made for path in step.outputs}
+        for one in self.decision.contradictions:
+            if one.path in outputs:
+                logger.warning(str(one))
 
     def _read_code(self) -> Code:
         return Code(self.stages, records.read(), self.hasher, self.verifier, packaged=self._packaged)
@@ -327,10 +344,11 @@ class Build:
     def _remember(self) -> None:
         """Make proofs of dvc.lock's records before entries for other values or code replace them.
 
-        Only of committed entries: they count as long as the commit is part of the history.
+        Only of committed entries, which count as long as the commit is part of the history, and of trusted ones.
         """
-        reasons, recorded = self.decision.reasons, self.decision.recorded
-        last = [(step.stage, recorded.get(step.name)) for step in self.steps if step.name in reasons]
+        reasons, recorded, untrusted = self.decision.reasons, self.decision.recorded, self.decision.untrusted
+        steps = [step for step in self.steps if step.name in reasons and step.stage not in untrusted]
+        last = [(step.stage, recorded.get(step.name)) for step in steps]
         unknown = [
             (stage, proof)
             for stage, proof in last

@@ -14,6 +14,8 @@ from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
 from bezoar.cache.proofs import Proof, Proofs, differences
 from bezoar.cache.records import Records
+from bezoar.cache.signed import verdict
+from bezoar.cache.signing import policy
 from bezoar.cache.stages import DvcStage
 from bezoar.cache.trace import Change, Trace, Verifier
 from bezoar.text import printable
@@ -24,10 +26,10 @@ class Reason(NamedTuple):
 
     Attributes:
         kind: `forced`, `unrecorded`, `untraced` (by an earlier version), `missing` (an object), `rule`, `code`,
-            `environment`, `param`, `input`, or `upstream`: an input is made again, and the job runs unless the input
-            comes out the same.
+            `environment`, `param`, `input`, `untrusted`: the record in dvc.lock doesn't count, or `upstream`: an input
+            is made again, and the job runs unless the input comes out the same.
         name: Name of the change: a parameter, a module, a package, a variable, a path.
-        was: The recorded value; None if unknown.
+        was: The recorded value; None if unknown. For `untrusted`, why the record doesn't count.
         now: The current value; None if unknown.
     """
 
@@ -51,6 +53,7 @@ class Reason(NamedTuple):
             "rule": f"command of {self.name} changed",
             "code": f"code changed: {self.name}",
             "input": f"{self.name} {'changed' if self.was and self.now else 'is new' if self.now else 'is gone'}",
+            "untrusted": f"its record doesn't count: {self.was}",
             "upstream": f"{self.name} is made again",
         }[self.kind]
 
@@ -93,6 +96,7 @@ class Decision:
         restore: Names of proven steps with outputs that are needed on disk and aren't there.
         fetch: Contents of these outputs that the local cache lacks.
         contradictions: Outputs on which two records of one job disagree.
+        untrusted: By stage: why its record in dvc.lock doesn't count, if a signature lacks or is wrong.
     """
 
     proofs: dict[str, Proof] = field(default_factory=dict)
@@ -102,6 +106,7 @@ class Decision:
     restore: list[str] = field(default_factory=list)
     fetch: list[str] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
+    untrusted: dict[str, str] = field(default_factory=dict)
 
 
 class Decider:
@@ -136,11 +141,19 @@ class Decider:
         self.acceptances = acceptances
         self.producers = {output: step for step in steps for output in step.outputs}
         proofs.traces.learn(records.traces)
+        trusted = policy()
         self.entries = {
-            name: LockEntry(locked[name], records.of(name, locked[name]), objects, proofs.traces)
+            name: LockEntry(
+                locked[name],
+                records.of(name, locked[name]),
+                objects,
+                proofs.traces,
+                verdict(name, locked[name], records.stages.get(name), trusted),
+            )
             for name in stages
             if name in locked
         }
+        self.untrusted = {name: one.verdict.why for name, one in self.entries.items() if not one.verdict.counts}
         self._changes: dict[str, list[Change]] = {}  # by trace
         recover.lists((one for entry in self.entries.values() for one in entry.folders()), hasher, objects)
 
@@ -178,13 +191,13 @@ class Decider:
 
     def _proven(self, forced: set[str], lost: dict[str, str], useless: list[Proof], made: frozenset[str]) -> Decision:
         """Proofs and reasons, step by step, by the contents on disk and earlier proofs."""
-        decision = Decision()
+        decision = Decision(untrusted=self.untrusted)
         for step in self.steps:
             entry = self.entries.get(step.stage)
             last = entry.proof(step) if entry else None
             if last:
                 decision.recorded[step.name] = last
-                if self._matches(last, step):
+                if step.stage not in self.untrusted and self._matches(last, step):
                     decision.recorded_match[step.name] = last
             inputs, pending = self._inputs(step, decision)
             if step.name in forced:
@@ -199,6 +212,8 @@ class Decider:
                 proof = self._find(step, action, decision.recorded_match.get(step.name), useless, step.name in made)
                 if step.name not in made:
                     decision.contradictions += self._contradictions(step, action, decision, proof)
+                if last and proof and step.stage in self.untrusted:
+                    decision.contradictions += self._refuted(step, last, proof)
                 if proof:
                     decision.proofs[step.name] = proof
                 elif step.name in lost:
@@ -258,6 +273,14 @@ class Decider:
         hint = "the local one counts; to get the other one, ask the author of that entry to run `dvc push`"
         locked = f"{unknown[1]}, which is neither in the cache nor on a remote"
         return [Contradiction(unknown[0], locked, "other files", hint)]
+
+    def _refuted(self, step: Step, last: Proof, found: Proof) -> list[Contradiction]:
+        """Outputs on which a record that doesn't count and the proof of a job that ran here disagree."""
+        same = self._matches(last, step) if last.trace else last.action.values == step.values
+        if found.origin or last.action.inputs != found.action.inputs or not same:
+            return []
+        hint = f"the one made here counts; dvc.lock's is {self.untrusted[step.stage]}"
+        return [Contradiction(*one, hint) for one in differences(last, found)]
 
     def _find(self, step: Step, action: Action, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.action.inputs == action.inputs and known not in useless:
@@ -321,16 +344,21 @@ class Decider:
         found = [*self._own_reasons(step, last), *_differences("input", last.action.inputs, action.inputs)]
         return found or [Reason("unrecorded", step.name)]
 
+    def _untrusted(self, step: Step, last: Proof) -> list[Reason]:
+        """That a step's record in dvc.lock doesn't count, unless another proof says the same."""
+        why = self.untrusted.get(step.stage)
+        return [Reason("untrusted", step.name, why)] if why and not self.proofs.find(last.action, self.holds) else []
+
     def _own_reasons(self, step: Step, last: Proof) -> list[Reason]:
         """Differences of a step's code, command and values from the last record."""
         found = [] if last.action.values == step.values else _differences("param", last.action.params, step.params)
         if last.trace is None:
-            return [*found, Reason("untraced", step.name)]
+            return [*found, *(self._untrusted(step, last) or [Reason("untraced", step.name)])]
         if last.action.form not in (step.form, self.acceptances.form(step)):
             found.insert(0, Reason("rule", step.rule, last.action.form, step.form))
         environment = _differences("environment", last.action.environment, step.environment)
         code = [Reason("code", shown(one), one.was, one.now) for one in self.changes(last.trace)]
-        return [*code, *found, *environment]
+        return [*code, *found, *environment, *self._untrusted(step, last)]
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:

@@ -27,6 +27,7 @@ THREADS = tuple(  # set by Snakemake for a job's command; sums of floats depend 
     f"{name}_THREADS" for name in ("OMP_NUM", "GOTO_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
 )
 SECRET = "BEZOAR_SERVER_SECRET"  # of a server, not of its clients
+SIGNING_KEY = "BEZOAR_SIGNING_KEY"  # of the process that writes records: a job doesn't sign
 MACHINE = frozenset(  # where programs, libraries and devices are, and which of them this job may use
     "PATH LD_LIBRARY_PATH VIRTUAL_ENV CONDA_PREFIX CC CXX USER LOGNAME TERM "
     "MASTER_ADDR MASTER_PORT RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE PYTORCH_CUDA_ALLOC_CONF "
@@ -45,7 +46,9 @@ HUB = (*HUB_FOLDERS, "HF_TOKEN", "HF_ENDPOINT")  # what a job that downloads fro
 
 def allowed(name: str) -> bool:
     """Whether each job gets a variable if it is set."""
-    return name in MACHINE or name in THREADS or (name.startswith(MACHINE_PREFIXES) and name != SECRET)
+    return name not in (SECRET, SIGNING_KEY) and (
+        name in MACHINE or name in THREADS or name.startswith(MACHINE_PREFIXES)
+    )
 
 
 def environment_of(

@@ -648,7 +648,7 @@ def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
     reason.updated_input_run.update(one.name for one in found if one.kind == "upstream")
     if values := [str(one) for one in found if one.kind == "param"]:
         reason.params_changed = "; ".join(values)
-    if kinds & {"unrecorded", "untraced", "missing", "environment"}:
+    if kinds & {"unrecorded", "untraced", "untrusted", "missing", "environment"}:
         reason.missing_output.update(step.outputs)
 
 

@@ -13,8 +13,10 @@ from bezoar.cache.dvc import CODE_LOCK, LOCK, PARAMS, RESOLVED, Dumper, as_list,
 from bezoar.cache.hashing import Content, Hasher, Listing, directory
 from bezoar.cache.job import Step
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Proof, Traces
+from bezoar.cache.proofs import Proof, Proofs, Traces
 from bezoar.cache.records import Record, Records
+from bezoar.cache.signed import Signer
+from bezoar.cache.signing import COUNTS, Verdict, policy
 from bezoar.cache.stages import CODE_OUTS, CODE_STAGE, DvcStage, cover
 from bezoar.files import whole
 
@@ -27,11 +29,20 @@ class LockEntry:
 
     Attributes:
         record: None if traces.lock has none for this entry: then the proofs have no trace, and prove nothing.
+        verdict: Whether the record counts.
     """
 
-    def __init__(self, entry: dict[str, Any], record: Record | None, objects: Objects, traces: Traces) -> None:
+    def __init__(
+        self,
+        entry: dict[str, Any],
+        record: Record | None,
+        objects: Objects,
+        traces: Traces,
+        verdict: Verdict = COUNTS,
+    ) -> None:
         self.objects = objects
         self.record = record
+        self.verdict = verdict
         self.traces = traces
         self.deps = {one["path"]: one["md5"] for one in as_list(entry, "deps")}
         self.outs = {one["path"]: one for one in as_list(entry, "outs")}
@@ -71,7 +82,8 @@ class LockEntry:
         if record is None:
             return Proof(action, outputs)
         cost = {name: round(value / step.parts, 6) for name, value in record.cost.items()}
-        return Proof(action, outputs, self.traces.find(record.trace(step)), cost, record.made)
+        trace = self.traces.find(record.trace(step))
+        return Proof(action, outputs, trace, cost, record.made, signer=self.verdict.signer)
 
     def unknown_list(self, action: Action) -> tuple[str, str] | None:
         """A folder in the entry, and its list of files, if this action needs that list and it is missing."""
@@ -156,6 +168,7 @@ def fold(
     known = records.read()
     kept = {name: one for name, one in known.stages.items() if name in written}
     used = Records(kept, dict(known.traces))
+    signer = Signer(policy(), Proofs(objects.cache))
     for name, stage in proven.items():
         deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
         if None in deps.values():
@@ -172,26 +185,12 @@ def fold(
         }
         if not step.params:
             del after[name]["params"][RESOLVED]
-        _record(name, stage, after[name], proofs, used)
+        used.stages[name] = signer.record(stage, after[name], proofs, known.stages.get(name))
+        traces = [proofs[step.name].trace for step in stage.steps]
+        used.traces |= {trace.digest: trace for trace in traces if trace}
     if not by_dvc and _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         write(after)
     return records.write(used)
-
-
-def _record(name: str, stage: DvcStage, entry: dict[str, Any], proofs: dict[str, Proof], used: Records) -> None:
-    """Set a stage's record, unless the one that is there says the same."""
-    new = records.record_of(entry, stage.steps, proofs)
-    old = used.stages.get(name)
-    if old and (old.entry, old.forms, old.traces, old.environment) == (
-        new.entry,
-        new.forms,
-        new.traces,
-        new.environment,
-    ):
-        return  # with the cost, the origin and the signature of the one who made it
-    used.stages[name] = new
-    traces = [proofs[step.name].trace for step in stage.steps]
-    used.traces |= {trace.digest: trace for trace in traces if trace}
 
 
 def write(entries: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from bezoar.cache import foreign, git
@@ -19,6 +20,7 @@ from bezoar.cache.action import Action
 from bezoar.cache.hashing import Content, content_of, digest_of
 from bezoar.cache.modes import make_folder, settle
 from bezoar.cache.objects import unwritable
+from bezoar.cache.signing import Policy, policy
 from bezoar.cache.trace import Trace
 from bezoar.text import show
 
@@ -35,6 +37,7 @@ class Proof:
             `dollars`. Empty if unknown.
         made: Where and how it was made: host, user, commit, isolation, device and so on. No result depends on it.
         origin: The commit of the dvc.lock that it comes from; empty if the job ran with this cache.
+        signer: ID of the trusted key that signed its record; empty without one.
     """
 
     action: Action
@@ -43,6 +46,7 @@ class Proof:
     cost: dict[str, float] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     origin: str = ""
+    signer: str = ""
 
 
 class Traces:
@@ -89,8 +93,9 @@ class Traces:
 class Proofs:
     """The proofs in a DVC cache folder: those made here, and those from a commit's dvc.lock.
 
-    The latter count while their commit is part of this folder's history, so a branch's records leave with the branch.
-    They have priority over those made here, so that everyone gets the same artifact.
+    The latter count while their commit is part of this folder's history, so a branch's records leave with the branch,
+    and as long as the policy doesn't require a signature that they lack. They have priority over those made here, so
+    that everyone gets the same artifact.
     """
 
     def __init__(self, cache: str) -> None:
@@ -121,7 +126,11 @@ class Proofs:
     def _counts(self, proof: Proof) -> bool:
         if proof.origin not in self._in_history:
             self._in_history[proof.origin] = bool(proof.origin) and git.in_history(proof.origin)
-        return self._in_history[proof.origin]
+        return self._in_history[proof.origin] and self._policy.takes(proof.signer)
+
+    @cached_property
+    def _policy(self) -> Policy:
+        return policy()
 
     def _load(self, folder: str, action: Action) -> Iterator[Proof]:
         place = _sharded(folder, action.digest)
@@ -142,10 +151,11 @@ class Proofs:
             cost = {name: foreign.quantity(value) for name, value in foreign.table(data["cost"]).items()}
             made = {name: foreign.text(value) for name, value in foreign.table(data["made"]).items()}
             origin = foreign.commit(data["origin"]) if "origin" in data else ""
+            signer = foreign.text(data.get("signer", ""))
             if digest_of(foreign.plain(data["action"])) != action.digest or sorted(outputs) != sorted(action.outputs):
                 raise foreign.Malformed("of another action")
             trace = self.traces.find(foreign.sha256(data["trace"]))
-            return Proof(action, outputs, trace, cost, made, origin)
+            return Proof(action, outputs, trace, cost, made, origin, signer)
         except FileNotFoundError:
             return None
         except (OSError, foreign.Malformed, KeyError):
@@ -174,7 +184,7 @@ class Proofs:
             "made": proof.made,
         }
         if proof.origin:
-            data["origin"] = proof.origin
+            data |= {"origin": proof.origin, "signer": proof.signer}
         _write(_sharded(self.imported if proof.origin else self.folder, proof.action.digest, name), data, self.cache)
         if not proof.origin:
             with suppress(OSError):

@@ -146,11 +146,12 @@ def _resolve(attached: Attached, sides: dict[str, Side]) -> list[str]:
     recorded = {side: _recorded(decider) for side, decider in deciders.items()}
     heads = git.heads()
     ours = heads.get(git.OURS, "")
-    for side, proofs in recorded.items():
+    trusted = {side: _trusted(deciders[side], proofs) for side, proofs in recorded.items()}
+    for side, proofs in trusted.items():
         _keep(proofs, build.proofs, ours if side == git.OURS else heads.get(git.THEIRS, ours))
     either = sides[git.OURS].over(sides[git.THEIRS])
     decision = build.decider(*either).decide([], set(), set())
-    taken = {name: _taken(stage, recorded, decision) for name, stage in build.stages.items()}
+    taken = {name: _taken(stage, trusted, decision) for name, stage in build.stages.items()}
     for name, found in taken.items():
         if found:
             either.entries[name] = sides[found].entries[name]
@@ -170,6 +171,12 @@ def _recorded(decider: Decider) -> dict[str, Proof]:
         step.name: decider.entries[step.stage].proof(step) for step in decider.steps if step.stage in decider.entries
     }
     return {name: proof for name, proof in found.items() if proof}
+
+
+def _trusted(decider: Decider, recorded: dict[str, Proof]) -> dict[str, Proof]:
+    """Those of a side's records that count."""
+    stages = {step.name: step.stage for step in decider.steps}
+    return {name: proof for name, proof in recorded.items() if stages[name] not in decider.untrusted}
 
 
 def _keep(recorded: dict[str, Proof], proofs: Proofs, commit: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
+from bezoar.cache.environment import SIGNING_KEY
 from bezoar.cache.hashing import canonical
 from bezoar.errors import problem
 
@@ -31,7 +32,6 @@ TRUSTED = "trusted.keys"
 FORM = "`ed25519 PUBLIC-KEY NAME`, one key a line, as `bezoar key new NAME` prints it"
 NEVER, IMPORTED = REQUIRED = ("never", "imported")  # from lax to strict
 REQUIRE = "BEZOAR_REQUIRE_SIGNED"
-SIGNING_KEY = "BEZOAR_SIGNING_KEY"
 RECORD = "application/vnd.bezoar.record.v1+json"  # type of what is signed
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 ID = re.compile("[0-9a-f]{16}")
@@ -58,10 +58,18 @@ class TrustedKey(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether a record counts, and if there is anything to say about it, why."""
+    """Whether a record counts, and if there is anything to say about it, why.
+
+    Attributes:
+        signer: ID of the trusted key that signed it; empty without one.
+    """
 
     counts: bool
     why: str
+    signer: str = ""
+
+
+COUNTS = Verdict(True, "")
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,10 @@ class Policy:
     require: str = NEVER
     trusted: Mapping[str, TrustedKey] = field(default_factory=dict)
 
+    def takes(self, signer: str) -> bool:
+        """Whether a record counts that this key signed; of no key, if it is empty."""
+        return self.require == NEVER or signer in self.trusted
+
     def counts(self, record: Mapping[str, Any], signature: Any) -> Verdict:
         """Whether a record that wasn't made here counts.
 
@@ -88,7 +100,7 @@ class Policy:
         if signature is None:
             return Verdict(self.require == NEVER, "" if self.require == NEVER else "not signed")
         try:
-            return Verdict(True, f"signed by {verify(record, signature, self.trusted)}")
+            return Verdict(True, f"signed by {verify(record, signature, self.trusted)}", signature["key"])
         except WrongSignature as error:
             return Verdict(False, str(error))
         except (UnknownKey, foreign.Malformed) as error:
@@ -109,9 +121,6 @@ def verify(payload: Mapping[str, Any], signature: Any, trusted: Mapping[str, Tru
         UnknownKey: The key isn't trusted.
         WrongSignature: It is the signature of another content.
     """
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     found = foreign.table(signature, "key", "ed25519")
     if not ID.fullmatch(foreign.text(found["key"])):
         raise foreign.Malformed(f"{foreign.shown(found['key'])} for the ID of a key")
@@ -119,6 +128,9 @@ def verify(payload: Mapping[str, Any], signature: Any, trusted: Mapping[str, Tru
     key = trusted.get(found["key"])
     if key is None:
         raise UnknownKey(f"signed by {found['key']}, a key that isn't in {TRUSTED}")
+    from cryptography.exceptions import InvalidSignature  # slow to import
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(key.public).verify(made, encoded(RECORD, canonical(payload)))
     except InvalidSignature as error:

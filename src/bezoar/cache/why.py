@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bezoar.cache import CacheError
+from bezoar.cache import CacheError, signing
 from bezoar.cache.build import Build
 from bezoar.cache.job import Step
 from bezoar.cache.proofs import Proof
@@ -15,7 +15,8 @@ def why(build: Build, path: str) -> list[dict[str, Any]]:
     """The jobs that an artifact is made by, the last one first, and each once.
 
     Each has `step`, `stage`, `proven` or `reasons`, `outputs`, `inputs` (path, MD5 and the job that makes it),
-    `values`, `command` (a digest), `modules`, `distributions`, `reads`, `made`, `origin` and `cost`.
+    `values`, `command` (a digest), `modules`, `distributions`, `reads`, `made`, `origin`, `signed` (by whom) and
+    `cost`, and if the record in dvc.lock doesn't count, `untrusted` (why).
 
     Args:
         build: The build, after its decision.
@@ -50,6 +51,8 @@ def _job(build: Build, step: Step, producers: dict[str, Step]) -> dict[str, Any]
     proof = build.decision.proofs.get(step.name)
     last = proof or build.decision.recorded.get(step.name)
     found: dict[str, Any] = {"step": step.name, "stage": step.stage, "proven": proof is not None}
+    if why := build.decision.untrusted.get(step.stage):
+        found["untrusted"] = why
     if proof is None:
         found["reasons"] = [str(one) for one in build.decision.reasons.get(step.name, [])]
     inputs = last.action.inputs if last else {}
@@ -57,11 +60,12 @@ def _job(build: Build, step: Step, producers: dict[str, Step]) -> dict[str, Any]
         {"path": one, "md5": inputs.get(one), "from": producers[one].stage if one in producers else None}
         for one in step.inputs
     ]
-    return found | (_recorded(last, build) if last else {})
+    return found | (_recorded(last) if last else {})
 
 
-def _recorded(proof: Proof, build: Build) -> dict[str, Any]:
+def _recorded(proof: Proof) -> dict[str, Any]:
     trace = proof.trace
+    key = signing.policy().trusted.get(proof.signer)
     return {
         "outputs": {path: one.md5 for path, one in proof.outputs.items()},
         "values": proof.action.params,
@@ -72,6 +76,7 @@ def _recorded(proof: Proof, build: Build) -> dict[str, Any]:
         "reads": dict(sorted(trace.reads.items())) if trace else None,
         "made": proof.made,
         "origin": proof.origin,
+        "signed": key.name if key else proof.signer,
         "cost": proof.cost,
     }
 
@@ -88,6 +93,10 @@ def _lines(job: dict[str, Any], *, everything: bool) -> Iterator[str]:
         yield f"  made: {', '.join(f'{name} {value}' for name, value in made.items())}"
     if job.get("origin"):
         yield f"  taken from dvc.lock of commit {job['origin'][:12]}"
+    if job.get("signed"):
+        yield f"  signed by {job['signed']}"
+    if job["proven"] and job.get("untrusted"):
+        yield f"  the record in dvc.lock doesn't count: {job['untrusted']}"
     for name, value in (job.get("values") or {}).items():
         yield f"  value {name}: {value!r:.100}"
     for name, value in (job.get("environment") or {}).items():

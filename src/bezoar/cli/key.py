@@ -26,7 +26,8 @@ def add(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make a key, and say what to do with it."""
-    from bezoar.cache.signing import NAME, SIGNING_KEY, TRUSTED, line_of, make_key
+    from bezoar.cache.environment import SIGNING_KEY
+    from bezoar.cache.signing import NAME, TRUSTED, line_of, make_key
 
     if not NAME.fullmatch(args.name):
         raise BezoarError(
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _path(name: str) -> Path:
     """Where a new key goes."""
-    from bezoar.cache.signing import SIGNING_KEY
+    from bezoar.cache.environment import SIGNING_KEY
 
     configured = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(os.environ.get(SIGNING_KEY) or Path(configured, FOLDER, f"{name}.pem")).absolute()
