@@ -23,7 +23,6 @@ from test_cache_decide import SCRIPT, TRACE, A, B, C
 from bezoar.cache import CacheError, dvc, foreign, job, records
 from bezoar.cache.acceptances import ACCEPTED, Acceptances
 from bezoar.cache.decide import Decider
-from bezoar.cache.execute import _sum
 from bezoar.cache.hashing import Content, Hasher
 from bezoar.cache.job import Known, Network, PlannedJob, Run, Surroundings
 from bezoar.cache.lock import fold
@@ -31,6 +30,7 @@ from bezoar.cache.objects import Objects
 from bezoar.cache.prints import Code
 from bezoar.cache.proofs import Proof, Proofs
 from bezoar.cache.records import ALL, TRACES_LOCK, Record, Records
+from bezoar.cache.running import _sum
 from bezoar.cache.stages import stages_of
 from bezoar.cache.trace import Distribution, Module, Trace, Verifier
 

@@ -11,10 +11,10 @@ import pytest
 
 from bezoar.cache import CacheError, landlock, room
 from bezoar.cache.environment import environment_of
-from bezoar.cache.execute import run
 from bezoar.cache.job import Network, PlannedJob, Run, Step, Surroundings
 from bezoar.cache.landlock import Right
 from bezoar.cache.room import Mode
+from bezoar.cache.running import run
 from bezoar.serving import listeners
 
 FOLDER = "data/mixes/all"
@@ -30,13 +30,14 @@ def job(command: list[str], network: Network | None = None) -> PlannedJob:
         block=("all",),
         parts=1,
         inputs=("data/rows.jsonl", "data/base"),
-        roles="",
+        form="",
         outputs=OUTPUTS,
         folder=FOLDER,
         outs=OUTPUTS,
         params={},
+        values="",
+        environment={},
         script="scripts/mix.py",
-        code={},
     )
     around = Surroundings((OUTPUTS[2],), ("logs/mix/all.log",), network)
     return PlannedJob(step, command, True, [], around)
@@ -59,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def room_of(planned: PlannedJob, **more: str) -> room.Room:
     """The room of a job."""
-    return room.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, "run"), more)
+    return room.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, {}, {}, "run"), more)
 
 
 @pytest.fixture

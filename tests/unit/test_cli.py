@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import execute
+from bezoar.cache import running
 from bezoar.cli import main
 from bezoar.errors import InputError
 from bezoar.script import Flags
@@ -202,10 +202,10 @@ def test_a_signal_that_comes_while_the_command_starts_is_passed_on(tmp_path, mon
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(execute.subprocess, "Popen", Interrupted)
+    monkeypatch.setattr(running.subprocess, "Popen", Interrupted)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        status = execute.run([sys.executable, "-c", "import time; time.sleep(60)"], ["a"], {}, [])
+        status = running.run([sys.executable, "-c", "import time; time.sleep(60)"], ["a"], [])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ import pytest
 from desk import SAMPLING, block, ceilings, rows
 
 from bezoar import serving
-from bezoar.cache import CacheError, execute, folders
+from bezoar.cache import CacheError, environment, folders
 from bezoar.cache.hashing import Hasher
 from bezoar.cluster.resources import Resources
 from bezoar.cluster.servers import server_of
@@ -130,7 +130,7 @@ def test_a_job_without_folders_or_with_very_many_is_told_nothing():
 
 def test_what_a_job_is_told_is_in_its_environment(monkeypatch):
     told = folders.told({"a": f"{0:032}.dir"})
-    assert execute.environment_of(told)[folders.VARIABLE] == '{"a": "' + "0" * 32 + '.dir"}'
+    assert environment.environment_of(told)[folders.VARIABLE] == '{"a": "' + "0" * 32 + '.dir"}'
 
 
 def test_a_server_on_a_cluster_is_another_with_another_checkpoint():

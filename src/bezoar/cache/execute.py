@@ -75,14 +75,6 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
     return _Execution(job, job.command, []).restored()
 
 
-class Edited(Exception):
-    """Code that a job used was edited while it ran."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
-
-
 class _Execution:
     """A planned job: looked up, or run and recorded."""
 
@@ -138,7 +130,7 @@ class _Execution:
         return proof is not None
 
     def _make(self, action: Action) -> int:
-        from bezoar.cache.running import run_job  # only a job that runs needs it
+        from bezoar.cache.running import Edited, run_job  # only a job that runs needs it
 
         try:
             done = run_job(self.job, self.run, action, self.hasher, self.held)

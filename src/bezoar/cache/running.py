@@ -16,7 +16,6 @@ from typing import NamedTuple, TextIO
 from bezoar.cache import folders, foreign, trace
 from bezoar.cache.action import MADE, Action
 from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
-from bezoar.cache.execute import Edited
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run
 from bezoar.cache.objects import remove
@@ -28,6 +27,14 @@ from bezoar.text import show
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
 SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
 IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
+
+
+class Edited(Exception):
+    """Code that a job used was edited while it ran."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class Done(NamedTuple):
