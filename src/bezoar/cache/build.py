@@ -205,9 +205,10 @@ class Build:
         self._check_what_dvc_reads()
         self._store_again()
         self._fold_proofs()
-        self.code = self._read_code()  # match the current code
-        self._write_code()
-        self._fold_code()
+        if STAGE not in os.environ:
+            self.code = self._read_code()  # match the current code
+            self._write_code()
+            self._fold_code()
         self.hasher.save()
 
     def _record_run(self, outcomes: Counter[str]) -> None:
@@ -224,7 +225,8 @@ class Build:
                 logger.warning(str(one))
 
     def _read_code(self) -> Code:
-        return Code(self.stages, records.read(), self.hasher, self.verifier, packaged=self._packaged)
+        locked = dvc.read(dvc.LOCK)
+        return Code(self.stages, locked, records.read(), self.hasher, self.verifier, packaged=self._packaged)
 
     def _decider(self) -> Decider:
         return self.decider(dvc.read(dvc.LOCK), records.read())
@@ -409,12 +411,15 @@ class Build:
 
     def _fold_proofs(self) -> None:
         written = dvc.read(dvc.PIPELINE)
-        if written and self._fold(written):  # digests of stages are also those of the new traces
-            self.code.learn(records.read(), self.verifier)
+        if not written:
+            return
+        before = self.code.prints
+        self.code.learn(self._fold(written), records.read(), self.verifier)
+        if self.code.prints != before:  # with the new traces, which hold
             self._fold(written)
             self._write_code()
 
-    def _fold(self, written: dict[str, Any]) -> bool:
+    def _fold(self, written: dict[str, Any]) -> dict[str, Any]:
         return lock.fold(
             self.stages,
             self.decision.proofs,

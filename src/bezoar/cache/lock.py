@@ -147,8 +147,8 @@ def fold(
     prints: dict[str, str],
     *,
     by_dvc: bool = False,
-) -> bool:
-    """Update dvc.lock and traces.lock by the proofs; entries of other stages stay. Returns whether records changed.
+) -> dict[str, Any]:
+    """Update dvc.lock and traces.lock by the proofs; entries of other stages stay. Returns dvc.lock's new entries.
 
     Args:
         stages: The graph's stages.
@@ -190,7 +190,8 @@ def fold(
         used.traces |= {trace.digest: trace for trace in traces if trace}
     if not by_dvc and _text(after) != _text(before):  # for Python, 1, 1.0 and True are equal
         write(after)
-    return records.write(used)
+    records.write(used)
+    return after
 
 
 def write(entries: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from bezoar.cache.code import LENGTH, Closures
 from bezoar.cache.hashing import Hasher, digest_of
@@ -15,6 +16,7 @@ class Code:
 
     Args:
         stages: The graph's stages.
+        locked: The entries of dvc.lock.
         records: The content of traces.lock.
         verifier: Finds what a trace names, as it is now.
         packaged: Whether rules use scripts of the package.
@@ -23,6 +25,7 @@ class Code:
     def __init__(
         self,
         stages: dict[str, DvcStage],
+        locked: dict[str, Any],
         records: Records,
         hasher: Hasher,
         verifier: Verifier,
@@ -32,44 +35,32 @@ class Code:
         self.closures = Closures(hasher)
         self.elsewhere = packaged and not os.path.isdir(PACKAGE)
         self._stages = stages
-        self._verifier = verifier
-        self.learn(records)
+        self.learn(locked, records, verifier)
         self.closures.save()
 
-    def learn(self, records: Records, verifier: Verifier | None = None) -> None:
+    def learn(self, locked: dict[str, Any], records: Records, verifier: Verifier) -> None:
         """Take the traces of other records; the code that texts name stays as it was when it was read."""
-        self._verifier = verifier or self._verifier
-        stages = self._stages
+        bound = {name: records.of(name, locked[name]) for name in self._stages if name in locked}
         traces = {
-            name: [records.traces[one] for one in set(records.stages[name].traces.values()) if one in records.traces]
-            for name in stages
-            if name in records.stages
+            name: [records.traces[one] for one in set(record.traces.values()) if one in records.traces]
+            for name, record in bound.items()
+            if record
         }
-        self.prints = {name: self._print(stage, traces.get(name, [])) for name, stage in stages.items()}
-        self.more = self._more({stage.steps[0].script for stage in stages.values()}, traces.values())
+        changes = {name: _changes(found, verifier) for name, found in traces.items()}
+        changes |= {name: {"": "no record in traces.lock"} for name, record in bound.items() if record is None}
+        self.prints = {name: self._print(stage, changes.get(name, {})) for name, stage in self._stages.items()}
+        self.more = self._more({stage.steps[0].script for stage in self._stages.values()}, traces.values())
 
-    def _print(self, stage: DvcStage, traces: list[Trace]) -> str:
+    def _print(self, stage: DvcStage, changes: dict[str, str]) -> str:
         """A digest that changes with everything that may make a stage's proofs useless, and sometimes without need.
 
-        It has the imports that the text of the code names, and what its jobs were seen to use beyond them.
+        It has the code that the script's text names, and changes of what its jobs were seen to use: none if the traces
+        hold, so that a run doesn't change it.
         """
         step = stage.steps[0]
-        known = self._labels(step.script)
-        used = {name: value for trace in traces for name, value in self._present(trace).items() if name not in known}
         forms = sorted({one.form for one in stage.steps})
-        return digest_of([forms, step.values, step.environment, self.closures.print_of(step.script), used])[:LENGTH]
-
-    def _labels(self, script: str) -> set[str]:
-        """The labels, as traces have them, of the files in a script's closure."""
-        files = self.closures.files(script)
-        stems = [name.replace(".", "/") for name in files.values()]
-        return {*files, *(f"~{stem}{end}" for stem in stems for end in (".py", "/__init__.py"))}
-
-    def _present(self, trace: Trace) -> dict[str, str]:
-        """What a trace names, with what is there now."""
-        was = {label: one.meaning for label, one in trace.modules.items()}
-        was |= {name: one.version for name, one in trace.distributions.items()} | trace.reads
-        return was | {one.name: one.now for one in self._verifier.changes(trace)}
+        closure = self.closures.print_of(step.script)
+        return digest_of([forms, step.values, step.environment, closure, changes])[:LENGTH]
 
     def _more(self, scripts: Iterable[str], traces: Iterable[list[Trace]]) -> list[str]:
         """Files of the project with code, of all closures and traces."""
@@ -78,3 +69,7 @@ class Code:
         return sorted(
             path for path in closures | seen if not path.startswith(("/", "..", "~")) and os.path.isfile(path)
         )
+
+
+def _changes(traces: Iterable[Trace], verifier: Verifier) -> dict[str, str]:
+    return {one.name: one.now for trace in traces for one in verifier.changes(trace)}
