@@ -142,13 +142,14 @@ class _Execution:
         for path in (costs, seen):
             os.makedirs(os.path.dirname(path), exist_ok=True)
         remove(seen)
+        declared = {name: value for name, value in self.step.environment.items() if not name.startswith(MADE)}
         variables = {
             "BEZOAR_PARAMS": self.run.params,
             "BEZOAR_COSTS": costs,
             "BEZOAR_JOB": f"{self.step.stage}/{self.step.part}",
             RUN_VARIABLE: self.run.identity,
-            **trace.variables(seen),
-            **{name: value for name, value in self.step.environment.items() if not name.startswith(MADE)},
+            **declared,
+            **trace.variables(seen, {**os.environ, **declared}),
             **folders.told(action.inputs),
         }
         start, cpu = time.monotonic(), _cpu_seconds()
