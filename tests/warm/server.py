@@ -7,6 +7,7 @@ folder and streams. What it saves is the second that imports take; `tests/warm/c
 import atexit
 import gc
 import importlib
+import importlib.machinery
 import json
 import os
 import selectors
@@ -138,7 +139,7 @@ def become(request: dict[str, Any], streams: list[int], before: list[str]) -> st
     sys.path[:] = [os.path.dirname(path), *own, *before]
     tempfile.tempdir = None  # found by the environment
     sys.modules["snakemake.workflow"].Workflow._rundir = os.getcwd()  # type: ignore[attr-defined]  # found at import
-    if own:
+    if importlib.machinery.PathFinder.find_spec("sitecustomize", own):
         sys.modules.pop("sitecustomize", None)
         importlib.import_module("sitecustomize")
     return os.path.basename(path)

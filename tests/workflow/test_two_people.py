@@ -185,7 +185,7 @@ def test_what_one_has_built_and_pushed_the_other_does_not_build(ann: Graph, ben:
 @pytest.mark.end_to_end
 def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Apart, tmp_path: Path) -> None:
     ann, ben = in_schemes.ann, in_schemes.ben
-    assert merge(ann, ben) == LOCKS
+    assert merge(ann, ben) == ["code.lock", *LOCKS]  # code.lock has values, too
     assert resolve(ann) == {
         "generate-upper": "ours",
         "generate-lower": "theirs",
@@ -299,7 +299,7 @@ def test_git_joins_no_halves_of_two_records(ann: Graph, ben: Graph) -> None:
     ann.edit("scripts/mix.py", "random.Random(seed)", "random.Random(seed * 7)")  # the same rows with seed 0 alone
     assert shares(ann) == ["data/mixes/all", "data/mixes/few"]
     assert shares(ben, seed=1) == sorted(["data/mixes/all", "data/mixes/few", *TRAINED])
-    assert merge(ann, ben) == LOCKS  # its lines alone have no conflict: one has the code, the other the rest
+    assert merge(ann, ben) == ["code.lock", *LOCKS]
     resolve(ann)
     ann.commit()
     ann.build()
@@ -324,10 +324,10 @@ def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> No
     (ann.root / ".gitattributes").unlink()  # as where somebody has lost it
     ann.commit()
     assert merge(ann, ben) == LOCKS
-    line = (ann.root / "dvc.lock").read_text().splitlines().index("<<<<<<< HEAD") + 1
+    line = (ann.root / "traces.lock").read_text().splitlines().index("<<<<<<< HEAD") + 1
     for command in (["snakemake"], ["bezoar", "plan"], ["bezoar", "dvc"]):
         said = ann.refused(*command)
-        assert f"dvc.lock:{line}: can't be read" in said
+        assert f"traces.lock:{line}: can't be read" in said
         assert "hint: run `bezoar dvc --resolve`" in said
     ann.run("git", "add", "dvc.lock")
     assert "hint: `git checkout --merge dvc.lock`" in ann.refused("bezoar", "dvc", "--resolve")

@@ -27,10 +27,11 @@ from bezoar.cache import (
     stages,
 )
 from bezoar.cache.acceptances import Acceptances
+from bezoar.cache.action import typed_digest
 from bezoar.cache.altered import set_aside
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
-from bezoar.cache.hashing import Hasher, digest_of
+from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import FOLDER, Known, PlannedJob, Run, Step, Surroundings, forced_runs, undeclared
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.prints import Code
@@ -361,7 +362,7 @@ class Build:
             return
         now, then = dvc.read(dvc.LOCK), dvc.stages_in(git.version(commit, dvc.LOCK), dvc.LOCK)
         for stage, proof in unknown:
-            if digest_of(now[stage]) == digest_of(then.get(stage)):
+            if typed_digest(now[stage]) == typed_digest(then.get(stage)):
                 self.proofs.add(replace(proof, origin=commit))
 
     def _keep(self) -> None:
@@ -379,7 +380,7 @@ class Build:
         """
         for name, value in {name: value for step in self.steps for name, value in step.params.items()}.items():
             found = _leaf(name, self.resolved.values)
-            if digest_of(found) == digest_of(value):
+            if typed_digest(found) == typed_digest(value):
                 continue
             raise CacheError(
                 problem(

@@ -256,7 +256,7 @@ class ProvenDAG(DAG):
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and set Snakemake's reasons."""
-        levels = list(self.toposorted())
+        levels = [sorted(level, key=lambda job: (job.rule.name, *job.output)) for level in self.toposorted()]
         with _reported():
             self._check_made([job for level in levels for job in level])
         self._decide(levels)
@@ -293,6 +293,8 @@ class ProvenDAG(DAG):
         with _reported():
             build = self.attached.build
             self.steps = {job: self._step(job) for level in levels for job in level if job.output}
+            conda = {path for job in self.steps if os.path.isfile(path := conda_file(job))}
+            build.included += sorted(conda - {*build.included})
             if not self.attached.decides:
                 build.take(list(self.steps.values()))
                 return
@@ -546,14 +548,28 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 def _software(job: Any) -> dict[str, str]:
     """What a rule says of the environment that its command runs in; none of it by default."""
-    spec = str(job.conda_env_spec or "")
+    conda = conda_file(job)
+    spec = conda or getattr(job.conda_env_spec, "name", "") or getattr(job.conda_env_spec, "path", "")
+    is_file = os.path.isfile(conda)
     found = {
         "prefix": shell._process_prefix or "",
         "container": str(job.container_img_url or ""),
         "modules": " ".join(job.env_modules.names) if job.env_modules else "",
-        "conda": f"{spec} {md5_of(spec)}" if os.path.isfile(spec) else spec,
+        "conda": f"{spec} {_content(spec)}" if is_file else spec,
     }
     return {name: text for name, text in found.items() if text}
+
+
+def conda_file(job: Any) -> str:
+    """The path or address of the file that describes the conda environment of a job's rule; empty for none."""
+    file = getattr(job.conda_env_spec, "file", None)
+    path = str(file.get_path_or_uri(secret_free=True)) if file else ""
+    return os.path.relpath(path) if os.path.isfile(path) else path
+
+
+@functools.cache
+def _content(path: str) -> str:
+    return md5_of(path)  # once for all jobs of a run
 
 
 def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:

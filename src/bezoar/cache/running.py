@@ -66,13 +66,14 @@ def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: li
     mark = hashlib.md5(step.name.encode(), usedforsecurity=False).hexdigest()
     costs, log = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
     os.makedirs(os.path.dirname(costs), exist_ok=True)
+    declared = {name: value for name, value in step.environment.items() if not name.startswith(MADE)}
     variables = {
         "BEZOAR_PARAMS": run_.params,
         "BEZOAR_COSTS": costs,
         "BEZOAR_JOB": f"{step.stage}/{step.part}",
         RUN_VARIABLE: run_.identity,
-        **trace.variables(log, {}),
-        **{name: value for name, value in step.environment.items() if not name.startswith(MADE)},
+        **declared,
+        **trace.variables(log, {**os.environ, **declared}),
         **folders.told(action.inputs),
     }
     start, cpu = time.monotonic(), _cpu_seconds()

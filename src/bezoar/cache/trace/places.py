@@ -169,6 +169,8 @@ def _sites() -> list[str]:
     found = site.getsitepackages()
     if site.ENABLE_USER_SITE:
         found = [site.getusersitepackages(), *found]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # as modules of a cluster set it
+    found = [*(one for one in given if os.path.basename(os.path.normpath(one)) in SITES), *found]
     return [os.path.abspath(one) for one in dict.fromkeys(found) if os.path.isdir(one)]
 
 
