@@ -12,6 +12,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_acceptances.py",
         "unit/test_cache_code.py",
         "unit/test_cache_decide.py",
+        "unit/test_cache_form.py",
         "unit/test_cache_hashing.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_prints.py",
