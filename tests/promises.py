@@ -9,15 +9,18 @@ from collections.abc import Iterable
 
 PROMISES: dict[str, tuple[str, ...]] = {
     "an artifact is up to date only if a proof says so, and only what changed runs": (
+        "gpu/test_gpu_room.py",
         "unit/test_acceptances.py",
         "unit/test_cache_code.py",
         "unit/test_cache_decide.py",
+        "unit/test_cache_form.py",
         "unit/test_cache_hashing.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_prints.py",
         "unit/test_cache_proofs.py",
         "unit/test_cache_recover.py",
         "unit/test_cache_records.py",
+        "unit/test_cache_room.py",
         "unit/test_cache_runs.py",
         "unit/test_cache_storable.py",
         "unit/test_layout.py",

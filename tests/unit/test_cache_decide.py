@@ -503,7 +503,7 @@ def test_a_variable_that_results_depend_on_counts_and_is_named():
     chain.prove(before, "made", locked=True)
     assert chain.decide(targets=("a",)).reasons == {}
     chain.steps = [replace(A, environment={"MODE": "slow"})]
-    assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == ["variable MODE changed"]
+    assert [str(one) for one in chain.decide(targets=("a",)).reasons["a"]] == ["variable MODE: fast -> slow"]
 
 
 def test_an_entry_of_an_earlier_version_proves_nothing_and_says_so():

@@ -11,7 +11,7 @@ from bezoar.cache import recover
 from bezoar.cache.hashing import Content, Hasher
 from bezoar.cache.lock import LockEntry
 from bezoar.cache.objects import Objects
-from bezoar.cache.proofs import Proof
+from bezoar.cache.proofs import Proof, Traces
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def stored(objects, path="model"):
 
 def proof(made: dict[str, Content]) -> Proof:
     one = step("train", outputs=tuple(made))
-    return Proof(one.key({}), made)
+    return Proof(one.action({}), made)
 
 
 def emptied(objects):
@@ -115,7 +115,7 @@ def test_a_directory_in_a_recorded_folder_is_restored_without_a_list_of_its_own(
     os.unlink(objects.path(inside.md5))  # as after `dvc gc`, and in a clone: DVC knows the list of gen/up only
     shutil.rmtree("gen")
     bare = Objects("cache", Hasher(None))
-    entry = LockEntry({"outs": [{"path": "gen/up", "md5": around.md5}]}, bare)
+    entry = LockEntry({"outs": [{"path": "gen/up", "md5": around.md5}]}, None, bare, Traces("cache"))
     found = entry.proof(step("generate", outputs=("gen/up/0/model",)))
     assert found.outputs["gen/up/0/model"].md5 == inside.md5
     assert bare.missing(inside.md5) == []

@@ -341,6 +341,8 @@ class Build:
         Run(self.cache, str(copy), self.remote, closures, prints, git.state(), run).write()
         for step in steps:
             found = self.decision.recorded_match.get(step.name)
+            if found and found.trace:
+                self.proofs.traces.add(found.trace)  # so that jobs needn't read traces.lock
             known = [Known(found.action.inputs, found.outputs, found.trace.digest)] if found and found.trace else []
             PlannedJob(step, command_of(step), step.name not in self._forced, known, around(step)).write()
 

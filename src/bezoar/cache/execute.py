@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from bezoar.cache import CacheError, Unwritable, history, locks, records
+from bezoar.cache import CacheError, Unwritable, history, locks
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
@@ -207,8 +207,6 @@ class _Execution:
     def _proofs(self, action: Action) -> Iterator[Proof]:
         """The proofs that hold, that of dvc.lock first."""
         verifier, accepted = Verifier(self.hasher), Acceptances.read()
-        if self.job.known:
-            self.proofs.traces.learn(records.read().traces)
         known = [
             Proof(action, one.outputs, self.proofs.traces.find(one.trace))
             for one in self.job.known
