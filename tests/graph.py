@@ -82,7 +82,7 @@ class Graph(Workspace):
         for name in (self.root.name, "remote"):
             if (self.root.parent / name).exists():
                 shutil.copytree(self.root.parent / name, folder / name, symlinks=True)
-        return Graph(folder / self.root.name, self.environment)
+        return Graph(folder / self.root.name, dict(self.environment))
 
     def planned(self, *targets: str) -> int:
         """How many jobs a dry run plans, a target without outputs apart."""
@@ -133,7 +133,7 @@ class Graph(Workspace):
     def clone(self, root: Path) -> "Graph":
         """A clone of the last commit: what git holds, and nothing that was built."""
         self.run("git", "clone", "--quiet", str(self.root), str(root))
-        return Graph(root, self.environment)
+        return Graph(root, dict(self.environment))
 
 
 @pytest.fixture(scope="session")
@@ -165,7 +165,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 def graph(template: Graph, tmp_path: Path) -> Graph:
     """The small graph, committed, with nothing built and a DVC remote in a folder beside it."""
     shutil.copytree(template.root, tmp_path / "graph")
-    return Graph(tmp_path / "graph", template.environment)
+    return Graph(tmp_path / "graph", dict(template.environment))
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +173,7 @@ def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The small graph, built by Snakemake and committed, to be copied; its remote has nothing."""
     folder = tmp_path_factory.mktemp("built")
     shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", template.environment)
+    made = Graph(folder / "graph", dict(template.environment))
     made.build()
     assert made.ran() == sorted(JOBS)
     made.commit()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graph import Graph
+from graph import LONG_BY_DVC, Graph
 from test_forged import forge
 
 DPO = ["data/adapters/dpo", "results/score.json"]
@@ -93,6 +93,10 @@ def test_a_stranger_builds_what_is_not_signed_and_is_told(ci: Graph, tmp_path: P
     said = clone.run("bezoar", "plan")
     assert "train-dpo" in said
     assert "not signed" in said
+    stages = {one["stage"]: one for one in json.loads(clone.run("bezoar", "plan", "--json"))["stages"]}
+    assert stages["train-dpo"]["reasons"][0]["text"] == "its record doesn't count: not signed"
+    assert [one["kind"] for one in stages["score-score"]["reasons"]] == ["untrusted", "upstream"]
+    assert "signed by ci" in clone.run("bezoar", "why", "data/adapters/sft")
     assert "not signed" in clone.build()
     assert clone.ran() == DPO
     ci.environment["BEZOAR_SIGNING_KEY"] = key
@@ -131,6 +135,24 @@ def test_a_stranger_builds_what_was_changed_after_it_was_signed(ci: Graph, tmp_p
     assert "data/adapters/dpo" in clone.ran()
     dpo = {path: data for path, data in ci.contents().items() if path.startswith("data/adapters/dpo/")}
     assert {path: clone.contents()[path] for path in dpo} == dpo
+
+
+@LONG_BY_DVC
+def test_a_stranger_is_told_what_came_out_otherwise(ci: Graph, tmp_path: Path, front_end: str) -> None:
+    forge(ci, "train-dpo", "train-sft")
+    traces = ci.root / "traces.lock"
+    records = json.loads(traces.read_text())
+    del records["stages"]["train-dpo"]["signature"]
+    traces.write_text(json.dumps(records))
+    ci.commit()
+    clone = stranger(ci, tmp_path)
+    said = clone.by(front_end)
+    assert "train-dpo: the record in dvc.lock doesn't count: not signed" in said
+    assert "data/adapters/dpo is on record with two different contents" in said
+    assert "the one made here counts; dvc.lock's is not signed" in said
+    assert clone.ran() == ["data/adapters/dpo"]
+    assert "is on record with" not in clone.by(front_end)
+    assert clone.ran() == []
 
 
 def test_a_stranger_builds_what_the_server_damaged(ci: Graph, tmp_path: Path) -> None:

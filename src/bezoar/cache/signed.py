@@ -4,7 +4,7 @@ A signature is over a record with its stage and its entry in dvc.lock: contents 
 traces, environment, cost, and where it was made.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from bezoar.cache import foreign
@@ -30,7 +30,8 @@ SIGNED, UNSIGNED, UNKNOWN, WRONG = "signed", "unsigned", "unknown", "wrong"  # w
 
 def payload(stage: str, entry: dict[str, Any], record: Record) -> dict[str, Any]:
     """What is signed: everything in a record but the signature, beside the entry of dvc.lock as it is."""
-    return {**asdict(replace(record, signature={}, entry=digest_of_entry(entry))), "stage": stage}
+    found = {one.name: getattr(record, one.name) for one in fields(record) if one.name != "signature"}
+    return {**found, "entry": digest_of_entry(entry), "stage": stage}
 
 
 def verdict(stage: str, entry: dict[str, Any], record: Record | None, policy: Policy) -> Verdict:
