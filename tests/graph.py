@@ -62,7 +62,7 @@ class Graph(Workspace):
         for name in (self.root.name, "remote"):
             if (self.root.parent / name).exists():
                 shutil.copytree(self.root.parent / name, folder / name, symlinks=True)
-        runs = folder / "runs"
+        runs = counted(folder)
         return Graph(folder / self.root.name, {**self.environment, "RUNS": str(runs)}, runs=runs)
 
     def planned(self, *targets: str) -> int:
@@ -117,6 +117,12 @@ class Graph(Workspace):
         return Graph(root, self.environment, runs=self.runs)
 
 
+def counted(folder: Path) -> Path:
+    """The file with the runs of a graph in this folder: its own folder is all that jobs may write beside theirs."""
+    (folder / "ran").mkdir(exist_ok=True)
+    return folder / "ran" / "runs"
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The small graph's repository, to be copied."""
@@ -146,7 +152,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 def graph(template: Graph, tmp_path: Path) -> Graph:
     """The small graph, committed, with nothing built and a DVC remote in a folder beside it."""
     shutil.copytree(template.root, tmp_path / "graph")
-    runs = tmp_path / "runs"
+    runs = counted(tmp_path)
     return Graph(tmp_path / "graph", {**template.environment, "RUNS": str(runs)}, runs=runs)
 
 
@@ -155,7 +161,8 @@ def once(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The small graph, built by Snakemake and committed, to be copied; its remote has nothing."""
     folder = tmp_path_factory.mktemp("built")
     shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
+    runs = counted(folder)
+    made = Graph(folder / "graph", {**template.environment, "RUNS": str(runs)}, runs=runs)
     made.build()
     assert made.ran() == sorted(JOBS)
     made.commit()

@@ -15,6 +15,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_hashing.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_proofs.py",
+        "unit/test_cache_room.py",
         "unit/test_cache_runs.py",
         "unit/test_layout.py",
         "unit/test_cache_syntax.py",

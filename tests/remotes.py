@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graph import Graph
+from graph import Graph, counted
 
 from bezoar.cache.hashing import md5_of
 
@@ -234,7 +234,8 @@ def once_heavy(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The small graph with a large file in one artifact, built and committed, to be copied."""
     folder = tmp_path_factory.mktemp("heavy")
     shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", {**template.environment, "RUNS": str(folder / "runs")}, runs=folder / "runs")
+    runs = counted(folder)
+    made = Graph(folder / "graph", {**template.environment, "RUNS": str(runs)}, runs=runs)
     script = made.root / "scripts/train.py"
     script.write_text(
         script.read_text()

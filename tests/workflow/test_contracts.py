@@ -119,7 +119,7 @@ def test_dvc_writes_the_lock_as_we_do(built: Graph, command: list[str]) -> None:
 def test_what_dvc_builds_first_has_the_lock_that_we_write(built: Graph, template: Graph, tmp_path: Path) -> None:
     shutil.copytree(template.root, tmp_path / "other")
     other = Graph(
-        tmp_path / "other", {**template.environment, "RUNS": str(tmp_path / "runs2")}, runs=tmp_path / "runs2"
+        tmp_path / "other", {**template.environment, "RUNS": f"{built.runs}2"}, runs=built.runs.with_name("runs2")
     )
     other.repro()
     assert other.ran() == sorted(JOBS)

@@ -150,7 +150,7 @@ class _Execution:
         return status
 
     def _room(self, variables: dict[str, str]) -> "Room":
-        from bezoar.cache.room import of_job
+        from bezoar.cache.rights import of_job
 
         return of_job(self.job, self.run, variables)
 

@@ -87,8 +87,7 @@ def patience(path):
     """Work for ten seconds, if a test wants that of this output; SIGTERM saves how many are over."""
     if os.environ.get("PATIENT") != str(path):
         return
-    state, stopped = Path("scratch", path.name), []
-    state.parent.mkdir(exist_ok=True)
+    state, stopped = Path(f"{os.environ['RUNS']}.state"), []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     tenths = int(state.read_text()) if state.exists() else 0
     with open(f"{os.environ['RUNS']}.patient", "a") as file:
