@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import CacheError, landlock, room
+from bezoar.cache import CacheError, landlock, refusals, rights, room
 from bezoar.cache.environment import environment_of
 from bezoar.cache.job import Network, PlannedJob, Run, Step, Surroundings
 from bezoar.cache.landlock import Right
@@ -60,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def room_of(planned: PlannedJob, **more: str) -> room.Room:
     """The room of a job."""
-    return room.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, {}, {}, "run"), more)
+    return rights.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, {}, {}, "run"), more)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_the_environment_of_a_job_is_an_allow_list(project, monkeypatch):
     for name, value in (kept | lost).items():
         monkeypatch.setenv(name, value)
     found = room_of(job(["true"]), MORE="1").environment
-    own = str(project / room.JOBS)
+    own = str(project / rights.JOBS)
     assert {name: value for name, value in found.items() if value == "x"} == {}
     assert kept.items() <= found.items()
     assert found["MORE"] == "1"
@@ -244,7 +244,7 @@ def test_only_downloads_share_the_folder_of_the_hub(project, monkeypatch):
 
 def test_the_temporary_folder_has_a_short_path_for_sockets(project):
     own = room_of(job(["true"]))
-    assert len(own.environment["TMPDIR"]) <= room.LONGEST
+    assert len(own.environment["TMPDIR"]) <= rights.LONGEST
     link = own.environment["TMPDIR"]
     own.leave(succeeded=True)
     assert not os.path.lexists(link)
@@ -277,7 +277,7 @@ def test_a_project_in_a_folder_of_the_system_is_not_readable_with_it(monkeypatch
         (system / path).touch()
     monkeypatch.chdir(system / "src/project")
     own = room.Room({}, False, {}, "")
-    room._allow_outside(own, str(system))
+    rights._allow_outside(own, str(system))
     assert Right.READ_FILE in own.at(str(system / "lib/libc"))
     assert not own.at("params.yaml")
     assert not own.at("../secret")
@@ -316,22 +316,24 @@ def test_only_rights_that_the_kernel_knows_are_handled(version):
 def test_a_refusal_names_the_file_and_the_line_to_add(project):
     own = room_of(job(["true"]))
     tried = [("read", "data/rows.jsonl"), ("read", str(project / "data/other.jsonl")), ("read", "no such file")]
-    said = room.explain(tried, own, "mix")
+    said = refusals.explain(tried, own, "mix")
     assert said
     assert said.startswith("rule mix reads data/other.jsonl, which it doesn't declare")
     assert said.endswith('hint: rule mix: input: extra="data/other.jsonl"')
-    assert room.explain([("write", "data/stray")], own, "mix").endswith('extra="data/stray", or write below $TMPDIR')
-    assert room.explain([("read", "data/base/config.json"), ("write", f"{FOLDER}/rows.jsonl")], own, "mix") is None
+    assert refusals.explain([("write", "data/stray")], own, "mix").endswith(
+        'extra="data/stray", or write below $TMPDIR'
+    )
+    assert refusals.explain([("read", "data/base/config.json"), ("write", f"{FOLDER}/rows.jsonl")], own, "mix") is None
 
 
 def test_a_refused_connection_names_the_argument_to_add(project):
     tried = [("connect", ["10.0.0.1", 443]), ("connect", "/run/socket")]
-    said = room.explain(tried, room_of(job(["true"])), "mix")
+    said = refusals.explain(tried, room_of(job(["true"])), "mix")
     assert said
     assert "connects to 10.0.0.1:443" in said
     assert "/run/socket" not in said
     assert said.endswith('graph.attach(..., network={"mix": lambda wildcards: Network()})')
-    assert room.explain(tried, room_of(job(["true"], Network())), "mix") is None
+    assert refusals.explain(tried, room_of(job(["true"], Network())), "mix") is None
 
 
 @closed
@@ -345,4 +347,6 @@ def test_what_is_explained_as_refused_is_what_the_kernel_refuses(project, attemp
         "    except PermissionError: pass"
     )
     own = room_of(job(["true"]))
-    assert attempt(program, *tried).stdout.split() == [path for path in tried if not room.refused("read", path, own)]
+    assert attempt(program, *tried).stdout.split() == [
+        path for path in tried if not refusals.refused("read", path, own)
+    ]

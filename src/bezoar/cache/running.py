@@ -19,7 +19,9 @@ from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run
 from bezoar.cache.objects import remove
-from bezoar.cache.room import Mode, Room, explain, mode, of_job, refused
+from bezoar.cache.refusals import explain, refused
+from bezoar.cache.rights import of_job
+from bezoar.cache.room import Mode, Room, mode
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cache.trace import Trace
 from bezoar.text import show
