@@ -65,6 +65,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_settings.py",
         "workflow/test_attest.py",
         "workflow/test_commands.py",
+        "workflow/test_identity.py",
         "workflow/test_init.py",
     ),
     "bad input is a clear error, and nothing is lost": (

@@ -8,6 +8,7 @@ import pytest
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from snakemake.shell import shell
 
+from bezoar.cache import graph
 from bezoar.cache.graph import RuleLayout, expanded, facts
 
 SHELL = "bezoar exec {output.rows:q} -- python {input.script:q} --a {input.a:q} --b {input.b:q} --out {output.rows:q}"
@@ -149,10 +150,17 @@ def test_outputs_count() -> None:
 def test_the_software_that_a_rule_names_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "environment.yaml"
     found = set()
+    spec = SimpleNamespace(file=SimpleNamespace(get_path_or_uri=lambda secret_free: str(file)))
     for text in ("dependencies: [numpy=1]", "dependencies: [numpy=2]"):
         file.write_text(text)
-        found.add(form(conda=file))
-    found |= {form(), form(container="docker://a"), form(container="docker://b"), form(conda="named")}
+        graph._content.cache_clear()  # of a run
+        found.add(form(conda=spec))
+    found |= {
+        form(),
+        form(container="docker://a"),
+        form(container="docker://b"),
+        form(conda=SimpleNamespace(name="named")),
+    }
     found.add(form(modules=SimpleNamespace(names=["cuda/12"])))
     monkeypatch.setattr(shell, "_process_prefix", "set -o pipefail; ")
     found.add(form())
