@@ -15,6 +15,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_decide.py",
         "unit/test_cache_form.py",
         "unit/test_cache_hashing.py",
+        "unit/test_cache_lookup.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_prints.py",
         "unit/test_cache_proofs.py",
