@@ -214,7 +214,7 @@ def decide(found: Records) -> None:
     decision = decider.decide(["c"], set(), set())
     for reasons in decision.reasons.values():
         assert all(str(one) for one in reasons)
-    prints = Code(stages, found, hasher, verifier).prints
+    prints = Code(stages, locked, found, hasher, verifier).prints
     fold(stages, decision.proofs, hasher, objects, {name: {} for name in stages}, prints)
 
 

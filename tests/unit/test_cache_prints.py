@@ -16,13 +16,14 @@ from bezoar.cache.build import Build
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.meanings import meaning
 from bezoar.cache.prints import Code
-from bezoar.cache.records import ALL, Record, Records
+from bezoar.cache.records import ALL, Record, Records, digest_of_entry
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.stages import code_stage, stages_of
 from bezoar.cache.trace import Distribution, Module, Trace, Verifier
 
 PLUGIN = b"y = 1\n"
 MIX = step("mix", inputs=("words",), outputs=("mix",), params={"a": 3})
+LOCKED: dict[str, Any] = {"mix": {"outs": [{"path": "mix", "md5": "0" * 32}]}}  # dvc.lock after a run of it
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +43,15 @@ def traced(**changes: Any) -> Records:
         name: Module(meaning(Path(name).read_bytes(), name).digest) for name in ("s.py", "helper.py", "plugin.py")
     }
     trace = Trace(modules=modules, **changes)
-    return Records({"mix": Record("0" * 64, {ALL: MIX.form}, {ALL: trace.digest})}, {trace.digest: trace})
+    record = Record(digest_of_entry(LOCKED["mix"]), {ALL: MIX.form}, {ALL: trace.digest})
+    return Records({"mix": record}, {trace.digest: trace})
 
 
 def code(*steps: Any, records: Records | None = None, packaged: bool = False) -> Code:
     hasher = Hasher(None)
     return Code(
         stages_of(steps or [MIX]),
+        LOCKED if records else {},
         records or Records(),
         hasher,
         Verifier(hasher),
@@ -91,7 +94,6 @@ def test_all_forms_of_a_stages_jobs_count() -> None:
 def test_a_module_that_jobs_load_without_naming_it_counts_by_their_traces() -> None:
     seen = traced()
     before = print_(records=seen)
-    assert before != print_()
     Path("plugin.py").write_text("y = 1  # why\n")
     assert print_(records=seen) == before
     Path("plugin.py").write_text("y = 2\n")
@@ -107,6 +109,7 @@ def test_a_package_and_a_file_that_jobs_used_count_by_their_traces() -> None:
         reads={"words.txt": Hasher(None).content("words.txt").md5},  # type: ignore[union-attr]
     )
     before = print_(records=seen)
+    assert before != print_()
     Path("words.txt").write_text("others")
     assert print_(records=seen) != before
     assert print_(records=traced(distributions={"numpy": Distribution("0.0.2", ("numpy",))})) == print_(
@@ -114,12 +117,17 @@ def test_a_package_and_a_file_that_jobs_used_count_by_their_traces() -> None:
     )  # the version that is installed counts, not the one that was
 
 
-def test_a_digest_stays_when_jobs_run_again_with_edited_code() -> None:
-    seen = traced()
+def test_a_run_leaves_the_digest_of_a_stage_as_it_is() -> None:
+    before = print_()
+    assert print_(records=traced()) == before  # with the traces of its first jobs
     Path("helper.py").write_text("x = 2\n")
-    Path("plugin.py").write_text("y = 2\n")
-    edited = print_(records=seen)
-    assert print_(records=traced()) == edited  # the new run's traces say what is there already
+    assert print_(records=traced()) == print_() != before  # and of those that ran after an edit
+
+
+def test_an_entry_without_its_record_has_another_digest_than_with_it() -> None:
+    with_it, known = print_(records=traced()), traced()
+    known.stages["mix"] = replace(known.stages["mix"], entry="1" * 64)  # of another entry of dvc.lock
+    assert print_(records=known) != with_it
 
 
 def test_files_of_closures_and_traces_are_dependencies_of_the_stage_code(folder: Path) -> None:

@@ -56,7 +56,7 @@ def of_script(name, *, packaged=True):
     """The code of a stage with a script of the package, or the project's own in its place."""
     hasher = Hasher(None)
     stages = stages_of([replace(step("merge", outputs=("m",)), script=installed.find(name))])
-    return Code(stages, Records(), hasher, Verifier(hasher), packaged=packaged)
+    return Code(stages, {}, Records(), hasher, Verifier(hasher), packaged=packaged)
 
 
 def test_a_packaged_script_counts_and_a_projects_own_in_its_place(folder):
