@@ -39,7 +39,7 @@ from snakemake.utils import QuotedFormatter, SequenceFormatter
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
-from bezoar.cache import CacheError, committed, git
+from bezoar.cache import CacheError, committed, foreign, git
 from bezoar.cache.action import MADE, typed_digest
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -507,6 +507,7 @@ class RuleLayout:
         if block not in self._parts:  # once per block: it may have thousands of jobs
             self._parts[block] = self._count(job, attached.parts)
         params = dict(job.params.get("values"))
+        _check_recordable(self.rule, params)
         return Step(
             rule=self.rule,
             block=block,
@@ -532,6 +533,26 @@ class RuleLayout:
             "software": _software(job),
         }
         return digest_of(_renamed(form, own) if own else form)
+
+
+def _check_recordable(rule: str, params: dict[str, Any]) -> None:
+    """Refuse values that dvc.lock can't hold before anything runs.
+
+    Raises:
+        CacheError: There is one, such as a date.
+    """
+    for name, value in params.items():
+        try:
+            foreign.plain(value)
+        except foreign.Malformed as error:
+            raise CacheError(
+                problem(
+                    f"rule {rule}: {name} can't be recorded",
+                    found=error,
+                    expected="text, number, true or false, null, list, or a map with keys of one kind",
+                    hint="quote it in params.yaml, so that it is a text",
+                )
+            ) from error
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
