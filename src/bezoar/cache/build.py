@@ -97,7 +97,8 @@ class Build:
 
     @property
     def _code_stage(self) -> dict[str, Any]:
-        return stages.code_stage([*self.included, *self.code.more], elsewhere=self.code.elsewhere)
+        inside = [path for path in self.included if not path.startswith(("..", "/"))]  # others have no fixed path
+        return stages.code_stage([*inside, *self.code.more], elsewhere=self.code.elsewhere)
 
     def take(self, steps: list[Step]) -> None:
         """Set the steps of the graph, in topological order, and read their code."""
