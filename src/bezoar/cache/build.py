@@ -422,6 +422,8 @@ class Build:
         if self.code.prints != before:  # with the new traces, which hold
             self._fold(written)
             self._write_code()
+        if new := generated.add_code(self.code.more):  # files that jobs were seen to read
+            lock.fold_new_code(new, self.hasher)
 
     def _fold(self, written: dict[str, Any]) -> dict[str, Any]:
         return lock.fold(
