@@ -134,7 +134,10 @@ class Build:
         return self.decision
 
     def warn(self) -> None:
-        """Report outputs on which two records of one job disagree."""
+        """Report outputs on which two records of one job disagree, and records of an earlier version."""
+        old = [one for found in self.decision.reasons.values() for one in found if one.kind == "untraced"]
+        if old:
+            logger.warning(f"{len(old)} job{'s' * (len(old) > 1)} to run once again: {old[0]}")
         for one in self.decision.contradictions:
             logger.warning(str(one))
         untrusted: dict[str, dict[str, None]] = {}  # stages by the reason that their records don't count
