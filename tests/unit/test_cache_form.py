@@ -5,8 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.deployment.conda import CondaEnvDirSpec, CondaEnvFileSpec, CondaEnvNameSpec
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from snakemake.shell import shell
+from snakemake.sourcecache import LocalSourceFile
 
 from bezoar.cache.graph import RuleLayout, expanded, facts
 
@@ -151,12 +153,14 @@ def test_the_software_that_a_rule_names_counts(tmp_path: Path, monkeypatch: pyte
     found = set()
     for text in ("dependencies: [numpy=1]", "dependencies: [numpy=2]"):
         file.write_text(text)
-        found.add(form(conda=file))
-    found |= {form(), form(container="docker://a"), form(container="docker://b"), form(conda="named")}
+        found.add(form(conda=CondaEnvFileSpec(LocalSourceFile(str(file)))))
+        assert form(conda=CondaEnvFileSpec(LocalSourceFile(str(file)))) in found
+    found |= {form(), form(container="docker://a"), form(container="docker://b")}
+    found |= {form(conda=CondaEnvNameSpec("named")), form(conda=CondaEnvDirSpec("/opt/named"))}
     found.add(form(modules=SimpleNamespace(names=["cuda/12"])))
     monkeypatch.setattr(shell, "_process_prefix", "set -o pipefail; ")
     found.add(form())
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_a_packaged_script_has_its_name_wherever_the_package_is(monkeypatch: pytest.MonkeyPatch) -> None:

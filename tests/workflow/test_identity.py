@@ -1,7 +1,4 @@
-"""What a job is and what it was seen to use decide, for both front ends: edits that other caches take for none.
-
-Numbers N1 to N9 are those of the table in docs/how-it-decides.md.
-"""
+"""What a job is, and what it was seen to use, decide for both front ends: edits that are easily taken for none."""
 
 import datetime
 import shutil
@@ -71,7 +68,7 @@ def scored(graph: Graph) -> str:
     return (graph.root / "results/score.json").read_text()
 
 
-def test_n1_all_that_a_command_expands_to_counts(built: Graph, front_end: str) -> None:
+def test_all_that_a_command_expands_to_counts(built: Graph, front_end: str) -> None:
     parts = 'expand("data/generated/{scheme}/{shard}/rows.txt", scheme=schemes, shard=SHARDS)'
     built.edit("Snakefile", parts, f"{parts}[::-1]")
     assert jobs(built, front_end) == MIXES  # another order of inputs
@@ -98,7 +95,7 @@ def test_n1_all_that_a_command_expands_to_counts(built: Graph, front_end: str) -
     assert jobs(built, front_end) == ALL
 
 
-def test_n1_a_clone_in_another_folder_has_the_same_commands(built: Graph, front_end: str, tmp_path: Path) -> None:
+def test_a_clone_in_another_folder_has_the_same_commands(built: Graph, front_end: str, tmp_path: Path) -> None:
     (built.root / "environment.yaml").write_text("dependencies: [python]\n")
     named = '        values=values_of(lambda w: [f"evals.{w.eval}"]),\n'
     built.edit("Snakefile", named, f'{named}    conda:\n        "environment.yaml"\n')
@@ -110,7 +107,7 @@ def test_n1_a_clone_in_another_folder_has_the_same_commands(built: Graph, front_
     assert jobs(clone, front_end) == []
 
 
-def test_n2_inputs_of_a_shard_that_swap_their_roles_are_another_job(built: Graph, front_end: str) -> None:
+def test_inputs_of_a_shard_that_swap_their_roles_are_another_job(built: Graph, front_end: str) -> None:
     (built.root / "scripts/pair.py").write_text(PAIR_SCRIPT)
     with (built.root / "Snakefile").open("a") as file:
         file.write(PAIR)
@@ -128,7 +125,7 @@ def test_n2_inputs_of_a_shard_that_swap_their_roles_are_another_job(built: Graph
         assert (before[f"{name}/rows.txt"], built.contents()[f"{name}/rows.txt"]) == (one + two, two + one)
 
 
-def test_n3_a_proof_is_of_the_code_that_ran(built: Graph, front_end: str, tmp_path: Path) -> None:
+def test_a_proof_is_of_the_code_that_ran(built: Graph, front_end: str, tmp_path: Path) -> None:
     """Two worktrees with one environment, whose Python finds a package in the first of them."""
     package = built.root / "own/weights.py"
     package.parent.mkdir()
@@ -153,7 +150,7 @@ def test_n3_a_proof_is_of_the_code_that_ran(built: Graph, front_end: str, tmp_pa
     assert '"more": 7' in scored(built)
 
 
-def test_n4_numbers_that_are_equal_for_python_are_different_values(built: Graph, front_end: str) -> None:
+def test_numbers_that_are_equal_for_python_are_different_values(built: Graph, front_end: str) -> None:
     for value in (3.0, 1, True, 1.0):
         built.set("evals.score.draws", value)
         assert jobs(built, front_end) == SCORE, value
@@ -161,7 +158,7 @@ def test_n4_numbers_that_are_equal_for_python_are_different_values(built: Graph,
     assert jobs(built, front_end) == []
 
 
-def test_n5_code_counts_wherever_the_project_has_it(built: Graph, front_end: str) -> None:
+def test_code_counts_wherever_the_project_has_it(built: Graph, front_end: str) -> None:
     for path, text in {"src/own/sizes.py": "SIZE = 2\n", "more/flags.smk": 'FLAGS = "-B"\n'}.items():
         (built.root / path).parent.mkdir(parents=True)
         (built.root / path).write_text(text)
@@ -177,7 +174,7 @@ def test_n5_code_counts_wherever_the_project_has_it(built: Graph, front_end: str
     assert jobs(built, front_end) == SCORE
 
 
-def test_n6_maps_with_other_keys_are_other_values(built: Graph, front_end: str) -> None:
+def test_maps_with_other_keys_are_other_values(built: Graph, front_end: str) -> None:
     day = datetime.date(2024, 5, 1)
     for value in ({1: "a"}, {"1": "a"}, str(day)):
         built.set("mixes.few.note", value)
@@ -192,7 +189,7 @@ def test_n6_maps_with_other_keys_are_other_values(built: Graph, front_end: str) 
         assert "Traceback" not in said
 
 
-def test_n7_an_import_that_no_text_names_counts(built: Graph, front_end: str) -> None:
+def test_an_import_that_no_text_names_counts(built: Graph, front_end: str) -> None:
     more = built.root / "scripts/more"
     more.mkdir()
     (more / "names.py").write_text("NAME = 'Ann'\n")
@@ -219,7 +216,7 @@ def install(site: Path, name: str, version: str, text: str) -> None:
     (site / f"{name}.py").write_text(text)
 
 
-def test_n7_n9_versions_count_those_of_builds_apart(built: Graph, front_end: str, tmp_path: Path) -> None:
+def test_versions_count_those_of_builds_apart(built: Graph, front_end: str, tmp_path: Path) -> None:
     """Of distributions, also of those that they import."""
     site = tmp_path / "lib/site-packages"
     built.environment = {**built.environment, "PYTHONPATH": str(site)}
@@ -238,7 +235,7 @@ def test_n7_n9_versions_count_those_of_builds_apart(built: Graph, front_end: str
         assert jobs_elsewhere(built, front_end) == ran, (name, version)
 
 
-def test_n8_a_docstring_counts_where_code_reads_it(built: Graph, front_end: str) -> None:
+def test_a_docstring_counts_where_code_reads_it(built: Graph, front_end: str) -> None:
     score_with(built, "from letters import number", "number.__doc__")
     assert jobs(built, front_end) == SCORE
     built.edit("scripts/letters.py", "A number that a row's letters make.", "Another one.")
@@ -246,7 +243,7 @@ def test_n8_a_docstring_counts_where_code_reads_it(built: Graph, front_end: str)
     assert '"more": "Another one."' in scored(built)
 
 
-def test_n9_a_variable_reaches_a_job_only_if_it_counts(built: Graph, front_end: str) -> None:
+def test_a_variable_reaches_a_job_only_if_it_counts(built: Graph, front_end: str) -> None:
     built.environment = {**built.environment, "MODE": "fast"}
     score_with(built, "import os", 'os.environ.get("MODE")')
     assert jobs(built, front_end) == SCORE
@@ -256,14 +253,14 @@ def test_n9_a_variable_reaches_a_job_only_if_it_counts(built: Graph, front_end: 
     built.edit("Snakefile", "    parts={", '    environment=["MODE"],\n    parts={')
     for mode in ("slow", "fast"):
         built.environment["MODE"] = mode
-        assert jobs_elsewhere(built, front_end) == ALL
+        assert jobs(built, front_end) == ALL
         assert f'"more": "{mode}"' in scored(built)
     built.environment["MODE"] = "slow"
-    assert jobs_elsewhere(built, front_end) == []
+    assert jobs(built, front_end) == []
     assert '"more": "slow"' in scored(built)
 
 
-def test_n9_an_undeclared_file_counts_where_a_job_may_read_it(built: Graph, front_end: str) -> None:
+def test_an_undeclared_file_counts_where_a_job_may_read_it(built: Graph, front_end: str) -> None:
     built.environment = {**built.environment, "BEZOAR_ISOLATION": "observe"}
     (built.root / "notes.txt").write_text("one")
     score_with(built, 'notes = open("notes.txt").read()', "notes")

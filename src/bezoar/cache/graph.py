@@ -571,12 +571,12 @@ def _software(job: Any) -> dict[str, str]:
     """What a rule says of the environment that its command runs in; none of it by default."""
     conda = conda_file(job)
     spec = conda or getattr(job.conda_env_spec, "name", "") or getattr(job.conda_env_spec, "path", "")
-    is_file = os.path.isfile(conda)
+    content = f" {_content(conda, os.stat(conda).st_ctime_ns)}" if os.path.isfile(conda) else ""
     found = {
         "prefix": shell._process_prefix or "",
         "container": str(job.container_img_url or ""),
         "modules": " ".join(job.env_modules.names) if job.env_modules else "",
-        "conda": f"{spec} {_content(spec)}" if is_file else spec,
+        "conda": f"{spec}{content}",
     }
     return {name: text for name, text in found.items() if text}
 
@@ -589,7 +589,7 @@ def conda_file(job: Any) -> str:
 
 
 @functools.cache
-def _content(path: str) -> str:
+def _content(path: str, time: int) -> str:
     return md5_of(path)  # once for all jobs of a run
 
 
