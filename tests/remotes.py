@@ -234,7 +234,7 @@ def once_heavy(template: Graph, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The small graph with a large file in one artifact, built and committed, to be copied."""
     folder = tmp_path_factory.mktemp("heavy")
     shutil.copytree(template.root, folder / "graph")
-    made = Graph(folder / "graph", template.environment)
+    made = Graph(folder / "graph", dict(template.environment))
     script = made.root / "scripts/train.py"
     script.write_text(
         script.read_text()

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from snakemake.deployment.conda import CondaEnvFileSpec, CondaEnvNameSpec
+from snakemake.deployment.conda import CondaEnvDirSpec, CondaEnvFileSpec, CondaEnvNameSpec
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from snakemake.shell import shell
 from snakemake.sourcecache import LocalSourceFile
 
-from bezoar.cache.graph import RuleLayout, _content, expanded, facts
+from bezoar.cache.graph import RuleLayout, expanded, facts
 
 SHELL = "bezoar exec {output.rows:q} -- python {input.script:q} --a {input.a:q} --b {input.b:q} --out {output.rows:q}"
 INPUTS = {"script": "scripts/mix.py", "a": "data/a/0001", "b": "data/b/0001"}
@@ -149,20 +149,18 @@ def test_outputs_count() -> None:
 
 
 def test_the_software_that_a_rule_names_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "environment.yaml"
     found = set()
-    for number in (1, 2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        Path("environment.yaml").write_text(f"dependencies: [numpy={number}]")
-        found.add(form(conda=CondaEnvFileSpec(LocalSourceFile("environment.yaml"))))
-        _content.cache_clear()  # one process has one folder
-    found |= {form(), form(container="docker://a"), form(container="docker://b"), form(conda=CondaEnvNameSpec("named"))}
+    for text in ("dependencies: [numpy=1]", "dependencies: [numpy=2]"):
+        file.write_text(text)
+        found.add(form(conda=CondaEnvFileSpec(LocalSourceFile(str(file)))))
+        assert form(conda=CondaEnvFileSpec(LocalSourceFile(str(file)))) in found
+    found |= {form(), form(container="docker://a"), form(container="docker://b")}
+    found |= {form(conda=CondaEnvNameSpec("named")), form(conda=CondaEnvDirSpec("/opt/named"))}
     found.add(form(modules=SimpleNamespace(names=["cuda/12"])))
     monkeypatch.setattr(shell, "_process_prefix", "set -o pipefail; ")
     found.add(form())
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_a_packaged_script_has_its_name_wherever_the_package_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def empty(template: Graph, tmp_path: Path) -> Graph:
     """A DVC repository without stages."""
     root = tmp_path / "empty"
     root.mkdir()
-    made = Graph(root, template.environment)
+    made = Graph(root, dict(template.environment))
     made.run("git", "init", "--quiet")
     made.run("dvc", "init", "--quiet")
     (root / ".dvcignore").write_text(".snakemake_timestamp\n__pycache__/\n")
@@ -118,7 +118,7 @@ def test_dvc_writes_the_lock_as_we_do(built: Graph, command: list[str]) -> None:
 
 def test_what_dvc_builds_first_has_the_lock_that_we_write(built: Graph, template: Graph, tmp_path: Path) -> None:
     shutil.copytree(template.root, tmp_path / "other")
-    other = Graph(tmp_path / "other", template.environment)
+    other = Graph(tmp_path / "other", dict(template.environment))
     other.repro()
     assert other.ran() == sorted(JOBS)
     assert yaml.safe_load(lock_of(other)) == yaml.safe_load(lock_of(built))

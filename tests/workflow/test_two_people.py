@@ -52,7 +52,7 @@ class Apart:
     def copy(self, folder: Path) -> "Apart":
         shutil.copytree(self.ben.root, folder / "ben", symlinks=True)
         ann = self.ann.copy(folder)
-        return Apart(ann, Graph(folder / "ben", ann.environment))
+        return Apart(ann, Graph(folder / "ben", dict(ann.environment)))
 
 
 @pytest.fixture(scope="session")

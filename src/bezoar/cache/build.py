@@ -97,7 +97,8 @@ class Build:
 
     @property
     def _code_stage(self) -> dict[str, Any]:
-        return stages.code_stage([*self.included, *self.code.more], elsewhere=self.code.elsewhere)
+        inside = [path for path in self.included if not path.startswith(("..", "/"))]  # others have no fixed path
+        return stages.code_stage([*inside, *self.code.more], elsewhere=self.code.elsewhere)
 
     def take(self, steps: list[Step]) -> None:
         """Set the steps of the graph, in topological order, and read their code."""
@@ -133,7 +134,10 @@ class Build:
         return self.decision
 
     def warn(self) -> None:
-        """Report outputs on which two records of one job disagree."""
+        """Report outputs on which two records of one job disagree, and records of an earlier version."""
+        old = [one for found in self.decision.reasons.values() for one in found if one.kind == "untraced"]
+        if old:
+            logger.warning(f"{len(old)} job{'s' * (len(old) > 1)} to run once again: {old[0]}")
         for one in self.decision.contradictions:
             logger.warning(str(one))
         untrusted: dict[str, dict[str, None]] = {}  # stages by the reason that their records don't count
@@ -421,6 +425,8 @@ class Build:
         if self.code.prints != before:  # with the new traces, which hold
             self._fold(written)
             self._write_code()
+        if new := generated.add_code(self.code.more):  # files that jobs were seen to read
+            lock.fold_new_code(new, self.hasher)
 
     def _fold(self, written: dict[str, Any]) -> dict[str, Any]:
         return lock.fold(

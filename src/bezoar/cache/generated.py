@@ -67,6 +67,21 @@ def write_pipeline(build: "Build") -> bool:
     return True
 
 
+def add_code(paths: list[str]) -> list[str]:
+    """Add files with code to the stage `code` in dvc.yaml; returns those that it lacked.
+
+    The rest of dvc.yaml stays: a run by DVC, or of some targets, can't write it.
+    """
+    data = foreign.table(foreign.from_yaml(foreign.read(dvc.PIPELINE), Loader))
+    stage = data.get("stages", {}).get(stages.CODE_STAGE)
+    new = [path for path in paths if stages.cover(path, stage["deps"]) is None] if stage else []
+    if new:
+        stage["deps"] = stages.code_stage([*stage["deps"], *new])["deps"]
+        with whole(dvc.PIPELINE) as partial:
+            partial.write_text(stages.HEAD + yaml.dump(data, Dumper=dvc.Dumper, sort_keys=False), encoding="utf-8")
+    return new
+
+
 def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
     """Update the generated files from the run's graph, and log it; returns the graph's stages that dvc.yaml lacks.
 

@@ -39,7 +39,7 @@ from snakemake.utils import QuotedFormatter, SequenceFormatter
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
-from bezoar.cache import CacheError, committed, git
+from bezoar.cache import CacheError, committed, foreign, git
 from bezoar.cache.action import MADE, typed_digest
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -507,6 +507,7 @@ class RuleLayout:
         if block not in self._parts:  # once per block: it may have thousands of jobs
             self._parts[block] = self._count(job, attached.parts)
         params = dict(job.params.get("values"))
+        _check_recordable(self.rule, params)
         return Step(
             rule=self.rule,
             block=block,
@@ -534,6 +535,26 @@ class RuleLayout:
         return digest_of(_renamed(form, own) if own else form)
 
 
+def _check_recordable(rule: str, params: dict[str, Any]) -> None:
+    """Refuse values that dvc.lock can't hold before anything runs.
+
+    Raises:
+        CacheError: There is one, such as a date.
+    """
+    for name, value in params.items():
+        try:
+            foreign.plain(value)
+        except foreign.Malformed as error:
+            raise CacheError(
+                problem(
+                    f"rule {rule}: {name} can't be recorded",
+                    found=error,
+                    expected="text, number, true or false, null, list, or a map with keys of one kind",
+                    hint="quote it in params.yaml, so that it is a text",
+                )
+            ) from error
+
+
 def _renamed(value: Any, names: dict[str, str]) -> Any:
     """A value with parts of paths renamed: `data/seed/words/{shard}.jsonl` for the job of a shard.
 
@@ -550,12 +571,12 @@ def _software(job: Any) -> dict[str, str]:
     """What a rule says of the environment that its command runs in; none of it by default."""
     conda = conda_file(job)
     spec = conda or getattr(job.conda_env_spec, "name", "") or getattr(job.conda_env_spec, "path", "")
-    is_file = os.path.isfile(conda)
+    content = f" {_content(conda, os.stat(conda).st_ctime_ns)}" if os.path.isfile(conda) else ""
     found = {
         "prefix": shell._process_prefix or "",
         "container": str(job.container_img_url or ""),
         "modules": " ".join(job.env_modules.names) if job.env_modules else "",
-        "conda": f"{spec} {_content(spec)}" if is_file else spec,
+        "conda": f"{spec}{content}",
     }
     return {name: text for name, text in found.items() if text}
 
@@ -568,7 +589,7 @@ def conda_file(job: Any) -> str:
 
 
 @functools.cache
-def _content(path: str) -> str:
+def _content(path: str, time: int) -> str:
     return md5_of(path)  # once for all jobs of a run
 
 

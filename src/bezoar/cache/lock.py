@@ -275,9 +275,20 @@ def fold_code(stage: dict[str, Any], hasher: Hasher, read_params: Content) -> No
 
 def fold_code_lock(was: Content | None, hasher: Hasher) -> None:
     """Put code.lock's content into the entry of the stage `code`, which had the content until now."""
-    before = read(LOCK)
-    entry, content = before.get(CODE_STAGE, {}), hasher.content(CODE_LOCK)
+    entry, content = read(LOCK).get(CODE_STAGE, {}), hasher.content(CODE_LOCK)
     outs = as_list(entry, "outs")
     if was and content and any((one["path"], one["md5"]) == (CODE_LOCK, was.md5) for one in outs):
-        new = [_entry(CODE_LOCK, content) if one["path"] == CODE_LOCK else one for one in outs]
-        write({**before, CODE_STAGE: {**entry, "outs": new}})
+        _fold_code(outs=[_entry(CODE_LOCK, content) if one["path"] == CODE_LOCK else one for one in outs])
+
+
+def fold_new_code(paths: list[str], hasher: Hasher) -> None:
+    """Add files with code to the entry of the stage `code`, if there is one."""
+    known = {one["path"]: one for one in as_list(read(LOCK).get(CODE_STAGE, {}), "deps")}
+    new = {path: _entry(path, content) for path in paths if (content := hasher.content(path))}
+    if known and new:
+        _fold_code(deps=[one for _, one in sorted({**new, **known}.items())])
+
+
+def _fold_code(**fields: Any) -> None:
+    before = read(LOCK)
+    write({**before, CODE_STAGE: {**before[CODE_STAGE], **fields}})

@@ -142,7 +142,7 @@ def _why(stage: PlannedStage) -> str:
     if not stage.certain:
         more = f" and {len(stage.reasons) - SHOWN} more" * (len(stage.reasons) > SHOWN)
         return f"if changed: {', '.join(one.name for one in stage.reasons[:SHOWN])}{more}"
-    reasons = [str(one) for one in stage.reasons if one.kind != "upstream"]
+    reasons = list(dict.fromkeys(str(one) for one in stage.reasons if one.kind != "upstream"))  # of several jobs
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
 

@@ -34,6 +34,7 @@ class Code:
     ) -> None:
         self.closures = Closures(hasher)
         self.elsewhere = packaged and not os.path.isdir(PACKAGE)
+        self.elsewhere |= any(stage.steps[0].environment for stage in stages.values())  # no file shows that
         self._stages = stages
         self.learn(locked, records, verifier)
         self.closures.save()

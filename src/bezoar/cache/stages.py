@@ -144,8 +144,8 @@ def code_stage(more: Iterable[str] = (), *, elsewhere: bool = False) -> dict[str
 
     Args:
         more: Files and folders with code, beside the usual ones.
-        elsewhere: Whether code of the package counts, outside of the project's files: then the stage always runs, to
-            notice an upgrade.
+        elsewhere: Whether something counts that no file of the project shows, such as code of the package or a
+            variable: then the stage always runs.
     """
     usual = ["Snakefile", "code.accepted.yaml", "constraints.txt", PARAMS, "rules", SCRIPTS, PACKAGE]
     other = sorted(path for path in set(more) if cover(path, usual) is None)

@@ -14,7 +14,10 @@ def add(commands: "Commands") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write code.lock and params.resolved.yaml; as the command of stage `code` it refuses an outdated dvc.yaml."""
+    """Write code.lock and params.resolved.yaml; as the command of stage `code` it refuses an outdated dvc.yaml.
+
+    It adds new files with code to dvc.yaml: DVC looks at them from its next run on.
+    """
     from bezoar.cache import dvc, generated, stages
     from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
 
@@ -22,5 +25,8 @@ def run(args: argparse.Namespace) -> int:
         generated.write(attached.build)
         attached.build.hasher.save()
         attached.resolved.check_unedited()
-        stages.check_whole(attached.build.stages, dvc.read(dvc.PIPELINE))
+        written = dvc.read(dvc.PIPELINE)
+        stages.check_whole(attached.build.stages, written)
+        if written:
+            generated.write_pipeline(attached.build)
     return 0
