@@ -63,8 +63,7 @@ def test_a_new_project_is_planned_whole_by_both_front_ends(project):
 
 def test_what_is_generated_names_packaged_scripts_as_a_checkout_does(project):
     code = yaml.safe_load((project.root / "code.lock").read_text())
-    assert {"train", "words"} <= code["scripts"].keys()
-    assert code["scripts"]["train"].keys() == {path.stem for path in (ROOT / "scripts/train").glob("*.py")}
+    assert code["stages"].keys() == STAGES
     for name in ("code.lock", "dvc.yaml", "params.resolved.yaml"):
         assert str(ROOT) not in (project.root / name).read_text()
     assert not (project.root / "scripts/train").exists()
