@@ -126,7 +126,8 @@ class Attached:
     @cached_property
     def build(self) -> Build:
         """The run's build; made after the rules are known."""
-        included = [os.path.relpath(str(one.get_path_or_uri(secret_free=True))) for one in self.workflow.included]
+        paths = [str(one.get_path_or_uri(secret_free=True)) for one in self.workflow.included]
+        included = [os.path.relpath(installed.name_of(path)) for path in paths]  # no path of an installation
         return Build(self.resolved, self.plots, included, packaged=self.packaged)
 
     def make_graph(self, *, decide: bool = True) -> None:

@@ -99,7 +99,8 @@ def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, has
     declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
     declared.append(room.environment["TMPDIR"])
     enforced = isolation == Mode.ENFORCE
-    seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)))
+    code = [step.script, *run_.closures.get(step.script, ())]
+    seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)), code)
     if seen.changed:
         raise Edited(seen.changed[0])
     if isolation == Mode.OBSERVE and (why := explain(seen.beyond, room, step.rule)):

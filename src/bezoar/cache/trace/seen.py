@@ -161,7 +161,11 @@ def _connection(address: str) -> Attempt:
 
 
 def read(
-    log: str, hasher: Hasher, declared: Collection[str], readable: Callable[[str], bool] = lambda path: True
+    log: str,
+    hasher: Hasher,
+    declared: Collection[str],
+    readable: Callable[[str], bool] = lambda path: True,
+    code: Sequence[str] = (),
 ) -> Seen:
     """What a job used.
 
@@ -171,13 +175,19 @@ def read(
         declared: Paths of declared inputs and outputs, and of files and folders to ignore; relative to the project, or
             absolute.
         readable: Whether the job could read a path: what was refused isn't used.
+        code: The script, and the files that its text imports. They count if no process was seen to load the script, as
+            under `python -E`.
 
     Raises:
         CacheError: The log can't be read, or a module isn't Python.
     """
     places = Places()
     meanings = Meanings(hasher)
-    found = _Reader(_read_log(log), places, meanings, declared, readable).seen()
+    content = _read_log(log)
+    if code and os.path.abspath(code[0]) not in content.modules:
+        for path in map(os.path.abspath, code):
+            content.modules.setdefault(path, [_Loaded("", "")])
+    found = _Reader(content, places, meanings, declared, readable).seen()
     places.sites.save()
     meanings.save()
     return found
