@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import foreign, trace
+from bezoar.cache import CacheError, foreign, trace
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.trace import Distribution, Module, Trace, Verifier, places
 from bezoar.cache.trace.distributions import exact, look, normal
@@ -214,6 +214,11 @@ def test_names_of_files_may_be_any():
     assert Trace.from_json(json.loads(json.dumps(seen.trace.to_json()))) == seen.trace
 
 
+def test_a_name_that_is_not_utf_8_stops_nothing():
+    seen = job("open(b'\\xff.txt', 'w').close(); open(b'\\xfe.txt', 'a+').read()")
+    assert changes(seen) == set()
+
+
 def test_code_that_changes_during_a_job_is_named():
     write("scripts/helper.py", "x = 1\n")
     seen = job("import helper, os, time; time.sleep(0.02); os.utime('scripts/helper.py')")
@@ -259,7 +264,7 @@ def test_a_log_that_is_none_is_an_error():
     job("")
     for line in ("garbage", "[]", '["what", 1]', '["module", 1, 2, 3]', '["read"]', "[" * 5000):
         write(".log/job", line + "\n")
-        with pytest.raises(trace.seen.CacheError, match=r"\.log/job: not the log of what a job uses\n  found: "):
+        with pytest.raises(CacheError, match=r"\.log/job: not the log of what a job uses\n  found: "):
             trace.read(".log/job", Hasher(None), [])
 
 
@@ -318,6 +323,15 @@ def test_a_package_of_a_namespace_is_found_anew_when_it_becomes_a_package():
     assert changes(seen) == set()
     write("lib/space/__init__.py")
     assert changes(seen) == {("found", "lib/space/helper.py")}
+
+
+def test_a_namespace_of_the_environment_is_found_again(monkeypatch):
+    write("../lib/space/helper.py", "x = 1\n")
+    monkeypatch.setenv("PYTHONPATH", os.path.abspath("../lib"))
+    seen = job("import space.helper")
+    assert changes(seen) == set()
+    write("../lib/space/helper.py", "x = 2\n")
+    assert changes(seen) == {("module", "~space/helper.py")}
 
 
 def test_packages_are_seen_with_their_parents():
@@ -609,6 +623,11 @@ def test_a_trace_is_the_same_after_a_journey():
 def test_what_is_no_trace_is_refused(name, value):
     with pytest.raises(foreign.Malformed):
         Trace.from_json({**TRACE.to_json(), name: value})
+
+
+def test_a_trace_of_others_reads_no_endless_file():
+    hostile = Trace(modules={"~~/proc/kcore": Module("0" * 32)}, reads={"~~/dev/zero": "2" * 32})
+    assert changes(hostile) == {("module", "~~/proc/kcore"), ("read", "~~/dev/zero")}
 
 
 def test_a_result_says_where_it_was_made():
