@@ -27,6 +27,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_storable.py",
         "unit/test_layout.py",
         "unit/test_cache_syntax.py",
+        "unit/test_cache_trace.py",
         "workflow/test_forged.py",
         "workflow/test_fuzz.py",
         "workflow/test_identity.py",

@@ -268,6 +268,21 @@ def test_modules_are_remembered_by_content(monkeypatch):
     assert parts() == before
 
 
+@pytest.mark.parametrize("reads", ["helper.double.__doc__", "inspect.getsource(helper.double)"])
+def test_docstrings_of_all_modules_count_if_one_of_them_reads_those_of_others(reads):
+    write("scripts/main.py", f"import helper, inspect\nprint({reads})\n")
+    before = print_()
+    write("scripts/helper.py", 'def double(value):\n    """Twice."""\n    return 2 * value\n')
+    assert print_() != before
+
+
+def test_the_version_of_a_distribution_in_development_counts_whole(monkeypatch):
+    monkeypatch.setattr(code, "version", lambda name: "0.1.dev3+gaaa")
+    code.version_of.cache_clear()
+    assert code.version_of("torch") == "torch==0.1.dev3+gaaa"
+    code.version_of.cache_clear()
+
+
 @pytest.mark.parametrize("garbage", ["", "garbage", "[]", "1", "null", '{"a": 1}'])
 def test_a_memory_that_is_garbage_is_ignored(garbage):
     before = parts()

@@ -148,3 +148,45 @@ def test_a_warning_of_python_about_code_is_left_to_the_run_of_that_code():
 def test_names_that_are_imported_are_in_order():
     text = b"import b.c, a\nfrom . import d\nfrom ..e import f as g\ndef h(): from i import *"
     assert meaning_of(text)[1] == [".", "..e", "..e.f", ".d", "a", "b.c", "i", "i.*"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("print(1)", ""),
+        ("__doc__ = 'text'", ""),
+        ("f.__doc__ = 'text'", ""),
+        ("backend.json_schema", ""),  # a field, not a call
+        ("Flags(__doc__)", "own"),
+        ("print(f.__doc__)", "all"),
+        ("getattr(f, '__doc__')", "all"),
+        ("from inspect import getdoc as doc", "all"),
+        ("Model.model_json_schema()", "all"),
+        ("TypeAdapter(int).json_schema()", "all"),
+        ("print(__doc__, f.__doc__)", "all"),
+        ("inspect.getsource(f)", "source"),
+        ("import linecache", "source"),
+        ("getsource(f), f.__doc__", "source"),
+    ],
+)
+def test_a_module_says_which_docstrings_it_reads(text, reads):
+    assert meaning_of(text.encode())[2] == reads
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "same"),
+    [
+        ("'a'\nprint(1)", "'b'\nprint(1)", True),
+        ("'a'\nprint(__doc__)", "'b'\nprint(__doc__)", False),
+        ("class A:\n 'a'\n x = __doc__", "class A:\n 'b'\n x = __doc__", False),
+        ("'a'\ndef f():\n 'a'\nprint(__doc__)", "'a'\ndef f():\n 'b'\nprint(__doc__)", True),
+    ],
+)
+def test_a_docstring_counts_for_the_module_that_reads_it(one, another, same):
+    assert (meaning_of(one.encode())[0] == meaning_of(another.encode())[0]) is same
+
+
+def test_docstrings_count_where_they_are_asked_for():
+    one, another = b"def f():\n 'a'", b"def f():\n 'b'"
+    assert meaning_of(one)[0] == meaning_of(another)[0]
+    assert meaning_of(one, docstrings=True)[0] != meaning_of(another, docstrings=True)[0]

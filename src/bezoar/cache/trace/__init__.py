@@ -1,8 +1,9 @@
 """Traces: what a job was seen to use, and whether a job would use the same now (docs/architecture.md)."""
 
+from bezoar.cache.trace.log import attempts, variables
 from bezoar.cache.trace.origin import builds, provenance
 from bezoar.cache.trace.record import Distribution, Module, Trace
-from bezoar.cache.trace.seen import Seen, attempts, read, variables
+from bezoar.cache.trace.seen import Seen, read
 from bezoar.cache.trace.verify import Change, Verifier
 
 __all__ = [

@@ -15,7 +15,7 @@ MEMORY = f".dvc/tmp/bezoar-distributions-{VERSION}.json"
 SITES = ("site-packages", "dist-packages")  # names of the folders that pip installs to
 METADATA = (".dist-info", ".egg-info")
 # Parts of a build for an accelerator: a laptop lacks them and takes what a GPU made.
-BUILDS = ("cuda-", "nvidia-", "pytorch-triton", "triton")
+BUILDS = re.compile("(cuda|nvidia)-.*|(pytorch-)?triton(-.*)?")
 DEPTH = 4  # of namespace packages, as in the hook
 EDITABLE = "editable"  # in place of a version: the files are elsewhere, and traced there
 

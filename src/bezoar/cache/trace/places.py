@@ -30,7 +30,7 @@ LOADERS = (
 )
 HOOK = str(Path(__file__).parents[1] / "hook")
 LIBRARY = os.path.dirname(os.__file__)
-OWN = "bezoar"  # code of the project, in a site-packages, too
+ENDLESS = ("/dev/", "/proc/", "/sys/")  # a trace of others must not make this process read there
 PACKAGED = ("profiles", "recipes", "rules", "scripts")  # what the package has for each project
 
 
@@ -134,9 +134,10 @@ class Places:
         return list(dict.fromkeys(map(os.path.abspath, [label, *packaged])))
 
     def path(self, label: str) -> str:
-        """The file with a label that isn't found by a search."""
+        """The file with a label that isn't found by a search; empty for one that no trace can name."""
         if label.startswith(ELSEWHERE):
-            return f"/{label[len(ELSEWHERE) :]}"
+            path = f"/{label[len(ELSEWHERE) :]}"
+            return "" if path.startswith(ENDLESS) else path
         return installed.find(label) if label.split("/")[0] in PACKAGED else label
 
     def relative(self, path: str) -> str:

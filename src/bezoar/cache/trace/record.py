@@ -117,7 +117,11 @@ def _by_label(value: Any, read: Callable[[Any], T]) -> dict[str, T]:
 
 def _module(value: Any) -> Module:
     meaning, before, folder = _values(value, 3)
-    return Module(foreign.fingerprint(meaning), tuple(map(_folder, foreign.array(before))), folder and _folder(folder))
+    return Module(
+        foreign.fingerprint(meaning),
+        tuple(map(_folder, foreign.array(before))),
+        "" if folder == "" else _folder(folder),
+    )
 
 
 def _distribution(value: Any) -> Distribution:

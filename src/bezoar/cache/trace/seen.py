@@ -1,25 +1,20 @@
-"""What a job used, from the log of its processes (bezoar/cache/hook/sitecustomize.py)."""
+"""What a job used, from the log of its processes."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.machinery import SourceFileLoader
-from typing import NamedTuple
 
-from bezoar.cache import CacheError, foreign
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.meanings import Meanings, most_read
 from bezoar.cache.trace.distributions import BUILDS, EDITABLE, top_name
-from bezoar.cache.trace.places import HOOK, Places, environment_label, is_inside, stem_of
+from bezoar.cache.trace.log import Attempt, Loaded, Log, connection, read_log
+from bezoar.cache.trace.places import Places, environment_label, is_inside, stem_of
 from bezoar.cache.trace.record import ABSENT, ELSEWHERE, ENVIRONMENT, SITE, Distribution, Module, Trace
 from bezoar.cache.trace.verify import hiding
-from bezoar.errors import problem
 
 SYSTEM = ("/bin/", "/dev/", "/etc/", "/lib/", "/lib64/", "/proc/", "/run/", "/sbin/", "/sys/", "/usr/")
-
-Attempt = tuple[str, str | Sequence[object]]
 
 
 @dataclass(frozen=True)
@@ -48,116 +43,7 @@ class Seen:
         """What it did without declaring it, as `attempts` has it."""
         files: list[Attempt] = [("read", path) for path in self.undeclared_reads]
         files += [("write", path) for path in self.undeclared_writes]
-        return [*files, *map(_connection, self.connections)]
-
-
-def variables(log: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables of a job whose Python processes write what they use to a log.
-
-    The log is made anew, so that its time is that of the job's start.
-    """
-    SourceFileLoader("hook", f"{HOOK}/sitecustomize.py").get_code(
-        "hook"
-    )  # compiles it, since a job may not write there
-    path = os.path.abspath(log)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8"):
-        pass
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(f'["begin", {os.stat(path).st_mtime_ns}]\n')
-    folders = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one and one != HOOK]
-    return {"BEZOAR_TRACE": path, "PYTHONPATH": os.pathsep.join([HOOK, *folders])}
-
-
-class _Loaded(NamedTuple):
-    """A module's name, empty for a script, and the state of sys.path when it was loaded."""
-
-    name: str
-    path: str
-
-
-@dataclass
-class _Log:
-    """The content of a log.
-
-    Attributes:
-        modules: By file, in each process.
-        used: Files that were read, written or named in a command, and how at first.
-        tops: Packages and modules below folders such as site-packages.
-        connections: Addresses, as `host:port`.
-        paths: States of sys.path.
-    """
-
-    begin: int = 0
-    processes: int = 0
-    modules: dict[str, list[_Loaded]] = field(default_factory=dict)
-    used: dict[str, str] = field(default_factory=dict)
-    written: dict[str, None] = field(default_factory=dict)
-    connections: dict[str, None] = field(default_factory=dict)
-    tops: dict[tuple[str, str], None] = field(default_factory=dict)
-    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def _read_log(path: str) -> _Log:
-    log = _Log()
-    try:
-        for number, line in enumerate(foreign.read(path).splitlines(), 1):
-            try:
-                _add(log, foreign.array(foreign.from_json(line)))
-            except (foreign.Malformed, IndexError) as error:
-                raise foreign.Malformed(f"{error} in line {number}") from error
-    except (OSError, foreign.Malformed) as error:
-        raise CacheError(
-            problem(
-                f"{path}: not the log of what a job uses",
-                found=error,
-                expected="what its Python processes write",
-                hint="start again; if the disk is full or the job writes there, change that",
-            )
-        ) from error
-    return log
-
-
-def _add(log: _Log, words: list[object]) -> None:
-    """Add a line of the log."""
-    kind = words[0]
-    if kind == "begin":
-        log.begin = foreign.count(words[1])
-    elif kind == "start":
-        log.processes += 1
-    elif kind == "path":
-        log.paths[foreign.text(words[1])] = foreign.texts(words[2])
-    elif kind == "site":
-        log.tops[foreign.text(words[1]), foreign.text(words[2])] = None
-    elif kind == "module":
-        file, loaded = foreign.text(words[1]), _Loaded(foreign.text(words[2]), foreign.text(words[3]))
-        if log.used.get(file) != "write" and loaded not in log.modules.setdefault(file, []):
-            log.modules[file].append(loaded)
-    elif kind == "connect":
-        log.connections[foreign.text(words[1])] = None
-    elif kind in ("read", "write", "word"):
-        file = foreign.text(words[1])
-        if log.used.get(file) in (None, "word"):
-            log.used[file] = str(kind)
-        if kind == "write":
-            log.written[file] = None
-    else:
-        raise foreign.Malformed(f"{foreign.shown(kind)} for a kind")
-
-
-def attempts(log: str) -> list[Attempt]:
-    """What a job that failed tried: `read`, `module`, `word` or `write` with a path, `connect` with an address."""
-    with suppress(CacheError):
-        found = _read_log(log)
-        tried: list[Attempt] = [("module", path) for path in found.modules]
-        tried += [(how, path) for path, how in found.used.items() if how != "write"]
-        return [*tried, *(("write", path) for path in found.written), *map(_connection, found.connections)]
-    return []
-
-
-def _connection(address: str) -> Attempt:
-    host, _, port = address.rpartition(":")
-    return "connect", [host, port]
+        return [*files, *map(connection, self.connections)]
 
 
 def read(
@@ -183,10 +69,10 @@ def read(
     """
     places = Places()
     meanings = Meanings(hasher)
-    content = _read_log(log)
+    content = read_log(log)
     if code and os.path.abspath(code[0]) not in content.modules:
         for path in map(os.path.abspath, code):
-            content.modules.setdefault(path, [_Loaded("", "")])
+            content.modules.setdefault(path, [Loaded("", "")])
     found = _Reader(content, places, meanings, declared, readable).seen()
     places.sites.save()
     meanings.save()
@@ -198,7 +84,7 @@ class _Reader:
 
     def __init__(
         self,
-        log: _Log,
+        log: Log,
         places: Places,
         meanings: Meanings,
         declared: Collection[str],
@@ -230,19 +116,23 @@ class _Reader:
         unused = tuple(sorted(label for label, _ in hiding(trace, self.places)))
         lost = [path for path in self.log.modules if path not in files and self.places.relative(path)]
         changed = sorted(lost + [path for path in (*files, *reads.values()) if self._is_new(path)])
-        writes = self._undeclared_writes()
         return Seen(
-            replace(trace, unused=unused), undeclared, writes, [*self.log.connections], changed, self.log.processes
+            trace=replace(trace, unused=unused),
+            undeclared_reads=undeclared,
+            undeclared_writes=self._undeclared_writes(),
+            connections=[*self.log.connections],
+            changed=changed,
+            processes=self.log.processes,
         )
 
-    def _place_all(self, path: str, all_: list[_Loaded]) -> tuple[str, tuple[str, ...], str]:
+    def _place_all(self, path: str, all_: list[Loaded]) -> tuple[str, tuple[str, ...], str]:
         """A module's place in all processes: they may have different folders before it."""
         places = [self._place(path, one) for one in all_]
         label, _, folder = places[0]
         before = dict.fromkeys(one for place in places if place[2] == folder for one in place[1])
         return label, tuple(before), folder
 
-    def _place(self, path: str, loaded: _Loaded) -> tuple[str, tuple[str, ...], str]:
+    def _place(self, path: str, loaded: Loaded) -> tuple[str, tuple[str, ...], str]:
         """A module's label, the folders before the one that it was found in, and this one."""
         entries = self.log.paths.get(loaded.path, ())
         top, stem = loaded.name.partition(".")[0], loaded.name.replace(".", "/")
@@ -295,7 +185,7 @@ class _Reader:
         return {
             name: Distribution(versions[name], tuple(sorted(one for one in found if not one.endswith("__mypyc"))))
             for name, found in sorted(tops.items())
-            if versions[name] != EDITABLE and not name.startswith(BUILDS)
+            if versions[name] != EDITABLE and not BUILDS.fullmatch(name)
         }
 
     def _reads(self, modules: dict[str, Module], files: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -352,7 +242,7 @@ class _Reader:
         return {os.path.realpath(one) for one in self.declared}
 
     def _is_new(self, path: str) -> bool:
-        """Whether a file was written after the start, by the time that nobody can set."""
         with suppress(OSError):
-            return os.stat(path).st_ctime_ns > self.log.begin
+            found = os.stat(path)
+            return max(found.st_mtime_ns, found.st_ctime_ns) > self.log.begin
         return False

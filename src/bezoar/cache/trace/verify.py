@@ -85,8 +85,8 @@ class Verifier:
         if folder != ENVIRONMENT:
             return self.places.paths(folder)
         spec = self.places.find(top)
-        if spec is None:
-            return []
+        if spec is None:  # perhaps a namespace
+            return [one for one in self.places.search if os.path.isdir(f"{one}/{top}")]
         return [os.path.dirname(one) for one in spec.submodule_search_locations or [spec.origin or ""]]
 
     def _walk(self, folder: str, parts: list[str]) -> list[str]:
