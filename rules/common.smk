@@ -70,6 +70,14 @@ def downloads(section):
     return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
 
 
+# By rule, what its jobs need to reach others; own rules may add themselves.
+NETWORK = {
+    **{rule: asks(rule) for rule, _ in recipe.asking},
+    "source": downloads("sources"),
+    "base": downloads("models"),
+    "harness": downloads("evals"),
+}
+
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
@@ -79,12 +87,7 @@ graph.attach(
     values=resolved,
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
-    network={
-        **{rule: asks(rule) for rule, _ in recipe.asking},
-        "source": downloads("sources"),
-        "base": downloads("models"),
-        "harness": downloads("evals"),
-    },
+    network=NETWORK,
     packaged=True,
     rerun_on=recipe.rerun_on,
 )

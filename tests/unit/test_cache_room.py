@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from bezoar.serving import listeners
 FOLDER = "data/mixes/all"
 OUTPUTS = (f"{FOLDER}/rows.jsonl", "data/gates/all.json", "data/adapters/all")
 closed = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock: nothing can be refused")
+OPEN: list[room.Room] = []
 Attempt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -44,7 +45,7 @@ def job(command: list[str], network: Network | None = None) -> PlannedJob:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project beside a secret."""
     root = tmp_path / "project"
     for path in ("data/rows.jsonl", "data/base/config.json", "data/other.jsonl", "scripts/mix.py", "params.yaml"):
@@ -55,12 +56,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "secret").write_text("secret")
     monkeypatch.chdir(root)
     monkeypatch.delenv(room.VARIABLE, raising=False)
-    return root
+    yield root
+    while OPEN:
+        OPEN.pop().leave(succeeded=True)
 
 
 def room_of(planned: PlannedJob, **more: str) -> room.Room:
     """The room of a job."""
-    return rights.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, {}, {}, "run"), more)
+    own = rights.of_job(planned, Run(".dvc/cache", ".snakemake/bezoar/params.yaml", False, {}, {}, {}, "run"), more)
+    OPEN.append(own)
+    return own
 
 
 @pytest.fixture

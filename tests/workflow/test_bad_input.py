@@ -388,6 +388,7 @@ def test_a_file_in_the_folder_of_another_artifact_is_refused_when_that_is_made(g
         'write(args.out / "report.txt"',
         'write(args.out.parents[2] / "mixes/all/stray.txt", [1])\nwrite(args.out / "report.txt"',
     )
+    graph.environment["BEZOAR_ISOLATION"] = "observe"
     stated(graph.refused("snakemake"), "data/mixes/all/stray.txt is in an artifact's folder, but no rule makes it")
     assert (graph.root / "data/mixes/all/stray.txt").exists()
 
@@ -400,6 +401,7 @@ def test_a_directory_that_another_script_wrote_into_is_put_back(built: Graph) ->
         "write(args.out,",
         'write(args.inputs[0] / "history.json", ["written over"])\nwrite(args.out,',
     )
+    built.environment["BEZOAR_ISOLATION"] = "observe"
     said = built.refused("snakemake")
     stated(said, "data/adapters/sft changed while results/score.json used it")
     built.run("git", "checkout", "scripts/score.py")

@@ -148,6 +148,10 @@ class Attached:
         """The command of each step of the graph, by the step's name."""
         return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
 
+    def surroundings(self) -> dict[str, Surroundings]:
+        """What each step touches beside its inputs, by the step's name."""
+        return {step.name: self.workflow.dag.around(job) for job, step in self.workflow.dag.steps.items()}
+
     def threads(self) -> dict[str, int]:
         """The threads of each step's job with all cores of this machine, by the step's name."""
         return {step.name: job.threads for job, step in self.workflow.dag.steps.items()}
@@ -329,14 +333,15 @@ class ProvenDAG(DAG):
             with _reported():
                 if self.attached.spending and self._needrun:
                     self.attached.spending().check(self.attached.planned(), self.attached.commands())
-                plan = (lambda step: _command(jobs[step.name])), (lambda step: self._around(jobs[step.name]))
+                plan = (lambda step: _command(jobs[step.name])), (lambda step: self.around(jobs[step.name]))
                 if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
                 self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
 
-    def _around(self, job: Any) -> Surroundings:
+    def around(self, job: Any) -> Surroundings:
+        """What a job touches beside its inputs."""
         assert self.attached
         network = self.attached.network.get(job.rule.name, lambda wildcards: None)
         folders = tuple(str(path) for path in job.output if is_flagged(path, "directory"))

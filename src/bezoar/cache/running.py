@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import NamedTuple, TextIO
 
-from bezoar.cache import folders, foreign, trace
+from bezoar.cache import CacheError, folders, foreign, trace
 from bezoar.cache.action import MADE, Action
 from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
@@ -24,6 +24,7 @@ from bezoar.cache.rights import of_job
 from bezoar.cache.room import Mode, Room, mode
 from bezoar.cache.runs import RUN_VARIABLE
 from bezoar.cache.trace import Trace
+from bezoar.errors import problem
 from bezoar.text import show
 
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
@@ -94,7 +95,12 @@ def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: li
 
 
 def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, hasher: Hasher) -> Trace:
-    """What a job was seen to use; what it wasn't held to declare is reported."""
+    """What a job was seen to use; what it wasn't held to declare is reported.
+
+    Raises:
+        Edited: Code that it used was edited while it ran.
+        CacheError: It has written a file that its rule doesn't declare, beside an output.
+    """
     step = job.step
     declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
     declared.append(room.environment["TMPDIR"])
@@ -103,6 +109,16 @@ def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, has
     seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)), code)
     if seen.changed:
         raise Edited(seen.changed[0])
+    stray = [path for path in seen.undeclared_writes if enforced and not refused("write", path, room)]
+    if stray:
+        raise CacheError(
+            problem(
+                f"{stray[0]} was written, but isn't declared by its rule, so nothing is recorded",
+                found=f"{len(stray)} undeclared file{'s' * (len(stray) > 1)}",
+                expected=f"the outputs of rule {step.rule}",
+                hint=f'rule {step.rule}: output: extra="{stray[0]}", or write below $TMPDIR',
+            )
+        )
     if isolation == Mode.OBSERVE and (why := explain(seen.beyond, room, step.rule)):
         show(f"{why}\n{step.name} is recorded with it: an edit of what it read runs it again", file=sys.stderr)
     return seen.trace

@@ -71,6 +71,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
     """
     with loaded() as attached:
         build, commands, threads = attached.build, attached.commands(), attached.threads()
+        around = attached.surroundings()
     if name not in build.stages:
         known = ", ".join(sorted(build.stages))
         raise CacheError(problem("no such stage", found=name, expected=f"one of {known}"))
@@ -92,7 +93,9 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
             params = folder / "bezoar-params.yaml"
             params.write_text(build.resolved.text, encoding="utf-8")
             own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": str(params.absolute())}
-            environment = environment_of(own)
+            network, home = around[step.name].network, (folder / ".bezoar-home").absolute()
+            (home / "tmp").mkdir(parents=True)
+            environment = environment_of(own, network=network.variables if network else None, folder=str(home))
             status = subprocess.run(commands[step.name], cwd=folder, env=environment, check=False).returncode
             if status:
                 raise CacheError(
