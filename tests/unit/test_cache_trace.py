@@ -177,6 +177,7 @@ def test_reads_and_writes_are_compared_with_what_is_declared():
         "pathlib.Path('out.txt').write_text('1'); pathlib.Path('stray.txt').write_text('1')\n"
         "open('partial', 'w').close(); os.rename('partial', 'renamed.txt')\n"
         "open('gone.txt', 'w').close(); os.unlink('gone.txt')\n"
+        "import shutil; os.makedirs('tmp/below'); shutil.rmtree('tmp')\n"  # it opens names in open folders
         "open('stray.txt').read(); open('folder/log', 'a').close()\n"
     )
     seen = job(text, declared=["in.txt", "folder", "out.txt"])

@@ -177,7 +177,7 @@ def install(log: str) -> None:
         text = fsdecode(fspath(path))  # type: ignore[call-overload]
         if text == log:
             return
-        if mode is None and not text.startswith("/") and not exists(text):
+        if mode is None and not flags & accessed and not text.startswith("/") and not exists(text):
             return  # by os.open, perhaps in a folder that is open: shutil.rmtree does so
         text = abspath(text)
         how = flags & accessed
