@@ -177,8 +177,8 @@ def install(log: str) -> None:
         text = fsdecode(fspath(path))  # type: ignore[call-overload]
         if text == log:
             return
-        if mode is None and not flags & accessed and not text.startswith("/") and not exists(text):
-            return  # by os.open, perhaps in a folder that is open: shutil.rmtree does so
+        if mode is None and not flags & accessed and not isfile(text):
+            return  # by os.open: a folder, or a name in a folder that is open, as by shutil.rmtree
         text = abspath(text)
         how = flags & accessed
         if how and ("write", text) not in seen:
