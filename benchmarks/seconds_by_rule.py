@@ -14,7 +14,7 @@ def costs_by_rule(cache: Path) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in (cache / "proofs").rglob("*.json"):
         proof = json.loads(path.read_text())
-        found[proof["key"]["rule"]].append((proof["cost"]["seconds"], proof["cost"]["cpu_seconds"]))
+        found[proof["action"]["rule"]].append((proof["cost"]["seconds"], proof["cost"]["cpu_seconds"]))
     return dict(sorted(found.items(), key=lambda item: -sum(cpu for _, cpu in item[1])))
 
 

@@ -353,7 +353,7 @@ class Decider:
         """Differences of a step's code, command and values from the last record."""
         found = [] if last.action.values == step.values else _differences("param", last.action.params, step.params)
         if last.trace is None:
-            return [*found, *(self._untrusted(step, last) or [Reason("untraced", step.name)])]
+            return [*found, *(self._untrusted(step, last) or [Reason("untraced", step.stage)])]
         if last.action.form not in (step.form, self.acceptances.form(step)):
             found.insert(0, Reason("rule", step.rule, last.action.form, step.form))
         environment = _differences("environment", last.action.environment, step.environment)

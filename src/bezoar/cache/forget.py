@@ -8,6 +8,7 @@ from pathlib import Path
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.build import Build
 from bezoar.cache.graph import loaded
+from bezoar.cache.job import Step
 from bezoar.cache.proofs import IMPORTED
 from bezoar.errors import problem
 
@@ -24,13 +25,16 @@ def forget_stages(names: Iterable[str]) -> list[str]:
             if name not in build.stages:
                 known = ", ".join(sorted(build.stages))
                 raise CacheError(problem("no such stage", found=name, expected=f"one of {known}"))
-        steps = [step.name for name in names for step in build.stages[name].steps]
-        return [name for name in steps if _forget(build, name)]
+        steps = [step for name in names for step in build.stages[name].steps]
+        return [step.name for step in steps if _forget(build, step)]
 
 
-def _forget(build: Build, name: str) -> bool:
-    proof = build.decision.proofs.get(name)
-    return proof is not None and sum(map(_remove, _files(Path(build.proofs.path(proof.action.digest))))) > 0
+def _forget(build: Build, step: Step) -> bool:
+    """Remove the proofs of a step's action as it is now; returns whether there was one, with a trace that holds or not."""
+    inputs = {path: content.md5 for path in step.inputs if (content := build.hasher.content(path))}
+    known = build.decision.proofs.get(step.name)
+    actions = {step.action(inputs).digest, *([known.action.digest] if known else [])}
+    return sum(_remove(path) for one in actions for path in _files(Path(build.proofs.path(one)))) > 0
 
 
 def forget_from(build: Build, commit: str) -> int:

@@ -190,7 +190,7 @@ def attach(
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
-        depends = {name: os.environ.get(name, "") for name in environment} | facts(rerun_on)
+        depends = {name: os.environ[name] for name in environment if name in os.environ} | facts(rerun_on)
         ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, network, packaged, depends)
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from bezoar.cache import CacheError, foreign
-from bezoar.cache.action import Action
+from bezoar.cache.action import MADE, Action
 from bezoar.cache.hashing import Content, content_of, files_below
 from bezoar.errors import problem
 
@@ -62,6 +62,11 @@ class Step:
     def stage(self) -> str:
         """Name of the step's DVC stage."""
         return "-".join((self.rule, *self.block))
+
+    @property
+    def declared(self) -> dict[str, str]:
+        """The environment variables that results depend on."""
+        return {name: value for name, value in self.environment.items() if not name.startswith(MADE)}
 
     def action(self, inputs: dict[str, str]) -> Action:
         """The step's action, given the contents (MD5 by path) of its inputs."""

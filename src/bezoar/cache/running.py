@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NamedTuple, TextIO
 
 from bezoar.cache import CacheError, folders, foreign, trace
-from bezoar.cache.action import MADE, Action
+from bezoar.cache.action import Action
 from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import PlannedJob, Run
@@ -69,14 +69,13 @@ def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: li
     mark = hashlib.md5(step.name.encode(), usedforsecurity=False).hexdigest()
     costs, log = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
     os.makedirs(os.path.dirname(costs), exist_ok=True)
-    declared = {name: value for name, value in step.environment.items() if not name.startswith(MADE)}
     variables = {
         "BEZOAR_PARAMS": run_.params,
         "BEZOAR_COSTS": costs,
         "BEZOAR_JOB": f"{step.stage}/{step.part}",
         RUN_VARIABLE: run_.identity,
-        **declared,
-        **trace.variables(log, {**os.environ, **declared}),
+        **step.declared,
+        **trace.variables(log, {**os.environ, **step.declared}),
         **folders.told(action.inputs),
     }
     start, cpu = time.monotonic(), _cpu_seconds()

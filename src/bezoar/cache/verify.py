@@ -93,6 +93,7 @@ def rerun(name: str, report: Callable[[str], None]) -> bool:
             params = folder / "bezoar-params.yaml"
             params.write_text(build.resolved.text, encoding="utf-8")
             own = dict.fromkeys(THREADS, str(threads[step.name])) | {"BEZOAR_PARAMS": str(params.absolute())}
+            own |= step.declared
             network, home = around[step.name].network, (folder / ".bezoar-home").absolute()
             (home / "tmp").mkdir(parents=True)
             environment = environment_of(own, network=network.variables if network else None, folder=str(home))
