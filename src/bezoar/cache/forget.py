@@ -30,7 +30,7 @@ def forget_stages(names: Iterable[str]) -> list[str]:
 
 
 def _forget(build: Build, step: Step) -> bool:
-    """Remove the proofs of a step's action as it is now; returns whether there was one, with a trace that holds or not."""
+    """Remove the proofs of a step's action as it is now, whether their traces hold or not; whether there was one."""
     inputs = {path: content.md5 for path in step.inputs if (content := build.hasher.content(path))}
     known = build.decision.proofs.get(step.name)
     actions = {step.action(inputs).digest, *([known.action.digest] if known else [])}
