@@ -274,7 +274,7 @@ def test_a_merge_conflict_in_the_lock_is_named_and_either_side_is_a_way_out(buil
     built.refused("git", "merge", "theirs")
     built.run("git", "checkout", "--ours", "params.yaml")
     said = built.refused("snakemake")
-    stated(said, "traces.lock:")
+    stated(said, "dvc.lock:")
     assert "a merge conflict" in said
     for side in ("theirs", "main"):  # a record of other parameters says nothing, and the cache knows both
         built.run("git", "checkout", side, "--", "dvc.lock", "traces.lock")  # and git takes it for resolved

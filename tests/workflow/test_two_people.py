@@ -324,10 +324,10 @@ def test_a_conflict_in_lines_of_dvc_lock_is_resolved_too(in_stages: Apart) -> No
     (ann.root / ".gitattributes").unlink()  # as where somebody has lost it
     ann.commit()
     assert merge(ann, ben) == LOCKS
-    line = (ann.root / "traces.lock").read_text().splitlines().index("<<<<<<< HEAD") + 1
+    line = (ann.root / "dvc.lock").read_text().splitlines().index("<<<<<<< HEAD") + 1
     for command in (["snakemake"], ["bezoar", "plan"], ["bezoar", "dvc"]):
         said = ann.refused(*command)
-        assert f"traces.lock:{line}: can't be read" in said
+        assert f"dvc.lock:{line}: can't be read" in said
         assert "hint: run `bezoar dvc --resolve`" in said
     ann.run("git", "add", "dvc.lock")
     assert "hint: `git checkout --merge dvc.lock`" in ann.refused("bezoar", "dvc", "--resolve")
