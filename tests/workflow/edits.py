@@ -219,7 +219,8 @@ def edit_the_notes(run: Fuzz) -> None:
 
 
 def modules(run: Fuzz) -> list[str]:
-    return [str(path.relative_to(run.graph.root)) for folder in ("scripts", "src", "own") for path in run.files(folder)]
+    found = [path for folder in ("scripts", "src", "own") for path in run.files(folder) if path.suffix == ".py"]
+    return [str(path.relative_to(run.graph.root)) for path in found]
 
 
 def edit_a_comment(run: Fuzz) -> str:
@@ -254,8 +255,8 @@ def rename_a_module(run: Fuzz) -> str:
     pair = run.choose(RENAMED)
     old, new = pair if (run.graph.root / f"scripts/{pair[0]}.py").exists() else pair[::-1]
     (run.graph.root / f"scripts/{old}.py").rename(run.graph.root / f"scripts/{new}.py")
-    for path in run.files("scripts"):
-        path.write_text(re.sub(rf"^from {old} ", f"from {new} ", path.read_text(), flags=re.MULTILINE))
+    for path in modules(run):
+        run.write(path, re.sub(rf"^from {old} ", f"from {new} ", run.text(path), flags=re.MULTILINE))
     return f"{old} -> {new}"
 
 
@@ -275,7 +276,7 @@ def shadow_a_module(run: Fuzz) -> str:
 
 def edit_rules(run: Fuzz, kind: str, old: str, new: str) -> None:
     """Replace text in a rule."""
-    text = run.oracle().code.rules[kind].text
+    text = run.code().rules[kind].text
     assert old in text
     run.write("Snakefile", run.text("Snakefile").replace(text, text.replace(old, new)))
 
@@ -285,7 +286,7 @@ def other_name(name: str) -> str:
 
 
 def rename_a_rule(run: Fuzz) -> str:
-    old = run.oracle().code.rules[run.choose(KINDS)].name
+    old = run.code().rules[run.choose(KINDS)].name
     text = re.sub(rf"^rule {old}:", f"rule {other_name(old)}:", run.text("Snakefile"), flags=re.MULTILINE)
     run.write("Snakefile", text.replace(f'"{old}": {{"file"', f'"{other_name(old)}": {{"file"'))
     return f"{old} -> {other_name(old)}"
@@ -293,7 +294,7 @@ def rename_a_rule(run: Fuzz) -> str:
 
 def rename_a_script(run: Fuzz) -> str:
     kind = run.choose(KINDS)
-    old = run.oracle().code.rules[kind].script
+    old = run.code().rules[kind].script
     new = f"scripts/{other_name(Path(old).stem)}.py"
     (run.graph.root / old).rename(run.graph.root / new)
     edit_rules(run, kind, old, new)
@@ -324,7 +325,7 @@ def edit_a_command(run: Fuzz) -> str:
 def edit_rules_in_vain(run: Fuzz) -> str:
     """What no result depends on: comments, resources, threads, messages, and a rule that no result needs."""
     kind = run.choose(KINDS)
-    name, _, _, text = run.oracle().code.rules[kind]
+    name, _, _, text = run.code().rules[kind]
     what = run.choose(["comment", "threads", "priority", "message"])
     line = {"comment": "    # more\n", "threads": "    threads: 2\n", "priority": "    priority: 2\n"}
     line |= {"message": f'    message: "{name}"\n'}

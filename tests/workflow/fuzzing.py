@@ -62,6 +62,9 @@ class Fuzz:
     def oracle(self) -> Oracle:
         return Oracle(self.graph.root, self.graph.environment)
 
+    def code(self) -> Code:
+        return Code(self.graph.root, self.graph.environment)
+
     def step(self, change: Callable[["Fuzz"], str | None]) -> None:
         """One change, one build, and all that must hold then."""
         self.earlier.append(self.text("params.yaml"))
@@ -185,7 +188,7 @@ class Fuzz:
         """What dvc.yaml depends on: names of rules and blocks, and what they name."""
         params = self.graph.params()
         return [
-            [rule.name for rule in Code(self.graph.root, self.graph.environment).rules.values()],
+            [rule.name for rule in self.code().rules.values()],
             sorted((name, block["file"]) for name, block in params["sources"].items()),
             sorted((name, block["source"]) for name, block in params["schemes"].items()),
             sorted((name, sorted(block["schemes"])) for name, block in params["mixes"].items()),

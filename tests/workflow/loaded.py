@@ -102,7 +102,7 @@ class Code:
         documented = any(".__doc__" in text for text in texts.values())
         own = [path for path in files if path.parent.name != "site-packages"]
         known = {name: value for text in texts.values() for name, value in constants(text).items()}
-        names = {path.stem for path in (self.root / "scripts").iterdir() if path not in texts}
+        names = {path.stem for path in (self.root / "scripts").glob("*.py") if path not in texts}
         return Used(
             {f"{path.parent.name}/{path.name}": meaning(texts[path], documented=documented) for path in own},
             {path.stem: release(version(path)) for path in files if path not in own},
