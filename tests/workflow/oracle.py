@@ -1,54 +1,56 @@
-"""What every job of the small graph must make, from its sources alone: plain Python, neither cache nor front ends.
+"""What every job of the furnished graph must make, from its sources alone: plain Python, neither cache nor front ends.
 
-It computes again what the scripts of tests/workflow/graph/ do. Their code means what their constants say: these are all
-that the tests' edits of meaning change.
+It computes again what the scripts do (tests/workflow/graph/ and fuzzed.py). Their code means what their constants say:
+these are all that the edits of meaning change.
 """
 
+import colorsys
 import hashlib
 import json
 import random
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-
-IMPORTS = {
-    "source": ("helper",),
-    "shard": ("helper", "letters"),
-    "generate": ("helper",),
-    "mix": ("helper",),
-    "train": ("helper", "letters"),
-    "score": ("helper",),
-}
-CONSTANT = re.compile(r"^([A-Z]+) = (.+)$", re.MULTILINE)
+from loaded import Code
 
 
 class Made(NamedTuple):
     """A job with all that went in, as one text, and what comes out.
 
     Attributes:
+        kind: Its rule, by the name that the Snakefile has at first.
         name: What its script reports.
-        key: Rule, names and values of its parameters, constants of its code, paths and contents of its inputs, and
-            paths of its outputs: a job with a key that was made before needn't run.
+        key: All that it depends on: its command, its values with their types, paths and contents of its inputs in
+            order, paths of its outputs, the code and the packages that it loads, and declared variables. A job with a
+            key that was made before needn't run.
+        wide: The same, with what may also count: a module that hides one of the standard library.
         files: Bytes by path.
     """
 
+    kind: str
     name: str
     key: str
+    wide: str
     files: dict[str, bytes]
 
 
 class Oracle:
     """All jobs of a repository in its current state on disk.
 
+    Args:
+        root: Its folder.
+        environment: The variables that builds are started with.
+
     Attributes:
         jobs: In topological order.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
         self.root = root
+        self.code = Code(root, environment)
+        self.mode, self.observed = environment["MODE"], environment.get("BEZOAR_ISOLATION") == "observe"
         self.params: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text())
         self.made: dict[str, bytes] = {}
         self.jobs = list(self._jobs())
@@ -97,7 +99,7 @@ class Oracle:
 
     def _source(self, name: str) -> Made:
         block = self.params["sources"][name]
-        rows = [row.strip() for row in lines(self._input(block["file"])) if row.strip()]
+        rows = [row.strip() for data in self._below(block["file"]).values() for row in lines(data) if row.strip()]
         rows = rows[: self._constants("source")["MOST"]]
         kept = [row for row in rows if not row.startswith(block["drop"])]
         dropped = [row for row in rows if row.startswith(block["drop"])]
@@ -117,12 +119,15 @@ class Oracle:
 
     def _generate(self, name: str, shard: str) -> Made:
         block = self.params["schemes"][name]
+        roles = ["two", "one"] if 'one="mates/two/' in self.code.rules["generate"].text else ["one", "two"]
+        mates = [f"mates/{role}/{shard}.txt" for role in roles]
         taken, out = f"data/seed/{block['source']}/{shard}.txt", f"data/generated/{name}/{shard}"
         cases = {"upper": str.upper, "lower": str.lower, "title": str.title}
         end = self._constants("generate")["BETWEEN"] + block["suffix"]
         rows = [cases[block["case"]](row) + end for row in lines(self._input(taken))]
-        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": [str(len(rows))]}
-        return self._job("generate", out, files, [taken], {f"schemes.{name}": block})
+        report = [len(rows), self.mode, None, *(lines(self._input(path)) for path in mates)]
+        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": list(map(str, report))}
+        return self._job("generate", out, files, [taken, *mates], {f"schemes.{name}": block})
 
     def _mix(self, name: str, shards: list[str]) -> Made:
         block, seed = self.params["mixes"][name], self.params["seed"]
@@ -130,7 +135,8 @@ class Oracle:
         rows = sorted(row for path in taken for row in lines(self._input(path)))
         random.Random(seed).shuffle(rows)
         out = f"data/mixes/{name}"
-        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": [str(len(rows))]}
+        report = [str(len(rows) * self._constants("mix")["FACTOR"])]
+        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": report}
         return self._job("mix", out, files, taken, {f"mixes.{name}": block, "shards": len(shards), "seed": seed})
 
     def _train(self, name: str) -> Made:
@@ -142,33 +148,44 @@ class Oracle:
         for step, row in enumerate(lines(self._input(taken[0]))):
             weight = weight * (1 - block["decay"]) + block["rate"] * (self._number("train", row) % modulus)
             history.append({"step": step, "loss": weight})
-        files = {f"{out}/weights/weight.txt": [f"{weight:.6f}"], f"{out}/history.json": [json.dumps(history)]}
+        weight *= self._constants("train")["STRETCH"]
+        files = {
+            f"{out}/weights/weight.txt": [f"{weight:.6f}"],
+            f"{out}/history.json": [json.dumps(history)],
+            f"{out}/about.txt": [self.code.used("train").about],
+        }
         return self._job("train", out, files, taken, {f"stages.{name}": block})
 
     def _score(self, name: str) -> Made:
         block, out = self.params["evals"][name], f"results/{name}.json"
-        taken = [f"data/adapters/{stage}" for stage in block["stages"]]
-        scores = {
-            stage: self._weight(path) * block["draws"] for stage, path in zip(block["stages"], taken, strict=True)
-        }
-        files = {out: [json.dumps({"scores": scores}, sort_keys=True)]}
-        return self._job("score", out, files, taken, {f"evals.{name}": block})
+        reverse = "[::-1]" in self.code.rules["score"].text
+        stages = block["stages"][::-1] if reverse else block["stages"]
+        taken = [f"data/adapters/{stage}" for stage in stages]
+        scores = {stage: self._weight(path) * block["draws"] for stage, path in zip(stages, taken, strict=True)}
+        notes = (self.root / "notes.txt").read_text() if self.observed else ""
+        known = self._constants("score")
+        used = [known["NAME"], known.get("ONE_THIRD", colorsys.ONE_THIRD), notes, *stages]
+        files = {out: [json.dumps({"scores": scores, "used": used}, sort_keys=True)]}
+        return self._job("score", out, files, taken, {f"evals.{name}": block}, notes)
 
-    def _job(self, rule: str, out: str, files: dict[str, list[str]], taken: list[str], params: dict[str, Any]) -> Made:
-        end = self._constants(rule)["END"]
-        inputs = {path: {name: _digest(data) for name, data in self._below(path).items()} for path in taken}
-        key = json.dumps([rule, params, self._constants(rule), inputs, sorted(files)], sort_keys=True)
+    def _job(
+        self, kind: str, out: str, files: dict[str, list[str]], taken: list[str], params: dict[str, Any], more: str = ""
+    ) -> Made:
+        rule, used = self.code.rules[kind], self.code.used(kind)
+        inputs = [(path, [(name, _digest(data)) for name, data in self._below(path).items()]) for path in taken]
+        command = [rule.name, rule.script, rule.flags, self.mode, more]
+        key = repr([command, typed(params), typed(used.meanings), typed(used.versions), inputs, sorted(files)])
+        end = used.constants["END"]
         written = {path: "".join(row + end for row in rows) for path, rows in files.items()}
         made = {path: text.encode("utf-8", "surrogateescape") for path, text in written.items()}
         self.made |= made
-        return Made(out, key, made)
+        return Made(kind, out, _digest(key.encode()), _digest(repr([key, used.hidden]).encode()), made)
 
-    def _constants(self, rule: str) -> dict[str, Any]:
-        texts = [(self.root / "scripts" / f"{name}.py").read_text() for name in (rule, *IMPORTS[rule])]
-        return {name: yaml.safe_load(value) for text in texts for name, value in CONSTANT.findall(text)}
+    def _constants(self, kind: str) -> dict[str, Any]:
+        return self.code.used(kind).constants
 
-    def _number(self, rule: str, row: str) -> int:
-        return sum((ord(letter) for letter in row), self._constants(rule)["FIRST"])
+    def _number(self, kind: str, row: str) -> int:
+        return sum((ord(letter) for letter in row), self._constants(kind)["FIRST"])
 
     def _weight(self, adapter: str) -> float:
         return float(lines(self.made[f"{adapter}/weights/weight.txt"])[0])
@@ -177,8 +194,18 @@ class Oracle:
         return self.made[path] if path in self.made else (self.root / path).read_bytes()
 
     def _below(self, path: str) -> dict[str, bytes]:
-        inside = {name: data for name, data in self.made.items() if name.startswith(f"{path}/")}
-        return inside or {path: self._input(path)}
+        """The files of an artifact or a source, which may be a folder."""
+        if inside := {name: data for name, data in self.made.items() if name.startswith(f"{path}/")}:
+            return inside
+        files = sorted(one for one in (self.root / path).rglob("*") if one.is_file())
+        return {str(one.relative_to(self.root)): one.read_bytes() for one in files} or {path: self._input(path)}
+
+
+def typed(value: Any) -> Any:
+    """A value whose text names all types: 1, 1.0, True and "1" differ, also as keys of a map."""
+    if isinstance(value, dict):
+        return sorted((repr(name), typed(one)) for name, one in value.items())
+    return [typed(one) for one in value] if isinstance(value, list) else repr(value)
 
 
 def lines(data: bytes) -> list[str]:
