@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.cache import CacheError, landlock, refusals, rights, room
+from bezoar.cache import CacheError, build, landlock, refusals, rights, room
 from bezoar.cache.environment import environment_of
 from bezoar.cache.job import Network, PlannedJob, Run, Step, Surroundings
 from bezoar.cache.landlock import Right
@@ -355,3 +355,15 @@ def test_what_is_explained_as_refused_is_what_the_kernel_refuses(project, attemp
     assert attempt(program, *tried).stdout.split() == [
         path for path in tried if not refusals.refused("read", path, own)
     ]
+
+
+def test_a_new_run_leaves_the_values_of_a_killed_runs_jobs_as_the_same_file(project):
+    values, old = project / ".snakemake/bezoar/params.yaml", project / ".snakemake/bezoar/jobs/data/old.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    before = values.stat().st_ino
+    build._clear_but(
+        Path(".snakemake/bezoar"), Path(".snakemake/bezoar/spent/run"), Path(".snakemake/bezoar/params.yaml")
+    )
+    assert values.stat().st_ino == before
+    assert not old.exists()

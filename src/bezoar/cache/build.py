@@ -334,10 +334,11 @@ class Build:
         text = self.resolved.text.encode()
         self._check_values()
         run = identity()
-        _clear_but(Path(FOLDER), SPENT / run)
         copy = Path(FOLDER, f"params-{hashlib.sha256(text).hexdigest()[:12]}.yaml")
+        _clear_but(Path(FOLDER), SPENT / run, copy)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(text)
+        if not copy.exists() or copy.read_bytes() != text:  # a killed run's job may read this very file, and no new one
+            copy.write_bytes(text)
         steps = [step for step in self.steps if step.name in self.decision.reasons]
         scripts = sorted({step.script for step in steps})
         closures = {script: self.code.closures.contents(script) for script in scripts}
@@ -463,15 +464,17 @@ def _changed(path: str, kind: str) -> CacheError:
     )
 
 
-def _clear_but(folder: Path, kept: Path) -> None:
-    """Remove everything in a folder except one folder in it."""
+def _clear_but(folder: Path, *kept: Path) -> None:
+    """Remove everything in a folder except some paths in it."""
     for path in folder.iterdir() if folder.is_dir() else []:
-        if path in kept.parents:
-            _clear_but(path, kept)
-        elif not path.is_dir():
-            path.unlink()
-        elif path != kept:
+        if any(path in one.parents for one in kept):
+            _clear_but(path, *kept)
+        elif path in kept:
+            continue
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _leaf(name: str, params: Any) -> Any:
