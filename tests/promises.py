@@ -30,7 +30,6 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_trace.py",
         "workflow/test_forged.py",
         "workflow/test_fuzz.py",
-        "workflow/test_identity.py",
         "workflow/test_lost_cache.py",
         "workflow/test_plan.py",
         "workflow/test_rerun.py",
