@@ -245,6 +245,15 @@ def test_only_downloads_share_the_folder_of_the_hub(project, monkeypatch):
     assert "HF_HUB_OFFLINE" not in online.environment
     assert not alone.at(f"{project.parent}/hub/x")
     assert online.at(f"{project.parent}/hub/x") == landlock.EVERYTHING
+    assert f"{project.parent}/hub" in online.shared
+
+
+def test_a_folder_that_jobs_share_stays_when_one_of_them_ends(project):
+    first, second = (room_of(job(["true"], Network(writes=("responses",)))) for _ in range(2))
+    first.leave(succeeded=True)
+    Path("responses/answers").touch()
+    assert second.at("responses/answers") == landlock.EVERYTHING
+    assert os.path.isdir("responses")
 
 
 def test_the_temporary_folder_has_a_short_path_for_sockets(project):

@@ -208,8 +208,12 @@ def _work_folders(command: list[str]) -> Iterator[str]:
 
 def _allow_network(room: Room, network: Network) -> None:
     """Let a job read and write what it needs to reach others."""
-    for path in (*network.reads, *(room.environment[name] for name in CERTIFICATES if name in room.environment)):
-        room.allow(path, READ)
     hub = HUB_FOLDERS if HUB_HOME in network.variables else ()
-    for path in (*network.writes, *(room.environment[name] for name in hub if name in room.environment)):
-        _place(room, path)
+    reads = [*network.reads, *(room.environment[name] for name in CERTIFICATES if name in room.environment)]
+    writes = [*network.writes, *(room.environment[name] for name in hub if name in room.environment)]
+    for path in reads:
+        room.allow(path, READ)
+    for path in writes:
+        os.makedirs(path, exist_ok=True)  # and it stays, if empty: other jobs have rights in this very folder
+        room.allow(path, EVERYTHING)
+    room.shared += reads + writes

@@ -69,6 +69,7 @@ class Room:
         environment: All its variables.
         folder: The job's own folder.
         made: Files and folders that were made for the job to write to; empty ones are removed when it has ended.
+        shared: What it uses to reach others, such as stored answers and downloads; no result depends on it.
     """
 
     rights: dict[str, Right]
@@ -76,6 +77,7 @@ class Room:
     environment: dict[str, str]
     folder: str
     made: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
 
     def allow(self, path: str, right: Right) -> None:
         """Allow something at a path and below."""

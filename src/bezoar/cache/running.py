@@ -102,7 +102,7 @@ def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, has
     """
     step = job.step
     declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
-    declared.append(room.environment["TMPDIR"])
+    declared += [room.environment["TMPDIR"], *room.shared]
     enforced = isolation == Mode.ENFORCE
     code = [step.script, *run_.closures.get(step.script, ())]
     seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)), code)
