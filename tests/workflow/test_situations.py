@@ -540,3 +540,24 @@ def test_all_clones_get_one_artifact_of_a_rule_that_never_makes_the_same_twice(
     assert clone.ran() == []
     assert clone.contents()["results/score.json"] == built.contents()["results/score.json"]
     assert (clone.root / "dvc.lock").read_text() == (built.root / "dvc.lock").read_text()
+
+
+@LONG_BY_DVC
+def test_the_result_of_a_forced_run_counts_for_its_own_code_only(built: Graph, front_end: str) -> None:
+    before = built.contents()
+    text = (built.root / "scripts/score.py").read_text()
+    (built.root / "scripts/score.py").write_text(f'{text}\nwrite(args.out, ["another"])\n')
+    built.build("--forcerun", "score")
+    assert built.contents() != before
+    (built.root / "scripts/score.py").write_text(text)
+    built.by(front_end)
+    assert built.contents() == before
+
+
+def test_a_comment_in_code_that_a_running_job_uses_does_not_lose_its_work(built: Graph) -> None:
+    built.set("stages.sft.rate", 0.7)
+    with held(built, "snakemake", "data/adapters/sft") as process:
+        helper = built.root / "scripts/helper.py"
+        helper.write_text(f"{helper.read_text()}# a comment\n")
+    assert process.returncode == 0, said(built)
+    assert "nothing is recorded" not in said(built)

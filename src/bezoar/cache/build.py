@@ -32,7 +32,17 @@ from bezoar.cache.altered import set_aside
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.job import FOLDER, Known, PlannedJob, Run, Step, Surroundings, forced_runs, undeclared
+from bezoar.cache.job import (
+    FOLDER,
+    Known,
+    PlannedJob,
+    Run,
+    Step,
+    Surroundings,
+    clear_forced_runs,
+    forced_runs,
+    undeclared,
+)
 from bezoar.cache.objects import Objects, unwritable
 from bezoar.cache.prints import Code
 from bezoar.cache.proofs import Proofs
@@ -58,6 +68,7 @@ class Build:
         plots: By rule, DVC's plots of its output.
         included: The Snakefile and all files that it includes.
         packaged: Whether rules take scripts of the package.
+        varies: Whether results depend on environment variables or facts of the machine, which no file shows.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class Build:
         included: Iterable[str] = (),
         *,
         packaged: bool = False,
+        varies: bool = False,
     ) -> None:
         self.cache, remote = config.settings()
         self._tracked = git.tracked()
@@ -80,7 +92,7 @@ class Build:
         self.proofs = Proofs(self.cache)
         self.verifier = Verifier(self.hasher)
         self.acceptances = Acceptances.read()
-        self.included, self._packaged = list(included), packaged
+        self.included, self._packaged, self._varies = list(included), packaged, varies
         self.steps: list[Step] = []
         self.stages: dict[str, stages.DvcStage] = {}
         self.decision = Decision()
@@ -98,7 +110,7 @@ class Build:
     @property
     def _code_stage(self) -> dict[str, Any]:
         inside = [path for path in self.included if not path.startswith(("..", "/"))]  # others have no fixed path
-        return stages.code_stage([*inside, *self.code.more], elsewhere=self.code.elsewhere)
+        return stages.code_stage([*inside, *self.code.more], elsewhere=self.code.elsewhere or self._varies)
 
     def take(self, steps: list[Step]) -> None:
         """Set the steps of the graph, in topological order, and read their code."""
@@ -214,6 +226,7 @@ class Build:
             self.code = self._read_code()  # match the current code
             self._write_code()
             self._fold_code()
+            clear_forced_runs()
         self.hasher.save()
 
     def _record_run(self, outcomes: Counter[str]) -> None:

@@ -41,6 +41,11 @@ def _package_folder() -> str:
     return str(Path(spec.origin).parents[1])
 
 
+def is_own_package() -> bool:
+    """Whether Python finds the package `bezoar` in this project's `src`: so in a checkout, not in another worktree."""
+    return os.path.realpath(_package_folder()) == os.path.realpath("src")
+
+
 @cache
 def version_of(module: str) -> str:
     """`name==version` of a top-level module's distribution."""

@@ -260,7 +260,7 @@ class Decider:
         known = decision.recorded_match.get(step.name)
         counts = known if known and known.action.inputs == action.inputs else found if found and found.origin else None
         if counts:
-            own = next((one for one in self.proofs.made_here(action) if one.trace and self.holds(one.trace)), None)
+            own = self._made_here(action)
             hint = (
                 f"dvc.lock counts; `bezoar verify --rerun {step.stage}` shows which one comes out; if it is that of "
                 f"dvc.lock, `bezoar forget {step.stage}` drops the other one"
@@ -284,7 +284,7 @@ class Decider:
 
     def _find(self, step: Step, action: Action, known: Proof | None, useless: list[Proof], made: bool) -> Proof | None:
         if known and known.action.inputs == action.inputs and known not in useless:
-            own = next(self.proofs.made_here(action), None) if made else None
+            own = self._made_here(action) if made else None
             if own and all(self.hasher.holds(path, one.md5) for path, one in own.outputs.items()):
                 return own  # of a forced run
             return known  # first, so that everyone gets the same checkpoint
@@ -293,6 +293,10 @@ class Decider:
             if proof and proof not in useless:
                 return proof
         return None
+
+    def _made_here(self, action: Action) -> Proof | None:
+        """The latest proof of a job that ran here, if its trace holds: an action says nothing of code."""
+        return next((one for one in self.proofs.made_here(action) if one.trace and self.holds(one.trace)), None)
 
     def _alternatives(self, step: Step, action: Action) -> list[Action]:
         """The action, and the one with an earlier form of the command that an acceptance puts in its place."""

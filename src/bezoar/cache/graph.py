@@ -109,6 +109,7 @@ class Attached:
         packaged: Whether rules use scripts of the package.
         environment: Values of the environment variables that results depend on, by name, and of the facts in
             `rerun_on`, by name with `made.` before it.
+        varies: Whether the Snakefile names such variables or facts, set or not.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -121,6 +122,7 @@ class Attached:
     network: Networks
     packaged: bool
     environment: dict[str, str]
+    varies: bool
     decides: bool = True
 
     @cached_property
@@ -128,7 +130,7 @@ class Attached:
         """The run's build; made after the rules are known."""
         paths = [str(one.get_path_or_uri(secret_free=True)) for one in self.workflow.included]
         included = [os.path.relpath(installed.name_of(path)) for path in paths]  # no path of an installation
-        return Build(self.resolved, self.plots, included, packaged=self.packaged)
+        return Build(self.resolved, self.plots, included, packaged=self.packaged, varies=self.varies)
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets and, unless only its steps are needed, decide what runs.
@@ -190,8 +192,11 @@ def attach(
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
-        depends = {name: os.environ[name] for name in environment if name in os.environ} | facts(rerun_on)
-        ProvenDAG.attached = Attached(workflow, parts, plots, resolved, spending, servers, network, packaged, depends)
+        names, facts_ = list(environment), facts(rerun_on)
+        depends = {name: os.environ[name] for name in names if name in os.environ} | facts_
+        ProvenDAG.attached = Attached(
+            workflow, parts, plots, resolved, spending, servers, network, packaged, depends, bool(names or facts_)
+        )
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)

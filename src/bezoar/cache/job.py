@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -207,6 +208,12 @@ def _known(found: Any) -> Known:
 
 def _texts_by_name(found: Any) -> dict[str, str]:
     return {name: foreign.text(value) for name, value in foreign.table(found).items()}
+
+
+def clear_forced_runs() -> None:
+    """Forget them: dvc.lock has their results."""
+    with suppress(FileNotFoundError):
+        os.unlink(f"{FOLDER}/forced.jsonl")
 
 
 def forced_runs() -> list[str]:

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from bezoar.cache.code import LENGTH, Closures
+from bezoar.cache.code import LENGTH, Closures, is_own_package
 from bezoar.cache.hashing import Hasher, digest_of
 from bezoar.cache.records import Records
-from bezoar.cache.stages import PACKAGE, DvcStage
+from bezoar.cache.stages import DvcStage
 from bezoar.cache.trace import Trace, Verifier
 
 
@@ -33,8 +33,7 @@ class Code:
         packaged: bool = False,
     ) -> None:
         self.closures = Closures(hasher)
-        self.elsewhere = packaged and not os.path.isdir(PACKAGE)
-        self.elsewhere |= any(stage.steps[0].environment for stage in stages.values())  # no file shows that
+        self.elsewhere = packaged and not is_own_package()
         self._stages = stages
         self.learn(locked, records, verifier)
         self.closures.save()
@@ -50,6 +49,7 @@ class Code:
         changes = {name: _changes(found, verifier) for name, found in traces.items()}
         changes |= {name: {"": "no record in traces.lock"} for name, record in bound.items() if record is None}
         self.prints = {name: self._print(stage, changes.get(name, {})) for name, stage in self._stages.items()}
+        self.elsewhere |= any(verifier.is_elsewhere(trace) for found in traces.values() for trace in found)
         self.more = self._more({stage.steps[0].script for stage in self._stages.values()}, traces.values())
 
     def _print(self, stage: DvcStage, changes: dict[str, str]) -> str:

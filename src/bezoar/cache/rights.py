@@ -122,7 +122,10 @@ def _programs(command: list[str]) -> Iterator[str]:
     if found := shutil.which(command[0]):
         yield found
         folders += [os.path.dirname(found), os.path.dirname(os.path.realpath(found))]
+    home = os.path.expanduser("~")
     for folder in filter(None, folders):
+        if f"{home}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/"):
+            continue  # all that a person has isn't a folder of programs
         yield folder
         above = os.path.dirname(folder)
         if any(os.path.exists(f"{above}/{mark}") for mark in ("pyvenv.cfg", "conda-meta")):
@@ -145,9 +148,10 @@ def _allow_outside(room: Room, path: str) -> None:
         return
     below = os.path.relpath(project, real).split("/")[:-1]
     for name in below:  # such as /usr/src/project: all of /usr but /usr/src
-        for entry in os.listdir(real):
-            if entry != name:
-                room.allow(os.path.join(real, entry), READ)
+        with suppress(PermissionError):  # what can't be listed here stays closed
+            for entry in os.listdir(real):
+                if entry != name:
+                    room.allow(os.path.join(real, entry), READ)
         real = os.path.join(real, name)
 
 

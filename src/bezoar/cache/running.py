@@ -104,10 +104,12 @@ def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, has
     declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
     declared += [room.environment["TMPDIR"], *room.shared]
     enforced = isolation == Mode.ENFORCE
-    code = [step.script, *run_.closures.get(step.script, ())]
+    files = run_.closures.get(step.script, {})
+    code = [step.script, *files]
     seen = trace.read(log, hasher, declared, lambda path: not (enforced and refused("read", path, room)), code)
-    if seen.changed:
-        raise Edited(seen.changed[0])
+    changed = [path for path in seen.changed if os.path.relpath(path) not in files and path not in files]
+    if changed or not _means_the_same(step.script, files, run_, hasher):
+        raise Edited((changed or seen.changed)[0])
     written = [path for path in seen.undeclared_writes if not path.startswith("/")]  # elsewhere: a cache of downloads
     stray = [path for path in written if enforced and not refused("write", path, room)]
     if stray:
@@ -120,8 +122,20 @@ def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, has
             )
         )
     if isolation == Mode.OBSERVE and (why := explain(seen.beyond, room, step.rule)):
-        show(f"{why}\n{step.name} is recorded with it: an edit of what it read runs it again", file=sys.stderr)
+        show(
+            f"{why}\n{step.name} is recorded with it: an edit of what it read in the project runs it again",
+            file=sys.stderr,
+        )
     return seen.trace
+
+
+def _means_the_same(script: str, files: dict[str, str], run_: Run, hasher: Hasher) -> bool:
+    """Whether the code that a script's text names means what it did when the run started: comments don't count."""
+    if all(hasher.holds(path, md5) for path, md5 in files.items()):
+        return True
+    from bezoar.cache.code import Closures  # slow, and code is rarely edited during a run
+
+    return Closures(hasher).print_of(script) == run_.prints.get(script)
 
 
 def run(

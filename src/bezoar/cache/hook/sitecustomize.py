@@ -42,7 +42,7 @@ def install(log: str) -> None:
         os.path.exists,
         os.path.isfile,
     )
-    fspath, fsdecode, getpid, getframe, path_list = os.fspath, os.fsdecode, os.getpid, sys._getframe, sys.path
+    fspath, fsdecode, getpid, getframe, system = os.fspath, os.fsdecode, os.getpid, sys._getframe, sys
     library = os.path.dirname(os.__file__) + "/"
     scratch = os.environ.get("BEZOAR_SCRATCH")
     ignored = SYSTEM + tuple({f"{one}/bin/" for one in (sys.prefix, sys.base_prefix)})
@@ -82,6 +82,7 @@ def install(log: str) -> None:
 
     def state() -> str:
         """The id of sys.path as it is, written once."""
+        path_list = system.path  # a script may bind it to another list
         if path_list != last[0]:
             entries = tuple(abspath(fsdecode(one)) for one in path_list if isinstance(one, str | bytes))
             if entries not in paths:
@@ -208,7 +209,7 @@ def install(log: str) -> None:
         elif event == "import":
             if args[1] is not None:
                 file("module", abspath(fsdecode(args[1])), str(args[0]))  # type: ignore[arg-type]
-            elif path_list != last[0]:
+            elif system.path != last[0]:
                 state()
         elif event == "socket.connect":
             if isinstance(args[1], tuple):

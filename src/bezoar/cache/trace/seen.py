@@ -175,6 +175,8 @@ class _Reader:
         tops: dict[str, set[str]] = {}
         versions: dict[str, str] = {}
         for folder, component in self.log.tops:
+            if folder not in self.places.sites.folders:
+                continue  # of another Python: its rule's command, `conda:` or `container:` names it
             top, installed = top_name(component), self.places.sites.installed(folder)
             for name in installed.owners.get(top, []):
                 versions[name] = installed.versions[name]

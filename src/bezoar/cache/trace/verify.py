@@ -46,6 +46,15 @@ class Verifier:
             self._known[trace.digest] = found
         return self._known[trace.digest]
 
+    def is_elsewhere(self, trace: Trace) -> bool:
+        """Whether jobs loaded code from outside of the project, and not of the package: no file here shows that."""
+        tops = {label[1:].partition("/")[0] for label in trace.modules if label.startswith(ENVIRONMENT)} - {"bezoar"}
+        found = (self.places.find(stem_of(f"/{top}")[1:]) for top in tops if not top.startswith("~"))
+        origins = [spec.origin for spec in found if spec and spec.origin]
+        return any(label.startswith(ELSEWHERE) for label in trace.modules) or not all(
+            map(self.places.relative, origins)
+        )
+
     def save(self) -> None:
         """Remember what was found."""
         self.meanings.save()
