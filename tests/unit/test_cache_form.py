@@ -10,7 +10,9 @@ from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 from snakemake.shell import shell
 from snakemake.sourcecache import LocalSourceFile
 
-from bezoar.cache.graph import RuleLayout, expanded, facts
+from bezoar.cache.form import expanded, form_of
+from bezoar.cache.graph import facts
+from bezoar.cache.layout import RuleLayout
 
 SHELL = "bezoar exec {output.rows:q} -- python {input.script:q} --a {input.a:q} --b {input.b:q} --out {output.rows:q}"
 INPUTS = {"script": "scripts/mix.py", "a": "data/a/0001", "b": "data/b/0001"}
@@ -60,7 +62,7 @@ def job(
 
 def form(*arguments: Any, inner: frozenset[str] = frozenset({"shard"}), **options: Any) -> str:
     made = job(*arguments, **options)
-    return RuleLayout(made.rule, inner)._form(made)
+    return form_of(made, RuleLayout(made.rule, inner).inner)
 
 
 def test_a_command_is_its_words_as_they_run() -> None:

@@ -11,7 +11,8 @@ import yaml
 from test_cli import repository  # noqa: F401 - a fixture
 
 from bezoar.cache import CacheError, locks, plan, stages
-from bezoar.cache.graph import Elsewhere, shell_syntax
+from bezoar.cache.form import shell_syntax
+from bezoar.cache.graph import Elsewhere
 from bezoar.cli import main, project
 from bezoar.recipe.load import active, load, plain
 

@@ -1,4 +1,4 @@
-"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are in this module.
+"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are here and in form.py.
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. The uses:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides `update_needrun`,
@@ -12,18 +12,14 @@ subclass in place of `snakemake.workflow.FilePersistence`.
 
 import functools
 import itertools
-import math
 import os
-import re
-import shlex
 import tempfile
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import snakemake.api  # before snakemake.workflow, which imports it in a circle
@@ -34,18 +30,17 @@ from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
 from snakemake.logging import DefaultFormatter
 from snakemake.persistence.file import FilePersistence
-from snakemake.shell import shell
-from snakemake.utils import QuotedFormatter, SequenceFormatter
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
-from bezoar.cache import CacheError, committed, foreign, git
-from bezoar.cache.action import MADE, typed_digest
+from bezoar.cache import CacheError, committed, git
+from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.dvc import PARAMS
-from bezoar.cache.hashing import digest_of, md5_of
+from bezoar.cache.form import command_of, conda_file, shell_syntax
 from bezoar.cache.job import Network, Step, Surroundings
+from bezoar.cache.layout import Parts, RuleLayout
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.trace import provenance
 from bezoar.errors import problem, unusable
@@ -53,12 +48,7 @@ from bezoar.logs import guard
 from bezoar.text import printable
 
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't pass the force to a stage's command
-QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.|\{[^{}]*\}", re.DOTALL)
-SYNTAX = re.compile(r"\d*[<>]|[|&;`\n]|\$[({\w]")
-NAME_IN_PATH = re.compile(r"[^/.\s]+")
-WILDCARD = re.compile(r"\{(\w+)(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
-Parts = Mapping[str, Callable[[Any], Iterable[str]]]
 Networks = Mapping[str, Callable[[Any], Network | None]]
 
 
@@ -148,7 +138,7 @@ class Attached:
 
     def commands(self) -> dict[str, list[str]]:
         """The command of each step of the graph, by the step's name."""
-        return {step.name: _command(job) for job, step in self.workflow.dag.steps.items()}
+        return {step.name: command_of(job) for job, step in self.workflow.dag.steps.items()}
 
     def surroundings(self) -> dict[str, Surroundings]:
         """What each step touches beside its inputs, by the step's name."""
@@ -339,7 +329,7 @@ class ProvenDAG(DAG):
             with _reported():
                 if self.attached.spending and self._needrun:
                     self.attached.spending().check(self.attached.planned(), self.attached.commands())
-                plan = (lambda step: _command(jobs[step.name])), (lambda step: self.around(jobs[step.name]))
+                plan = (lambda step: command_of(jobs[step.name])), (lambda step: self.around(jobs[step.name]))
                 if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
@@ -388,7 +378,7 @@ class ProvenDAG(DAG):
         assert self.attached
         script = job.input.get("script")
         self._check_form(job, script)
-        return self._shape(job.rule).step(job, self.attached)
+        return self._shape(job.rule).step(job, self.attached.parts, self.attached.environment)
 
     def _check_form(self, job: Any, script: Any) -> None:
         """Refuse a rule that the cache can't track.
@@ -455,236 +445,6 @@ class Groups(GroupJobFactory):
         limits = resources.copy()
         limits["_cores"] = self.cores
         return super().new(name, jobs, limits)
-
-
-class RuleLayout:
-    """The folders of a rule's outputs, by its patterns."""
-
-    def __init__(self, rule: Any, inner: frozenset[str]) -> None:
-        self.rule = rule.name
-        self.patterns = [WILDCARD.sub(r"{\1}", str(path)) for path in rule.output]
-        self.names = list(dict.fromkeys(WILDCARD.findall(self.patterns[0])))
-        self.inner = [name for name in self.names if name in inner]
-        self.outer = [name for name in self.names if name not in inner]
-        self.folder = self._folder()
-        self._parts: dict[tuple[str, ...], int] = {}  # number of jobs by block
-        self.outs = [self._out(pattern, path) for pattern, path in zip(self.patterns, rule.output, strict=True)]
-
-    def _folder(self) -> str | None:
-        """The folder pattern with all wildcards, which belongs to one job; None if there isn't one."""
-        folders = {self._prefix(pattern) for pattern in self.patterns}
-        return folders.pop() if len(folders) == 1 and self.names else None
-
-    def _prefix(self, pattern: str) -> str | None:
-        parts = pattern.split("/")
-        for length in range(1, len(parts)):
-            if set(WILDCARD.findall("/".join(parts[:length]))) == set(self.names):
-                return "/".join(parts[:length])
-        return None
-
-    def _out(self, pattern: str, path: Any) -> str:
-        if self.inner:
-            parts = pattern.split("/")
-            first = next(n for n, part in enumerate(parts) if set(WILDCARD.findall(part)) & set(self.inner))
-            out = "/".join(parts[:first])
-            if set(WILDCARD.findall(out)) != set(self.outer):
-                raise CacheError(
-                    problem(
-                        f"rule {self.rule}: {pattern} can't be stored as one folder per block",
-                        found=f"{{{self.inner[0]}}} before another wildcard",
-                        expected="the wildcards of the block first",
-                        hint="put the folder of the parts inside the block's",
-                    )
-                )
-            return out
-        return pattern if is_flagged(path, "directory") or not self.folder else self.folder
-
-    def targets(self, block: list[str], parts: Parts) -> list[str]:
-        """The first output of every job of a block."""
-        if len(block) != len(self.outer):
-            raise WorkflowError(problem("no such stage", found=block, expected=f"{self.rule} {' '.join(self.outer)}"))
-        outer = dict(zip(self.outer, block, strict=True))
-        values = [parts[name](SimpleNamespace(**outer)) for name in self.inner]
-        combinations = itertools.product(*values)
-        return [self.patterns[0].format(**outer, **dict(zip(self.inner, one, strict=True))) for one in combinations]
-
-    def _count(self, job: Any, parts: Parts) -> int:
-        """The number of a block's jobs."""
-        return math.prod(len(list(parts[name](job.wildcards))) for name in self.inner)
-
-    def step(self, job: Any, attached: Attached) -> Step:
-        """A job as a step of the cache."""
-        values = job.wildcards_dict
-        block = tuple(values[name] for name in self.outer)
-        if block not in self._parts:  # once per block: it may have thousands of jobs
-            self._parts[block] = self._count(job, attached.parts)
-        params = dict(job.params.get("values"))
-        _check_recordable(self.rule, params)
-        return Step(
-            rule=self.rule,
-            block=block,
-            parts=self._parts[block],
-            inputs=tuple(dict.fromkeys(str(path) for path in job.input if path != job.input.script)),
-            form=self._form(job),
-            outputs=tuple(map(str, job.output)),
-            folder=self.folder.format(**values) if self.folder else None,
-            outs=tuple(out.format(**values) for out in self.outs),
-            params=params,
-            values=typed_digest(params),
-            environment=attached.environment,
-            script=str(job.input.script),
-        )
-
-    def _form(self, job: Any) -> str:
-        """Digest of what a job runs, with the names of its inner wildcards in place of their values."""
-        own = {job.wildcards_dict[name]: f"{{{name}}}" for name in self.inner}
-        form = {
-            "command": [installed.name_of(word) if word.startswith("/") else word for word in expanded(job)],
-            "inputs": [[role, paths] for role, paths in _roles(job)],
-            "outputs": list(map(str, job.output)),
-            "software": _software(job),
-        }
-        return digest_of(_renamed(form, own) if own else form)
-
-
-def _check_recordable(rule: str, params: dict[str, Any]) -> None:
-    """Refuse values that dvc.lock can't hold before anything runs.
-
-    Raises:
-        CacheError: There is one, such as a date.
-    """
-    for name, value in params.items():
-        try:
-            foreign.plain(value)
-        except foreign.Malformed as error:
-            raise CacheError(
-                problem(
-                    f"rule {rule}: {name} can't be recorded",
-                    found=error,
-                    expected="text, number, true or false, null, list, or a map with keys of one kind",
-                    hint="quote it in params.yaml, so that it is a text",
-                )
-            ) from error
-
-
-def _renamed(value: Any, names: dict[str, str]) -> Any:
-    """A value with parts of paths renamed: `data/seed/words/{shard}.jsonl` for the job of a shard.
-
-    It can be undone by the outputs, so jobs of one shard with different forms stay different.
-    """
-    if isinstance(value, dict):
-        return {key: _renamed(one, names) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_renamed(one, names) for one in value]
-    return NAME_IN_PATH.sub(lambda found: names.get(found[0], found[0]), value)
-
-
-def _software(job: Any) -> dict[str, str]:
-    """What a rule says of the environment that its command runs in; none of it by default."""
-    conda = conda_file(job)
-    spec = conda or getattr(job.conda_env_spec, "name", "") or getattr(job.conda_env_spec, "path", "")
-    content = f" {_content(conda, os.stat(conda).st_ctime_ns)}" if os.path.isfile(conda) else ""
-    found = {
-        "prefix": shell._process_prefix or "",
-        "container": str(job.container_img_url or ""),
-        "modules": " ".join(job.env_modules.names) if job.env_modules else "",
-        "conda": f"{spec}{content}",
-    }
-    return {name: text for name, text in found.items() if text}
-
-
-def conda_file(job: Any) -> str:
-    """The path or address of the file that describes the conda environment of a job's rule; empty for none."""
-    file = getattr(job.conda_env_spec, "file", None)
-    path = str(file.get_path_or_uri(secret_free=True)) if file else ""
-    return os.path.relpath(path) if os.path.isfile(path) else path
-
-
-@functools.cache
-def _content(path: str, time: int) -> str:
-    return md5_of(path)  # once for all jobs of a run
-
-
-def _roles(job: Any) -> Iterator[tuple[str, list[str]]]:
-    """The inputs of a job but the script, by name, or by position for those without a name."""
-    names = [name for name in job.input.keys() if name != "script"]  # noqa: SIM118 - not a dict
-    named = set()
-    for name in names:
-        found = job.input.get(name)
-        paths = [found] if isinstance(found, str) else list(found)
-        named.update(paths)
-        yield name, [str(path) for path in paths]
-    yield "", [str(path) for path in job.input if path not in named and path != job.input.script]
-
-
-def _command(job: Any) -> list[str]:
-    """The words after `--` in a job's shell line."""
-    return _after_mark(job, shlex.split(job.shellcmd.replace("\\\n", " ")))  # a shell joins continued lines
-
-
-class _Apart:
-    """Stands for a value that no result depends on; its attributes, too."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __getattr__(self, name: str) -> "_Apart":
-        return _Apart(f"{self.name}.{name}")
-
-    def __getitem__(self, key: Any) -> "_Apart":
-        return _Apart(f"{self.name}[{key}]")
-
-    def __format__(self, spec: str) -> str:
-        return f"{{{self.name}}}"
-
-
-APART = {name: _Apart(name) for name in ("threads", "resources", "log", "jobid", "bench_iteration")}
-
-
-def expanded(job: Any) -> list[str]:
-    """A job's command as words, as it runs, but for threads, resources and logs."""
-    formatter = SequenceFormatter(separator=" ", element_formatter=QuotedFormatter())
-    known = {
-        "input": job.input,
-        "output": job.output,
-        "params": job.params,
-        "wildcards": job._format_wildcards,
-        "name": job.name,
-        "rule": job.rule.name,
-        "rulename": job.rule.name,
-        **APART,
-    }
-    text = formatter.vformat(job.rule.shellcmd, (), ChainMap(known, job.rule.workflow.globals))
-    return _after_mark(job, shlex.split(text.replace("\\\n", " ")))
-
-
-def _after_mark(job: Any, words: list[str]) -> list[str]:
-    """The words after `--` of a shell line.
-
-    Raises:
-        CacheError: It doesn't name the rule's first output before it.
-    """
-    first, mark = str(job.output[0]), words.index("--") if "--" in words else len(words)
-    if words[2:3] != [first] or not words[mark + 1 :]:
-        raise CacheError(
-            problem(
-                f"rule {job.rule.name} names another output than the cache does",
-                found=" ".join(words[:mark]),
-                expected=f"bezoar exec {first} -- COMMAND",
-                hint="name the rule's first output after `bezoar exec`",
-            )
-        )
-    return words[mark + 1 :]
-
-
-def shell_syntax(command: str) -> str:
-    """The first part of a rule's command with a meaning for the shell: a redirect, a pipe, a list.
-
-    Quoted text is a word, and so are Snakemake's `{placeholders}`.
-    """
-    text = re.sub(r"\\\n", " ", command).strip()
-    found = SYNTAX.search(QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text))
-    return text[found.start() :].strip().split("\n")[0][:60] if found else ""
 
 
 def _explain(reason: Any, step: Step, found: list[Reason]) -> None:
