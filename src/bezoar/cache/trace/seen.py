@@ -244,7 +244,7 @@ class _Reader:
         return {os.path.realpath(one) for one in self.declared}
 
     def _is_new(self, path: str) -> bool:
+        """Whether a file was written after the start, by the time that nobody can set."""
         with suppress(OSError):
-            found = os.stat(path)
-            return max(found.st_mtime_ns, found.st_ctime_ns) > self.log.begin
+            return os.stat(path).st_ctime_ns > self.log.begin
         return False
