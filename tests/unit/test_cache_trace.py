@@ -356,6 +356,15 @@ def test_packages_are_seen_with_their_parents():
     assert changes(seen) == {("found", "lib/pack/sub/leaf.py")}
 
 
+def test_a_search_path_that_a_script_replaces_is_the_one_that_counts():
+    write("libs/extra.py", "x = 1\n")
+    seen = job("import sys; sys.path = ['other', 'libs', *sys.path]\nimport extra\n")
+    assert changes(seen) == set()
+    write("other/extra.py", "x = 2\n")
+    assert {kind for kind, _ in changes(seen)} == {"found"}
+
+
+
 def test_a_module_after_the_environment_is_hidden_by_an_installed_one():
     write("lib/helper.py", "x = 1\n")
     seen = job("import sys; sys.path.append('lib')\nimport helper\n")

@@ -258,6 +258,12 @@ def test_a_variable_reaches_a_job_only_if_it_counts(built: Graph, front_end: str
     built.environment["MODE"] = "slow"
     assert jobs(built, front_end) == []
     assert '"more": "slow"' in scored(built)
+    del built.environment["MODE"]
+    assert jobs(built, front_end) == []  # as before it was declared
+    assert '"more": null' in scored(built)
+    built.environment["MODE"] = "fast"
+    assert jobs(built, front_end) == []
+    assert '"more": "fast"' in scored(built)
 
 
 def test_an_undeclared_file_counts_where_a_job_may_read_it(built: Graph, front_end: str) -> None:
