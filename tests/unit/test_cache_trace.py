@@ -364,7 +364,6 @@ def test_a_search_path_that_a_script_replaces_is_the_one_that_counts():
     assert {kind for kind, _ in changes(seen)} == {"found"}
 
 
-
 def test_a_module_after_the_environment_is_hidden_by_an_installed_one():
     write("lib/helper.py", "x = 1\n")
     seen = job("import sys; sys.path.append('lib')\nimport helper\n")
