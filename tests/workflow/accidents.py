@@ -180,7 +180,8 @@ def take_an_earlier_lock(run: Fuzz) -> None:
 
 def stash(run: Fuzz) -> str:
     """Put all edits away, build without them, and take them back."""
-    run.graph.run("git", "stash", "push", "--quiet", "--include-untracked")
+    run.graph.run("git", "add", "--all")  # git can't stash an untracked folder in the place of a file
+    run.graph.run("git", "stash", "push", "--quiet")
     if not run.graph.run("git", "stash", "list"):
         return "nothing"
     _write_pipeline(run)
@@ -206,6 +207,21 @@ def build_in_a_worktree(run: Fuzz) -> str:
     run.graph, run.shape = here, shape
     here.run("git", "worktree", "remove", "--force", f"../{name}")
     return f"{name} from {start[:7]}: {change.__name__} {detail}"
+
+
+def build_in_a_clone(run: Fuzz) -> str:
+    """Push what was built, and build what was committed in a clone with the remote alone: nothing runs or changes."""
+    commit(run)
+    with suppress(AssertionError):  # objects may be lost
+        run.graph.run("dvc", "push")
+    here, cache, shape, ran = run.graph, run.cache, run.shape, run.ran
+    run.graph, run.cache = here.clone(here.root.with_name(f"clone-{len(run.story)}")), here.root.with_name("remote")
+    run.build(run.front_end())
+    changed = run.graph.run("git", "status", "--porcelain") if run.ran == ran else ""
+    assert not changed, run.why(f"changed: {changed}")
+    remove(run.graph.root)
+    run.graph, run.cache, run.shape = here, cache, shape
+    return ""
 
 
 def _write_pipeline(run: Fuzz) -> None:

@@ -58,6 +58,7 @@ CHANGES: list[Callable[[Fuzz], str | None]] = [
     accidents.take_an_earlier_lock,
     accidents.stash,
     accidents.build_in_a_worktree,
+    accidents.build_in_a_clone,
     *([accidents.interrupt] * 2),
 ]
 
