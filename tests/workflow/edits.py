@@ -1,5 +1,6 @@
 """Random edits of values, sources, code, rules and the environment; each returns what it did."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -31,7 +32,7 @@ TYPES = {  # values that are equal for Python, or look alike
 }
 CONSTANTS = {  # by module
     "END": ['"\\n"', '"\\r\\n"', '" \\n"'],
-    "FIRST": ["0", "1", "291", "97 * 3"],
+    "FIRST": ["0", "1", "291", "0x123"],
     "MOST": ["1000", "999", "5"],
     "BETWEEN": ['""', '"-"', '"_"'],
     "MODULUS": ["97", "89"],
@@ -233,9 +234,12 @@ def edit_a_meaning(run: Fuzz) -> str:
     constant = run.choose(CONSTANTS)
     line = re.compile(rf"^{constant} = .*$", re.MULTILINE)
     path = run.choose(path for path in modules(run) if line.search(run.text(path)))
-    value = run.chance.choice(CONSTANTS[constant])
+    value, found = run.chance.choice(CONSTANTS[constant]), (run.graph.root / path).stat()
     run.write(path, line.sub(lambda _: f"{constant} = {value}", run.text(path)))
-    return f"{path}: {constant} = {value}"
+    kept = run.chance.random() < 0.3
+    if kept:  # as rsync and archives do: Python takes a module's bytecode by its time in seconds and its size
+        os.utime(run.graph.root / path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    return f"{path}: {constant} = {value}{', as old as before' * kept}"
 
 
 def add_unused_code(run: Fuzz) -> str:
