@@ -229,6 +229,14 @@ def test_code_that_changes_during_a_job_is_named():
     assert job("import helper").changed == []
 
 
+def test_code_that_runs_is_that_of_the_text_though_its_time_and_size_are_those_of_before():
+    for number in (1, 2):
+        write("scripts/helper.py", f"x = {number}\n")
+        os.utime("scripts/helper.py", (1_000_000_000, 1_000_000_000))
+        job(f"import helper; assert helper.x == {number}", PYTHONDONTWRITEBYTECODE="")
+        assert list(Path("scripts/__pycache__").iterdir())
+
+
 def test_a_process_without_the_hook_is_counted_as_none():
     assert job("", "-I", "scripts/job.py").processes == 0
     assert job("").processes == 1

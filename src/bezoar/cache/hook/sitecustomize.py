@@ -11,7 +11,8 @@ a JSON list in each line:
     ["word", file]                    a command had the name of a file as a word
     ["connect", "host:port"]          a connection was tried
 
-It is called at each audit event, must be fast, and never changes what the process does.
+It is called at each audit event, must be fast, and never changes what the process does, but for one thing: bytecode
+that may be older than its source isn't loaded, since the trace has the source.
 """
 
 import os
@@ -247,6 +248,32 @@ def install(log: str) -> None:
             file("module", abspath(path), module.__name__)
 
 
+def distrust_old_bytecode() -> None:
+    """Compile a module of the project anew if it was edited since, though its time in seconds and its size are equal.
+
+    Python looks at these two only. Tools such as rsync keep a file's time, but nothing can set that of its last change.
+    """
+    external = sys.modules.get("_frozen_importlib_external")
+    validate = getattr(external, "_validate_timestamp_pyc", None)
+    stat, installed, library = os.stat, PACKAGES, os.path.dirname(os.__file__) + "/"
+
+    def checked(data: object, mtime: object, size: object, name: str, details: dict[str, str]) -> None:
+        validate(data, mtime, size, name, details)  # type: ignore[misc]
+        path = details["path"]
+        folder, _, file = path.rpartition("/")
+        if (
+            folder.endswith("/__pycache__")
+            and not path.startswith(library)
+            and not any(one in path for one in installed)
+        ):
+            source = f"{folder.removesuffix('/__pycache__')}/{file.partition('.')[0]}.py"
+            if stat(source).st_ctime_ns >= stat(path).st_mtime_ns:
+                raise ImportError(f"bytecode that may be older than {source}", name=name, path=path)
+
+    if validate:
+        external._validate_timestamp_pyc = checked  # type: ignore[union-attr]
+
+
 def continue_with_next() -> None:
     """Import the sitecustomize that this one hides, if there is one."""
     own = sys.modules.pop(__name__)
@@ -262,5 +289,6 @@ def continue_with_next() -> None:
 sys.path[:] = [one for one in sys.path if one != os.path.dirname(os.path.abspath(__file__))]
 if os.environ.get("BEZOAR_TRACE"):
     install(os.environ["BEZOAR_TRACE"])
+    distrust_old_bytecode()
 if __name__ == "sitecustomize":
     continue_with_next()
