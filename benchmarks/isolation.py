@@ -66,12 +66,13 @@ def main() -> None:
     args = parser.parse_args()
     with loaded() as attached:
         build, commands = attached.build, attached.commands()
-        around = {step.name: attached.workflow.dag._around(job) for job, step in attached.workflow.dag.steps.items()}
+        around = {step.name: attached.workflow.dag.around(job) for job, step in attached.workflow.dag.steps.items()}
     firsts: dict[str, Step] = {}
     counts: dict[str, int] = {}
     for step in build.steps:
         counts[step.rule] = counts.get(step.rule, 0) + 1
-        firsts.setdefault(step.rule, step)
+        if step.name in build.decision.proofs:
+            firsts.setdefault(step.rule, step)
     rows, sums = [], [0.0, 0.0]
     for rule, step in firsts.items():
         if args.rules and rule not in args.rules:
@@ -80,7 +81,7 @@ def main() -> None:
         bare, ours = middle(found["alone"]).cpu, middle(found["held"]).cpu
         sums = [sums[0] + counts[rule] * bare, sums[1] + counts[rule] * ours]
         rows.append([rule, str(counts[rule]), f"{bare:.2f}", f"{ours:.2f}", f"{ours / bare:.3f}"])
-        print("\n".join([f"{rule}: {bare:.2f} alone, {ours:.2f} held"]), flush=True)
+        print(f"{rule}: {bare:.2f} alone, {ours:.2f} held", flush=True)
     rows.append(["all jobs", str(sum(counts.values())), f"{sums[0]:.1f}", f"{sums[1]:.1f}", f"{sums[1] / sums[0]:.3f}"])
     print(table(["rule", "jobs", "CPU s alone", "CPU s traced and isolated", "ratio"], rows))
 
