@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from graph import Graph
-from plain_oracle import Oracle
+from oracle import Oracle
 
 FRONT_ENDS = ("snakemake", "dvc")
 SHARDS = ("0000", "0001", "0002")
