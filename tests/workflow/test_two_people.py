@@ -182,6 +182,20 @@ def test_what_one_has_built_and_pushed_the_other_does_not_build(ann: Graph, ben:
     assert "up to date" in ann.run("dvc", "status")
 
 
+def test_a_clone_runs_nothing_of_what_dvc_repro_has_built(ann: Graph, tmp_path: Path) -> None:
+    """Of stages, too, that take a folder with the files of all shards."""
+    ann.set("schemes.upper.suffix", "#")
+    ann.repro()
+    assert ann.ran() == sorted([*UPPER, "data/mixes/all", "data/mixes/few", *TRAINED])
+    ann.commit()
+    ann.run("dvc", "push")
+    for front_end in FRONT_ENDS:
+        ben = ann.clone(tmp_path / front_end)
+        ben.by(front_end)
+        assert ben.ran() == []
+        assert ben.run("git", "status", "--porcelain") == ""
+
+
 @pytest.mark.end_to_end
 def test_changes_that_meet_in_one_stage_run_what_nobody_has_built(in_schemes: Apart, tmp_path: Path) -> None:
     ann, ben = in_schemes.ann, in_schemes.ben
