@@ -63,9 +63,8 @@ CHANGES: list[Callable[[Fuzz], str | None]] = [
 ]
 
 
-def fuzz(graph: Graph, steps: int, *, observed: bool = False) -> None:
+def fuzz(graph: Graph, seed: int, steps: int, *, observed: bool = False) -> None:
     """Build, and then take random steps."""
-    seed = int(os.environ.get("FUZZ_SEED", "0"))
     run = Fuzz(furnish(graph, observed=observed), seed)
     run.build("snakemake")
     accidents.commit(run)
@@ -78,10 +77,12 @@ def fuzz(graph: Graph, steps: int, *, observed: bool = False) -> None:
 
 
 def test_four_random_steps_are_right(graph: Graph) -> None:
-    fuzz(graph, steps=4)
+    """Unused code, another name of a rule, an edited input, other times: what costs few jobs and starts."""
+    fuzz(graph, seed=15, steps=4)
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("observed", [False, True], ids=["as here", "observed"])
 def test_many_random_steps_are_right(graph: Graph, observed: bool) -> None:
-    fuzz(graph, steps=int(os.environ.get("FUZZ_STEPS", "200")), observed=observed)
+    seed, steps = (int(os.environ.get(name, default)) for name, default in (("FUZZ_SEED", "0"), ("FUZZ_STEPS", "200")))
+    fuzz(graph, seed, steps, observed=observed)
