@@ -80,7 +80,7 @@ def change_a_type(run: Fuzz) -> str:
     kind = run.choose(TYPES)
     place = {"draws": "evals", "note": "mixes"}.get(kind)
     block = params[place][run.choose(params[place])] if place else params
-    block[kind] = run.chance.choice(TYPES[kind])
+    block[kind] = run.chance.choice([one for one in TYPES[kind] if repr(one) != repr(block.get(kind))])
     run.write_params(params)
     return f"{kind}: {block[kind]!r}"
 
@@ -342,15 +342,16 @@ def edit_rules_in_vain(run: Fuzz) -> str:
 def set_a_variable(run: Fuzz) -> str:
     """One that is declared, or one that isn't."""
     name = run.choose(["MODE", "LEVEL", "LEVEL"])
-    run.graph.environment[name] = run.chance.choice({"MODE": ["fast", "slow"], "LEVEL": ["1", "2"]}[name])
+    values = {"MODE": ["fast", "slow"], "LEVEL": ["1", "2"]}[name]
+    run.graph.environment[name] = values[values[0] == run.graph.environment[name]]
     return f"{name}={run.graph.environment[name]}"
 
 
 def install_a_version(run: Fuzz) -> str:
     site = Path(run.graph.environment["PYTHONPATH"].split(":")[0])
     name = run.choose(VERSIONS)
-    new = run.chance.choice(VERSIONS[name])
     was = version(site / f"{name}.py") if (site / f"{name}.py").exists() else "none"
+    new = run.chance.choice([one for one in VERSIONS[name] if one != was])
     texts = {"outer": "from inner import NAME\n", "inner": f'NAME = "{release(new)}"\n'}
     install(site, name, new, texts.get(name, ""))
     return f"{name} {was} -> {new}"

@@ -185,10 +185,10 @@ class Fuzz:
         self.shape = self.shape_now()
 
     def shape_now(self) -> Any:
-        """What dvc.yaml depends on: names of rules and blocks, and what they name."""
+        """What dvc.yaml depends on: names of rules and blocks, what they name, and shards, which have sources here."""
         params = self.graph.params()
         return [
-            [rule.name for rule in self.code().rules.values()],
+            [params["shards"], *(rule.name for rule in self.code().rules.values())],
             sorted((name, block["file"]) for name, block in params["sources"].items()),
             sorted((name, block["source"]) for name, block in params["schemes"].items()),
             sorted((name, sorted(block["schemes"])) for name, block in params["mixes"].items()),

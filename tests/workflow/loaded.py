@@ -1,4 +1,4 @@
-"""Which code a job of the furnished graph loads and what that means, read from the files as Python searches them."""
+"""Which code a job of the small graph loads and what that means, read from the files as Python searches them."""
 
 import ast
 import re
@@ -55,15 +55,21 @@ class Code:
     Args:
         root: The repository's folder.
         environment: Variables; PYTHONPATH has the environment's folders.
+
+    Attributes:
+        furnished: Whether it is the furnished graph (fuzzed.py).
+        rules: By kind.
     """
 
     def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
         self.root = root
-        self.search = [root / "scripts", *map(Path, environment["PYTHONPATH"].split(":")), root / "src"]
+        self.search = [root / "scripts", *map(Path, environment.get("PYTHONPATH", "").split(":")), root / "src"]
         self._used: dict[str, Used] = {}
-        flags = constants((root / "more/flags.smk").read_text())["FLAGS"]
+        flags = root / "more/flags.smk"
+        self.furnished = flags.exists()
+        given = constants(flags.read_text())["FLAGS"] if self.furnished else ""
         found = RULE.findall((root / "Snakefile").read_text())[1:]  # without `all`
-        self.rules = {kind: self._rule(*one, flags) for kind, one in zip(KINDS, found, strict=True)}
+        self.rules = {kind: self._rule(*one, given) for kind, one in zip(KINDS, found, strict=True)}
 
     def _rule(self, name: str, text: str, flags: str) -> Rule:
         script = re.search(r'script="(.+)"', text)

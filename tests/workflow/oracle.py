@@ -1,19 +1,23 @@
-"""What every job of the furnished graph must make, from its sources alone: plain Python, neither cache nor front ends.
+"""What every job of the small graph must make, from its sources alone: plain Python, neither cache nor front ends.
 
-It computes again what the scripts do (tests/workflow/graph/ and fuzzed.py). Their code means what their constants say:
-these are all that the edits of meaning change.
+It computes again what the scripts do, as they stand (tests/workflow/graph/) or furnished (fuzzed.py). Their code means
+what their constants say: these are all that the edits of meaning change.
 """
 
 import colorsys
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 from loaded import Code
+
+MATES = re.compile(r'"mates/(\w+)/')  # folders of further inputs, in order
 
 
 class Made(NamedTuple):
@@ -41,16 +45,16 @@ class Oracle:
 
     Args:
         root: Its folder.
-        environment: The variables that builds are started with.
+        environment: The variables that builds are started with, as far as jobs depend on them.
 
     Attributes:
         jobs: In topological order.
     """
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.root = root
         self.code = Code(root, environment)
-        self.mode, self.observed = environment["MODE"], environment.get("BEZOAR_ISOLATION") == "observe"
+        self.mode, self.observed = environment.get("MODE", ""), environment.get("BEZOAR_ISOLATION") == "observe"
         self.params: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text())
         self.made: dict[str, bytes] = {}
         self.jobs = list(self._jobs())
@@ -119,14 +123,13 @@ class Oracle:
 
     def _generate(self, name: str, shard: str) -> Made:
         block = self.params["schemes"][name]
-        roles = ["two", "one"] if 'one="mates/two/' in self.code.rules["generate"].text else ["one", "two"]
-        mates = [f"mates/{role}/{shard}.txt" for role in roles]
+        mates = [f"mates/{role}/{shard}.txt" for role in MATES.findall(self.code.rules["generate"].text)]
         taken, out = f"data/seed/{block['source']}/{shard}.txt", f"data/generated/{name}/{shard}"
         cases = {"upper": str.upper, "lower": str.lower, "title": str.title}
         end = self._constants("generate")["BETWEEN"] + block["suffix"]
         rows = [cases[block["case"]](row) + end for row in lines(self._input(taken))]
-        report = [len(rows), self.mode, None, *(lines(self._input(path)) for path in mates)]
-        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": list(map(str, report))}
+        more = [self.mode, None, *(lines(self._input(path)) for path in mates)] if self.code.furnished else []
+        files = {f"{out}/rows.txt": rows, f"{out}/report.txt": list(map(str, [len(rows), *more]))}
         return self._job("generate", out, files, [taken, *mates], {f"schemes.{name}": block})
 
     def _mix(self, name: str, shards: list[str]) -> Made:
@@ -135,7 +138,7 @@ class Oracle:
         rows = sorted(row for path in taken for row in lines(self._input(path)))
         random.Random(seed).shuffle(rows)
         out = f"data/mixes/{name}"
-        report = [str(len(rows) * self._constants("mix")["FACTOR"])]
+        report = [str(len(rows) * self._constants("mix").get("FACTOR", 1))]
         files = {f"{out}/rows.txt": rows, f"{out}/report.txt": report}
         return self._job("mix", out, files, taken, {f"mixes.{name}": block, "shards": len(shards), "seed": seed})
 
@@ -148,12 +151,9 @@ class Oracle:
         for step, row in enumerate(lines(self._input(taken[0]))):
             weight = weight * (1 - block["decay"]) + block["rate"] * (self._number("train", row) % modulus)
             history.append({"step": step, "loss": weight})
-        weight *= self._constants("train")["STRETCH"]
-        files = {
-            f"{out}/weights/weight.txt": [f"{weight:.6f}"],
-            f"{out}/history.json": [json.dumps(history)],
-            f"{out}/about.txt": [self.code.used("train").about],
-        }
+        weight *= self._constants("train").get("STRETCH", 1)
+        files = {f"{out}/weights/weight.txt": [f"{weight:.6f}"], f"{out}/history.json": [json.dumps(history)]}
+        files |= {f"{out}/about.txt": [self.code.used("train").about]} if self.code.furnished else {}
         return self._job("train", out, files, taken, {f"stages.{name}": block})
 
     def _score(self, name: str) -> Made:
@@ -164,8 +164,12 @@ class Oracle:
         scores = {stage: self._weight(path) * block["draws"] for stage, path in zip(stages, taken, strict=True)}
         notes = (self.root / "notes.txt").read_text() if self.observed else ""
         known = self._constants("score")
-        used = [known["NAME"], known.get("ONE_THIRD", colorsys.ONE_THIRD), notes, *stages]
-        files = {out: [json.dumps({"scores": scores, "used": used}, sort_keys=True)]}
+        more = (
+            {"used": [known["NAME"], known.get("ONE_THIRD", colorsys.ONE_THIRD), notes, *stages]}
+            if self.code.furnished
+            else {}
+        )
+        files = {out: [json.dumps({"scores": scores} | more, sort_keys=True)]}
         return self._job("score", out, files, taken, {f"evals.{name}": block}, notes)
 
     def _job(

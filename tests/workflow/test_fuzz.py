@@ -63,9 +63,9 @@ CHANGES: list[Callable[[Fuzz], str | None]] = [
 ]
 
 
-def fuzz(graph: Graph, seed: int, steps: int) -> Fuzz:
-    """Build, and then take random steps. Jobs of odd seeds are observed only."""
-    run = Fuzz(furnish(graph, observed=seed % 2 == 1), seed)
+def fuzz(graph: Graph, seed: int, steps: int, *, observed: bool = False) -> None:
+    """Build, and then take random steps."""
+    run = Fuzz(furnish(graph, observed=observed), seed)
     run.build("snakemake")
     accidents.commit(run)
     for number in range(steps):
@@ -74,13 +74,15 @@ def fuzz(graph: Graph, seed: int, steps: int) -> Fuzz:
     print(
         f"seed {seed}: {steps} steps, 0 wrong, 0 needless, {run.ran} jobs run, {run.least} had to, {run.all} possible"
     )
-    return run
 
 
 def test_four_random_steps_are_right(graph: Graph) -> None:
-    fuzz(graph, seed=int(os.environ.get("FUZZ_SEED", "0")), steps=4)
+    """Unused code, another name of a rule, an edited input, other times: what costs few jobs and starts."""
+    fuzz(graph, seed=15, steps=4)
 
 
 @pytest.mark.fuzz
-def test_many_random_steps_are_right(graph: Graph) -> None:
-    fuzz(graph, seed=int(os.environ.get("FUZZ_SEED", "0")), steps=int(os.environ.get("FUZZ_STEPS", "200")))
+@pytest.mark.parametrize("observed", [False, True], ids=["as here", "observed"])
+def test_many_random_steps_are_right(graph: Graph, observed: bool) -> None:
+    seed, steps = (int(os.environ.get(name, default)) for name, default in (("FUZZ_SEED", "0"), ("FUZZ_STEPS", "200")))
+    fuzz(graph, seed, steps, observed=observed)

@@ -15,7 +15,7 @@ import pytest
 import warm
 import yaml
 from graph import JOBS, LONG_BY_DVC, Graph
-from plain_oracle import Oracle
+from oracle import Oracle
 
 FRONT_ENDS = ("snakemake", "dvc")
 GENERATED = [f"data/generated/{scheme}/{shard:04d}" for scheme in ("lower", "upper") for shard in range(3)]

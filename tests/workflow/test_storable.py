@@ -65,6 +65,20 @@ def test_a_linked_folder_in_an_artifact_is_made_a_folder_again(built: Graph, fro
     assert built.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("front_end", ["snakemake", "dvc"])
+def test_a_linked_folder_of_a_shard_is_made_a_folder_again(built: Graph, front_end: str) -> None:
+    before = built.contents()
+    shard = built.root / "data/generated/upper/0001"
+    aside = Path(shutil.move(shard, built.root.parent / "away"))
+    shard.symlink_to(aside)  # DVC would record the folder of all shards without this one
+    built.by(front_end)
+    assert built.ran() == []
+    assert not shard.is_symlink()
+    assert built.contents() == before
+    assert (aside / "rows.txt").exists()
+    assert built.run("git", "status", "--porcelain") == ""
+
+
 def test_an_empty_folder_in_an_artifact_is_gone_before_anybody_reads_it(built: Graph) -> None:
     more = built.root / "data/adapters/sft/more"
     more.mkdir()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from graph import Graph
-from plain_oracle import Oracle
+from oracle import Oracle
 
 FRONT_ENDS = ("snakemake", "dvc")
 SHARDS = ("0000", "0001", "0002")
@@ -180,6 +180,20 @@ def test_what_one_has_built_and_pushed_the_other_does_not_build(ann: Graph, ben:
     assert len(objects(ann) - known) == files
     assert ann.contents() == Oracle(ann.root).files
     assert "up to date" in ann.run("dvc", "status")
+
+
+def test_a_clone_runs_nothing_of_what_dvc_repro_has_built(ann: Graph, tmp_path: Path) -> None:
+    """Of stages, too, that take a folder with the files of all shards."""
+    ann.set("schemes.upper.suffix", "#")
+    ann.repro()
+    assert ann.ran() == sorted([*UPPER, "data/mixes/all", "data/mixes/few", *TRAINED])
+    ann.commit()
+    ann.run("dvc", "push")
+    for front_end in FRONT_ENDS:
+        ben = ann.clone(tmp_path / front_end)
+        ben.by(front_end)
+        assert ben.ran() == []
+        assert ben.run("git", "status", "--porcelain") == ""
 
 
 @pytest.mark.end_to_end

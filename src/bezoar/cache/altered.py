@@ -1,9 +1,9 @@
-"""Move a user's files out of an artifact's place, with a log line, before the artifact replaces them."""
+"""What a user has put in an artifact's place: files are moved out of it; copies replace links to folders."""
 
 import logging
 import os
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
@@ -37,6 +37,41 @@ def set_aside(path: str, hasher: Hasher, objects: Objects, recorded: Container[s
     shutil.move(path, kept)
     found = "was changed after it was made" if made else "is in no record"
     logger.warning(f"{path} {found} and is replaced; it was moved to {kept}")
+
+
+def linked_folders(outs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Links to folders inside of what DVC stores, which follows none: outputs by link, outer links first.
+
+    Args:
+        outs: Outputs, each with the path that DVC stores: itself, or a folder around it. A link there may stay.
+    """
+    known: dict[str, bool] = {}
+    found: dict[str, list[str]] = {}
+    for path, out in outs:
+        place = path
+        while len(place) > len(out):
+            if place not in known:
+                known[place] = os.path.islink(place) and os.path.isdir(place)
+            if known[place]:
+                found.setdefault(place, []).append(path)
+            place = os.path.dirname(place)
+    return dict(sorted(found.items()))
+
+
+def replace_link(place: str, paths: list[str]) -> None:
+    """Put copies of outputs in the place of a link to a folder with them."""
+    if not os.path.islink(place) or not os.access(os.path.dirname(place), os.W_OK):
+        return
+    target = os.path.realpath(place)
+    os.unlink(place)
+    for path in paths:
+        source = os.path.join(target, os.path.relpath(path, place))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.isdir(source):
+            shutil.copytree(source, path)
+        elif os.path.exists(source):
+            shutil.copyfile(source, path)
+    logger.warning(f"{place} was a link to {target}, which DVC doesn't follow; copies of its outputs take its place")
 
 
 def _has_unseen(path: str) -> bool:

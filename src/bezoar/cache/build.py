@@ -28,7 +28,7 @@ from bezoar.cache import (
 )
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import typed_digest
-from bezoar.cache.altered import set_aside
+from bezoar.cache.altered import linked_folders, replace_link, set_aside
 from bezoar.cache.decide import Decider, Decision, bytes_of
 from bezoar.cache.execute import clear
 from bezoar.cache.hashing import Hasher
@@ -172,6 +172,7 @@ class Build:
         """
         git.check_merged(dvc.LOCK, records.TRACES_LOCK)
         self.objects.keep_lists()
+        self._replace_links()
         self._store_again()
         changed = self._restore()
         self._tell_aside(generated.bring_into_step(self, by_dvc=STAGE in os.environ))
@@ -204,6 +205,7 @@ class Build:
         self.decide(steps, [output for step in steps for output in step.outputs], set())
         self.decision.restore = [name for name in self.decision.restore if locks.is_free(name)]
         self.objects.keep_lists()
+        self._replace_links()
         self._store_again()
         self._restore()
         self.hasher.save()
@@ -262,6 +264,15 @@ class Build:
             self.verifier,
             self.acceptances,
         )
+
+    def _replace_links(self) -> None:
+        """Put copies in the place of links to folders inside of what DVC stores, unless a job is at work there."""
+        pairs = (pair for step in self.steps for pair in zip(step.outputs, step.outs, strict=True))
+        if linked := linked_folders(pairs):
+            busy = {path for step in self.steps if not locks.is_free(step.name) for path in step.outputs}
+            for place, paths in linked.items():
+                if busy.isdisjoint(paths):
+                    replace_link(place, paths)
 
     def _restore(self) -> bool:
         """Restore outputs; decides again if an object is missing, and returns whether one was."""

@@ -170,7 +170,9 @@ def fold(
     used = Records(kept, dict(known.traces))
     signer = Signer(policy(), Proofs(objects.cache))
     for name, stage in proven.items():
-        deps = {path: made.get(path) or _file(path, stage, proofs, hasher) for path in stage.deps}
+        paths = list(map(str, written[name].get("deps", []))) if by_dvc else stage.deps  # as DVC writes them
+        inputs = {path: md5 for one in stage.steps for path, md5 in proofs[one.name].action.inputs.items()}
+        deps = {path: made.get(path) or _dep(path, inputs, hasher, by_dvc=by_dvc) for path in paths}
         if None in deps.values():
             continue  # of a folder that is only partly in this graph
         step = stage.steps[0]
@@ -234,13 +236,17 @@ def _size(objects: Objects, md5: str) -> int:
     return 0
 
 
-def _file(path: str, stage: DvcStage, proofs: dict[str, Proof], hasher: Hasher) -> Content | None:
-    """The content of a path when the stage's steps read it."""
-    md5 = next((proofs[one.name].action.inputs[path] for one in stage.steps if path in one.inputs), None)
-    content = hasher.content(path)
-    if md5 is None or content is None or content.md5 != md5:
-        return None if md5 is None else Content(md5, 0)
-    return content
+def _dep(path: str, inputs: dict[str, str], hasher: Hasher, *, by_dvc: bool) -> Content | None:
+    """The content of a path when a stage's steps read it; of a folder with files that they read, if DVC runs.
+
+    Args:
+        inputs: MD5 by path of all inputs of the steps.
+    """
+    if path in inputs:
+        content = hasher.content(path)
+        return content if content and content.md5 == inputs[path] else Content(inputs[path], 0)
+    used = {name: md5 for name, md5 in inputs.items() if by_dvc and name.startswith(f"{path}/")}
+    return hasher.content(path) if used and all(hasher.reads(*one) for one in used.items()) else None
 
 
 def _entry(path: str, content: Content, before: Any = None) -> dict[str, Any]:
