@@ -135,6 +135,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "tiny/test_openllama.py",
         "unit/test_chat.py",
         "unit/test_models.py",
+        "unit/test_tokenizers.py",
         "unit/test_training.py",
     ),
     "every score has its interval and its controls": (

@@ -65,7 +65,7 @@ def fetch(model: HubModel, folder: Path) -> Path:
 
 def make(model: HubModel, out_folder: Path) -> None:
     """Download a model, check its tokenizer, and write both as an artifact; a killed download resumes."""
-    from bezoar.steps import models
+    from bezoar.steps import models, tokenizers
 
     fetched = fetch(model, scratch(out_folder) / f".{out_folder.name}.fetched")
     with artifact(out_folder) as out:
@@ -75,6 +75,6 @@ def make(model: HubModel, out_folder: Path) -> None:
         else:
             ignored = shutil.ignore_patterns(".cache")
             shutil.copytree(fetched, out, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        models.check_tokenizer(models.load_tokenizer(out), fetched)
+        tokenizers.check_tokenizer(models.load_tokenizer(out), fetched)
     shutil.rmtree(fetched)
     logger.info(f"base {out_folder.name}: {model.repository} at {model.revision}")

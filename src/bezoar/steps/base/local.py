@@ -30,13 +30,13 @@ def make(folder: Path, out_folder: Path) -> None:
     Raises:
         ValueError: It isn't a model directory, or its tokenizer differs from the SentencePiece model beside it.
     """
-    from bezoar.steps import models
+    from bezoar.steps import models, tokenizers
 
     if not list(folder.glob("*.safetensors")):
         raise InputError(
             problem(f"{folder} is not a model directory", found="no weights", expected="config.json, *.safetensors")
         )
-    models.check_tokenizer(models.load_tokenizer(folder), folder)
+    tokenizers.check_tokenizer(models.load_tokenizer(folder), folder)
     with artifact(out_folder) as out:
         shutil.copytree(folder, out, ignore=_left_out, copy_function=shutil.copyfile, dirs_exist_ok=True)
     logger.info(f"base {out_folder.name}: copied from {folder}")
