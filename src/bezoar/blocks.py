@@ -104,5 +104,6 @@ class Prompt(Block):
     """What a student is told before a dialogue; the layout is the chat template of its model."""
 
     system: str | None = Field(
-        None, description="System text for rows without one; null leaves it to the chat template, which may have its own."
+        None,
+        description="System text for rows without one; null leaves it to the chat template, perhaps with its own.",
     )

@@ -31,13 +31,14 @@ def render(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> str:
     Raises:
         InputError: There is no template, or it refuses the dialogue or leaves out one of its turns.
     """
-    from jinja2 import TemplateError  # not needed when a recipe is read
+    from jinja2 import TemplateError, TemplateSyntaxError  # not needed when a recipe is read
 
     check_template(tokenizer)
     try:
         text = str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt))
     except TemplateError as error:
-        raise _unfit(tokenizer, messages, f"refuses a dialogue: {error}") from error
+        line = f" (line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
+        raise _unfit(tokenizer, messages, f"refuses a dialogue: {error}{line}") from error
     for message in messages:
         if message["role"] != "assistant" and message["content"].strip() not in text:
             raise _unfit(tokenizer, messages, f"leaves out a turn of {message['role']}")

@@ -1,4 +1,6 @@
-"""Mix kept rows and sources into one training set, in TRL's conversational columns, with an eval split of whole families.
+"""Mix kept rows and sources into one training set of dialogues in TRL's columns, with an eval split of whole families.
+
+A mix holds messages: the chat template of a model renders them only where it is trained.
 
 A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one. No
 eval row shares a family with train rows of this mix or of an earlier one. Earlier mixes are those of all stages that a
@@ -39,7 +41,7 @@ class Part(Block):
 
 
 class Mix(NamedBlock):
-    """A training set in TRL's conversational columns: the chat template of a model renders it only where it is trained."""
+    """A training set in TRL's conversational columns."""
 
     section: ClassVar[str] = "mixes"
     rules: ClassVar[tuple[str, ...]] = ("mix",)
@@ -204,7 +206,12 @@ def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> 
 
 
 def write_mix(
-    block: Mix, folders: Folders, window: Window | None, earlier: list[Path], system: str | None, seed: int,
+    block: Mix,
+    folders: Folders,
+    window: Window | None,
+    earlier: list[Path],
+    system: str | None,
+    seed: int,
     out_folder: Path,
 ) -> None:
     """Draw a mix, split it, and write both splits and the dropped rows."""
