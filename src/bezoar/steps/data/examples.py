@@ -141,7 +141,8 @@ class Window:
 
     def _cut_response(self, prompt: list[Turn], response: str) -> str:
         short = self._shortened(response, lambda one: self._size(prompt, one), self.limit.total, start=False)
-        self.cuts["response"] += short != response
+        if short != response:
+            self.cuts["response"] += 1
         return short
 
     def _shortened(self, text: str, size: Callable[[str], int], most: int, *, start: bool) -> str:
