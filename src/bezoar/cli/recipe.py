@@ -93,9 +93,14 @@ def bring(name: str) -> Path:
     path = Path("recipes", f"{name}.yaml")
     _bring(str(path))
     _bring(SCHEMA)
+    bring_named(path)
+    return path
+
+
+def bring_named(path: Path) -> None:
+    """Copy the files that a recipe names from the package to recipes/, unless the project has them."""
     for named in NAMED.findall(path.read_text(encoding="utf-8")):
         _bring(named.rstrip("."))
-    return path
 
 
 def _bring(name: str) -> None:
