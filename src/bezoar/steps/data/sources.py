@@ -14,10 +14,10 @@ from bezoar import files, world
 from bezoar.blocks import Block, Commit, FilePath, FolderPath, Name, NamedBlock, Sha256, Share
 from bezoar.blocks import Path as PathText
 from bezoar.errors import InputError, problem
-from bezoar.jsonl import read_json_lines, read_lines
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
 from bezoar.steps.data.formats import RowFormat
+from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import QuestionRow, Row, rank
 
 Item = TypeVar("Item")
@@ -133,56 +133,6 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
             yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url), origin.url)
         case Hub():
             yield from _hub_rows(origin)
-
-
-def read_table(path: Path, label: str) -> Placed:
-    """Rows of a JSONL, TSV or Parquet file, each with its place `label:line`; JSONL and TSV may be gzipped.
-
-    Args:
-        path: The file.
-        label: The file's name in places, since its path may be a temporary one.
-
-    Raises:
-        ValueError: The file is of another kind, or a line doesn't fit.
-    """
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind in (".jsonl", ".json"):
-        for number, row in read_json_lines(path, label):
-            yield f"{label}:{number}", row
-    elif kind == ".tsv":
-        yield from _tab_separated(path, label)
-    elif kind == ".parquet":
-        yield from _parquet(path, label)
-    else:
-        raise InputError(problem(f"{label}: unknown kind of file", found=kind, expected=".jsonl, .tsv or .parquet"))
-
-
-def _tab_separated(path: Path, label: str) -> Placed:
-    """Rows of a table without tabs or line ends in its cells; quotes aren't special."""
-    header: list[str] = []
-    for number, line in read_lines(path, label):
-        cells = line.split("\t")
-        if not header:
-            header = cells
-        elif line and len(cells) != len(header):
-            raise InputError(f"{label}:{number}: not as many columns as the header line has")
-        elif line:
-            yield f"{label}:{number}", dict(zip(header, cells, strict=True))
-
-
-def _parquet(path: Path, label: str) -> Placed:
-    import pyarrow  # slow to import; few sources are Parquet
-    from pyarrow import parquet
-
-    number = 0
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{label}:{number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        what = str(error).split("\n", 1)[0]
-        raise InputError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
 
 
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
