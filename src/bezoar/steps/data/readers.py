@@ -1,7 +1,9 @@
 """Rows of files in the kinds that people have: JSON, CSV, TSV and Parquet, packed or not, one by one."""
 
 import csv
+import glob
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -38,9 +40,17 @@ def read_table(path: Path, label: str) -> Placed:
     yield from READERS[kind](path, label)
 
 
-def has_rows(path: Path) -> bool:
-    """Whether a file of a folder holds rows, by its name; a folder may have other files beside them."""
-    return _suffix(path) in READERS and not path.name.startswith((".", "_"))
+def files_at(path: str) -> list[str]:
+    """The files of a path in the order of their names: itself, those of a folder, or those of a pattern.
+
+    Of a folder these are the files with a suffix of rows, at any depth: there may be others beside them.
+    """
+    if os.path.isfile(path):
+        return [path]
+    if os.path.isdir(path):
+        below = [os.path.join(parent, name) for parent, _, names in os.walk(path, followlinks=True) for name in names]
+        return sorted(one for one in below if _suffix(Path(one)) in READERS)
+    return sorted(one for one in glob.glob(path, recursive=True) if os.path.isfile(one))
 
 
 def _suffix(path: Path) -> str:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from bezoar import files, world
-from bezoar.blocks import Block, Commit, FilePath, FolderPath, Name, NamedBlock, Sha256, Share
+from bezoar.blocks import Block, Commit, FolderPath, Name, NamedBlock, RowsPath, Sha256, Share
 from bezoar.blocks import Path as PathText
 from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
 from bezoar.steps.data.formats import RowFormat
-from bezoar.steps.data.readers import read_table
+from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.rows import QuestionRow, Row, rank
 
 Item = TypeVar("Item")
@@ -41,11 +41,21 @@ class Builtin(Block):
 
 
 class File(Block):
-    """A file in the repository: JSONL, TSV or Parquet, also gzipped."""
+    """Files of this machine, in the project or outside of it, that are read in place: JSON, CSV, TSV or Parquet."""
 
     kind: Literal["file"]
-    path: FilePath
-    sha256: Sha256 | None = Field(None, description="Required hash of its content; null takes any content.")
+    path: RowsPath = Field(description="A file, a folder, or a pattern such as rows/*.jsonl; also outside the project.")
+    sha256: Sha256 | None = Field(None, description="Required hash of a single file; null takes any content.")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The paths that its rows depend on: a folder is one."""
+        return [self.path] if os.path.isdir(self.path) else files_at(self.path)
+
+    def problems(self) -> Iterator[Problem]:
+        """Problems that its types don't show."""
+        if self.sha256 and not os.path.isfile(self.path):
+            yield Problem(("sha256",), "only a single file has a sha256", self.path, "null, or the path of a file")
 
 
 class Url(Block):
@@ -62,6 +72,7 @@ class Hub(Block):
     kind: Literal["hub"]
     repository: str
     revision: Commit
+    config: str | None = Field(None, description="Name of a configuration (subset); null takes the hub's default.")
     files: list[PathText] | None = Field(
         None, description="Files or patterns in reading order; null takes the hub's own order."
     )
@@ -75,7 +86,11 @@ class Source(NamedBlock):
     rules: ClassVar[tuple[str, ...]] = ("source", "shard")
 
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
-    format: RowFormat | None = Field(None, description="Format of its rows; null detects it by their columns.")
+    format: RowFormat | None = Field(None, description="Format of its rows; null finds it by columns and values.")
+    columns: dict[str, str] = Field(
+        {},
+        description="Names of columns that a format knows, each with its name in the rows, such as prompt: question.",
+    )
     limit: int | None = Field(None, ge=1, description="Number of rows to take from the start; null takes all.")
     sample: int | None = Field(None, ge=1, description="Number of these to draw without replacement; null keeps all.")
     max_dropped_share: Share = Field(
@@ -105,7 +120,7 @@ class Source(NamedBlock):
     def files(self) -> list[str]:
         """The local files that its rows depend on."""
         if isinstance(self.origin, File):
-            return [self.origin.path]
+            return self.origin.inputs
         folder = self.origin.prompts if isinstance(self.origin, Builtin) else None
         return sorted(map(str, Path(folder).glob("*.yaml"))) if folder else []
 
@@ -128,7 +143,9 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
             for number, row in enumerate(world.build(origin.set, origin.rows, seed, prompts), start=1):
                 yield f"world {origin.set}:{number}", row
         case File():
-            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path), origin.path)
+            _checked(Path(origin.path), origin.sha256, origin.path)
+            for path in files_at(origin.path):
+                yield from read_table(Path(path), path)
         case Url():
             yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url), origin.url)
         case Hub():
@@ -143,7 +160,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     Raises:
         ValueError: There are fewer rows than `sample` draws.
     """
-    rows = rows[: source.limit] if source.limit else rows
+    rows = rows[: source.limit]
     if source.sample is None:
         return rows
     if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
@@ -184,13 +201,18 @@ def _fetched(url: str, scratch: Path) -> Path:
 
 
 def _hub_rows(origin: Hub) -> Placed:
+    """Rows of the hub, one by one: no whole copy is made."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import datasets  # slow to import; only sources of the hub need it
 
     datasets.disable_progress_bars()
-    split = {origin.split: origin.files} if origin.files else None
     table = datasets.load_dataset(
-        origin.repository, data_files=split, revision=origin.revision, split=origin.split, verification_mode="no_checks"
+        origin.repository,
+        origin.config,
+        data_files={origin.split: origin.files} if origin.files else None,
+        revision=origin.revision,
+        split=origin.split,
+        streaming=True,
     )
     for number, row in enumerate(table, start=1):
         yield f"{origin.repository}@{origin.revision}:{number}", row

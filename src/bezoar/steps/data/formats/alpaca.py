@@ -3,14 +3,14 @@
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format, optional_text, text_in
-from bezoar.steps.data.rows import ChatRow, Unusable, dialogue, with_context
+from bezoar.steps.data.rows import ChatRow, Unusable, dialogue
 from bezoar.steps.data.turns import chat_row, under_system
 
 
 def convert(row: dict[str, Any]) -> ChatRow:
     """An instruction with the input that it is about, perhaps, and its output."""
-    instruction = with_context(text_in(row, "instruction"), optional_text(row, "input"))
-    turns = dialogue(*_earlier(row.get("history")), instruction, text_in(row, "output"))
+    asked = "\n\n".join(filter(None, (text_in(row, "instruction"), optional_text(row, "input"))))
+    turns = dialogue(*_earlier(row.get("history")), asked, text_in(row, "output"))
     return chat_row("alpaca", under_system(row, turns))
 
 
