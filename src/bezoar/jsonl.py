@@ -16,16 +16,16 @@ from bezoar.errors import InputError
 MARK = b"\xef\xbb\xbf"  # a byte order mark; some editors and spreadsheets write it before UTF-8
 
 
-def _zstandard(path: Path) -> IO[bytes]:
+def _zstandard(path: Path) -> io.BufferedReader:
     import pyarrow  # slow to import, and few files are packed so
 
-    return cast(IO[bytes], io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd")))
+    return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
 
 
-PACKED: dict[str, tuple[bytes, str, Callable[[Path], IO[bytes]]]] = {  # by suffix: first bytes, name, what unpacks it
-    ".gz": (b"\x1f\x8b", "gzip", lambda path: cast(IO[bytes], gzip.open(path))),
-    ".bz2": (b"BZh", "bzip2", lambda path: cast(IO[bytes], bz2.open(path))),
-    ".xz": (b"\xfd7zXZ\x00", "xz", lambda path: cast(IO[bytes], lzma.open(path))),
+PACKED: dict[str, tuple[bytes, str, Callable[[Path], Any]]] = {  # by suffix: first bytes, name, and what unpacks it
+    ".gz": (b"\x1f\x8b", "gzip", gzip.GzipFile),
+    ".bz2": (b"BZh", "bzip2", bz2.BZ2File),
+    ".xz": (b"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
     ".zst": (b"\x28\xb5\x2f\xfd", "zstd", _zstandard),
 }
 
@@ -42,7 +42,7 @@ def packing(path: Path) -> str:
 def open_bytes(path: Path) -> IO[bytes]:
     """A file for reading; gzip, bzip2, xz and zstd are unpacked."""
     suffix = packing(path)
-    return PACKED[suffix][2](path) if suffix else path.open("rb")
+    return cast(IO[bytes], PACKED[suffix][2](path)) if suffix else path.open("rb")
 
 
 @contextmanager

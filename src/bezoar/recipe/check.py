@@ -222,16 +222,14 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for key, mark, text in marked(recipe, Existing):
-        path = root / text
+        path, where = root / text, "" if mark.outside else " in the repository"
         if not mark.outside and not path.resolve().is_relative_to(root.resolve()):
             yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
         elif mark.kind == "rows" and not files_at(str(path)):
             expected = "a file, a folder with files of rows, or a pattern such as rows/*.jsonl"
             yield Problem(key, "no such file", text, expected)
         elif (mark.kind == "file" and not os.path.isfile(path)) or (mark.kind == "folder" and not os.path.isdir(path)):
-            yield Problem(
-                key, f"no such {mark.kind}", text, f"a {mark.kind}{'' if mark.outside else ' in the repository'}"
-            )
+            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind}{where}")
 
 
 def contents_of(recipe: Recipe, root: Path) -> list[Problem]:

@@ -31,7 +31,7 @@ def found_format(rows: Sequence[Any], source: str) -> str:
             problem(
                 f"source {source}: its rows are of no known format",
                 found=columns_of(rows),
-                expected="; ".join(str(one) for one in FORMATS.values() if one.columns),
+                expected="\n            ".join(str(one) for one in FORMATS.values() if one.columns),
                 hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}; name the "
                 f"format in sources.{source}.format, or add one (docs/your-data.md, docs/adding.md)",
             )

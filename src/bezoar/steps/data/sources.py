@@ -88,8 +88,7 @@ class Source(NamedBlock):
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
     format: RowFormat | None = Field(None, description="Format of its rows; null finds it by columns and values.")
     columns: dict[str, str] = Field(
-        {},
-        description="Names of columns that a format knows, each with its name in the rows, such as prompt: question.",
+        {}, description="Columns of the format, each with its name in these rows, such as prompt: question."
     )
     limit: int | None = Field(None, ge=1, description="Number of rows to take from the start; null takes all.")
     sample: int | None = Field(None, ge=1, description="Number of these to draw without replacement; null keeps all.")

@@ -3,8 +3,8 @@
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format, optional_text, text_in
+from bezoar.steps.data.formats.turns import chat_row, under_system
 from bezoar.steps.data.rows import ChatRow, Unusable, dialogue
-from bezoar.steps.data.turns import chat_row, under_system
 
 
 def convert(row: dict[str, Any]) -> ChatRow:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format
+from bezoar.steps.data.formats.turns import TOOLS, are_turns, chat_row, messages_in
 from bezoar.steps.data.rows import ChatRow
-from bezoar.steps.data.turns import TOOLS, are_turns, chat_row, messages_in
 
 
 def convert(row: dict[str, Any]) -> ChatRow:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format, text_in
+from bezoar.steps.data.formats.common import Format, MixFormat, text_in
+from bezoar.steps.data.formats.turns import are_turns, chat_row, messages_in, under_system
 from bezoar.steps.data.rows import ChatRow, dialogue
-from bezoar.steps.data.turns import are_turns, chat_row, messages_in, under_system
 
 
 def _convert(name: str, asked: str, answered: str) -> Callable[[dict[str, Any]], ChatRow]:
@@ -26,7 +26,7 @@ def _is_pair(row: dict[str, Any]) -> bool:
     return are_turns(prompt) and are_turns(completion) if isinstance(prompt, list) else isinstance(completion, str)
 
 
-MIXES = ("prompt_completion",)
+MIXES: tuple[MixFormat, ...] = ("prompt_completion",)
 PROMPT_COMPLETION = Format(
     "prompt_completion",
     prompt_completion,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format, text_in
+from bezoar.steps.data.formats.common import Format, MixFormat, text_in
 from bezoar.steps.data.formats.hh_rlhf import is_transcript
+from bezoar.steps.data.formats.turns import TOOLS, are_turns, messages_in, under_system
 from bezoar.steps.data.rows import Message, PreferenceRow, Unusable, dialogue, row_id
-from bezoar.steps.data.turns import TOOLS, are_turns, messages_in, under_system
 
 
 def convert(row: dict[str, Any]) -> PreferenceRow:
@@ -50,7 +50,7 @@ def _beside_prompt(row: dict[str, Any]) -> bool:
     return all(forms) and not any(map(is_transcript, texts))
 
 
-MIXES = ("prompt_completion", "preference")
+MIXES: tuple[MixFormat, ...] = ("prompt_completion", "preference")
 PREFERENCE = Format(
     "preference",
     convert,

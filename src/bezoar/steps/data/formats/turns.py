@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from bezoar.steps.data.formats.common import optional_text
 from bezoar.steps.data.rows import ChatRow, Message, Unusable, row_id
 
 ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
@@ -42,16 +43,12 @@ def under_system(row: dict[str, Any], messages: list[Message]) -> list[Message]:
     Raises:
         Unusable: They have a system message of their own.
     """
-    system = row.get("system")
-    if system is not None and not isinstance(system, str):
-        raise Unusable("system is no text")
-    if not (system or "").strip():
+    system = optional_text(row, "system")
+    if system is None or (messages and messages[0] == Message(role="system", content=system)):
         return messages
     if messages and messages[0].role == "system":
-        if messages[0].content != system.strip():
-            raise Unusable("two system texts")
-        return messages
-    return [Message(role="system", content=system.strip()), *messages]
+        raise Unusable("two system texts")
+    return [Message(role="system", content=system), *messages]
 
 
 def message(turn: Any) -> Message:
