@@ -8,6 +8,7 @@ from bezoar.blocks import FolderPath
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
+from bezoar.steps.base import template
 from bezoar.steps.base.model import ModelBlock
 
 UNSAFE = shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
@@ -23,8 +24,12 @@ class LocalModel(ModelBlock):
         """Its input files."""
         return [self.path]
 
+    def lacks_template(self) -> bool:
+        """Whether there is none in its directory."""
+        return Path(self.path).is_dir() and not template.is_in(Path(self.path))
 
-def make(folder: Path, out_folder: Path) -> None:
+
+def make(folder: Path, chat_template: Path | None, out_folder: Path) -> None:
     """Copy a model directory, but no files that would have to be unpickled or run.
 
     Raises:
@@ -36,9 +41,10 @@ def make(folder: Path, out_folder: Path) -> None:
         raise InputError(
             problem(f"{folder} is not a model directory", found="no weights", expected="config.json, *.safetensors")
         )
-    tokenizers.check_tokenizer(models.load_tokenizer(folder), folder)
     with artifact(out_folder) as out:
         shutil.copytree(folder, out, ignore=_left_out, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        template.put(out, chat_template)
+        tokenizers.check_tokenizer(models.load_tokenizer(out), folder)
     logger.info(f"base {out_folder.name}: copied from {folder}")
 
 
