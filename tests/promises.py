@@ -132,6 +132,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",
+        "real/test_openbezoar.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
         "unit/test_models.py",
