@@ -134,6 +134,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "gpu/test_gpu.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
+        "unit/test_gguf.py",
         "unit/test_models.py",
         "unit/test_training.py",
     ),

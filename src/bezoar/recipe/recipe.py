@@ -11,6 +11,7 @@ from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
+from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
@@ -24,7 +25,7 @@ from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 
 # A new method is added to its union here. No other list exists.
-Model = Annotated[HubModel | LocalModel | PretrainedModel, Field(discriminator="method")]
+Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
 Eval = Annotated[Harness | Mtbench, Field(discriminator="method")]
