@@ -115,12 +115,13 @@ class Recipe(Block):
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     @cached_property
-    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, BackendBlock]]:
-        """By rule and block name: the block whose jobs send requests, and the backend that answers them."""
+    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, dict[str, BackendBlock]]]:
+        """By rule and block name: the block whose jobs send requests, and by its keys the backends that answer them."""
         return {
-            (rule, block.name): (block, self.backends[getattr(block, key)])
+            (rule, block.name): (block, {key: self.backends[name] for key, name in names.items()})
             for block in self.blocks()
-            for rule, key in block.asks.items()
+            for rule in block.asks
+            if (names := block.asked_by(rule))
         }
 
     def stage_names(self) -> list[str]:
