@@ -272,7 +272,8 @@ def adapter_before(wildcards):
 
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
-    return [*keys_of(Scoring, "evals", "harness")(wildcards), "seed"]
+    prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
+    return [*keys_of(Scoring, "evals", "harness")(wildcards), *prompt, "seed"]
 
 
 def task_files(wildcards):

@@ -11,6 +11,7 @@ rule base:
     input:
         script=lambda w: installed.find(f"scripts/base/{recipe.models[w.model].method}.py"),
         source=model_source,
+        template=lambda w: recipe.models[w.model].templates(),
     output:
         model=directory("data/base/{model}"),
     log:
@@ -26,7 +27,7 @@ rule base:
         r"""
         bezoar exec {output.model:q} -- \
             python {input.script:q} --params models.{wildcards.model} seed \
-            --source {input.source:q} --out {output.model:q} --log {log:q}
+            --source {input.source:q} --template {input.template:q} --out {output.model:q} --log {log:q}
         """
 
 

@@ -15,6 +15,7 @@ import pytest
 import warm
 from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
+from templates import OPENBEZOAR
 
 pytest_plugins = ["desk", "graph", "remotes", "slurm"]  # fixtures
 ROOT = Path(__file__).parents[1]
@@ -168,7 +169,9 @@ def workspace_in(folder: Path, server: Server) -> Workspace:
 def random_llama() -> Callable[..., Path]:
     """Writes a two-layer Llama with random weights and a byte-level BPE tokenizer of some texts into a folder."""
 
-    def write(folder: Path, texts: list[str], *, positions: int = 2048) -> Path:
+    openbezoar = OPENBEZOAR.read_text()
+
+    def write(folder: Path, texts: list[str], *, positions: int = 2048, chat_template: str | None = openbezoar) -> Path:
         import torch  # slow to import, and most tests need no model
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
         from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -200,6 +203,7 @@ def random_llama() -> Callable[..., Path]:
         fast = PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, pad_token=special[0], bos_token=special[1], eos_token=special[2]
         )
+        fast.chat_template = chat_template
         fast.save_pretrained(folder)
         return folder
 

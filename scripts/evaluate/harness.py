@@ -1,5 +1,6 @@
 """Run one task of lm-evaluation-harness on one checkpoint."""
 
+from bezoar.blocks import Prompt
 from bezoar.script import Flags, run
 from bezoar.steps.evaluate.harness import Scoring, write_result
 
@@ -8,8 +9,8 @@ def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("checkpoint", "model directory")
     flags.folder("out", "folder to write result.json to; named by the task")
-    args, evaluation, seed = flags.start(argv, eval=Scoring, seed=int)
-    write_result(args.checkpoint, evaluation, seed, args.out)
+    args, evaluation, prompt, seed = flags.start(argv, eval=Scoring, prompt=Prompt | None, seed=int)
+    write_result(args.checkpoint, evaluation, prompt, seed, args.out)
 
 
 if __name__ == "__main__":

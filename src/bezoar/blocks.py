@@ -106,6 +106,9 @@ class Sampling(Block):
 
 
 class Prompt(Block):
-    """Choices in the student's prompt (bezoar.steps.chat.student_prompt)."""
+    """What a student is told before a dialogue; the layout is the chat template of its model."""
 
-    system: str = Field("", description="System text for rows without one.")
+    system: str | None = Field(
+        None,
+        description="System text for rows without one; null leaves it to the chat template, perhaps with its own.",
+    )

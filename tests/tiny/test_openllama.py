@@ -9,7 +9,7 @@ from conftest import ROOT, Workspace
 from hub import Hub
 from sentences import write_llama
 
-from bezoar.steps import models
+from bezoar.steps import models, tokenizers
 
 pytestmark = pytest.mark.end_to_end
 ROWS = {"world_lessons": 24, "world_choices": 8, "world_generation": 4}
@@ -22,7 +22,7 @@ def test_the_papers_kind_of_base_is_trained_merged_and_scored(workspace: Workspa
     paper = yaml.safe_load((ROOT / "recipes" / "openbezoar-3b.yaml").read_text())
     recipe = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())
     block = paper["models"]["open_llama_3b_v2"]
-    published = write_llama(tmp_path / "hub" / "models" / block["repository"], models.PROBES)
+    published = write_llama(tmp_path / "hub" / "models" / block["repository"], tokenizers.TEXTS)
     torch.save(load_file(published / "model.safetensors"), published / "pytorch_model.bin")
     (published / "model.safetensors").unlink()
     assert not (published / "tokenizer.json").exists()
@@ -46,7 +46,7 @@ def test_the_papers_kind_of_base_is_trained_merged_and_scored(workspace: Workspa
         workspace.snakemake("results/harness.json")
 
     for folder in ("base/tiny_llama", "checkpoints/teacher"):
-        models.check_tokenizer(models.load_tokenizer(workspace.root / "data" / folder), published)
+        tokenizers.check_tokenizer(models.load_tokenizer(workspace.root / "data" / folder), published)
     history = json.loads((workspace.root / "data/adapters/teacher/history.json").read_text())
     assert 0 < history[-1]["eval_loss"] < 20
     rows = json.loads((workspace.root / "data/adapters/teacher/rows.json").read_text())

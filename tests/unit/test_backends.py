@@ -305,7 +305,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_llama) -> Path:
 
 
 def local(folder: Path, batch_size: int, seed: int = 0) -> Any:
-    block = {"kind": "local", "checkpoint": "tiny", "template": "student", "dtype": "float32"}
+    block = {"kind": "local", "checkpoint": "tiny", "template": "tokenizer", "dtype": "float32"}
     model = LocalBackend(**block, batch_size=batch_size)
     return model.open(checkpoint=folder, system="answer the user .", seed=seed, budget=BUDGET)
 
@@ -344,7 +344,7 @@ def test_temperature_0_takes_the_likeliest_token_each_time(folder):
 
     model = local(folder, 4)
     (request,) = requests_of([0.0], new_tokens=8)
-    ids = model.tokenizer(model.prompt(request)).input_ids
+    ids = model.tokens(request)
     prompt = len(ids)
     while len(ids) - prompt < 8 and model.tokenizer.eos_token_id not in ids[prompt:]:
         with torch.inference_mode():
@@ -420,7 +420,7 @@ def test_an_answer_fills_the_models_positions_and_no_more(folder):
     model = local(folder, 4)
     sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=1000)
     requests = [ask(f"{n}", "the river " * (1 + 2 * n), sampling) for n in range(4)]
-    lengths = [len(model.tokenizer(model.prompt(request)).input_ids) for request in requests]
+    lengths = [len(model.tokens(request)) for request in requests]
     assert all(short < long for short, long in pairwise(lengths))
     together = model.complete(requests, "ask")
     assert together == [local(folder, 1).complete([request], "ask")[0] for request in requests]
@@ -441,10 +441,12 @@ def test_generation_settings_of_a_checkpoint_change_no_answer(folder, tmp_path):
 
 
 def test_every_end_token_of_a_checkpoint_ends_an_answer(folder, tmp_path):
+    import torch
+
     (request,) = requests_of([0.0], new_tokens=16)
     model = local(folder, 1)
     whole = model.complete([request], "ask")[0].text
-    prompt = model.tokenizer(model.prompt(request), return_tensors="pt").input_ids
+    prompt = torch.tensor([model.tokens(request)])
     ids = model.model.generate(prompt, max_new_tokens=16, do_sample=False)[0, prompt.shape[1] :].tolist()
     other = next(one for place, one in enumerate(ids) if place >= 2 and one not in ids[:place])
     ended = local(with_settings(folder, tmp_path / "model", eos_token_id=[2, other]), 1)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from templates import transcript
 
-from bezoar.steps.chat import dialogue
 from bezoar.steps.data import formats
 from bezoar.steps.data.formats import Format, RowFormat
 from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, found_format, normalise
+from bezoar.steps.data.rows import dialogue
 from bezoar.steps.data.source import read
 from bezoar.steps.data.sources import Source, read_table
 
@@ -130,7 +131,8 @@ def test_null_in_an_optional_column_is_an_absent_one(column):
 def test_a_chat_row_without_system_is_one_whose_system_is_null():
     row = {"instruction": "Hi", "response": "Hello"}
     assert one("chat", row) == one("chat", row | {"system": None})
-    assert one("chat", row)[0].system is None
+    assert one("chat", row)[0].messages == dialogue("Hi", "Hello")
+    assert one("chat", row | {"system": "Be kind."})[0].messages == dialogue("Hi", "Hello", system="Be kind.")
 
 
 def test_a_text_may_have_other_columns_beside_it():
@@ -235,7 +237,7 @@ def test_items_pass_as_they_are_even_twice():
 
 def test_a_pair_shares_everything_up_to_its_last_assistant_turn():
     row, _ = one("hh_rlhf", pair("Hi", "Hello", "Sing", chosen="la", rejected=" no "))
-    assert (row.turns, row.chosen, row.rejected) == (["Hi", "Hello", "Sing"], "la", "no")
+    assert (row.messages, row.chosen, row.rejected) == (dialogue("Hi", "Hello", "Sing"), "la", "no")
 
 
 def test_a_response_may_speak_of_assistants():
@@ -256,13 +258,15 @@ def test_a_transcript_with_line_ends_of_windows_is_read_like_any_other():
 def test_turns_make_the_transcript_again():
     turns = ["Hi", "Hello", "Sing\n\nloud"]
     row, _ = one("hh_rlhf", pair(*turns))
-    assert "\n\n" + dialogue(row.turns) + "\n\nAssistant: yes" == pair(*turns)["chosen"]
+    assert row.messages == dialogue(*turns)
+    assert "\n\n" + transcript([one.content for one in row.messages]) + "\n\nAssistant: yes" == pair(*turns)["chosen"]
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         (pair("Hi", chosen=""), "empty response"),
+        (pair("Hi", "", "Sing"), "empty turn"),
         (pair("Hi", rejected="  \n"), "empty response"),
         (pair("Hi", chosen="no"), "chosen equals rejected"),
         (pair("Hi") | {"rejected": "\n\nHuman: Ho\n\nAssistant: no"}, "prompts differ"),
@@ -306,7 +310,7 @@ def test_real_samples_hold_what_their_page_says(real):
     assert sum(row.context is not None for row in rows("dolly_sample.jsonl", "dolly")) == 34
     assert set(Counter(row.task_name for row in rows("flan_cot_sample.jsonl", "flan")).values()) == {60}
     pairs = rows("hh_rlhf_harmless_sample.jsonl", "hh_rlhf")
-    humans = [(len(row.turns) + 1) // 2 for row in pairs]
+    humans = [sum(one.role == "user" for one in row.messages) for row in pairs]
     assert (min(humans), max(humans)) == (1, 10)
 
 
@@ -353,5 +357,5 @@ def test_a_source_says_which_format_its_rows_have_if_the_recipe_does_not(caplog)
         kept, _, _ = read(
             [("mine.jsonl:1", ROWS["chat"]), ("mine.jsonl:2", ROWS["chat"] | {"response": "Ho"})], block, 0, "mine"
         )
-    assert [row.response for row in kept] == ["Hello", "Ho"]
+    assert [row.messages[-1].content for row in kept] == ["Hello", "Ho"]
     assert caplog.messages == ["source mine: format chat, detected by its columns"]

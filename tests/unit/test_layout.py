@@ -30,7 +30,7 @@ BACKENDS = {"backends", "chat", "models", "prompts", "data", "generate.templates
 ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
-    "base/*": (PLAIN, {"base", "chat", "data", "data.rows", "models"}),
+    "base/*": (PLAIN, {"base", "chat", "data", "data.rows", "models", "tokenizers"}),
     "data/mix": (PLAIN, {"chat", "data", "models"}),  # `models` for a tokenizer
     "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),

@@ -4,40 +4,22 @@ import json
 import logging
 import random
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
+from templates import Bytes, Words, said, student_prompt
 
-from bezoar.steps.chat import student_prompt
 from bezoar.steps.data import mix
-from bezoar.steps.data.examples import Limit, Window, of_chat, of_preference
+from bezoar.steps.data.examples import Limit, Window, example_of
 from bezoar.steps.data.families import KEYS, first_turn
 from bezoar.steps.data.mix import Mix, Part
-from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, SeedRow, row_id, write_rows
+from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, SeedRow, dialogue, row_id, write_rows
 from bezoar.steps.data.split import split
 
 SYSTEM = "Be kind."
 
 
-class Words:
-    """A tokenizer whose tokens are words; an id is a word's place in the order of first use."""
-
-    def __init__(self):
-        self.words = []
-
-    def __call__(self, text, add_special_tokens):
-        assert not add_special_tokens
-        for word in text.split():
-            if word not in self.words:
-                self.words.append(word)
-        return SimpleNamespace(input_ids=[self.words.index(word) for word in text.split()])
-
-    def decode(self, ids):
-        return " ".join(self.words[one] for one in ids)
-
-
-# "### System: Be kind. ### Instruction: ### Response:" has 8 words
-TEMPLATE = 8
+# "### System: Be kind. ### Instruction: ### Response:" has 8 words, and an answer ends with one more
+TEMPLATE, END = 8, 1
 
 
 def window(total, prompt):
@@ -70,7 +52,12 @@ def kept(name, family=None, system=None):
 
 
 def preference(name, turns=None):
-    return PreferenceRow(id=row_id(name), turns=turns or [f"Say {name}."], chosen=f"{name}!", rejected="no")
+    said = dialogue(*(turns or [f"Say {name}."]))
+    return PreferenceRow(id=row_id(name), messages=said, chosen=f"{name}!", rejected="no")
+
+
+def chat(*turns, name="a", family="f", system=None):
+    return ChatRow(id=name, family=family, messages=dialogue(*turns, system=system))
 
 
 def folders(root, *, schemes=None, sources=None, shards=2):
@@ -102,80 +89,113 @@ def families_of(examples):
 
 
 def test_chat_rows_become_prompt_and_completion():
-    row = ChatRow(id="a", family="f", system=None, instruction="Hi", response="Hello")
-    keys = {"family": "f", "first_turn": first_turn("Hi")}
-    expected = {"id": "a", **keys, "prompt": student_prompt("Hi", SYSTEM), "completion": "Hello"}
-    assert of_chat(row, SYSTEM, None) == expected
+    keys = {"id": "a", "family": "f", "first_turn": first_turn("Hi")}
+    for turns in (["Hi", "Hello"], ["Hi", "Hello", "Sing", "La"]):
+        expected = keys | {"prompt": said(*turns[:-1], system=SYSTEM), "completion": answer(turns[-1])}
+        assert example_of(chat(*turns), False, SYSTEM, None) == expected
+
+
+def answer(text):
+    """A column with one answer."""
+    return [{"role": "assistant", "content": text}]
 
 
 @pytest.mark.parametrize("own", ["Be brief.", ""])
 def test_a_rows_own_system_text_comes_before_the_recipes(own):
-    row = ChatRow(id="a", family="f", system=own, instruction="Hi", response="Hello")
-    assert of_chat(row, SYSTEM, None)["prompt"] == student_prompt("Hi", own)
+    assert example_of(chat("Hi", "Hello", system=own), False, SYSTEM, None)["prompt"] == said("Hi", system=own)
+    assert example_of(chat("Hi", "Hello"), False, "", None)["prompt"] == said("Hi", system="")
+
+
+def test_without_a_system_text_of_the_recipe_there_is_none():
+    assert example_of(chat("Hi", "Hello"), False, None, None)["prompt"] == said("Hi")
 
 
 def test_preferences_become_prompt_chosen_and_rejected():
-    example = of_preference(preference("apple", ["Hi", "Hello", "Sing"]), SYSTEM, None)
-    assert example["prompt"] == student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM)
-    assert (example["chosen"], example["rejected"]) == ("apple!", "no")
+    example = example_of(preference("apple", ["Hi", "Hello", "Sing"]), True, SYSTEM, None)
+    assert example["prompt"] == said("Hi", "Hello", "Sing", system=SYSTEM)
+    assert (example["chosen"], example["rejected"]) == (answer("apple!"), answer("no"))
     assert set(example) == {"id", *KEYS, "prompt", "chosen", "rejected"}
 
 
 def test_pairs_of_one_dialogue_are_one_family():
     first, second = preference("a", ["Hi"]), preference("b", ["Hi"])
-    families = {of_preference(row, SYSTEM, None)["family"] for row in (first, second)}
+    third = first.model_copy(update={"id": "c", "messages": dialogue("Hi", system="Be brief.")})
+    families = {example_of(row, True, SYSTEM, None)["family"] for row in (first, second, third)}
     assert len(families) == 1
 
 
+def cut_text(window, instruction, responses):
+    """What a window leaves of one instruction and its responses."""
+    (_, user), texts = window.cut(said(instruction, system=SYSTEM), list(responses))
+    return user["content"], tuple(texts)
+
+
 def test_what_fits_is_not_cut():
-    cut = window(total=TEMPLATE + 7, prompt=TEMPLATE + 1)
-    assert cut.cut("a  b c d", ("e f g", "h")) == ("a  b c d", ("e f g", "h"))  # 8 + 4 + 3 = 15
+    cut = window(total=TEMPLATE + 7 + END, prompt=TEMPLATE + 1)
+    assert cut_text(cut, "a  b c d", ("e f g", "h")) == ("a  b c d", ("e f g", "h"))  # 8 + 4 + 3 + 1 = 16
     assert cut.cuts == {}
 
 
 def test_an_instruction_loses_its_start_and_a_response_its_end():
-    # total 14, prompt 11: of the instruction 11 - 8 = 3 words stay, and 14 - 8 - 3 = 3 of each response
-    cut = window(total=14, prompt=11)
-    instruction, responses = cut.cut(numbers(5), (numbers(4, "c"), numbers(2, "r")))
+    # total 15, prompt 11: of the instruction 11 - 8 = 3 words stay, and 15 - 8 - 3 - 1 = 3 of each response
+    cut = window(total=15, prompt=11)
+    instruction, responses = cut_text(cut, numbers(5), (numbers(4, "c"), numbers(2, "r")))
     assert instruction == "w2 w3 w4"
     assert responses == ("c0 c1 c2", "r0 r1")
     assert cut.cuts == {"instruction": 1, "response": 1}
 
 
 def test_a_short_instruction_leaves_its_room_to_the_response():
-    # template 8 + instruction 1 leave 14 - 9 = 5 words
-    assert window(total=14, prompt=11).cut("w0", (numbers(9, "c"),)) == ("w0", (numbers(5, "c"),))
+    # template 8 + instruction 1 + end 1 leave 15 - 10 = 5 words
+    assert cut_text(window(total=15, prompt=11), "w0", (numbers(9, "c"),)) == ("w0", (numbers(5, "c"),))
 
 
-class Bytes:
-    """A tokenizer whose tokens are bytes."""
+def test_a_dialogue_loses_its_oldest_turns_whole_and_the_start_of_the_next():
+    # "Human:", "Assistant:" and "Human:" are 3 words: 8 + 3 + 9 = 20 of 15 that the prompt may have
+    turns = [numbers(4, "a"), numbers(2, "b"), numbers(3, "c")]
+    for most, left in ((20, turns), (18, ["a2 a3", *turns[1:]]), (17, ["a3", *turns[1:]]), (16, turns[2:])):
+        cut = window(total=30, prompt=most)
+        prompt, responses = cut.cut(said(*turns, system=SYSTEM), [numbers(12, "r")])
+        assert prompt == said(*left, system=SYSTEM)
+        speakers = 3 if left[1:] else 0
+        assert responses == [numbers(min(12, 30 - END - TEMPLATE - speakers - sum(map(words, left))), "r")]
+    assert window(30, 10).cut(said(*turns, system=SYSTEM), [numbers(12, "r")])[0] == said("c1 c2", system=SYSTEM)
 
-    def __call__(self, text, add_special_tokens):
-        return SimpleNamespace(input_ids=list(text.encode()))
 
-    def decode(self, ids):
-        return bytes(ids).decode(errors="replace")
+def words(text):
+    return len(text.split())
+
+
+def test_a_rows_own_system_text_is_never_cut():
+    own = numbers(5, "s")  # 3 words more than SYSTEM, so the template has 11
+    prompt, _ = window(total=16, prompt=13).cut(said(numbers(9), system=own), ["a b c"])
+    assert prompt == said("w7 w8", system=own)
 
 
 def byte_window(total, prompt):
     template = len(student_prompt("", SYSTEM).encode())
+    total += len(Bytes.end)
     return Window(Bytes(), Limit(tokenizer="tiny", total=template + total, prompt=template + prompt), SYSTEM)
 
 
 def test_a_character_that_the_cut_breaks_is_left_out():
     # 4 bytes of the instruction stay: the last of 東, and 京; 8 - 4 = 4 of the response: 大, and the first of 阪
-    instruction, responses = byte_window(total=8, prompt=4).cut("a東京", ("大阪",))
+    cut = byte_window(total=8, prompt=4)
+    instruction, responses = cut_text(cut, "a東京", ("大阪",))
     assert (instruction, responses) == ("京", ("大",))
 
 
 def test_a_broken_character_away_from_the_cut_stays():
     # the text's own broken character has 3 bytes: of both texts, 1 + 3 = 4 stay
-    cut = byte_window(total=8, prompt=4).cut("zzza\ufffd", ("\ufffdabc",))
-    assert cut == ("a\ufffd", ("\ufffda",))
+    cut = byte_window(total=8, prompt=4)
+    assert cut_text(cut, "zzza\ufffd", ("\ufffdabc",)) == ("a\ufffd", ("\ufffda",))
 
 
 def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
-    short, long = preference("apple", ["a" * 8]), PreferenceRow(id="b", turns=["東" * 8], chosen="a", rejected="b" * 99)
+    short, long = (
+        preference("apple", ["a" * 8]),
+        PreferenceRow(id="b", messages=dialogue("東" * 8), chosen="a", rejected="b" * 99),
+    )
     where = folders(tmp_path, sources={"pairs": [short, long]})
     for form in ("preference", "prompt_completion"):
         recipe = block(("source", "pairs", None), form=form)
@@ -187,13 +207,15 @@ def test_a_row_without_a_text_after_the_cut_is_dropped_and_counted(tmp_path):
 
 def test_a_cut_example_fits_and_keeps_its_template_whole():
     cut = window(total=20, prompt=12)
-    row = PreferenceRow(id="a", turns=[numbers(50)], chosen=numbers(50, "c"), rejected=numbers(30, "r"))
-    example = of_preference(row, SYSTEM, cut)
+    said = dialogue(numbers(50))
+    row = PreferenceRow(id="a", messages=said, chosen=numbers(50, "c"), rejected=numbers(30, "r"))
+    example = example_of(row, True, SYSTEM, cut)
     start, end = student_prompt("|", SYSTEM).split("|")
-    assert example["prompt"].startswith(start)
-    assert example["prompt"].endswith(end)
     for column in ("chosen", "rejected"):
-        assert len((example["prompt"] + example[column]).split()) == 20
+        text = Words().apply_chat_template(example["prompt"] + example[column], False, False)
+        assert text.startswith(start)
+        assert end in text
+        assert len(text.split()) == 20
 
 
 @pytest.mark.parametrize(("total", "prompt"), [(14, TEMPLATE), (14, 4), (11, 11), (10, 12)])
@@ -211,10 +233,7 @@ def drawn(rows, number, seed=0):
 
 
 def chats(number):
-    return [
-        ChatRow(id=row_id(str(one)), family=str(one), system=None, instruction=f"Say {one}", response=str(one))
-        for one in range(number)
-    ]
+    return [chat(f"Say {one}", str(one), name=row_id(str(one)), family=str(one)) for one in range(number)]
 
 
 def test_rows_are_drawn_without_replacement_whatever_their_order():
@@ -242,16 +261,16 @@ def test_a_row_that_gives_no_example_is_made_up_for_by_the_next():
 @pytest.mark.parametrize(
     ("other", "stays"),
     [
-        ({"response": "another"}, 2),
-        ({"instruction": "say  APPLE.", "response": "Apple"}, 1),
-        ({"response": " APPLE!\n"}, 1),
-        ({"system": "Be brief."}, 2),
+        (["Say apple.", "another"], 2),
+        (["say  APPLE.", "Apple"], 1),
+        (["Say apple.", " APPLE!\n"], 1),
+        (["Say apple.", "apple!", "Again.", "apple!"], 2),
     ],
 )
 def test_of_two_examples_with_the_same_texts_but_for_case_and_blanks_one_stays(other, stays):
-    first = ChatRow(id="a", family="a", system=None, instruction="Say apple.", response="apple!")
-    second = first.model_copy(update={"id": "b"} | other)
-    assert len(drawn([first, second], None)) == stays
+    first = chat("Say apple.", "apple!")
+    assert len(drawn([first, chat(*other, name="b")], None)) == stays
+    assert len(drawn([first, chat(*other, name="b", system="Be brief.")], None)) == 2
 
 
 def family_examples(sizes):
@@ -347,7 +366,7 @@ def test_a_mix_takes_each_parts_share(tmp_path):
     )
     recipe = block(("scheme", "evol", 4), ("source", "pairs", None))
     examples, report = mixed(recipe, where)
-    assert Counter(one["completion"][0] for one in examples) == {"e": 4, "p": 10}
+    assert Counter(one["completion"][0]["content"][0] for one in examples) == {"e": 4, "p": 10}
     assert len({one["id"] for one in examples}) == 14
     assert report == {
         "parts": [
@@ -363,7 +382,7 @@ def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
     where = folders(
         tmp_path,
         sources={
-            "chats": [ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")],
+            "chats": [chat("Hi", "Hello", name="c")],
             "pairs": [preference("apple", ["Hi", "Hello", "Sing"])],
             "dolly": [seed, seed.model_copy(update={"id": "t", "response": None})],  # the second teaches nothing
         },
@@ -372,15 +391,14 @@ def test_every_format_of_source_becomes_prompt_and_completion(tmp_path):
     examples, report = mixed(recipe, where)
     assert report["dropped"] == {"no response": 1}
     assert [(one["prompt"], one["completion"]) for one in examples] == [
-        (student_prompt("Hi", SYSTEM), "Hello"),
-        (student_prompt("Human: Hi\n\nAssistant: Hello\n\nHuman: Sing", SYSTEM), "apple!"),
-        (student_prompt("Sum up.\n\nA text.", SYSTEM), "It."),
+        (said("Hi", system=SYSTEM), answer("Hello")),
+        (said("Hi", "Hello", "Sing", system=SYSTEM), answer("apple!")),
+        (said("Sum up.\n\nA text.", system=SYSTEM), answer("It.")),
     ]
 
 
 def test_a_preference_mix_takes_preferences_only(tmp_path):
-    chat = ChatRow(id="c", family="c", system=None, instruction="Hi", response="Hello")
-    where = folders(tmp_path, sources={"pairs": [preference("a")], "chats": [chat]})
+    where = folders(tmp_path, sources={"pairs": [preference("a")], "chats": [chat("Hi", "Hello")]})
     examples, _ = mixed(block(("source", "pairs", None), form="preference"), where)
     assert [set(one) for one in examples] == [{"id", *KEYS, "prompt", "chosen", "rejected"}]
     with pytest.raises(ValueError, match=r"chats/rows.jsonl: no preferences\n  found:    .*\n  expected: preferences"):
@@ -406,7 +424,7 @@ def test_the_same_first_turn_is_one_family_over_all_parts(tmp_path):
         schemes={"evol": [kept("Apple"), kept("pear")]},
         sources={
             "pairs": [preference("apple", ["say  APPLE", "apple!", "Again."]), preference("p", ["say apple."])],
-            "chats": [ChatRow(id="c", family="c", system="Sir.", instruction="SAY APPLE!", response="no")],
+            "chats": [chat("SAY APPLE!", "no", name="c", family="c", system="Sir.")],
         },
     )
     recipe = block(("scheme", "evol", None), ("source", "pairs", None), ("source", "chats", None))
@@ -490,7 +508,7 @@ def test_what_a_window_cuts_is_counted(tmp_path):
     cut = window(total=20, prompt=12)
     for form in ("preference", "prompt_completion"):
         (example,), _ = mixed(block(("source", "pairs", None), form=form), where, cut)
-        assert example["prompt"] == student_prompt("w36 w37 w38 w39", SYSTEM)  # 12 - 8 = 4 words
+        assert example["prompt"] == said("w36 w37 w38 w39", system=SYSTEM)  # 12 - 8 = 4 words
     assert cut.cuts == {"instruction": 2}
 
 
@@ -511,7 +529,7 @@ def test_only_rows_that_are_taken_are_cut_and_tokenised(tmp_path):
     examples, report = mixed(recipe, where, cut)
     assert (len(examples), report["parts"][0]["not_drawn"]) == (5, 45)
     assert cut.cuts == {"instruction": 5}
-    assert cut.tokenizer.texts == 1 + 5 * 3  # the template, and of each row instruction, chosen and rejected
+    assert cut.tokenizer.texts < 50
 
 
 def test_what_is_cut_and_then_dropped_does_not_count_as_cut(tmp_path):

@@ -10,7 +10,6 @@ import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from sentences import write_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bezoar.cache.storable import check_storable
@@ -219,96 +218,7 @@ def test_the_3b_recipes_adapter_has_as_many_parameters_as_the_released_one():
     assert (stage.lora.rank, stage.lora.alpha, stage.lora.dropout) == (16, 16, 0.05)
 
 
-# --- Tokenizers -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def sentences(tmp_path_factory):
-    """A folder with a small SentencePiece model, and its processor."""
-    import sentencepiece
-
-    folder = tmp_path_factory.mktemp("sentencepiece")
-    texts = ["a few words and some more words"] * 10 + list(models.PROBES)
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_prefix=str(folder / "tokenizer"),
-        vocab_size=330,
-        model_type="bpe",
-        byte_fallback=True,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return folder, sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-
-
-class Converted:
-    """A tokenizer that splits text as a SentencePiece model does, after an own change of the text."""
-
-    def __init__(self, processor, change=lambda text: text):
-        self.processor, self.change, self.calls = processor, change, 0
-
-    def __call__(self, text, add_special_tokens):
-        assert not add_special_tokens
-        self.calls += 1
-        return SimpleNamespace(input_ids=self.processor.encode(self.change(text)))
-
-
-def test_a_tokenizer_that_agrees_with_its_original_passes(sentences):
-    folder, processor = sentences
-    converted = Converted(processor)
-    models.check_tokenizer(converted, folder)
-    assert converted.calls == len(models.PROBES)  # it was asked for every probe, and none differed
-
-
-@pytest.mark.parametrize(
-    "change", [str.lower, lambda text: text.replace("1,", "one"), lambda text: f"{text}.", lambda text: text[:-1]]
-)
-def test_a_tokenizer_that_differs_from_its_original_is_refused(sentences, change):
-    folder, processor = sentences
-    with pytest.raises(ValueError, match="splits text differently from its SentencePiece model\n  found: "):
-        models.check_tokenizer(Converted(processor, change), folder)
-
-
-@pytest.fixture(scope="module")
-def openllama(tmp_path_factory):
-    """A folder with a Llama tokenizer in SentencePiece's format only."""
-    texts = ["a few words and some more words"] * 10 + list(models.PROBES)
-    return write_tokenizer(tmp_path_factory.mktemp("openllama"), texts)
-
-
-def test_a_llama_tokenizer_in_sentencepieces_format_only_loads_and_agrees_with_it(openllama, tmp_path):
-    tokenizer = models.load_tokenizer(openllama)
-    models.check_tokenizer(tokenizer, openllama)
-    assert tokenizer("a few").input_ids[0] == tokenizer.bos_token_id == 1
-    tokenizer.save_pretrained(tmp_path)  # as it is saved beside merged weights
-    assert {path.name for path in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
-    models.check_tokenizer(models.load_tokenizer(tmp_path), openllama)
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        {"remove_extra_whitespaces": True},  # two blanks are one
-        {"normalization_rule_name": "nmt_nfkc"},  # a ligature is two letters
-        {"add_dummy_prefix": False},
-        {"user_defined_symbols": ["### "]},
-    ],
-)
-def test_a_sentencepiece_model_that_the_conversion_changes_is_refused(tmp_path, flags):
-    folder = write_tokenizer(tmp_path, models.PROBES, **flags)
-    with pytest.raises(ValueError, match="splits text differently from its SentencePiece model"):
-        models.check_tokenizer(models.load_tokenizer(folder), folder)
-
-
-def test_a_tokenizer_model_that_is_not_sentencepieces_is_logged_and_left_alone(tmp_path, caplog):
-    (tmp_path / "tokenizer.model").write_text("IQ== 0\nIg== 1\nIw== 2\n")  # tiktoken's, as Llama 3 has it
-    models.check_tokenizer(Converted(None), tmp_path)
-    assert "tokenizer.model isn't a SentencePiece model, so the tokenizer isn't compared with it: " in caplog.text
-
-
-def test_a_tokenizer_without_an_original_is_taken_as_it_is(folder):
-    assert not (folder / "tokenizer.model").exists()
-    models.check_tokenizer(models.load_tokenizer(folder), folder)
+# --- Base models ---------------------------------------------------------------------------------------------------
 
 
 def test_a_model_of_the_repository_is_copied_as_the_cache_can_store_it(folder, tmp_path, monkeypatch):

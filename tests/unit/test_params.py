@@ -618,7 +618,7 @@ def test_stage_that_starts_from_itself_is_shown_as_a_circle(data):
 
 
 def test_stage_that_waits_for_itself_through_its_teacher_is_shown_as_a_circle(data):
-    student = {"kind": "local", "checkpoint": "sft_orca", "template": "student", "batch_size": 8}
+    student = {"kind": "local", "checkpoint": "sft_orca", "template": "tokenizer", "batch_size": 8}
     data["backends"]["teacher"] = student | {"dtype": "bfloat16"}
     data["schemes"]["evol"]["teacher"] = data["schemes"]["lamini"]["teacher"] = "filter"
     line = line_of(data, "teacher: teacher")

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from bezoar.jsonl import read_json_lines
 from bezoar.steps.data.rows import (
@@ -14,17 +15,22 @@ from bezoar.steps.data.rows import (
     PreferenceRow,
     SeedRow,
     TextRow,
+    dialogue,
     read_rows,
     row_id,
     row_type,
     write_rows,
 )
 
-CHAT = {"id": "a", "family": "a", "system": None, "instruction": "Hi", "response": "Hello"}
+MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+CHAT = {"id": "a", "family": "a", "messages": MESSAGES}
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    rows = [ChatRow(**CHAT), ChatRow(**CHAT | {"id": "b", "response": "naïve 東京 🙂\nline"})]
+    rows = [
+        ChatRow(**CHAT),
+        ChatRow(**CHAT | {"id": "b", "messages": dialogue("Hi", "naïve 東京 🙂\nline", system="")}),
+    ]
     assert write_rows(tmp_path / "rows.jsonl", rows) == 2
     assert list(read_rows(tmp_path / "rows.jsonl", ChatRow)) == rows
 
@@ -61,7 +67,7 @@ def test_a_separator_inside_a_text_ends_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (json.dumps(CHAT | {"response": ""}), "'response' does not fit a ChatRow\n  found:    ''\n  expected: "),
+        (json.dumps(CHAT | {"messages": ""}), "'messages' does not fit a ChatRow\n  found:    ''\n  expected: "),
         (json.dumps(CHAT | {"answer": "x"}), "'answer' does not fit a ChatRow\n  found:    'x'\n  expected: Extra"),
         (json.dumps({"id": "a"}), "'family' does not fit a ChatRow"),
         ('{"id": ', "not JSON: "),
@@ -73,6 +79,43 @@ def test_an_error_names_file_line_and_field(tmp_path, line, message):
     path.write_text(f"{json.dumps(CHAT)}\n{line}\n")
     with pytest.raises(ValueError, match=re.escape(f"{path}:2: {message}")):
         list(read_rows(path, ChatRow))
+
+
+@pytest.mark.parametrize(
+    ("roles", "reason"),
+    [
+        ("", "no turns"),
+        ("s", "ends with a turn of system"),
+        ("u", "ends with a turn of user"),
+        ("au", "starts with a turn of assistant"),
+        ("t", "starts with a turn of tool"),
+        ("uua", "user turn after user"),
+        ("usa", "system turn after user"),
+        ("uaa", "assistant turn after assistant"),
+        ("uta", "tool turn after user"),
+        ("uat", "ends with a turn of tool"),
+        ("uatu", "user turn after tool"),
+        ("uaUa", "empty turn of user"),
+        ("uA", "empty turn of assistant"),
+    ],
+)
+def test_turns_in_another_order_are_refused_with_the_reason(roles, reason):
+    with pytest.raises(ValidationError, match=re.escape(f"Value error, {reason} [")):
+        ChatRow(id="a", family="a", messages=turns(roles))
+
+
+@pytest.mark.parametrize("roles", ["ua", "sua", "Sua", "uaua", "uata", "suatta"])
+def test_a_dialogue_of_every_order_that_templates_know_is_a_row(roles):
+    assert len(ChatRow(id="a", family="a", messages=turns(roles)).messages) == len(roles)
+    assert PreferenceRow(id="a", messages=turns(roles + "u"), chosen="a", rejected="b").chosen == "a"
+    with pytest.raises(ValidationError, match="ends with a turn of assistant"):
+        PreferenceRow(id="a", messages=turns(roles), chosen="a", rejected="b")
+
+
+def turns(roles):
+    """Messages by the first letters of their roles; a capital for an empty one."""
+    names = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    return [{"role": names[one.lower()], "content": "" if one.isupper() else one} for one in roles]
 
 
 def test_bytes_that_are_not_utf_8_are_an_error_on_their_own_line(tmp_path):
@@ -108,7 +151,7 @@ def test_an_id_depends_on_its_parts_and_where_they_end():
 
 
 SEED = SeedRow(id="a", instruction="Hi", context=None, response=None, category=None)
-PREFERENCE = PreferenceRow(id="a", turns=["Hi"], chosen="Hello", rejected="No")
+PREFERENCE = PreferenceRow(id="a", messages=dialogue("Hi"), chosen="Hello", rejected="No")
 GENERATED = GeneratedRow(
     scheme="evol",
     root_id="a",

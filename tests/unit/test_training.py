@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from templates import Words, said, student_prompt
 from transformers import TrainerCallback
 
 from bezoar.files import digest, rounded
 from bezoar.steps import models
-from bezoar.steps.chat import student_prompt
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.train import dpo, sft, training
+from bezoar.steps.train import conversations, dpo, sft, training
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.stage import Paths
@@ -39,11 +39,13 @@ def folder(random_llama, tmp_path_factory):
 def mixes(tmp_path_factory):
     """Folders of a mix for SFT and of one for DPO."""
     root = tmp_path_factory.mktemp("mixes")
-    prompts = [student_prompt(f"Name fruit {number}.", SYSTEM) for number in range(4)]
-    chats = [{"id": "a", "prompt": one, "completion": text} for one, text in zip(prompts, RESPONSES, strict=True)]
+    prompts = [said(f"Name fruit {number}.", system=SYSTEM) for number in range(4)]
+    answers = [[{"role": "assistant", "content": text}] for text in RESPONSES]
+    chats = [{"id": "a", "prompt": one, "completion": text} for one, text in zip(prompts, answers, strict=True)]
+    rejected = [{"role": "assistant", "content": "No."}]
     pairs = [
-        {"id": "a", "prompt": one, "chosen": text, "rejected": "No."}
-        for one, text in zip(prompts, RESPONSES, strict=True)
+        {"id": "a", "prompt": one, "chosen": text, "rejected": rejected}
+        for one, text in zip(prompts, answers, strict=True)
     ]
     for name, rows in (("sft", chats), ("dpo", pairs)):
         write_rows(root / name / "train.jsonl", rows)
@@ -160,11 +162,9 @@ def test_an_adapter_that_is_carried_on_gets_no_fresh_one():
     assert (fresh.r, fresh.lora_alpha, fresh.lora_dropout, fresh.bias) == (4, 8, 0.1, "none")
 
 
-def test_only_text_columns_reach_the_trainer(mixes):
-    assert training.examples(mixes / "sft" / "train.jsonl", ("prompt", "completion")).column_names == [
-        "prompt",
-        "completion",
-    ]
+def test_only_columns_of_messages_reach_the_trainer(mixes):
+    columns = ("prompt", "chosen", "rejected")
+    assert training.examples(mixes / "dpo" / "train.jsonl", columns).column_names == list(columns)
 
 
 # --- Whole runs -----------------------------------------------------------------------------------------------------
@@ -238,7 +238,16 @@ def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes,
 
     out = trained(folder, mixes, tmp_path, sft_stage(epochs=1))
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["adapter_config.json", "adapter_model.safetensors", "history.json", "rows.json"]
+    assert names == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "history.json",
+        "rows.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    assert (out / "chat_template.jinja").read_bytes() == (folder / "chat_template.jinja").read_bytes()
     history = json.loads((out / "history.json").read_text())
     assert history[-1]["eval_loss"] > 0
     assert history[0]["eval_loss"] is None
@@ -309,20 +318,17 @@ def test_states_of_an_unknown_run_are_thrown_away(work):
 
 
 def test_rows_that_do_not_fit_are_counted(tmp_path):
-    class Words:
-        """A token a word."""
-
-        def __call__(self, text):
-            return type("Encoding", (), {"input_ids": text.split()})
-
     path = tmp_path / "train.jsonl"
     rows = [
-        {"prompt": "a b ", "completion": "c"},  # 2 + 1 words and the end: fits
-        {"prompt": "a b ", "completion": "c d"},  # one too many: cut
-        {"prompt": "a b c d ", "completion": "e"},  # the prompt alone fills 4: dropped
+        {"prompt": said("a b"), "completion": said("x", "c")[1:]},  # 6 + 2 + 1 words and the end: fits
+        {"prompt": said("a b"), "completion": said("x", "c d")[1:]},  # one too many: cut
+        {"prompt": said("a b c d"), "completion": said("x", "e")[1:]},  # the prompt alone fills 10: dropped
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert training.counted(path, Words(), 4) == {"rows": 3, "cut": 1, "dropped": 1}
+    write_rows(path, rows)
+    tokenizer = Words()
+    ends = tokenizer("<end>", add_special_tokens=False).input_ids
+    found = conversations.count(path, tokenizer, ends, 10, every_turn=True)
+    assert found == {"rows": 3, "cut": 1, "dropped": 1}
 
 
 def test_figures_that_are_not_finite_can_still_be_written():

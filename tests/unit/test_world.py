@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from templates import student_prompt
 
 from bezoar import world
-from bezoar.steps.chat import ASSISTANT, HUMAN, student_prompt
+from bezoar.steps.data.formats.hh_rlhf import ASSISTANT, HUMAN
 from bezoar.world.dialogue import Ask, asked
 from bezoar.world.evolution import FORMS, Task
 from bezoar.world.words import CATEGORIES

@@ -219,6 +219,10 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
     for name, source in recipe.sources.items():
         if isinstance(source.origin, Builtin):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
+    for name, model in recipe.models.items():
+        if model.chat_template == "tokenizer" and model.lacks_template():
+            what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
+            yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)
     for name, block in recipe.evals.items():
         if isinstance(block, EvalBlock):
             yield from (one.below("evals", name) for one in block.problems(recipe))

@@ -33,8 +33,13 @@ def _walk(key: KeyPath, value: Any, annotation: Any, metadata: list[Any], kind: 
         inner = next((typing.get_args(one)[-1] for one, _ in members if typing.get_origin(one) is type(value)), Any)
         for place, one in enumerate(value) if isinstance(value, list) else value.items():
             yield from _walk((*key, place), one, inner, [], kind)
-    elif value is not None:
+    elif value is not None and not any(_is_word(one, value) for one, _ in members):
         yield from ((key, mark, value) for _, marks in members for mark in marks if isinstance(mark, kind))
+
+
+def _is_word(annotation: Any, value: Any) -> bool:
+    """Whether a value is a word of the schema, and so no name and no path."""
+    return typing.get_origin(annotation) is typing.Literal and value in typing.get_args(annotation)
 
 
 def _members(annotation: Any, metadata: list[Any]) -> Iterator[tuple[Any, list[Any]]]:

@@ -30,7 +30,7 @@ class ApiBackend(ChatBackend):
     )
     connection: Connection
 
-    def open(self, *, checkpoint: Path | None, system: str, seed: int, budget: Budget) -> Any:
+    def open(self, *, checkpoint: Path | None, system: str | None, seed: int, budget: Budget) -> Any:
         """A client that answers requests (bezoar.requests.base.Backend).
 
         Args:

@@ -1,45 +1,84 @@
-"""The student's prompt, and dialogues of several turns in it."""
+"""Dialogues under a model's own chat template: the same text and tokens in training and wherever the model answers."""
 
 from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from bezoar.errors import InputError, problem
 
-HUMAN = "\n\nHuman: "
-ASSISTANT = "\n\nAssistant: "
-MARKERS = ("### System:\n", "### Instruction:\n", "### Response:\n")
+
+class Turn(TypedDict):
+    """A message in TRL's conversational columns: role and content."""
+
+    role: str
+    content: str
 
 
-def student_prompt(instruction: str, system: str) -> str:
-    """The text after which a student writes its response; the same bytes in training and in every evaluation.
-
-    The prompt has no space after the last marker and no end-of-text token. Training targets are the response plus one
-    end-of-text token.
-
-    Source: model cards of SurgeGlobal/OpenBezoar-SFT, -HH-RLHF-SFT and -HH-RLHF-DPO (the same layout on all three).
-    """
-    blocks = (system, instruction, "")
-    return "\n\n".join(marker + block for marker, block in zip(MARKERS, blocks, strict=True))
+def with_system(messages: Sequence[Turn], system: str | None) -> list[Turn]:
+    """A dialogue under a system text, unless it has its own."""
+    if system is None or (messages and messages[0]["role"] == "system"):
+        return list(messages)
+    return [Turn(role="system", content=system), *messages]
 
 
-def dialogue(turns: Sequence[str]) -> str:
-    """User and assistant turns in alternation, user first, as one instruction.
+def render(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> str:
+    """The text of a dialogue under the tokenizer's chat template.
 
-    A single turn stays as it is. Several have HH-RLHF's transcript layout without its leading blank line and end with
-    a user turn: `Human: ...`, blank line, `Assistant: ...`, blank line, `Human: ...`.
+    Args:
+        tokenizer: Has the template.
+        messages: The dialogue.
+        prompt: End with what the template writes before an answer.
 
     Raises:
-        ValueError: The number of turns is even, so that the last turn isn't the user's.
+        InputError: There is no template, or it refuses the dialogue or leaves out one of its turns.
     """
-    if len(turns) % 2 == 0:
+    from jinja2 import TemplateError, TemplateSyntaxError  # not needed when a recipe is read
+
+    check_template(tokenizer)
+    try:
+        text = str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt))
+    except TemplateError as error:
+        line = f" (line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
+        raise _unfit(tokenizer, messages, f"refuses a dialogue: {error}{line}") from error
+    for message in messages:
+        if message["role"] != "assistant" and message["content"].strip() not in text:
+            raise _unfit(tokenizer, messages, f"leaves out a turn of {message['role']}")
+    return text
+
+
+def ids(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> list[int]:
+    """The tokens of a dialogue; a start token only where the template writes one."""
+    return list(tokenizer(render(tokenizer, messages, prompt=prompt), add_special_tokens=False).input_ids)
+
+
+def check_template(tokenizer: Any) -> None:
+    """Check that a tokenizer has a chat template.
+
+    Raises:
+        InputError: It has none.
+    """
+    if not tokenizer.chat_template:
         raise InputError(
-            problem("a dialogue ends with a user turn", found=f"{len(turns)} turns", expected="an odd number")
+            problem(
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template",
+                found="no chat_template.jinja, and no chat_template in tokenizer_config.json",
+                expected="one of them, or a template of your own",
+                hint="set models.<name>.chat_template to a file, for example recipes/templates/openbezoar.jinja",
+            )
         )
-    if len(turns) == 1:
-        return turns[0]
-    speakers = (HUMAN, ASSISTANT)
-    return "".join(speakers[number % 2] + turn for number, turn in enumerate(turns)).removeprefix("\n\n")
 
 
 def with_context(instruction: str, context: str | None) -> str:
     """An instruction and its context, with a blank line between them (the layout is our choice)."""
     return f"{instruction}\n\n{context}" if context else instruction
+
+
+def _unfit(tokenizer: Any, messages: Sequence[Turn], what: str) -> InputError:
+    roles = ", ".join(message["role"] for message in messages)
+    return InputError(
+        problem(
+            f"{tokenizer.name_or_path}: the chat template {what}",
+            found=f"roles {roles}",
+            expected="a template that takes these roles, with every turn in its text",
+            hint="without system turns: prompt.system: null; another template: models.<name>.chat_template",
+        )
+    )

@@ -15,8 +15,6 @@ from transformers import (
 
 from bezoar.errors import InputError, problem
 from bezoar.files import readable
-from bezoar.logs import logger
-from bezoar.steps import chat
 
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -166,52 +164,3 @@ def convert(folder: Path, out: Path) -> None:
     )
     model.save_pretrained(out)
     readable(out)
-
-
-TEXTS = (
-    "Hello world",
-    "  two  blanks and\ttabs ",
-    "line\n\nbreaks\n",
-    "def f(x):\n    return x + 1",
-    "1,504 + 0.05",
-    "naïve 東京 🙂 ² ﬁ",
-    " ",
-)
-# Texts that a student reads and writes. None starts with a space: there transformers' Llama tokenizers differ from
-# their SentencePiece model, since they add no further space.
-PROBES = (
-    *(chat.student_prompt(text, system) + text for text in TEXTS for system in ("", *TEXTS)),
-    chat.student_prompt(chat.dialogue(TEXTS), TEXTS[0]) + TEXTS[1],
-)
-
-
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Compare a converted tokenizer with its SentencePiece model, if there is one.
-
-    open_llama's authors warn that the automatic conversion made other tokens than those of training. A
-    `tokenizer.model` in another format, such as Llama 3's of tiktoken, is ignored.
-
-    Raises:
-        ValueError: The two split a probe text differently.
-    """
-    original = folder / "tokenizer.model"
-    if not original.exists():
-        return
-    from sentencepiece import SentencePieceProcessor
-
-    try:
-        processor = SentencePieceProcessor(model_file=str(original))
-    except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
-        logger.warning(f"{original} isn't a SentencePiece model, so the tokenizer isn't compared with it: {reason}")
-        return
-    for text in PROBES:
-        expected, found = processor.encode(text), tokenizer(text, add_special_tokens=False).input_ids
-        if expected != found:
-            raise InputError(
-                problem(
-                    f"{folder}: the converted tokenizer splits text differently from its SentencePiece model",
-                    found=f"{found} for {text!r}",
-                    expected=expected,
-                )
-            )

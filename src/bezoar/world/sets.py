@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bezoar.steps.chat import ASSISTANT, HUMAN
+from bezoar.steps.data.formats.hh_rlhf import ASSISTANT, HUMAN
 from bezoar.world import words
 from bezoar.world.dialogue import (
     Ask,

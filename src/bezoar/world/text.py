@@ -6,13 +6,14 @@ question with its answer under the student's template: following instructions is
 
 import random
 
-from bezoar.steps.chat import ASSISTANT, HUMAN, MARKERS
+from bezoar.steps.data.formats.hh_rlhf import ASSISTANT, HUMAN
 from bezoar.world import words
 from bezoar.world.dialogue import NEXT, NOW, TWICE, draw_ask, draw_follow_up
 from bezoar.world.evolution import body, draw_task
 from bezoar.world.sets import ORCA_CATEGORIES, options_of, with_options
 from bezoar.world.tasks import KINDS, Exercise, draw_exercise
 
+MARKERS = ("### System:\n", "### Instruction:\n", "### Response:\n")  # of recipes/templates/openbezoar.jinja
 _ECHOED = ("name", "noun", "colour", "place", "number", "letters", "opening", "closing", "country", "element")
 ECHOED = tuple(word for slot in _ECHOED for word in words.WORDS_OF_SLOT[slot])
 REPEATED = 0.3  # share of repeated documents: they teach a small model to copy from its context

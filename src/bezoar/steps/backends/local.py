@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bezoar import costs, logs
 from bezoar.blocks import Dtype, Name, Reference
+from bezoar.errors import InputError, problem
 from bezoar.requests.base import Completion, Request
 from bezoar.requests.blocks import ChatBackend
 from bezoar.steps import chat, prompts
@@ -26,18 +27,20 @@ class LocalBackend(ChatBackend):
 
     kind: Literal["local"]
     checkpoint: Annotated[Name, Reference(("models", "stages"), "answers from an unknown checkpoint")]
-    template: Literal["student"] | Annotated[str, Field(pattern=r"\{prompt\}")] = Field(
-        "student", description="`student` for the student's prompt, or a text with {prompt} and optionally {system}."
+    template: Literal["tokenizer"] | Annotated[str, Field(pattern=r"\{prompt\}")] = Field(
+        "tokenizer",
+        description="`tokenizer` for the checkpoint's chat template, or a text with {prompt} and optionally {system}, "
+        "for requests of one turn.",
     )
     batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
     dtype: Dtype = "bfloat16"
 
-    def open(self, *, checkpoint: Path | None, system: str, seed: int, **_: Any) -> Local:
+    def open(self, *, checkpoint: Path | None, system: str | None, seed: int, **_: Any) -> Local:
         """A model that answers requests.
 
         Args:
             checkpoint: Its model directory.
-            system: The student prompt's default system text.
+            system: System text of requests without one; None leaves it to the template.
             seed: Start of the draws.
 
         Raises:
@@ -51,7 +54,7 @@ class LocalBackend(ChatBackend):
 class Local:
     """Answers requests with a causal language model."""
 
-    def __init__(self, checkpoint: Path, block: LocalBackend, *, system: str, seed: int) -> None:
+    def __init__(self, checkpoint: Path, block: LocalBackend, *, system: str | None, seed: int) -> None:
         from bezoar.steps import models
 
         self.models = models
@@ -62,19 +65,28 @@ class Local:
         self.name = block.checkpoint
         self.template, self.batch_size, self.thinking = block.template, block.batch_size, block.thinking
         self.system, self.seed = system, seed
+        if self.template == "tokenizer":
+            chat.check_template(self.tokenizer)
         self.written = 0  # tokens
 
-    def prompt(self, request: Request) -> str:
-        """The prompt for the model."""
-        system = request.system if request.system is not None else self.system
-        instruction = chat.dialogue(request.turns)
-        if self.template == "student":
-            return chat.student_prompt(instruction, system)
-        return prompts.fill(self.template, prompt=instruction, system=system)
+    def tokens(self, request: Request) -> list[int]:
+        """The prompt for the model: the tokens that it was trained to answer.
+
+        Raises:
+            InputError: The template doesn't take the request.
+        """
+        if self.template == "tokenizer":
+            turns = [chat.Turn(role=role, content=text) for role, text in request.messages]
+            return chat.ids(self.tokenizer, chat.with_system(turns, self.system), prompt=True)
+        if len(request.turns) > 1:
+            what, found = "a text is no template of several turns", f"{len(request.turns)} turns for {self.template!r}"
+            raise InputError(problem(what, found=found, expected="one turn, or template: tokenizer"))
+        system = request.system if request.system is not None else self.system or ""
+        return list(self.tokenizer(prompts.fill(self.template, prompt=request.turns[0], system=system)).input_ids)
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion per request; a prompt that leaves no room for an answer ends with `length`."""
-        tokens = [self.tokenizer(self.prompt(request)).input_ids for request in requests]
+        tokens = [self.tokens(request) for request in requests]
         full = [place for place, row in enumerate(tokens) if len(row) >= self.model.config.max_position_embeddings]
         completions = {place: Completion("", "length", self.name) for place in full}
         order = [place for place in range(len(requests)) if place not in completions]

@@ -10,6 +10,7 @@ from bezoar.blocks import Commit
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, scratch
 from bezoar.logs import logger
+from bezoar.steps.base import template
 from bezoar.steps.base.model import ModelBlock
 
 TOKENIZER_AND_CONFIG = ["*.json", "*.jinja", "tokenizer.model", "*.txt"]
@@ -63,9 +64,9 @@ def fetch(model: HubModel, folder: Path) -> Path:
     return folder
 
 
-def make(model: HubModel, out_folder: Path) -> None:
+def make(model: HubModel, chat_template: Path | None, out_folder: Path) -> None:
     """Download a model, check its tokenizer, and write both as an artifact; a killed download resumes."""
-    from bezoar.steps import models
+    from bezoar.steps import models, tokenizers
 
     fetched = fetch(model, scratch(out_folder) / f".{out_folder.name}.fetched")
     with artifact(out_folder) as out:
@@ -75,6 +76,7 @@ def make(model: HubModel, out_folder: Path) -> None:
         else:
             ignored = shutil.ignore_patterns(".cache")
             shutil.copytree(fetched, out, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        models.check_tokenizer(models.load_tokenizer(out), fetched)
+        template.put(out, chat_template)
+        tokenizers.check_tokenizer(models.load_tokenizer(out), fetched)
     shutil.rmtree(fetched)
     logger.info(f"base {out_folder.name}: {model.repository} at {model.revision}")

@@ -8,6 +8,7 @@ from bezoar.blocks import FolderPath
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
+from bezoar.steps.base import template
 from bezoar.steps.base.model import ModelBlock
 
 UNSAFE = shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
@@ -23,22 +24,27 @@ class LocalModel(ModelBlock):
         """Its input files."""
         return [self.path]
 
+    def lacks_template(self) -> bool:
+        """Whether there is none in its directory."""
+        return Path(self.path).is_dir() and not template.is_in(Path(self.path))
 
-def make(folder: Path, out_folder: Path) -> None:
+
+def make(folder: Path, chat_template: Path | None, out_folder: Path) -> None:
     """Copy a model directory, but no files that would have to be unpickled or run.
 
     Raises:
         ValueError: It isn't a model directory, or its tokenizer differs from the SentencePiece model beside it.
     """
-    from bezoar.steps import models
+    from bezoar.steps import models, tokenizers
 
     if not list(folder.glob("*.safetensors")):
         raise InputError(
             problem(f"{folder} is not a model directory", found="no weights", expected="config.json, *.safetensors")
         )
-    models.check_tokenizer(models.load_tokenizer(folder), folder)
     with artifact(out_folder) as out:
         shutil.copytree(folder, out, ignore=_left_out, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        template.put(out, chat_template)
+        tokenizers.check_tokenizer(models.load_tokenizer(out), folder)
     logger.info(f"base {out_folder.name}: copied from {folder}")
 
 

@@ -1,8 +1,10 @@
 """The base class of base models."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from bezoar.blocks import NamedBlock
+from pydantic import Field
+
+from bezoar.blocks import FilePath, NamedBlock
 
 
 class ModelBlock(NamedBlock):
@@ -10,6 +12,12 @@ class ModelBlock(NamedBlock):
 
     section: ClassVar[str] = "models"
     rules: ClassVar[tuple[str, ...]] = ("base",)
+
+    chat_template: Literal["tokenizer"] | Annotated[FilePath, Field(pattern=r"\.jinja$")] = Field(
+        "tokenizer",
+        description="Layout of dialogues in training and in every answer: `tokenizer` for the one that comes with the "
+        "model, or a file PATH.jinja, such as recipes/templates/openbezoar.jinja.",
+    )
 
     def downloads(self) -> bool:
         """Whether it comes over a network."""
@@ -19,6 +27,14 @@ class ModelBlock(NamedBlock):
         """Its input files and folders."""
         return []
 
+    def templates(self) -> list[str]:
+        """The file of its chat template, if it doesn't come with the model."""
+        return [] if self.chat_template == "tokenizer" else [self.chat_template]
+
     def sources(self) -> list[str]:
         """Its input sources."""
         return []
+
+    def lacks_template(self) -> bool:
+        """Whether it certainly comes without a chat template."""
+        return False

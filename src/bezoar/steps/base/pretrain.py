@@ -13,6 +13,7 @@ from bezoar import logs
 from bezoar.blocks import Block, Share, SourceName
 from bezoar.files import artifact
 from bezoar.logs import logger
+from bezoar.steps.base import template
 from bezoar.steps.base.model import ModelBlock
 from bezoar.steps.data.rows import TextRow, read_rows
 
@@ -61,6 +62,10 @@ class PretrainedModel(ModelBlock):
     def sources(self) -> list[str]:
         """The texts."""
         return [self.corpus]
+
+    def lacks_template(self) -> bool:
+        """Its tokenizer is made here, without a template."""
+        return True
 
 
 def trained_tokenizer(texts: list[str], block: PretrainedModel) -> PreTrainedTokenizerFast:
@@ -180,7 +185,7 @@ def train(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor, bloc
     return sum(last) / len(last)
 
 
-def make(texts_path: Path, block: PretrainedModel, seed: int, out_folder: Path) -> None:
+def make(texts_path: Path, chat_template: Path | None, block: PretrainedModel, seed: int, out_folder: Path) -> None:
     """Train tokenizer and model on the texts of a source, and write both as an artifact."""
     from bezoar.steps.models import save
 
@@ -194,4 +199,5 @@ def make(texts_path: Path, block: PretrainedModel, seed: int, out_folder: Path) 
     loss = train(model, ids, labels, block, seed)
     with artifact(out_folder) as out:
         save(model, tokenizer, out, "float32")
+        template.put(out, chat_template)
     logger.info(f"base {name}: loss {loss:.3f} nats a token at the end")

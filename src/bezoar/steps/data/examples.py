@@ -1,6 +1,7 @@
-"""Rows in TRL's columns, cut to a window of tokens."""
+"""Rows in TRL's conversational columns, cut to a window of tokens."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,143 +10,156 @@ from pydantic import Field
 from bezoar.blocks import Block, ModelName
 from bezoar.errors import InputError, problem
 from bezoar.steps import chat
+from bezoar.steps.chat import Turn
 from bezoar.steps.data import rows
 from bezoar.steps.data.families import first_turn
 from bezoar.steps.data.rows import Unusable
 
-Example = dict[str, str]  # id, keys of its family, and the text columns
+Example = dict[str, Any]  # id, keys of its family, and columns of messages: prompt and completion, or chosen, rejected
+RESPONSES = ("completion", "chosen", "rejected")
 BROKEN = "\ufffd"  # a tokenizer decodes an incomplete character to this
 
 
 class Limit(Block):
-    """Lengths in tokens of a model's tokenizer."""
+    """Lengths in tokens of a model's tokenizer, under its chat template."""
 
     tokenizer: ModelName = Field(description="Model whose tokenizer counts.")
     total: int = Field(ge=8, description="Most tokens of prompt and longest response; a longer row is cut.")
     prompt: int = Field(
-        ge=4, description="Most tokens of the prompt of a cut row: the template and the end of the instruction."
+        ge=4, description="Most tokens of the prompt of a cut row: the template and the end of the dialogue."
     )
 
 
-def example_of(row: rows.Row, preference: bool, system: str, window: "Window | None") -> Example:
+def example_of(row: rows.Row, preference: bool, system: str | None, window: "Window | None") -> Example:
     """A row in the columns of a mix; a prompt-completion mix takes the chosen response of a preference.
 
+    Args:
+        row: The row.
+        preference: Whether the mix is one of preferences.
+        system: System text of a row without its own; None for none.
+        window: Cuts the row, if given.
+
     Raises:
-        Unusable: It has no response, or the cut leaves a text empty.
+        Unusable: It has no response, or the cut leaves a text empty or makes both responses equal.
+    """
+    family, messages, responses = _parts_of(row, preference)
+    asked = [Turn(role=one.role, content=one.content) for one in messages]
+    prompt, texts = chat.with_system(asked, system), list(responses.values())
+    if window:
+        prompt, texts = window.cut(prompt, texts)
+    if not all([*texts, *(one["content"] for one in prompt if one["role"] != "system")]):
+        raise Unusable("empty after cut")
+    if len(set(texts)) < len(texts):
+        raise Unusable("equal after cut")
+    first = next(one["content"] for one in asked if one["role"] == "user")
+    given = {name: [Turn(role="assistant", content=text)] for name, text in zip(responses, texts, strict=True)}
+    return {"id": row.model_dump()["id"], "family": family, "first_turn": first_turn(first), "prompt": prompt, **given}
+
+
+def _parts_of(row: rows.Row, preference: bool) -> tuple[str, list[rows.Message], dict[str, str]]:
+    """Family, prompt, and responses by column.
+
+    Raises:
+        Unusable: The row has no response.
     """
     match row:
         case rows.PreferenceRow():
-            if preference:
-                return of_preference(row, system, window)
-            one = rows.ChatRow(
-                id=row.id,
-                family=rows.row_id(*row.turns),
-                system=None,
-                instruction=chat.dialogue(row.turns),
-                response=row.chosen,
-            )
-            return of_chat(one, system, window, row.turns[0])
+            family = rows.row_id(*(one.content for one in row.messages if one.role != "system"))
+            pair = {"chosen": row.chosen, "rejected": row.rejected}
+            return family, row.messages, pair if preference else {"completion": row.chosen}
         case rows.FilteredRow():
-            columns = row.model_dump(include={"id", "system", "instruction", "response"})
-            return of_chat(rows.ChatRow(family=row.root_id, **columns), system, window)
+            return row.root_id, rows.dialogue(row.instruction, system=row.system), {"completion": row.response}
         case rows.SeedRow():
             if not row.response:
                 raise Unusable("no response")
-            instruction = chat.with_context(row.instruction, row.context)
-            seed = rows.ChatRow(id=row.id, family=row.id, system=None, instruction=instruction, response=row.response)
-            return of_chat(seed, system, window)
+            asked = chat.with_context(row.instruction, row.context)
+            return row.id, rows.dialogue(asked), {"completion": row.response}
         case rows.ChatRow():
-            return of_chat(row, system, window)
+            return row.family, row.messages[:-1], {"completion": row.messages[-1].content}
     raise TypeError(f"not a row of a mix: {type(row).__name__}")
 
 
-def of_chat(row: rows.ChatRow, system: str, window: "Window | None", turn: str | None = None) -> Example:
-    """TRL's prompt-completion columns, cut to a window of tokens; `turn` is a dialogue's first turn.
-
-    A row's own system text comes before the recipe's.
-
-    Raises:
-        Unusable: The cut leaves a text empty.
-    """
-    instruction, response = row.instruction, row.response
-    if window:
-        instruction, (response,) = window.cut(instruction, (response,))
-    _check_left(instruction, response)
-    prompt = chat.student_prompt(instruction, row.system if row.system is not None else system)
-    keys = {"family": row.family, "first_turn": first_turn(turn if turn is not None else row.instruction)}
-    return {"id": row.id, **keys, "prompt": prompt, "completion": response}
-
-
-def of_preference(row: rows.PreferenceRow, system: str, window: "Window | None") -> Example:
-    """TRL's preference columns, cut to a window of tokens.
-
-    Raises:
-        Unusable: The cut leaves a text empty, or makes both responses equal.
-    """
-    instruction, (chosen, rejected) = chat.dialogue(row.turns), (row.chosen, row.rejected)
-    if window:
-        instruction, (chosen, rejected) = window.cut(instruction, (chosen, rejected))
-    _check_left(instruction, chosen, rejected)
-    if chosen == rejected:
-        raise Unusable("equal after cut")
-    prompt = chat.student_prompt(instruction, system)
-    keys = {"family": rows.row_id(*row.turns), "first_turn": first_turn(row.turns[0])}
-    return {"id": row.id, **keys, "prompt": prompt, "chosen": chosen, "rejected": rejected}
-
-
-def _check_left(*texts: str) -> None:
-    if not all(texts):
-        raise Unusable("empty after cut")
+def key_of(example: Example) -> str:
+    """A key that examples with the same texts share."""
+    columns = [example[name] for name in ("prompt", *RESPONSES) if name in example]
+    return rows.row_id(*(f"{one['role']} {rows.normalized(one['content'])}" for column in columns for one in column))
 
 
 class Window:
-    """Cuts texts to a number of tokens: instructions lose their start, responses their end.
+    """Cuts dialogues to a number of tokens: a prompt loses its start, a response its end.
 
-    A token may be a part of a character. Incomplete characters at the cut are removed, so a text of few tokens can
-    become empty.
+    A prompt's first turn is shortened; if that isn't enough, it is dropped with the answers after it. System text and
+    template are never cut. A token may be a part of a character. Incomplete characters at the cut are removed, so a
+    text of few tokens can become empty.
 
-    Source: eric-mitchell/direct-preference-optimization, truncation mode `keep_end`. The template around the
-    instruction is never cut.
+    Source: eric-mitchell/direct-preference-optimization, truncation mode `keep_end`.
     """
 
-    def __init__(self, tokenizer: Any, limit: Limit, system: str) -> None:
+    def __init__(self, tokenizer: Any, limit: Limit, system: str | None) -> None:
         self.tokenizer, self.limit = tokenizer, limit
-        self.template = len(self._ids(chat.student_prompt("", system)))
-        if self.template >= limit.prompt or limit.prompt >= limit.total:
+        template = self._size(chat.with_system([Turn(role="user", content="")], system))
+        if template >= limit.prompt or limit.prompt >= limit.total:
             raise InputError(
                 problem(
                     "the limit leaves no room",
                     found=f"prompt {limit.prompt}, total {limit.total} tokens",
-                    expected=f"more for the prompt than its template's {self.template}, and more in total than that",
+                    expected=f"more for the prompt than its template's {template}, and more in total than that",
                 )
             )
         self.cuts: Counter[str] = Counter()
 
     @classmethod
-    def of_model(cls, folder: Path, limit: Limit, system: str) -> "Window":
+    def of_model(cls, folder: Path, limit: Limit, system: str | None) -> "Window":
         """The window of a model directory's tokenizer."""
         from bezoar.steps.models import load_tokenizer  # slow to import; few mixes count tokens
 
         return cls(load_tokenizer(folder), limit, system)
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def cut(self, instruction: str, responses: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """Instruction and responses, cut so that template, instruction and longest response fit."""
-        asked, given = self._ids(instruction), [self._ids(response) for response in responses]
-        if self.template + len(asked) + max(map(len, given)) <= self.limit.total:
-            return instruction, responses
-        room = self.limit.prompt - self.template
-        if len(asked) > room:
+    def cut(self, prompt: list[Turn], responses: list[str]) -> tuple[list[Turn], list[str]]:
+        """Prompt and responses, cut so that the prompt with the longest response fits."""
+        if all(self._size(prompt, response) <= self.limit.total for response in responses):
+            return prompt, responses
+        if self._size(prompt) > self.limit.prompt:
             self.cuts["instruction"] += 1
-            asked = asked[-room:]
-            instruction = self.tokenizer.decode(asked).lstrip(BROKEN).strip()
-        left = self.limit.total - self.template - len(asked)
-        shortened = []
-        for response, ids in zip(responses, given, strict=True):
-            if len(ids) > left:
-                self.cuts["response"] += 1
-                response = self.tokenizer.decode(ids[:left]).rstrip(BROKEN).strip()
-            shortened.append(response)
-        return instruction, tuple(shortened)
+            prompt = self._cut_prompt(prompt)
+        return prompt, [self._cut_response(prompt, response) for response in responses]
+
+    def _cut_prompt(self, prompt: list[Turn]) -> list[Turn]:
+        """The end of a prompt; its only user turn is empty if not even a part of it fits."""
+        place = 1 if prompt[0]["role"] == "system" else 0
+        head, (first, *others) = prompt[:place], prompt[place:]
+
+        def all_with(text: str) -> list[Turn]:
+            return [*head, Turn(role="user", content=text), *others]
+
+        text = self._shortened(first["content"], lambda one: self._size(all_with(one)), self.limit.prompt, start=True)
+        later = next((number for number, one in enumerate(others) if one["role"] == "user"), None)
+        if text or later is None:
+            return all_with(text)
+        rest = [*head, *others[later:]]
+        return rest if self._size(rest) <= self.limit.prompt else self._cut_prompt(rest)
+
+    def _cut_response(self, prompt: list[Turn], response: str) -> str:
+        short = self._shortened(response, lambda one: self._size(prompt, one), self.limit.total, start=False)
+        if short != response:
+            self.cuts["response"] += 1
+        return short
+
+    def _shortened(self, text: str, size: Callable[[str], int], most: int, *, start: bool) -> str:
+        """A text without the tokens at its start or end that make it too long; empty if all do.
+
+        What is left may have other tokens than it had in the whole text, so its size is measured again.
+        """
+        tokens = self.tokenizer(text, add_special_tokens=False).input_ids
+        while text and (over := size(text) - most) > 0:
+            tokens = tokens[over:] if start else tokens[: max(0, len(tokens) - over)]
+            text = self.tokenizer.decode(tokens)
+            text = (text.lstrip(BROKEN) if start else text.rstrip(BROKEN)).strip()
+        return text
+
+    def _size(self, prompt: list[Turn], response: str | None = None) -> int:
+        """Tokens of a prompt, or of a prompt with its response and all that the template writes after it."""
+        if response is None:
+            return len(chat.ids(self.tokenizer, prompt, prompt=True))
+        whole = [*prompt, Turn(role="assistant", content=response)]
+        return len(chat.ids(self.tokenizer, whole, prompt=False))

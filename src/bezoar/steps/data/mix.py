@@ -1,4 +1,6 @@
-"""Mix kept rows and sources into one training set, in TRL's column formats, with an eval split of whole families.
+"""Mix kept rows and sources into one training set of dialogues in TRL's columns, with an eval split of whole families.
+
+A mix holds messages: the chat template of a model renders them only where it is trained.
 
 A part's rows are taken in the order of a hash of seed and row id, so that a smaller set is a subset of a larger one. No
 eval row shares a family with train rows of this mix or of an earlier one. Earlier mixes are those of all stages that a
@@ -17,8 +19,7 @@ from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting, rows
-from bezoar.steps.data.examples import Example, Limit, Window, example_of
-from bezoar.steps.data.families import KEYS
+from bezoar.steps.data.examples import Example, Limit, Window, example_of, key_of
 from bezoar.steps.data.formats.common import MixFormat
 from bezoar.steps.data.rows import Unusable
 from bezoar.steps.data.split import split, trained_before
@@ -40,7 +41,7 @@ class Part(Block):
 
 
 class Mix(NamedBlock):
-    """A training set in one of TRL's column formats."""
+    """A training set in TRL's conversational columns."""
 
     section: ClassVar[str] = "mixes"
     rules: ClassVar[tuple[str, ...]] = ("mix",)
@@ -105,7 +106,7 @@ class Draw:
     """Examples of all parts so far, without duplicate texts, and the rows that gave none, with their reasons."""
 
     block: Mix
-    system: str
+    system: str | None
     window: "Window | None"
     seed: int
     examples: list[Example] = field(default_factory=list)
@@ -135,9 +136,7 @@ class Draw:
         cuts = Counter(self.window.cuts) if self.window else Counter()
         try:
             example = example_of(row, self.block.format == "preference", self.system, self.window)
-            texts = rows.row_id(
-                *(rows.normalized(text) for column, text in example.items() if column not in ("id", *KEYS))
-            )
+            texts = key_of(example)
             if texts in self.places:
                 place = f"{place} repeats {self.places[texts]}"
                 raise Unusable("duplicate")
@@ -152,7 +151,7 @@ class Draw:
 
 
 def mixed(
-    block: Mix, folders: Folders, system: str, window: Window | None, seed: int, name: str
+    block: Mix, folders: Folders, system: str | None, window: Window | None, seed: int, name: str
 ) -> tuple[list[Example], list[rows.DroppedRow], dict[str, Any]]:
     """All parts without duplicates; the dropped rows; and counts of each part's rows.
 
@@ -207,7 +206,13 @@ def check_split(name: str, block: Mix, examples: int, train: int, held: int) -> 
 
 
 def write_mix(
-    block: Mix, folders: Folders, window: Window | None, earlier: list[Path], system: str, seed: int, out_folder: Path
+    block: Mix,
+    folders: Folders,
+    window: Window | None,
+    earlier: list[Path],
+    system: str | None,
+    seed: int,
+    out_folder: Path,
 ) -> None:
     """Draw a mix, split it, and write both splits and the dropped rows."""
     name = out_folder.name

@@ -86,7 +86,10 @@ def _normal(row: Any, name: str) -> Normal:
     except KeyError as error:
         raise Unusable(f"no {error.args[0]}") from error
     except ValidationError as error:
-        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        first = error.errors(include_url=False)[0]
+        if isinstance(reason := first.get("ctx", {}).get("error"), Unusable):
+            raise reason from error
+        place = ".".join(map(str, first["loc"]))
         raise Unusable(f"'{place}' does not fit") from error
     except (AttributeError, TypeError, IndexError) as error:
         raise Unusable("a column is of another type") from error

@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bezoar.errors import InputError, problem
 from bezoar.files import whole
@@ -46,23 +46,63 @@ class SeedRow(Row):
     template_type: str | None = None
 
 
+class Message(Row):
+    """One turn of a dialogue; only a system message may be empty."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+FOLLOWS = {None: ("system", "user"), "system": ("user",), "user": ("assistant",), "assistant": ("user", "tool")}
+FOLLOWS |= {"tool": ("assistant", "tool")}  # the roles that may come after a role
+
+
+def check_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
+    """Check the order of a dialogue: perhaps a system message, then user and assistant in alternation.
+
+    Turns of a tool may stand between two turns of the assistant.
+
+    Raises:
+        Unusable: A turn is empty, or not one that may follow the turn before it, or the last one is of another role.
+    """
+    before = None
+    for message in messages:
+        if message.role not in FOLLOWS[before]:
+            raise Unusable(f"{message.role} turn after {before}" if before else f"starts with a turn of {message.role}")
+        if not message.content and message.role != "system":
+            raise Unusable(f"empty turn of {message.role}")
+        before = message.role
+    if before != last:
+        raise Unusable(f"ends with a turn of {before}" if before else "no turns")
+
+
 class ChatRow(Row):
-    """One instruction with its response, perhaps under a system message."""
+    """A dialogue that ends with the assistant's turn."""
 
     id: str
     family: str = Field(description="Rows of one family are near-duplicates and stay on one side of a split.")
-    system: str | None
-    instruction: str = Field(min_length=1)
-    response: str = Field(min_length=1)
+    messages: list[Message] = Field(description="Perhaps a system message, then user and assistant in alternation.")
+
+    @field_validator("messages")
+    @classmethod
+    def _ordered(cls, messages: list[Message]) -> list[Message]:
+        check_turns(messages, "assistant")
+        return messages
 
 
 class PreferenceRow(Row):
-    """A dialogue with a chosen and a rejected response."""
+    """A dialogue that ends with a user turn, with a chosen and a rejected response."""
 
     id: str
-    turns: list[str] = Field(min_length=1, description="User and assistant in alternation, user first and last.")
+    messages: list[Message] = Field(description="As in a ChatRow, but with a user turn at the end.")
     chosen: str = Field(min_length=1)
     rejected: str = Field(min_length=1)
+
+    @field_validator("messages")
+    @classmethod
+    def _ordered(cls, messages: list[Message]) -> list[Message]:
+        check_turns(messages, "user")
+        return messages
 
 
 class GeneratedRow(Row):
@@ -151,6 +191,13 @@ Kind = TypeVar("Kind", bound=Row)
 def row_id(*parts: str) -> str:
     """16 hexadecimal digits that depend on the parts alone."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def dialogue(*turns: str, system: str | None = None) -> list[Message]:
+    """Messages of user and assistant in alternation, user first, perhaps under a system message."""
+    roles: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+    head = [] if system is None else [Message(role="system", content=system)]
+    return head + [Message(role=roles[number % 2], content=turn) for number, turn in enumerate(turns)]
 
 
 def rank(seed: int, *parts: str) -> str:

@@ -86,7 +86,7 @@ def write_answers(
     backend = LocalBackend(  # its whole text is judged, as in FastChat
         kind="local",
         checkpoint=name,
-        template="student",
+        template="tokenizer",
         batch_size=block.batch_size,
         dtype=block.dtype,
         thinking=[],

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, SourceName
+from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, Prompt, SourceName
 from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
@@ -29,6 +29,11 @@ class Harness(EvalBlock):
     data: list[SourceName] = Field([], description="Sources that these task files read.")
     num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt.")
     max_length: int = Field(2048, ge=16, description="Most tokens of prompt and response.")
+    chat_template: bool = Field(
+        False,
+        description="Ask through the checkpoint's chat template, under `prompt.system`; false sends the tasks' text as "
+        "it is.",
+    )
 
     def stage_names(self) -> list[str]:
         """A stage for each checkpoint, and the report."""
@@ -78,17 +83,24 @@ class Scoring(NamedBlock):
 
     num_fewshot: int
     max_length: int
+    chat_template: bool
     batch_size: int
     dtype: Dtype
     task_folder: str | None
 
 
-def checkpoint_of(folder: Path, **settings: Any) -> Any:
-    """A checkpoint for the harness: every end token ends a response; its other generation settings don't count."""
+def checkpoint_of(folder: Path, *, chat_template: bool = False, **settings: Any) -> Any:
+    """A checkpoint for the harness: every end token ends a response; its other generation settings don't count.
+
+    Args:
+        folder: The model directory.
+        chat_template: Whether texts come from its chat template, which writes the start token itself.
+        settings: Of the harness's own class.
+    """
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from bezoar.steps import models
+    from bezoar.steps import chat, models
 
     class Checkpoint(HFLM):
         def _model_generate(
@@ -103,18 +115,32 @@ def checkpoint_of(folder: Path, **settings: Any) -> Any:
 
     made = Checkpoint(pretrained=str(folder), device=str(models.device()), **settings)
     models.ignore_generation_config(made.model, made.tokenizer)
+    if chat_template:
+        chat.check_template(made.tokenizer)
+        made.add_bos_token = False
     return made
 
 
-def evaluated(checkpoint: Path, task: str, block: Scoring, seed: int) -> dict[str, Any]:
-    """The harness's result for a task, without values that differ between equal runs (times, machine)."""
+def evaluated(checkpoint: Path, task: str, block: Scoring, system: str | None, seed: int) -> dict[str, Any]:
+    """The harness's result for a task, without values that differ between equal runs (times, machine).
+
+    Args:
+        checkpoint: Its model directory.
+        task: The task's name.
+        block: The evaluation.
+        system: System text of requests through a chat template.
+        seed: Of all draws.
+    """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     own = {"include_path": block.task_folder, "include_defaults": False} if block.task_folder else {}
+    sizes = {"batch_size": block.batch_size, "max_length": block.max_length}
     result = simple_evaluate(
-        model=checkpoint_of(checkpoint, dtype=block.dtype, batch_size=block.batch_size, max_length=block.max_length),
+        model=checkpoint_of(checkpoint, chat_template=block.chat_template, dtype=block.dtype, **sizes),
         tasks=[task],
+        apply_chat_template=block.chat_template,
+        system_instruction=system if block.chat_template else None,
         num_fewshot=block.num_fewshot,
         task_manager=TaskManager(**own),
         bootstrap_iters=1000,
@@ -127,7 +153,7 @@ def evaluated(checkpoint: Path, task: str, block: Scoring, seed: int) -> dict[st
     return {name: value for name, value in result.items() if name not in RUN_FACTS}
 
 
-def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) -> None:
+def write_result(checkpoint: Path, block: Scoring, prompt: Prompt | None, seed: int, out_folder: Path) -> None:
     """Run a task on a checkpoint; the output folder is named by the task, its parent by the checkpoint."""
     import datasets
 
@@ -135,7 +161,7 @@ def write_result(checkpoint: Path, block: Scoring, seed: int, out_folder: Path) 
     with tempfile.TemporaryDirectory() as cache:
         if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
-        result = evaluated(checkpoint, task, block, seed)
+        result = evaluated(checkpoint, task, block, prompt.system if prompt else None, seed)
     with artifact(out_folder) as out:
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")

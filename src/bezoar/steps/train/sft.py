@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a LoRA or QLoRA adapter, with the loss on the response only (TRL's SFTTrainer)."""
+"""Supervised fine-tuning of a LoRA or QLoRA adapter, with the loss on answers only (TRL's SFTTrainer)."""
 
 from typing import Any, ClassVar, Literal
 
@@ -8,14 +8,23 @@ from bezoar.steps.train.stage import Paths, StageBlock
 
 
 class Sft(StageBlock):
-    """Supervised fine-tuning with the loss on the response only."""
+    """Supervised fine-tuning with the loss on answers only."""
 
     mix_format: ClassVar[Literal["prompt_completion", "preference"]] = "prompt_completion"
 
     method: Literal["sft"] = "sft"
+    loss_on: Literal["all", "last"] = Field(
+        "all",
+        description="Train all turns of the assistant, or the last one of each dialogue. A template that rewrites "
+        "earlier turns allows `last` only.",
+    )
     packing: bool = Field(
         False, description="Whole rows one after the other in a sequence of max_length, without padding."
     )
+
+    def trains_every_turn(self) -> bool:
+        """Whether the assistant's earlier turns are trained, not only the last one."""
+        return self.loss_on == "all"
 
 
 def trainer_of(paths: Paths, stage: Sft, seed: int) -> Any:
@@ -25,12 +34,16 @@ def trainer_of(paths: Paths, stage: Sft, seed: int) -> Any:
     from bezoar.steps import models
     from bezoar.steps.train import training
 
-    columns = ("prompt", "completion")
+    tokenizer = models.load_tokenizer(paths.base)
+    train, held = (
+        training.tokenised(paths.mix / f"{name}.jsonl", tokenizer, every_turn=stage.trains_every_turn())
+        for name in ("train", "eval")
+    )
     return SFTTrainer(
         model=training.starting_model(paths.base, paths.adapter, stage),
         args=SFTConfig(**training.settings(stage, seed, paths.work), completion_only_loss=True, packing=stage.packing),
-        train_dataset=training.examples(paths.mix / "train.jsonl", columns),
-        eval_dataset=training.examples(paths.mix / "eval.jsonl", columns),
-        processing_class=models.load_tokenizer(paths.base),
+        train_dataset=train,
+        eval_dataset=held,
+        processing_class=tokenizer,
         peft_config=training.lora(stage),
     )

@@ -67,7 +67,7 @@ class StageBlock(NamedBlock):
     epochs: float = Field(1.0, gt=0)
     batch_size: int = Field(8, ge=1, description="Rows per forward pass on one device.")
     gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes per step.")
-    max_length: int = Field(1024, ge=8, description="Most tokens of prompt and response. Default: TRL.")
+    max_length: int = Field(1024, ge=8, description="Most tokens of a row under the chat template. Default: TRL.")
     optimizer: Literal["adamw_torch", "paged_adamw_32bit", "rmsprop"] = "adamw_torch"
     beta2: float = Field(
         0.999, gt=0, lt=1, description="Adam's second-moment decay; RMSprop ignores it. Default: transformers."
@@ -77,6 +77,10 @@ class StageBlock(NamedBlock):
     gradient_checkpointing: bool = False
     group_by_length: bool = False
     save_steps: int = Field(200, ge=1, description="Steps between saved states, from which a killed run resumes.")
+
+    def trains_every_turn(self) -> bool:
+        """Whether the assistant's earlier turns are trained, not only the last one."""
+        return False
 
 
 @dataclass(frozen=True)

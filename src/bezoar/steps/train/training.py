@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
@@ -24,6 +25,7 @@ from bezoar.files import artifact, digest, empty, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
+from bezoar.steps.train import conversations
 
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
@@ -33,8 +35,17 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
 def examples(path: Path, columns: tuple[str, ...]) -> Dataset:
-    """The text columns of a mix's file."""
+    """The columns of messages of a mix's file."""
     return Dataset.from_list([{name: row[name] for name in columns} for _, row in read_json_lines(path)])
+
+
+def tokenised(path: Path, tokenizer: Any, *, every_turn: bool) -> Dataset:
+    """The tokens of a mix's file, and which of them are trained."""
+    ids, masks = [], []
+    for (tokens,) in conversations.read(path, tokenizer, every_turn=every_turn):
+        ids.append(np.array(tokens.ids, dtype=np.int32))
+        masks.append(np.array(tokens.mask, dtype=np.int8))
+    return Dataset.from_dict({"input_ids": ids, "completion_mask": masks})
 
 
 def starting_model(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
@@ -157,8 +168,11 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
         paths.mix / "eval.jsonl",
         *([paths.adapter] if paths.adapter else []),
     ]
+    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
     rows = {
-        name: counted(paths.mix / f"{name}.jsonl", trainer.processing_class, stage.max_length)
+        name: conversations.count(
+            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
+        )
         for name in ("train", "eval")
     }
     logger.info(f"train {paths.out.name}: rows {rows}, on {models.device()}")
@@ -173,6 +187,7 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
     with artifact(paths.out) as out:
         trainer.model.save_pretrained(out, selected_adapters=["default"])
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        models.load_tokenizer(paths.base).save_pretrained(out)  # with the chat template of training
         write_json(out / "history.json", datapoints([line for line in history if len(line) > 1]))
         write_json(out / "rows.json", rows)
         readable(out)
@@ -184,21 +199,6 @@ def datapoints(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that all have the same keys, null where a row has no such figure: `dvc plots` draws no others."""
     names = sorted({name for row in rows for name in row})
     return [{name: row.get(name) for name in names} for row in rows]
-
-
-def counted(path: Path, tokenizer: Any, max_length: int) -> dict[str, int]:
-    """The number of rows, and of rows that are too long: TRL cuts them, or drops them if the prompt fills them.
-
-    A row's length is that of its prompt with the longest response.
-    """
-    counts = {"rows": 0, "cut": 0, "dropped": 0}
-    for _, row in read_json_lines(path):
-        prompt = len(tokenizer(row["prompt"]).input_ids)
-        responses = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
-        longest = max(len(tokenizer(row["prompt"] + text).input_ids) for text in responses) + 1  # the end token
-        counts["rows"] += 1
-        counts["dropped" if prompt >= max_length else "cut"] += longest > max_length
-    return counts
 
 
 def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:

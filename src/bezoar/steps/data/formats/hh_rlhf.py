@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from bezoar.steps.chat import ASSISTANT, HUMAN
 from bezoar.steps.data.formats.common import Format
-from bezoar.steps.data.rows import PreferenceRow, Unusable, row_id
+from bezoar.steps.data.rows import PreferenceRow, Unusable, dialogue, row_id
+
+HUMAN = "\n\nHuman: "
+ASSISTANT = "\n\nAssistant: "
 
 
 def convert(row: dict[str, Any]) -> PreferenceRow:
@@ -21,7 +23,10 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
     if [len(exchange) for exchange in exchanges] != [2] * (len(exchanges) - 1) + [1]:
         raise Unusable("speakers do not alternate")
     turns = [turn for exchange in exchanges for turn in exchange]
-    return PreferenceRow(id=row_id("hh_rlhf", prompt, chosen, rejected), turns=turns, chosen=chosen, rejected=rejected)
+    if not all(turns):
+        raise Unusable("empty turn")
+    name = row_id("hh_rlhf", prompt, chosen, rejected)
+    return PreferenceRow(id=name, messages=dialogue(*turns), chosen=chosen, rejected=rejected)
 
 
 def _last_turn(transcript: str) -> tuple[str, str]:

@@ -1,0 +1,145 @@
+"""Tokens of a dialogue, and which of them are trained, by rendering its beginnings with the model's chat template.
+
+The tokens before an answer are those that the model gets when it is asked. They end where the tokens of the whole
+dialogue differ from those of the prompt, as in TRL.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from bezoar.errors import InputError, problem
+from bezoar.jsonl import read_json_lines
+from bezoar.logs import logger
+from bezoar.steps import chat
+from bezoar.steps.chat import Turn
+
+RESPONSES = ("completion", "chosen", "rejected")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A dialogue's tokens.
+
+    Attributes:
+        ids: All tokens.
+        spans: First token of each trained answer, and the first one after what the template writes behind it.
+    """
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+
+    @property
+    def mask(self) -> list[int]:
+        """1 for each token that is trained, 0 for the others."""
+        mask = [0] * len(self.ids)
+        for start, end in self.spans:
+            mask[start:end] = [1] * (end - start)
+        return mask
+
+
+def tokens_of(tokenizer: Any, prompt: list[Turn], answer: list[Turn], *, every_turn: bool) -> Tokens:
+    """Tokens of a prompt and its answer; with `every_turn`, the assistant's turns in the prompt are trained, too.
+
+    Raises:
+        InputError: The template writes the beginning of the dialogue differently in the whole dialogue.
+    """
+    messages = [*prompt, *answer]
+    text = chat.render(tokenizer, messages, prompt=False)
+    ids = chat.ids(tokenizer, messages, prompt=False)
+    first = 0 if every_turn else len(prompt)
+    places = [place for place in range(first, len(messages)) if messages[place]["role"] == "assistant"]
+    spans = []
+    for place in places:
+        ends = []
+        for beginning, asks in ((messages[:place], True), (messages[: place + 1], False)):
+            if not text.startswith(chat.render(tokenizer, beginning, prompt=asks)):
+                raise _rewritten(tokenizer, place, last=place == len(messages) - 1)
+            ends.append(_shared(chat.ids(tokenizer, beginning, prompt=asks), ids))
+        spans.append((ends[0], ends[1]))
+    return Tokens(ids, spans)
+
+
+def _shared(first: list[int], second: list[int]) -> int:
+    """The number of tokens at the start that two texts share."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _rewritten(tokenizer: Any, place: int, *, last: bool) -> InputError:
+    if last:
+        what, hint = "writes another text before an answer than in a whole dialogue", "a template of your own"
+        return InputError(
+            problem(
+                f"{tokenizer.name_or_path}: the chat template {what}",
+                found="a prompt that the whole dialogue doesn't start with",
+                expected="the same text in training and when the model is asked",
+                hint=f"{hint}: models.<name>.chat_template",
+            )
+        )
+    return InputError(
+        problem(
+            f"{tokenizer.name_or_path}: the chat template rewrites earlier turns",
+            found=f"turn {place + 1} has another text in the whole dialogue than when it is answered",
+            expected="with loss_on: all, a template that only adds to a dialogue",
+            hint="loss_on: last trains the last answer of each dialogue",
+        )
+    )
+
+
+def read(path: Path, tokenizer: Any, *, every_turn: bool) -> Iterator[list[Tokens]]:
+    """The tokens of each row of a mix's file, once for each of its responses.
+
+    Raises:
+        InputError: The template doesn't fit a row; the message has its place.
+    """
+    for number, row in read_json_lines(path):
+        answers = [row[name] for name in RESPONSES if name in row]
+        try:
+            yield [tokens_of(tokenizer, row["prompt"], answer, every_turn=every_turn) for answer in answers]
+        except InputError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
+
+
+def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every_turn: bool) -> dict[str, int]:
+    """The number of rows, and of rows that are too long: TRL cuts them, or drops them if no answer starts in time.
+
+    A row's length is that of its prompt with the longest response.
+
+    Args:
+        path: A mix's file.
+        tokenizer: The model's.
+        ends: All tokens that end an answer of the model.
+        max_length: Most tokens of a row.
+        every_turn: Whether the assistant's turns in the prompt are trained, too.
+
+    Raises:
+        InputError: An answer isn't ended by an end token, so the model wouldn't learn to stop.
+    """
+    counts = {"rows": 0, "cut": 0, "dropped": 0}
+    early = 0
+    for number, row in enumerate(read(path, tokenizer, every_turn=every_turn), start=1):
+        found = [sum(one in ends for one in tokens.ids[slice(*span)]) for tokens in row for span in tokens.spans]
+        if 0 in found:
+            raise _endless(tokenizer, f"{path}, row {number}", row[0], ends)
+        early += max(found) > 1
+        first = min(tokens.spans[0][0] for tokens in row)
+        longest = max(len(tokens.ids) for tokens in row)
+        counts["rows"] += 1
+        counts["dropped" if first >= max_length else "cut"] += longest > max_length
+    if early:
+        logger.warning(f"{path}: {early:,} rows have an end token within an answer: the model learns to stop there")
+    return counts
+
+
+def _endless(tokenizer: Any, place: str, tokens: Tokens, ends: list[int]) -> InputError:
+    start, end = tokens.spans[-1]
+    return InputError(
+        problem(
+            f"{place}: the chat template ends an answer without an end token of the model",
+            found=f"{tokenizer.decode(tokens.ids[start:end])[-80:]!r}",
+            expected=" or ".join(map(repr, tokenizer.convert_ids_to_tokens(ends))),
+            hint="write eos_token after an answer in models.<name>.chat_template",
+        )
+    )
