@@ -18,6 +18,7 @@ from bezoar.steps.evaluate.answers import Answering
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.harness import Scoring
 from bezoar.steps.evaluate.judgments import Judging
+from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.train.merge import Merging
 
@@ -119,6 +120,7 @@ wildcard_constraints:
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
     harness=one_of(evals_of("harness")),
+    likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     model=r"[a-z][a-z0-9_]*",
     scheme=one_of(recipe.schemes),
@@ -280,6 +282,13 @@ def task_files(wildcards):
     """The files of a harness evaluation's own tasks, if any."""
     folder = recipe.evals[wildcards.harness].task_folder
     return tasks.task_files(folder) if folder else []
+
+
+def trained_by_all(wildcards):
+    """The train splits of all mixes that any checkpoint of a likelihood evaluation was trained on."""
+    names = recipe.evals[wildcards.likelihood].checkpoints
+    mixes = {recipe.stages[stage].mix for name in names for stage in recipe.chain(name)}
+    return expand("data/mixes/{mix}/train.jsonl", mix=sorted(mixes))
 
 
 def answer_names(wildcards):

@@ -16,6 +16,7 @@ from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
@@ -28,7 +29,7 @@ from bezoar.steps.train.sft import Sft
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Mtbench, Field(discriminator="method")]
+Eval = Annotated[Harness | Likelihood | Mtbench, Field(discriminator="method")]
 
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
 

@@ -13,6 +13,7 @@ from bezoar.blocks import Sha256
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, sha256
 from bezoar.logs import logger
+from bezoar.steps.base import template
 from bezoar.steps.base.model import ModelBlock
 
 
@@ -58,11 +59,12 @@ def installed(model: PackagedModel) -> Path:
     return path
 
 
-def make(model: PackagedModel, out_folder: Path) -> None:
+def make(model: PackagedModel, chat_template: Path | None, out_folder: Path) -> None:
     """Dequantise the distribution's model and write it as an artifact."""
     from bezoar.steps.base.gguf import convert
 
     path = installed(model)
     with artifact(out_folder) as out:
         convert(path, out)
+        template.put(out, chat_template)
     logger.info(f"base {out_folder.name}: {model.file} of {model.distribution} {model.version}, dequantised")
