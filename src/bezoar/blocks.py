@@ -82,18 +82,23 @@ class NamedBlock(Block):
     Attributes:
         section: The section.
         rules: Rules with a job for each such block.
-        asks: By rule, the key of the block that names the backend of the rule's requests.
+        asks: By rule, the keys of the block that name the backends of the rule's requests; null asks nobody.
     """
 
     section: ClassVar[str] = ""
     rules: ClassVar[tuple[str, ...]] = ()
-    asks: ClassVar[dict[str, str]] = {}
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {}
     _name: str = PrivateAttr(default="")
 
     @property
     def name(self) -> str:
         """Its key in its section; empty for a block outside of a recipe."""
         return self._name
+
+    def asked_by(self, rule: str) -> dict[str, str]:
+        """By key, the names of the backends that a rule's jobs of this block send requests to, each name once."""
+        keys = {getattr(self, key): key for key in reversed(self.asks.get(rule, ()))}
+        return {key: name for name, key in reversed(keys.items()) if name is not None}
 
     def stage_names(self) -> list[str]:
         """Names of the DVC stages that make its artifacts: rule and block, such as `train-dpo_hh`."""

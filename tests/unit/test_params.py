@@ -221,8 +221,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "forbidden_words, max_characters, max_dropped_share, max_failed_share, method, operations, prompts, "
-        "refusal_words, rounds, sampling, seeds, teacher"
+        "equality_check, equality_judge, forbidden_words, max_characters, max_dropped_share, max_failed_share, method, "
+        "operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -1092,14 +1092,38 @@ def test_a_stage_without_a_method_is_fine_tuning(short):
 def test_asking_names_the_block_and_the_backend_of_every_rule_that_sends_requests(data):
     written(data)
     recipe = load()
-    found = {key: (block.name, backend.name) for key, (block, backend) in recipe.asking.items()}
+    found = {
+        key: (block.name, {one: backend.name for one, backend in backends.items()})
+        for key, (block, backends) in recipe.asking.items()
+    }
     assert found == {
-        **{("generate", name): (name, "teacher") for name in ("lamini", "evol", "orca")},
-        **{("filter", name): (name, "filter") for name in ("lamini", "evol", "orca")},
-        ("judgments", "mtbench"): ("mtbench", "judge"),
+        **{("generate", name): (name, {"teacher": "teacher"}) for name in ("lamini", "evol", "orca")},
+        **{("filter", name): (name, {"judge": "filter"}) for name in ("lamini", "evol", "orca")},
+        ("judgments", "mtbench"): ("mtbench", {"judge": "judge"}),
     }
     assert recipe.asking["filter", "evol"][0] is recipe.filters["evol"]
-    assert recipe.asking["generate", "evol"][1] is recipe.backends["teacher"]
+    assert recipe.asking["generate", "evol"][1]["teacher"] is recipe.backends["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "asked"), [(None, ["teacher"]), ("teacher", ["teacher"]), ("judge", ["teacher", "judge"])]
+)
+def test_rewrites_are_compared_by_the_teacher_or_by_another_backend(data, judge, asked):
+    data["schemes"]["evol"]["equality_judge"] = judge
+    written(data)
+    _, backends = load().asking["generate", "evol"]
+    assert [one.name for one in backends.values()] == asked
+
+
+def test_a_filter_without_a_judge_asks_nobody_and_has_no_prompts(data):
+    data["filters"]["evol"] = data["filters"]["evol"] | {"judge": None, "prompts": None}
+    written(data)
+    assert ("filter", "evol") not in load().asking
+    data["budget"]["stages"] = {"filter-evol": {"dollars": 1.0}}
+    assert "budget.stages.filter-evol: no stage of this name sends model requests" in refusal(data)
+    data["budget"]["stages"] = {}
+    data["filters"]["evol"] |= {"prompts": "recipes/prompts/openbezoar-3b/filter.yaml"}
+    assert "a judge with its prompts, or neither" in refusal(data)
 
 
 def test_only_stages_that_ask_a_model_have_a_ceiling(data):

@@ -73,7 +73,9 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
 
 def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     stages = recipe.stage_names()
-    asking = [name for block in recipe.blocks() for name in block.stage_names() if name.partition("-")[0] in block.asks]
+    asking = [
+        name for block in recipe.blocks() for name in block.stage_names() if block.asked_by(name.partition("-")[0])
+    ]
     for stage in recipe.budget.stages:
         if stage not in asking:
             yield unknown(("budget", "stages", stage), "no stage of this name sends model requests", stage, asking)
@@ -84,7 +86,18 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _servers(recipe: Recipe) -> Iterator[Problem]:
-    """Servers that don't load the checkpoint that their backend names, or load one that it doesn't name."""
+    """Servers that don't load the checkpoint that their backend names, or load one that it doesn't name.
+
+    A job waits for one server only.
+    """
+    for block, backends in recipe.asking.values():
+        served = {
+            one.name: key for key, one in backends.items() if isinstance(one, ApiBackend) and one.connection.server
+        }
+        if len(served) > 1:
+            *_, last = served.items()
+            what, found = "a job would need two self-hosted servers", ", ".join(served)
+            yield Problem((block.section, block.name, last[1]), what, found, "at most one backend with a `server`")
     for name, block in recipe.backends.items():
         if not isinstance(block, ApiBackend):
             continue
@@ -114,13 +127,10 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
-            for role, name in (
-                ("teacher", recipe.schemes[part.name].teacher),
-                ("judge", recipe.filters[part.name].judge),
-            ):
-                if weights := recipe.backends[name].weights:
-                    place = "schemes" if role == "teacher" else "filters"
-                    yield (place, part.name, role), weights
+            for block in (recipe.schemes[part.name], recipe.filters[part.name]):
+                for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
+                    if weights := recipe.backends[name].weights:
+                        yield (block.section, part.name, key), weights
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:
