@@ -138,6 +138,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_gguf.py",
         "unit/test_models.py",
         "unit/test_tokenizers.py",
+        "unit/test_parity.py",
         "unit/test_training.py",
     ),
     "every score has its interval and its controls": (

@@ -39,7 +39,7 @@ class EvaluationItems:
 
 
 def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
-    """The texts of an evaluation row: a question's turns, an item's instruction or question, or a dialogue's user turns.
+    """The texts of an evaluation row: a question's turns, an item's instruction or question, user turns of messages.
 
     Null isn't a text.
 
