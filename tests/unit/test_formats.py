@@ -16,8 +16,8 @@ from bezoar.steps.data import formats
 from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import Format, RowFormat
 from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
-from bezoar.steps.data.rows import dialogue
 from bezoar.steps.data.readers import read_table
+from bezoar.steps.data.rows import dialogue
 from bezoar.steps.data.source import read
 from bezoar.steps.data.sources import Source
 

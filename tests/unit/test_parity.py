@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from sentences import write_tokenizer
-from templates import FAMILIES, OPENBEZOAR, said
+from templates import FAMILIES, OPENBEZOAR, said, student_prompt, transcript
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from bezoar.blocks import Sampling
@@ -278,8 +278,13 @@ def test_an_end_token_within_an_answer_is_told(bases, tmp_path, caplog):
 
 def test_a_template_of_a_file_gets_the_start_token_that_the_tokenizer_puts_before_a_text(bases, tmp_path, random_llama):
     text = OPENBEZOAR.read_text()
-    for kind in ("bpe", "sentencepiece"):
-        assert (bases["openbezoar", kind] / template.FILE).read_text() == template.START + text
+    for kind, start in (("bpe", "{{- bos_token -}}"), ("sentencepiece", "{{- bos_token + ' ' -}}")):
+        assert (bases["openbezoar", kind] / template.FILE).read_text() == start + text
+        tokenizer = models.load_tokenizer(bases["openbezoar", kind])
+        for turns in (TURNS[:1], TURNS[:3]):
+            found = chat.ids(tokenizer, said(*turns, system=SYSTEM), prompt=True)
+            assert found == tokenizer(student_prompt(transcript(turns), SYSTEM)).input_ids
+            assert found[0] == tokenizer.bos_token_id
     plain = random_llama(tmp_path / "plain", ["a few words"], chat_template=None)  # it puts none
     template.put(plain, OPENBEZOAR)
     assert (plain / template.FILE).read_text() == text
