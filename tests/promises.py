@@ -31,6 +31,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_forged.py",
         "workflow/test_fuzz.py",
         "workflow/test_lost_cache.py",
+        "workflow/test_outside.py",
         "workflow/test_plan.py",
         "workflow/test_rerun.py",
         "workflow/test_situations.py",
@@ -127,7 +128,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_refusals.py",
         "unit/test_repetition.py",
         "unit/test_rows.py",
+        "unit/test_pin.py",
         "unit/test_sources.py",
+        "unit/test_your_data.py",
         "workflow/test_hub.py",
     ),
     "training resumes, merges and repeats to the byte": (
