@@ -1066,6 +1066,17 @@ def test_a_source_may_lie_outside_of_the_repository(short, tmp_path_factory, mon
     assert [Path(one).exists() for one in source.files()] == [True]
 
 
+def test_a_source_outside_that_is_gone_is_refused_unless_a_record_says_what_was_built_of_it(short):
+    short["sources"]["mine"]["path"] = "../gone.jsonl"
+    assert "sources.mine.origin.path: no such file" in refusal(short)
+    dep = {"path": "../gone.jsonl", "hash": "md5", "md5": "0" * 32, "size": 3}
+    stage = {"cmd": "bezoar build source mine", "deps": [dep]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"source-mine": stage}}))
+    assert load(contents=True).sources["mine"].files() == ["../gone.jsonl"]
+    short["sources"]["mine"]["path"] = "gone.jsonl"
+    assert "sources.mine.origin.path: no such file" in refusal(short)
+
+
 def test_a_sha256_is_that_of_one_file(short):
     Path("rows").mkdir()
     Path("rows/a.jsonl").write_text("{}\n")
