@@ -142,6 +142,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "every score has its interval and its controls": (
         "unit/test_balanced.py",
         "unit/test_likelihood.py",
+        "unit/test_side_by_side.py",
         "unit/test_mtbench.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",
