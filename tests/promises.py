@@ -115,6 +115,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "no row vanishes without a reason": (
         "real/test_real_samples.py",
+        "real/test_smollm2.py",
         "unit/test_accounting.py",
         "unit/test_contamination.py",
         "unit/test_filter.py",

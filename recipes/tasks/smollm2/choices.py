@@ -2,7 +2,7 @@
 
 from typing import Any
 
-ITEMS, CHOICES = 40, 4
+ITEMS, CHOICES = 30, 4
 MOST_WORDS = 80
 
 
