@@ -133,11 +133,13 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",
+        "real/test_openbezoar.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
         "unit/test_gguf.py",
         "unit/test_models.py",
         "unit/test_tokenizers.py",
+        "unit/test_parity.py",
         "unit/test_training.py",
     ),
     "every score has its interval and its controls": (

@@ -40,13 +40,13 @@ def write_tokenizer(folder: Path, texts: Iterable[str], **flags: Any) -> Path:
     return folder
 
 
-def write_llama(folder: Path, texts: Iterable[str]) -> Path:
-    """A two-layer Llama with random weights and such a tokenizer."""
+def write_llama(folder: Path, texts: Iterable[str], **flags: Any) -> Path:
+    """A two-layer Llama with random weights in bfloat16, in PyTorch's format only, and such a tokenizer."""
     import torch
     from sentencepiece import SentencePieceProcessor
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    write_tokenizer(folder, texts)
+    write_tokenizer(folder, texts, **flags)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=SentencePieceProcessor(model_file=str(folder / "tokenizer.model")).vocab_size(),
@@ -57,6 +57,10 @@ def write_llama(folder: Path, texts: Iterable[str]) -> Path:
         max_position_embeddings=1024,
         bos_token_id=1,
         eos_token_id=2,
+        dtype="bfloat16",
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
     return folder

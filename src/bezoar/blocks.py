@@ -1,5 +1,6 @@
 """The base classes of blocks of params.yaml, and the types of their values."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -43,13 +44,25 @@ class Reference:
 
 @dataclass(frozen=True)
 class Existing:
-    """Marks a path as one that has to exist below the project's root."""
+    """Marks a path as one that has to exist.
 
-    kind: Literal["file", "folder"]
+    Attributes:
+        kind: What has to be there; `rows` is a file, a folder with files, or a pattern that files have.
+        outside: Whether it may be outside of the project's root.
+    """
+
+    kind: Literal["file", "folder", "rows"]
+    outside: bool = False
+
+
+def _at_home(text: str) -> str:
+    return os.path.normpath(os.path.expanduser(text))  # a job has another home
 
 
 FilePath = Annotated[Path, Existing("file")]
 FolderPath = Annotated[Path, Existing("folder")]
+RowsPath = Annotated[Path, AfterValidator(_at_home), Existing("rows", outside=True)]
+ModelPath = Annotated[Path, AfterValidator(_at_home), Existing("folder", outside=True)]
 SourceName = Annotated[Name, Reference(("sources",), "no such source")]
 ModelName = Annotated[Name, Reference(("models",), "no such model")]
 MixName = Annotated[Name, Reference(("mixes",), "no such mix")]

@@ -31,7 +31,8 @@ def test_a_short_recipe_trains_a_checkpoint(workspace: Workspace, random_llama: 
     (workspace.root / "params.yaml").write_text(RECIPE)
     workspace.snakemake()
     checkpoint = workspace.root / "data/checkpoints/sft"
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in checkpoint.iterdir()}
+    names = {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"}
+    assert names <= {path.name for path in checkpoint.iterdir()}
     report = json.loads((workspace.root / "data/mixes/mine/report.json").read_text())
     assert (report["train"], report["eval"]) == (70, 50)  # 120 rows, of which 50 are held out by default
     assert "format chat, detected by its columns" in (workspace.root / "logs/source/mine.log").read_text()

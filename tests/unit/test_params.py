@@ -34,7 +34,8 @@ SOURCE = re.compile(r"  # (fact: \S.*|fallback: \S.*|fallback \(own\)(: \S.*)?)$
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The whole 3B recipe, with defaults, in a working directory that holds a copy of its prompt files."""
-    shutil.copytree(ROOT / "recipes" / "prompts", tmp_path / "recipes" / "prompts")
+    for name in ("prompts", "templates"):
+        shutil.copytree(ROOT / "recipes" / name, tmp_path / "recipes" / name)
     monkeypatch.chdir(tmp_path)
     return Recipe.model_validate(yaml.safe_load(RECIPE_3B.read_text(encoding="utf-8"))).resolved()
 
@@ -1162,12 +1163,53 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
 
 def test_a_base_model_says_what_files_and_sources_it_is_made_from(short):
     Path("folder").mkdir()
+    Path("mine.jinja").write_text("{{ messages[-1].content }}")
     pretrained = {"method": "pretrain", "corpus": "mine", "learning_rate": 1e-3}
     sizes = {"hidden_size": 8, "layers": 1, "heads": 1, "intermediate_size": 8}
     short["models"] |= {
-        "copied": {"method": "local", "path": "folder"},
-        "trained": pretrained | {"architecture": sizes},
+        "copied": {"method": "local", "path": "folder", "chat_template": "mine.jinja"},
+        "trained": pretrained | {"architecture": sizes, "chat_template": "mine.jinja"},
     }
     written(short)
-    made_from = {name: (block.files(), block.sources()) for name, block in load().models.items()}
-    assert made_from == {"base": ([], []), "copied": (["folder"], []), "trained": ([], ["mine"])}
+    made_from = {name: (one.files(), one.sources(), one.templates()) for name, one in load().models.items()}
+    assert made_from == {
+        "base": ([], [], []),
+        "copied": (["folder"], [], ["mine.jinja"]),
+        "trained": ([], ["mine"], ["mine.jinja"]),
+    }
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"chat_template": null}', "[]"])
+def test_a_base_model_without_a_chat_template_is_refused_before_anything_runs(short, config):
+    Path("folder").mkdir()
+    if config is not None:
+        Path("folder/tokenizer_config.json").write_text(config)
+    short["models"]["base"] = {"method": "local", "path": "folder"}
+    line = line_of(short, "base:")
+    message = problem(
+        line,
+        "models.base.chat_template",
+        "the model's tokenizer has no chat template",
+        "tokenizer",
+        "a file PATH.jinja",
+        "recipes/templates/openbezoar.jinja is one",
+    )
+    assert message in refusal(short)
+    Path("folder/tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    load()
+    Path("folder/tokenizer_config.json").unlink()
+    Path("folder/chat_template.jinja").write_text("{{ messages }}")
+    load()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("tokeniser", "models.base.chat_template: the value does not fit"),
+        ("gone.jinja", "models.base.chat_template: no such file"),
+        ("../out.jinja", "models.base.chat_template: the path leads out of the repository"),
+    ],
+)
+def test_a_chat_template_is_the_tokenizers_or_a_file(short, given, message):
+    short["models"]["base"]["chat_template"] = given
+    assert message in refusal(short)

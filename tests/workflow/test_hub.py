@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT, Workspace
 from hub import Hub
+from templates import OPENBEZOAR
 
 from bezoar.files import digest
 
@@ -68,7 +69,8 @@ def test_a_hub_model_becomes_a_directory_in_safetensors(
         online(workspace, hub)
         workspace.snakemake("data/base/open_llama_3b_v2")
     built = workspace.root / "data/base/open_llama_3b_v2"
-    assert {path.suffix for path in built.iterdir()} <= {".json", ".safetensors", ".snakemake_timestamp", ""}
+    assert {path.suffix for path in built.iterdir()} <= {".json", ".jinja", ".safetensors", ".snakemake_timestamp", ""}
+    assert (built / "chat_template.jinja").read_bytes() == OPENBEZOAR.read_bytes()
     assert not list(built.glob("*.bin"))
     if not torch_weights:
         assert digest(built / "model.safetensors") == before

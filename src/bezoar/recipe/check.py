@@ -6,6 +6,7 @@ one method are in its block class.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
+from bezoar.steps.data.readers import files_at
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.evaluation import EvalBlock
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -217,7 +219,7 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
     """Problems from the checks of single blocks."""
     for name, source in recipe.sources.items():
-        if isinstance(source.origin, Builtin):
+        if isinstance(source.origin, Builtin | File):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
     for name, model in recipe.models.items():
         if model.chat_template == "tokenizer" and model.lacks_template():
@@ -230,11 +232,14 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for key, mark, text in marked(recipe, Existing):
-        path = (root / text).resolve()
-        if not path.is_relative_to(root.resolve()):
+        path, where = root / text, "" if mark.outside else " in the repository"
+        if not mark.outside and not path.resolve().is_relative_to(root.resolve()):
             yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
-        elif not (path.is_file() if mark.kind == "file" else path.is_dir()):
-            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind} in the repository")
+        elif mark.kind == "rows" and not files_at(str(path)):
+            expected = "a file, a folder with files of rows, or a pattern such as rows/*.jsonl"
+            yield Problem(key, "no such file", text, expected)
+        elif (mark.kind == "file" and not os.path.isfile(path)) or (mark.kind == "folder" and not os.path.isdir(path)):
+            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind}{where}")
 
 
 def contents_of(recipe: Recipe, root: Path) -> list[Problem]:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from bezoar.blocks import FolderPath
+from bezoar.blocks import ModelPath
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
@@ -18,7 +18,7 @@ class LocalModel(ModelBlock):
     """A model directory in the repository, in safetensors."""
 
     method: Literal["local"]
-    path: FolderPath
+    path: ModelPath
 
     def files(self) -> list[str]:
         """Its input files."""
