@@ -268,7 +268,7 @@ def state(work, step):
     """A whole saved state."""
     folder = work / f"checkpoint-{step}"
     folder.mkdir(parents=True)
-    for name in training.STATE_FILES:
+    for name in training.state_files(sft_stage()):
         (folder / name).write_text("{}")
     save_file({"weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
     return folder
@@ -288,7 +288,7 @@ def test_the_newest_state_is_taken(work):
     assert training.saved_state(work, IDENTITY, STAGE) == work / "checkpoint-10"
 
 
-@pytest.mark.parametrize("name", [*training.STATE_FILES, "adapter_model.safetensors"])
+@pytest.mark.parametrize("name", [*training.state_files(sft_stage()), "adapter_model.safetensors"])
 def test_a_state_that_lacks_a_file_is_passed_over(work, name):
     (work / "checkpoint-10" / name).unlink()
     assert training.saved_state(work, IDENTITY, STAGE) == work / "checkpoint-9"

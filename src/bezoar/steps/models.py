@@ -1,5 +1,6 @@
 """Models on disk and in memory: loading, four-bit weights, adapters and merging."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from transformers import (
 from bezoar.errors import InputError, problem
 from bezoar.files import readable
 
+CPU = torch.device("cpu")
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU if there is one, else the CPU; each of several processes that train together has a GPU of its own."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else CPU
 
 
 def four_bit(dtype: str) -> BitsAndBytesConfig:

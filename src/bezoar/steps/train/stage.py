@@ -3,6 +3,7 @@
 Nothing slow is imported here: a recipe is read far more often than it is trained.
 """
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, MixName, Name, NamedBlock, Reference, Share
+from bezoar.logs import logger
 from bezoar.script import Flags
 
 
@@ -95,6 +97,11 @@ class StageBlock(NamedBlock):
     max_grad_norm: float = Field(1.0, gt=0, description="Default: transformers.")
     gradient_checkpointing: bool = False
     group_by_length: bool = False
+    distributed: Literal["ddp", "fsdp2"] = Field(
+        "ddp",
+        description="How several devices share the work (`resources.<stage>.gpus`): ddp holds all weights on each, "
+        "fsdp2 a part of them.",
+    )
     save_steps: int = Field(200, ge=1, description="Steps between saved states, from which a killed run resumes.")
     eval_steps: int | None = Field(
         None,
@@ -157,6 +164,9 @@ def flags(description: str | None) -> Flags:
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
+    parser.add_argument(
+        "--gpus", type=int, default=0, help="GPUs that the job was given; 0 shares one, if there is one"
+    )
     return parser
 
 
@@ -169,7 +179,17 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
         seed: The recipe's seed.
         trainer_of: Makes the trainer from paths, stage and seed.
     """
-    from bezoar.steps.train import training  # slow to import, and not needed for --help
+    from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
     paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    if not devices.launched():
+        count = devices.pin(args.gpus)
+        devices.split(stage, count)  # or an error, before any process starts
+        if count > 1:
+            sys.exit(devices.launch(count, paths.work))
+    if devices.local() > 0:
+        logger.setLevel("WARNING")  # the first process says it
+    from bezoar.steps.train import preflight, training
+
+    preflight.check(paths, stage)
     training.run(trainer_of(paths, stage, seed), paths, stage, seed)

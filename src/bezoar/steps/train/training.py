@@ -22,13 +22,13 @@ from bezoar.files import artifact, digest, empty, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
-from bezoar.steps.train import conversations, curves
-from bezoar.steps.train.tuning import save, weights_of
+from bezoar.steps.train import conversations, curves, devices, preflight
+from bezoar.steps.train.tuning import save, sharded, weights_of
 
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
 
-STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")  # beside the trained weights
+OPTIMIZER = {False: "optimizer.pt", True: "optimizer.bin"}  # by whether devices share the weights
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
@@ -49,15 +49,16 @@ def tokenised(path: Path, tokenizer: Any, *, every_turn: bool) -> Dataset:
 def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
     """Keyword arguments for TRL's config classes; the rest are TRL's defaults."""
     on_gpu = torch.cuda.is_available()
+    rows, passes = devices.split(stage, devices.world())
     return {
         "output_dir": str(work),
         "learning_rate": stage.learning_rate,
         "lr_scheduler_type": stage.lr_scheduler,
         "warmup_steps": stage.warmup,
         "num_train_epochs": stage.epochs,
-        "per_device_train_batch_size": stage.batch_size,
+        "per_device_train_batch_size": rows,
         "per_device_eval_batch_size": stage.batch_size,
-        "gradient_accumulation_steps": stage.gradient_accumulation_steps,
+        "gradient_accumulation_steps": passes,
         "max_length": stage.max_length,
         "optim": stage.optimizer,
         "adam_beta2": stage.beta2,
@@ -103,70 +104,100 @@ class LogCallback(TrainerCallback):
 
 
 class GracefulStop(TrainerCallback):
-    """On SIGTERM, saves the state at the next logged step and ends training.
+    """On SIGTERM, saves the state at the next logged step and ends training; several processes agree on the step.
 
     Other steps won't do: a resumed run couldn't average the loss over the steps before its saved state.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, work: Path) -> None:
+        self.requested, self.file = False, work / devices.STOP
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.requested and state.global_step % args.logging_steps == 0:
-            control.should_save = control.should_training_stop = True
+        if state.global_step % args.logging_steps == 0:
+            self.requested = devices.agreed(self.requested or (devices.launched() and self.file.exists()))
+            if self.requested:
+                control.should_save = control.should_training_stop = True
 
 
 def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
-    """Train, from the newest complete state if there is one, and write the adapter with its history.
+    """Train, from the newest complete state if there is one, and write what was trained with its history.
 
     Raises:
         SystemExit: SIGTERM ended training before the last step; the state is saved.
+        InputError: The device has too little memory for the longest rows.
     """
-    ending = GracefulStop()
+    ending = GracefulStop(paths.work)
     trainer.add_callback(ending)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would continue in float32
             parameter.data = parameter.data.float()
     curves.attach(trainer, paths.work, stage)
     trainer.remove_callback(PrinterCallback)  # raw figures beside the log lines
-    if not logs.on_terminal():
+    if trainer.is_world_process_zero() and not logs.on_terminal():
         trainer.add_callback(LogCallback(paths.out.name))
-    given = [
-        paths.base,
-        paths.mix / "train.jsonl",
-        paths.mix / "eval.jsonl",
-        *([paths.adapter] if paths.adapter else []),
-    ]
-    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
-    rows = {
-        name: conversations.count(
-            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
-        )
-        for name in ("train", "eval")
-    }
-    report = {name: {**counts, **shares(counts)} for name, counts in rows.items()}
-    logger.info(f"train {paths.out.name}: rows {report}, on {models.device()}")
-    identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
-    packages = {name: version(name) for name in PACKAGES}
-    state = saved_state(paths.work, identity | {"packages": packages}, stage)
+    preflight.check_memory(trainer, paths, stage)
+    report = rows_of(trainer, paths, stage)
+    with trainer.accelerator.main_process_first():
+        state = saved_state(paths.work, identity_of(paths, stage, seed), stage)
     trainer.args.eval_on_start = state is None
     trainer.train(resume_from_checkpoint=str(state) if state else None)
     if ending.requested and trainer.state.global_step < trainer.state.max_steps:
         logger.warning(f"train {paths.out.name}: ended by SIGTERM; step {trainer.state.global_step:,} is saved")
         sys.exit(128 + signal.SIGTERM)
     scores = curves.finish(trainer, paths.out.name, stage)
+    weights = whole_weights(trainer)
+    if not trainer.is_world_process_zero():
+        return
     with artifact(paths.out) as out:
-        save(trainer.model, out, stage)
+        save(trainer.model, out, stage, weights)
         models.load_tokenizer(paths.base).save_pretrained(out)  # with the chat template of training
         write_json(out / curves.FILE, curves.curve(trainer.state.log_history))
-        write_json(out / "rows.json", rounded(report))
+        write_json(out / "rows.json", report)
         readable(out)
     shutil.rmtree(paths.work, ignore_errors=True)
     logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+
+
+def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
+    """All weights, gathered from the devices that share them; None where each device has all of them."""
+    if not trainer.is_fsdp_enabled:
+        return None
+    found: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return found
+
+
+def identity_of(paths: Paths, stage: StageBlock, seed: int) -> dict[str, Any]:
+    """What a saved state depends on."""
+    given = [paths.base, paths.mix / "train.jsonl", paths.mix / "eval.jsonl"]
+    given += [paths.adapter] if paths.adapter else []
+    return {
+        "stage": stage.model_dump(),
+        "seed": seed,
+        "processes": devices.world(),
+        "inputs": [digest(path) for path in given],
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def rows_of(trainer: Trainer, paths: Paths, stage: StageBlock) -> dict[str, dict[str, Any]]:
+    """Numbers and shares of rows, and of those that are cut or dropped because they are too long."""
+    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
+    report: dict[str, dict[str, Any]] = {}
+    for name in ("train", "eval"):
+        counts = conversations.count(
+            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
+        )
+        shares = {f"{what}_share": counts[what] / max(1, counts["rows"]) for what in ("cut", "dropped")}
+        report[name] = {**counts, **rounded(shares)}
+        text = ", ".join(f"{counts[what]:,} {what} ({shares[f'{what}_share']:.1%})" for what in ("cut", "dropped"))
+        logger.info(
+            f"train {paths.out.name}: {counts['rows']:,} rows to {name}, {text} by max_length {stage.max_length:,}"
+        )
+    return report
 
 
 def saved_state(work: Path, identity: dict[str, Any], stage: StageBlock) -> Path | None:
@@ -190,7 +221,7 @@ def saved_state(work: Path, identity: dict[str, Any], stage: StageBlock) -> Path
 
 
 def _is_whole(state: Path, stage: StageBlock) -> bool:
-    if not all((state / name).exists() for name in STATE_FILES):
+    if not all((state / name).exists() for name in state_files(stage)):
         return False
     try:
         json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
@@ -199,6 +230,9 @@ def _is_whole(state: Path, stage: StageBlock) -> bool:
     return bool(weights_of(state, stage))
 
 
-def shares(counts: dict[str, int]) -> dict[str, Any]:
-    """Shares of the rows that are cut and dropped, from 0 to 1."""
-    return {f"{name}_share": counts[name] / max(1, counts["rows"]) for name in ("cut", "dropped")}
+def state_files(stage: StageBlock) -> list[str]:
+    """The files of a saved state beside the trained weights."""
+    world = devices.world()
+    randomness = [f"rng_state_{number}.pth" for number in range(world)] if world > 1 else ["rng_state.pth"]
+    scaler = ["scaler.pt"] if stage.compute_dtype == "float16" else []
+    return ["trainer_state.json", OPTIMIZER[sharded(stage)], "scheduler.pt", *randomness, *scaler]

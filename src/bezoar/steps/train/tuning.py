@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from peft import LoraConfig, PeftModel
 
 from bezoar.steps import models
+from bezoar.steps.train import devices
 
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
@@ -69,10 +70,15 @@ def weights_of(folder: Path, stage: StageBlock) -> list[Path]:
     return found if not shards or len(found) == int(shards.pop().partition(".")[0]) else []
 
 
-def save(model: Any, out: Path, stage: StageBlock) -> None:
-    """Write what was trained."""
+def save(model: Any, out: Path, stage: StageBlock, weights: dict[str, Any] | None = None) -> None:
+    """Write what was trained; `weights` if devices share them."""
     if stage.tuning == "full":
-        model.save_pretrained(out, max_shard_size=SHARD)
+        model.save_pretrained(out, state_dict=weights, max_shard_size=SHARD)
         return
-    model.save_pretrained(out, selected_adapters=["default"])
+    model.save_pretrained(out, selected_adapters=["default"], state_dict=weights)
     (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+
+
+def sharded(stage: StageBlock) -> bool:
+    """Whether several devices share the weights."""
+    return stage.distributed == "fsdp2" and devices.world() > 1
