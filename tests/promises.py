@@ -137,10 +137,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "tiny/test_openllama.py",
         "unit/test_chat.py",
         "unit/test_gguf.py",
+        "unit/test_merging.py",
         "unit/test_models.py",
         "unit/test_tokenizers.py",
         "unit/test_parity.py",
         "unit/test_training.py",
+        "unit/test_tuning.py",
     ),
     "every score has its interval and its controls": (
         "unit/test_balanced.py",
