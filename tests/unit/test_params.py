@@ -17,6 +17,7 @@ from bezoar.recipe.load import load
 from bezoar.recipe.recipe import SECTIONS, Recipe
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import Budget
+from bezoar.requests.network import network_of
 from bezoar.requests.prices import load_prices
 from bezoar.steps import prompts
 from bezoar.steps.data.formats import FORMATS
@@ -225,8 +226,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "equality_check, equality_judge, forbidden_words, max_characters, max_dropped_share, max_failed_share, method, "
-        "operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
+        "equality_check, equality_judge, forbidden_words, keep_questions, max_characters, max_dropped_share, "
+        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -1165,6 +1166,19 @@ def test_rewrites_are_compared_by_the_teacher_or_by_another_backend(data, judge,
     written(data)
     _, backends = load().asking["generate", "evol"]
     assert [one.name for one in backends.values()] == asked
+
+
+def test_a_job_waits_for_one_self_hosted_server_only(data):
+    data["backends"]["second"] = data["backends"]["teacher"]
+    data["schemes"]["evol"]["equality_judge"] = "second"
+    written(data)
+    said = "schemes.evol.equality_judge: a job would need two self-hosted servers\n  found:    teacher, second\n"
+    assert said in refusal(data)
+    data["schemes"]["evol"]["equality_judge"] = "filter"  # an API: no server of one's own
+    written(data)
+    network = network_of(load().asking["generate", "evol"][1].values(), load().budget)
+    assert network is not None
+    assert network.variables == ("TEACHER_API_KEY", "TEACHER_BASE_URL", "OPENAI_API_KEY")
 
 
 def test_a_filter_without_a_judge_asks_nobody_and_has_no_prompts(data):

@@ -32,7 +32,7 @@ def trainer_of(paths: Paths, stage: Sft, seed: int) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from bezoar.steps import models
-    from bezoar.steps.train import training
+    from bezoar.steps.train import training, tuning
 
     tokenizer = models.load_tokenizer(paths.base)
     train, held = (
@@ -40,10 +40,10 @@ def trainer_of(paths: Paths, stage: Sft, seed: int) -> Any:
         for name in ("train", "eval")
     )
     return SFTTrainer(
-        model=training.starting_model(paths.base, paths.adapter, stage),
+        model=tuning.starting_model(paths.base, paths.adapter, stage),
         args=SFTConfig(**training.settings(stage, seed, paths.work), completion_only_loss=True, packing=stage.packing),
         train_dataset=train,
         eval_dataset=held,
         processing_class=tokenizer,
-        peft_config=training.lora(stage),
+        peft_config=tuning.lora(stage),
     )
