@@ -145,6 +145,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_merging.py",
         "unit/test_models.py",
         "unit/test_packing.py",
+        "unit/test_trackers.py",
         "unit/test_tokenizers.py",
         "unit/test_parity.py",
         "unit/test_training.py",
