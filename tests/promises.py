@@ -136,6 +136,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",
+        "gpu/test_gpu_training.py",
         "real/test_openbezoar.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
