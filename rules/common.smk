@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from functools import reduce
 
@@ -11,6 +12,7 @@ from bezoar.cache.environment import HUB
 from bezoar.cache.job import Network
 from bezoar.cluster.servers import server_of
 from bezoar.errors import BezoarError, problem
+from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import tasks
@@ -83,6 +85,7 @@ NETWORK = {
     "source": downloads("sources"),
     "base": downloads("models"),
     "harness": downloads("evals"),
+    "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
@@ -95,12 +98,20 @@ graph.attach(
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
     network=NETWORK,
+    notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
     rerun_on=recipe.rerun_on,
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
+
+
+
+onstart:  # a real run: curves of its stages are passed on for as long as it lives
+    if recipe.trackers.tools:
+        subprocess.Popen(["bezoar", "track", "--while", str(os.getpid())])
+
 
 SHARDS = recipe.shard_names()
 CHECKPOINTS = recipe.checkpoints()

@@ -30,6 +30,7 @@ from bezoar.cli import (
     recipe,
     responses,
     serve,
+    track,
     verify,
     why,
 )
@@ -58,6 +59,7 @@ COMMANDS = (
     build,
     responses,
     dvc,
+    track,
     fingerprint,
 )
 
