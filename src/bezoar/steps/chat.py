@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 
 from bezoar.errors import InputError, problem
 
+RESPONSES = ("completion", "chosen", "rejected")  # columns of a mix with an answer to its `prompt`
+
 
 class Turn(TypedDict):
     """A message in TRL's conversational columns: role and content."""
