@@ -210,6 +210,9 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
         if isinstance(source.origin, Builtin):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
     for name, model in recipe.models.items():
+        if model.lacks_weights():
+            what, expected = "not a model directory", "config.json, *.safetensors and a tokenizer"
+            yield Problem(("models", name, "path"), what, "no *.safetensors", expected)
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)

@@ -93,7 +93,7 @@ class Recipe(Block):
 
     def folder_of(self, checkpoint: str) -> str:
         """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
-        return f"data/base/{checkpoint}" if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
+        return self.models[checkpoint].folder if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
 
     def unnamed_weights(self) -> list[str]:
         """Backends with a self-hosted server whose weights are no checkpoint of this recipe."""

@@ -15,6 +15,7 @@ from transformers import (
 
 from bezoar.errors import InputError, problem
 from bezoar.files import readable
+from bezoar.steps.tokenizers import check_tokenizer
 
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -68,8 +69,14 @@ def keep_gradients(model: torch.nn.Module) -> None:
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
-    """A model directory's tokenizer."""
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    """A model directory's tokenizer.
+
+    Raises:
+        ValueError: It splits text differently from the SentencePiece model in its directory.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    check_tokenizer(tokenizer, Path(folder))
+    return tokenizer
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:

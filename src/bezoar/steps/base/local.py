@@ -1,8 +1,11 @@
-"""A base model from a directory of the repository, copied as an artifact."""
+"""A base model from a directory of this machine: read in place, or copied under another chat template."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from bezoar.blocks import FolderPath
 from bezoar.errors import InputError, problem
@@ -15,18 +18,33 @@ UNSAFE = shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.py")
 
 
 class LocalModel(ModelBlock):
-    """A model directory in the repository, in safetensors."""
+    """A model directory on this machine, in safetensors. It is read in place if it has the chat template to use."""
 
     method: Literal["local"]
-    path: FolderPath
+    path: FolderPath = Field(description="Its directory: in the project or outside, also by ~ or a link.")
+
+    @property
+    def folder(self) -> str:
+        """Its own directory; the copy that has the other chat template, if the recipe names one."""
+        return super().folder if self.templates() else os.path.expanduser(self.path)
 
     def files(self) -> list[str]:
         """Its input files."""
-        return [self.path]
+        return [os.path.expanduser(self.path)]
+
+    def stage_names(self) -> list[str]:
+        """None for a model that is read in place."""
+        return super().stage_names() if self.templates() else []
 
     def lacks_template(self) -> bool:
         """Whether there is none in its directory."""
-        return Path(self.path).is_dir() and not template.is_in(Path(self.path))
+        folder = Path(self.path).expanduser()
+        return folder.is_dir() and not template.is_in(folder)
+
+    def lacks_weights(self) -> bool:
+        """Whether there are none in its directory."""
+        folder = Path(self.path).expanduser()
+        return folder.is_dir() and not any(folder.glob("*.safetensors"))
 
 
 def make(folder: Path, chat_template: Path | None, out_folder: Path) -> None:
@@ -35,7 +53,7 @@ def make(folder: Path, chat_template: Path | None, out_folder: Path) -> None:
     Raises:
         ValueError: It isn't a model directory, or its tokenizer differs from the SentencePiece model beside it.
     """
-    from bezoar.steps import models, tokenizers
+    from bezoar.steps import models
 
     if not list(folder.glob("*.safetensors")):
         raise InputError(
@@ -44,7 +62,7 @@ def make(folder: Path, chat_template: Path | None, out_folder: Path) -> None:
     with artifact(out_folder) as out:
         shutil.copytree(folder, out, ignore=_left_out, copy_function=shutil.copyfile, dirs_exist_ok=True)
         template.put(out, chat_template)
-        tokenizers.check_tokenizer(models.load_tokenizer(out), folder)
+        models.load_tokenizer(out)  # checks it
     logger.info(f"base {out_folder.name}: copied from {folder}")
 
 
