@@ -53,6 +53,10 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
             if name.startswith(CONTROL):
                 what, expected = "the name is reserved for controls", f"no name that starts with {CONTROL}"
                 yield Problem((section, name), what, name, expected)
+    licensed = {**recipe.sources, **recipe.models, **recipe.stages, **recipe.mixes}
+    for name in recipe.licences:
+        if name not in licensed:
+            yield unknown(("licences", name), "no source, model, stage or mix of this name", name, licensed)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name in recipe.schemes:

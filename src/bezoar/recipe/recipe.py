@@ -55,6 +55,11 @@ class Recipe(Block):
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
+    licences: dict[Name, str] = Field(
+        {},
+        description="Licences of sources, models, stages and mixes, by name, as SPDX writes them. Cards state them; no "
+        "result depends on them.",
+    )
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )
