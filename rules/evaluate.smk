@@ -1,7 +1,9 @@
 """Scores of checkpoints.
 
 in:   data/base/<model>/, data/checkpoints/<stage>/       checkpoints to score
+      data/mixes/<mix>/eval.jsonl                         held-out answers
 out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
+      data/likelihood/<eval>/<checkpoint>/scores.jsonl    log-likelihood of held-out answers
       data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
       data/gates/<eval>.json                              whether the judge passes the controls
@@ -59,6 +61,58 @@ rule report_harness:
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.harness} seed \
             --results data/harness/{wildcards.harness} --out {output.report:q} --log {log:q}
+        """
+
+
+rule likelihood:
+    input:
+        script=installed.find("scripts/evaluate/likelihood.py"),
+        checkpoint=lambda w: checkpoint(w.checkpoint),
+        rows=lambda w: expand("data/mixes/{mix}/eval.jsonl", mix=recipe.evals[w.likelihood].mixes),
+        trained=trained_by_all,
+    output:
+        scores="data/likelihood/{likelihood}/{checkpoint}/scores.jsonl",
+    log:
+        "logs/likelihood/{likelihood}/{checkpoint}.log",
+    benchmark:
+        "logs/likelihood/{likelihood}/{checkpoint}.benchmark.tsv"
+    threads: cores_of("likelihood", "likelihood", "checkpoint")
+    resources:
+        **resources_of("likelihood", "likelihood", "checkpoint"),
+    params:
+        names=keys_of(Scored, "evals", "likelihood"),
+        values=values_of(keys_of(Scored, "evals", "likelihood")),
+    shell:
+        r"""
+        bezoar exec {output.scores:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --checkpoint {input.checkpoint:q} --rows {input.rows:q} --trained {input.trained:q} \
+            --out data/likelihood/{wildcards.likelihood}/{wildcards.checkpoint} --log {log:q}
+        """
+
+
+rule report_likelihood:
+    input:
+        script=installed.find("scripts/report/likelihood.py"),
+        scores=lambda w: expand(
+            "data/likelihood/{eval}/{checkpoint}/scores.jsonl",
+            eval=w.likelihood,
+            checkpoint=recipe.evals[w.likelihood].checkpoints,
+        ),
+    output:
+        report="results/{likelihood}.json",
+    log:
+        "logs/report/{likelihood}.log",
+    threads: cores_of("report_likelihood", "likelihood")
+    resources:
+        **resources_of("report_likelihood", "likelihood"),
+    params:
+        values=values_of(lambda w: [f"evals.{w.likelihood}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.likelihood} seed \
+            --scores {input.scores:q} --out {output.report:q} --log {log:q}
         """
 
 

@@ -135,12 +135,15 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "real/test_openbezoar.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
+        "unit/test_gguf.py",
         "unit/test_models.py",
         "unit/test_tokenizers.py",
+        "unit/test_parity.py",
         "unit/test_training.py",
     ),
     "every score has its interval and its controls": (
         "unit/test_balanced.py",
+        "unit/test_likelihood.py",
         "unit/test_mtbench.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",
@@ -151,6 +154,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_world.py",
     ),
     "fifteen lines of recipe train a checkpoint on one's own rows": (
+        "tiny/test_own_model.py",
         "tiny/test_short_recipe.py",
         "unit/test_publish.py",
         "workflow/test_published.py",

@@ -1,6 +1,7 @@
 """Chat templates of five families, OpenBezoar's layout said twice, and tokenizers for counting."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,67 @@ ROOT = Path(__file__).parents[1]
 OPENBEZOAR = ROOT / "recipes" / "templates" / "openbezoar.jinja"
 MARKERS = ("### System:\n", "### Instruction:\n", "### Response:\n")
 SPEAKERS = ("\n\nHuman: ", "\n\nAssistant: ")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of chat templates.
+
+    Attributes:
+        template: As its models' authors publish it.
+        marks: Special tokens that it writes, apart from start and end of a text.
+        end: The token that ends an answer; None for the tokenizer's end token.
+        system: Whether it takes a system turn.
+        adds: Whether it only adds to a dialogue, and never rewrites earlier turns.
+    """
+
+    template: str
+    marks: tuple[str, ...] = ()
+    end: str | None = None
+    system: bool = True
+    adds: bool = True
+
+
+FAMILIES = {
+    "chatml": Family(  # SmolLM2, with its own system text
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+        "{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM<|im_end|>\\n' }}{% endif %}"
+        "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+        ("<|im_start|>", "<|im_end|>"),
+        end="<|im_end|>",
+    ),
+    "llama3": Family(  # Llama 3
+        "{% set loop_messages = messages %}{% for message in loop_messages %}"
+        "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"
+        "+ message['content'] | trim + '<|eot_id|>' %}"
+        "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
+        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        end="<|eot_id|>",
+    ),
+    "mistral": Family(  # Mistral 7B Instruct v0.2
+        "{{ bos_token }}{% for message in messages %}"
+        "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+        "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+        "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}"
+        "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}",
+        system=False,
+    ),
+    "gemma": Family(  # Gemma 1 and 2
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+        "{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+        "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}"
+        "{% endif %}{{ '<start_of_turn>' + role + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{'<start_of_turn>model\\n'}}{% endif %}",
+        ("<start_of_turn>", "<end_of_turn>"),
+        end="<end_of_turn>",
+        system=False,
+    ),
+    "openbezoar": Family(OPENBEZOAR.read_text(encoding="utf-8"), adds=False),
+}
 
 
 def student_prompt(instruction: str, system: str) -> str:

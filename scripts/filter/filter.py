@@ -1,4 +1,4 @@
-"""Keep the rows of a generated shard that pass cheap rules and then a judge."""
+"""Keep the rows of a generated shard that pass cheap rules and then a judge, if there is one."""
 
 from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget
@@ -14,14 +14,15 @@ from bezoar.steps.filter.rules import evaluation_items
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("rows", "rows.jsonl of a generated shard")
-    flags.path("prompts", "prompt file of the filter")
+    flags.path("prompts", "prompt file of the judge, if there is one", optional=True)
     flags.path("decontaminate-against", "rows.jsonl of sources with evaluation items", many=True)
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
-    takes = {"filter": Filter, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
+    takes = {"filter": Filter, "backend": AnyBackend | None, "prompt": Prompt, "seed": int, "budget": Budget}
     args, block, backend, prompt, seed, budget, shards = flags.start(argv, **takes, shards=int | None)
-    texts, rows = filter_prompts(args.prompts), list(read_rows(args.rows, GeneratedRow))
-    judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
+    rows = list(read_rows(args.rows, GeneratedRow))
+    texts = filter_prompts(args.prompts) if args.prompts else None
+    judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget) if backend else None
     quota = share_of(block.quota, int(args.out.name), shards) if block.quota else None
     items = evaluation_items(args.decontaminate_against)
     write_shard(args.out, len(rows), *filtered(rows, judge, block, texts, items, quota, seed))

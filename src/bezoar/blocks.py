@@ -1,5 +1,6 @@
 """The base classes of blocks of params.yaml, and the types of their values."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -43,13 +44,25 @@ class Reference:
 
 @dataclass(frozen=True)
 class Existing:
-    """Marks a path as one that has to exist below the project's root."""
+    """Marks a path as one that has to exist.
 
-    kind: Literal["file", "folder"]
+    Attributes:
+        kind: What has to be there; `rows` is a file, a folder with files, or a pattern that files have.
+        outside: Whether it may be outside of the project's root.
+    """
+
+    kind: Literal["file", "folder", "rows"]
+    outside: bool = False
+
+
+def _at_home(text: str) -> str:
+    return os.path.normpath(os.path.expanduser(text))  # a job has another home
 
 
 FilePath = Annotated[Path, Existing("file")]
 FolderPath = Annotated[Path, Existing("folder")]
+RowsPath = Annotated[Path, AfterValidator(_at_home), Existing("rows", outside=True)]
+ModelPath = Annotated[Path, AfterValidator(_at_home), Existing("folder", outside=True)]
 SourceName = Annotated[Name, Reference(("sources",), "no such source")]
 ModelName = Annotated[Name, Reference(("models",), "no such model")]
 MixName = Annotated[Name, Reference(("mixes",), "no such mix")]
@@ -69,18 +82,23 @@ class NamedBlock(Block):
     Attributes:
         section: The section.
         rules: Rules with a job for each such block.
-        asks: By rule, the key of the block that names the backend of the rule's requests.
+        asks: By rule, the keys of the block that name the backends of the rule's requests; null asks nobody.
     """
 
     section: ClassVar[str] = ""
     rules: ClassVar[tuple[str, ...]] = ()
-    asks: ClassVar[dict[str, str]] = {}
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {}
     _name: str = PrivateAttr(default="")
 
     @property
     def name(self) -> str:
         """Its key in its section; empty for a block outside of a recipe."""
         return self._name
+
+    def asked_by(self, rule: str) -> dict[str, str]:
+        """By key, the names of the backends that a rule's jobs of this block send requests to, each name once."""
+        keys = {getattr(self, key): key for key in reversed(self.asks.get(rule, ()))}
+        return {key: name for name, key in reversed(keys.items()) if name is not None}
 
     def stage_names(self) -> list[str]:
         """Names of the DVC stages that make its artifacts: rule and block, such as `train-dpo_hh`."""

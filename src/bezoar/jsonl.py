@@ -1,9 +1,13 @@
-"""JSON lines, read line by line, so that errors name the line."""
+"""JSON lines, read line by line, so that errors name the line; packed files are unpacked on the way."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -12,40 +16,91 @@ from bezoar.errors import InputError
 MARK = b"\xef\xbb\xbf"  # a byte order mark; some editors and spreadsheets write it before UTF-8
 
 
+def _zstandard(path: Path) -> io.BufferedReader:
+    import pyarrow  # slow to import, and few files are packed so
+
+    return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+
+
+PACKED: dict[str, tuple[bytes, str, Callable[[Path], Any]]] = {  # by suffix: first bytes, name, and what unpacks it
+    ".gz": (b"\x1f\x8b", "gzip", gzip.GzipFile),
+    ".bz2": (b"BZh", "bzip2", bz2.BZ2File),
+    ".xz": (b"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
+    ".zst": (b"\x28\xb5\x2f\xfd", "zstd", _zstandard),
+}
+
+
+def packing(path: Path) -> str:
+    """How a file is packed, as a suffix: by its own, else by its first bytes; empty for a file that isn't packed."""
+    if path.suffix in PACKED:
+        return path.suffix
+    with path.open("rb") as file:
+        start = file.read(6)
+    return next((suffix for suffix, (magic, *_) in PACKED.items() if start.startswith(magic)), "")
+
+
 def open_bytes(path: Path) -> IO[bytes]:
-    """A file for reading; `.gz` is unpacked."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """A file for reading; gzip, bzip2, xz and zstd are unpacked."""
+    suffix = packing(path)
+    return cast(IO[bytes], PACKED[suffix][2](path)) if suffix else path.open("rb")
+
+
+@contextmanager
+def unpacked(path: Path, place: Callable[[], str]) -> Iterator[IO[bytes]]:
+    """A file for reading; a packed one that is cut or damaged is an error at a place.
+
+    Args:
+        path: The file.
+        place: What has been read so far, as `file:line` of the next line.
+
+    Raises:
+        ValueError: The file is cut or damaged.
+    """
+    suffix = packing(path)
+    kind = PACKED[suffix][1] if suffix else ""
+    with open_bytes(path) as file:
+        try:
+            yield file
+        except EOFError as error:
+            raise InputError(f"{place()}: the {kind} file is cut: it ends before its end marker") from error
+        except (zlib.error, lzma.LZMAError, OSError) as error:
+            if not suffix or getattr(error, "errno", None) is not None:
+                raise  # of the file system
+            if "Truncated" in str(error):  # zstd
+                raise InputError(f"{place()}: the {kind} file is cut: it ends before its end marker") from error
+            raise InputError(f"{place()}: not a sound {kind} file: {error}") from error
 
 
 def read_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, str]]:
-    """Line number, from 1, and text of each line, without its end and without a byte order mark; `.gz` is unpacked.
+    """Line number, from 1, and text of each line, without its end and without a byte order mark.
 
     Args:
-        path: The file.
+        path: The file; gzip, bzip2, xz and zstd are unpacked.
         label: The file's name in errors; its path by default.
 
     Raises:
-        ValueError: The file isn't UTF-8, or a gzip file is cut or damaged.
+        ValueError: The file isn't UTF-8, or a packed file is cut or damaged.
     """
+    return ((number, line.rstrip("\r\n")) for number, line in whole_lines(path, label))
+
+
+def whole_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, str]]:
+    """The same, with the lines' ends."""
     path, label = Path(path), label or str(path)
     number = 0
-    with open_bytes(path) as file:
+    with unpacked(path, lambda: f"{label}:{number + 1}") as file:
         try:
             for number, line in enumerate(file, start=1):  # decoded by line, so that errors name the line
-                yield number, (line.removeprefix(MARK) if number == 1 else line).decode("utf-8").rstrip("\r\n")
+                yield number, (line.removeprefix(MARK) if number == 1 else line).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{label}:{number}: not UTF-8: {error.reason}") from error
-        except EOFError as error:
-            raise InputError(f"{label}:{number + 1}: the gzip file is cut: it ends before its end marker") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{label}:{number + 1}: not a sound gzip file: {error}") from error
 
 
 def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, Any]]:
-    """Line number, from 1, and content of each line that isn't blank; `.gz` is unpacked.
+    """Line number, from 1, and content of each line that isn't blank.
 
     Args:
-        path: The file.
+        path: The file; gzip, bzip2, xz and zstd are unpacked.
         label: The file's name in errors; its path by default.
 
     Raises:
@@ -53,13 +108,21 @@ def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tupl
     """
     label = label or str(path)
     for number, line in read_lines(path, label):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{label}:{number}: not JSON: {error.msg}") from error
-        except RecursionError as error:
-            raise InputError(f"{label}:{number}: not JSON: nested too deeply") from error
-        except ValueError as error:  # a number of thousands of digits
-            raise InputError(f"{label}:{number}: not JSON: {error}") from error
+        if line.strip():
+            yield number, from_json(line, f"{label}:{number}")
+
+
+def from_json(text: str, place: str) -> Any:
+    """The content of a text in JSON.
+
+    Raises:
+        ValueError: It isn't JSON; the message begins with the place.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise InputError(f"{place}: not JSON: nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"{place}: not JSON: {error}") from error

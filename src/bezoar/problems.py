@@ -170,6 +170,7 @@ def of_validation(error: ValidationError, data: object, schema: type[BaseModel])
         if other:
             problem = replace(other, expected=f"{other.expected} or {problem.expected}")
         problems[problem.key, problem.what] = problem
+    problems = {place: replace(one, hint=one.hint or _pin_hint(one.key)) for place, one in problems.items()}
     meant = {(*one.key[:-1], one.hint.split("`")[1]) for one in problems.values() if one.what == NO_KEY and one.hint}
     return [one for one in problems.values() if one.what != MISSING or one.key not in meant]
 
@@ -199,6 +200,12 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
     else:
         expected = str(context.get("expected", finding["msg"])).removeprefix("Input should be ")
     return Problem(key, NO_FIT, repr(found), expected, _number_hint(found) if "number" in expected else "")
+
+
+def _pin_hint(key: KeyPath) -> str:
+    """A hint for a value that a command finds out."""
+    pinned = key[0] in ("sources", "models") and key[-1] in ("revision", "sha256") if key else False
+    return "`bezoar recipe pin` finds it out and writes it" if pinned else ""
 
 
 def _number_hint(found: object) -> str:

@@ -62,7 +62,7 @@ class Flags(argparse.ArgumentParser):
             argv: The command line.
             takes: Type of each value by role. A block class takes a block (`stages.dpo_hh`) or single keys of one
                 (`evals.mtbench.batch_size`); any other type takes the key with the role's name (`seed=int`). A value
-                may be missing if its type allows None.
+                may be missing if its type allows None. `dict[str, KIND]` takes any number of blocks by name.
 
         Raises:
             SystemExit: The flags don't fit; the message is on stderr.
@@ -76,7 +76,8 @@ class Flags(argparse.ArgumentParser):
         found = {role: [name for name in args.params if _takes(role, kind, name)] for role, kind in takes.items()}
         missing = [role for role, names in found.items() if not names and not _may_be_none(takes[role])]
         unknown = set(args.params) - {name for names in found.values() for name in names}
-        if missing or unknown or any(len({_block(name) for name in names}) > 1 for names in found.values()):
+        several = [role for role in takes if not _is_map(takes[role]) and len({_block(one) for one in found[role]}) > 1]
+        if missing or unknown or several:
             self.error(problem("--params", found=" ".join(args.params), expected=f"{forms or 'none'}, in any order"))
         for variable in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
             os.environ.setdefault(variable, "1")
@@ -105,9 +106,14 @@ def _members(kind: Any) -> list[Any]:
     return [kind]
 
 
+def _is_map(kind: Any) -> bool:
+    """Whether a type is a map of blocks by name."""
+    return typing.get_origin(kind) is dict
+
+
 def _section(kind: Any) -> str:
-    """The section of a block class, or of a union of such classes."""
-    first = _members(kind)[0]
+    """The section of a block class, of a union of such classes, or of a map of such blocks."""
+    first = _members(typing.get_args(kind)[1] if _is_map(kind) else kind)[0]
     return first.section if isinstance(first, type) and issubclass(first, NamedBlock) else ""
 
 
@@ -135,6 +141,8 @@ def _value(path: Path, params: Any, kind: Any, names: list[str]) -> Any:
     """The values of the params file under these names, as their type."""
     if not names:
         return None
+    if _is_map(kind):
+        return {_block(name).split(".")[1]: _value(path, params, typing.get_args(kind)[1], [name]) for name in names}
     parts = {name: _found(path, params, name) for name in names}
     keys = {name.split(".")[2]: part for name, part in parts.items() if name.count(".") == 2}
     try:

@@ -1,6 +1,7 @@
 """Evaluation items in training texts: planted ones are found, everyday phrases are not."""
 
 import pytest
+from templates import said
 
 from bezoar.steps.data.decontaminate import EvaluationItems, texts_of
 
@@ -60,6 +61,7 @@ def test_without_items_nothing_leaks():
         ({"instruction": "one", "answer": "a"}, ["one"]),
         ({"question": "one", "choices": ["a", "b"]}, ["one"]),
         ({"text": "one"}, ["one"]),
+        ({"messages": said("one", "a", "two", system="s")}, ["one", "two"]),
         ({"answer": "a"}, []),
         ({"question": None, "turns": ["one", None], "text": None}, ["one"]),
     ],

@@ -89,6 +89,19 @@ def apples(number):
     return [made(response=f"Apple {one} is good.") for one in range(number)]
 
 
+@pytest.mark.parametrize(("quota", "left"), [(None, 3), (2, 2), (5, 3)])
+def test_without_a_judge_what_passes_the_rules_is_kept_up_to_the_quota(quota, left):
+    rows = [*apples(3), made(response="")]
+    if quota and quota > left:
+        with pytest.raises(ValueError, match="too few rows are accepted\n  found:    3 of 3"):
+            filtered(rows, None, block(judge=None, prompts=None), None, ITEMS, quota)
+        return
+    kept, rejected = filtered(rows, None, block(judge=None, prompts=None), None, ITEMS, quota)
+    assert [row.response for row in kept] == [f"Apple {one} is good." for one in range(left)]
+    assert {(row.status, row.rating, row.judge) for row in kept} == {("accept", None, "")}
+    assert sorted(row.reason for row in rejected) == ["empty response", *["over quota"] * (3 - left)]
+
+
 @pytest.mark.parametrize(
     ("row", "reason", "detail"),
     [

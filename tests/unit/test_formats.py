@@ -13,11 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from templates import transcript
 
 from bezoar.steps.data import formats
+from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import Format, RowFormat
-from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, found_format, normalise
+from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
+from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import dialogue
 from bezoar.steps.data.source import read
-from bezoar.steps.data.sources import Source, read_table
+from bezoar.steps.data.sources import Source
 
 DOLLY = {"instruction": " Who? ", "context": "", "response": "Ada.", "category": "open_qa"}
 TASK = {

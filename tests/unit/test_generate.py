@@ -375,6 +375,27 @@ def test_an_equality_verdict_is_read_from_its_first_sentence_without_guessing(ve
     assert evol.fault_of_verdict(verdict) == fault
 
 
+def test_another_backend_may_compare_rewrites_and_does_nothing_else():
+    teacher, judge = EvolTeacher(), EvolTeacher(verdicts={"Sing. / Sing.+": "Equal"})
+    pool = [member("Sing."), member("Dance.")]
+    rows, dropped = evol.evolve(pool, teacher, evol_block(), REWRITE, 0, "evol", judge)
+    assert [row.instruction for row in rows] == ["Dance.+"]
+    assert [row.reason for row in dropped] == ["adds nothing to its parent"]
+    assert (len(judge.asked("equal:")), len(judge.requests)) == (2, 2)
+    assert teacher.asked("equal:") == []
+
+
+def test_without_an_equality_check_rewrites_stand_by_the_rules_and_nobody_is_asked():
+    teacher = EvolTeacher(rewrites={"Sing.": "SING"}, verdicts={"Dance. / Dance.+": "Equal"})
+    rows, dropped = evolved(["Sing.", "Dance."], teacher, equality_check=False)
+    assert [row.instruction for row in rows] == ["Dance.+"]
+    assert [row.reason for row in dropped] == ["equals its parent"]
+    assert teacher.asked("equal:") == []
+    assert evol_block(equality_check=False).requests_of_a_shard(10, 1) == 20
+    with pytest.raises(ValueError, match="null with equality_check: false"):
+        evol_block(equality_check=False, equality_judge="other")
+
+
 def test_a_member_that_is_too_long_is_never_asked_and_counts_in_every_round():
     fits, long = "x" * 96, "y" * 101  # a rewrite adds one character a round: 96 and 3 are within 100
     teacher = EvolTeacher()

@@ -41,6 +41,42 @@ def test_an_unclosed_tag_in_another_case_is_unclosed():
     assert lamini.listed("<Example>Sing", CALL, 5)[1] == [("unclosed", "<example>Sing")]
 
 
+@pytest.mark.parametrize(
+    ("text", "ended", "kept", "unclosed"),
+    [
+        ("1. Leap.\n2) Dance.\n 3 : Rest.", True, ["Leap.", "Dance.", "Rest."], []),
+        ("Sure! Here you are:\n\n1. Leap.\n2. Dance.\n\nI hope this helps!", True, ["Leap.", "Dance."], []),
+        ("1. Leap:\nla la\n2. Dance.", True, ["Leap:\nla la", "Dance."], []),
+        ("1. Leap.\n2. Dan", False, ["Leap."], [" Dan"]),
+        ("1.5 plus 2?\n7:30 is when?", True, [], []),
+        ("Leap.", True, [], []),
+    ],
+)
+def test_a_numbered_list_is_read_without_what_is_said_around_it(text, ended, kept, unclosed):
+    expected = (kept, [("unclosed", start) for start in unclosed])
+    assert lamini.listed(text, CALL, 5, "numbered_list", ended=ended) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "kept", "unclosed"),
+    [
+        ("Leap.</example>\n<example>Dance.</example>", True, ["Leap.", "Dance."], []),
+        ("Leap.", True, ["Leap."], []),  # the end of the answer ends the item
+        ("Leap.</example> <example>Dance.", True, ["Leap.", "Dance."], []),
+        ("Leap.</example> <example>Dan", False, ["Leap."], ["<example>Dan"]),
+        ("<Example>Leap.</example>", True, ["Leap."], []),  # it opens the tag again
+    ],
+)
+def test_an_answer_after_an_opened_tag_is_read_from_its_start(text, ended, kept, unclosed):
+    expected = (kept, [("unclosed", start) for start in unclosed])
+    assert lamini.listed(text, CALL, 5, "opened_tag", ended=ended) == expected
+
+
+def test_examples_are_listed_in_the_prompt_as_instructions_in_the_answer():
+    block = lamini_block(parser="numbered_list")
+    assert lamini.listing_prompt(CALL, block, LISTING) == "1. Name a fruit.\n2. Sing. 4"
+
+
 def test_topics_are_read_without_blanks_line_ends_and_byte_order_mark(tmp_path):
     (tmp_path / "topics.txt").write_bytes(b"\xef\xbb\xbfart\r\n\n bees \n")
     assert lamini.read_topics(tmp_path / "topics.txt") == ["art", "bees"]

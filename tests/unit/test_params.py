@@ -34,7 +34,8 @@ SOURCE = re.compile(r"  # (fact: \S.*|fallback: \S.*|fallback \(own\)(: \S.*)?)$
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The whole 3B recipe, with defaults, in a working directory that holds a copy of its prompt files."""
-    shutil.copytree(ROOT / "recipes" / "prompts", tmp_path / "recipes" / "prompts")
+    for name in ("prompts", "templates"):
+        shutil.copytree(ROOT / "recipes" / name, tmp_path / "recipes" / name)
     monkeypatch.chdir(tmp_path)
     return Recipe.model_validate(yaml.safe_load(RECIPE_3B.read_text(encoding="utf-8"))).resolved()
 
@@ -220,8 +221,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "forbidden_words, max_characters, max_dropped_share, max_failed_share, method, operations, prompts, "
-        "refusal_words, rounds, sampling, seeds, teacher"
+        "equality_check, equality_judge, forbidden_words, max_characters, max_dropped_share, max_failed_share, method, "
+        "operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -1091,14 +1092,38 @@ def test_a_stage_without_a_method_is_fine_tuning(short):
 def test_asking_names_the_block_and_the_backend_of_every_rule_that_sends_requests(data):
     written(data)
     recipe = load()
-    found = {key: (block.name, backend.name) for key, (block, backend) in recipe.asking.items()}
+    found = {
+        key: (block.name, {one: backend.name for one, backend in backends.items()})
+        for key, (block, backends) in recipe.asking.items()
+    }
     assert found == {
-        **{("generate", name): (name, "teacher") for name in ("lamini", "evol", "orca")},
-        **{("filter", name): (name, "filter") for name in ("lamini", "evol", "orca")},
-        ("judgments", "mtbench"): ("mtbench", "judge"),
+        **{("generate", name): (name, {"teacher": "teacher"}) for name in ("lamini", "evol", "orca")},
+        **{("filter", name): (name, {"judge": "filter"}) for name in ("lamini", "evol", "orca")},
+        ("judgments", "mtbench"): ("mtbench", {"judge": "judge"}),
     }
     assert recipe.asking["filter", "evol"][0] is recipe.filters["evol"]
-    assert recipe.asking["generate", "evol"][1] is recipe.backends["teacher"]
+    assert recipe.asking["generate", "evol"][1]["teacher"] is recipe.backends["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "asked"), [(None, ["teacher"]), ("teacher", ["teacher"]), ("judge", ["teacher", "judge"])]
+)
+def test_rewrites_are_compared_by_the_teacher_or_by_another_backend(data, judge, asked):
+    data["schemes"]["evol"]["equality_judge"] = judge
+    written(data)
+    _, backends = load().asking["generate", "evol"]
+    assert [one.name for one in backends.values()] == asked
+
+
+def test_a_filter_without_a_judge_asks_nobody_and_has_no_prompts(data):
+    data["filters"]["evol"] = data["filters"]["evol"] | {"judge": None, "prompts": None}
+    written(data)
+    assert ("filter", "evol") not in load().asking
+    data["budget"]["stages"] = {"filter-evol": {"dollars": 1.0}}
+    assert "budget.stages.filter-evol: no stage of this name sends model requests" in refusal(data)
+    data["budget"]["stages"] = {}
+    data["filters"]["evol"] |= {"prompts": "recipes/prompts/openbezoar-3b/filter.yaml"}
+    assert "a judge with its prompts, or neither" in refusal(data)
 
 
 def test_only_stages_that_ask_a_model_have_a_ceiling(data):
@@ -1138,12 +1163,53 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
 
 def test_a_base_model_says_what_files_and_sources_it_is_made_from(short):
     Path("folder").mkdir()
+    Path("mine.jinja").write_text("{{ messages[-1].content }}")
     pretrained = {"method": "pretrain", "corpus": "mine", "learning_rate": 1e-3}
     sizes = {"hidden_size": 8, "layers": 1, "heads": 1, "intermediate_size": 8}
     short["models"] |= {
-        "copied": {"method": "local", "path": "folder"},
-        "trained": pretrained | {"architecture": sizes},
+        "copied": {"method": "local", "path": "folder", "chat_template": "mine.jinja"},
+        "trained": pretrained | {"architecture": sizes, "chat_template": "mine.jinja"},
     }
     written(short)
-    made_from = {name: (block.files(), block.sources()) for name, block in load().models.items()}
-    assert made_from == {"base": ([], []), "copied": (["folder"], []), "trained": ([], ["mine"])}
+    made_from = {name: (one.files(), one.sources(), one.templates()) for name, one in load().models.items()}
+    assert made_from == {
+        "base": ([], [], []),
+        "copied": (["folder"], [], ["mine.jinja"]),
+        "trained": ([], ["mine"], ["mine.jinja"]),
+    }
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"chat_template": null}', "[]"])
+def test_a_base_model_without_a_chat_template_is_refused_before_anything_runs(short, config):
+    Path("folder").mkdir()
+    if config is not None:
+        Path("folder/tokenizer_config.json").write_text(config)
+    short["models"]["base"] = {"method": "local", "path": "folder"}
+    line = line_of(short, "base:")
+    message = problem(
+        line,
+        "models.base.chat_template",
+        "the model's tokenizer has no chat template",
+        "tokenizer",
+        "a file PATH.jinja",
+        "recipes/templates/openbezoar.jinja is one",
+    )
+    assert message in refusal(short)
+    Path("folder/tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    load()
+    Path("folder/tokenizer_config.json").unlink()
+    Path("folder/chat_template.jinja").write_text("{{ messages }}")
+    load()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("tokeniser", "models.base.chat_template: the value does not fit"),
+        ("gone.jinja", "models.base.chat_template: no such file"),
+        ("../out.jinja", "models.base.chat_template: the path leads out of the repository"),
+    ],
+)
+def test_a_chat_template_is_the_tokenizers_or_a_file(short, given, message):
+    short["models"]["base"]["chat_template"] = given
+    assert message in refusal(short)

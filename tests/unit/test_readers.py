@@ -9,8 +9,8 @@ import pytest
 
 from bezoar.jsonl import MARK, read_json_lines
 from bezoar.steps.data.normalise import normalise
+from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import TextRow, read_rows, write_rows
-from bezoar.steps.data.sources import read_table
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):

@@ -143,6 +143,13 @@ def test_a_union_of_blocks_gives_the_one_that_the_method_says(name, kind):
     assert (type(stage), stage.name) == (kind, name)
 
 
+@pytest.mark.parametrize(("given", "kinds"), [("stages.b stages.a", {"a": Up, "b": Down}), ("stages.a", {"a": Up})])
+def test_a_map_of_blocks_takes_any_number_of_them_by_name(given, kinds):
+    (stages,) = started(given, stages=dict[str, AnyStage])
+    assert {name: type(stage) for name, stage in stages.items()} == kinds
+    assert all(name == stage.name for name, stage in stages.items())
+
+
 @pytest.mark.parametrize(
     ("changed", "place", "found"),
     [

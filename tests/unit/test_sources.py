@@ -13,10 +13,11 @@ import pytest
 
 from bezoar.errors import InputError
 from bezoar.files import files_in
+from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import SeedRow, row_id
 from bezoar.steps.data.shard import shard_of, write_shards
 from bezoar.steps.data.source import write_source
-from bezoar.steps.data.sources import Builtin, File, Source, Url, read_table, rows_of, taken
+from bezoar.steps.data.sources import Builtin, File, Source, Url, rows_of, taken
 
 ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
 

@@ -341,7 +341,9 @@ class ProvenDAG(DAG):
         assert self.attached
         network = self.attached.network.get(job.rule.name, lambda wildcards: None)
         folders = tuple(str(path) for path in job.output if is_flagged(path, "directory"))
-        return Surroundings(folders, tuple(map(str, job.log)), network(job.wildcards))
+        made = {str(path) for paths in self.dependencies[job].values() for path in paths}
+        given = tuple(str(path) for path in job.input if path not in made)
+        return Surroundings(folders, tuple(map(str, job.log)), network(job.wildcards), given)
 
     async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
         """Times of files don't count."""

@@ -107,11 +107,13 @@ class Surroundings:
         folders: Its outputs that are folders.
         logs: Its log files.
         network: What it needs to reach others; None for a job that connects to nobody.
+        given: Its inputs that no job makes.
     """
 
     folders: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
     network: Network | None = None
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ def _around(found: Any) -> Surroundings:
     if data["network"] is not None:
         given = foreign.table(data["network"], *(one.name for one in fields(Network)))
         network = Network(*(foreign.texts(given[one.name]) for one in fields(Network)))
-    return Surroundings(foreign.texts(data["folders"]), foreign.texts(data["logs"]), network)
+    return Surroundings(
+        foreign.texts(data["folders"]), foreign.texts(data["logs"]), network, foreign.texts(data["given"])
+    )
 
 
 def _known(found: Any) -> Known:

@@ -52,7 +52,7 @@ def of_job(
     for path in (*_system(), *_packages(), *_programs(job.command), *_code(job, run), run.params, *reads):
         _allow_outside(room, path)
     for path in job.step.inputs:
-        _allow_input(room, path, run.cache)
+        _allow_input(room, path, run.cache, given=path in job.around.given)
     _allow_outputs(room, job)
     for path in _work_folders(job.command):
         _place(room, path)
@@ -155,15 +155,21 @@ def _allow_outside(room: Room, path: str) -> None:
         real = os.path.join(real, name)
 
 
-def _allow_input(room: Room, path: str, cache: str) -> None:
-    """Let a job read an input and find it in its folder; links of DVC lead into its cache."""
+def _allow_input(room: Room, path: str, cache: str, *, given: bool) -> None:
+    """Let a job read an input, and find it in its folder if that is in the project.
+
+    Args:
+        given: Whether no job makes it: then all links in it are followed, as its hash does. Those of an artifact are
+            DVC's, and lead into its cache.
+    """
     room.allow(path, READ)
-    room.allow(os.path.dirname(path) or ".", Right.READ_DIR)
+    if os.path.abspath(path).startswith(os.getcwd() + "/"):
+        room.allow(os.path.dirname(path) or ".", Right.READ_DIR)
     objects = os.path.realpath(os.path.join(cache, "files"))
-    for parent, _, files in os.walk(path):
-        for name in files:
+    for parent, folders, files in os.walk(path, followlinks=given):
+        for name in (*folders, *files):
             one = os.path.join(parent, name)
-            if os.path.islink(one) and os.path.realpath(one).startswith(objects + "/"):
+            if os.path.islink(one) and (given or os.path.realpath(one).startswith(objects + "/")):
                 room.allow(one, READ)
 
 

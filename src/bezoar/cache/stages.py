@@ -218,6 +218,9 @@ def stale(found: str) -> Stale:
 
 def cover(path: str, folders: Container[str]) -> str | None:
     """The path itself, or its parent folder among the folders."""
-    while path and path not in folders:
-        path = os.path.dirname(path)
-    return path or None
+    while path not in folders:
+        parent = os.path.dirname(path)
+        if parent in ("", path):  # an absolute path ends at /
+            return None
+        path = parent
+    return path

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         recipe.bring(args.recipe)
         shutil.copyfile(f"recipes/{args.recipe}.yaml", "params.yaml")
         shutil.rmtree("data")  # the rows of the template's recipe
+    else:
+        recipe.bring_named(Path("params.yaml"))
     generate()
     show(NEXT.format(folder=args.folder), file=sys.stderr)
     return 0

@@ -32,6 +32,10 @@ def add(commands: "Commands") -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
         action.set_defaults(run=does)
+    pin = actions.add_parser("pin", help="write the commits of hub revisions, and the sha256 of addresses and files")
+    pin.add_argument("file", nargs="?", type=Path, help="params.yaml by default")
+    pin.add_argument("--dry-run", action="store_true", help="say what would be written")
+    pin.set_defaults(run=_pin)
     actions.add_parser("list", help="the recipes of this project, and those that come with bezoar").set_defaults(
         run=_list
     )
@@ -64,6 +68,25 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pin(args: argparse.Namespace) -> int:
+    from bezoar.cache import committed, git
+    from bezoar.problems import text_of
+    from bezoar.recipe.pin import pinned, pins_of  # slow to import
+
+    committed.check_own(git.tracked())
+    text = text_of(args.file)
+    pins = pins_of(text, args.file)
+    for pin in pins:
+        show(f"{'.'.join(map(str, pin.key))}: {pin.found} -> {pin.value}")
+    if pins and not args.dry_run:
+        written = pinned(text, pins, args.file)
+        with whole(args.file) as partial:
+            partial.write_bytes(written.encode())
+    done = "would be pinned" if args.dry_run else "pinned"
+    show(f"{args.file}: {len(pins)} values {done}" if pins else f"{args.file}: everything is pinned")
+    return 0
+
+
 def packaged() -> dict[str, Path]:
     """The recipes that come with bezoar, by name."""
     return _recipes_in(installed.ROOT / "recipes")
@@ -93,9 +116,14 @@ def bring(name: str) -> Path:
     path = Path("recipes", f"{name}.yaml")
     _bring(str(path))
     _bring(SCHEMA)
+    bring_named(path)
+    return path
+
+
+def bring_named(path: Path) -> None:
+    """Copy the files that a recipe names from the package to recipes/, unless the project has them."""
     for named in NAMED.findall(path.read_text(encoding="utf-8")):
         _bring(named.rstrip("."))
-    return path
 
 
 def _bring(name: str) -> None:

@@ -53,8 +53,7 @@ class Approval:
         estimator = Estimator(self.recipe)
         backends: list[ApiBackend] = []
         for step in steps:
-            if (block := estimator.backend(step)) and block not in backends:
-                backends.append(block)
+            backends += [block for block in estimator.backends(step).values() if block not in backends]
         if not backends or replaying():
             return
         try:

@@ -6,6 +6,7 @@ one method are in its block class.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
+from bezoar.steps.data.readers import files_at
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.evaluation import EvalBlock
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -75,7 +77,9 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
 
 def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     stages = recipe.stage_names()
-    asking = [name for block in recipe.blocks() for name in block.stage_names() if name.partition("-")[0] in block.asks]
+    asking = [
+        name for block in recipe.blocks() for name in block.stage_names() if block.asked_by(name.partition("-")[0])
+    ]
     for stage in recipe.budget.stages:
         if stage not in asking:
             yield unknown(("budget", "stages", stage), "no stage of this name sends model requests", stage, asking)
@@ -86,7 +90,18 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _servers(recipe: Recipe) -> Iterator[Problem]:
-    """Servers that don't load the checkpoint that their backend names, or load one that it doesn't name."""
+    """Servers that don't load the checkpoint that their backend names, or load one that it doesn't name.
+
+    A job waits for one server only.
+    """
+    for block, backends in recipe.asking.values():
+        served = {
+            one.name: key for key, one in backends.items() if isinstance(one, ApiBackend) and one.connection.server
+        }
+        if len(served) > 1:
+            *_, last = served.items()
+            what, found = "a job would need two self-hosted servers", ", ".join(served)
+            yield Problem((block.section, block.name, last[1]), what, found, "at most one backend with a `server`")
     for name, block in recipe.backends.items():
         if not isinstance(block, ApiBackend):
             continue
@@ -116,13 +131,10 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
-            for role, name in (
-                ("teacher", recipe.schemes[part.name].teacher),
-                ("judge", recipe.filters[part.name].judge),
-            ):
-                if weights := recipe.backends[name].weights:
-                    place = "schemes" if role == "teacher" else "filters"
-                    yield (place, part.name, role), weights
+            for block in (recipe.schemes[part.name], recipe.filters[part.name]):
+                for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
+                    if weights := recipe.backends[name].weights:
+                        yield (block.section, part.name, key), weights
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:
@@ -211,12 +223,12 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
     """Problems from the checks of single blocks."""
     for name, source in recipe.sources.items():
-        if isinstance(source.origin, Builtin):
+        if isinstance(source.origin, Builtin | File):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
     for name, model in recipe.models.items():
         if model.lacks_weights():
-            what, expected = "not a model directory", "config.json, *.safetensors and a tokenizer"
-            yield Problem(("models", name, "path"), what, "no *.safetensors", expected)
+            what, expected = "not a model directory", "config.json, *.safetensors and a tokenizer, or the GGUF `file`"
+            yield Problem(("models", name, "path"), what, "no weights", expected)
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)
@@ -227,11 +239,14 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for key, mark, text in marked(recipe, Existing):
-        path = (root / text).resolve()
-        if not path.is_relative_to(root.resolve()):
+        path, where = root / text, "" if mark.outside else " in the repository"
+        if not mark.outside and not path.resolve().is_relative_to(root.resolve()):
             yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
-        elif not (path.is_file() if mark.kind == "file" else path.is_dir()):
-            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind} in the repository")
+        elif mark.kind == "rows" and not files_at(str(path)):
+            expected = "a file, a folder with files of rows, or a pattern such as rows/*.jsonl"
+            yield Problem(key, "no such file", text, expected)
+        elif (mark.kind == "file" and not os.path.isfile(path)) or (mark.kind == "folder" and not os.path.isdir(path)):
+            yield Problem(key, f"no such {mark.kind}", text, f"a {mark.kind}{where}")
 
 
 def contents_of(recipe: Recipe, root: Path) -> list[Problem]:

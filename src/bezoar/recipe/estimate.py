@@ -82,25 +82,24 @@ class Estimator:
         """The requests of planned steps, by stage; with the steps' commands, also how many are answered already."""
         steps = list(steps)
         self._remade = {output for step in steps for output in step.outputs}
-        stages: dict[str, list[Step]] = {}
+        stages: dict[tuple[str, str], list[Step]] = {}
         for step in steps:
-            if self.backend(step):
-                stages.setdefault(step.stage, []).append(step)
-        return [self._of_stage(name, members, commands) for name, members in stages.items()]
+            for key in self.backends(step):
+                stages.setdefault((step.stage, key), []).append(step)
+        return [self._of_stage(name, key, members, commands) for (name, key), members in stages.items()]
 
-    def backend(self, step: Step) -> ApiBackend | None:
-        """The backend of a step's calls, if they go to an API."""
-        _, backend = self._asking(step)
-        return backend if isinstance(backend, ApiBackend) else None
+    def backends(self, step: Step) -> dict[str, ApiBackend]:
+        """By the block's key, the backends of a step's calls that go to an API."""
+        _, backends = self._asking(step)
+        return {key: one for key, one in backends.items() if isinstance(one, ApiBackend)}
 
-    def _asking(self, step: Step) -> tuple[Any, BackendBlock | None]:
-        """The block whose jobs send requests, and the backend; None if the step sends none."""
-        return self.recipe.asking.get((step.rule, step.block[0] if step.block else ""), (None, None))
+    def _asking(self, step: Step) -> tuple[Any, dict[str, BackendBlock]]:
+        """The block whose jobs send requests, and its backends by key; none if the step sends none."""
+        return self.recipe.asking.get((step.rule, step.block[0] if step.block else ""), (None, {}))
 
-    def _of_stage(self, name: str, steps: list[Step], commands: dict[str, list[str]] | None) -> Expected:
-        block = self.backend(steps[0])
-        assert block
-        demands = [self._demand(step) for step in steps]
+    def _of_stage(self, name: str, key: str, steps: list[Step], commands: dict[str, list[str]] | None) -> Expected:
+        block = self.backends(steps[0])[key]
+        demands = [self._demand(step, key) for step in steps]
         known = [one.calls for one in demands if one.calls is not None]
         calls = sum(known) if len(known) == len(demands) else None
         stored = _stored(steps, commands, self._remade) if commands is not None else 0
@@ -121,9 +120,9 @@ class Estimator:
             name, block.model, len(steps), calls, stored, tokens, micro, guessed=not past or not past.answers
         )
 
-    def _demand(self, step: Step) -> Demand:
+    def _demand(self, step: Step, key: str) -> Demand:
         block, _ = self._asking(step)
-        demand: Demand = block.demand(step.inputs, self)
+        demand: Demand = block.demand(step.inputs, self, key)
         return demand
 
     def candidates(self, scheme: str) -> int | None:

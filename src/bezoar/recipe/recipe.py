@@ -11,10 +11,12 @@ from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
+from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
@@ -24,10 +26,10 @@ from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 
 # A new method is added to its union here. No other list exists.
-Model = Annotated[HubModel | LocalModel | PretrainedModel, Field(discriminator="method")]
+Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Mtbench, Field(discriminator="method")]
+Eval = Annotated[Harness | Likelihood | Mtbench, Field(discriminator="method")]
 
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
 
@@ -119,12 +121,13 @@ class Recipe(Block):
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     @cached_property
-    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, BackendBlock]]:
-        """By rule and block name: the block whose jobs send requests, and the backend that answers them."""
+    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, dict[str, BackendBlock]]]:
+        """By rule and block name: the block whose jobs send requests, and by its keys the backends that answer them."""
         return {
-            (rule, block.name): (block, self.backends[getattr(block, key)])
+            (rule, block.name): (block, {key: self.backends[name] for key, name in names.items()})
             for block in self.blocks()
-            for rule, key in block.asks.items()
+            for rule in block.asks
+            if (names := block.asked_by(rule))
         }
 
     def stage_names(self) -> list[str]:

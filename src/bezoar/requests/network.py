@@ -1,5 +1,7 @@
 """What the jobs that ask a model touch, beside their inputs and outputs."""
 
+from collections.abc import Iterable
+
 from bezoar import serving
 from bezoar.cache.config import COMMITTED, LOCAL
 from bezoar.cache.job import Network
@@ -9,12 +11,13 @@ from bezoar.requests.job import SPENT
 RESPONSES = "responses"  # of bezoar.requests.store, which is slow to import
 
 
-def network_of(backend: BackendBlock, budget: Budget) -> Network | None:
-    """What the jobs need that a backend answers; None for a model that runs in the job."""
-    connection = getattr(backend, "connection", None)
-    if connection is None:
+def network_of(backends: Iterable[BackendBlock], budget: Budget) -> Network | None:
+    """What the jobs need that backends answer; None if all of these models run in the job."""
+    connections = [one for backend in backends if (one := getattr(backend, "connection", None)) is not None]
+    if not connections:
         return None
-    names = filter(None, [connection.api_key_env, connection.base_url_env])
+    named = (name for one in connections for name in (one.api_key_env, one.base_url_env))
+    names = dict.fromkeys(filter(None, named))
     prices = filter(None, [budget.prices])
     shared = (RESPONSES, str(SPENT), str(serving.FOLDER))
     return Network(tuple(names), (COMMITTED, LOCAL, *prices), shared)  # the modes of answers depend on DVC's settings

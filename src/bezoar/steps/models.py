@@ -1,11 +1,13 @@
 """Models on disk and in memory: loading, four-bit weights, adapters and merging."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -125,6 +127,21 @@ def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> 
     model.generation_config = GenerationConfig(
         eos_token_id=end_tokens(model, tokenizer), pad_token_id=padding(tokenizer), bos_token_id=tokenizer.bos_token_id
     )
+
+
+def save_generation_config(folder: Path) -> None:
+    """Write generation_config.json of a model directory anew: every end token, and no sampling.
+
+    Servers and `generate` follow this file by default; a base model's temperature would silently be the checkpoint's.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    given = GenerationConfig()
+    if (folder / "generation_config.json").exists():
+        given = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    model = SimpleNamespace(config=config, generation_config=given)
+    ignore_generation_config(model, load_tokenizer(folder))
+    model.generation_config.save_pretrained(folder)
+    readable(folder)
 
 
 def merge(base: Path, adapter: Path, *, dtype: str, nf4: bool) -> Any:

@@ -237,11 +237,13 @@ class _Reader:
     def _is_declared(self, path: str, label: str) -> bool:
         if is_inside(path, self.declared) or is_inside(label, self.declared):
             return True
-        return label.startswith(ELSEWHERE) and is_inside(os.path.realpath(path), self._behind_links)
+        return label.startswith(ELSEWHERE) and any(
+            is_inside(one, self._elsewhere) for one in (path, os.path.realpath(path))
+        )
 
     @cached_property
-    def _behind_links(self) -> set[str]:
-        return {os.path.realpath(one) for one in self.declared}
+    def _elsewhere(self) -> set[str]:
+        return {found for one in self.declared for found in (os.path.abspath(one), os.path.realpath(one))}
 
     def _is_new(self, path: str) -> bool:
         """Whether a file was written after the start, by the time that nobody can set."""

@@ -8,7 +8,7 @@ from bezoar.logs import logger
 from bezoar.steps import chat
 
 FILE = "chat_template.jinja"  # transformers, vLLM and others read it; it has precedence over tokenizer_config.json
-START = "{{- bos_token -}}"
+STARTS = ("", "{{- bos_token -}}", "{{- bos_token + ' ' -}}")  # SentencePiece adds a blank to the start of a text
 
 
 def put(folder: Path, template: Path | None) -> None:
@@ -33,8 +33,8 @@ def put(folder: Path, template: Path | None) -> None:
     else:
         text = tokenizer.chat_template = template.read_text(encoding="utf-8")
         tokenizer.name_or_path = str(template)  # for messages
-        if _lacks_start(tokenizer):
-            text = START + text
+        if start := _missing_start(tokenizer):
+            text = start + text
             logger.info(f"chat template {template}: with {tokenizer.bos_token} in front, as the tokenizer has it")
     (folder / FILE).unlink(missing_ok=True)  # it may be a link to the original
     (folder / FILE).write_text(text, encoding="utf-8")
@@ -51,12 +51,18 @@ def is_in(folder: Path) -> bool:
     return (folder / FILE).exists() or bool(isinstance(found, dict) and found.get("chat_template"))
 
 
-def _lacks_start(tokenizer: Any) -> bool:
-    """Whether the tokenizer puts a start token before a text, and the template doesn't."""
-    with_start, plain = (tokenizer("a", add_special_tokens=one).input_ids for one in (True, False))
-    start = tokenizer.bos_token_id
-    written = chat.ids(tokenizer, [chat.Turn(role="user", content="a")], prompt=True)
-    return start is not None and with_start[:1] == [start] != plain[:1] and written[:1] != [start]
+def _missing_start(tokenizer: Any) -> str:
+    """What to write in front of the tokenizer's template, so that a text has the tokens that it has by itself."""
+    text, asked = tokenizer.chat_template, [chat.Turn(role="user", content="a")]
+    alone = tokenizer(chat.render(tokenizer, asked, prompt=True)).input_ids
+    if tokenizer.bos_token_id is None or chat.ids(tokenizer, asked, prompt=True)[:1] == [tokenizer.bos_token_id]:
+        return ""
+    for start in STARTS:
+        tokenizer.chat_template = start + text
+        written = chat.ids(tokenizer, asked, prompt=True)
+        if written == alone[: len(written)]:
+            return start
+    return STARTS[1] if alone[:1] == [tokenizer.bos_token_id] else ""
 
 
 def _forget_others(path: Path) -> None:

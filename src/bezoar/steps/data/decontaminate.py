@@ -10,7 +10,7 @@ from bezoar.errors import InputError, problem
 WORD = re.compile(r"\w+")
 LONGEST = 13  # shared words in a row that count as a leak (Brown et al. 2020, arXiv:2005.14165, appendix C)
 SHORTEST = 8  # shorter items match only as a whole: their parts are everyday phrases
-TEXT_FIELDS = ("turns", "instruction", "question", "text")
+TEXT_FIELDS = ("turns", "instruction", "question", "text", "messages")
 
 
 class EvaluationItems:
@@ -39,7 +39,9 @@ class EvaluationItems:
 
 
 def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
-    """The texts of an evaluation row: a question's turns, or an item's instruction or question; null isn't a text.
+    """The texts of an evaluation row: a question's turns, an item's instruction or question, user turns of messages.
+
+    Null isn't a text.
 
     Args:
         row: The row.
@@ -55,7 +57,7 @@ def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
     texts: list[str] = []
     for field in TEXT_FIELDS:
         value = row.get(field)
-        for text in value if isinstance(value, list) else [value]:
+        for text in map(_asked, value) if isinstance(value, list) else [value]:
             if text is not None and not isinstance(text, str):
                 raise InputError(
                     problem(
@@ -66,6 +68,13 @@ def texts_of(row: Any, where: str = "evaluation item") -> list[str]:
                 )
             texts += [text] if text is not None else []
     return texts
+
+
+def _asked(turn: Any) -> Any:
+    """The text of a message of the user; None for another message, and anything else as it is."""
+    if isinstance(turn, dict) and isinstance(turn.get("role"), str) and "content" in turn:
+        return turn["content"] if turn["role"] == "user" else None
+    return turn
 
 
 def _words(text: str) -> tuple[str, ...]:

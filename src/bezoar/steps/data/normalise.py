@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bezoar.errors import InputError, problem
 from bezoar.steps.data.formats import FORMATS, Normal
 from bezoar.steps.data.rows import DroppedRow, Unusable
 from bezoar.text import replace_surrogates
@@ -19,28 +18,11 @@ SURROGATES = "halves of surrogate pairs, now U+FFFD"
 NO_NUMBERS = "numbers that are not finite, now null"
 
 
-def found_format(row: Any, source: str) -> str:
-    """The format of a row: among formats whose columns it has, the one with the most columns.
-
-    Raises:
-        ValueError: The row doesn't have all columns of any format.
-    """
-    columns = set(map(str, row)) if isinstance(row, dict) else set()
-    fitting = [one for one in FORMATS.values() if one.columns and columns.issuperset(one.columns)]
-    if not fitting:
-        raise InputError(
-            problem(
-                f"source {source}: the columns of its rows are those of no known format",
-                found=", ".join(sorted(columns))[:200] or "no columns",
-                expected="; ".join(f"{one.name} ({', '.join(one.columns)})" for one in FORMATS.values() if one.columns),
-                hint=f"rename the columns, name the format in sources.{source}.format, or add one (docs/adding.md)",
-            )
-        )
-    return max(fitting, key=lambda one: len(one.columns)).name
-
-
 def normalise(
-    rows: Iterable[tuple[str, Any]], name: str, replaced: dict[str, list[str]] | None = None
+    rows: Iterable[tuple[str, Any]],
+    name: str,
+    replaced: dict[str, list[str]] | None = None,
+    limit: int | None = None,
 ) -> tuple[list[Normal], list[DroppedRow]]:
     """Convert rows of a format to our own types; rows that don't fit are dropped.
 
@@ -48,6 +30,7 @@ def normalise(
         rows: The place (`path:line`) of each row, and the row.
         name: The format's name.
         replaced: Collects, by kind, the places of values that no file can hold and that were replaced.
+        limit: The number of converted rows after which no more are read.
     """
     kept: list[Normal] = []
     dropped: list[DroppedRow] = []
@@ -70,6 +53,8 @@ def normalise(
             continue
         seen.add(key or "")
         kept.append(normal)
+        if len(kept) == limit:
+            break
     return kept, dropped
 
 

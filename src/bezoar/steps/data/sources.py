@@ -11,13 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from bezoar import files, world
-from bezoar.blocks import Block, Commit, FilePath, FolderPath, Name, NamedBlock, Sha256, Share
+from bezoar.blocks import Block, Commit, FolderPath, Name, NamedBlock, RowsPath, Sha256, Share
 from bezoar.blocks import Path as PathText
 from bezoar.errors import InputError, problem
-from bezoar.jsonl import read_json_lines, read_lines
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
 from bezoar.steps.data.formats import RowFormat
+from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.rows import QuestionRow, Row, rank
 
 Item = TypeVar("Item")
@@ -41,11 +41,21 @@ class Builtin(Block):
 
 
 class File(Block):
-    """A file in the repository: JSONL, TSV or Parquet, also gzipped."""
+    """Files of this machine, in the project or outside of it, that are read in place: JSON, CSV, TSV or Parquet."""
 
     kind: Literal["file"]
-    path: FilePath
-    sha256: Sha256 | None = Field(None, description="Required hash of its content; null takes any content.")
+    path: RowsPath = Field(description="A file, a folder, or a pattern such as rows/*.jsonl; also outside the project.")
+    sha256: Sha256 | None = Field(None, description="Required hash of a single file; null takes any content.")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The paths that its rows depend on: a folder is one."""
+        return [self.path] if os.path.isdir(self.path) else files_at(self.path)
+
+    def problems(self) -> Iterator[Problem]:
+        """Problems that its types don't show."""
+        if self.sha256 and not os.path.isfile(self.path):
+            yield Problem(("sha256",), "only a single file has a sha256", self.path, "null, or the path of a file")
 
 
 class Url(Block):
@@ -62,6 +72,7 @@ class Hub(Block):
     kind: Literal["hub"]
     repository: str
     revision: Commit
+    config: str | None = Field(None, description="Name of a configuration (subset); null takes the hub's default.")
     files: list[PathText] | None = Field(
         None, description="Files or patterns in reading order; null takes the hub's own order."
     )
@@ -75,7 +86,10 @@ class Source(NamedBlock):
     rules: ClassVar[tuple[str, ...]] = ("source", "shard")
 
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
-    format: RowFormat | None = Field(None, description="Format of its rows; null detects it by their columns.")
+    format: RowFormat | None = Field(None, description="Format of its rows; null finds it by columns and values.")
+    columns: dict[str, str] = Field(
+        {}, description="Columns of the format, each with its name in these rows, such as prompt: question."
+    )
     limit: int | None = Field(None, ge=1, description="Number of rows to take from the start; null takes all.")
     sample: int | None = Field(None, ge=1, description="Number of these to draw without replacement; null keeps all.")
     max_dropped_share: Share = Field(
@@ -105,7 +119,7 @@ class Source(NamedBlock):
     def files(self) -> list[str]:
         """The local files that its rows depend on."""
         if isinstance(self.origin, File):
-            return [self.origin.path]
+            return self.origin.inputs
         folder = self.origin.prompts if isinstance(self.origin, Builtin) else None
         return sorted(map(str, Path(folder).glob("*.yaml"))) if folder else []
 
@@ -128,61 +142,13 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
             for number, row in enumerate(world.build(origin.set, origin.rows, seed, prompts), start=1):
                 yield f"world {origin.set}:{number}", row
         case File():
-            yield from read_table(_checked(Path(origin.path), origin.sha256, origin.path), origin.path)
+            _checked(Path(origin.path), origin.sha256, origin.path)
+            for path in files_at(origin.path):
+                yield from read_table(Path(path), path)
         case Url():
             yield from read_table(_checked(_fetched(origin.url, scratch), origin.sha256, origin.url), origin.url)
         case Hub():
             yield from _hub_rows(origin)
-
-
-def read_table(path: Path, label: str) -> Placed:
-    """Rows of a JSONL, TSV or Parquet file, each with its place `label:line`; JSONL and TSV may be gzipped.
-
-    Args:
-        path: The file.
-        label: The file's name in places, since its path may be a temporary one.
-
-    Raises:
-        ValueError: The file is of another kind, or a line doesn't fit.
-    """
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind in (".jsonl", ".json"):
-        for number, row in read_json_lines(path, label):
-            yield f"{label}:{number}", row
-    elif kind == ".tsv":
-        yield from _tab_separated(path, label)
-    elif kind == ".parquet":
-        yield from _parquet(path, label)
-    else:
-        raise InputError(problem(f"{label}: unknown kind of file", found=kind, expected=".jsonl, .tsv or .parquet"))
-
-
-def _tab_separated(path: Path, label: str) -> Placed:
-    """Rows of a table without tabs or line ends in its cells; quotes aren't special."""
-    header: list[str] = []
-    for number, line in read_lines(path, label):
-        cells = line.split("\t")
-        if not header:
-            header = cells
-        elif line and len(cells) != len(header):
-            raise InputError(f"{label}:{number}: not as many columns as the header line has")
-        elif line:
-            yield f"{label}:{number}", dict(zip(header, cells, strict=True))
-
-
-def _parquet(path: Path, label: str) -> Placed:
-    import pyarrow  # slow to import; few sources are Parquet
-    from pyarrow import parquet
-
-    number = 0
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{label}:{number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        what = str(error).split("\n", 1)[0]
-        raise InputError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
 
 
 def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
@@ -193,7 +159,7 @@ def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
     Raises:
         ValueError: There are fewer rows than `sample` draws.
     """
-    rows = rows[: source.limit] if source.limit else rows
+    rows = rows[: source.limit]
     if source.sample is None:
         return rows
     if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
@@ -234,13 +200,18 @@ def _fetched(url: str, scratch: Path) -> Path:
 
 
 def _hub_rows(origin: Hub) -> Placed:
+    """Rows of the hub, one by one: no whole copy is made."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import datasets  # slow to import; only sources of the hub need it
 
     datasets.disable_progress_bars()
-    split = {origin.split: origin.files} if origin.files else None
     table = datasets.load_dataset(
-        origin.repository, data_files=split, revision=origin.revision, split=origin.split, verification_mode="no_checks"
+        origin.repository,
+        origin.config,
+        data_files={origin.split: origin.files} if origin.files else None,
+        revision=origin.revision,
+        split=origin.split,
+        streaming=True,
     )
     for number, row in enumerate(table, start=1):
         yield f"{origin.repository}@{origin.revision}:{number}", row

@@ -52,7 +52,7 @@ def _source(role: str) -> Reference:
 class Mtbench(EvalBlock):
     """MT-Bench (Zheng et al. 2023, arXiv:2306.05685): two turns, each answer graded by itself."""
 
-    asks: ClassVar[dict[str, str]] = {"judgments": "judge"}
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
 
     method: Literal["mtbench"]
     questions: Annotated[Name, _source("questions")]
@@ -118,7 +118,7 @@ class Mtbench(EvalBlock):
             *([f"gate-{self.name}"] if self.controls else []),
         ]
 
-    def demand(self, inputs: Iterable[str], known: Known) -> Demand:
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
         """The requests of one model's judgments."""
         questions = known.rows(self.questions)
         calls = None if questions is None else questions * len(TURNS) * self.repeats

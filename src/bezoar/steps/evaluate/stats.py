@@ -48,7 +48,29 @@ def stratified_mean(
     if not there.any():
         raise ValueError("no score to average")
     sums, counts = np.nansum(cells[there], axis=1), (~np.isnan(cells[there])).sum(axis=1)
-    groups = _groups(np.array(strata)[there])
+    names = [strata[place] for place in np.flatnonzero(there)]
+    return weighted_mean(sums, counts, names, draws, seed, bounds)
+
+
+def weighted_mean(
+    sums: Array,
+    counts: Array,
+    strata: list[str],
+    draws: int,
+    seed: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Estimate:
+    """The mean of all scores of clusters, with an interval for other clusters; as `stratified_mean`.
+
+    Args:
+        sums: (clusters,), the sum of each cluster's scores.
+        counts: (clusters,), their numbers, above 0.
+        strata: Stratum of each cluster.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+        bounds: Smallest and largest possible mean.
+    """
+    groups = _groups(np.array(strata))
     means, variances = _moments(sums, counts, groups)
     mean, error = float(means), max(ROUNDING, float(np.sqrt(variances.sum())))
     if len(sums) == 1:

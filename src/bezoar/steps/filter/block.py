@@ -3,21 +3,25 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import BackendName, FilePath, NamedBlock, Sampling, Share, SourceName
 from bezoar.requests.demand import Demand, Known
 
 
 class Filter(NamedBlock):
-    """Cheap rules, then a judge; the block has the name of the scheme that it filters."""
+    """Cheap rules, then a judge if there is one; the block has the name of the scheme that it filters."""
 
     section: ClassVar[str] = "filters"
     rules: ClassVar[tuple[str, ...]] = ("filter",)
-    asks: ClassVar[dict[str, str]] = {"filter": "judge"}
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {"filter": ("judge",)}
 
-    judge: BackendName
-    prompts: FilePath
+    judge: BackendName | None = Field(
+        description="Backend that judges rows; null keeps every row that passes the rules, for lack of a judge that "
+        "is better than none."
+    )
+    prompts: FilePath | None = Field(None, description="Prompt file of the judge.")
     sampling: Sampling = Sampling()
     max_attempts: int = Field(2, ge=1, description="Most tries of an unreadable verdict.")
     refusal_phrases: list[str] = Field([], description="Texts that no response may contain, except as a quotation.")
@@ -43,9 +47,16 @@ class Filter(NamedBlock):
         "accepts all that pass.",
     )
 
-    def demand(self, inputs: Iterable[str], known: Known) -> Demand:
+    @model_validator(mode="after")
+    def _with_prompts(self) -> "Filter":
+        if (self.judge is None) != (self.prompts is None):
+            raise PydanticCustomError("prompts", "a judge with its prompts, or neither")
+        return self
+
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
         """The requests of a shard: one verdict per row."""
         calls = known.lines(path for path in inputs if path.endswith("/rows.jsonl") and "/generated/" in path)
         if calls is None:
             calls = known.candidates(self.name)
+        assert self.prompts  # there is a judge
         return Demand(calls, known.tokens(self.prompts) + 2 * known.longest_answer(self.name), self.sampling)

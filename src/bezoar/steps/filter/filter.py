@@ -1,4 +1,4 @@
-"""Filter generated rows by cheap rules, then a judge; rejected rows are written, too, with their reasons."""
+"""Filter generated rows by cheap rules, then a judge if there is one; rejected rows are written with their reasons."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from bezoar.steps.data import accounting
 from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, reasons_of, write_rows
 from bezoar.steps.filter.block import Filter
-from bezoar.steps.filter.judge import OVER_QUOTA, FilterPrompts, judged, judged_up_to
+from bezoar.steps.filter.judge import OVER_QUOTA, FilterPrompts, judged, judged_up_to, unjudged
 from bezoar.steps.filter.rules import Rules
 
 
 def filtered(
     rows: list[GeneratedRow],
-    judge: Backend,
+    judge: Backend | None,
     block: Filter,
-    texts: FilterPrompts,
+    texts: FilterPrompts | None,
     items: EvaluationItems,
     quota: int | None = None,
     seed: int = 0,
@@ -37,7 +37,9 @@ def filtered(
             rejected.append(DroppedRow(reason=fault[0], detail=fault[1], row=row.model_dump()))
         else:
             passed.append(row)
-    if quota is None:
+    if judge is None or texts is None:
+        kept, refused = unjudged(passed, quota)
+    elif quota is None:
         kept, refused = judged(passed, judge, block, texts, seed)
     else:
         kept, refused = judged_up_to(quota, passed, judge, block, texts, seed)
@@ -69,7 +71,7 @@ def filtered(
         lost,
         block.max_dropped_share,
         key="max_dropped_share",
-        hint="look at the scheme's rows and the judge's reasons",
+        hint="look at the scheme's rows and the reasons",
     )
     return kept, rejected + refused
 

@@ -163,6 +163,14 @@ def judged(
     return list(kept.values()), list(dropped.values())
 
 
+def unjudged(rows: list[GeneratedRow], quota: int | None) -> tuple[list[FilteredRow], list[DroppedRow]]:
+    """Rows without a judge: all are accepted, or as many as the quota, and no row has a rating."""
+    verdict = {"status": "accept", "rating": None, "reason": "", "judge": "", "judge_prompt_hash": ""}
+    kept = [FilteredRow.model_validate(row.model_dump() | verdict) for row in rows[:quota]]
+    rest = rows[len(kept) :]
+    return kept, [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]
+
+
 def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int, seed: int) -> Request:
     criteria = "\n".join(f"- {code}: {text}" for code, text in texts.criteria.items())
     quoted = {"instruction": row.instruction, "response": row.response}

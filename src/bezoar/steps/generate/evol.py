@@ -12,14 +12,16 @@ rewritten; a row's context follows its instruction after a blank line; a rewrite
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Name, Reference
+from bezoar.blocks import Name, Reference, Sampling, TeacherName
 from bezoar.requests.base import Backend, Completion, Request, ask
+from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.chat import with_context
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized, row_id
@@ -39,6 +41,8 @@ STOP_WORDS = frozenset(
 
 class Evol(SchemeBlock):
     """Evol-Instruct (Xu et al. 2023, arXiv:2304.12244): a teacher rewrites an instruction, round by round."""
+
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher", "equality_judge")}
 
     method: Literal["evol"]
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("dolly", "seed_tasks"))] = Field(
@@ -60,14 +64,43 @@ class Evol(SchemeBlock):
         description="A response with 'sorry' and fewer words than this is eliminated. Default: the paper, section 3.2.",
     )
 
+    equality_check: bool = Field(
+        True,
+        description="Whether a model compares each rewrite with its parent; false leaves it to the rules, for lack "
+        "of a model that can.",
+    )
+    equality_judge: TeacherName | None = Field(
+        None, description="Backend that compares rewrites with their parents; null for the teacher."
+    )
+
+    @field_validator("equality_judge")
+    @classmethod
+    def _needed(cls, equality_judge: str | None, info: ValidationInfo) -> str | None:
+        if equality_judge is not None and not info.data.get("equality_check", True):
+            raise PydanticCustomError("unused", "null with equality_check: false")
+        return equality_judge
+
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
         """One rewrite of each seed in each round."""
         return None if seeds is None else ceil(seeds / shards) * self.rounds
 
     def requests_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
-        """For each rewrite: itself, its answer, and the comparison with its parent."""
+        """For each rewrite: itself, its answer, and the comparison with its parent if the teacher makes it."""
         rewrites = self.candidates_of_a_shard(seeds, shards)
-        return None if rewrites is None else rewrites * 3
+        compares = self.equality_check and self.equality_judge in (None, self.teacher)
+        return None if rewrites is None else rewrites * (2 + compares)
+
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
+        """The requests of a shard to the teacher, or to the other backend that compares rewrites."""
+        demand = super().demand(inputs, known, key)
+        if key == "teacher":
+            return demand
+        calls = (
+            0
+            if self.equality_judge == self.teacher
+            else self.candidates_of_a_shard(known.rows(self.seeds), known.shards)
+        )
+        return replace(demand, calls=calls, sampling=verdict_sampling(self.sampling))
 
 
 @dataclass(frozen=True)
@@ -146,11 +179,18 @@ def fault_of_verdict(verdict: str) -> str | None:
 
 
 def evolve(
-    pool: list[Instruction], teacher: Backend, block: Evol, templates: dict[str, str], seed: int, scheme: str
+    pool: list[Instruction],
+    teacher: Backend,
+    block: Evol,
+    templates: dict[str, str],
+    seed: int,
+    scheme: str,
+    judge: Backend | None = None,
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
     """All rounds over a pool: a row for each accepted child, and each failed one with its reason.
 
-    A member that is too long to be rewritten counts as dropped in every round.
+    A member that is too long to be rewritten counts as dropped in every round. The teacher compares rewrites with their
+    parents, unless there is another judge for it.
     """
     rows: list[GeneratedRow] = []
     dropped: list[DroppedRow] = []
@@ -158,7 +198,7 @@ def evolve(
         asked = [member for member in pool if len(member.text) <= block.max_characters]
         dropped += [too_long(member, number) for member in pool if len(member.text) > block.max_characters]
         children = rewrite(asked, teacher, block, templates, number, seed)
-        standing, failed = sieve(children, teacher, block, templates, scheme)
+        standing, failed = sieve(children, teacher, judge or teacher, block, templates, scheme)
         dropped += failed
         rows += standing
         heirs = {row.root_id: Instruction(row.id, row.instruction, row.root_id, row.category) for row in standing}
@@ -188,11 +228,16 @@ def rewrite(
 
 
 def sieve(
-    children: list[Child], teacher: Backend, block: Evol, templates: dict[str, str], scheme: str
+    children: list[Child],
+    teacher: Backend,
+    judge: Backend,
+    block: Evol,
+    templates: dict[str, str],
+    scheme: str,
 ) -> tuple[list[GeneratedRow], list[DroppedRow]]:
     """Answer the children and eliminate some, by the cheap rules first; accepted ones, and failed ones with reasons."""
     answered, failed = answer(children, teacher, block)
-    standing, equal = compare(answered, teacher, block, templates)
+    standing, equal = compare(answered, judge, block, templates) if block.equality_check else (answered, [])
     return [row_of(one, scheme) for one in standing], failed + equal
 
 
@@ -220,12 +265,17 @@ def answer(children: list[Child], teacher: Backend, block: Evol) -> tuple[list[A
     return answered, failed
 
 
+def verdict_sampling(sampling: Sampling) -> Sampling:
+    """The most likely verdict, of few tokens."""
+    short = min(VERDICT_TOKENS, sampling.max_new_tokens)
+    return sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": short})
+
+
 def compare(
-    answered: list[Answered], teacher: Backend, block: Evol, templates: dict[str, str]
+    answered: list[Answered], judge: Backend, block: Evol, templates: dict[str, str]
 ) -> tuple[list[Answered], list[DroppedRow]]:
-    """The children that differ from their parents according to the teacher, and the others."""
-    short = min(VERDICT_TOKENS, block.sampling.max_new_tokens)
-    sampling = block.sampling.model_copy(update={"temperature": 0.0, "max_new_tokens": short})
+    """The children that differ from their parents according to a judge, and the others."""
+    sampling = verdict_sampling(block.sampling)
     requests = [
         ask(
             f"equal:{one.child.id}",
@@ -236,7 +286,7 @@ def compare(
     ]
     standing: list[Answered] = []
     failed: list[DroppedRow] = []
-    verdicts = teacher.complete(requests, "compare rewrites with their parents")
+    verdicts = judge.complete(requests, "compare rewrites with their parents")
     for one, verdict in zip(answered, verdicts, strict=True):
         if verdict.fault and not (verdict.fault == "length" and verdict.text):  # the first words are enough
             failed.append(unanswered(one.child, verdict))

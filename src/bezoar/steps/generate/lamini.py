@@ -27,6 +27,7 @@ from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
 # of a list item, unlike 3.5, 7:30, -2 or a year
+ITEM = re.compile(r"^[ \t]*\d{1,2}[ \t]*[.):](?!\d)", re.MULTILINE)  # how an item of a numbered list starts
 NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
@@ -47,6 +48,11 @@ class Lamini(SchemeBlock):
     min_instructions: int = Field(1, ge=1, description="A call that yields fewer is repeated.")
     max_attempts: int = Field(2, ge=1, description="Most tries of a listing call.")
     max_words: int = Field(150, ge=1, description="Most words of an instruction.")
+    parser: Literal["tags", "opened_tag", "numbered_list"] = Field(
+        "tags",
+        description="How examples are listed in the prompt, and instructions in the answer: in <example> tags; the "
+        "same, where the prompt ends with an opened tag; or as a numbered list. Small models write no tags.",
+    )
 
     def files(self) -> list[str]:
         """The topic list."""
@@ -111,24 +117,61 @@ def calls_of(
 
 def listing_prompt(call: ListingCall, block: Lamini, templates: dict[str, str]) -> str:
     """The prompt of a call."""
-    examples = "\n".join(f"<example>{row.instruction}</example>" for row in call.examples)
+    form = "{number}. {text}" if block.parser == "numbered_list" else "<example>{text}</example>"
+    texts = [form.format(number=number, text=row.instruction) for number, row in enumerate(call.examples, start=1)]
+    examples = "\n".join(texts)
     name = "topic_guided" if call.topics else "example_guided"
     count = str(block.instructions_per_call)
     return prompts.fill(templates[name], examples=examples, topics=", ".join(call.topics), count=count)
 
 
-def listed(text: str, call: ListingCall, max_words: int) -> tuple[list[str], list[tuple[str, str]]]:
+def tagged(text: str) -> tuple[list[str], list[str]]:
+    """Texts in complete pairs of tags, and starts of items without an end tag."""
+    text = TAG.sub(r"<\1example>", text)
+    items: list[str] = []
+    unclosed: list[str] = []
+    for found in TAGGED.findall(text):
+        *starts, item = found.split("<example>")
+        unclosed += starts
+        items.append(item)
+    if text.rfind("<example>") > text.rfind("</example>"):
+        unclosed.append(text[text.rfind("<example>") :])
+    return items, unclosed
+
+
+def completed(text: str, ended: bool) -> str:
+    """An answer to a prompt that ends with an opened tag: with that tag, and with the end tag if it has ended."""
+    text = TAG.sub(r"<\1example>", text).strip()
+    text = text if text.startswith("<example>") else f"<example>{text}"
+    is_open = text.rfind("<example>") > text.rfind("</example>")
+    return f"{text}</example>" if ended and is_open else text
+
+
+def numbered(text: str, ended: bool) -> tuple[list[str], list[str]]:
+    """Items of a numbered list, each up to the next number or a blank line, and the item that a cut answer ends in."""
+    items = [re.split(r"\n\s*\n", item)[0] for item in ITEM.split(text)[1:]]
+    return (items, []) if ended else (items[:-1], items[-1:])
+
+
+def listed(
+    text: str, call: ListingCall, max_words: int, parser: str = "tags", *, ended: bool = True
+) -> tuple[list[str], list[tuple[str, str]]]:
     """Instructions in a teacher's answer, and dropped ones with their reasons.
 
-    Only text inside complete pairs of tags counts; an item without an end tag is dropped as `unclosed`.
+    Args:
+        text: The answer.
+        call: The call that it answers.
+        max_words: Most words of an instruction.
+        parser: As in the block.
+        ended: Whether the teacher ended the answer by itself; the last item of a cut one may be incomplete.
     """
-    text = TAG.sub(r"<\1example>", text)
+    if parser == "opened_tag":
+        text = completed(text, ended)
+    items, unclosed = numbered(text, ended) if parser == "numbered_list" else tagged(text)
     kept: list[str] = []
-    dropped: list[tuple[str, str]] = []
+    dropped = [("unclosed", start) for start in unclosed]
     echoes = {normalized(row.instruction) for row in call.examples}
-    for found in TAGGED.findall(text):
-        *unclosed, item = found.split("<example>")
-        dropped += [("unclosed", start) for start in unclosed]
+    for item in items:
         instruction = NUMBERING.sub("", item).strip()
         if not instruction:
             dropped.append(("empty", item))
@@ -138,8 +181,6 @@ def listed(text: str, call: ListingCall, max_words: int) -> tuple[list[str], lis
             dropped.append(("too many words", instruction))
         else:
             kept.append(instruction)
-    if text.rfind("<example>") > text.rfind("</example>"):
-        dropped.append(("unclosed", text[text.rfind("<example>") :]))
     return kept, dropped
 
 
@@ -166,7 +207,8 @@ def list_instructions(
         ]
         again = []
         for call, answer in zip(waiting, teacher.complete(requests, "list instructions"), strict=True):
-            kept, refused = listed(answer.text, call, block.max_words)
+            ended = answer.finish_reason == "stop"
+            kept, refused = listed(answer.text, call, block.max_words, block.parser, ended=ended)
             if len(kept) < block.min_instructions:
                 kept, refused = [], refused + [("of too few", instruction) for instruction in kept]
                 last = answer.fault == "error" or attempt + 1 == block.max_attempts

@@ -26,7 +26,7 @@ class SchemeBlock(NamedBlock):
 
     section: ClassVar[str] = "schemes"
     rules: ClassVar[tuple[str, ...]] = ("generate",)
-    asks: ClassVar[dict[str, str]] = {"generate": "teacher"}
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher",)}
 
     seeds: SourceName = Field(description="Source that the scheme starts from.")
     teacher: TeacherName = Field(description="Backend that generates.")
@@ -54,8 +54,8 @@ class SchemeBlock(NamedBlock):
         """The most requests of one shard, without repeats; None if unknown."""
         return self.candidates_of_a_shard(seeds, shards)
 
-    def demand(self, inputs: Iterable[str], known: Known) -> Demand:
-        """The requests of a shard to the teacher."""
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
+        """The requests of a shard to the backend that a key names."""
         longest = getattr(self, "max_characters", 1000) // CHARS_PER_TOKEN
         calls = self.requests_of_a_shard(known.rows(self.seeds), known.shards)
         return Demand(calls, known.tokens(self.prompts) + longest, self.sampling)
@@ -67,14 +67,15 @@ def flags(description: str | None) -> Flags:
     parser.path("seeds", "shard of seed rows")
     parser.path("prompts", "prompt file of the scheme")
     parser.path("teacher", "model directory of a local teacher", optional=True)
+    parser.path("judge", "model directory of a local model that compares rewrites", optional=True)
     parser.path("topics", "topic list, one per line", optional=True)
     parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
     return parser
 
 
-def takes(scheme: type[SchemeBlock]) -> dict[str, Any]:
-    """The values that every generate script takes."""
-    return {"scheme": scheme, "backend": AnyBackend, "prompt": Prompt, "seed": int, "shards": int, "budget": Budget}
+def takes(scheme: type[SchemeBlock], backend: Any = AnyBackend) -> dict[str, Any]:
+    """The values that every generate script takes; `dict[str, AnyBackend]` takes several backends by name."""
+    return {"scheme": scheme, "backend": backend, "prompt": Prompt, "seed": int, "shards": int, "budget": Budget}
 
 
 def write_shard(

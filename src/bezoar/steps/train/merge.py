@@ -50,4 +50,5 @@ def merge(base: Path, adapter: Path, block: Merging, out_folder: Path) -> None:
     model = models.merge(base, adapter, **base_weights_of(block))
     with artifact(out_folder) as out:
         models.save(model, models.load_tokenizer(base), out, block.merged_dtype)
+        models.save_generation_config(out)
     logger.info(f"merge {out_folder.name}: {model.num_parameters():,} parameters in {block.merged_dtype}")

@@ -5,7 +5,21 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from bezoar.steps.data.formats import chat, dolly, flan, hh_rlhf, items, mtbench, seed_tasks, text
+from bezoar.steps.data.formats import (
+    alpaca,
+    chat,
+    dolly,
+    flan,
+    hh_rlhf,
+    items,
+    messages,
+    mtbench,
+    pairs,
+    preference,
+    seed_tasks,
+    sharegpt,
+    text,
+)
 from bezoar.steps.data.formats.common import Format, Normal
 
 __all__ = ["FORMATS", "Format", "Normal", "RowFormat"]
@@ -14,11 +28,19 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         text.FORMAT,
+        messages.FORMAT,
+        sharegpt.FORMAT,
+        alpaca.FORMAT,
+        pairs.PROMPT_COMPLETION,
+        pairs.PROMPT_RESPONSE,
+        pairs.QUESTION_ANSWER,
         chat.FORMAT,
+        preference.PREFERENCE,
+        preference.IMPLICIT_PREFERENCE,
+        hh_rlhf.FORMAT,
         dolly.FORMAT,
         flan.FORMAT,
         seed_tasks.FORMAT,
-        hh_rlhf.FORMAT,
         mtbench.QUESTIONS,
         mtbench.REFERENCES,
         mtbench.JUDGE_PROMPTS,

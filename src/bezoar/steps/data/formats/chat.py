@@ -13,4 +13,4 @@ def convert(row: dict[str, Any]) -> ChatRow:
     return ChatRow(id=name, family=name, messages=dialogue(instruction, response, system=system))
 
 
-FORMAT = Format("chat", convert, ("instruction", "response"), ("prompt_completion",))
+FORMAT = Format("chat", convert, ("instruction", "response"), ("prompt_completion",), optional=("system",))

@@ -20,6 +20,9 @@ class Format:
         columns: Columns of every row, by which the format is detected; empty for a format that has to be named.
         mixes: The kinds of mix that can contain its rows.
         further: Other rows of the format that a row contains.
+        optional: Columns that are read if they are there.
+        fits: Whether the values in a row's columns are those of the format: others may have columns of these names.
+        values: What the columns hold, for a message.
     """
 
     name: str
@@ -27,6 +30,13 @@ class Format:
     columns: tuple[str, ...] = ()
     mixes: tuple[MixFormat, ...] = ()
     further: Callable[[dict[str, Any]], list[Any]] = lambda row: []
+    optional: tuple[str, ...] = ()
+    fits: Callable[[dict[str, Any]], bool] = lambda row: True
+    values: str = ""
+
+    def __str__(self) -> str:
+        """Its name and columns, for a message."""
+        return f"{self.name} ({', '.join(self.columns)}{': ' if self.values else ''}{self.values})"
 
 
 def text_in(row: dict[str, Any], column: str) -> str:

@@ -18,4 +18,6 @@ def convert(row: dict[str, Any]) -> SeedRow:
     )
 
 
-FORMAT = Format("dolly", convert, ("instruction", "context", "response"), ("prompt_completion",))
+FORMAT = Format(
+    "dolly", convert, ("instruction", "context", "response"), ("prompt_completion",), optional=("category",)
+)

@@ -25,4 +25,10 @@ def convert(row: dict[str, Any]) -> SeedRow:
     )
 
 
-FORMAT = Format("flan", convert, ("inputs", "targets", "task_source", "template_type"), ("prompt_completion",))
+FORMAT = Format(
+    "flan",
+    convert,
+    ("inputs", "targets", "task_source", "template_type"),
+    ("prompt_completion",),
+    optional=("task_name",),
+)

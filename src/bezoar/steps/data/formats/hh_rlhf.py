@@ -29,6 +29,11 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
     return PreferenceRow(id=name, messages=dialogue(*turns), chosen=chosen, rejected=rejected)
 
 
+def is_transcript(value: Any) -> bool:
+    """Whether a value is a text that starts with a human turn."""
+    return isinstance(value, str) and value.lstrip().startswith(HUMAN.strip())
+
+
 def _last_turn(transcript: str) -> tuple[str, str]:
     """Everything before the last assistant turn, and that turn; line ends may be those of Windows."""
     transcript = transcript.replace("\r\n", "\n")
@@ -42,4 +47,11 @@ def _last_turn(transcript: str) -> tuple[str, str]:
     return prompt, response.strip()
 
 
-FORMAT = Format("hh_rlhf", convert, ("chosen", "rejected"), ("prompt_completion", "preference"))
+FORMAT = Format(
+    "hh_rlhf",
+    convert,
+    ("chosen", "rejected"),
+    ("prompt_completion", "preference"),
+    fits=lambda row: is_transcript(row["chosen"]) and is_transcript(row["rejected"]),
+    values="transcripts of Human and Assistant",
+)

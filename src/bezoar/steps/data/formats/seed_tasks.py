@@ -23,5 +23,6 @@ FORMAT = Format(
     convert,
     ("instruction", "instances"),
     ("prompt_completion",),
+    optional=("id", "is_classification"),
     further=lambda row: row["instances"][1:],
 )

@@ -1,0 +1,173 @@
+"""Pins of a params file: commits for names of revisions on the hub, and the sha256 of addresses and files.
+
+Values are written into the text where they belong, so that comments and layout stay.
+"""
+
+import hashlib
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from bezoar import yaml12
+from bezoar.errors import InputError, problem
+from bezoar.files import sha256
+from bezoar.problems import KeyPath, lines_of, parsed
+
+COMMIT = re.compile("[0-9a-f]{40}")
+CHUNK = 1 << 18  # bytes per read
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A value to write.
+
+    Attributes:
+        key: Its key.
+        found: What is there now, for a message.
+        value: The commit or sha256.
+        beside: The key of its block after which it is written if it isn't there.
+    """
+
+    key: KeyPath
+    found: str
+    value: str
+    beside: str
+
+
+def pins_of(text: str, path: Path) -> list[Pin]:
+    """What a params file leaves open: it asks the hub, reads files, and fetches what is at addresses.
+
+    Raises:
+        ValueError: The file isn't YAML, or a repository, an address or a file can't be read.
+    """
+    data = parsed(text, path)
+    lines_of(str(path), text)  # refuses a key that is there twice
+    return [*_of_sources(_blocks(data, "sources")), *_of_models(_blocks(data, "models"))]
+
+
+def _blocks(data: Any, section: str) -> dict[str, Any]:
+    found = data.get(section) if isinstance(data, dict) else None
+    blocks = found if isinstance(found, dict) else {}
+    return {name: block for name, block in blocks.items() if isinstance(block, dict)}
+
+
+def _of_sources(blocks: dict[str, Any]) -> Iterator[Pin]:
+    for name, block in blocks.items():
+        short = isinstance(block.get("path"), str) and "origin" not in block
+        origin = {"kind": "file", **block} if short else block.get("origin")
+        key: KeyPath = ("sources", name) if short else ("sources", name, "origin")
+        match origin:
+            case {"kind": "hub", "repository": str(repository)}:
+                yield from _revision(key, "dataset", repository, origin.get("revision"))
+            case {"kind": "url", "url": str(url)} if not origin.get("sha256"):
+                yield Pin((*key, "sha256"), "nothing", _fetched_sha256(url, key), "url")
+            case {"kind": "file", "path": str(file)} if not origin.get("sha256"):
+                found = os.path.expanduser(file)
+                if os.path.isfile(found):
+                    yield Pin((*key, "sha256"), "nothing", sha256(Path(found)), "path")
+
+
+def _of_models(blocks: dict[str, Any]) -> Iterator[Pin]:
+    for name, block in blocks.items():
+        match block:
+            case {"method": "hub", "repository": str(repository)}:
+                yield from _revision(("models", name), "model", repository, block.get("revision"))
+
+
+def _revision(key: KeyPath, kind: Literal["dataset", "model"], repository: str, found: Any) -> Iterator[Pin]:
+    """The commit of a revision that isn't one; none means `main`."""
+    name = "main" if found is None else str(found)
+    if not COMMIT.fullmatch(name):
+        yield Pin((*key, "revision"), str(found or "nothing"), _commit(kind, repository, name, key), "repository")
+
+
+def _commit(kind: Literal["dataset", "model"], repository: str, revision: str, key: KeyPath) -> str:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi  # slow to import; only the hub's repositories need it
+
+    try:
+        found = HfApi().repo_info(repository, repo_type=kind, revision=revision).sha or ""
+    except (OSError, ValueError) as error:  # huggingface_hub's errors are of these kinds
+        raise _unknown(key, f"{repository} at {revision}", error, f"a {kind} of the hub with this revision") from error
+    if not COMMIT.fullmatch(found):
+        raise _unknown(key, f"{repository} at {revision}", ValueError(f"the hub says {found!r:.60}"), "a commit")
+    return found
+
+
+def _fetched_sha256(url: str, key: KeyPath) -> str:
+    """The sha256 of what is at an address; nothing of it is kept."""
+    if not re.match("https?://", url):
+        raise _unknown(key, url, ValueError("no such protocol"), "an http(s) address")
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            while part := answer.read(CHUNK):
+                digest.update(part)
+    except (OSError, ValueError) as error:
+        raise _unknown(key, url, error, "an address that answers") from error
+    return digest.hexdigest()
+
+
+def _unknown(key: KeyPath, what: str, error: Exception, expected: str) -> InputError:
+    found = str(error).strip().partition("\n")[0] or type(error).__name__
+    hint = "is it spelt right, and is there a network? a private repository needs HF_TOKEN"
+    place = ".".join(map(str, key))
+    return InputError(problem(f"{place}: {what} can't be pinned", found=found, expected=expected, hint=hint))
+
+
+def pinned(text: str, pins: list[Pin], path: Path) -> str:
+    """The text of a params file with the pins in it, and nothing else changed.
+
+    Raises:
+        InputError: A value can't be put in its place, such as one in a block that is an alias.
+    """
+    root, wanted = yaml.compose(text, Loader=yaml.SafeLoader), parsed(text, path)
+    edits = {_edit(text, root, pin) for pin in pins}
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    for pin in pins:
+        block = wanted
+        for name in pin.key[:-1]:
+            block = block[name]
+        block[pin.key[-1]] = pin.value
+    if parsed(text, path) != wanted:
+        raise InputError(
+            problem(
+                f"{path}: the pins can't be written without a change of other values",
+                found="a block in an unusual form, such as an alias",
+                expected="blocks as recipes have them",
+                hint="write the values above by hand",
+            )
+        )
+    return text
+
+
+def _edit(text: str, root: Any, pin: Pin) -> tuple[int, int, str]:
+    """Where a pin is written, and what: in the place of a value, or after the one beside it."""
+    node = root
+    for name in pin.key[:-1]:
+        node = _value(node, name)
+    value = pin.value if yaml12.load(pin.value) == pin.value else f'"{pin.value}"'  # digits alone are a number
+    there = _value(node, pin.key[-1])
+    if there is not None:
+        start, end = there.start_mark.index, there.end_mark.index
+        return start, end, value if end > start else f" {value}"
+    beside = _value(node, pin.beside)
+    end = beside.end_mark.index
+    if node.flow_style:
+        return end, end, f", {pin.key[-1]}: {value}"
+    line = re.compile(r"[^\r\n]*").match(text, end)
+    after = line.end() if line else end
+    newline = "\r\n" if text[after : after + 2] == "\r\n" else "\n"
+    return after, after, f"{newline}{' ' * node.start_mark.column}{pin.key[-1]}: {value}"
+
+
+def _value(node: Any, name: str | int) -> Any:
+    """The node of a value in a map; None if there is none."""
+    return next((value for key, value in node.value if key.value == str(name)), None)

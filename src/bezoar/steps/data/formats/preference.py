@@ -1,0 +1,71 @@
+"""A chosen and a rejected answer: as texts beside a prompt, or as messages, which may contain the prompt."""
+
+from typing import Any
+
+from bezoar.steps.data.formats.common import Format, MixFormat, text_in
+from bezoar.steps.data.formats.hh_rlhf import is_transcript
+from bezoar.steps.data.formats.turns import TOOLS, are_turns, messages_in, under_system
+from bezoar.steps.data.rows import Message, PreferenceRow, Unusable, dialogue, row_id
+
+
+def convert(row: dict[str, Any]) -> PreferenceRow:
+    """A dialogue with two answers; both columns have one answer each, after the same messages or none."""
+    prompt = _prompt(row)
+    (before, chosen), (other, rejected) = _answer(row, "chosen"), _answer(row, "rejected")
+    if before != other:
+        raise Unusable("prompts differ")
+    if not chosen or not rejected:
+        raise Unusable("empty response")
+    if chosen == rejected:
+        raise Unusable("chosen equals rejected")
+    if before[: len(prompt)] != prompt and before and isinstance(row.get("prompt"), list):
+        raise Unusable("the messages do not start with the prompt")
+    messages = under_system(row, before or prompt)
+    name = row_id("preference", *(text for one in messages for text in (one.role, one.content)), chosen, rejected)
+    return PreferenceRow(id=name, messages=messages, chosen=chosen, rejected=rejected)
+
+
+def _prompt(row: dict[str, Any]) -> list[Message]:
+    """The messages of the column `prompt`, if there is one."""
+    if isinstance(row.get("prompt"), list):
+        return messages_in({name: row.get(name) for name in ("prompt", *TOOLS)}, "prompt")
+    return dialogue(text_in(row, "prompt")) if "prompt" in row else []
+
+
+def _answer(row: dict[str, Any], column: str) -> tuple[list[Message], str]:
+    """The messages before the last one, which is the answer."""
+    found = row[column]
+    if isinstance(found, str):
+        return [], found.strip()
+    turns = messages_in({name: row.get(name) for name in (column, *TOOLS)}, column)
+    if not turns or turns[-1].role != "assistant":
+        raise Unusable(f"{column} does not end with a turn of the assistant")
+    return turns[:-1], turns[-1].content
+
+
+def _beside_prompt(row: dict[str, Any]) -> bool:
+    """Whether two answers stand beside their prompt, and none of the three is a transcript in one text."""
+    texts = [row[column] for column in ("prompt", "chosen", "rejected")]
+    forms = [isinstance(text, str) or are_turns(text) for text in texts]
+    return all(forms) and not any(map(is_transcript, texts))
+
+
+MIXES: tuple[MixFormat, ...] = ("prompt_completion", "preference")
+PREFERENCE = Format(
+    "preference",
+    convert,
+    ("prompt", "chosen", "rejected"),
+    MIXES,
+    optional=("system", *TOOLS),
+    fits=_beside_prompt,
+    values="texts, or lists of role and content",
+)
+IMPLICIT_PREFERENCE = Format(
+    "implicit_preference",
+    convert,
+    ("chosen", "rejected"),
+    MIXES,
+    optional=("system", *TOOLS),
+    fits=lambda row: are_turns(row["chosen"]) and are_turns(row["rejected"]),
+    values="lists of role and content, which start alike",
+)
