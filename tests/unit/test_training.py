@@ -201,10 +201,10 @@ def trained(folder, mixes, root, stage, stop=None):
     return paths.out
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, signals, quantization):
+@pytest.mark.parametrize("changes", [{}, {"quantization": "nf4"}, {"packing": True, "max_length": 48}])
+def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, signals, changes):
     # 4 rows in batches of 2 are 2 steps an epoch, 6 in all; states are saved after steps 2, 4 and 6
-    stage = sft_stage(quantization=quantization)
+    stage = sft_stage(**changes)
     whole = trained(folder, mixes, tmp_path / "whole", stage)
     with pytest.raises(InterruptedError, match="killed"):
         trained(folder, mixes, tmp_path / "resumed", stage, Stop(5))

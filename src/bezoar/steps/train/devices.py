@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # all processes are on this machine
 STOP = "stop"  # a file in the work folder: the processes are to save their state and end
 
 
@@ -155,7 +156,7 @@ def launch(count: int, work: Path) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     logger.info(f"training in {count} processes")
-    with subprocess.Popen(command(count), env=os.environ | {LAUNCHED: "1"}) as process:
+    with subprocess.Popen(command(count), env=os.environ | LOOPBACK | {LAUNCHED: "1"}) as process:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 status = process.wait(timeout=1)

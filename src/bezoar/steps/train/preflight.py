@@ -37,14 +37,8 @@ def unfit(stage: StageBlock, *, on_gpu: bool, bfloat16: bool) -> tuple[str, str,
         bfloat16: Whether the GPU computes in bfloat16 without emulation.
     """
     if on_gpu and stage.compute_dtype == "bfloat16" and not bfloat16:
-        found = (
-            f"compute_dtype: bfloat16 on {torch.cuda.get_device_name() if torch.cuda.is_available() else 'this GPU'}"
-        )
-        return (
-            "this GPU doesn't compute in bfloat16",
-            found,
-            "compute_dtype: float16, which has loss scaling, or float32",
-        )
+        expected = "compute_dtype: float16, which has loss scaling, or float32"
+        return "this GPU doesn't compute in bfloat16", "compute_dtype: bfloat16", expected
     if not on_gpu and stage.compute_dtype == "float16":
         what = "float16 is trained with loss scaling, which needs a GPU"
         return what, "compute_dtype: float16 on a CPU", "compute_dtype: float32 or bfloat16"

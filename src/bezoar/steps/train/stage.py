@@ -164,9 +164,7 @@ def flags(description: str | None) -> Flags:
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
-    parser.add_argument(
-        "--gpus", type=int, default=0, help="GPUs that the job was given; 0 shares one, if there is one"
-    )
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; 0 shares one, if any")
     return parser
 
 
