@@ -11,6 +11,7 @@ from bezoar.cache.environment import HUB
 from bezoar.cache.job import Network
 from bezoar.cluster.servers import server_of
 from bezoar.errors import BezoarError, problem
+from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import tasks
@@ -83,6 +84,7 @@ NETWORK = {
     "source": downloads("sources"),
     "base": downloads("models"),
     "harness": downloads("evals"),
+    "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
@@ -95,6 +97,7 @@ graph.attach(
     spending=approval,
     servers={rule: server_for(rule) for rule, _ in recipe.asking},
     network=NETWORK,
+    notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
     rerun_on=recipe.rerun_on,
 )

@@ -2,7 +2,7 @@
 
 in:   data/mixes/<mix>/          rows to train on, and held-out rows
 out:  data/base/<model>/         weights as published, or pretrained here
-      data/adapters/<stage>/     LoRA weights only
+      data/adapters/<stage>/     what was trained: LoRA weights only, or with `tuning: full` all weights
       data/checkpoints/<stage>/  full weights: the adapter merged into its base weights
 """
 
@@ -55,7 +55,7 @@ rule train:
         bezoar exec {output.adapter:q} -- \
             python {input.script:q} --params stages.{wildcards.stage} seed \
             --base {input.base:q} --adapter {input.adapter:q} --mix data/mixes/{params.mix} \
-            --work scratch/train/{wildcards.stage} --out {output.adapter:q} --log {log:q}
+            --work scratch/train/{wildcards.stage} --out {output.adapter:q} --gpus {resources.gpu} --log {log:q}
         """
 
 

@@ -16,6 +16,7 @@ from bezoar.text import printable
 Item = TypeVar("Item")
 logger = logging.getLogger("bezoar")
 SECONDS_BETWEEN_LINES = 15.0
+LAUNCHED = "BEZOAR_LAUNCHED"  # set for the processes of a training on several devices
 
 
 class Printable(logging.Formatter):
@@ -33,13 +34,14 @@ def guard() -> None:
 
 
 def setup(log: Path | str | None) -> None:
-    """Send the log to stderr and, if given, to a file, which is overwritten."""
+    """Send the log to stderr and, if given, to a file, which is overwritten; the processes of one job continue it."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         if Path(log).is_symlink():
             Path(log).unlink()  # the log would overwrite the link's target
-        Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
+        if LAUNCHED not in os.environ:
+            Path(log).write_text(_facts_of_the_run() + "\n", encoding="utf-8")
         handlers.append(logging.FileHandler(log, encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(Printable("%(asctime)s %(message)s", datefmt="%H:%M:%S"))

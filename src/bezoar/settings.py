@@ -91,6 +91,7 @@ INTERNAL = (
         "The MD5s of a job's input folders, so that it doesn't read a served checkpoint to name it",
         "the job reads it",
     ),
+    Setting("BEZOAR_LAUNCHED", "Set for the processes of one training on several devices", "the job is one process"),
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
     Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),

@@ -376,3 +376,34 @@ def test_a_new_run_leaves_the_values_of_a_killed_runs_jobs_as_the_same_file(proj
     )
     assert values.stat().st_ino == before
     assert not old.exists()
+
+
+CONNECT = """
+import socket, sys
+from contextlib import closing
+with closing(socket.socket()) as listener:
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    with closing(socket.create_connection(listener.getsockname())):
+        print("connected")
+with closing(socket.socket()) as one:
+    one.connect(("127.0.0.1", 443))
+"""
+
+
+@pytest.mark.skipif(not landlock.limits_tcp(), reason="this kernel can't refuse connections")
+def test_processes_of_one_job_reach_each_other_and_no_service(attempt):
+    done = attempt(CONNECT, network=Network(local=True))
+    assert done.stdout == "connected\n"
+    assert "PermissionError" in done.stderr  # 443 isn't given out
+    assert "PermissionError" in attempt(CONNECT).stderr
+    assert attempt(CONNECT).stdout == ""
+
+
+def test_a_job_with_processes_of_its_own_gets_no_network_otherwise(project, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+    own = room_of(job(["true"], Network(local=True)))
+    assert own.environment["HF_HUB_OFFLINE"] == "1"
+    assert "HTTPS_PROXY" not in own.environment
+    assert not refusals.refused("connect", ["127.0.0.1", 40_000], own)
+    assert refusals.refused("connect", ["192.0.2.1", 40_000], own)

@@ -44,7 +44,24 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
     "report/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
-    "train/*": (PLAIN, {"chat", "train", "train.conversations", "train.stage", "train.training"} | MODELS),
+    "train/*": (
+        PLAIN,
+        {
+            "chat",
+            "train",
+            "train.conversations",
+            "train.curves",
+            "train.devices",
+            "train.memory",
+            "train.packing",
+            "train.preflight",
+            "train.shards",
+            "train.stage",
+            "train.training",
+            "train.tuning",
+        }
+        | MODELS,
+    ),
 }
 # Packages of steps of which a script may have its own module and those of its row, and no other.
 APART = ("base", "generate", "train")

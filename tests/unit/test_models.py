@@ -16,7 +16,7 @@ from bezoar.cache.storable import check_storable
 from bezoar.steps import models
 from bezoar.steps.base import local
 from bezoar.steps.evaluate.harness import checkpoint_of
-from bezoar.steps.train import merge, training
+from bezoar.steps.train import merge, tuning
 from bezoar.steps.train.merge import Merging
 from bezoar.steps.train.sft import Sft
 
@@ -221,7 +221,7 @@ def test_the_3b_recipes_adapter_has_as_many_parameters_as_the_released_one():
         max_position_embeddings=2048,
     )
     with torch.device("meta"):  # shapes without memory
-        model = get_peft_model(LlamaForCausalLM(config), training.lora(stage))
+        model = get_peft_model(LlamaForCausalLM(config), tuning.lora(stage))
     # q, k and v, each 3200 -> 3200, of 26 layers: rank 16 times (3200 in + 3200 out)
     expected = 3 * 26 * 16 * (3200 + 3200)
     assert expected == 7_987_200

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from bezoar.files import digest, rounded
 from bezoar.steps import models
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.train import conversations, dpo, sft, training
+from bezoar.steps.train import conversations, curves, dpo, sft, training, tuning
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.stage import Paths
@@ -157,8 +157,8 @@ def test_the_plain_loss_is_added_by_its_weight():
 
 
 def test_an_adapter_that_is_carried_on_gets_no_fresh_one():
-    assert training.lora(sft_stage(continue_adapter=True)) is None
-    fresh = training.lora(sft_stage())
+    assert tuning.lora(sft_stage(continue_adapter=True)) is None
+    fresh = tuning.lora(sft_stage())
     assert (fresh.r, fresh.lora_alpha, fresh.lora_dropout, fresh.bias) == (4, 8, 0.1, "none")
 
 
@@ -201,10 +201,10 @@ def trained(folder, mixes, root, stage, stop=None):
     return paths.out
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, signals, quantization):
+@pytest.mark.parametrize("changes", [{}, {"quantization": "nf4"}, {"packing": True, "max_length": 48}])
+def test_resumed_equals_uninterrupted_and_equal_runs_have_equal_bytes(folder, mixes, tmp_path, signals, changes):
     # 4 rows in batches of 2 are 2 steps an epoch, 6 in all; states are saved after steps 2, 4 and 6
-    stage = sft_stage(quantization=quantization)
+    stage = sft_stage(**changes)
     whole = trained(folder, mixes, tmp_path / "whole", stage)
     with pytest.raises(InterruptedError, match="killed"):
         trained(folder, mixes, tmp_path / "resumed", stage, Stop(5))
@@ -249,8 +249,9 @@ def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes,
     ]
     assert (out / "chat_template.jinja").read_bytes() == (folder / "chat_template.jinja").read_bytes()
     history = json.loads((out / "history.json").read_text())
-    assert history[-1]["eval_loss"] > 0
-    assert history[0]["eval_loss"] is None
+    assert [line["step"] for line in history] == [0, 2, 2]  # before training, the last step, and what it led to
+    assert [line["loss"] is None for line in history] == [True, False, True]
+    assert [line["eval_loss"] is None for line in history] == [False, True, False]
     assert _is_datapoints(history)  # else `dvc plots show` draws nothing
     assert not [name for line in history for name in line if "runtime" in name or "second" in name]
     assert history == rounded(history)
@@ -259,6 +260,7 @@ def test_an_adapter_holds_its_weights_and_a_history_without_times(folder, mixes,
 
 # --- Saved states ---------------------------------------------------------------------------------------------------
 
+STAGE = sft_stage()
 IDENTITY = {"stage": {"beta": 0.1}, "seed": 0}
 
 
@@ -266,7 +268,7 @@ def state(work, step):
     """A whole saved state."""
     folder = work / f"checkpoint-{step}"
     folder.mkdir(parents=True)
-    for name in training.STATE_FILES:
+    for name in training.state_files(sft_stage()):
         (folder / name).write_text("{}")
     save_file({"weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
     return folder
@@ -276,45 +278,45 @@ def state(work, step):
 def work(tmp_path):
     """A work folder of the run IDENTITY, with states of steps 9 and 10."""
     folder = tmp_path / "work"
-    assert training.saved_state(folder, IDENTITY) is None
+    assert training.saved_state(folder, IDENTITY, STAGE) is None
     state(folder, 9)
     state(folder, 10)
     return folder
 
 
 def test_the_newest_state_is_taken(work):
-    assert training.saved_state(work, IDENTITY) == work / "checkpoint-10"
+    assert training.saved_state(work, IDENTITY, STAGE) == work / "checkpoint-10"
 
 
-@pytest.mark.parametrize("name", training.STATE_FILES)
+@pytest.mark.parametrize("name", [*training.state_files(sft_stage()), "adapter_model.safetensors"])
 def test_a_state_that_lacks_a_file_is_passed_over(work, name):
     (work / "checkpoint-10" / name).unlink()
-    assert training.saved_state(work, IDENTITY) == work / "checkpoint-9"
+    assert training.saved_state(work, IDENTITY, STAGE) == work / "checkpoint-9"
 
 
 @pytest.mark.parametrize("content", [b"", b"half a file"])
 def test_a_state_whose_adapter_does_not_open_is_passed_over(work, content):
     (work / "checkpoint-10" / "adapter_model.safetensors").write_bytes(content)
-    assert training.saved_state(work, IDENTITY) == work / "checkpoint-9"
+    assert training.saved_state(work, IDENTITY, STAGE) == work / "checkpoint-9"
 
 
 def test_without_a_whole_state_a_run_starts_from_the_beginning(work):
     for number in (9, 10):
         (work / f"checkpoint-{number}" / "optimizer.pt").unlink()
-    assert training.saved_state(work, IDENTITY) is None
+    assert training.saved_state(work, IDENTITY, STAGE) is None
 
 
 def test_states_of_another_run_are_thrown_away(work):
-    assert training.saved_state(work, IDENTITY | {"seed": 1}) is None
+    assert training.saved_state(work, IDENTITY | {"seed": 1}, STAGE) is None
     assert [path.name for path in work.iterdir()] == ["identity.json"]
 
 
 def test_states_of_an_unknown_run_are_thrown_away(work):
     (work / "identity.json").unlink()
-    assert training.saved_state(work, IDENTITY) is None
+    assert training.saved_state(work, IDENTITY, STAGE) is None
     assert not list(work.glob("checkpoint-*"))
     shutil.rmtree(work)
-    assert training.saved_state(work, IDENTITY) is None
+    assert training.saved_state(work, IDENTITY, STAGE) is None
 
 
 def test_rows_that_do_not_fit_are_counted(tmp_path):
@@ -333,4 +335,4 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
 
 def test_figures_that_are_not_finite_can_still_be_written():
     figures = {"loss": 0.5, "grad_norm": math.inf, "epoch": 1, "train_runtime": 3.0}
-    assert training._repeatable(figures) == {"loss": 0.5, "grad_norm": None, "epoch": 1}
+    assert curves.repeatable(figures) == {"loss": 0.5, "grad_norm": None, "epoch": 1}

@@ -96,6 +96,7 @@ class Attached:
         spending: Makes the Spending that estimates and approves costs; None if nothing costs money.
         servers: By rule, a function from a job's wildcards to its `bezoar.cluster.servers.Server`, or None.
         network: By rule, a function from a job's wildcards to its Network, or None.
+        notes: What a plan says of steps that run, in addition to why and what they cost.
         packaged: Whether rules use scripts of the package.
         environment: Values of the environment variables that results depend on, by name, and of the facts in
             `rerun_on`, by name with `made.` before it.
@@ -110,6 +111,7 @@ class Attached:
     spending: Callable[[], Spending] | None
     servers: Mapping[str, Callable[[Any], Any]]
     network: Networks
+    notes: Callable[[list[Step]], list[str]]
     packaged: bool
     environment: dict[str, str]
     varies: bool
@@ -159,6 +161,7 @@ def attach(
     spending: Callable[[], Spending] | None = None,
     servers: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
     network: Networks = MappingProxyType({}),
+    notes: Callable[[list[Step]], list[str]] = lambda steps: [],
     packaged: bool = False,
     environment: Iterable[str] = (),
     rerun_on: Iterable[str] = (),
@@ -174,6 +177,7 @@ def attach(
         spending: Makes the Spending that estimates and approves costs.
         servers: By rule, a function from a job's wildcards to its server, if it needs one; for executors.
         network: By rule, a function from a job's wildcards to its Network, or None; other jobs connect to nobody.
+        notes: A function from the steps that run to lines of `bezoar plan` about them.
         packaged: Whether rules use scripts of the package (`bezoar.installed`), not only the project's.
         environment: Names of environment variables that results depend on: jobs get them, and their values are part of
             every job's action. Jobs get no others of yours.
@@ -185,7 +189,17 @@ def attach(
         names, facts_ = list(environment), facts(rerun_on)
         depends = {name: os.environ[name] for name in names if name in os.environ} | facts_
         ProvenDAG.attached = Attached(
-            workflow, parts, plots, resolved, spending, servers, network, packaged, depends, bool(names or facts_)
+            workflow,
+            parts,
+            plots,
+            resolved,
+            spending,
+            servers,
+            network,
+            notes,
+            packaged,
+            depends,
+            bool(names or facts_),
         )
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove

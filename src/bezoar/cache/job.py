@@ -92,11 +92,13 @@ class Network:
         variables: Names of environment variables with keys and addresses.
         reads: Files that only such jobs read.
         writes: Folders that such jobs share.
+        local: Whether it only connects processes of its own, on one machine. It gets none of the above.
     """
 
     variables: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ def _around(found: Any) -> Surroundings:
     network = None
     if data["network"] is not None:
         given = foreign.table(data["network"], *(one.name for one in fields(Network)))
-        network = Network(*(foreign.texts(given[one.name]) for one in fields(Network)))
+        variables, reads, writes = (foreign.texts(given[name]) for name in ("variables", "reads", "writes"))
+        network = Network(variables, reads, writes, foreign.truth(given["local"]))
     return Surroundings(
         foreign.texts(data["folders"]), foreign.texts(data["logs"]), network, foreign.texts(data["given"])
     )

@@ -11,14 +11,14 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import IntFlag
 from functools import cache
 from pathlib import Path
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # equal on all architectures
-VERSION, PATH_BENEATH = 1, 1  # a flag of the first call, and a type of rule
+VERSION, PATH_BENEATH, NET_PORT = 1, 1, 2  # a flag of the first call, and types of rules
 CONNECT_TCP = 2  # binding a port isn't handled: nothing comes in that way
 SET_NO_NEW_PRIVILEGES = 38
 
@@ -71,12 +71,13 @@ def limits_tcp() -> bool:
     return abi() >= _NETWORK_SINCE
 
 
-def restriction(rights: Mapping[str, Right], *, tcp: bool) -> Callable[[], None]:
+def restriction(rights: Mapping[str, Right], *, tcp: bool, ports: Iterable[int] = ()) -> Callable[[], None]:
     """A function by which a child restricts itself before it starts a program; it may run after a fork.
 
     Args:
         rights: By path, what is allowed there and below. A path that doesn't exist is left out.
         tcp: Whether connections are allowed.
+        ports: TCP ports that it may connect to in any case, on any machine: the kernel knows no addresses.
 
     Raises:
         OSError: The kernel refuses the rules.
@@ -88,6 +89,8 @@ def restriction(rights: Mapping[str, Right], *, tcp: bool) -> Callable[[], None]
     for path, allowed in rights.items():
         with suppress(FileNotFoundError, PermissionError, NotADirectoryError):  # out of the job's reach anyway
             _allow(ruleset, path, allowed & known)
+    for port in ports if network else ():
+        _call(ADD_RULE, ruleset, NET_PORT, struct.pack("=QQ", CONNECT_TCP, port), 0)
 
     def restrict() -> None:
         if _libc.prctl(SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or _libc.syscall(RESTRICT_SELF, ruleset, 0):

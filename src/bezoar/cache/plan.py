@@ -74,6 +74,7 @@ class Plan:
         spending: Model requests by stage (bezoar.recipe.estimate.Expected).
         summary: Their total, beside the budget.
         contradictions: Outputs on which two records of one job disagree.
+        notes: What else the recipe says of the jobs that run.
     """
 
     stages: list[PlannedStage]
@@ -83,6 +84,7 @@ class Plan:
     spending: list[Any] = field(default_factory=list)
     summary: str = ""
     contradictions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -103,6 +105,7 @@ class Plan:
             "accepted": self.accepted,
         }
         data["contradictions"] = self.contradictions
+        data["notes"] = self.notes
         data["spending"] = [asdict(one) for one in self.spending]
         return json.dumps(
             {**data, "seconds": self.seconds},
@@ -124,6 +127,7 @@ class Plan:
             lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
         lines += [f"model requests of {one}" for one in self.spending]
         lines += [self.summary] * bool(self.summary)
+        lines += self.notes
         for source in ("cache", "remote"):
             found = [one for one in self.restored if one.source == source]
             if found:
@@ -159,7 +163,7 @@ def plan(targets: Iterable[str], settings: Iterable[str]) -> Plan:
         CacheError: params.yaml has no such name, the recipe with that value has problems, or a target is unknown.
     """
     with _set(list(settings)), loaded(targets) as attached:
-        found = planned(attached.build)
+        found = replace(planned(attached.build), notes=attached.notes(attached.planned()))
         if attached.spending and found.stages:
             approval = attached.spending()
             spending = approval.expected(attached.planned(), attached.commands())

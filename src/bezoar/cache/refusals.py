@@ -8,6 +8,7 @@ from bezoar.cache.room import Room
 from bezoar.errors import problem
 
 MOST_SHOWN = 3
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DONE = {"read": "reads", "module": "imports", "word": "names", "write": "writes", "connect": "connects to"}
 
 
@@ -20,7 +21,7 @@ def refused(how: str, what: str | Sequence[object], room: Room) -> bool:
         room: The room.
     """
     if not isinstance(what, str):
-        return how == "connect" and not room.tcp
+        return how == "connect" and not room.tcp and not (room.local and what[0] in LOOPBACK)
     if how == "connect":
         return False  # a socket of this machine has a path
     if how == "write":

@@ -45,9 +45,11 @@ def of_job(
         writes: Further paths that it may write, such as a trace's log.
     """
     folder = os.path.abspath(f"{JOBS}/{hashlib.sha256(job.step.name.encode()).hexdigest()[:12]}")
-    network = job.around.network
+    around = job.around.network
+    network = None if around and around.local else around
     names = network.variables if network else None
     room = Room({}, network is not None, environment_of(more, network=names, folder=folder), folder)
+    room.local = around is not None and around.local
     _furnish(room)
     for path in (*_system(), *_packages(), *_programs(job.command), *_code(job, run), run.params, *reads):
         _allow_outside(room, path)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from bezoar.cache import CacheError, landlock
 from bezoar.cache.job import FOLDER
@@ -70,6 +71,7 @@ class Room:
         folder: The job's own folder.
         made: Files and folders that were made for the job to write to; empty ones are removed when it has ended.
         shared: What it uses to reach others, such as stored answers and downloads; no result depends on it.
+        local: Whether its processes may connect to each other, by ports that the system gives out.
     """
 
     rights: dict[str, Right]
@@ -78,6 +80,7 @@ class Room:
     folder: str
     made: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
+    local: bool = False
 
     def allow(self, path: str, right: Right) -> None:
         """Allow something at a path and below."""
@@ -123,6 +126,15 @@ class Room:
             show(f"its temporary files stay in {os.path.relpath(self.folder)}", file=sys.stderr)
 
 
+def given_out() -> range:
+    """The TCP ports that the system gives to those who ask for any."""
+    try:
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return range(0)
+    return range(first, last + 1)
+
+
 def enter(room: Room) -> Callable[[], None]:
     """A function that a child calls after the fork (`preexec_fn`), which closes the room with Landlock.
 
@@ -130,7 +142,7 @@ def enter(room: Room) -> Callable[[], None]:
         CacheError: The kernel has Landlock, but refuses the rules.
     """
     try:
-        return landlock.restriction(room.rights, tcp=room.tcp)
+        return landlock.restriction(room.rights, tcp=room.tcp, ports=given_out() if room.local else ())
     except OSError as error:
         raise CacheError(
             problem(

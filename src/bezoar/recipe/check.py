@@ -188,7 +188,7 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
                 "a stage in `init_from`, or continue_adapter: false",
             )
             continue
-        for field in ("lora", "quantization", "compute_dtype"):
+        for field in ("tuning", "lora", "quantization", "compute_dtype"):
             if getattr(stage, field) != getattr(before, field):
                 yield Problem(
                     (*key, field),

@@ -1,5 +1,6 @@
 """Models on disk and in memory: loading, four-bit weights, adapters and merging."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,34 +20,39 @@ from bezoar.errors import InputError, problem
 from bezoar.files import readable
 from bezoar.steps.tokenizers import check_tokenizer
 
+CPU = torch.device("cpu")
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU if there is one, else the CPU; each of several processes that train together has a GPU of its own."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else CPU
 
 
-def load(folder: Path | str, dtype: str, *, nf4: bool = False) -> Any:
+def four_bit(dtype: str) -> BitsAndBytesConfig:
+    """4-bit NormalFloat with double quantisation (QLoRA, arXiv:2305.14314, section 3); it computes in `dtype`."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=TORCH[dtype],
+    )
+
+
+def load(folder: Path | str, dtype: str, *, nf4: bool = False, attention: str | None = None) -> Any:
     """A causal language model from safetensors, on the GPU if there is one.
 
     Args:
         folder: Model directory.
         dtype: Number format of the weights; with `nf4`, of the computation.
-        nf4: Load linear layers as 4-bit NormalFloat with double quantisation (QLoRA, arXiv:2305.14314, section 3).
+        nf4: Load linear layers in four bits.
+        attention: transformers' name of an attention implementation; None for its default.
     """
-    quantisation = None
-    if nf4:
-        quantisation = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=TORCH[dtype],
-        )
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=TORCH[dtype],
-        quantization_config=quantisation,
+        quantization_config=four_bit(dtype) if nf4 else None,
+        attn_implementation=attention,
         device_map={"": device()},
         use_safetensors=True,
         local_files_only=True,
@@ -178,6 +184,12 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: st
     """Write a model and its tokenizer as a directory for AutoModelForCausalLM; everyone may read its files."""
     model.to(TORCH[dtype]).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    readable(folder)
+
+
+def save_tokenizer(source: Path, folder: Path) -> None:
+    """Write a model directory's tokenizer into another one; everyone may read its files."""
+    load_tokenizer(source).save_pretrained(folder)
     readable(folder)
 
 

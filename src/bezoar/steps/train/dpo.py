@@ -1,6 +1,7 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL's DPOTrainer.
 
-The reference is the base weights, with the adapter switched off. The plain loss on the chosen response may be added
+The reference is the model that the stage starts from: the trained model with its adapter switched off, or a frozen copy
+if all weights are trained. The plain loss on the chosen response may be added
 with a weight (Pang et al. 2024, arXiv:2404.19733, equation 1); it keeps small models from collapsing.
 """
 
@@ -62,7 +63,7 @@ def trainer_of(paths: Paths, stage: Dpo, seed: int) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     from bezoar.steps import models
-    from bezoar.steps.train import training
+    from bezoar.steps.train import training, tuning
 
     columns = ("prompt", "chosen", "rejected")
     config = DPOConfig(
@@ -72,10 +73,11 @@ def trainer_of(paths: Paths, stage: Dpo, seed: int) -> Any:
         label_smoothing=stage.label_smoothing,
     )
     return DPOTrainer(
-        model=training.starting_model(paths.base, paths.adapter, stage),
+        model=tuning.starting_model(paths.base, paths.adapter, stage),
+        ref_model=tuning.reference(paths.base, paths.adapter, stage),
         args=config,
         train_dataset=training.examples(paths.mix / "train.jsonl", columns),
         eval_dataset=training.examples(paths.mix / "eval.jsonl", columns),
         processing_class=models.load_tokenizer(paths.base),
-        peft_config=training.lora(stage),
+        peft_config=tuning.lora(stage),
     )

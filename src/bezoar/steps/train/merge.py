@@ -1,4 +1,4 @@
-"""Merge an adapter into its base weights: a checkpoint that any transformers program opens."""
+"""Make a checkpoint that any transformers program opens: merge an adapter into its base weights."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,6 +13,7 @@ class Merging(NamedBlock):
 
     section: ClassVar[str] = "stages"
 
+    tuning: Literal["lora", "full"] = "lora"
     quantization: Literal["none", "nf4"]
     compute_dtype: Dtype
     merge_into: Literal["as_trained", "original"]
@@ -43,12 +44,23 @@ def check_merged(base: Path, block: Merging) -> None:
 
 
 def merge(base: Path, adapter: Path, block: Merging, out_folder: Path) -> None:
-    """Write a stage's checkpoint."""
+    """Write a stage's checkpoint. Trained weights are only rounded; an adapter is merged into its base weights."""
     from bezoar.steps import models
+    from bezoar.steps.train import shards
 
-    check_merged(base, block)
-    model = models.merge(base, adapter, **base_weights_of(block))
+    full = block.tuning == "full"
+    if not full:
+        check_merged(base, block)
     with artifact(out_folder) as out:
-        models.save(model, models.load_tokenizer(base), out, block.merged_dtype)
+        weights, added = (adapter, None) if full else (base, adapter)
+        loading = {"dtype": "float32", "nf4": False} if full else base_weights_of(block)
+        try:
+            count = shards.write(weights, added, out, **loading, merged_dtype=block.merged_dtype)
+            models.save_tokenizer(base, out)
+        except shards.Unfit as reason:
+            logger.warning(f"merge {out_folder.name}: the whole model is held in memory, since {reason}")
+            model = models.load(weights, "float32") if full else models.merge(base, adapter, **loading)
+            models.save(model, models.load_tokenizer(base), out, block.merged_dtype)
+            count = model.num_parameters()
         models.save_generation_config(out)
-    logger.info(f"merge {out_folder.name}: {model.num_parameters():,} parameters in {block.merged_dtype}")
+    logger.info(f"merge {out_folder.name}: {count:,} parameters in {block.merged_dtype}")

@@ -19,7 +19,8 @@ class Sft(StageBlock):
         "earlier turns allows `last` only.",
     )
     packing: bool = Field(
-        False, description="Whole rows one after the other in a sequence of max_length, without padding."
+        False,
+        description="Whole rows one after the other in sequences of max_length, without padding; no row sees another.",
     )
 
     def trains_every_turn(self) -> bool:
@@ -32,18 +33,21 @@ def trainer_of(paths: Paths, stage: Sft, seed: int) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from bezoar.steps import models
-    from bezoar.steps.train import training
+    from bezoar.steps.train import packing, training, tuning
 
     tokenizer = models.load_tokenizer(paths.base)
     train, held = (
         training.tokenised(paths.mix / f"{name}.jsonl", tokenizer, every_turn=stage.trains_every_turn())
         for name in ("train", "eval")
     )
+    model = tuning.starting_model(paths.base, paths.adapter, stage)
+    if stage.packing:
+        packing.check(model, stage)
     return SFTTrainer(
-        model=training.starting_model(paths.base, paths.adapter, stage),
+        model=model,
         args=SFTConfig(**training.settings(stage, seed, paths.work), completion_only_loss=True, packing=stage.packing),
         train_dataset=train,
         eval_dataset=held,
         processing_class=tokenizer,
-        peft_config=training.lora(stage),
+        peft_config=tuning.lora(stage),
     )

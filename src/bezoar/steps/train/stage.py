@@ -3,15 +3,18 @@
 Nothing slow is imported here: a recipe is read far more often than it is trained.
 """
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, MixName, Name, NamedBlock, Reference, Share
+from bezoar.logs import logger
 from bezoar.script import Flags
 
 
@@ -23,6 +26,13 @@ class Lora(Block):
     dropout: Share = Field(0.05, description="Default: QLoRA's published code for models up to 13B.")
     target_modules: Literal["all-linear"] | list[str] = Field(
         "all-linear", description="Default: Dettmers et al. 2023 (arXiv:2305.14314), section 4."
+    )
+    rslora: bool = Field(
+        False,
+        description="Scale by alpha / sqrt(rank) in place of alpha / rank (Kalajdzievski 2023, arXiv:2312.03732).",
+    )
+    dora: bool = Field(
+        False, description="Train the length of each weight's rows apart (DoRA, Liu et al. 2024, arXiv:2402.09353)."
     )
 
 
@@ -44,10 +54,21 @@ class StageBlock(NamedBlock):
         False, description="True continues training the adapter of `init_from`; false merges it first."
     )
     mix: MixName
+    tuning: Literal["lora", "full"] = Field(
+        "lora",
+        description="lora trains an adapter. full trains all weights, in float32, and computes in `compute_dtype`.",
+    )
     lora: Lora = Lora()
     quantization: Literal["none", "nf4"] = Field("none", description="nf4 is QLoRA with double quantisation.")
     compute_dtype: Dtype = Field(
-        "bfloat16", description="Number format of the weights in training; with nf4, of the computation."
+        "bfloat16",
+        description="Number format of the weights in training; with nf4 or `tuning: full`, of the computation. "
+        "float16 needs a GPU and has loss scaling.",
+    )
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa",
+        description="transformers' implementation; flash_attention_2 needs the package flash-attn. Default: "
+        "transformers.",
     )
     merge_into: Literal["as_trained", "original"] = Field(
         "as_trained",
@@ -76,7 +97,40 @@ class StageBlock(NamedBlock):
     max_grad_norm: float = Field(1.0, gt=0, description="Default: transformers.")
     gradient_checkpointing: bool = False
     group_by_length: bool = False
+    distributed: Literal["ddp", "fsdp2"] = Field(
+        "ddp",
+        description="How several devices share the work (`resources.<stage>.gpus`): ddp holds all weights on each, "
+        "fsdp2 a part of them.",
+    )
     save_steps: int = Field(200, ge=1, description="Steps between saved states, from which a killed run resumes.")
+    eval_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Steps between evaluations on held-out rows; null evaluates before the first step and after the "
+        "last one only.",
+    )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="best keeps the weights with the lowest loss on held-out rows after a step; it saves a state at "
+        "each evaluation in place of `save_steps`.",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Training ends after so many evaluations in a row without a lower loss; null never."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse keys that a run would ignore: the recipe would say one thing and the run do another."""
+        if self.tuning == "full":
+            for key, wanted in (("quantization", "none"), ("lora", Lora()), ("merge_into", "as_trained")):
+                if getattr(self, key) != wanted:
+                    shown = "its default" if key == "lora" else wanted
+                    expected = "{key}: {wanted} with tuning: full, which trains all weights and no adapter"
+                    raise PydanticCustomError("full", expected, {"key": key, "wanted": shown})
+        for key, unset in (("keep", "last"), ("patience", None)):
+            if self.eval_steps is None and getattr(self, key) != unset:
+                raise PydanticCustomError("eval_steps", "eval_steps beside {key}", {"key": key})
+        return self
 
     def trains_every_turn(self) -> bool:
         """Whether the assistant's earlier turns are trained, not only the last one."""
@@ -110,6 +164,7 @@ def flags(description: str | None) -> Flags:
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; 0 shares one, if any")
     return parser
 
 
@@ -122,7 +177,17 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
         seed: The recipe's seed.
         trainer_of: Makes the trainer from paths, stage and seed.
     """
-    from bezoar.steps.train import training  # slow to import, and not needed for --help
+    from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
     paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    if not devices.launched():
+        count = devices.pin(args.gpus)
+        devices.split(stage, count)  # or an error, before any process starts
+        if count > 1:
+            sys.exit(devices.launch(count, paths.work))
+    if devices.local() > 0:
+        logger.setLevel("WARNING")  # the first process says it
+    from bezoar.steps.train import preflight, training
+
+    preflight.check(paths, stage)
     training.run(trainer_of(paths, stage, seed), paths, stage, seed)

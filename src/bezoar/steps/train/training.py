@@ -1,9 +1,8 @@
-"""What SFT and DPO share: the starting model, trainer settings, resuming, and writing the adapter."""
+"""What SFT and DPO share: trainer settings, resuming, and writing what was trained."""
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import signal
 import sys
@@ -11,13 +10,11 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
-from safetensors import SafetensorError, safe_open
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bezoar import logs
@@ -25,12 +22,13 @@ from bezoar.files import artifact, digest, empty, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
-from bezoar.steps.train import conversations
+from bezoar.steps.train import conversations, curves, devices, preflight
+from bezoar.steps.train.tuning import save, sharded, weights_of
 
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
 
-STATE_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors")
+OPTIMIZER = {False: "optimizer.pt", True: "optimizer.bin"}  # by whether devices share the weights
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
@@ -48,40 +46,19 @@ def tokenised(path: Path, tokenizer: Any, *, every_turn: bool) -> Dataset:
     return Dataset.from_dict({"input_ids": ids, "completion_mask": masks})
 
 
-def starting_model(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
-    """The model at the start of training, with the adapter to continue, if any, made trainable."""
-    model = models.load(base, stage.compute_dtype, nf4=stage.quantization == "nf4")
-    if adapter is None:
-        return model
-    return PeftModel.from_pretrained(model, adapter, is_trainable=True)
-
-
-def lora(stage: StageBlock) -> LoraConfig | None:
-    """The configuration of a new adapter; None if one is continued."""
-    if stage.continue_adapter:
-        return None
-    return LoraConfig(
-        r=stage.lora.rank,
-        lora_alpha=stage.lora.alpha,
-        lora_dropout=stage.lora.dropout,
-        target_modules=stage.lora.target_modules,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-
-
 def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
     """Keyword arguments for TRL's config classes; the rest are TRL's defaults."""
     on_gpu = torch.cuda.is_available()
+    rows, passes = devices.split(stage, devices.world())
     return {
         "output_dir": str(work),
         "learning_rate": stage.learning_rate,
         "lr_scheduler_type": stage.lr_scheduler,
         "warmup_steps": stage.warmup,
         "num_train_epochs": stage.epochs,
-        "per_device_train_batch_size": stage.batch_size,
+        "per_device_train_batch_size": rows,
         "per_device_eval_batch_size": stage.batch_size,
-        "gradient_accumulation_steps": stage.gradient_accumulation_steps,
+        "gradient_accumulation_steps": passes,
         "max_length": stage.max_length,
         "optim": stage.optimizer,
         "adam_beta2": stage.beta2,
@@ -89,17 +66,13 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
         "max_grad_norm": stage.max_grad_norm,
         "gradient_checkpointing": stage.gradient_checkpointing,
         "train_sampling_strategy": "group_by_length" if stage.group_by_length else "random",
-        "bf16": on_gpu and stage.compute_dtype == "bfloat16",
+        "bf16": stage.compute_dtype == "bfloat16" and (on_gpu or stage.tuning == "full"),
+        "fp16": on_gpu and stage.compute_dtype == "float16",  # with loss scaling
         "use_cpu": not on_gpu,
         "dataloader_pin_memory": on_gpu,
         "seed": seed,
         "data_seed": seed,
-        "logging_steps": math.gcd(
-            10, stage.save_steps
-        ),  # a resumed run can't average over steps before its saved state
-        "save_strategy": "steps",
-        "save_steps": stage.save_steps,
-        "save_total_limit": 2,
+        **curves.settings(stage),
         "report_to": "none",
         "disable_tqdm": not logs.on_terminal(),
     }
@@ -131,77 +104,103 @@ class LogCallback(TrainerCallback):
 
 
 class GracefulStop(TrainerCallback):
-    """On SIGTERM, saves the state at the next logged step and ends training.
+    """On SIGTERM, saves the state at the next logged step and ends training; several processes agree on the step.
 
     Other steps won't do: a resumed run couldn't average the loss over the steps before its saved state.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, work: Path) -> None:
+        self.requested, self.file = False, work / devices.STOP
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.requested and state.global_step % args.logging_steps == 0:
-            control.should_save = control.should_training_stop = True
+        if state.global_step % args.logging_steps == 0:
+            self.requested = devices.agreed(self.requested or (devices.launched() and self.file.exists()))
+            if self.requested:
+                control.should_save = control.should_training_stop = True
 
 
 def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
-    """Train, from the newest complete state if there is one, and write the adapter with its history.
+    """Train, from the newest complete state if there is one, and write what was trained with its history.
 
     Raises:
         SystemExit: SIGTERM ended training before the last step; the state is saved.
+        InputError: The device has too little memory for the longest rows.
     """
-    ending = GracefulStop()
+    ending = GracefulStop(paths.work)
     trainer.add_callback(ending)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would continue in float32
             parameter.data = parameter.data.float()
+    curves.attach(trainer, paths.work, stage)
     trainer.remove_callback(PrinterCallback)  # raw figures beside the log lines
-    if not logs.on_terminal():
+    if trainer.is_world_process_zero() and not logs.on_terminal():
         trainer.add_callback(LogCallback(paths.out.name))
-    given = [
-        paths.base,
-        paths.mix / "train.jsonl",
-        paths.mix / "eval.jsonl",
-        *([paths.adapter] if paths.adapter else []),
-    ]
-    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
-    rows = {
-        name: conversations.count(
-            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
-        )
-        for name in ("train", "eval")
-    }
-    logger.info(f"train {paths.out.name}: rows {rows}, on {models.device()}")
-    identity = {"stage": stage.model_dump(), "seed": seed, "inputs": [digest(path) for path in given]}
-    state = saved_state(paths.work, identity | {"packages": {name: version(name) for name in PACKAGES}})
+    preflight.check_memory(trainer, paths, stage)
+    report = rows_of(trainer, paths, stage)
+    with trainer.accelerator.main_process_first():
+        state = saved_state(paths.work, identity_of(paths, stage, seed), stage)
+    trainer.args.eval_on_start = state is None
     trainer.train(resume_from_checkpoint=str(state) if state else None)
     if ending.requested and trainer.state.global_step < trainer.state.max_steps:
         logger.warning(f"train {paths.out.name}: ended by SIGTERM; step {trainer.state.global_step:,} is saved")
         sys.exit(128 + signal.SIGTERM)
-    scores = _repeatable(trainer.evaluate())
-    history = [_repeatable(line) for line in trainer.state.log_history]
+    scores = curves.finish(trainer, paths.out.name, stage)
+    weights = whole_weights(trainer)
+    if not trainer.is_world_process_zero():
+        return
     with artifact(paths.out) as out:
-        trainer.model.save_pretrained(out, selected_adapters=["default"])
-        (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        save(trainer.model, out, stage, weights)
         models.load_tokenizer(paths.base).save_pretrained(out)  # with the chat template of training
-        write_json(out / "history.json", datapoints([line for line in history if len(line) > 1]))
-        write_json(out / "rows.json", rows)
+        write_json(out / curves.FILE, curves.curve(trainer.state.log_history))
+        write_json(out / "rows.json", report)
         readable(out)
     shutil.rmtree(paths.work, ignore_errors=True)
     logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
 
 
-def datapoints(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that all have the same keys, null where a row has no such figure: `dvc plots` draws no others."""
-    names = sorted({name for row in rows for name in row})
-    return [{name: row.get(name) for name in names} for row in rows]
+def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
+    """All weights, gathered from the devices that share them; None where each device has all of them."""
+    if not trainer.is_fsdp_enabled:
+        return None
+    found: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return found
 
 
-def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
+def identity_of(paths: Paths, stage: StageBlock, seed: int) -> dict[str, Any]:
+    """What a saved state depends on."""
+    given = [paths.base, paths.mix / "train.jsonl", paths.mix / "eval.jsonl"]
+    given += [paths.adapter] if paths.adapter else []
+    return {
+        "stage": stage.model_dump(),
+        "seed": seed,
+        "processes": devices.world(),
+        "inputs": [digest(path) for path in given],
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def rows_of(trainer: Trainer, paths: Paths, stage: StageBlock) -> dict[str, dict[str, Any]]:
+    """Numbers and shares of rows, and of those that are cut or dropped because they are too long."""
+    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
+    report: dict[str, dict[str, Any]] = {}
+    for name in ("train", "eval"):
+        counts = conversations.count(
+            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
+        )
+        shares = {f"{what}_share": counts[what] / max(1, counts["rows"]) for what in ("cut", "dropped")}
+        report[name] = {**counts, **rounded(shares)}
+        text = ", ".join(f"{counts[what]:,} {what} ({shares[f'{what}_share']:.1%})" for what in ("cut", "dropped"))
+        logger.info(
+            f"train {paths.out.name}: {counts['rows']:,} rows to {name}, {text} by max_length {stage.max_length:,}"
+        )
+    return report
+
+
+def saved_state(work: Path, identity: dict[str, Any], stage: StageBlock) -> Path | None:
     """The newest complete state in the work folder. States of a different run are removed.
 
     A state that was being written when its run was killed lacks a file and is skipped: resuming without the optimizer's
@@ -215,29 +214,25 @@ def saved_state(work: Path, identity: dict[str, Any]) -> Path | None:
         return None
     states = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for state in states:
-        if _is_whole(state):
+        if _is_whole(state, stage):
             logger.info(f"resume from {state}")
             return state
     return None
 
 
-def _is_whole(state: Path) -> bool:
-    if not all((state / name).exists() for name in STATE_FILES):
+def _is_whole(state: Path, stage: StageBlock) -> bool:
+    if not all((state / name).exists() for name in state_files(stage)):
         return False
     try:
         json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
-        with safe_open(state / "adapter_model.safetensors", framework="pt") as file:
-            return bool(list(file.keys()))
-    except (SafetensorError, OSError, ValueError):
+    except (OSError, ValueError):
         return False
+    return bool(weights_of(state, stage))
 
 
-def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
-    """Logged figures that two equal runs share: no times, no speed, no counts that a resumed run repeats.
-
-    A figure that isn't finite becomes None, as JSON needs it.
-    """
-    varying = ("runtime", "per_second", "flos", "memory", "train_loss", "num_tokens")
-    kept = {name: value for name, value in figures.items() if not any(word in name for word in varying)}
-    finite = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in kept.items()}
-    return cast(dict[str, Any], rounded(finite))
+def state_files(stage: StageBlock) -> list[str]:
+    """The files of a saved state beside the trained weights."""
+    world = devices.world()
+    randomness = [f"rng_state_{number}.pth" for number in range(world)] if world > 1 else ["rng_state.pth"]
+    scaler = ["scaler.pt"] if stage.compute_dtype == "float16" else []
+    return ["trainer_state.json", OPTIMIZER[sharded(stage)], "scheduler.pt", *randomness, *scaler]
