@@ -201,6 +201,17 @@ def test_a_model_card_gives_scores_with_intervals_and_says_what_was_not_run(reci
     assert "- `mtbench` (mtbench) has no result that is up to date." in bare
 
 
+def test_a_model_card_gives_the_likelihood_of_held_out_answers(recipe):
+    block = {"method": "likelihood", "checkpoints": ["sft_hh"], "mixes": ["hh_chosen"], "dtype": "float32"}
+    evals = Recipe.model_validate({"recipe": "r", "evals": {"held_out": block}}).evals
+    gap = {"to": "open_llama_3b_v2", "mean": 0.25, "low": 0.2, "high": 0.3}
+    one = {"mean": -1.5, "low": -1.6, "high": -1.4, "difference_to_first": gap}
+    report = {"note": "Higher is better.", "checkpoints": {"sft_hh": {"hh_chosen": one}}}
+    records = Known({"results/held_out.json": report})
+    _, body = card_of("sft_hh", recipe.model_copy(update={"evals": evals}), records)
+    assert "| hh_chosen | -1.500 | -1.600 to -1.400 | open_llama_3b_v2: +0.250 (0.200 to 0.300) |" in body
+
+
 def test_a_judge_without_a_readable_rating_and_a_compromised_one_are_said(recipe):
     report = RECORDS["results/mtbench.json"]
     silent = {**report, "models": {"sft_hh": {"average": None}}}

@@ -182,6 +182,10 @@ def _scores(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
             yield from _table(("task", "metric", "score", "±", "questions"), rows)
         elif block.method == "mtbench":
             yield _judged(label, report, one)
+        elif block.method == "likelihood":
+            yield from (f"`{label}`: {report['note']}", "")
+            head = ("held-out rows of", "nats a token", "95 % interval", "difference to")
+            yield from _table(head, list(_of_mixes(one)))
         else:
             yield from (f"`{label}` ({block.method}):", "", "```json", json.dumps(one, indent=2, sort_keys=True), "```")
         yield ""
@@ -192,6 +196,16 @@ def _of_tasks(tasks: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         for metric, value in sorted(one["metrics"].items()):
             error = value["standard_error"]
             yield task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"]
+
+
+def _of_mixes(mixes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for mix, one in sorted(mixes.items()):
+        gap = one["difference_to_first"]
+        yield mix, f"{one['mean']:.3f}", _interval(one), gap and f"{gap['to']}: {gap['mean']:+.3f} ({_interval(gap)})"
+
+
+def _interval(one: dict[str, Any]) -> str:
+    return "unknown" if one["low"] is None or one["high"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
 
 
 def _judged(label: str, report: dict[str, Any], one: dict[str, Any]) -> str:
