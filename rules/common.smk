@@ -125,6 +125,7 @@ wildcard_constraints:
     harness=one_of(evals_of("harness")),
     likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
+    side_by_side=one_of(evals_of("answers")),
     model=r"[a-z][a-z0-9_]*",
     scheme=one_of(recipe.schemes),
     shard=r"\d{4}",

@@ -128,6 +128,8 @@ rule answers:
         "logs/answers/{mtbench}/{checkpoint}.log",
     benchmark:
         "logs/answers/{mtbench}/{checkpoint}.benchmark.tsv"
+    wildcard_constraints:
+        mtbench=one_of([*evals_of("mtbench"), *evals_of("answers")]),
     threads: cores_of("answers", "mtbench", "checkpoint")
     resources:
         **resources_of("answers", "mtbench", "checkpoint"),
@@ -140,6 +142,34 @@ rule answers:
             python {input.script:q} --params {params.names:q} \
             --questions {input.questions:q} --checkpoint {input.checkpoint:q} \
             --out data/answers/{wildcards.mtbench}/{wildcards.checkpoint} --log {log:q}
+        """
+
+
+rule report_answers:
+    input:
+        script=installed.find("scripts/report/answers.py"),
+        answers=lambda w: expand(
+            "data/answers/{eval}/{checkpoint}/{file}.jsonl",
+            eval=w.side_by_side,
+            checkpoint=recipe.evals[w.side_by_side].checkpoints,
+            file=["answers", "turns"],
+        ),
+        questions=lambda w: rows_of(recipe.evals[w.side_by_side].questions),
+    output:
+        report="results/{side_by_side}.json",
+    log:
+        "logs/report/{side_by_side}.log",
+    threads: cores_of("report_answers", "side_by_side")
+    resources:
+        **resources_of("report_answers", "side_by_side"),
+    params:
+        values=values_of(lambda w: [f"evals.{w.side_by_side}"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.side_by_side} \
+            --results data/answers/{wildcards.side_by_side} --questions {input.questions:q} \
+            --out {output.report:q} --log {log:q}
         """
 
 

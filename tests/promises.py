@@ -31,6 +31,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_forged.py",
         "workflow/test_fuzz.py",
         "workflow/test_lost_cache.py",
+        "workflow/test_outside.py",
         "workflow/test_plan.py",
         "workflow/test_rerun.py",
         "workflow/test_situations.py",
@@ -115,6 +116,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "no row vanishes without a reason": (
         "real/test_real_samples.py",
+        "real/test_smollm2.py",
         "unit/test_accounting.py",
         "unit/test_contamination.py",
         "unit/test_filter.py",
@@ -127,7 +129,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_refusals.py",
         "unit/test_repetition.py",
         "unit/test_rows.py",
+        "unit/test_pin.py",
         "unit/test_sources.py",
+        "unit/test_your_data.py",
         "workflow/test_hub.py",
     ),
     "training resumes, merges and repeats to the byte": (
@@ -149,6 +153,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "every score has its interval and its controls": (
         "unit/test_balanced.py",
         "unit/test_likelihood.py",
+        "unit/test_side_by_side.py",
         "unit/test_mtbench.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",

@@ -92,6 +92,12 @@ def said(*turns: str, system: str | None = None) -> list[dict[str, str]]:
     return head + [{"role": ("user", "assistant")[number % 2], "content": turn} for number, turn in enumerate(turns)]
 
 
+def answered(*turns: str, system: str | None = None) -> dict[str, list[dict[str, str]]]:
+    """The columns of a mix's row: a prompt and the answer to it."""
+    messages = said(*turns, system=system)
+    return {"prompt": messages[:-1], "completion": messages[-1:]}
+
+
 class Layout:
     """The base class of tokenizers that only count: OpenBezoar's layout, with a word or a byte as its end token."""
 

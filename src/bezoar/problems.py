@@ -170,7 +170,7 @@ def of_validation(error: ValidationError, data: object, schema: type[BaseModel])
         if other:
             problem = replace(other, expected=f"{other.expected} or {problem.expected}")
         problems[problem.key, problem.what] = problem
-    problems = {place: replace(one, hint=one.hint or _pin_hint(one.key)) for place, one in problems.items()}
+    problems = {place: replace(one, hint=one.hint or _pin_hint(one)) for place, one in problems.items()}
     meant = {(*one.key[:-1], one.hint.split("`")[1]) for one in problems.values() if one.what == NO_KEY and one.hint}
     return [one for one in problems.values() if one.what != MISSING or one.key not in meant]
 
@@ -202,10 +202,11 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
     return Problem(key, NO_FIT, repr(found), expected, _number_hint(found) if "number" in expected else "")
 
 
-def _pin_hint(key: KeyPath) -> str:
+def _pin_hint(found: Problem) -> str:
     """A hint for a value that a command finds out."""
-    pinned = key[0] in ("sources", "models") and key[-1] in ("revision", "sha256") if key else False
-    return "`bezoar recipe pin` finds it out and writes it" if pinned else ""
+    open_values = [("revision",), ("sha256",)] if found.found in ("nothing", "None") else [("revision",)]
+    known = found.key[:1] in (("sources",), ("models",)) and found.key[-1:] in open_values
+    return "`bezoar recipe pin` finds it out and writes it" if known else ""
 
 
 def _number_hint(found: object) -> str:
@@ -290,15 +291,21 @@ def _example(annotation: Any) -> str:
 
 def _inner(schema: Any, part: str | int) -> Any:
     alternatives = _alternatives(schema)
+    if len(alternatives) > 1 and (tagged := [option for option in alternatives if _has_tag(option, part)]):
+        return tagged[0]  # before a key of the same name: an origin of kind url has a key url
     for option in alternatives:
         if isinstance(option, type) and issubclass(option, BaseModel):
             if part in option.model_fields:
                 return option.model_fields[str(part)].annotation
-            if any(part in typing.get_args(field.annotation) for field in option.model_fields.values()):
-                return option  # a union's tag: stay on the block that carries it
         elif typing.get_origin(option) in (dict, list):
             return typing.get_args(option)[-1]
     return schema
+
+
+def _has_tag(option: Any, part: str | int) -> bool:
+    """Whether a member of a union is selected by a tag."""
+    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    return any(part in typing.get_args(fields[name].annotation) for name in DISCRIMINATORS if name in fields)
 
 
 def _alternatives(schema: Any) -> list[Any]:

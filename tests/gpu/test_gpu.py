@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from templates import answered
 
 from bezoar.steps import models
 from bezoar.steps.data.rows import write_rows
@@ -26,7 +27,7 @@ STAGE = Sft(
 def trained(tmp_path: Path, random_llama: Callable[..., Path]) -> tuple[Path, Path]:
     """A random model, and an adapter after a few steps on its four-bit weights."""
     folder = random_llama(tmp_path / "base", ["one two three four five six"])
-    rows = [{"prompt": f"one two {word} ", "completion": "four five six"} for word in ("three", "six", "one", "two")]
+    rows = [answered(f"one two {word}", "four five six") for word in ("three", "six", "one", "two")]
     for name in ("train", "eval"):
         write_rows(tmp_path / "mix" / f"{name}.jsonl", rows)
     paths = Paths(folder, None, tmp_path / "mix", tmp_path / "work", tmp_path / "adapter")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from templates import answered
 
 from bezoar import installed
 from bezoar.cache import landlock
@@ -39,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_llama: Calla
     """A folder with a planned job that trains on four-bit weights in two workers; its command."""
     monkeypatch.chdir(tmp_path)
     random_llama(Path("data/base/tiny"), ["one two three four five six"])
-    rows = [{"prompt": f"one two {word} ", "completion": "four five six"} for word in ("three", "six", "one", "two")]
+    rows = [answered(f"one two {word}", "four five six") for word in ("three", "six", "one", "two")]
     for name in ("train", "eval"):
         write_rows(Path(f"data/mixes/counting/{name}.jsonl"), rows)
     stage = Sft(method="sft", init_from="tiny", mix="counting", quantization="nf4", epochs=4, batch_size=4)

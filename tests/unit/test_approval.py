@@ -26,6 +26,21 @@ class Dear(Estimator):
         return [DEAR]
 
 
+def test_another_backend_that_compares_rewrites_has_its_own_estimate(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    set_up(tmp_path, PRICE)
+    (tmp_path / "prompts.yaml").write_text("{}")
+    recipe = two()
+    values = recipe.model_dump(mode="json")
+    values["sources"]["tasks"]["sample"] = 10
+    values["schemes"]["a"] |= {"rounds": 2, "equality_judge": "two"}
+    found = Estimator(Recipe.model_validate(values)).expected([job("a")])
+    # 10 seeds in 2 rounds: a rewrite and an answer each by the teacher, a verdict each by the other
+    assert [one.calls for one in found] == [40, 20]
+    values["schemes"]["a"]["equality_judge"] = None
+    assert [one.calls for one in Estimator(Recipe.model_validate(values)).expected([job("a")])] == [60]
+
+
 class Terminal(io.StringIO):
     """Somebody who types."""
 

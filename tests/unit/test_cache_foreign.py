@@ -389,7 +389,7 @@ def test_a_job_comes_back_as_it_was_planned() -> None:
         script="s.py",
     )
     known = job.Known({"in": MD5}, {"out/a": job.content_of([MD5, 1, 0])}, "0" * 64)
-    around = job.Surroundings(("out",), ("logs/a.log",), job.Network(("KEY",), ("keys",), ("responses",)))
+    around = job.Surroundings(("out",), ("logs/a.log",), job.Network(("KEY",), ("keys",), ("responses",)), ("in",))
     planned = job.PlannedJob(step, ["python", "s.py"], True, [known], around)
     planned.write()
     assert job.read_job("out/a") == planned

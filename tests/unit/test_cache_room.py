@@ -24,13 +24,13 @@ OPEN: list[room.Room] = []
 Attempt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def job(command: list[str], network: Network | None = None) -> PlannedJob:
-    """A planned job with an input folder, an input file, and an output of each kind."""
+def job(command: list[str], network: Network | None = None, given: tuple[str, ...] = ()) -> PlannedJob:
+    """A planned job with an input folder, an input file, and an output of each kind; other inputs that no job makes."""
     step = Step(
         rule="mix",
         block=("all",),
         parts=1,
-        inputs=("data/rows.jsonl", "data/base"),
+        inputs=("data/rows.jsonl", "data/base", *given),
         form="",
         outputs=OUTPUTS,
         folder=FOLDER,
@@ -40,7 +40,7 @@ def job(command: list[str], network: Network | None = None) -> PlannedJob:
         environment={},
         script="scripts/mix.py",
     )
-    around = Surroundings((OUTPUTS[2],), ("logs/mix/all.log",), network)
+    around = Surroundings((OUTPUTS[2],), ("logs/mix/all.log",), network, given)
     return PlannedJob(step, command, True, [], around)
 
 
@@ -80,6 +80,31 @@ def attempt(project: Path) -> Attempt:
         )
 
     return one
+
+
+@closed
+def test_a_job_reads_an_input_outside_of_the_project_with_what_its_links_lead_to_and_nothing_beside_it(project):
+    cache, model = project.parent / "cache", project.parent / "models" / "mine"
+    for path in (cache / "blobs/weights", cache / "blobs/other", model / "config.json", model.parent / "other.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    (model / "weights").symlink_to(cache / "blobs/weights")  # as in the cache of the Hugging Face hub
+    (project / "linked").symlink_to(model)
+    program = "import sys; print(open(sys.argv[1]).read())"
+    for given in (str(model), "../models/mine", "linked"):
+        own = room_of(job([sys.executable], given=(given,)))
+        for path, readable in (
+            (f"{given}/config.json", True),
+            (f"{given}/weights", True),
+            (f"{cache}/blobs/other", False),
+            (f"{model.parent}/other.json", False),
+        ):
+            command = [sys.executable, "-c", program, path]
+            done = subprocess.run(
+                command, env=own.environment, preexec_fn=room.enter(own), capture_output=True, text=True, check=False
+            )
+            assert (done.returncode == 0) == readable, done.stderr
+        assert Right.READ_DIR not in own.at(str(model.parent))
 
 
 @closed

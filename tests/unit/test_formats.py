@@ -13,13 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from templates import transcript
 
 from bezoar.steps.data import formats
-from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import Format, RowFormat
 from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
 from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import dialogue
-from bezoar.steps.data.source import read
-from bezoar.steps.data.sources import Source
 
 DOLLY = {"instruction": " Who? ", "context": "", "response": "Ada.", "category": "open_qa"}
 TASK = {
@@ -40,9 +37,18 @@ REFERENCE = {
 PROMPT = dict.fromkeys(("name", "type", "system_prompt", "prompt_template", "description", "category"), "x") | {
     "output_format": "[[rating]]"
 }
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 ROWS = {
     "text": {"text": "A text."},
+    "messages": {"messages": TURNS},
+    "sharegpt": {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+    "alpaca": {"instruction": "Sum up.", "input": "A text.", "output": "Short."},
+    "prompt_completion": {"prompt": "Hi", "completion": "Hello"},
+    "prompt_response": {"prompt": "Hi", "response": "Hello"},
+    "question_answer": {"question": "Who?", "answer": "Ada."},
     "chat": {"system": None, "instruction": "Hi", "response": "Hello"},
+    "preference": {"prompt": "Hi", "chosen": "Hello", "rejected": "No"},
+    "implicit_preference": {"chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "No"}]},
     "dolly": DOLLY,
     "flan": FLAN,
     "seed_tasks": TASK,
@@ -79,7 +85,7 @@ def test_every_module_of_formats_is_listed_and_tested_here():
 def test_a_format_that_is_none_is_refused_with_the_names_of_all():
     known = TypeAdapter(RowFormat)
     assert [known.validate_python(name) for name in FORMATS] == list(FORMATS)
-    with pytest.raises(ValidationError, match="'text', 'chat', 'dolly', 'flan'"):
+    with pytest.raises(ValidationError, match="'text', 'messages', 'sharegpt', 'alpaca'"):
         known.validate_python("dolli")
 
 
@@ -93,6 +99,14 @@ def test_a_row_of_each_format_is_kept(name):
     ("name", "reason"),
     [
         ("text", "no text"),
+        ("messages", "no messages"),
+        ("sharegpt", "no conversations"),
+        ("alpaca", "no instruction"),
+        ("prompt_completion", "no prompt"),
+        ("prompt_response", "no prompt"),
+        ("question_answer", "no answer"),
+        ("preference", "no chosen"),
+        ("implicit_preference", "no chosen"),
         ("chat", "no instruction"),
         ("dolly", "no instruction"),
         ("flan", "no inputs"),
@@ -314,50 +328,3 @@ def test_real_samples_hold_what_their_page_says(real):
     pairs = rows("hh_rlhf_harmless_sample.jsonl", "hh_rlhf")
     humans = [sum(one.role == "user" for one in row.messages) for row in pairs]
     assert (min(humans), max(humans)) == (1, 10)
-
-
-# The format of rows, found by looking
-
-
-@pytest.mark.parametrize("name", sorted(set(ROWS) - {"items"}))
-def test_each_format_is_found_by_the_columns_of_its_rows(name):
-    assert found_format(ROWS[name], "mine") == name
-    assert found_format(ROWS[name] | {"more": 1}, "mine") == name
-
-
-def test_of_two_formats_whose_columns_are_there_the_one_with_more_is_found():
-    chat = {"instruction": "Hi", "response": "Hello"}
-    assert found_format(chat, "mine") == "chat"
-    assert found_format(chat | {"context": ""}, "mine") == "dolly"
-
-
-def test_no_two_formats_are_found_by_the_same_columns():
-    columns = [frozenset(one.columns) for one in FORMATS.values() if one.columns]
-    assert len(columns) == len(set(columns)) == len(FORMATS) - 1  # rows of `items` have any columns
-
-
-@pytest.mark.parametrize(
-    ("row", "found"),
-    [({"question": "?", "answer": "!"}, "answer, question"), ({}, "no columns"), ("text", "no columns")],
-)
-def test_rows_of_no_format_are_an_error_that_lists_the_formats_with_their_columns(row, found):
-    with pytest.raises(ValueError, match="mine") as caught:
-        found_format(row, "mine")
-    what, shown, expected, hint = str(caught.value).split("\n")
-    assert what == "source mine: the columns of its rows are those of no known format"
-    assert shown == f"  found:    {found}"
-    assert "dolly (instruction, context, response); " in expected
-    listed = [part.split(" (")[0] for part in expected.removeprefix("  expected: ").split("; ")]
-    assert listed == [name for name in FORMATS if name != "items"]
-    expected = "rename the columns, name the format in sources.mine.format, or add one (docs/adding.md)"
-    assert hint == f"hint: {expected}"
-
-
-def test_a_source_says_which_format_its_rows_have_if_the_recipe_does_not(caplog):
-    block = Source(path="mine.jsonl")
-    with caplog.at_level("INFO", logger="bezoar"):
-        kept, _, _ = read(
-            [("mine.jsonl:1", ROWS["chat"]), ("mine.jsonl:2", ROWS["chat"] | {"response": "Ho"})], block, 0, "mine"
-        )
-    assert [row.messages[-1].content for row in kept] == ["Hello", "Ho"]
-    assert caplog.messages == ["source mine: format chat, detected by its columns"]

@@ -385,6 +385,23 @@ def test_another_backend_may_compare_rewrites_and_does_nothing_else():
     assert teacher.asked("equal:") == []
 
 
+@pytest.mark.parametrize(
+    ("parent", "rewrite", "kept"),
+    [
+        ("Why is it blue?", "Why is it red?", True),
+        ("Why is it blue?", '"Why is it red?"', True),
+        ("Why is it blue?", "It is blue because of the light.", False),
+        ("Name a sea.", "Name a warm sea.", True),  # no question, so its rewrite needs to be none
+    ],
+)
+def test_a_rewrite_of_a_question_may_have_to_be_a_question(parent, rewrite, kept):
+    rows, dropped = evolved([parent], EvolTeacher(rewrites={parent: rewrite}), keep_questions=True)
+    assert ([row.instruction for row in rows], [row.reason for row in dropped]) == (
+        ([rewrite], []) if kept else ([], ["no question"])
+    )
+    assert len(evolved([parent], EvolTeacher(rewrites={parent: rewrite}))[0]) == 1
+
+
 def test_without_an_equality_check_rewrites_stand_by_the_rules_and_nobody_is_asked():
     teacher = EvolTeacher(rewrites={"Sing.": "SING"}, verdicts={"Dance. / Dance.+": "Equal"})
     rows, dropped = evolved(["Sing.", "Dance."], teacher, equality_check=False)

@@ -1,5 +1,6 @@
 """MT-Bench: which prompt a judge gets, how its rating is read, and how ratings become a table."""
 
+import json
 import logging
 import math
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bezoar.blocks import Sampling
+from bezoar.errors import BezoarError
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
@@ -732,6 +734,32 @@ def test_a_report_holds_models_controls_and_who_judged(tmp_path):
     assert (report["judge"]["id"], report["judge"]["models_returned"]) == ("j", ["parrot"])
     assert report["questions"] == {"source": "questions", "count": 4, "categories": {"math": 2, "writing": 2}}
     assert "not comparable to GPT-4-judged" in report["note"]
+
+
+def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tmp_path):
+    # [None] * 8: a judge of 135 million parameters writes no rating to any answer
+    report = table.reported(written(tmp_path, dict.fromkeys(GOOD, [None] * 8)), QUESTIONS, block(), 0)
+    assert (
+        report["no_score"] == "the judge gave no readable rating: 32 unparsed"
+    )  # 4 models and controls, 8 answers each
+    assert (report["judge_compromised"], report["controls_that_failed"], report["not_above_controls"]) == (
+        False,
+        [],
+        [],
+    )
+    assert report["models"]["tuned"]["average"] is None
+    assert table.reported(written(tmp_path / "rated", GOOD), QUESTIONS, block(), 0)["no_score"] is None
+
+
+def test_a_gate_without_a_readable_rating_blames_no_control(tmp_path):
+    written(tmp_path, dict.fromkeys(GOOD, [None] * 8))
+    write_rows(tmp_path / "questions.jsonl", QUESTIONS)
+    paths = [tmp_path / name / "verdicts.jsonl" for name in ("control_empty", "control_spoof")]
+    given = (paths, tmp_path / "questions.jsonl")
+    with pytest.raises(BezoarError, match=r"^the judge gave no readable rating"):
+        gate.write_gate(*given, gate.Gate(allow_compromised=False), 0, tmp_path / "gate.json")
+    gate.write_gate(*given, gate.Gate(allow_compromised=True), 0, tmp_path / "gate.json")
+    assert json.loads((tmp_path / "gate.json").read_text()) == {"judge": "j", "compromised": False}
 
 
 def test_a_judge_that_believes_the_spoof_is_compromised(tmp_path):

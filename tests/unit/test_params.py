@@ -17,8 +17,10 @@ from bezoar.recipe.load import load
 from bezoar.recipe.recipe import SECTIONS, Recipe
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import Budget
+from bezoar.requests.network import network_of
 from bezoar.requests.prices import load_prices
 from bezoar.steps import prompts
+from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.filter.judge import filter_prompts
 from bezoar.steps.generate import templates
 from bezoar.steps.generate.evol import Evol
@@ -65,6 +67,9 @@ def problem(line: int, key: str, what: str, found: str, expected: str, hint: str
     """A problem as it should be reported."""
     text = f"params.yaml:{line}: {key}: {what}\n  found:    {found}\n  expected: {expected}"
     return text + (f"\nhint: {hint}" if hint else "")
+
+
+PIN = "`bezoar recipe pin` finds it out and writes it"
 
 
 def missing(key: str, kind: str, example: str, about: str = "") -> str:
@@ -221,8 +226,8 @@ def test_3b_topics_are_distinct_and_of_one_or_two_words():
 def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
-        "equality_check, equality_judge, forbidden_words, max_characters, max_dropped_share, max_failed_share, method, "
-        "operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
+        "equality_check, equality_judge, forbidden_words, keep_questions, max_characters, max_dropped_share, "
+        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -446,7 +451,7 @@ def test_value_off_a_list_comes_with_the_nearest(data):
 def test_format_off_the_list_comes_with_the_nearest(data):
     data["sources"]["dolly"]["format"] = "dolli"
     line = line_of(data, "format: dolli")
-    known = "chat, dolly, flan, hh_rlhf, items, judge_prompts, questions, references, seed_tasks, text"
+    known = ", ".join(sorted(FORMATS))
     assert refusal(data) == problem(
         line, "sources.dolly.format", "the value does not fit", "dolli", known, "did you mean `dolly`?"
     )
@@ -486,7 +491,24 @@ def test_revision_that_can_move_is_refused(data, kind, revision):
     block["revision"] = revision
     line = line_of(data, f"revision: {revision}")
     expected = "the 40 hexadecimal digits of a commit; a branch or a tag can move"
-    assert refusal(data) == problem(line, f"{kind}.revision", "the value does not fit", f"'{revision}'", expected)
+    assert refusal(data) == problem(line, f"{kind}.revision", "the value does not fit", f"'{revision}'", expected, PIN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("models.open_llama_3b_v2", "revision"),
+        ("sources.dolly.origin", "revision"),
+        ("sources.questions.origin", "sha256"),
+    ],
+)
+def test_what_is_not_pinned_is_refused_with_the_command_that_pins_it(data, kind, key):
+    block = data
+    for name in kind.split("."):
+        block = block[name]
+    del block[key]
+    assert f"{kind}.{key}: the key is missing\n" in refusal(data)
+    assert refusal(data).endswith(f"hint: {PIN}")
 
 
 def test_address_of_a_file_on_this_machine_is_refused(data):
@@ -1020,16 +1042,47 @@ def test_a_path_may_stand_beside_its_sha256_and_the_other_keys_of_a_source(short
 def test_a_path_beside_an_origin_is_no_key_of_a_source(short):
     short["sources"]["mine"]["origin"] = {"kind": "file", "path": "mine.jsonl"}
     line = line_of(short, "path: mine.jsonl")
-    known = "format, limit, max_dropped_share, origin, sample"
+    known = "columns, format, limit, max_dropped_share, origin, sample"
     assert refusal(short) == problem(line, "sources.mine.path", "no such key", "path", known)
 
 
 def test_a_path_that_is_not_there_is_named(short):
     short["sources"]["mine"]["path"] = "yours.jsonl"
     line = line_of(short, "  mine:")
-    assert refusal(short) == problem(
-        line, "sources.mine.origin.path", "no such file", "yours.jsonl", "a file in the repository"
-    )
+    expected = "a file, a folder with files of rows, or a pattern such as rows/*.jsonl"
+    assert refusal(short) == problem(line, "sources.mine.origin.path", "no such file", "yours.jsonl", expected)
+
+
+@pytest.mark.parametrize("path", ["../mine.jsonl", "{}/mine.jsonl", "~/mine.jsonl", "link.jsonl", "{}/*.jsonl", "{}"])
+def test_a_source_may_lie_outside_of_the_repository(short, tmp_path_factory, monkeypatch, path):
+    outside = tmp_path_factory.mktemp("outside")
+    monkeypatch.setenv("HOME", str(outside))
+    for folder in (outside, Path("..")):
+        (folder / "mine.jsonl").write_text("{}\n")
+    Path("link.jsonl").symlink_to(outside / "mine.jsonl")
+    short["sources"]["mine"]["path"] = path.format(outside)
+    written(short)
+    source = load().sources["mine"]
+    assert source.origin.path == path.format(outside).replace("~", str(outside))
+    assert [Path(one).exists() for one in source.files()] == [True]
+
+
+def test_a_source_outside_that_is_gone_is_refused_unless_a_record_says_what_was_built_of_it(short):
+    short["sources"]["mine"]["path"] = "../gone.jsonl"
+    assert "sources.mine.origin.path: no such file" in refusal(short)
+    dep = {"path": "../gone.jsonl", "hash": "md5", "md5": "0" * 32, "size": 3}
+    stage = {"cmd": "bezoar build source mine", "deps": [dep]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"source-mine": stage}}))
+    assert load(contents=True).sources["mine"].files() == ["../gone.jsonl"]
+    short["sources"]["mine"]["path"] = "gone.jsonl"
+    assert "sources.mine.origin.path: no such file" in refusal(short)
+
+
+def test_a_sha256_is_that_of_one_file(short):
+    Path("rows").mkdir()
+    Path("rows/a.jsonl").write_text("{}\n")
+    short["sources"]["mine"] |= {"path": "rows", "sha256": "0" * 64}
+    assert "sources.mine.origin.sha256: only a single file has a sha256" in refusal(short)
 
 
 def test_a_part_by_its_name_alone_is_all_rows_of_the_scheme_or_source_of_that_name(data):
@@ -1113,6 +1166,19 @@ def test_rewrites_are_compared_by_the_teacher_or_by_another_backend(data, judge,
     written(data)
     _, backends = load().asking["generate", "evol"]
     assert [one.name for one in backends.values()] == asked
+
+
+def test_a_job_waits_for_one_self_hosted_server_only(data):
+    data["backends"]["second"] = data["backends"]["teacher"]
+    data["schemes"]["evol"]["equality_judge"] = "second"
+    written(data)
+    said = "schemes.evol.equality_judge: a job would need two self-hosted servers\n  found:    teacher, second\n"
+    assert said in refusal(data)
+    data["schemes"]["evol"]["equality_judge"] = "filter"  # an API: no server of one's own
+    written(data)
+    network = network_of(load().asking["generate", "evol"][1].values(), load().budget)
+    assert network is not None
+    assert network.variables == ("TEACHER_API_KEY", "TEACHER_BASE_URL", "OPENAI_API_KEY")
 
 
 def test_a_filter_without_a_judge_asks_nobody_and_has_no_prompts(data):

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from sentences import write_tokenizer
-from templates import FAMILIES, OPENBEZOAR, said, student_prompt, transcript
+from templates import FAMILIES, OPENBEZOAR, answered, said, student_prompt, transcript
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from bezoar.blocks import Sampling
@@ -125,9 +125,9 @@ def dialogues(family: str) -> list[list[dict[str, str]]]:
 def mix(folder: Path, family: str) -> Path:
     """A mix of SFT and one of preferences, of these dialogues."""
     for name in ("train", "eval"):
-        rows = [{"id": "a", "prompt": one[:-1], "completion": one[-1:]} for one in dialogues(family)]
+        rows = [{"prompt": one[:-1], "completion": one[-1:]} for one in dialogues(family)]
         rejected = [{"role": "assistant", "content": "No."}]
-        pairs = [{"id": "a", "prompt": one[:-1], "chosen": one[-1:], "rejected": rejected} for one in dialogues(family)]
+        pairs = [{"prompt": one[:-1], "chosen": one[-1:], "rejected": rejected} for one in dialogues(family)]
         write_rows(folder / "sft" / f"{name}.jsonl", rows)
         write_rows(folder / "dpo" / f"{name}.jsonl", pairs)
     return folder
@@ -238,8 +238,7 @@ def test_a_preferences_prompt_is_what_the_model_gets_when_it_is_asked(trained_ca
 
 @pytest.mark.parametrize("family", ["mistral", "gemma"])
 def test_a_family_without_system_turns_says_so_before_training(bases, family, tmp_path):
-    rows = [{"id": "a", "prompt": said("Hi", system=SYSTEM), "completion": said("x", "Hello")[1:]}]
-    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "train.jsonl", [answered("Hi", "Hello", system=SYSTEM)])
     tokenizer = models.load_tokenizer(bases[family, "bpe"])
     message = (
         rf"^{re.escape(str(tmp_path))}/train.jsonl:1: .*refuses a dialogue: .*\n(.*\n)*hint: .*prompt.system: null"
@@ -249,8 +248,7 @@ def test_a_family_without_system_turns_says_so_before_training(bases, family, tm
 
 
 def test_a_template_that_ends_no_answer_is_refused_before_training(bases, tmp_path):
-    rows = [{"id": "a", "prompt": said("Hi"), "completion": said("x", "Hello")[1:]}]
-    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "train.jsonl", [answered("Hi", "Hello")])
     tokenizer = models.load_tokenizer(bases["openbezoar", "bpe"])
     tokenizer.chat_template = FAMILIES["chatml"].template  # whose end token is only text to this model
     message = r"train.jsonl, row 1: .*without an end token\D*\n  found:    'Hello<|im_end|>\\n'\n  expected: '</s>'"
@@ -262,12 +260,11 @@ def test_a_prompt_that_is_no_beginning_of_its_row_is_refused(bases):
     tokenizer = models.load_tokenizer(bases["chatml", "bpe"])
     tokenizer.chat_template = FAMILIES["chatml"].template.replace("assistant\\n' }}", "assistant\\n<think>' }}")
     with pytest.raises(InputError, match="writes another text before an answer than in a whole dialogue"):
-        tokens_of(tokenizer, said("Hi"), said("x", "Hello")[1:], every_turn=False)
+        tokens_of(tokenizer, *answered("Hi", "Hello").values(), every_turn=False)
 
 
 def test_an_end_token_within_an_answer_is_told(bases, tmp_path, caplog):
-    rows = [{"id": "a", "prompt": said("Hi"), "completion": said("x", "Hello</s> there")[1:]}]
-    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "train.jsonl", [answered("Hi", "Hello</s> there")])
     tokenizer = models.load_tokenizer(bases["mistral", "bpe"])
     assert conversations.count(tmp_path / "train.jsonl", tokenizer, [2], 512, every_turn=True)["rows"] == 1
     assert "1 rows have an end token within an answer" in caplog.text

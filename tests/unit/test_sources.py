@@ -85,10 +85,10 @@ def test_parquet_is_read_row_by_row(tmp_path):
 
 
 def test_a_kind_of_file_that_is_not_read_is_an_error(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"unknown kind of file\n  found:    .csv\n  expected: .jsonl, .tsv or .parquet"
-    ):
-        list(read_table(tmp_path / "a.csv", "label"))
+    (tmp_path / "a.docx").write_bytes(b"PK\x03\x04")
+    message = r"unknown kind of file\n  found:    .docx, and neither JSON nor Parquet inside\n  expected: .jsonl, "
+    with pytest.raises(ValueError, match=message):
+        list(read_table(tmp_path / "a.docx", "label"))
 
 
 def test_a_pinned_file_and_address_give_their_rows(tmp_path, address):

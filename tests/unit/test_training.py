@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
-from templates import Words, said, student_prompt
+from templates import Words, answered, said, student_prompt
 from transformers import TrainerCallback
 
 from bezoar.files import digest, rounded
@@ -322,9 +322,9 @@ def test_states_of_an_unknown_run_are_thrown_away(work):
 def test_rows_that_do_not_fit_are_counted(tmp_path):
     path = tmp_path / "train.jsonl"
     rows = [
-        {"prompt": said("a b"), "completion": said("x", "c")[1:]},  # 6 + 2 + 1 words and the end: fits
-        {"prompt": said("a b"), "completion": said("x", "c d")[1:]},  # one too many: cut
-        {"prompt": said("a b c d"), "completion": said("x", "e")[1:]},  # the prompt alone fills 10: dropped
+        answered("a b", "c"),  # 6 + 2 + 1 words and the end: fits
+        answered("a b", "c d"),  # one too many: cut
+        answered("a b c d", "e"),  # the prompt alone fills 10: dropped
     ]
     write_rows(path, rows)
     tokenizer = Words()

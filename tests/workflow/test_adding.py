@@ -98,11 +98,12 @@ def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
 
 def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):
     folder = applied("A row format")
-    rows = [{"instruction": f"Name {n} rivers.", "input": "", "output": "Rhine."} for n in range(3)]
+    answers = {"text": ["Rhine.", "None."], "score": [7, 2]}
+    rows = [{"title": f"Name {n} rivers.", "selftext": "", "answers": answers} for n in range(3)]
     (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run("bezoar", "recipe", "check")
     said = run("python", "scripts/data/source.py", "--params", "sources.mine", "seed", "--out", "data/source/mine")
-    assert "format alpaca" in said
+    assert "format eli5" in said
     made = list(read_rows(folder / "data/source/mine/rows.jsonl", SeedRow))
     assert [row.response for row in made] == ["Rhine."] * 3
 

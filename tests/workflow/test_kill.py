@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from templates import answered
 
 from bezoar.files import MARKER, files_in
 
@@ -157,7 +158,7 @@ def test_a_killed_training_resumes_to_the_same_adapter(workspace, random_llama):
     prepare(root, recipe)
     texts = [f"{number} rivers run through {number + 3} valleys" for number in range(40)]
     random_llama(root / "model", texts)
-    rows = [{"prompt": f"what of {text}?", "completion": text} for text in texts]
+    rows = [answered(f"what of {text}?", text) for text in texts]
     (root / "mix").mkdir()
     (root / "mix/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[4:]))
     (root / "mix/eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))

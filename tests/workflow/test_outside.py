@@ -61,3 +61,32 @@ def test_a_job_reads_the_input_outside_and_not_its_neighbours(graph: Graph) -> N
     script.write_text(script.read_text() + f"open({str(words.parent / 'secret.txt')!r}).read()\n")
     said = graph.refused("snakemake", "data/source/words/rows.txt")
     assert f"rule source reads {words.parent / 'secret.txt'}, which it doesn't declare" in said
+
+
+def test_a_clone_without_the_file_restores_what_was_built_of_it_and_can_not_build_it_anew(
+    graph: Graph, tmp_path: Path
+) -> None:
+    words = moved_out(graph, "relative")
+    graph.build()
+    graph.run("dvc", "push")
+    graph.commit()
+    before = graph.contents()
+    (tmp_path / "far").mkdir()
+    clone = graph.clone(tmp_path / "far/graph")
+    (tmp_path / "far/remote").symlink_to(tmp_path / "remote")
+    clone.build()
+    assert clone.started() == []
+    score = "results/score.json"
+    assert clone.contents()[score] == before[score]
+    clone.build("data/source/words/rows.txt")
+    assert clone.started() == []
+    clone.set("seed", 7)  # mixes are made again, of restored rows
+    clone.build()
+    assert {"data/mixes/all", "results/score.json"} <= set(clone.ran())
+    clone.set("sources.words.drop", "y")
+    said = clone.refused("snakemake", "--dry-run")
+    assert "data/source/words/rows.txt has to be built, and ../elsewhere/words.txt is not there\n" in said
+    (tmp_path / "far/elsewhere").mkdir()
+    (tmp_path / "far/elsewhere/words.txt").write_text(words.read_text())
+    clone.build()
+    assert "data/source/words" in clone.ran()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bezoar.cache import recover
+from bezoar.cache.absent import is_absent
 from bezoar.cache.acceptances import Acceptances, shown
 from bezoar.cache.action import MADE, Action, typed_digest
 from bezoar.cache.hashing import Hasher
@@ -231,11 +232,17 @@ class Decider:
                 content = proof.outputs[path] if proof else None
             else:
                 content = self.hasher.content(path)
-            if content:
-                inputs[path] = content.md5
+            md5 = content.md5 if content else self._recorded(step, path)
+            if md5:
+                inputs[path] = md5
             else:
                 pending.append(path)
         return inputs, pending
+
+    def _recorded(self, step: Step, path: str) -> str | None:
+        """MD5 of an input outside of the project that isn't on this machine."""
+        entry = self.entries.get(step.stage)
+        return entry.deps.get(path) if entry and is_absent(path) else None
 
     def _matches(self, last: Proof, step: Step) -> bool:
         """Whether a record is of a step's present form and values, with a trace that holds."""

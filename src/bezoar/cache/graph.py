@@ -33,7 +33,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
-from bezoar.cache import CacheError, committed, git
+from bezoar.cache import CacheError, absent, committed, git
 from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -264,6 +264,8 @@ class ProvenDAG(DAG):
                 raise WorkflowError(problem("no such stage", found=stage, expected="RULE-BLOCK, as dvc.yaml has them"))
             targets = self._shape(rule).targets(stage.split("-")[1:], self.attached.parts)
             rules, options = [rule], {**options, "targetfiles": set(targets), "targetrules": set()}
+        for path in absent.recorded():
+            workflow.iocache.exists_local[path] = True  # decided by its record, and not missing
         super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # outputs with a proof are complete
         if workflow.non_local_exec:  # this machine's cores don't limit those of a node
             workflow.global_resources["_cores"] = None
@@ -319,6 +321,7 @@ class ProvenDAG(DAG):
             build.complete = self._is_complete(rules)
             targets = [str(path) for job in self.targetjobs for path in (job.output or job.input)]
             decision = build.decide(list(self.steps.values()), targets, forced)
+            absent.check(step for step in build.steps if step.name in decision.reasons)
         self._apply(levels, decision)
 
     def _is_complete(self, rules: set[str]) -> bool:

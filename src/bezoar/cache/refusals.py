@@ -63,4 +63,4 @@ def _way_out(how: str, what: str, rule: str) -> str:
         return f'in the Snakefile, graph.attach(..., network={{"{rule}": lambda wildcards: Network()}})'
     if how == "write":
         return f'rule {rule}: output: extra="{what}", or write below $TMPDIR'
-    return f'rule {rule}: input: extra="{what}"' + (" (or copy it into the project)" if what.startswith("/") else "")
+    return f'rule {rule}: input: extra="{what}"'

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.blocks import Existing, Reference
+from bezoar.cache import absent
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
@@ -240,6 +241,8 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:
     for key, mark, text in marked(recipe, Existing):
         path, where = root / text, "" if mark.outside else " in the repository"
+        if mark.outside and absent.is_absent(text) and text in absent.recorded():
+            continue  # what was built of it is proven
         if not mark.outside and not path.resolve().is_relative_to(root.resolve()):
             yield Problem(key, "the path leads out of the repository", text, "a path below the repository's root")
         elif mark.kind == "rows" and not files_at(str(path)):
@@ -254,6 +257,8 @@ def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
     problems = []
     for name, source in recipe.sources.items():
         if isinstance(source.origin, File) and source.origin.sha256:
+            if absent.is_absent(source.origin.path):
+                continue
             found = remembered_sha256(root / source.origin.path)
             if found != source.origin.sha256:
                 what = f"{source.origin.path} is not the pinned file"

@@ -129,7 +129,7 @@ def pinned(text: str, pins: list[Pin], path: Path) -> str:
     """
     root, wanted = yaml.compose(text, Loader=yaml.SafeLoader), parsed(text, path)
     edits = {_edit(text, root, pin) for pin in pins}
-    for start, end, new in sorted(edits, reverse=True):
+    for start, end, new in sorted((one for one in edits if one), reverse=True):
         text = text[:start] + new + text[end:]
     for pin in pins:
         block = wanted
@@ -148,17 +148,18 @@ def pinned(text: str, pins: list[Pin], path: Path) -> str:
     return text
 
 
-def _edit(text: str, root: Any, pin: Pin) -> tuple[int, int, str]:
-    """Where a pin is written, and what: in the place of a value, or after the one beside it."""
+def _edit(text: str, root: Any, pin: Pin) -> tuple[int, int, str] | None:
+    """Where a pin is written, and what: in the place of a value, or after the one beside it; None for no place."""
     node = root
     for name in pin.key[:-1]:
-        node = _value(node, name)
+        node = _value(node, name) if node else None
     value = pin.value if yaml12.load(pin.value) == pin.value else f'"{pin.value}"'  # digits alone are a number
-    there = _value(node, pin.key[-1])
+    there, beside = (_value(node, pin.key[-1]), _value(node, pin.beside)) if node else (None, None)
     if there is not None:
         start, end = there.start_mark.index, there.end_mark.index
         return start, end, value if end > start else f" {value}"
-    beside = _value(node, pin.beside)
+    if beside is None:
+        return None  # a block that takes its keys from another one
     end = beside.end_mark.index
     if node.flow_style:
         return end, end, f", {pin.key[-1]}: {value}"

@@ -18,6 +18,7 @@ from bezoar.steps.data.sources import Source
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
+from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
@@ -29,7 +30,7 @@ from bezoar.steps.train.sft import Sft
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Likelihood | Mtbench, Field(discriminator="method")]
+Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
 
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
 

@@ -87,7 +87,7 @@ class _Text:
 
     def place(self) -> str:
         """The file and the line that is being read."""
-        return f"{self.label}:{self.line}"
+        return f"{self.label}:{self.line + self.buffer.count(chr(10), 0, self.at)}"
 
     def wrong(self, found: str, expected: str) -> InputError:
         """The error about what comes next."""

@@ -1,5 +1,6 @@
 """Origins of rows: the embedded world, a file, a URL or the hub; contents are checked before they are read."""
 
+import glob
 import json
 import os
 import shutil
@@ -50,11 +51,12 @@ class File(Block):
     @property
     def inputs(self) -> list[str]:
         """The paths that its rows depend on: a folder is one."""
-        return [self.path] if os.path.isdir(self.path) else files_at(self.path)
+        is_pattern = glob.has_magic(self.path) and not os.path.exists(self.path)
+        return files_at(self.path) if is_pattern else [self.path]
 
     def problems(self) -> Iterator[Problem]:
         """Problems that its types don't show."""
-        if self.sha256 and not os.path.isfile(self.path):
+        if self.sha256 and (os.path.isdir(self.path) or len(self.inputs) != 1):
             yield Problem(("sha256",), "only a single file has a sha256", self.path, "null, or the path of a file")
 
 

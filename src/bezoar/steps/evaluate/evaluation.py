@@ -8,6 +8,7 @@ from pydantic import Field
 from bezoar.blocks import Dtype, Name, NamedBlock, Reference
 from bezoar.problems import Problem
 
+Temperature = Annotated[float, Field(ge=0, le=2)]
 CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unknown checkpoint")]
 
 
@@ -29,3 +30,29 @@ class EvalBlock(NamedBlock):
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Problems of this block in the whole recipe, with keys below the block's."""
         yield from ()
+
+
+def source_of(role: str) -> Reference:
+    """Marks the name of a source for a role in an evaluation."""
+    return Reference(("sources",), "no such source", formats=(role,))
+
+
+class AnsweredEval(EvalBlock):
+    """The base class of evaluations for which checkpoints answer questions, in two turns each."""
+
+    questions: Annotated[Name, source_of("questions")]
+    temperatures: dict[str, Temperature] = Field(
+        {
+            "writing": 0.7,
+            "roleplay": 0.7,
+            "extraction": 0.0,
+            "math": 0.0,
+            "coding": 0.0,
+            "reasoning": 0.0,
+            "stem": 0.1,
+            "humanities": 0.1,
+        },
+        description="Answer temperature of each question category. Default: FastChat's llm_judge.",
+    )
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")

@@ -53,9 +53,21 @@ def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionR
     return failed
 
 
+def unreadable(verdicts: Mapping[str, list[VerdictRow]]) -> bool:
+    """Whether a judge gave no readable rating at all: there is no score then, and nothing is known of the judge."""
+    return all(row.score is None for rows in verdicts.values() for row in rows)
+
+
+def no_score(verdicts: Mapping[str, list[VerdictRow]]) -> str:
+    """Why there is no score, with the number of judgments by status."""
+    statuses = Counter(row.status for rows in verdicts.values() for row in rows)
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
+    return f"the judge gave no readable rating: {counts or 'no judgment'}"
+
+
 def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str]) -> str:
     """Why no table is written: the judge gave no readable rating, or rewarded a control."""
-    if all(row.score is None for verdicts in controls.values() for row in verdicts):
+    if unreadable(controls):
         statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
         return problem(
             "the judge gave no readable rating",
@@ -96,11 +108,12 @@ def write_gate(verdicts: list[Path], questions_path: Path, block: Gate, seed: in
     questions = mtbench.read_questions(questions_path)
     controls = {path.parent.name: list(read_rows(path, VerdictRow)) for path in verdicts}
     failed = failures(controls, questions, seed)
+    compromised = bool(failed) and not unreadable(controls)
     if failed:
         message = refusal(controls, failed)
         if not block.allow_compromised:
             raise BezoarError(message)
         logger.warning(message)
     judge = mtbench.one_judge(controls)
-    write_json(out, {"judge": judge, "compromised": bool(failed)})  # no ratings: models don't depend on them
+    write_json(out, {"judge": judge, "compromised": compromised})  # no ratings: models don't depend on them
     logger.info(f"gate {out.stem}: {len(controls) - len(failed)} of {len(controls)} controls passed")

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import BackendName, Name, Reference, Sampling, Share
+from bezoar.blocks import BackendName, Name, Sampling, Share
 from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, Row, read_rows, row_id
-from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.evaluation import AnsweredEval, source_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,23 +41,14 @@ IN_RANGE = re.compile(r"10(?:\.0+)?|[1-9](?:\.\d+)?")
 PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 
 
-Temperature = Annotated[float, Field(ge=0, le=2)]
-
-
-def _source(role: str) -> Reference:
-    """Marks the name of a source for a role in an evaluation."""
-    return Reference(("sources",), "no such source", formats=(role,))
-
-
-class Mtbench(EvalBlock):
+class Mtbench(AnsweredEval):
     """MT-Bench (Zheng et al. 2023, arXiv:2306.05685): two turns, each answer graded by itself."""
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
 
     method: Literal["mtbench"]
-    questions: Annotated[Name, _source("questions")]
-    references: Annotated[Name, _source("references")]
-    judge_prompts: Annotated[Name, _source("judge_prompts")]
+    references: Annotated[Name, source_of("references")]
+    judge_prompts: Annotated[Name, source_of("judge_prompts")]
     judge: BackendName = Field(description="Backend that grades.")
     judge_sampling: Sampling = Field(
         Sampling(temperature=0.0, max_new_tokens=2048), description="Default: FastChat's llm_judge."
@@ -68,21 +59,6 @@ class Mtbench(EvalBlock):
         description="Share of a model's judgments that may have no readable rating; empty answers need none.",
     )
     repeats: int = Field(1, ge=1, description="Judgments per answer.")
-    temperatures: dict[str, Temperature] = Field(
-        {
-            "writing": 0.7,
-            "roleplay": 0.7,
-            "extraction": 0.0,
-            "math": 0.0,
-            "coding": 0.0,
-            "reasoning": 0.0,
-            "stem": 0.1,
-            "humanities": 0.1,
-        },
-        description="Answer temperature of each question category. Default: FastChat's llm_judge.",
-    )
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")
     reference_categories: list[str] = Field(
         ["math", "reasoning", "coding"],
         description="Categories whose judge sees the reference answer. Default: FastChat's llm_judge.",

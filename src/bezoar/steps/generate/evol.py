@@ -64,6 +64,10 @@ class Evol(SchemeBlock):
         description="A response with 'sorry' and fewer words than this is eliminated. Default: the paper, section 3.2.",
     )
 
+    keep_questions: bool = Field(
+        False,
+        description="Whether a rewrite of a question has to be a question: a small teacher often answers instead.",
+    )
     equality_check: bool = Field(
         True,
         description="Whether a model compares each rewrite with its parent; false leaves it to the rules, for lack "
@@ -155,9 +159,16 @@ def fault_of_child(child: Child, block: Evol) -> str | None:
         return "copies the prompt's words"
     if refuses(child.text):
         return "refuses to rewrite"
+    if block.keep_questions and _asks(child.parent.text) and not _asks(child.text):
+        return "no question"
     if prefaced(child.text):
         return "announces itself"
     return None
+
+
+def _asks(text: str) -> bool:
+    """Whether a text ends with a question."""
+    return text.rstrip().rstrip("\"'”)*").endswith("?")
 
 
 def fault_of_response(response: str, refusal_words: int) -> str | None:

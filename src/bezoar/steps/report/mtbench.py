@@ -147,7 +147,8 @@ def reported(
         others[name]["previous"] = (previous, cells[previous])
     entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
     controls = controls_of(verdicts, block)
-    failed = sorted(gate.failures(controls, questions, seed))
+    unread = gate.unreadable(verdicts)
+    failed = [] if unread else sorted(gate.failures(controls, questions, seed))
     categories = [question.category for question in questions]
     return {
         "protocol": mtbench.PROTOCOL,
@@ -165,9 +166,10 @@ def reported(
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
         "checkpoints": list(block.checkpoints),  # in order: comparisons are with the first, and with the previous one
+        "no_score": gate.no_score(verdicts) if unread else None,
         "judge_compromised": bool(failed),
         "controls_that_failed": failed,
-        "not_above_controls": below_controls(cells, block, categories, seed),
+        "not_above_controls": [] if unread else below_controls(cells, block, categories, seed),
         "models": {name: entries[name] for name in block.checkpoints},
         "controls": {name: entries[name] for name in controls},
         "seed": seed,
@@ -213,5 +215,7 @@ def write_report(
     write_json(out, report)
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
+    if report["no_score"]:
+        logger.warning(f"no score: {report['no_score']}")
     if report["not_above_controls"]:
         logger.warning(f"not clearly above every control: {', '.join(report['not_above_controls'])}")
