@@ -166,7 +166,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_world.py",
     ),
     "fifteen lines of recipe train a checkpoint on one's own rows": (
+        "tiny/test_own_model.py",
         "tiny/test_short_recipe.py",
+        "unit/test_publish.py",
+        "workflow/test_published.py",
         "unit/test_show.py",
         "unit/test_params.py",
         "unit/test_schema.py",

@@ -60,6 +60,11 @@ class Recipe(Block):
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
+    licences: dict[Name, str] = Field(
+        {},
+        description="Licences of sources, models, stages and mixes, by name, as SPDX writes them. Cards state them; no "
+        "result depends on them.",
+    )
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )
@@ -98,7 +103,7 @@ class Recipe(Block):
 
     def folder_of(self, checkpoint: str) -> str:
         """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
-        return f"data/base/{checkpoint}" if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
+        return self.models[checkpoint].folder if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
 
     def unnamed_weights(self) -> list[str]:
         """Backends with a self-hosted server whose weights are no checkpoint of this recipe."""
