@@ -34,7 +34,7 @@ import xllamacpp
 model, port, slots = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 params = xllamacpp.CommonParams()
 params.model.path = model
-params.hostname = "127.0.0.1"
+params.hostnames = ["127.0.0.1"]
 params.port = port
 params.n_ctx, params.n_parallel, params.cont_batching = 1024 * slots, slots, True
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1

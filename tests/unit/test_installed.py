@@ -106,7 +106,7 @@ def test_a_folder_that_holds_files_is_refused_and_left_alone(folder, capsys, the
 
 def test_an_unknown_recipe_is_refused_before_anything_is_made(folder, capsys):
     assert main(["init", "mine", "--recipe", "tini"]) == 1
-    assert "no such recipe\n  found:    tini\n  expected: openbezoar-3b, tiny" in capsys.readouterr().err
+    assert "no such recipe\n  found:    tini\n  expected: openbezoar-3b, smollm2-135m, tiny" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
 
 
@@ -125,4 +125,4 @@ def test_recipes_of_the_package_are_listed_beside_a_projects_own(folder, capsys)
     write("params.yaml", "recipe: mine\n")
     write("recipes/mine.yaml", "recipe: mine\n")
     assert main(["recipe", "list"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["* mine", "  openbezoar-3b", "  tiny"]
+    assert capsys.readouterr().out.splitlines() == ["* mine", "  openbezoar-3b", "  smollm2-135m", "  tiny"]
