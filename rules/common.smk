@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from dataclasses import astuple
 from functools import reduce
 
 from bezoar import installed
@@ -13,10 +14,8 @@ from bezoar.cluster.servers import server_of
 from bezoar.errors import BezoarError, problem
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
-from bezoar.steps.evaluate import tasks
-from bezoar.steps.evaluate.answers import Answering
+from bezoar.steps.evaluate import answers, harness, tasks
 from bezoar.steps.evaluate.gate import Gate
-from bezoar.steps.evaluate.harness import Scoring
 from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -55,7 +54,7 @@ def server_for(rule):
     """A function from a job's wildcards to the server of its requests; the block's wildcard is the first one."""
 
     def server(wildcards):
-        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        _, backends = recipe.asked(rule, wildcards)
         servers = [server_of(one, recipe.resources_of(f"server-{one.name}")) for one in backends.values()]
         return next(filter(None, servers), None)  # a recipe with two for one job is refused
 
@@ -66,7 +65,7 @@ def asks(rule):
     """A function from a job's wildcards to what it needs to ask its backends, if they are somewhere else."""
 
     def network(wildcards):
-        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        _, backends = recipe.asked(rule, wildcards)
         return network_of(backends.values(), recipe.budget)
 
     return network
@@ -77,12 +76,22 @@ def downloads(section):
     return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
 
 
+def either(*needs):
+    """A function from a job's wildcards to all that it needs over a network, for one reason or another."""
+
+    def network(wildcards):
+        found = [one for need in needs if (one := need(wildcards)) is not None]
+        return Network(*(sum(parts, ()) for parts in zip(*map(astuple, found)))) if found else None
+
+    return network
+
+
 # By rule, what its jobs need to reach others; own rules may add themselves.
 NETWORK = {
-    **{rule: asks(rule) for rule, _ in recipe.asking},
+    **{rule: asks(rule) for rule, *_ in recipe.asking},
     "source": downloads("sources"),
     "base": downloads("models"),
-    "harness": downloads("evals"),
+    "harness": either(downloads("evals"), asks("harness")),
 }
 
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
@@ -93,7 +102,7 @@ graph.attach(
     params=str(active()),
     values=resolved,
     spending=approval,
-    servers={rule: server_for(rule) for rule, _ in recipe.asking},
+    servers={rule: server_for(rule) for rule, *_ in recipe.asking},
     network=NETWORK,
     packaged=True,
     rerun_on=recipe.rerun_on,
@@ -273,10 +282,24 @@ def adapter_before(wildcards):
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
 
 
+def evaluator(rule, wildcards):
+    """The script of an evaluation's jobs for a checkpoint: it loads the checkpoint, or asks the server that has."""
+    served = "served_" if recipe.asked(rule, wildcards)[0] else ""
+    return installed.find(f"scripts/evaluate/{served}{rule}.py")
+
+
+def server_names(rule, wildcards):
+    """The parameters of the backend whose server answers for a checkpoint; none if the job loads it."""
+    _, backends = recipe.asked(rule, wildcards)
+    return [*(f"backends.{one.name}" for one in backends.values()), "budget"] if backends else []
+
+
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
     prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
-    return [*keys_of(Scoring, "evals", "harness")(wildcards), *prompt, "seed"]
+    server = server_names("harness", wildcards)
+    keys = keys_of(harness.Asking if server else harness.Scoring, "evals", "harness")(wildcards)
+    return [*keys, *server, *prompt, "seed"]
 
 
 def task_files(wildcards):
@@ -294,7 +317,9 @@ def trained_by_all(wildcards):
 
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
-    return [*keys_of(Answering, "evals", "mtbench")(wildcards), "prompt", "seed"]
+    server = server_names("answers", wildcards)
+    keys = keys_of(answers.Asking if server else answers.Answering, "evals", "mtbench")(wildcards)
+    return [*keys, *server, "prompt", "seed"]
 
 
 def judgment_names(wildcards):
