@@ -109,6 +109,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "a model server is started, followed and stopped": (
         "unit/test_requests_serving.py",
+        "unit/test_served_evaluations.py",
         "unit/test_served_weights.py",
         "unit/test_serving.py",
         "unit/test_serving_listeners.py",

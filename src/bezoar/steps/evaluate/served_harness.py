@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bezoar.cache.folders import content_of
 from bezoar.requests.blocks import Budget
@@ -40,6 +40,9 @@ def asked(checkpoint: Path, server: OpenAiBackend, block: Asking, seed: int, bud
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
 
     class ServedCheckpoint(LocalCompletionsAPI):
+        chat_template_args: ClassVar[dict[str, Any]] = {}
+        apply_chat_template = HFLM.apply_chat_template
+
         def tok_encode(
             self, string: Any, left_truncate_len: int | None = None, add_special_tokens: bool | None = None, **_: Any
         ) -> Any:
