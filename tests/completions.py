@@ -3,7 +3,9 @@
 It decodes greedily, one request at a time. `echo` with `logprobs` gives log-probabilities of the prompt's tokens.
 """
 
+import argparse
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +21,7 @@ class ModelServer:
         refusal: A status and words for each completion; None to answer.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, port: int = 0) -> None:
         from bezoar.steps import models  # slow to import
 
         self.model = models.load(folder, "float32").eval()
@@ -28,7 +30,7 @@ class ModelServer:
         self.ends = models.end_tokens(self.model, self.tokenizer)
         self.key, self.asked, self.lock = key, list[tuple[str, Json]](), threading.Lock()
         self.refusal: tuple[int, str] | None = None
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"server_of": self}))
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"server_of": self}))
         self.address = f"http://127.0.0.1:{self.http.server_port}"
 
     def __enter__(self) -> "ModelServer":
@@ -128,3 +130,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--port", type=int)
+    given = parser.parse_args()
+    with ModelServer(given.model, os.environ["BEZOAR_SERVER_SECRET"], given.port):
+        threading.Event().wait()

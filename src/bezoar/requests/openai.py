@@ -119,7 +119,8 @@ class OpenAi(provider.Connected):
         try:
             listed = await self._requested("GET", "models", "a list of models")
         except Failure as failure:
-            if failure.status in (404, 405, 501) or (failure.status == 500 and self.block.connection.base_url_env):
+            own = self.block.connection.base_url_env or self.block.connection.server
+            if failure.status in (404, 405, 501) or (failure.status == 500 and own):
                 return {}
             raise
         listing = listed.get("data")
