@@ -109,10 +109,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "a model server is started, followed and stopped": (
         "unit/test_requests_serving.py",
+        "unit/test_served_evaluations.py",
         "unit/test_served_weights.py",
         "unit/test_serving.py",
         "unit/test_serving_listeners.py",
         "workflow/test_serve.py",
+        "workflow/test_served_evaluations.py",
     ),
     "no row vanishes without a reason": (
         "real/test_real_samples.py",

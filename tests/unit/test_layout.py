@@ -38,7 +38,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
-    "evaluate/harness": (PLAIN | {"problems"}, {"chat", "evaluate"} | MODELS),
+    "evaluate/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate"} | MODELS),
     "evaluate/likelihood": (
         PLAIN | {"problems"},
         {
@@ -55,6 +55,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
@@ -74,7 +76,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "report",
         },
     ),
-    "report/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
+    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "train/*": (
         PLAIN,

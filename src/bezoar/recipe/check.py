@@ -81,6 +81,7 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     asking = [
         name for block in recipe.blocks() for name in block.stage_names() if block.asked_by(name.partition("-")[0])
     ]
+    asking += [f"{block.served_rule}-{block.name}-{checkpoint}" for block, checkpoint, _ in recipe.served()]
     for stage in recipe.budget.stages:
         if stage not in asking:
             yield unknown(("budget", "stages", stage), "no stage of this name sends model requests", stage, asking)
