@@ -55,7 +55,12 @@ def _is_in(content: str, text: str) -> bool:
 
 def ids(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> list[int]:
     """The tokens of a dialogue; a start token only where the template writes one."""
-    return list(tokenizer(render(tokenizer, messages, prompt=prompt), add_special_tokens=False).input_ids)
+    return split(tokenizer, render(tokenizer, messages, prompt=prompt))
+
+
+def split(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text that a chat template made."""
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def check_template(tokenizer: Any) -> None:
