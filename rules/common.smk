@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from functools import reduce
 
@@ -104,6 +105,13 @@ graph.attach(
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
+
+
+
+onstart:  # a real run: curves of its stages are passed on for as long as it lives
+    if recipe.trackers.tools:
+        subprocess.Popen(["bezoar", "track", "--while", str(os.getpid())])
+
 
 SHARDS = recipe.shard_names()
 CHECKPOINTS = recipe.checkpoints()

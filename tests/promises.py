@@ -136,6 +136,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",
+        "gpu/test_gpu_training.py",
         "real/test_openbezoar.py",
         "tiny/test_openllama.py",
         "unit/test_chat.py",
@@ -145,6 +146,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_merging.py",
         "unit/test_models.py",
         "unit/test_packing.py",
+        "unit/test_trackers.py",
         "unit/test_tokenizers.py",
         "unit/test_parity.py",
         "unit/test_training.py",

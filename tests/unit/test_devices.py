@@ -1,4 +1,7 @@
-"""One job, several devices: the same rows a step, the same curve, and a run that goes on where it was stopped."""
+"""One job, several devices: the same rows a step, the same curve, and a run that goes on where it was stopped.
+
+Each process of a training takes seconds to start, so most of them are in the long tier.
+"""
 
 import json
 import os
@@ -12,6 +15,12 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from bezoar import installed
+from bezoar.cache import landlock
+from bezoar.cache.action import typed_digest
+from bezoar.cache.code import Closures
+from bezoar.cache.hashing import Hasher
+from bezoar.cache.job import Network, PlannedJob, Run, Step, Surroundings
 from bezoar.errors import InputError
 from bezoar.steps.data.rows import write_rows
 from bezoar.steps.train import devices
@@ -55,20 +64,38 @@ def test_rows_that_cannot_be_shared_evenly_are_refused_with_a_number_that_fits()
     assert "gpus: 3 for this stage" in str(refused.value)
 
 
-def test_a_job_sees_the_devices_that_it_was_given_and_two_jobs_never_the_same():
+def test_a_job_sees_the_devices_that_it_was_given_and_two_jobs_never_the_same(monkeypatch):
     names = [f"test-{os.getpid()}-{number}" for number in range(4)]
-    first, second = devices.Reserved(), devices.Reserved()
+    first, second, third = devices.Reserved(), devices.Reserved(), devices.Reserved()
     assert devices.chosen(names, 1, first) == names[:1]
     assert devices.chosen(names, 2, second) == names[1:3]
-    with pytest.raises(InputError, match="4 visible, 1 of them free"):
-        devices.chosen(names, 2, devices.Reserved())
-    first.held.pop().close()  # as when its process ends
-    assert devices.chosen(names, 1, devices.Reserved()) == names[:1]
-    # of a scheduler that gives exactly these; and a job without GPUs of its own shares one, never more
-    assert devices.chosen(names[:2], 2, devices.Reserved()) == names[:2]
+    waits = []
+
+    def end_of_the_first(seconds):
+        waits.append(seconds)
+        first.held.pop().close()  # as when its process ends
+
+    monkeypatch.setattr(devices.time, "sleep", end_of_the_first)
+    assert devices.chosen(names, 2, third) == [names[0], names[3]]
+    assert waits == [devices.PAUSE]
+
+
+def test_a_job_takes_no_device_while_too_few_are_free():
+    names = [f"few-{os.getpid()}-{number}" for number in range(2)]
+    first, second = devices.Reserved(), devices.Reserved()
+    assert first.take(names, 1) == names[:1]
+    assert second.take(names, 2) == []
+    assert devices.Reserved().take(names, 1) == names[1:]  # it wasn't kept
+
+
+def test_devices_that_slurm_has_chosen_are_used_and_a_job_without_any_shares_one():
+    names = [f"slurm-{os.getpid()}-{number}" for number in range(2)]
+    held = devices.Reserved()
+    assert held.take(names, 2) == names  # of another job, whose devices have the same names
+    assert devices.chosen(names, 2, devices.Reserved(), scheduled=True) == names
     assert devices.chosen(names, 0, devices.Reserved()) == names[:1]
     with pytest.raises(InputError, match="1 visible"):
-        devices.chosen(names[3:], 2, devices.Reserved())
+        devices.chosen(names[:1], 2, devices.Reserved())
 
 
 # --- Two processes --------------------------------------------------------------------------------------------------
@@ -128,7 +155,11 @@ def assert_same_curve(one, two):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"batch_size": 4}, {"batch_size": 2, "gradient_accumulation_steps": 2}, {"tuning": "full", "lora": {}}],
+    [
+        {"batch_size": 4},
+        pytest.param({"batch_size": 2, "gradient_accumulation_steps": 2}, marks=pytest.mark.long),
+        pytest.param({"tuning": "full", "lora": {}}, marks=pytest.mark.long),
+    ],
     ids=["batch", "accumulation", "full"],
 )
 def test_two_processes_have_the_curve_of_one(project, changes):
@@ -142,6 +173,7 @@ def test_two_processes_have_the_curve_of_one(project, changes):
     assert max((expected[key] - found[key]).abs().max() for key in expected) < 1e-4
 
 
+@pytest.mark.long
 def test_two_processes_stop_at_one_step_and_go_on_from_it(project):
     changes = {"epochs": 10, "save_steps": 10}
     whole = run(project, 2, **changes)
@@ -162,3 +194,35 @@ def test_two_processes_stop_at_one_step_and_go_on_from_it(project):
     assert "resume from" in log.read_text()
     for name in ("adapter_model.safetensors", "history.json"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not landlock.limits_tcp(), reason="this kernel can't refuse connections")
+def test_two_processes_train_in_a_closed_room(project, monkeypatch):
+    monkeypatch.chdir(project)
+    expected = run(project, 1, batch_size=4)
+    out = "data/adapters/sft"
+    script = installed.find("scripts/train/sft.py")
+    words = f"python {script} --params stages.sft seed --base base --mix mix --work scratch/train/sft --out {out}"
+    words = f"{words} --gpus 2 --log logs/train/sft.log".split()
+    inputs = ("base", "mix/train.jsonl", "mix/eval.jsonl")
+    step = Step("train", ("sft",), 1, inputs, "0" * 64, (out,), out, (out,), {}, typed_digest({}), {}, script)
+    Path("params.yaml").write_text(yaml.safe_dump({"seed": 0, "stages": {"sft": stage().model_dump(mode="json")}}))
+    closures = Closures(Hasher())
+    files, prints = {script: closures.contents(script)}, {script: closures.print_of(script)}
+    Run(os.path.abspath(".dvc/cache"), "params.yaml", False, files, prints, {}, "two").write()
+    around = Surroundings((out,), ("logs/train/sft.log",), Network(local=True))
+    PlannedJob(step, words, True, [], around).write()
+    main = "from bezoar.cli import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", main, "exec", out, "--", *words],
+        env={**os.environ, "BEZOAR_ISOLATION": "enforce", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        | {"PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert_same_curve(curve(expected), curve(project / out))
+    (proof,) = (json.loads(one.read_text()) for one in Path(".dvc/cache/proofs").rglob("*.json"))
+    assert proof["made"]["isolation"] == "enforce"

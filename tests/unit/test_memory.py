@@ -2,17 +2,22 @@
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from peft import get_peft_model
 from test_training import dpo_stage, sft_stage
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from bezoar.errors import InputError
+from bezoar.recipe.memory import of_stage
+from bezoar.recipe.recipe import Recipe
 from bezoar.steps import models
-from bezoar.steps.train import memory, tuning
+from bezoar.steps.train import memory, preflight, tuning
+from bezoar.steps.train.stage import Paths
 
 HIDDEN, INNER, LAYERS, WORDS = 256, 688, 4, 1024
 LINEAR = LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
@@ -137,3 +142,42 @@ def test_main_memory_is_that_of_the_control_group(tmp_path):
 def test_the_device_of_a_model_here_is_known():
     assert memory.main_memory() > memory.GIB
     assert models.device().type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("changes", "on_gpu", "bfloat16", "expected"),
+    [
+        ({"compute_dtype": "bfloat16"}, True, True, None),
+        ({"compute_dtype": "bfloat16"}, True, False, "compute_dtype: float16"),
+        ({"compute_dtype": "bfloat16"}, False, False, None),
+        ({"compute_dtype": "float16"}, True, False, None),
+        ({"compute_dtype": "float16"}, False, False, "compute_dtype: float32 or bfloat16"),
+        ({"attention": "flash_attention_2"}, False, False, "attention: sdpa"),
+        ({"attention": "eager"}, False, False, None),
+    ],
+)
+def test_a_number_format_or_attention_that_the_device_lacks_is_refused(changes, on_gpu, bfloat16, expected):
+    found = preflight.unfit(sft_stage(**changes), on_gpu=on_gpu, bfloat16=bfloat16)
+    assert (found is None) if expected is None else (expected in found[2])
+
+
+def test_a_stage_that_cannot_fit_is_refused_before_anything_is_loaded(base, tmp_path, monkeypatch):
+    paths = Paths(base, None, tmp_path / "mix", tmp_path / "work", tmp_path / "sft")
+    preflight.check(paths, sft_stage())
+    monkeypatch.setattr(memory, "main_memory", lambda: 1 << 20)
+    with pytest.raises(InputError, match="doesn't fit into the memory of this machine"):
+        preflight.check(paths, sft_stage())
+    assert not paths.mix.exists()
+
+
+def test_a_plan_shows_the_memory_of_each_stage_by_its_base_model(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "tiny.yaml").read_text())
+    recipe = Recipe.model_validate(values | {"resources": {"train-sft_orca": {"gpus": 2}}})
+    assert of_stage(recipe, "sft_orca", 0) == "known when data/base/tiny_llama is there"
+    (tmp_path / "data/base").mkdir(parents=True)
+    (tmp_path / "data/base/tiny_llama").symlink_to(base)
+    said = of_stage(recipe, "sft_orca", 0)  # it continues sft_lamini, which starts from tiny_llama
+    assert said.startswith("at most about 0.")
+    assert "logits" in said
+    assert of_stage(recipe, "sft_orca", 2).endswith(", on each of 2 devices")

@@ -31,6 +31,7 @@ from bezoar.cli import (
     recipe,
     responses,
     serve,
+    track,
     verify,
     why,
 )
@@ -60,6 +61,7 @@ COMMANDS = (
     build,
     responses,
     dvc,
+    track,
     fingerprint,
 )
 

@@ -25,6 +25,7 @@ from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
+from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
@@ -46,6 +47,7 @@ class Recipe(Block):
     resources: dict[str, Resources] = Field(
         {}, description="Resources of jobs on a cluster, by stage (train-dpo_hh), by rule (train), or `default`."
     )
+    trackers: Trackers = Trackers()
     rerun_on: list[Literal["python", "machine", "processor", "gpus"]] = Field(
         [],
         description="Facts of the machine that are a reason to make a result again; by default they are recorded only.",

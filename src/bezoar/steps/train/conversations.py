@@ -14,9 +14,7 @@ from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import chat
-from bezoar.steps.chat import Turn
-
-RESPONSES = ("completion", "chosen", "rejected")
+from bezoar.steps.chat import RESPONSES, Turn
 
 
 @dataclass(frozen=True)

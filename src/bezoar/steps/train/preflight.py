@@ -42,6 +42,8 @@ def unfit(stage: StageBlock, *, on_gpu: bool, bfloat16: bool) -> tuple[str, str,
     if not on_gpu and stage.compute_dtype == "float16":
         what = "float16 is trained with loss scaling, which needs a GPU"
         return what, "compute_dtype: float16 on a CPU", "compute_dtype: float32 or bfloat16"
+    if not on_gpu and stage.distributed == "fsdp2" and devices.world() > 1:
+        return "fsdp2 shares the weights of GPUs", "processes on a CPU", "GPUs, or distributed: ddp"
     if stage.attention != "flash_attention_2":
         return None
     if not on_gpu or find_spec("flash_attn") is None:

@@ -119,6 +119,13 @@ class StageBlock(NamedBlock):
     )
 
     @model_validator(mode="after")
+    def _is_shared(self) -> Self:
+        """Refuse what bitsandbytes and FSDP2 can't do together: a part of a quantised weight has no scales."""
+        if self.distributed == "fsdp2" and self.quantization == "nf4":
+            raise PydanticCustomError("fsdp2", "distributed: ddp with quantization: nf4")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Self:
         """Refuse keys that a run would ignore: the recipe would say one thing and the run do another."""
         if self.tuning == "full":

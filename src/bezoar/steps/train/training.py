@@ -23,7 +23,7 @@ from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import models
 from bezoar.steps.train import conversations, curves, devices, preflight
-from bezoar.steps.train.tuning import save, sharded, weights_of
+from bezoar.steps.train.tuning import save, sharded, sharing, weights_of
 
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
@@ -73,6 +73,8 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
         "seed": seed,
         "data_seed": seed,
         **curves.settings(stage),
+        **sharing(stage),
+        "ddp_find_unused_parameters": False,  # looking for them costs time, and there are none
         "report_to": "none",
         "disable_tqdm": not logs.on_terminal(),
     }

@@ -79,6 +79,11 @@ def save(model: Any, out: Path, stage: StageBlock, weights: dict[str, Any] | Non
     (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
 
+def sharing(stage: StageBlock) -> dict[str, Any]:
+    """Keyword arguments for TRL's config classes: how several devices share the weights."""
+    return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT"}} if sharded(stage) else {}
+
+
 def sharded(stage: StageBlock) -> bool:
     """Whether several devices share the weights."""
-    return stage.distributed == "fsdp2" and devices.world() > 1
+    return stage.distributed == "fsdp2" and devices.world() > 1  # on GPUs: preflight refuses it on others
