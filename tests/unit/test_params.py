@@ -1273,6 +1273,7 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
 
 def test_a_base_model_says_what_files_and_sources_it_is_made_from(short):
     Path("folder").mkdir()
+    Path("folder/model.safetensors").touch()
     Path("mine.jinja").write_text("{{ messages[-1].content }}")
     pretrained = {"method": "pretrain", "corpus": "mine", "learning_rate": 1e-3}
     sizes = {"hidden_size": 8, "layers": 1, "heads": 1, "intermediate_size": 8}
@@ -1289,9 +1290,26 @@ def test_a_base_model_says_what_files_and_sources_it_is_made_from(short):
     }
 
 
+def test_a_directory_without_weights_is_refused_before_anything_runs(short):
+    Path("folder").mkdir()
+    Path("folder/chat_template.jinja").write_text("{{ messages }}")
+    Path("folder/pytorch_model.bin").touch()
+    short["models"]["base"] = {"method": "local", "path": "folder"}
+    assert "models.base.path: not a model directory\n  found:    no weights\n" in refusal(short)
+
+
+def test_a_licence_is_of_something_that_the_recipe_has(short):
+    short["licences"] = {"mine": "mit", "base": "apache-2.0", "your": "mit"}
+    said = refusal(short)
+    assert "licences.your: no source, model, stage or mix of this name" in said
+    assert "licences.mine" not in said
+    assert "licences.base" not in said
+
+
 @pytest.mark.parametrize("config", [None, "{}", '{"chat_template": null}', "[]"])
 def test_a_base_model_without_a_chat_template_is_refused_before_anything_runs(short, config):
     Path("folder").mkdir()
+    Path("folder/model.safetensors").touch()
     if config is not None:
         Path("folder/tokenizer_config.json").write_text(config)
     short["models"]["base"] = {"method": "local", "path": "folder"}
