@@ -115,7 +115,6 @@ graph.attach(
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 
-
 onstart:  # a real run: curves of its stages are passed on for as long as it lives
     if recipe.trackers.tools:
         subprocess.Popen(["bezoar", "track", "--while", str(os.getpid())])
