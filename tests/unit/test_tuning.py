@@ -173,3 +173,13 @@ def test_the_curve_of_a_running_stage_is_in_its_work_folder(folder, mixes, tmp_p
         run(sft, paths_of(folder, mixes / "sft", tmp_path), sft_stage(), Stop(5))
     found = json.loads((tmp_path / "work" / "history.json").read_text())
     assert [line["step"] for line in found] == [0, 2, 4]
+
+
+def test_shares_of_rows_that_are_too_long_are_reported(folder, mixes, tmp_path, signals):
+    _, out = run(sft, paths_of(folder, mixes / "sft", tmp_path), sft_stage(max_length=44, epochs=1))
+    report = json.loads((out / "rows.json").read_text())
+    assert report["train"]["cut"] + report["train"]["dropped"] > 0
+    for name, rows in (("train", 4), ("eval", 2)):
+        found = report[name]
+        assert found["rows"] == rows
+        assert (found["cut_share"], found["dropped_share"]) == (found["cut"] / rows, found["dropped"] / rows)
