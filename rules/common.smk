@@ -15,10 +15,8 @@ from bezoar.errors import BezoarError, problem
 from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
-from bezoar.steps.evaluate import tasks
-from bezoar.steps.evaluate.answers import Answering
+from bezoar.steps.evaluate import answers, harness, tasks
 from bezoar.steps.evaluate.gate import Gate
-from bezoar.steps.evaluate.harness import Scoring
 from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -57,7 +55,7 @@ def server_for(rule):
     """A function from a job's wildcards to the server of its requests; the block's wildcard is the first one."""
 
     def server(wildcards):
-        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        _, backends = recipe.asked(rule, wildcards)
         servers = [server_of(one, recipe.resources_of(f"server-{one.name}")) for one in backends.values()]
         return next(filter(None, servers), None)  # a recipe with two for one job is refused
 
@@ -68,7 +66,7 @@ def asks(rule):
     """A function from a job's wildcards to what it needs to ask its backends, if they are somewhere else."""
 
     def network(wildcards):
-        _, backends = recipe.asking.get((rule, wildcards[0]), (None, {}))
+        _, backends = recipe.asked(rule, wildcards)
         return network_of(backends.values(), recipe.budget)
 
     return network
@@ -79,12 +77,22 @@ def downloads(section):
     return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
 
 
+def either(*needs):
+    """A function from a job's wildcards to all that it needs over a network, for one reason or another."""
+
+    def network(wildcards):
+        found = [one for need in needs if (one := need(wildcards)) is not None]
+        return reduce(Network.__or__, found) if found else None
+
+    return network
+
+
 # By rule, what its jobs need to reach others; own rules may add themselves.
 NETWORK = {
-    **{rule: asks(rule) for rule, _ in recipe.asking},
+    **{rule: asks(rule) for rule, *_ in recipe.asking},
     "source": downloads("sources"),
     "base": downloads("models"),
-    "harness": downloads("evals"),
+    "harness": either(downloads("evals"), asks("harness")),
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
@@ -96,7 +104,7 @@ graph.attach(
     params=str(active()),
     values=resolved,
     spending=approval,
-    servers={rule: server_for(rule) for rule, _ in recipe.asking},
+    servers={rule: server_for(rule) for rule, *_ in recipe.asking},
     network=NETWORK,
     notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
@@ -105,7 +113,6 @@ graph.attach(
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
-
 
 
 onstart:  # a real run: curves of its stages are passed on for as long as it lives
@@ -284,10 +291,24 @@ def adapter_before(wildcards):
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
 
 
+def evaluator(rule, wildcards):
+    """The script of an evaluation's jobs for a checkpoint: it loads the checkpoint, or asks the server that has."""
+    served = "served_" if recipe.asked(rule, wildcards)[0] else ""
+    return installed.find(f"scripts/evaluate/{served}{rule}.py")
+
+
+def server_names(rule, wildcards):
+    """The parameters of the backend whose server answers for a checkpoint; none if the job loads it."""
+    _, backends = recipe.asked(rule, wildcards)
+    return [*(f"backends.{one.name}" for one in backends.values()), "budget"] if backends else []
+
+
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
     prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
-    return [*keys_of(Scoring, "evals", "harness")(wildcards), *prompt, "seed"]
+    server = server_names("harness", wildcards)
+    keys = keys_of(harness.Asking if server else harness.Scoring, "evals", "harness")(wildcards)
+    return [*keys, *server, *prompt, "seed"]
 
 
 def task_files(wildcards):
@@ -305,7 +326,9 @@ def trained_by_all(wildcards):
 
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
-    return [*keys_of(Answering, "evals", "mtbench")(wildcards), "prompt", "seed"]
+    server = server_names("answers", wildcards)
+    keys = keys_of(answers.Asking if server else answers.Answering, "evals", "mtbench")(wildcards)
+    return [*keys, *server, "prompt", "seed"]
 
 
 def judgment_names(wildcards):

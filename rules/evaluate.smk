@@ -13,7 +13,7 @@ out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness'
 
 rule harness:
     input:
-        script=installed.find("scripts/evaluate/harness.py"),
+        script=lambda w: evaluator("harness", w),
         checkpoint=lambda w: checkpoint(w.checkpoint),
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
         tasks=task_files,
@@ -118,7 +118,7 @@ rule report_likelihood:
 
 rule answers:
     input:
-        script=installed.find("scripts/evaluate/answers.py"),
+        script=lambda w: evaluator("answers", w),
         checkpoint=lambda w: checkpoint(w.checkpoint),
         questions=source_for("questions"),
     output:

@@ -18,7 +18,7 @@ from faults import Faults
 
 from bezoar.blocks import Sampling
 from bezoar.errors import Stopped
-from bezoar.requests import sender
+from bezoar.requests import persistence
 from bezoar.requests.anthropic import AnthropicBackend
 from bezoar.requests.base import Backend, Completion, ask
 from bezoar.requests.blocks import Budget
@@ -213,8 +213,8 @@ def desk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
             made.gates.append(ConcurrencyLimiter(*arguments, **more))
             return made.gates[-1]
 
-        monkeypatch.setattr(sender, "backoff", wait)
-        monkeypatch.setattr(sender, "ConcurrencyLimiter", gate)
+        monkeypatch.setattr(persistence, "backoff", wait)
+        monkeypatch.setattr(persistence, "ConcurrencyLimiter", gate)
         yield made
 
 

@@ -1,5 +1,6 @@
-"""A look-alike of the Hugging Face hub's HTTP interface, for what its clients ask when they fetch a repository."""
+"""A look-alike of the Hugging Face hub's HTTP interface, for clients that fetch or upload a repository."""
 
+import base64
 import hashlib
 import json
 import re
@@ -9,17 +10,31 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-REPOSITORY = re.compile(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?")
+REPOSITORY = re.compile(
+    r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|preupload|commit)/([^/]+)(?:/(.*))?)?"
+)
+CREATE, OF_YAML = "/api/repos/create", "/api/validate-yaml"
+LFS = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch")
+STORE = re.compile(r"/lfs/([0-9a-f]{64})")
 FILE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 class Hub:
-    """Serves `root/{models,datasets}/<owner>/<name>/<file>` on loopback; every revision is the same commit."""
+    """Serves `root/{models,datasets}/<owner>/<name>/<file>` on loopback; every revision is the same commit.
+
+    Attributes:
+        token: What those need who write; without it nobody may.
+        private: Repositories that were made as private ones.
+        uploads: Requests that changed something.
+    """
 
     commit = "c" * 40
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, token: str = "") -> None:
+        self.root, self.token = root, token
+        self.private: set[str] = set()
+        self.uploads: list[str] = []
+        self.objects: dict[str, bytes] = {}
         handler = type("Handler", (_Handler,), {"hub": self})
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
@@ -43,14 +58,71 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
-        if found := REPOSITORY.fullmatch(path):
+        found = REPOSITORY.fullmatch(path)
+        if self.command in ("POST", "PUT") and not (found and found[3] == "paths-info"):
+            if answer := self._written(path, body):
+                self._json(answer)
+        elif found:
             self._repository(*found.groups(), query=query, body=body)
         elif found := FILE.fullmatch(path):
             self._file(*found.groups())
         else:
             self._missing("EntryNotFound")
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
+
+    def _written(self, path: str, body: bytes) -> Any:
+        """The answer to a request that uploads; None if one was sent already."""
+        if (given := STORE.fullmatch(path)) and hashlib.sha256(body).hexdigest() == given[1]:
+            self.hub.objects[given[1]] = body  # its address is the right to write it
+            return {"stored": True}
+        if path == OF_YAML:
+            return {"errors": [], "warnings": []}
+        if not self.hub.token or self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self._send(401, b'{"error": "Invalid username or password."}')
+        if path == CREATE:
+            return self._created(json.loads(body))
+        if found := LFS.fullmatch(path):
+            address = f"http://{self.headers['Host']}/lfs"
+            return {
+                "transfer": "basic",
+                "objects": [
+                    {**one, "actions": {"upload": {"href": f"{address}/{one['oid']}", "header": {}}}}
+                    for one in json.loads(body)["objects"]
+                ],
+            }
+        if (found := REPOSITORY.fullmatch(path)) and found[3] == "preupload":
+            files = json.loads(body)["files"]
+            modes = ((one["path"], "lfs" if one["path"].endswith(".safetensors") else "regular") for one in files)
+            return {"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes]}
+        if found and found[3] == "commit":
+            return self._committed(self.hub.root / found[1] / found[2], body)
+        return self._missing("EntryNotFound")
+
+    def _created(self, wanted: dict[str, Any]) -> Any:
+        name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
+        folder = self.hub.root / f"{wanted.get('type') or 'model'}s" / name
+        if folder.is_dir():
+            answer = {"error": "You already created this repo", "url": f"http://{self.headers['Host']}/{name}"}
+            return self._send(409, json.dumps(answer).encode())
+        folder.mkdir(parents=True)
+        self.hub.uploads.append(f"create {name}")
+        if wanted.get("private") or wanted.get("visibility") == "private":
+            self.hub.private.add(name)
+        return {"url": f"http://{self.headers['Host']}/{name}"}
+
+    def _committed(self, folder: Path, body: bytes) -> Any:
+        for line in map(json.loads, body.splitlines()):
+            about = line["value"]
+            if line["key"] == "header":
+                self.hub.uploads.append(f"commit {about['summary']}")
+                continue
+            regular = line["key"] == "file"
+            content = base64.b64decode(about["content"]) if regular else self.hub.objects[about["oid"]]
+            (folder / about["path"]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / about["path"]).write_bytes(content)
+        url = f"http://{self.headers['Host']}/{folder.parent.name}/{folder.name}/commit/{self.hub.commit}"
+        return {"success": True, "commitOid": self.hub.commit, "commitUrl": url}
 
     def _repository(
         self, kind: str, name: str, what: str | None, revision: str | None, below: str | None, query: str, body: bytes
@@ -61,7 +133,15 @@ class _Handler(BaseHTTPRequestHandler):
         files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         if what in (None, "revision"):
             siblings = [{"rfilename": file} for file in files]
-            return self._json({"id": name, "sha": self.hub.commit, "private": False, "tags": [], "siblings": siblings})
+            return self._json(
+                {
+                    "id": name,
+                    "sha": self.hub.commit,
+                    "private": name in self.hub.private,
+                    "tags": [],
+                    "siblings": siblings,
+                }
+            )
         if what == "paths-info":
             wanted = json.loads(body)["paths"] if body[:1] == b"{" else parse_qs(body.decode())["paths"]
             return self._json([self._entry(folder, file) for file in files if file in wanted])

@@ -109,10 +109,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "a model server is started, followed and stopped": (
         "unit/test_requests_serving.py",
+        "unit/test_served_evaluations.py",
         "unit/test_served_weights.py",
         "unit/test_serving.py",
         "unit/test_serving_listeners.py",
         "workflow/test_serve.py",
+        "workflow/test_served_evaluations.py",
     ),
     "no row vanishes without a reason": (
         "real/test_real_samples.py",
@@ -166,7 +168,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_world.py",
     ),
     "fifteen lines of recipe train a checkpoint on one's own rows": (
+        "tiny/test_own_model.py",
         "tiny/test_short_recipe.py",
+        "unit/test_publish.py",
+        "workflow/test_published.py",
         "unit/test_show.py",
         "unit/test_params.py",
         "unit/test_schema.py",

@@ -2,7 +2,7 @@
 
 from bezoar.blocks import Prompt
 from bezoar.script import Flags, run
-from bezoar.steps.evaluate.answers import Answering, write_answers
+from bezoar.steps.evaluate.answers import Answering, loaded, write_answers
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -11,7 +11,8 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("checkpoint", "model directory")
     flags.folder("out", "folder to write answers.jsonl and turns.jsonl to; named by the checkpoint")
     args, evaluation, prompt, seed = flags.start(argv, eval=Answering, prompt=Prompt, seed=int)
-    write_answers(args.questions, args.checkpoint, evaluation, prompt, seed, args.out)
+    model = loaded(args.checkpoint, evaluation, prompt, seed, args.out.name)
+    write_answers(args.questions, model, evaluation, args.out)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Reference:
         sections: Sections of the recipe that may have the block.
         what: The error if none has it.
         formats: Formats that a source of this name may have; any if empty.
-        trait: Class attribute that has to be true for the named block; none if empty.
+        trait: Attribute that has to be true for the named block; none if empty.
     """
 
     sections: tuple[str, ...]

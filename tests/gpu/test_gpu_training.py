@@ -1,6 +1,6 @@
 """Training on a GPU: steps of a 3B-shaped random Llama, their speed and memory, half precision, and two devices.
 
-Each size test prints tokens a second, the share of the device's peak (MFU), and the estimate beside the measured memory.
+Each test of a size prints tokens a second, the share of the GPU's peak (MFU), and the estimate beside measured memory.
 """
 
 import json

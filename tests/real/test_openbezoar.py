@@ -60,7 +60,7 @@ SMALLER: dict[str, Any] = {  # of the short form: fewer rows, questions and toke
     "mixes.orca.parts": [{"name": "orca", "rows": 24}],
     "mixes.evol.parts": [{"name": "evol", "rows": 24}],
     **{f"mixes.{name}.eval_rows": 4 for name in ("lamini", "orca", "evol", "hh_chosen", "hh_pairs")},
-    **{f"stages.{name}.epochs": 1 for name in STAGES},
+    **{f"stages.{name}.epochs": 1 for name in STAGES[:3]},
     "evals.mtbench.repeats": 1,
     "evals.mtbench.max_new_tokens": 32,
 }
@@ -202,3 +202,25 @@ def test_samples_that_a_pinned_source_names_have_its_bytes(real: Path) -> None:
     for name, block in yaml.safe_load(SHIPPED.read_text())["sources"].items():
         if "sha256" in block["origin"]:
             assert hashlib.sha256((real / SAMPLES[name]).read_bytes()).hexdigest() == block["origin"]["sha256"], name
+
+
+CARD = "<|prompt|>Why is drinking water so healthy?<|endoftext|><|answer|>"  # printed in the model cards of the series
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"), [(None, CARD), ("Be brief.", CARD.replace("<|prompt|>", "<|prompt|>Be brief.\n\n"))]
+)
+def test_the_teachers_template_writes_the_form_of_its_model_card(system: str | None, expected: str) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    shipped = yaml.safe_load(SHIPPED.read_text())
+    command = shipped["backends"]["teacher"]["connection"]["server"]["command"]
+    (path,) = (word.partition("=")[2] for word in command if word.startswith("--chat-template="))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    messages = [{"role": "user", "content": "Why is drinking water so healthy?"}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    text = (ROOT / path).read_text()
+    found = tokenizer.apply_chat_template(messages, chat_template=text, tokenize=False, add_generation_prompt=True)
+    assert found == expected

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bezoar.blocks import Sampling
-from bezoar.errors import Stopped
+from bezoar.errors import InputError, Stopped
 from bezoar.requests.anthropic import AnthropicBackend
 from bezoar.requests.base import Completion, Request, ask
 from bezoar.requests.blocks import Budget
@@ -438,6 +438,24 @@ def test_generation_settings_of_a_checkpoint_change_no_answer(folder, tmp_path):
     requests = requests_of([0.0, 0.0, 1.0])
     changed = local(with_settings(folder, tmp_path / "model", eos_token_id=2, **settings), 3)
     assert changed.complete(requests, "ask") == local(folder, 3).complete(requests, "ask")
+
+
+def test_a_text_may_take_the_place_of_the_chat_template_for_one_turn(folder):
+    block = {"kind": "local", "checkpoint": "tiny", "template": "{system} Q: {prompt} A:", "dtype": "float32"}
+    model = LocalBackend(**block).open(checkpoint=folder, system="be kind", seed=0)
+    once, own = ask("a", "why?", SAMPLING), ask("a", "why?", SAMPLING, system="be curt")
+    assert model.tokenizer.decode(model.tokens(once)) == "be kind Q: why? A:"
+    assert model.tokenizer.decode(model.tokens(own)) == "be curt Q: why? A:"
+    several = Request("a", (("user", "why?"), ("assistant", "so"), ("user", "and?")), SAMPLING)
+    with pytest.raises(InputError, match="no template of several turns\n  found:    3 turns for "):
+        model.tokens(several)
+
+
+def test_a_checkpoint_without_a_template_is_asked_nothing(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "bare")
+    (tmp_path / "bare/chat_template.jinja").unlink()
+    with pytest.raises(InputError, match=r"bare: the tokenizer has no chat template\n"):
+        local(tmp_path / "bare", 1)
 
 
 def test_every_end_token_of_a_checkpoint_ends_an_answer(folder, tmp_path):

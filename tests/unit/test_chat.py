@@ -87,6 +87,12 @@ def test_a_template_that_leaves_out_a_turn_or_is_none_is_an_error(tokenizer, tem
         chat.render(with_template(tokenizer, template), said("Hi", system="Be kind."), prompt=True)
 
 
+def test_a_template_may_write_a_turn_as_json(tokenizer):
+    messages = [*said("Hi", "Wait."), {"role": "tool", "content": 'the "rivers"\nof 東京'}]
+    template = "{% for m in messages %}{{ m.content | tojson }}{% endfor %}"
+    assert r"\"rivers\"\n" in chat.render(with_template(tokenizer, template), messages, prompt=True)
+
+
 def test_a_system_text_is_added_where_there_is_none():
     assert chat.with_system(said("Hi"), "Be kind.") == said("Hi", system="Be kind.")
     assert chat.with_system(said("Hi"), "") == said("Hi", system="")

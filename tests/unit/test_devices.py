@@ -64,20 +64,38 @@ def test_rows_that_cannot_be_shared_evenly_are_refused_with_a_number_that_fits()
     assert "gpus: 3 for this stage" in str(refused.value)
 
 
-def test_a_job_sees_the_devices_that_it_was_given_and_two_jobs_never_the_same():
+def test_a_job_sees_the_devices_that_it_was_given_and_two_jobs_never_the_same(monkeypatch):
     names = [f"test-{os.getpid()}-{number}" for number in range(4)]
-    first, second = devices.Reserved(), devices.Reserved()
+    first, second, third = devices.Reserved(), devices.Reserved(), devices.Reserved()
     assert devices.chosen(names, 1, first) == names[:1]
     assert devices.chosen(names, 2, second) == names[1:3]
-    with pytest.raises(InputError, match="4 visible, 1 of them free"):
-        devices.chosen(names, 2, devices.Reserved())
-    first.held.pop().close()  # as when its process ends
-    assert devices.chosen(names, 1, devices.Reserved()) == names[:1]
-    # of a scheduler that gives exactly these; and a job without GPUs of its own shares one, never more
-    assert devices.chosen(names[:2], 2, devices.Reserved()) == names[:2]
+    waits = []
+
+    def end_of_the_first(seconds):
+        waits.append(seconds)
+        first.held.pop().close()  # as when its process ends
+
+    monkeypatch.setattr(devices.time, "sleep", end_of_the_first)
+    assert devices.chosen(names, 2, third) == [names[0], names[3]]
+    assert waits == [devices.PAUSE]
+
+
+def test_a_job_takes_no_device_while_too_few_are_free():
+    names = [f"few-{os.getpid()}-{number}" for number in range(2)]
+    first, second = devices.Reserved(), devices.Reserved()
+    assert first.take(names, 1) == names[:1]
+    assert second.take(names, 2) == []
+    assert devices.Reserved().take(names, 1) == names[1:]  # it wasn't kept
+
+
+def test_devices_that_slurm_has_chosen_are_used_and_a_job_without_any_shares_one():
+    names = [f"slurm-{os.getpid()}-{number}" for number in range(2)]
+    held = devices.Reserved()
+    assert held.take(names, 2) == names  # of another job, whose devices have the same names
+    assert devices.chosen(names, 2, devices.Reserved(), scheduled=True) == names
     assert devices.chosen(names, 0, devices.Reserved()) == names[:1]
     with pytest.raises(InputError, match="1 visible"):
-        devices.chosen(names[3:], 2, devices.Reserved())
+        devices.chosen(names[:1], 2, devices.Reserved())
 
 
 # --- Two processes --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bezoar.errors import InputError
-from bezoar.steps.base import gguf
+from bezoar.steps.base import gguf, local
 from bezoar.steps.base.package import PackagedModel, installed
 
 ALPHABET = [
@@ -124,6 +124,18 @@ def test_a_real_models_weights_logits_and_tokens_are_those_that_transformers_rea
     path = Path(str(distribution.locate_file(REAL[1])))
     gguf.convert(path, tmp_path / "out")
     same_as_transformers(path, tmp_path / "out")
+
+
+def test_a_file_of_this_machine_becomes_the_same_model(written, tmp_path, monkeypatch):
+    path = written()
+    gguf.convert(path, tmp_path / "expected")
+    monkeypatch.chdir(tmp_path)
+    local.make(path, None, Path("data/base/mine"))
+    expected = {one.name: one.read_bytes() for one in (tmp_path / "expected").iterdir()}
+    found = {one.name: one.read_bytes() for one in Path("data/base/mine").iterdir()}
+    assert found.keys() == expected.keys()
+    assert found["model.safetensors"] == expected["model.safetensors"]
+    assert found["chat_template.jinja"] == expected["chat_template.jinja"]
 
 
 def test_a_block_of_q4_1_is_its_least_value_and_sixteen_steps():

@@ -26,18 +26,19 @@ CURE = "hint: import it where it is needed, or move what is needed to a module o
 
 PLAIN = {"blocks", "errors", "files", "jsonl", "logs", "script", "text", "yaml12"}
 DEMAND = {"requests", "requests.base", "requests.blocks", "requests.demand"}  # what a block says of its requests
-BACKENDS = {"backends", "chat", "models", "prompts", "data", "generate.templates", "generate"}  # whoever answers
+MODELS = {"models", "tokenizers"}
+BACKENDS = {"backends", "chat", "prompts", "data", "generate.templates", "generate"} | MODELS  # whoever answers
 ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
-    "base/*": (PLAIN, {"base", "chat", "data", "data.rows", "models", "tokenizers"}),
-    "data/mix": (PLAIN, {"chat", "data", "models"}),  # `models` for a tokenizer
+    "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
+    "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
     "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
-    "evaluate/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "models"}),
+    "evaluate/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate"} | MODELS),
     "evaluate/likelihood": (
         PLAIN | {"problems"},
         {
@@ -48,12 +49,14 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "data.rows",
             "data.split",
             "evaluate",
-            "models",
+            *MODELS,
             "train",
             "train.conversations",
         },
     ),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
@@ -67,19 +70,18 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "data.rows",
             "data.split",
             "evaluate",
-            "models",
+            *MODELS,
             "train",
             "train.conversations",
             "report",
         },
     ),
-    "report/harness": (PLAIN | {"problems"}, {"chat", "evaluate", "models", "report"}),
+    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "train/*": (
         PLAIN,
         {
             "chat",
-            "models",
             "train",
             "train.conversations",
             "train.curves",
@@ -91,7 +93,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "train.stage",
             "train.training",
             "train.tuning",
-        },
+        }
+        | MODELS,
     ),
 }
 # Packages of steps of which a script may have its own module and those of its row, and no other.

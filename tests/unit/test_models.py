@@ -130,6 +130,17 @@ def test_a_saved_merge_opens_as_a_plain_model(folder, tmp_path):
     assert after("a few\n words").input_ids == before("a few\n words").input_ids
 
 
+def test_a_merged_checkpoint_ends_at_every_end_token_and_samples_by_no_setting_of_its_base(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "base")
+    surprising = {"eos_token_id": [2, 7], "temperature": 0.2, "repetition_penalty": 1.1, "do_sample": True}
+    (tmp_path / "base/generation_config.json").write_text(json.dumps(surprising))
+    adapted(folder, "float32", nf4=False).save_pretrained(tmp_path / "adapter")
+    merge.merge(tmp_path / "base", tmp_path / "adapter", merging("original", "float32"), tmp_path / "merged")
+    found = json.loads((tmp_path / "merged/generation_config.json").read_text())
+    found.pop("transformers_version")
+    assert found == {"bos_token_id": 1, "eos_token_id": [2, 7], "pad_token_id": 0}
+
+
 def test_a_model_is_saved_in_its_number_format(folder, tmp_path):
     models.save(models.load(folder, "float32"), models.load_tokenizer(folder), tmp_path / "half", "bfloat16")
     found = LlamaForCausalLM.from_pretrained(tmp_path / "half", dtype="auto").dtype
@@ -221,8 +232,37 @@ def test_the_3b_recipes_adapter_has_as_many_parameters_as_the_released_one():
 # --- Base models ---------------------------------------------------------------------------------------------------
 
 
-def test_a_model_of_the_repository_is_copied_as_the_cache_can_store_it(folder, tmp_path, monkeypatch):
-    given = tmp_path / "given"
+def local_model(path: str, name: str = "mine", **keys: str) -> local.LocalModel:
+    block = local.LocalModel.model_validate({"method": "local", "path": path, **keys})
+    block._name = name
+    return block
+
+
+def test_a_model_directory_is_read_in_place_and_another_template_needs_a_copy():
+    block = local_model("~/models/mine/")
+    assert block.folder == str(Path.home() / "models/mine")
+    assert block.stage_names() == []
+    other = local_model("models/mine", chat_template="recipes/templates/openbezoar.jinja")
+    assert (other.folder, other.files()) == ("data/base/mine", ["models/mine"])
+    assert other.stage_names() == ["base-mine"]
+
+
+def test_a_gguf_file_is_an_input_by_itself_and_is_dequantised():
+    block = local_model("models/mine", file="small.gguf")
+    assert (block.folder, block.files()) == ("data/base/mine", ["models/mine/small.gguf"])
+    with pytest.raises(ValueError, match="file"):
+        local_model("models/mine", file="../small.gguf")
+
+
+def test_a_directory_without_weights_is_known_before_anything_runs(folder, tmp_path):
+    assert local_model(str(tmp_path)).lacks_weights()
+    assert local_model(str(folder), file="small.gguf").lacks_weights()
+    assert not local_model(str(folder)).lacks_weights()
+
+
+def test_a_model_under_another_template_is_copied_as_the_cache_can_store_it(folder, tmp_path, monkeypatch):
+    given, template = tmp_path / "given", tmp_path / "own.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}")
     shutil.copytree(folder, given)
     for path in (given / "config.json", *given.glob("*.safetensors")):
         path.chmod(0o755)  # as every file on some disks
@@ -230,7 +270,8 @@ def test_a_model_of_the_repository_is_copied_as_the_cache_can_store_it(folder, t
     (given / "original/deep").mkdir(parents=True)
     (given / "original/consolidated.bin").touch()
     monkeypatch.chdir(tmp_path)
-    local.make(given, Path("data/models/base"))
+    local.make(given, template, Path("data/models/base"))
     check_storable({"data/models/base": "data/models/base"})
     assert Path("data/models/base/notes.txt").read_text() == (given / "config.json").read_text()
     assert not Path("data/models/base/original").exists()
+    assert template.read_text() in Path("data/models/base/chat_template.jinja").read_text()

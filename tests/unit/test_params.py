@@ -701,7 +701,7 @@ def test_adapter_that_is_carried_on_keeps_its_shape(data):
     data["stages"]["sft_evol"]["lora"]["rank"] = 8
     line = line_of(data, "    lora:", nth=3)
     what = "an adapter that is continued keeps its lora"
-    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj']"
+    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj'] rslora=False dora=False"
     expected = f"{lora.format(16)}, as in stages.sft_orca"
     assert refusal(data) == problem(line, "stages.sft_evol.lora", what, lora.format(8), expected)
 
@@ -907,6 +907,50 @@ def test_a_served_checkpoint_is_one_of_the_recipe_and_is_what_its_server_loads(d
     words[2] = "another/model"
     written(data)
     assert load().unnamed_weights() == ["teacher"]
+
+
+def with_servers(data: dict, served_by: list[str], **served: str) -> dict:
+    """The recipe with backends whose servers have loaded checkpoints, and the harness asking those of `served_by`."""
+    teacher = data["backends"]["teacher"]
+    words = ["serve", "{checkpoint}", "--port={port}"]
+    for name, checkpoint in served.items():
+        connection = teacher["connection"] | {"server": {"command": words}}
+        data["backends"][name] = teacher | {"checkpoint": checkpoint, "connection": connection}
+    data["evals"]["harness"]["served_by"] = served_by
+    return data
+
+
+def test_an_evaluation_is_served_by_backends_with_a_checkpoint_of_it_each_by_one(data):
+    first, second, *_ = data["evals"]["harness"]["checkpoints"]
+    key = "evals.harness.served_by"
+    with_servers(data, ["teacher"], one=first)
+    what, known = "no backend that serves a checkpoint", "one"
+    assert refusal(data) == problem(line_of(data, "    - teacher"), f"{key}.0", what, "teacher", known)
+    with_servers(data, ["one", "two"], one=first, two=first)
+    found = f"one and two, for {first}"
+    what = "two backends serve one checkpoint"
+    assert refusal(data) == problem(line_of(data, "    - two"), f"{key}.1", what, found, "one of them")
+    data["evals"]["harness"]["checkpoints"].remove(first)
+    with_servers(data, ["two", "one"], one=first, two=second)
+    what, found = "the backend serves a checkpoint that isn't evaluated here", f"one, which serves {first}"
+    known = ", ".join(data["evals"]["harness"]["checkpoints"])
+    assert refusal(data) == problem(line_of(data, "    - one"), f"{key}.1", what, found, known)
+
+
+def test_jobs_of_a_served_checkpoint_ask_its_server_and_the_others_ask_nobody(data):
+    first, second, *_ = data["evals"]["harness"]["checkpoints"]
+    written(with_servers(data, ["one"], one=first))
+    recipe = load()
+    block, backends = recipe.asked("harness", ("harness", first, "task"))
+    assert block is recipe.evals["harness"]
+    assert {key: one.name for key, one in backends.items()} == {"served_by": "one"}
+    assert recipe.asked("harness", ("harness", second, "task")) == (None, {})
+    assert list(recipe.asked("judgments", ("mtbench", first))[1]) == ["judge"]
+    data["budget"]["stages"] = {f"harness-harness-{first}": {"tokens": 1}, f"harness-harness-{second}": {"tokens": 1}}
+    assert "no stage of this name sends model requests" in refusal(data)
+    del data["budget"]["stages"][f"harness-harness-{second}"]
+    written(data)
+    load()
 
 
 def test_a_providers_own_server_serves_no_checkpoint(data):

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from sentences import write_tokenizer
 from templates import FAMILIES, OPENBEZOAR, answered, said, student_prompt, transcript
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -23,7 +25,7 @@ from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.base import local as base_local
 from bezoar.steps.base import template
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.evaluate.harness import checkpoint_of
+from bezoar.steps.evaluate.harness import Scoring, checkpoint_of, evaluated
 from bezoar.steps.train import conversations, dpo, sft, training
 from bezoar.steps.train.conversations import tokens_of
 from bezoar.steps.train.dpo import Dpo
@@ -233,6 +235,60 @@ def test_a_preferences_prompt_is_what_the_model_gets_when_it_is_asked(trained_ca
         assert list(row["prompt_ids"]) + list(row["chosen_ids"]) == tokens.ids
 
 
+SENTENCE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+
+
+@pytest.mark.parametrize("family", ["chatml", "llama3", "gemma"])  # whose special tokens stand beside each answer
+@given(turns=st.lists(SENTENCE, min_size=2, max_size=6))
+def test_what_is_trained_of_any_dialogue_is_the_text_of_its_answers(bases, family, turns):
+    tokenizer = models.load_tokenizer(bases[family, "bpe"])
+    dialogue = said(*turns[: len(turns) // 2 * 2])
+    tokens = tokens_of(tokenizer, dialogue[:-1], dialogue[-1:], every_turn=True)
+    trained = [tokenizer.decode(tokens.ids[slice(*span)]) for span in tokens.spans]
+    stripped = family != "chatml"  # the other two templates strip a turn
+    said_there = [text.strip() if stripped else text for text in turns[1::2]]
+    after = "" if family == "llama3" else "\n"
+    assert trained == [text + FAMILIES[family].end + after for text in said_there]
+    place = 0  # and nothing else is
+    for start, end in tokens.spans:
+        assert tokens.mask[place:start] == [0] * (start - place)
+        assert tokens.mask[start:end] == [1] * (end - start)
+        place = end
+    assert place == len(tokens.ids)
+
+
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/items.jsonl}}}}
+test_split: test
+output_type: loglikelihood
+doc_to_text: {text}
+doc_to_target: "{{{{answer}}}}"
+target_delimiter: ""
+metric_list:
+  - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}
+metadata: {{version: 1.0}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
+def test_a_task_through_the_chat_template_scores_as_its_written_out_prompt_does(bases, kind, tmp_path):
+    items = [{"question": "Who are you?", "answer": "I am a model."}, {"question": "Bye.", "answer": "Thanks!"}]
+    write_rows(tmp_path / "items.jsonl", items)
+    texts = {"whole": json.dumps(student_prompt("{{question}}", SYSTEM)), "plain": "'{{question}}'"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, text=text, folder=tmp_path))
+    found = {}
+    for name, chat_template in (("whole", False), ("plain", True), ("plain", False)):
+        keys = {"num_fewshot": 0, "max_length": 512, "batch_size": 2, "dtype": "float32", "task_folder": str(tmp_path)}
+        block = Scoring(**keys, chat_template=chat_template)
+        result = evaluated(bases["openbezoar", kind], name, block, SYSTEM, 0)
+        found[name, chat_template] = result["results"][name]["perplexity,none"]
+    assert found["plain", True] == pytest.approx(found["whole", False], rel=1e-6)
+    assert found["plain", False] != pytest.approx(found["whole", False], rel=1e-3)
+
+
 # What a template may not do
 
 
@@ -300,10 +356,10 @@ def test_a_template_in_the_tokenizers_settings_becomes_a_file(tmp_path, random_l
     (folder / "tokenizer_config.json").write_text(
         json.dumps(settings | {"chat_template": "{{ messages[-1].content }}"})
     )
-    for given, text in ((None, "{{ messages[-1].content }}"), (OPENBEZOAR, OPENBEZOAR.read_text())):
-        base_local.make(folder, given, tmp_path / f"out{bool(given)}")
-        assert (tmp_path / f"out{bool(given)}" / template.FILE).read_text() == text
-        assert json.loads((tmp_path / f"out{bool(given)}" / "tokenizer_config.json").read_text()) == settings
+    for number, (path, text) in enumerate(((None, "{{ messages[-1].content }}"), (OPENBEZOAR, OPENBEZOAR.read_text()))):
+        base_local.make(folder, path, out := tmp_path / f"out{number}")
+        assert (out / template.FILE).read_text() == text
+        assert json.loads((out / "tokenizer_config.json").read_text()) == settings
 
 
 def test_a_model_without_a_template_stops_at_once_and_says_what_to_set(tmp_path, random_llama):

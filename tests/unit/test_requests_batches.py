@@ -13,7 +13,8 @@ from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Endi
 from bezoar.requests import EXIT_BUDGET, EXIT_FATAL
 from bezoar.requests.job import HALTED, SPENT
 from bezoar.requests.ledger import Ledger, open_batches
-from bezoar.requests.sender import CANARY, MOST_TRANSIENT
+from bezoar.requests.persistence import MOST_TRANSIENT
+from bezoar.requests.sender import CANARY
 from bezoar.requests.store import FOLDER, Store
 
 BATCH = {"batch": True}

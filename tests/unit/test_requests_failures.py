@@ -35,7 +35,8 @@ from faults import (
 
 from bezoar.requests import EXIT_FATAL, failures
 from bezoar.requests.job import HALTED, SPENT, CurrentJob
-from bezoar.requests.sender import CANARY, MOST_TRANSIENT
+from bezoar.requests.persistence import MOST_TRANSIENT
+from bezoar.requests.sender import CANARY
 
 
 def gaps(desk, text):
@@ -255,7 +256,7 @@ def test_a_key_that_is_refused_at_the_first_call_stops_the_run_and_quarantines_n
 
 
 def test_a_job_under_way_stops_when_another_halts_the_run(desk, monkeypatch):
-    monkeypatch.setattr("bezoar.requests.sender.SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("bezoar.requests.persistence.SECONDS_BETWEEN_LOOKS", 0.0)
     desk.server.latency = 0.1
     halting = threading.Timer(0.5, CurrentJob("other", "0", SPENT / RUN).halt, ["a key was refused"])
     halting.start()

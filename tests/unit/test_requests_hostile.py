@@ -16,7 +16,8 @@ from bezoar.requests.calls import MOST_DEPTH, compact, decoded
 from bezoar.requests.failures import Failure
 from bezoar.requests.job import HALTED, SPENT
 from bezoar.requests.ledger import Total
-from bezoar.requests.sender import CANARY, MOST_TRANSIENT, MOST_UNSEEN
+from bezoar.requests.persistence import MOST_TRANSIENT
+from bezoar.requests.sender import CANARY, MOST_UNSEEN
 from bezoar.text import replace_surrogates, without_thinking
 
 HALF = "\ud83d"

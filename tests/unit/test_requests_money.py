@@ -14,8 +14,8 @@ from bezoar.requests.base import ask
 from bezoar.requests.budget import AHEAD, Amount, BudgetReservation
 from bezoar.requests.job import SPENT, CurrentJob
 from bezoar.requests.ledger import totals
+from bezoar.requests.persistence import MOST_TRANSIENT
 from bezoar.requests.prices import Usage
-from bezoar.requests.sender import MOST_TRANSIENT
 
 ANSWER = used(prompt=30, completion=16)  # 30 * 1 + 16 * 5
 MICRO = 110  # millionths of a dollar

@@ -20,9 +20,10 @@ from faults import delay, status
 
 from bezoar import serving
 from bezoar.errors import Stopped
-from bezoar.requests import dry_run, sender, server_locator
+from bezoar.requests import dry_run, persistence, server_locator
 from bezoar.requests.base import Backend, Completion, ask
-from bezoar.requests.sender import MOST_TRANSIENT, SHORTEST
+from bezoar.requests.persistence import MOST_TRANSIENT
+from bezoar.requests.sender import SHORTEST
 from bezoar.serving import Address
 
 COUNT, IN_FLIGHT = 200, 16
@@ -151,7 +152,7 @@ def test_who_waits_can_be_interrupted(desk):
     started = time.monotonic()
     with pytest.raises(Stopped) as caught:
         complete(client(desk), "row")
-    assert caught.value.status == sender.INTERRUPTED
+    assert caught.value.status == persistence.INTERRUPTED
     assert time.monotonic() - started < SERVER["start"] / 2
 
 

@@ -28,6 +28,7 @@ from bezoar.recipe.load import load
 from bezoar.requests.blocks import ManagedServer
 from bezoar.serving import Address, command
 from bezoar.serving.command import Changed, Ended, Serving, server_of
+from bezoar.serving.neutral import neutral
 from bezoar.steps.backends.verifier import VerifierBackend
 
 ROOT = Path(__file__).parents[2]
@@ -402,6 +403,23 @@ def test_a_server_loads_the_checkpoint_of_its_backend_and_starts_again_with_new_
     process.terminate()
     assert f"{folder} was made again; it starts again" in process.communicate(timeout=20)[1]
     assert process.returncode == 143
+
+
+def test_a_server_gets_a_checkpoints_tokens_and_no_settings_of_its_own(workplace, start):
+    folder, links = weights("old"), Path(".snakemake/servers/teacher.model")
+    config = folder / "generation_config.json"
+    config.write_text(json.dumps({"eos_token_id": [1, 2], "repetition_penalty": 1.1, "do_sample": True}))
+    workplace("well", "{checkpoint}", checkpoint=folder.name)
+    start()
+    found = Hasher(None).content(str(folder))
+    assert found
+    assert address().weights == found.md5
+    assert asked(address())["words"][3] == str(links)
+    assert json.loads((links / config.name).read_text()) == {"eos_token_id": [1, 2]}
+    assert (links / "model.safetensors").read_text() == "old"
+    for neither in ({"eos_token_id": 2, "transformers_version": "5"}, [3]):
+        config.write_text(json.dumps(neither))
+        assert neutral(folder, links) == folder
 
 
 def test_a_server_waits_for_its_checkpoint(workplace, start):

@@ -26,9 +26,10 @@ FILES = {
 
 def recipe() -> dict[str, Any]:
     """One model, scored by one task."""
-    scoring = {"task_folder": "tasks", "max_length": 64, "batch_size": 1, "dtype": "float32"}
+    scoring = {"task_folder": "tasks", "max_length": 64, "batch_size": 1, "dtype": "float32", "chat_template": True}
     return {
         "recipe": "own",
+        "prompt": {"system": "Be kind."},
         "models": {"served": {"method": "local", "path": "weights"}},
         "evals": {"own": {"method": "harness", "checkpoints": ["served"], "tasks": ["choice"], **scoring}},
     }

@@ -111,11 +111,24 @@ def attest(artifact: str, *, signed: bool) -> dict[str, Any]:
     path = os.path.relpath(artifact)
     with loaded() as attached:
         build = attached.build
-        jobs = [job_of(step, build) for step in _steps(path, build)]
+        jobs = _jobs(path, build)
         if key:
             _check_here(path, jobs)
         made = statement(jobs, _subjects(path, jobs, build))
     return envelope(made, key) if key else made
+
+
+def subjects_of(artifact: str, build: Build) -> list[dict[str, Any]]:
+    """The files of an artifact that is up to date, with their digests.
+
+    Raises:
+        CacheError: No stage, or more than one, makes it, it isn't up to date, or its bytes aren't here.
+    """
+    return _subjects(artifact, _jobs(artifact, build), build)
+
+
+def _jobs(artifact: str, build: Build) -> list[Job]:
+    return [job_of(step, build) for step in _steps(artifact, build)]
 
 
 def statement(jobs: list[Job], subjects: list[dict[str, Any]]) -> dict[str, Any]:

@@ -100,6 +100,15 @@ class Network:
     writes: tuple[str, ...] = ()
     local: bool = False
 
+    def __or__(self, other: "Network") -> "Network":
+        """What a job needs that has both needs."""
+        return Network(
+            self.variables + other.variables,
+            self.reads + other.reads,
+            self.writes + other.writes,
+            local=self.local and other.local,
+        )
+
 
 @dataclass(frozen=True)
 class Surroundings:

@@ -56,6 +56,10 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
             if name.startswith(CONTROL):
                 what, expected = "the name is reserved for controls", f"no name that starts with {CONTROL}"
                 yield Problem((section, name), what, name, expected)
+    licensed = {**recipe.sources, **recipe.models, **recipe.stages, **recipe.mixes}
+    for name in recipe.licences:
+        if name not in licensed:
+            yield unknown(("licences", name), "no source, model, stage or mix of this name", name, licensed)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name in recipe.schemes:
@@ -77,6 +81,7 @@ def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
     asking = [
         name for block in recipe.blocks() for name in block.stage_names() if block.asked_by(name.partition("-")[0])
     ]
+    asking += [f"{block.served_rule}-{block.name}-{checkpoint}" for block, checkpoint, _ in recipe.served()]
     for stage in recipe.budget.stages:
         if stage not in asking:
             yield unknown(("budget", "stages", stage), "no stage of this name sends model requests", stage, asking)
@@ -223,6 +228,9 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
         if isinstance(source.origin, Builtin | File):
             yield from (one.below("sources", name, "origin") for one in source.origin.problems())
     for name, model in recipe.models.items():
+        if model.lacks_weights():
+            what, expected = "not a model directory", "config.json, *.safetensors and a tokenizer, or the GGUF `file`"
+            yield Problem(("models", name, "path"), what, "no weights", expected)
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)

@@ -95,7 +95,7 @@ class Estimator:
 
     def _asking(self, step: Step) -> tuple[Any, dict[str, BackendBlock]]:
         """The block whose jobs send requests, and its backends by key; none if the step sends none."""
-        return self.recipe.asking.get((step.rule, step.block[0] if step.block else ""), (None, {}))
+        return self.recipe.asked(step.rule, step.block)
 
     def _of_stage(self, name: str, key: str, steps: list[Step], commands: dict[str, list[str]] | None) -> Expected:
         block = self.backends(steps[0])[key]

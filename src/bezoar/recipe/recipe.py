@@ -1,5 +1,6 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
+from bezoar.steps.evaluate.evaluation import SERVED, ServedEval
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
@@ -32,6 +34,8 @@ Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
 Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
+
+Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
 
@@ -60,6 +64,11 @@ class Recipe(Block):
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
+    licences: dict[Name, str] = Field(
+        {},
+        description="Licences of sources, models, stages and mixes, by name, as SPDX writes them. Cards state them; no "
+        "result depends on them.",
+    )
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )
@@ -98,7 +107,7 @@ class Recipe(Block):
 
     def folder_of(self, checkpoint: str) -> str:
         """The directory with a checkpoint's full weights: a base model's, or a stage's after merging."""
-        return f"data/base/{checkpoint}" if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
+        return self.models[checkpoint].folder if checkpoint in self.models else f"data/checkpoints/{checkpoint}"
 
     def unnamed_weights(self) -> list[str]:
         """Backends with a self-hosted server whose weights are no checkpoint of this recipe."""
@@ -119,14 +128,37 @@ class Recipe(Block):
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     @cached_property
-    def asking(self) -> dict[tuple[str, str], tuple[NamedBlock, dict[str, BackendBlock]]]:
-        """By rule and block name: the block whose jobs send requests, and by its keys the backends that answer them."""
-        return {
+    def asking(self) -> dict[tuple[str, ...], Asked]:
+        """By rule and block name: the block whose jobs send requests, and by its keys the backends that answer them.
+
+        Jobs for one checkpoint of an evaluation come by rule, block name and checkpoint, if a server has loaded it.
+        """
+        found: dict[tuple[str, ...], Asked] = {
             (rule, block.name): (block, {key: self.backends[name] for key, name in names.items()})
             for block in self.blocks()
             for rule in block.asks
             if (names := block.asked_by(rule))
         }
+        for block, checkpoint, backend in self.served():
+            found[block.served_rule, block.name, checkpoint] = (block, {SERVED: backend})
+        return found
+
+    def asked(self, rule: str, names: Sequence[str]) -> Asked | tuple[None, dict[str, BackendBlock]]:
+        """The block whose job sends requests, and the backends that answer them; none if it sends none.
+
+        Args:
+            rule: The job's rule.
+            names: Its names in this recipe: values of its wildcards.
+        """
+        keys = [(rule, *names[:count]) for count in (1, 2)]
+        return next((self.asking[key] for key in keys if key in self.asking), (None, {}))
+
+    def served(self) -> Iterator[tuple[ServedEval, str, BackendBlock]]:
+        """Evaluations with their checkpoints for which the server of a backend answers; jobs load the others."""
+        for block in self.evals.values():
+            if isinstance(block, ServedEval):
+                for checkpoint, backend in block.servers(self.backends).items():
+                    yield block, checkpoint, backend
 
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""

@@ -10,8 +10,9 @@ from bezoar.requests.budget import Amount
 from bezoar.requests.calls import Call
 from bezoar.requests.failures import DETAIL, Failure
 from bezoar.requests.ledger import open_batches
+from bezoar.requests.persistence import MOST_TRANSIENT
 from bezoar.requests.provider import Answer, Result
-from bezoar.requests.sender import MOST_TRANSIENT, Sender
+from bezoar.requests.sender import Sender
 
 MOST_CALLS = 50_000  # OpenAI's limit; Anthropic's is 100,000
 MOST_BYTES = 150_000_000  # OpenAI's limit is 200 MB, Anthropic's 256 MB

@@ -98,6 +98,11 @@ class BackendBlock(NamedBlock):
     remote: ClassVar[bool] = False
     weights_from: ClassVar[str] = ""
 
+    @property
+    def serves(self) -> bool:
+        """Whether an evaluation may ask it about a checkpoint of the recipe."""
+        return False
+
     def identity(self) -> dict[str, Any]:
         """What its answers depend on: every value but its connection."""
         return self.model_dump(exclude={"connection"})

@@ -156,7 +156,8 @@ class Client:
         sender = Sender(self.provider, self.block.connection, self.job, self.store, self.reservation, price)
         self._announce(sender, work, stored, asked, what)
         try:
-            return asyncio.run(self._settled(sender, work, what))
+            with kept(self.block):
+                return asyncio.run(self._settled(sender, work, what))
         finally:
             sender.ledger.report()
             self.reservation.close()
@@ -171,7 +172,7 @@ class Client:
 
     async def _settled(self, sender: Sender, work: list[Work], what: str) -> dict[int, Completion]:
         try:
-            async with sender.stoppable(), kept(self.block):
+            async with sender.stoppable():
                 self.job.check_halt()
                 done, fitting = self._refuse_long(work, await self._check(sender, work))
                 if fitting and self.block.connection.batch:

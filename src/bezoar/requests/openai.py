@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "https://api.openai.com/v1"
 ENDPOINT = "/v1/chat/completions"
+TEXTS = "/v1/completions"  # of a server's own model, with log-probabilities
 ENDINGS: dict[str, Ending] = {"stop": "stop", "length": "length", "content_filter": "refusal"}
 
 
@@ -33,6 +34,11 @@ class OpenAiBackend(ApiBackend):
         description="OpenAI's reasoning models want max_completion_tokens, vLLM takes max_tokens.",
     )
     sends_sampling: bool = Field(True, description="False for models that refuse temperature and top_p.")
+
+    @property
+    def serves(self) -> bool:
+        """Whether an evaluation may ask it about a checkpoint of the recipe."""
+        return self.checkpoint is not None
 
     def provider(self, weights: str = "") -> "OpenAi":
         """The API."""
@@ -99,7 +105,7 @@ class OpenAi(provider.Connected):
         return answer_of(said, ending, model, used, self.block.thinking)
 
     async def send(self, call: Call, seconds: float) -> str:
-        return await posted(self.session, ENDPOINT.removeprefix("/v1/"), call, seconds)
+        return await posted(self.session, call.endpoint.removeprefix("/v1/"), call, seconds)
 
     async def model_facts(self) -> dict[str, Any]:
         """From the list of models: not every server has a page for each model.
@@ -113,7 +119,8 @@ class OpenAi(provider.Connected):
         try:
             listed = await self._requested("GET", "models", "a list of models")
         except Failure as failure:
-            if failure.status in (404, 405, 501) or (failure.status == 500 and self.block.connection.base_url_env):
+            own = self.block.connection.base_url_env or self.block.connection.server
+            if failure.status in (404, 405, 501) or (failure.status == 500 and own):
                 return {}
             raise
         listing = listed.get("data")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bezoar import serving
@@ -124,22 +125,24 @@ def server_locator(block: ApiBackend, weights: str = "") -> ServerLocator | None
     return ServerLocator(block.name, server, weights) if server and block.connection.self_hosted else None
 
 
-@asynccontextmanager
-async def kept(block: ApiBackend) -> AsyncIterator[None]:
+@contextmanager
+def kept(block: ApiBackend) -> Iterator[None]:
     """Keep a backend's self-hosted server, if any, from stopping because it has no clients."""
     if not block.connection.self_hosted:
         yield
         return
     serving.touch_lease(block.name)
+    done = threading.Event()
 
-    async def keep() -> None:
-        while True:
-            await asyncio.sleep(SECONDS_BETWEEN_TOUCHES)
+    def keep() -> None:
+        while not done.wait(SECONDS_BETWEEN_TOUCHES):
             with suppress(OSError):  # such as a full disk: the next touch will do
                 serving.touch_lease(block.name)
 
-    keeping = asyncio.create_task(keep())
+    keeping = threading.Thread(target=keep, daemon=True)
+    keeping.start()
     try:
         yield
     finally:
-        keeping.cancel()
+        done.set()
+        keeping.join()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from bezoar.errors import BezoarError, problem
 from bezoar.logs import logger
 from bezoar.requests.blocks import BackendBlock, Connection, ManagedServer
 from bezoar.serving import Address, listeners
+from bezoar.serving.neutral import neutral
 
 HOST = "BEZOAR_SERVER_HOST"
 LOOPBACK = "127.0.0.1"
@@ -222,7 +224,8 @@ class Serving:
     @contextmanager
     def _started(self) -> Iterator["subprocess.Popen[bytes]"]:
         """The server's process; at the end its address is withdrawn, then it is stopped."""
-        slots = (("{host}", self.host), ("{port}", str(self.port)), ("{checkpoint}", self.folder or ""))
+        loaded = neutral(Path(self.folder), serving.FOLDER / f"{self.backend}.model") if self.folder else ""
+        slots = (("{host}", self.host), ("{port}", str(self.port)), ("{checkpoint}", str(loaded)))
         words = self.server.command
         for slot, text in slots:
             words = [word.replace(slot, text) for word in words]

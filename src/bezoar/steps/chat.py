@@ -1,9 +1,12 @@
 """Dialogues under a model's own chat template: the same text and tokens in training and wherever the model answers."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from bezoar.errors import InputError, problem
+
+RESPONSES = ("completion", "chosen", "rejected")  # columns of a mix with an answer to its `prompt`
 
 
 class Turn(TypedDict):
@@ -40,14 +43,24 @@ def render(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> str:
         line = f" (line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
         raise _unfit(tokenizer, messages, f"refuses a dialogue: {error}{line}") from error
     for message in messages:
-        if message["role"] != "assistant" and message["content"].strip() not in text:
+        if message["role"] != "assistant" and not _is_in(message["content"].strip(), text):
             raise _unfit(tokenizer, messages, f"leaves out a turn of {message['role']}")
     return text
 
 
+def _is_in(content: str, text: str) -> bool:
+    """Whether a text has a turn's content, as it is or, as some templates write results of a tool, as JSON."""
+    return content in text or any(json.dumps(content, ensure_ascii=one)[1:-1] in text for one in (True, False))
+
+
 def ids(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> list[int]:
     """The tokens of a dialogue; a start token only where the template writes one."""
-    return list(tokenizer(render(tokenizer, messages, prompt=prompt), add_special_tokens=False).input_ids)
+    return split(tokenizer, render(tokenizer, messages, prompt=prompt))
+
+
+def split(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text that a chat template made."""
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def check_template(tokenizer: Any) -> None:

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -16,6 +18,7 @@ from transformers import (
 
 from bezoar.errors import InputError, problem
 from bezoar.files import readable
+from bezoar.steps.tokenizers import check_tokenizer
 
 CPU = torch.device("cpu")
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -74,8 +77,14 @@ def keep_gradients(model: torch.nn.Module) -> None:
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
-    """A model directory's tokenizer."""
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    """A model directory's tokenizer.
+
+    Raises:
+        ValueError: It splits text differently from the SentencePiece model in its directory.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    check_tokenizer(tokenizer, Path(folder))
+    return tokenizer
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -124,6 +133,21 @@ def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> 
     model.generation_config = GenerationConfig(
         eos_token_id=end_tokens(model, tokenizer), pad_token_id=padding(tokenizer), bos_token_id=tokenizer.bos_token_id
     )
+
+
+def save_generation_config(folder: Path) -> None:
+    """Write generation_config.json of a model directory anew: every end token, and no sampling.
+
+    Servers and `generate` follow this file by default; a base model's temperature would silently be the checkpoint's.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    given = GenerationConfig()
+    if (folder / "generation_config.json").exists():
+        given = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    model = SimpleNamespace(config=config, generation_config=given)
+    ignore_generation_config(model, load_tokenizer(folder))
+    model.generation_config.save_pretrained(folder)
+    readable(folder)
 
 
 def merge(base: Path, adapter: Path, *, dtype: str, nf4: bool) -> Any:

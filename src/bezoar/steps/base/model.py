@@ -19,6 +19,11 @@ class ModelBlock(NamedBlock):
         "model, or a file PATH.jinja, such as recipes/templates/openbezoar.jinja.",
     )
 
+    @property
+    def folder(self) -> str:
+        """Where its weights and tokenizer are."""
+        return f"data/base/{self.name}"
+
     def downloads(self) -> bool:
         """Whether it comes over a network."""
         return False
@@ -37,4 +42,8 @@ class ModelBlock(NamedBlock):
 
     def lacks_template(self) -> bool:
         """Whether it certainly comes without a chat template."""
+        return False
+
+    def lacks_weights(self) -> bool:
+        """Whether it certainly comes without weights that can be read."""
         return False

@@ -10,13 +10,12 @@ from pydantic import Field
 from bezoar.blocks import Block, ModelName
 from bezoar.errors import InputError, problem
 from bezoar.steps import chat
-from bezoar.steps.chat import Turn
+from bezoar.steps.chat import RESPONSES, Turn
 from bezoar.steps.data import rows
 from bezoar.steps.data.families import first_turn
 from bezoar.steps.data.rows import Unusable
 
 Example = dict[str, Any]  # id, keys of its family, and columns of messages: prompt and completion, or chosen, rejected
-RESPONSES = ("completion", "chosen", "rejected")
 BROKEN = "\ufffd"  # a tokenizer decodes an incomplete character to this
 
 

@@ -15,16 +15,21 @@ from bezoar.steps.evaluate import mtbench
 GREEDY_BELOW = 1e-4  # FastChat samples from this temperature on
 
 
-class Answering(NamedBlock):
-    """The keys of an evaluation that answers depend on."""
+class Asking(NamedBlock):
+    """The keys of an evaluation that answers depend on, also if a server has loaded the checkpoint."""
 
     section: ClassVar[str] = "evals"
 
-    batch_size: int
-    dtype: Dtype
     temperatures: dict[str, float]
     top_p: float
     max_new_tokens: int
+
+
+class Answering(Asking):
+    """The keys of an evaluation that answers depend on if their job loads the checkpoint."""
+
+    batch_size: int
+    dtype: Dtype
 
 
 def samplings_of(
@@ -76,13 +81,8 @@ def answers_to(
     return rows, ends
 
 
-def write_answers(
-    questions_path: Path, checkpoint: Path, block: Answering, prompt: Prompt, seed: int, out_folder: Path
-) -> None:
-    """Answer all questions with a checkpoint; it has the name of the output folder."""
-    name = out_folder.name
-    questions = mtbench.read_questions(questions_path)
-    samplings = samplings_of(questions, block.temperatures, block.top_p, block.max_new_tokens)
+def loaded(checkpoint: Path, block: Answering, prompt: Prompt, seed: int, name: str) -> Backend:
+    """A checkpoint, to answer questions in this job."""
     backend = LocalBackend(  # its whole text is judged, as in FastChat
         kind="local",
         checkpoint=name,
@@ -91,7 +91,14 @@ def write_answers(
         dtype=block.dtype,
         thinking=[],
     )
-    model = backend.open(checkpoint=checkpoint, system=prompt.system, seed=seed)
+    return backend.open(checkpoint=checkpoint, system=prompt.system, seed=seed)
+
+
+def write_answers(questions_path: Path, model: Backend, block: Asking, out_folder: Path) -> None:
+    """Answer all questions with a checkpoint; it has the name of the output folder."""
+    name = out_folder.name
+    questions = mtbench.read_questions(questions_path)
+    samplings = samplings_of(questions, block.temperatures, block.top_p, block.max_new_tokens)
     rows, ends = answers_to(questions, model, samplings, name)
     with artifact(out_folder) as out:
         write_rows(out / "answers.jsonl", rows)

@@ -1,15 +1,21 @@
-"""The base class of evaluations."""
+"""The base classes of evaluations."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bezoar.blocks import Dtype, Name, NamedBlock, Reference
+from bezoar.blocks import Dtype, Name, NamedBlock, Reference, Sampling
 from bezoar.problems import Problem
+from bezoar.requests.demand import Demand, Known
+
+if TYPE_CHECKING:
+    from bezoar.requests.blocks import BackendBlock
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unknown checkpoint")]
+ServerName = Annotated[Name, Reference(("backends",), "no backend that serves a checkpoint", trait="serves")]
+SERVED = "served_by"  # the key
 
 
 class EvalBlock(NamedBlock):
@@ -32,13 +38,58 @@ class EvalBlock(NamedBlock):
         yield from ()
 
 
+class ServedEval(EvalBlock):
+    """The base class of evaluations whose jobs load a checkpoint, or ask the server of a backend that has loaded it.
+
+    Attributes:
+        served_rule: Rule of these jobs, one or more for each checkpoint.
+    """
+
+    served_rule: ClassVar[str]
+
+    served_by: list[ServerName] = Field(
+        [],
+        description="Backends with a `checkpoint` of this evaluation: their servers answer for it. Jobs load the other "
+        "checkpoints themselves. A server has its own dtype and batches, so `dtype` and `batch_size` don't matter.",
+    )
+
+    def servers(self, backends: Mapping[str, "BackendBlock"]) -> dict[str, "BackendBlock"]:
+        """By checkpoint, the backend whose server answers for it."""
+        named = [backends[name] for name in self.served_by if name in backends]
+        return {one.weights: one for one in named if one.weights in self.checkpoints}
+
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
+        """The requests of one job for a served checkpoint: their number isn't known before the job runs."""
+        return Demand(None, 0, Sampling())
+
+    def problems(self, recipe: Any) -> Iterator[Problem]:
+        """Servers of checkpoints that aren't evaluated, and second ones of those that are."""
+        seen: dict[str, str] = {}
+        for position, name in enumerate(self.served_by):
+            weights = recipe.backends[name].weights if name in recipe.backends else None
+            if weights is None:
+                continue
+            if weights not in self.checkpoints:
+                what, expected = (
+                    "the backend serves a checkpoint that isn't evaluated here",
+                    ", ".join(self.checkpoints),
+                )
+                yield Problem((SERVED, position), what, f"{name}, which serves {weights}", expected)
+            elif weights in seen:
+                what, found = "two backends serve one checkpoint", f"{seen[weights]} and {name}, for {weights}"
+                yield Problem((SERVED, position), what, found, "one of them")
+            seen.setdefault(weights, name)
+
+
 def source_of(role: str) -> Reference:
     """Marks the name of a source for a role in an evaluation."""
     return Reference(("sources",), "no such source", formats=(role,))
 
 
-class AnsweredEval(EvalBlock):
+class AnsweredEval(ServedEval):
     """The base class of evaluations for which checkpoints answer questions, in two turns each."""
+
+    served_rule: ClassVar[str] = "answers"
 
     questions: Annotated[Name, source_of("questions")]
     temperatures: dict[str, Temperature] = Field(
@@ -56,3 +107,9 @@ class AnsweredEval(EvalBlock):
     )
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")
+
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
+        """The requests of one checkpoint's answers."""
+        questions = known.rows(self.questions)
+        calls = None if questions is None else 2 * questions
+        return Demand(calls, 1000 + self.max_new_tokens, Sampling(max_new_tokens=self.max_new_tokens))

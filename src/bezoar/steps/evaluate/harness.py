@@ -12,14 +12,16 @@ from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, Prompt, SourceNam
 from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
-from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.evaluation import ServedEval
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
 
 
-class Harness(EvalBlock):
+class Harness(ServedEval):
     """lm-evaluation-harness."""
+
+    served_rule: ClassVar[str] = "harness"
 
     method: Literal["harness"]
     tasks: list[Name] = Field(min_length=1)
@@ -45,6 +47,7 @@ class Harness(EvalBlock):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Tasks that the task folder doesn't define (a group counts as a task), and files that are no inputs."""
+        yield from super().problems(recipe)
         if self.task_folder and Path(self.task_folder).is_dir():
             files = list(read_tasks(Path(self.task_folder)))
             yield from _file_problems(Path(self.task_folder), files)
@@ -76,17 +79,22 @@ def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Prob
             yield Problem(("task_folder",), what, f"{text}, in {shown}", "files below task_folder only")
 
 
-class Scoring(NamedBlock):
-    """The keys of an evaluation that a task's score depends on."""
+class Asking(NamedBlock):
+    """The keys of an evaluation that a task's score depends on, also if a server has loaded the checkpoint."""
 
     section: ClassVar[str] = "evals"
 
     num_fewshot: int
     max_length: int
     chat_template: bool
+    task_folder: str | None
+
+
+class Scoring(Asking):
+    """The keys of an evaluation that a task's score depends on if its job loads the checkpoint."""
+
     batch_size: int
     dtype: Dtype
-    task_folder: str | None
 
 
 def checkpoint_of(folder: Path, *, chat_template: bool = False, **settings: Any) -> Any:
@@ -121,11 +129,17 @@ def checkpoint_of(folder: Path, *, chat_template: bool = False, **settings: Any)
     return made
 
 
-def evaluated(checkpoint: Path, task: str, block: Scoring, system: str | None, seed: int) -> dict[str, Any]:
+def loaded(checkpoint: Path, block: Scoring) -> Any:
+    """A checkpoint as an evaluation wants it."""
+    sizes = {"batch_size": block.batch_size, "max_length": block.max_length}
+    return checkpoint_of(checkpoint, chat_template=block.chat_template, dtype=block.dtype, **sizes)
+
+
+def evaluated(model: Any, task: str, block: Asking, system: str | None, seed: int) -> dict[str, Any]:
     """The harness's result for a task, without values that differ between equal runs (times, machine).
 
     Args:
-        checkpoint: Its model directory.
+        model: The checkpoint, as one of the harness's models.
         task: The task's name.
         block: The evaluation.
         system: System text of requests through a chat template.
@@ -135,9 +149,8 @@ def evaluated(checkpoint: Path, task: str, block: Scoring, system: str | None, s
     from lm_eval.tasks import TaskManager
 
     own = {"include_path": block.task_folder, "include_defaults": False} if block.task_folder else {}
-    sizes = {"batch_size": block.batch_size, "max_length": block.max_length}
     result = simple_evaluate(
-        model=checkpoint_of(checkpoint, chat_template=block.chat_template, dtype=block.dtype, **sizes),
+        model=model,
         tasks=[task],
         apply_chat_template=block.chat_template,
         system_instruction=system if block.chat_template else None,
@@ -153,15 +166,15 @@ def evaluated(checkpoint: Path, task: str, block: Scoring, system: str | None, s
     return {name: value for name, value in result.items() if name not in RUN_FACTS}
 
 
-def write_result(checkpoint: Path, block: Scoring, prompt: Prompt | None, seed: int, out_folder: Path) -> None:
-    """Run a task on a checkpoint; the output folder is named by the task, its parent by the checkpoint."""
+def write_result(model: Any, block: Asking, prompt: Prompt | None, seed: int, out_folder: Path) -> None:
+    """Run a task on a model; the output folder is named by the task, its parent by the checkpoint."""
     import datasets
 
     task = out_folder.name
     with tempfile.TemporaryDirectory() as cache:
         if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
-        result = evaluated(checkpoint, task, block, prompt.system if prompt else None, seed)
+        result = evaluated(model, task, block, prompt.system if prompt else None, seed)
     with artifact(out_folder) as out:
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")

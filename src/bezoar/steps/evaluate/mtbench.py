@@ -24,7 +24,7 @@ from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, Row, read_rows, row_id
-from bezoar.steps.evaluate.evaluation import AnsweredEval, source_of
+from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, source_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,13 +95,16 @@ class Mtbench(AnsweredEval):
         ]
 
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
-        """The requests of one model's judgments."""
+        """The requests of one checkpoint's answers, or of one model's judgments."""
+        if key == SERVED:
+            return super().demand(inputs, known, key)
         questions = known.rows(self.questions)
         calls = None if questions is None else questions * len(TURNS) * self.repeats
         return Demand(calls, 1000 + 2 * self.max_new_tokens, self.judge_sampling)
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""
+        yield from super().problems(recipe)
         yield from self._shuffled()
         for position, category in enumerate(self.reference_categories):
             if category not in self.temperatures:

@@ -14,9 +14,7 @@ from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps import chat
-from bezoar.steps.chat import Turn
-
-RESPONSES = ("completion", "chosen", "rejected")
+from bezoar.steps.chat import RESPONSES, Turn
 
 
 @dataclass(frozen=True)
@@ -48,16 +46,17 @@ def tokens_of(tokenizer: Any, prompt: list[Turn], answer: list[Turn], *, every_t
     """
     messages = [*prompt, *answer]
     text = chat.render(tokenizer, messages, prompt=False)
-    ids = chat.ids(tokenizer, messages, prompt=False)
+    ids = chat.split(tokenizer, text)
     first = 0 if every_turn else len(prompt)
     places = [place for place in range(first, len(messages)) if messages[place]["role"] == "assistant"]
     spans = []
     for place in places:
         ends = []
         for beginning, asks in ((messages[:place], True), (messages[: place + 1], False)):
-            if not text.startswith(chat.render(tokenizer, beginning, prompt=asks)):
+            start = chat.render(tokenizer, beginning, prompt=asks)
+            if not text.startswith(start):
                 raise _rewritten(tokenizer, place, last=place == len(messages) - 1)
-            ends.append(_shared(chat.ids(tokenizer, beginning, prompt=asks), ids))
+            ends.append(len(ids) if start == text else _shared(chat.split(tokenizer, start), ids))
         spans.append((ends[0], ends[1]))
     return Tokens(ids, spans)
 

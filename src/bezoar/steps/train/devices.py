@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+PAUSE = 1.0  # seconds between looks for free devices
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # all processes are on this machine
 STOP = "stop"  # a file in the work folder: the processes are to save their state and end
 
@@ -71,16 +73,22 @@ class Reserved:
     def __init__(self) -> None:
         self.held: list[socket.socket] = []
 
-    def take(self, device: str) -> bool:
-        """Whether the device was free; it is held now."""
-        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            mark.bind(f"\0bezoar-device-{device}")
-        except OSError:
+    def take(self, devices: Sequence[str], count: int) -> list[str]:
+        """So many free devices, which are held from now on; none if fewer are free."""
+        taken: dict[str, socket.socket] = {}
+        for device in devices:
+            mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                mark.bind(f"\0bezoar-device-{device}")
+                taken[device] = mark
+            except OSError:
+                mark.close()
+            if len(taken) == count:
+                self.held.extend(taken.values())
+                return list(taken)
+        for mark in taken.values():
             mark.close()
-            return False
-        self.held.append(mark)
-        return True
+        return []
 
 
 _reserved = Reserved()
@@ -97,33 +105,36 @@ def agreed(asked: bool) -> bool:
     return bool(answer.item())
 
 
-def chosen(visible: Sequence[str], wanted: int, reserved: Reserved) -> list[str]:
-    """Devices for a job that was given some: free ones, or the first ones where a scheduler gives exactly these.
+def chosen(visible: Sequence[str], wanted: int, reserved: Reserved, *, scheduled: bool = False) -> list[str]:
+    """Devices for a job that was given some: free ones, for which it waits, or those that SLURM has chosen.
 
     Args:
         visible: Devices that this process sees.
         wanted: Devices that the job was given; 0 uses one if there is one, which it shares.
-        reserved: Who holds them.
+        reserved: What this process holds.
+        scheduled: Whether SLURM chooses devices for jobs: equal names may then be different devices.
 
     Raises:
-        InputError: There are fewer, or others hold them.
+        InputError: It sees fewer than it was given.
     """
-    if wanted == 0 or len(visible) == wanted:
+    if wanted == 0 or (scheduled and len(visible) == wanted):
         return list(visible[: wanted or 1])
-    free: list[str] = []
-    for device in visible:
-        if len(free) < wanted and reserved.take(device):
-            free.append(device)
-    if len(free) < wanted:
+    if len(visible) < wanted:
         raise InputError(
             problem(
-                f"the job was given {wanted} GPUs, and this process can't have so many",
-                found=f"{len(visible)} visible, {len(free)} of them free",
-                expected=f"{wanted} free GPUs",
-                hint="`--resources gpu=<number of this machine's GPUs>` lets Snakemake count them",
+                f"the job was given {wanted} GPUs, and this process sees fewer",
+                found=f"{len(visible)} visible",
+                expected=f"{wanted} GPUs",
+                hint="fewer `gpus` in `resources`",
             )
         )
-    return free
+    told = False
+    while not (found := reserved.take(visible, wanted)):
+        if not told:
+            logger.info(f"waiting for {wanted} free GPUs; `snakemake --resources gpu={len(visible)}` counts them")
+        told = True
+        time.sleep(PAUSE)
+    return found
 
 
 def pin(wanted: int) -> int:
@@ -137,7 +148,9 @@ def pin(wanted: int) -> int:
     if count == 0:
         return max(1, wanted)
     names = [one for one in os.environ.get(VISIBLE, "").split(",") if one]
-    found = chosen(names or [str(number) for number in range(count)], wanted, _reserved)
+    found = chosen(
+        names or [str(number) for number in range(count)], wanted, _reserved, scheduled="SLURM_JOB_ID" in os.environ
+    )
     os.environ[VISIBLE] = ",".join(found)
     return len(found)
 

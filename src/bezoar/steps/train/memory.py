@@ -5,14 +5,18 @@ transformers' modules, PEFT's layers and TRL's fused output layer. tests/unit/te
 really keeps.
 """
 
+from __future__ import annotations
+
 import json
 import struct
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bezoar.errors import InputError, problem
-from bezoar.steps.train.stage import StageBlock
+
+if TYPE_CHECKING:
+    from bezoar.steps.train.stage import StageBlock
 
 GIB = 1 << 30
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -62,4 +62,5 @@ def merge(base: Path, adapter: Path, block: Merging, out_folder: Path) -> None:
             model = models.load(weights, "float32") if full else models.merge(base, adapter, **loading)
             models.save(model, models.load_tokenizer(base), out, block.merged_dtype)
             count = model.num_parameters()
+        models.save_generation_config(out)
     logger.info(f"merge {out_folder.name}: {count:,} parameters in {block.merged_dtype}")

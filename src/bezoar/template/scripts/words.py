@@ -10,8 +10,8 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("rows", "train.jsonl of a mix")
     flags.path("out", "file to write the counts to")
     [args] = flags.start(argv)
-    texts = (row["prompt"] + row.get("completion", "") for _, row in read_json_lines(args.rows))
-    words = [len(text.split()) for text in texts]
+    dialogues = (row["prompt"] + row["completion"] for _, row in read_json_lines(args.rows))
+    words = [sum(len(message["content"].split()) for message in dialogue) for dialogue in dialogues]
     write_json(args.out, {"rows": len(words), "words": sum(words), "longest": max(words)})
 
 

@@ -1,0 +1,230 @@
+"""The card of a checkpoint or a mix, README.md, from the recipe and its records.
+
+It holds scores, so it is no part of the artifact that is scored: it is written anew whenever one asks for it.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from bezoar import __version__
+from bezoar.publish.records import Published, Records
+from bezoar.recipe.recipe import Recipe
+from bezoar.steps.base.hub import HubModel
+from bezoar.steps.data.sources import Builtin, File, Hub, Source, Url
+
+UNKNOWN = "not stated"
+NOT_KEYS = {"method", "init_from", "mix", "continue_adapter"}  # of a stage: shown elsewhere
+
+
+def card(target: Published, recipe: Recipe, records: Records) -> str:
+    """The card's text."""
+    parts = _model(target.name, recipe, records) if target.kind == "model" else _mix(target.name, recipe, records)
+    return "\n".join([*_head(target, recipe), f"# {target.name}", "", *parts]).rstrip() + "\n"
+
+
+def _head(target: Published, recipe: Recipe) -> Iterator[str]:
+    """The metadata that the hub reads."""
+    mixes = [recipe.stages[one].mix for one in recipe.chain(target.name)] if target.kind == "model" else [target.name]
+    origins = [recipe.sources[one].origin for one in _sources(mixes, recipe)]
+    data = {
+        "tags": ["bezoar"],
+        "license": recipe.licences.get(target.name),
+        "datasets": sorted({one.repository for one in origins if isinstance(one, Hub)}),
+    }
+    if target.kind == "model":
+        base = recipe.models[_base(target.name, recipe)]
+        data |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
+        data["base_model"] = base.repository if isinstance(base, HubModel) else None
+    else:
+        data["source_datasets"] = data.pop("datasets")
+    text = yaml.safe_dump({name: value for name, value in data.items() if value}, sort_keys=True)
+    return iter(["---", text.rstrip(), "---", ""])
+
+
+def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
+    stages = recipe.chain(name)[::-1]
+    yield f"Stage `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}. This card is made from the"
+    yield "records of that build: each number is of artifacts that are up to date."
+    yield from _section("Lineage", _lineage(stages, recipe, records))
+    yield from _section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
+    yield from _section("Prompt", _prompt(recipe))
+    yield from _section("Settings", _settings(stages, recipe))
+    yield from _section("Scores", _scores(name, recipe, records))
+    yield from _section("Not run", _not_run(name, recipe, records))
+
+
+def _mix(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
+    mix = recipe.mixes[name]
+    counts = records.read(f"data/mixes/{name}/report.json") or {}
+    train, held = counts.get("train", "?"), counts.get("eval", "?")
+    yield f"Mix `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}, in TRL's columns of the format"
+    yield f"{mix.format}: {train} rows in train.jsonl, {held} held out in eval.jsonl."
+    yield from _section("Data", _data([name], recipe))
+    yield from _section("Settings", _yaml({name: mix.model_dump(mode="json")}))
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    found = list(lines)
+    if found:
+        yield from ("", f"## {title}", "", *found)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
+    if rows:
+        yield f"| {' | '.join(head)} |"
+        yield f"|{'---|' * len(head)}"
+        yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _base(stage: str, recipe: Recipe) -> str:
+    return recipe.stages[recipe.chain(stage)[-1]].init_from
+
+
+def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[str]:
+    base = recipe.stages[stages[0]].init_from
+    yield f"Base model `{base}`: {_origin(recipe.models[base])}; licence: {recipe.licences.get(base, UNKNOWN)}."
+    yield ""
+    rows = []
+    for name in stages:
+        stage = recipe.stages[name]
+        counts = records.read(f"data/adapters/{name}/rows.json") or {}
+        losses = [
+            one["eval_loss"] for one in records.read(f"data/adapters/{name}/history.json") or [] if one.get("eval_loss")
+        ]
+        loss = f"{losses[0]:.3f} → {losses[-1]:.3f}" if len(losses) > 1 else f"{losses[0]:.3f}" if losses else None
+        trained = counts.get("train", {}).get("rows")
+        rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
+    yield from _table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats a token"), rows)
+
+
+def _origin(model: Any) -> str:
+    if isinstance(model, HubModel):
+        return f"{model.repository} at {model.revision}"
+    return {"local": "a model directory of the recipe's author"}.get(model.method, f"by method {model.method}")
+
+
+def _sources(mixes: list[str], recipe: Recipe) -> list[str]:
+    """The sources of mixes, those that schemes start from included; each once."""
+    parts = [part for mix in mixes for part in recipe.mixes[mix].parts]
+    names = [recipe.schemes[part.name].seeds if part.kind == "scheme" else part.name for part in parts]
+    return list(dict.fromkeys(names))
+
+
+def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
+    rows = []
+    for name in _sources(mixes, recipe):
+        source = recipe.sources[name]
+        rows.append((f"`{name}`", _place(source), recipe.licences.get(name, UNKNOWN)))
+    yield from _table(("source", "from", "licence"), rows)
+    schemes = list(dict.fromkeys(p.name for mix in mixes for p in recipe.mixes[mix].parts if p.kind == "scheme"))
+    made = []
+    for name in schemes:
+        scheme, judge = recipe.schemes[name], getattr(recipe.filters[name], "judge", None)
+        made.append(
+            (f"`{name}`", scheme.method, f"`{scheme.seeds}`", _writer(scheme.teacher, recipe), _writer(judge, recipe))
+        )
+    if made:
+        yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
+        yield from _table(("scheme", "method", "from", "written by", "filtered by"), made)
+
+
+def _place(source: Source) -> str:
+    match source.origin:
+        case Hub():
+            return f"{source.origin.repository} at {source.origin.revision}"
+        case Url():
+            return f"{source.origin.url} (sha256 {source.origin.sha256})"
+        case Builtin():
+            return f"Bezoar's embedded world, set {source.origin.set}"
+        case File():
+            return f"a file of the recipe's author (sha256 {source.origin.sha256 or 'not pinned'})"
+    return source.origin.kind
+
+
+def _writer(backend: str | None, recipe: Recipe) -> str:
+    if backend is None:
+        return "rules"
+    block = recipe.backends[backend]
+    return str(getattr(block, "model", None) or getattr(block, "checkpoint", None) or block.kind)
+
+
+def _prompt(recipe: Recipe) -> Iterator[str]:
+    yield "The tokenizer's chat template is the layout of training; use `apply_chat_template`."
+    if recipe.prompt.system:
+        yield from ("", "Rows without a system text were trained under this one:", "", f"    {recipe.prompt.system}")
+
+
+def _settings(stages: list[str], recipe: Recipe) -> Iterator[str]:
+    blocks = {name: recipe.stages[name].model_dump(mode="json", exclude=NOT_KEYS) for name in stages}
+    yield from _yaml({"seed": recipe.seed, **blocks})
+
+
+def _yaml(data: dict[str, Any]) -> Iterator[str]:
+    yield from ("```yaml", yaml.safe_dump(data, sort_keys=False, width=100).rstrip(), "```")
+
+
+def _scores(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
+    for label, block in recipe.evals.items():
+        report = records.read(f"results/{label}.json") if name in block.checkpoints else None
+        if report is None:
+            continue
+        one = report.get("models", report.get("checkpoints", {})).get(name, {})
+        if block.method == "harness":
+            rows = list(_of_tasks(one))
+            yield from (f"`{label}`: lm-evaluation-harness, {report['num_fewshot']}-shot; ± is one standard error.", "")
+            yield from _table(("task", "metric", "score", "±", "questions"), rows)
+        elif block.method == "mtbench":
+            yield _judged(label, report, one)
+        elif block.method == "likelihood":
+            yield from (f"`{label}`: {report['note']}", "")
+            head = ("held-out rows of", "nats a token", "95 % interval", "difference to")
+            yield from _table(head, list(_of_mixes(one)))
+        else:
+            yield from (f"`{label}` ({block.method}):", "", "```json", json.dumps(one, indent=2, sort_keys=True), "```")
+        yield ""
+
+
+def _of_tasks(tasks: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for task, one in sorted(tasks.items()):
+        for metric, value in sorted(one["metrics"].items()):
+            error = value["standard_error"]
+            yield task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"]
+
+
+def _of_mixes(mixes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for mix, one in sorted(mixes.items()):
+        gap = one["difference_to_first"]
+        yield mix, f"{one['mean']:.3f}", _interval(one), gap and f"{gap['to']}: {gap['mean']:+.3f} ({_interval(gap)})"
+
+
+def _interval(one: dict[str, Any]) -> str:
+    return "unknown" if one["low"] is None or one["high"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+
+
+def _judged(label: str, report: dict[str, Any], one: dict[str, Any]) -> str:
+    average, judge = one.get("average"), ", ".join(report["judge"]["models_returned"])
+    score = "no readable rating" if average is None else f"{average['mean']:.2f} of 10"
+    if average and average["low"] is not None:
+        score += f" (95 % interval {average['low']:.2f} to {average['high']:.2f})"
+    text = f"`{label}`: MT-Bench, {report['questions']['count']} questions, judged by {judge}: {score}."
+    if report["judge_compromised"]:
+        text += f" The judge is compromised: it rewards {', '.join(report['controls_that_failed'])}."
+    return f"{text} {report['note']}".rstrip()
+
+
+def _not_run(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
+    for label, block in recipe.evals.items():
+        if name not in block.checkpoints:
+            yield f"- `{label}` ({block.method}) doesn't score this checkpoint."
+        elif records.read(f"results/{label}.json") is None:
+            yield f"- `{label}` ({block.method}) has no result that is up to date."
+    if not recipe.evals:
+        yield "- The recipe has no evaluation: nothing is known of how good this model is."
+    yield "- Nothing was measured of bias, safety or memorised text, beyond the scores above."
