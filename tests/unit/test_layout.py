@@ -40,7 +40,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate"} | MODELS),
     "evaluate/likelihood": (
-        PLAIN | {"problems"},
+        PLAIN | DEMAND | {"problems"},
         {
             "chat",
             "data",
@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "report/likelihood": (
-        PLAIN | {"problems"},
+        PLAIN | DEMAND | {"problems"},
         {
             "chat",
             "data",
