@@ -79,6 +79,8 @@ def test_a_tokenizer_without_a_template_says_what_to_set(tokenizer):
         ("{{ messages[0].content }}", "leaves out a turn of user"),
         ("{{ messages[0].content }}\n{% if %}", "refuses a dialogue: Expected an expression.* (line 2)"),
         ("{{ nothing.at.all }}", "refuses a dialogue: 'nothing' is undefined"),
+        ("{{ messages[0].content + 1 }}", "refuses a dialogue: can only concatenate str.*"),
+        ("{{ 1 // (messages | length - 2) }}", "refuses a dialogue: .*division.* by zero"),
     ],
 )
 def test_a_template_that_leaves_out_a_turn_or_is_none_is_an_error(tokenizer, template, message):

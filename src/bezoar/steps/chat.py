@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from bezoar.errors import InputError, problem
 
+FAULTS = (ArithmeticError, LookupError, TypeError, ValueError)  # of a template's expressions, which jinja2 lets pass
 RESPONSES = ("completion", "chosen", "rejected")  # columns of a mix with an answer to its `prompt`
 
 
@@ -39,7 +40,7 @@ def render(tokenizer: Any, messages: Sequence[Turn], *, prompt: bool) -> str:
     check_template(tokenizer)
     try:
         text = str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt))
-    except TemplateError as error:
+    except (TemplateError, *FAULTS) as error:
         line = f" (line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
         raise _unfit(tokenizer, messages, f"refuses a dialogue: {error}{line}") from error
     for message in messages:

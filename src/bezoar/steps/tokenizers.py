@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bezoar.errors import InputError, problem
 from bezoar.logs import logger
+from bezoar.steps.chat import FAULTS
 
 TEXTS = (
     "Hello world",
@@ -73,7 +74,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     for messages in _conversations() if tokenizer.chat_template else ():
         try:
             texts.append(str(tokenizer.apply_chat_template(messages, tokenize=False)))
-        except TemplateError:  # many templates refuse a system message
+        except (TemplateError, *FAULTS):  # many templates refuse a system message
             continue
     return texts or list(TEXTS)
 
