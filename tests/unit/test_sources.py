@@ -102,6 +102,15 @@ def test_a_pinned_file_and_address_give_their_rows(tmp_path, address):
         assert [row for _, row in rows_of(origin, 0, tmp_path / "scratch")] == ROWS
 
 
+@pytest.mark.parametrize("query", ["", "?download=a/b", "?name=c.jsonl"])
+def test_the_path_of_an_address_says_the_kind_of_its_file_whatever_its_query_is(tmp_path, address, query):
+    content = b"text\none\n"
+    (tmp_path / "a.csv").write_bytes(content)
+    (tmp_path / "scratch").mkdir()
+    origin = Url(kind="url", url=f"{address}/a.csv{query}", sha256=sha256(content))
+    assert [row for _, row in rows_of(origin, 0, tmp_path / "scratch")] == [{"text": "one"}]
+
+
 @pytest.mark.parametrize("kind", ["file", "url"])
 def test_other_content_than_the_pinned_one_is_an_error(tmp_path, address, kind):
     path, content = tmp_path / "a.jsonl", json_lines(ROWS)

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import shutil
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,11 @@ from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
 from bezoar.steps.data.balanced import some_of
 from bezoar.steps.data.formats import RowFormat
+from bezoar.steps.data.json_rows import Placed
 from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.rows import QuestionRow, Row, rank
 
 Item = TypeVar("Item")
-Placed = Iterator[tuple[str, dict[str, Any]]]
 
 
 class Builtin(Block):
@@ -51,12 +52,14 @@ class File(Block):
     @property
     def inputs(self) -> list[str]:
         """The paths that its rows depend on: a folder is one."""
-        is_pattern = glob.has_magic(self.path) and not os.path.exists(self.path)
-        return files_at(self.path) if is_pattern else [self.path]
+        return files_at(self.path) if self._is_pattern() else [self.path]
+
+    def _is_pattern(self) -> bool:
+        return glob.has_magic(self.path) and not os.path.exists(self.path)
 
     def problems(self) -> Iterator[Problem]:
         """Problems that its types don't show."""
-        if self.sha256 and (os.path.isdir(self.path) or len(self.inputs) != 1):
+        if self.sha256 and (os.path.isdir(self.path) or self._is_pattern()):
             yield Problem(("sha256",), "only a single file has a sha256", self.path, "null, or the path of a file")
 
 
@@ -195,7 +198,8 @@ def _checked(path: Path, sha256: str | None, origin: str) -> Path:
 
 
 def _fetched(url: str, scratch: Path) -> Path:
-    path = scratch / url.rsplit("/", 1)[-1].split("?", 1)[0]
+    suffixes = Path(urllib.parse.urlsplit(url).path).suffixes[-2:]  # the kind of file; nothing else of the name is used
+    path = scratch / f"rows{''.join(suffixes)}"
     with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:  # which schemes: see Url
         shutil.copyfileobj(answer, file)
     return path
