@@ -15,6 +15,7 @@ from bezoar.publish.card import card
 from bezoar.publish.hub import upload
 from bezoar.publish.records import File, Published, target_of
 from bezoar.recipe.recipe import Recipe
+from bezoar.steps.base.package import PackagedModel
 
 TOKEN = "hf_dummy0123456789"
 FILES = {"config.json": b"{}\n", "model.safetensors": bytes(range(256)) * 64, "sub/notes.txt": b"n\xc3\xa9\n"}
@@ -178,6 +179,20 @@ def test_a_model_card_names_the_whole_lineage_with_rows_and_losses(recipe):
     places = [body.index(f"| `{name}` | `") for name in ("sft_lamini", "sft_orca", "sft_evol", "sft_hh")]
     assert places == sorted(places)
     assert "dpo_hh" not in body
+
+
+def test_a_model_card_names_the_package_of_a_base_model(recipe):
+    package = PackagedModel(
+        method="package", distribution="llm-files", version="1.2", file="m/small.gguf", sha256="0" * 64
+    )
+    _, body = card_of("sft_hh", recipe.model_copy(update={"models": {"open_llama_3b_v2": package}}))
+    assert f"m/small.gguf of the Python package llm-files 1.2 (sha256 {'0' * 64}); licence: apache-2.0." in body
+
+
+def test_a_system_text_of_several_lines_is_one_block_of_a_card(recipe):
+    prompt = recipe.prompt.model_copy(update={"system": "Be kind.\n# Be brief."})
+    _, body = card_of("sft_hh", recipe.model_copy(update={"prompt": prompt}))
+    assert "\n    Be kind.\n    # Be brief.\n" in body
 
 
 def test_a_model_card_names_data_with_licences_and_the_models_that_wrote_it(recipe):

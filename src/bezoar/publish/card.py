@@ -1,10 +1,11 @@
 """The card of a checkpoint or a mix, README.md, from the recipe and its records.
 
-It holds scores, so it is no part of the artifact that is scored: it is written anew whenever one asks for it.
+A card holds scores, so it isn't part of the artifact that is scored. It is generated on request.
 """
 
 import json
 from collections.abc import Iterator
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -13,6 +14,8 @@ from bezoar import __version__
 from bezoar.publish.records import Published, Records
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
+from bezoar.steps.base.local import LocalModel
+from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.data.sources import Builtin, File, Hub, Source, Url
 
 UNKNOWN = "not stated"
@@ -101,13 +104,18 @@ def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[st
         loss = f"{losses[0]:.3f} → {losses[-1]:.3f}" if len(losses) > 1 else f"{losses[0]:.3f}" if losses else None
         trained = counts.get("train", {}).get("rows")
         rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
-    yield from _table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats a token"), rows)
+    yield from _table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)
 
 
 def _origin(model: Any) -> str:
-    if isinstance(model, HubModel):
-        return f"{model.repository} at {model.revision}"
-    return {"local": "a model directory of the recipe's author"}.get(model.method, f"by method {model.method}")
+    match model:
+        case HubModel():
+            return f"{model.repository} at {model.revision}"
+        case PackagedModel():
+            return f"{model.file} of the Python package {model.distribution} {model.version} (sha256 {model.sha256})"
+        case LocalModel():
+            return "a model of the recipe's author"
+    return f"made by method {model.method}"
 
 
 def _sources(mixes: list[str], recipe: Recipe) -> list[str]:
@@ -158,7 +166,12 @@ def _writer(backend: str | None, recipe: Recipe) -> str:
 def _prompt(recipe: Recipe) -> Iterator[str]:
     yield "The tokenizer's chat template is the layout of training; use `apply_chat_template`."
     if recipe.prompt.system:
-        yield from ("", "Rows without a system text were trained under this one:", "", f"    {recipe.prompt.system}")
+        yield from (
+            "",
+            "Rows without a system text were trained under this one:",
+            "",
+            indent(recipe.prompt.system, "    "),
+        )
 
 
 def _settings(stages: list[str], recipe: Recipe) -> Iterator[str]:
@@ -184,7 +197,7 @@ def _scores(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
             yield _judged(label, report, one)
         elif block.method == "likelihood":
             yield from (f"`{label}`: {report['note']}", "")
-            head = ("held-out rows of", "nats a token", "95 % interval", "difference to")
+            head = ("held-out rows of", "nats per token", "95 % interval", "difference to")
             yield from _table(head, list(_of_mixes(one)))
         else:
             yield from (f"`{label}` ({block.method}):", "", "```json", json.dumps(one, indent=2, sort_keys=True), "```")
@@ -226,5 +239,5 @@ def _not_run(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
         elif records.read(f"results/{label}.json") is None:
             yield f"- `{label}` ({block.method}) has no result that is up to date."
     if not recipe.evals:
-        yield "- The recipe has no evaluation: nothing is known of how good this model is."
-    yield "- Nothing was measured of bias, safety or memorised text, beyond the scores above."
+        yield "- The recipe has no evaluation, so nothing is known about this model's quality."
+    yield "- Bias, safety and memorised text were not measured, beyond the scores above."
