@@ -43,7 +43,15 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small Llama of random weights as a GGUF file; matrices of layers are Q4_1, the rest is F32."""
 
     def write(
-        *, architecture: str = "llama", pre: str = "smollm", model: str = "gpt2", more: str = "", scaled: bool = False
+        *,
+        architecture: str = "llama",
+        pre: str = "smollm",
+        model: str = "gpt2",
+        more: str = "",
+        scaled: bool = False,
+        layers: int = LAYERS,
+        heads: int = HEADS,
+        kinds: int = len(TOKENS),
     ) -> Path:
         from gguf import GGMLQuantizationType, GGUFWriter
         from gguf.quants import quantize
@@ -52,9 +60,9 @@ def written(tmp_path: Path) -> Callable[..., Path]:
         writer = GGUFWriter(path, architecture)
         writer.add_context_length(128)
         writer.add_embedding_length(SIZE)
-        writer.add_block_count(LAYERS)
+        writer.add_block_count(layers)
         writer.add_feed_forward_length(WIDE)
-        writer.add_head_count(HEADS)
+        writer.add_head_count(heads)
         writer.add_head_count_kv(GROUPS)
         writer.add_layer_norm_rms_eps(1e-5)
         writer.add_rope_freq_base(100_000.0)
@@ -64,7 +72,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
         writer.add_tokenizer_model(model)
         writer.add_tokenizer_pre(pre)
         writer.add_token_list(TOKENS)
-        writer.add_token_types([3, 3, *[1] * (len(TOKENS) - 2)])
+        writer.add_token_types([3, 3, *[1] * (kinds - 2)])
         writer.add_token_merges(MERGES)
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(0)
@@ -178,6 +186,11 @@ def test_digits_are_split_as_the_tokenizer_was_trained(written, tmp_path, pre, t
         ({"model": "llama"}, "tokenizer of kind llama"),
         ({"more": "rope_freqs.weight"}, "tensor rope_freqs.weight"),
         ({"scaled": True}, "llama.rope.scaling.factor"),
+        ({"layers": LAYERS + 1}, "no tensor for model.layers.2.input_layernorm.weight"),
+        ({"layers": LAYERS - 1}, "model.layers.1.input_layernorm.weight, .* in a model of 1 layers"),
+        ({"heads": 0}, "blk.0.attn_q.weight with 32 rows for 0 heads"),
+        ({"heads": 5}, "blk.0.attn_q.weight with 32 rows for 5 heads"),
+        ({"kinds": 9}, "9 kinds of tokens"),
     ],
 )
 def test_what_is_not_known_to_be_read_exactly_is_refused(written, tmp_path, wrong, found):

@@ -171,12 +171,25 @@ def weights_of(reader: GGUFReader, fields: Fields) -> dict[str, NDArray[np.float
             raise fields.refusal(f"{tensor.name} of type {tensor.tensor_type.name}", "a known type") from error
         values = values.reshape([int(size) for size in reversed(tensor.shape)]).astype(np.float32, copy=False)
         if part in ("attn_q", "attn_k"):
-            values = halved(values, heads if part == "attn_q" else groups)
+            number = heads if part == "attn_q" else groups
+            if number < 1 or len(values) % (2 * number):
+                raise fields.refusal(f"{tensor.name} with {len(values):,} rows for {number} heads", "pairs of rows")
+            values = halved(values, number)
         weights[name] = np.ascontiguousarray(values)
-    lacking = {f"{name}.weight" for name in ("model.embed_tokens", "model.norm")} - set(weights)
-    if lacking:
-        raise fields.refusal(f"no tensor for {', '.join(sorted(lacking))}", "all weights of a model")
+    _check_complete(weights, fields)
     return weights
+
+
+def _check_complete(weights: dict[str, NDArray[np.float32]], fields: Fields) -> None:
+    """Refuse missing and surplus weights: transformers draws missing ones at random and ignores surplus ones."""
+    layers = fields.value("llama.block_count", int)
+    wanted = {"model.embed_tokens.weight", "model.norm.weight"}
+    for number in range(min(layers, len(weights))):  # a file may claim any number
+        wanted |= {f"model.layers.{number}.{name}.weight" for name in INNER.values()}
+    if missing := sorted(wanted - weights.keys()):
+        raise fields.refusal(f"no tensor for {', '.join(missing[:3])}", "all weights of a model")
+    if surplus := sorted(weights.keys() - wanted - {"lm_head.weight"}):
+        raise fields.refusal(f"{', '.join(surplus[:3])} in a model of {layers:,} layers", "no other weights")
 
 
 def weight_name(name: str, fields: Fields) -> tuple[str, str]:
@@ -206,6 +219,8 @@ def tokenizer_of(fields: Fields, max_length: int) -> PreTrainedTokenizerFast:
     if kind != "gpt2":
         raise fields.refusal(f"a tokenizer of kind {kind}", "gpt2, which is byte-level BPE")
     tokens, kinds = fields.items("tokenizer.ggml.tokens", str), fields.items("tokenizer.ggml.token_type", int)
+    if len(kinds) != len(tokens):
+        raise fields.refusal(f"{len(kinds):,} kinds of tokens", f"{len(tokens):,}, one for each token")
     pairs = (pair.partition(" ") for pair in fields.items("tokenizer.ggml.merges", str))
     merges = [(first, second) for first, _, second in pairs]
     try:
