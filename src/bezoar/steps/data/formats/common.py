@@ -63,6 +63,18 @@ def optional_text(row: dict[str, Any], column: str) -> str | None:
     return (found or "").strip() or None
 
 
+def check_pair(chosen: str, rejected: str) -> None:
+    """Check that two answers are there and differ.
+
+    Raises:
+        Unusable: One is empty, or they are equal.
+    """
+    if not chosen or not rejected:
+        raise Unusable("empty response")
+    if chosen == rejected:
+        raise Unusable("chosen equals rejected")
+
+
 def as_rows(kind: type[Row]) -> Callable[[dict[str, Any]], Row]:
     """The conversion of a format that is one of our row types."""
     return lambda row: kind.model_validate(row)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format
+from bezoar.steps.data.formats.common import Format, check_pair
 from bezoar.steps.data.rows import PreferenceRow, Unusable, dialogue, row_id
 
 HUMAN = "\n\nHuman: "
@@ -15,10 +15,7 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
     other, rejected = _last_turn(row["rejected"])
     if prompt != other:
         raise Unusable("prompts differ")
-    if not chosen or not rejected:
-        raise Unusable("empty response")
-    if chosen == rejected:
-        raise Unusable("chosen equals rejected")
+    check_pair(chosen, rejected)
     exchanges = [exchange.split(ASSISTANT) for exchange in prompt.split(HUMAN)[1:]]
     if [len(exchange) for exchange in exchanges] != [2] * (len(exchanges) - 1) + [1]:
         raise Unusable("speakers do not alternate")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bezoar.steps.data.formats.common import Format, MixFormat, text_in
+from bezoar.steps.data.formats.common import Format, MixFormat, check_pair, text_in
 from bezoar.steps.data.formats.hh_rlhf import is_transcript
 from bezoar.steps.data.formats.turns import TOOLS, are_turns, messages_in, under_system
 from bezoar.steps.data.rows import Message, PreferenceRow, Unusable, dialogue, row_id
@@ -14,10 +14,7 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
     (before, chosen), (other, rejected) = _answer(row, "chosen"), _answer(row, "rejected")
     if before != other:
         raise Unusable("prompts differ")
-    if not chosen or not rejected:
-        raise Unusable("empty response")
-    if chosen == rejected:
-        raise Unusable("chosen equals rejected")
+    check_pair(chosen, rejected)
     if before[: len(prompt)] != prompt and before and isinstance(row.get("prompt"), list):
         raise Unusable("the messages do not start with the prompt")
     messages = under_system(row, before or prompt)
