@@ -123,5 +123,5 @@ class Prompt(Block):
 
     system: str | None = Field(
         None,
-        description="System text for rows without one; null leaves it to the chat template, perhaps with its own.",
+        description="System text for rows without one; null leaves it to the chat template, which may have a default.",
     )

@@ -315,7 +315,7 @@ def test_a_template_that_ends_no_answer_is_refused_before_training(bases, tmp_pa
 def test_a_prompt_that_is_no_beginning_of_its_row_is_refused(bases):
     tokenizer = models.load_tokenizer(bases["chatml", "bpe"])
     tokenizer.chat_template = FAMILIES["chatml"].template.replace("assistant\\n' }}", "assistant\\n<think>' }}")
-    with pytest.raises(InputError, match="writes another text before an answer than in a whole dialogue"):
+    with pytest.raises(InputError, match="writes a prompt that differs from the start of the whole dialogue"):
         tokens_of(tokenizer, *answered("Hi", "Hello").values(), every_turn=False)
 
 

@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 class Unstored(Persistent):
     """Sends calls and reads their answers, for one event loop."""
 
-    after: ClassVar[str] = "nothing of this task is stored, and it starts anew"
+    after: ClassVar[str] = "nothing of this task is stored, and it starts again"
 
     async def answers(self, calls: list[Call], read: Callable[[Any, int], Found], what: str) -> list[Found]:
         """What is read from the answer to each call, in their order.

@@ -136,7 +136,7 @@ def ignore_generation_config(model: Any, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def save_generation_config(folder: Path) -> None:
-    """Write generation_config.json of a model directory anew: every end token, and no sampling.
+    """Rewrite generation_config.json of a model directory: every end token, and no sampling settings.
 
     Servers and `generate` follow this file by default; a base model's temperature would silently be the checkpoint's.
     """

@@ -2,7 +2,7 @@
 
 Format: docs/gguf.md of ggml-org/ggml, read by its authors' package `gguf`. Only what is known to be read exactly is
 read: the Llama architecture (also SmolLM, Mistral, TinyLlama), byte-level BPE with one of the splits of PRE_TOKENIZERS,
-no scaled rotary embeddings. Anything else is refused, since a wrong guess would make a model that is only a bit worse.
+no scaled rotary embeddings. Anything else is refused, since a wrong guess would silently degrade the model.
 """
 
 from __future__ import annotations

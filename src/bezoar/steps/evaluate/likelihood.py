@@ -1,4 +1,4 @@
-"""Log-likelihood of held-out answers: how probable a checkpoint finds what mixes hold out, by the token.
+"""Log-likelihood that a checkpoint assigns to the answers that mixes hold out, per token.
 
 The tokens are those of training: the prompt under the checkpoint's chat template, then the answer with its end token.
 Only the answer's tokens count. It needs no judge, so it also tells small models apart.
@@ -150,4 +150,4 @@ def write_scores(checkpoint: Path, paths: list[Path], trained: list[Path], block
     with artifact(out_folder) as out:
         write_rows(out / "scores.jsonl", rows)
     total, tokens = sum(row.loglikelihood for row in rows), sum(row.tokens for row in rows)
-    logger.info(f"likelihood of {out_folder.name}: {total / tokens:.3f} nats a token, {len(rows)} answers")
+    logger.info(f"likelihood of {out_folder.name}: {total / tokens:.3f} nats per token, {len(rows)} answers")

@@ -18,8 +18,8 @@ class Filter(NamedBlock):
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"filter": ("judge",)}
 
     judge: BackendName | None = Field(
-        description="Backend that judges rows; null keeps every row that passes the rules, for lack of a judge that "
-        "is better than none."
+        description="Backend that judges rows; null keeps every row that passes the rules, for example "
+        "because no available model judges better than chance."
     )
     prompts: FilePath | None = Field(None, description="Prompt file of the judge.")
     sampling: Sampling = Sampling()

@@ -70,8 +70,8 @@ class Evol(SchemeBlock):
     )
     equality_check: bool = Field(
         True,
-        description="Whether a model compares each rewrite with its parent; false leaves it to the rules, for lack "
-        "of a model that can.",
+        description="Whether a model compares each rewrite with its parent; false leaves it to the rules, for "
+        "example because no available model can tell.",
     )
     equality_judge: TeacherName | None = Field(
         None, description="Backend that compares rewrites with their parents; null for the teacher."

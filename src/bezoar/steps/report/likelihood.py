@@ -118,4 +118,4 @@ def _shown(one: dict[str, Any], sign: str = "") -> str:
 
 
 def _gain(difference: dict[str, Any] | None) -> str:
-    return f", {_shown(difference, '+')} against {difference['to']}" if difference else " nats a token"
+    return f", {_shown(difference, '+')} against {difference['to']}" if difference else " nats per token"

@@ -1,6 +1,6 @@
-"""Tokens of a dialogue, and which of them are trained, by rendering its beginnings with the model's chat template.
+"""Tokens of a dialogue, and which of them are trained, by rendering its prefixes with the model's chat template.
 
-The tokens before an answer are those that the model gets when it is asked. They end where the tokens of the whole
+The tokens before an answer are those that the model gets as a prompt. They end where the tokens of the whole
 dialogue differ from those of the prompt, as in TRL.
 """
 
@@ -23,7 +23,7 @@ class Tokens:
 
     Attributes:
         ids: All tokens.
-        spans: First token of each trained answer, and the first one after what the template writes behind it.
+        spans: Of each trained answer, the first token, and the first one after what the template writes to end it.
     """
 
     ids: list[int]
@@ -68,12 +68,12 @@ def _shared(first: list[int], second: list[int]) -> int:
 
 def _rewritten(tokenizer: Any, place: int, *, last: bool) -> InputError:
     if last:
-        what, hint = "writes another text before an answer than in a whole dialogue", "a template of your own"
+        what, hint = "writes a prompt that differs from the start of the whole dialogue", "a template of your own"
         return InputError(
             problem(
                 f"{tokenizer.name_or_path}: the chat template {what}",
                 found="a prompt that the whole dialogue doesn't start with",
-                expected="the same text in training and when the model is asked",
+                expected="the same text in training and in a prompt",
                 hint=f"{hint}: models.<name>.chat_template",
             )
         )

@@ -2,7 +2,7 @@
 
 TRL gives the model position ids that start at 0 in each row and no attention mask. transformers makes a block-diagonal
 mask from that for `sdpa` and `eager`, and FlashAttention takes the rows' lengths. Not every model does: some have no
-positions, or carry a state from token to token. So the model itself is tried before training.
+positions, or carry a state from token to token. So two packed rows are run through the model before training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bezoar.errors import InputError, problem
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
 
-LENGTH = 8  # tokens of each row that is tried
+LENGTH = 8  # tokens of each of the two rows
 NEARLY = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # of the largest logit, by rounding
 
 
@@ -43,7 +43,7 @@ def check(model: Any, stage: StageBlock) -> None:
 
 @torch.no_grad()
 def difference(model: Any) -> float | None:
-    """How much a row's logits change behind another row, as a share of the largest; None without position ids."""
+    """How much a row's logits change when it follows another, relative to the largest; None without position ids."""
     generator, training = torch.Generator().manual_seed(0), model.training
     ids = torch.randint(0, model.config.get_text_config().vocab_size, (1, 2 * LENGTH), generator=generator)
     ids, positions = ids.to(model.device), torch.arange(LENGTH, device=model.device)[None]

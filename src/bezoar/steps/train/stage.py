@@ -32,7 +32,8 @@ class Lora(Block):
         description="Scale by alpha / sqrt(rank) in place of alpha / rank (Kalajdzievski 2023, arXiv:2312.03732).",
     )
     dora: bool = Field(
-        False, description="Train the length of each weight's rows apart (DoRA, Liu et al. 2024, arXiv:2402.09353)."
+        False,
+        description="Train the magnitude of each weight row apart (DoRA, Liu et al. 2024, arXiv:2402.09353).",
     )
 
 
