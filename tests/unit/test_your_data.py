@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bezoar.errors import InputError
 from bezoar.steps.data import json_rows
 from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import FORMATS
@@ -384,6 +385,19 @@ def test_the_files_of_a_folder_and_of_a_pattern_come_in_the_order_of_their_names
     assert files_at("rows/**/*.gz") == ["rows/more/c.json.gz"]
     assert files_at("rows/d.txt") == ["rows/d.txt"]
     assert files_at("nothing") == files_at("rows/*.zst") == []
+
+
+@pytest.mark.parametrize("links", [{"rows/again": "."}, {"rows/a/up": ".."}, {"rows/a/x": "../b", "rows/b/y": "../a"}])
+def test_a_folder_with_a_cycle_of_links_is_refused(tmp_path, links):
+    for name in ("rows/a", "rows/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.jsonl").touch()
+    (tmp_path / "rows/beside").symlink_to("a")  # no cycle
+    assert len(files_at(str(tmp_path / "rows"))) == 3
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(target)
+    with pytest.raises(InputError, match="leads to a folder around it"):
+        files_at(str(tmp_path / "rows"))
 
 
 def folder_of(tmp_path, *files) -> Source:

@@ -44,13 +44,34 @@ def files_at(path: str) -> list[str]:
     """The files of a path in the order of their names: itself, those of a folder, or those of a pattern.
 
     Of a folder these are the files with a suffix of rows, at any depth: there may be others beside them.
+
+    Raises:
+        ValueError: A link in the folder leads to a folder around it, so the files would have no end.
     """
     if os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
-        below = [os.path.join(parent, name) for parent, _, names in os.walk(path, followlinks=True) for name in names]
-        return sorted(one for one in below if _suffix(Path(one)) in READERS)
+        return sorted(one for one in _below(path) if _suffix(Path(one)) in READERS)
     return sorted(one for one in glob.glob(path, recursive=True) if os.path.isfile(one))
+
+
+def _below(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        for link in filter(os.path.islink, (os.path.join(parent, name) for name in folders)):
+            if (real := os.path.realpath(link)) in _real_parents(parent, folder):
+                what, hint = f"{link} leads to a folder around it", "remove the link"
+                raise InputError(
+                    problem(what, found=f"a link to {real}", expected="a folder without cycles", hint=hint)
+                )
+        yield from (os.path.join(parent, name) for name in names)
+
+
+def _real_parents(path: str, folder: str) -> Iterator[str]:
+    """A path and the folders around it, up to a folder, without links."""
+    while len(path) > len(folder):
+        yield os.path.realpath(path)
+        path = os.path.dirname(path)
+    yield os.path.realpath(folder)
 
 
 def _suffix(path: Path) -> str:
