@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bezoar.cache.storable import IGNORED_FOLDERS
 from bezoar.errors import InputError
-from bezoar.steps.data import json_rows
+from bezoar.steps.data import json_rows, readers
 from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.normalise import FURTHER, normalise
@@ -380,6 +381,10 @@ def test_the_files_of_a_folder_and_of_a_pattern_come_in_the_order_of_their_names
     for name in ("rows/b.jsonl", "rows/a.csv", "rows/more/c.json.gz", "rows/README.md", "rows/d.txt"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"")
+    assert readers.UNHASHED == IGNORED_FOLDERS  # an edit there would be no reason to run
+    for name in IGNORED_FOLDERS:
+        Path("rows/more", name).mkdir()
+        Path("rows/more", name, "e.jsonl").touch()
     assert files_at("rows") == ["rows/a.csv", "rows/b.jsonl", "rows/more/c.json.gz"]
     assert files_at("rows/*.*") == ["rows/README.md", "rows/a.csv", "rows/b.jsonl", "rows/d.txt"]
     assert files_at("rows/**/*.gz") == ["rows/more/c.json.gz"]

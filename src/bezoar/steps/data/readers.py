@@ -18,6 +18,7 @@ from bezoar.steps.data.json_rows import Placed, read_json
 
 PARQUET = b"PAR1"
 DELIMITERS = ",;\t"
+UNHASHED = {"__pycache__", ".dvc", ".git", ".hg"}  # folders that a folder's hash leaves out: an edit reruns nothing
 BATCH = 1000  # rows of a Parquet file that are in memory at once
 
 
@@ -57,6 +58,7 @@ def files_at(path: str) -> list[str]:
 
 def _below(folder: str) -> Iterator[str]:
     for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name not in UNHASHED]
         for link in filter(os.path.islink, (os.path.join(parent, name) for name in folders)):
             if (real := os.path.realpath(link)) in _real_parents(parent, folder):
                 what, hint = f"{link} leads to a folder around it", "remove the link"
