@@ -3,7 +3,7 @@
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format, optional_text, text_in
-from bezoar.steps.data.formats.turns import chat_row, under_system
+from bezoar.steps.data.formats.turns import TOOLS, chat_row, under_system
 from bezoar.steps.data.rows import ChatRow, Unusable, dialogue
 
 
@@ -24,5 +24,9 @@ def _earlier(history: Any) -> list[str]:
 
 
 FORMAT = Format(
-    "alpaca", convert, ("instruction", "output"), ("prompt_completion",), optional=("input", "system", "history")
+    "alpaca",
+    convert,
+    ("instruction", "output"),
+    ("prompt_completion",),
+    optional=("input", "system", "history", *TOOLS),
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format, MixFormat, text_in
-from bezoar.steps.data.formats.turns import are_turns, chat_row, messages_in, under_system
+from bezoar.steps.data.formats.turns import TOOLS, are_turns, chat_row, messages_in, under_system
 from bezoar.steps.data.rows import ChatRow, dialogue
 
 
@@ -32,7 +32,7 @@ PROMPT_COMPLETION = Format(
     prompt_completion,
     ("prompt", "completion"),
     MIXES,
-    optional=("system", "tools"),
+    optional=("system", *TOOLS),
     fits=_is_pair,
     values="texts, or lists of role and content",
 )
@@ -41,12 +41,12 @@ PROMPT_RESPONSE = Format(
     _convert("prompt_response", "prompt", "response"),
     ("prompt", "response"),
     MIXES,
-    optional=("system",),
+    optional=("system", *TOOLS),
 )
 QUESTION_ANSWER = Format(
     "question_answer",
     _convert("question_answer", "question", "answer"),
     ("question", "answer"),
     MIXES,
-    optional=("system",),
+    optional=("system", *TOOLS),
 )

@@ -25,7 +25,7 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
 def _prompt(row: dict[str, Any]) -> list[Message]:
     """The messages of the column `prompt`, if there is one."""
     if isinstance(row.get("prompt"), list):
-        return messages_in({name: row.get(name) for name in ("prompt", *TOOLS)}, "prompt")
+        return messages_in({"prompt": row["prompt"]}, "prompt")
     return dialogue(text_in(row, "prompt")) if "prompt" in row else []
 
 
@@ -34,7 +34,7 @@ def _answer(row: dict[str, Any], column: str) -> tuple[list[Message], str]:
     found = row[column]
     if isinstance(found, str):
         return [], found.strip()
-    turns = messages_in({name: row.get(name) for name in (column, *TOOLS)}, column)
+    turns = messages_in({column: found}, column)
     if not turns or turns[-1].role != "assistant":
         raise Unusable(f"{column} does not end with a turn of the assistant")
     return turns[:-1], turns[-1].content

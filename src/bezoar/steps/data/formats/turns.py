@@ -28,9 +28,6 @@ def messages_in(row: dict[str, Any], column: str) -> list[Message]:
     Raises:
         Unusable: There are none, or one has what no message holds, such as a call of a function.
     """
-    for name in TOOLS:
-        if row.get(name) not in (None, "", "[]", []):
-            raise Unusable(f"{name} are given")
     found = row[column]
     if not isinstance(found, list):
         raise Unusable(f"no {column}" if found is None else f"{column} is no list")
@@ -41,8 +38,11 @@ def under_system(row: dict[str, Any], messages: list[Message]) -> list[Message]:
     """Messages, under the text in the row's column `system` if it has one.
 
     Raises:
-        Unusable: They have a system message of their own.
+        Unusable: They have a system message of their own, or the row has tools.
     """
+    for name in TOOLS:
+        if row.get(name) not in (None, "", "[]", []):
+            raise Unusable(f"{name} are given")
     system = optional_text(row, "system")
     if system is None or (messages and messages[0] == Message(role="system", content=system)):
         return messages
