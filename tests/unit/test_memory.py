@@ -124,9 +124,11 @@ def test_a_folder_without_a_known_shape_has_no_estimate(tmp_path, base):
     (tmp_path / "model.safetensors").write_bytes((next(base.glob("*.safetensors"))).read_bytes())
     assert memory.shape_of(tmp_path) is None
     (tmp_path / "config.json").write_text(json.dumps(json.loads((base / "config.json").read_text())))
-    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 20)
-    with pytest.raises(InputError, match="not a model directory"):
-        memory.shape_of(tmp_path)
+    nested = b"[" * 200_000
+    for wrong in (b"\xff" * 20, len(nested).to_bytes(8, "little") + nested):
+        (tmp_path / "model.safetensors").write_bytes(wrong)
+        with pytest.raises(InputError, match="not a model directory"):
+            memory.shape_of(tmp_path)
 
 
 def test_main_memory_is_that_of_the_control_group(tmp_path):

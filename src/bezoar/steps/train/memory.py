@@ -92,7 +92,7 @@ def shape_of(folder: Path) -> Shape | None:
         shapes = {name: shape for path in files for name, shape in _header(path).items()}
     except (KeyError, AttributeError):
         return None
-    except (OSError, ValueError, TypeError, struct.error) as error:
+    except (OSError, ValueError, TypeError, RecursionError, struct.error) as error:
         what, expected = f"{folder}: not a model directory", "config.json and safetensors"
         raise InputError(problem(what, found=error, expected=expected)) from error
     if not all(isinstance(size, int) and size > 0 for size in sizes):
