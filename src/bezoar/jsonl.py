@@ -68,7 +68,7 @@ def unpacked(path: Path, place: Callable[[], str]) -> Iterator[IO[bytes]]:
                 raise  # of the file system
             if "Truncated" in str(error):  # zstd
                 raise InputError(f"{place()}: the {kind} file is cut: it ends before its end marker") from error
-            raise InputError(f"{place()}: not a sound {kind} file: {error}") from error
+            raise InputError(f"{place()}: invalid {kind} file: {error}") from error
 
 
 def read_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, str]]:

@@ -126,9 +126,9 @@ def test_a_row_of_another_format_is_dropped_with_its_place_and_stops_no_other(na
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (DOLLY | {"context": 5}, "context is no text"),
+        (DOLLY | {"context": 5}, "context is not text"),
         (DOLLY | {"instruction": None}, "no instruction"),
-        (DOLLY | {"instruction": ["Who?"]}, "instruction is no text"),
+        (DOLLY | {"instruction": ["Who?"]}, "instruction is not text"),
         ([1, 2], "not a row of columns"),
         ("Who?", "not a row of columns"),
     ],

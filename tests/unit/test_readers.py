@@ -30,7 +30,7 @@ def test_a_cut_gzip_file_is_an_error_with_its_place(tmp_path):
 @pytest.mark.parametrize("content", [b'{"text": "one"}\n', gzip.compress(b"", mtime=0)[:10] + b"\xff" * 40])
 def test_what_is_no_sound_gzip_file_is_an_error_with_its_place(tmp_path, content):
     (tmp_path / "a.jsonl.gz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^label:1: not a sound gzip file"):
+    with pytest.raises(ValueError, match=r"^label:1: invalid gzip file"):
         list(read_table(tmp_path / "a.jsonl.gz", "label"))
 
 
@@ -64,7 +64,7 @@ def test_an_error_names_the_source_and_not_the_temporary_copy_of_it(tmp_path):
 
 def test_what_is_no_parquet_file_is_an_error_with_its_place(tmp_path):
     (tmp_path / "a.parquet").write_text("no table")
-    with pytest.raises(ValueError, match=r"^label:1: not a sound Parquet file"):
+    with pytest.raises(ValueError, match=r"^label:1: invalid Parquet file"):
         list(read_table(tmp_path / "a.parquet", "label"))
 
 

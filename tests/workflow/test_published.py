@@ -85,4 +85,4 @@ def test_what_was_altered_or_never_built_or_has_another_recipe_now_is_not_publis
 
 def test_a_target_is_needed_and_it_is_a_name_of_the_hub(workspace: Workspace) -> None:
     assert "one of the arguments --dry-run --to is required" in workspace.refused("bezoar", "publish", "all")
-    assert "is no ORG/NAME" in workspace.refused("bezoar", "publish", "all", "--to", "all")
+    assert "is not of the form ORG/NAME" in workspace.refused("bezoar", "publish", "all", "--to", "all")

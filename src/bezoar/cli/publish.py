@@ -30,7 +30,7 @@ def add(commands: "Commands") -> None:
 
 def _repository(text: str) -> str:
     if not REPOSITORY.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no ORG/NAME")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form ORG/NAME")
     return text
 
 

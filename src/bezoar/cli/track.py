@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 def add(commands: "Commands") -> None:
     """Add the command."""
-    text = "pass curves of running stages on to the tools in `trackers`; a run starts it by itself"
+    text = "send the curves of running stages to the tools in `trackers`; a run starts this command itself"
     parser = commands.add_parser("track", help=text)
-    parser.add_argument("--while", dest="process", type=int, help="end with the process of this number")
+    parser.add_argument("--while", dest="process", type=int, help="end when the process with this id ends")
     parser.set_defaults(run=run)
 
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def alive(process: int) -> bool:
-    """Whether a process lives."""
+    """Whether a process is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

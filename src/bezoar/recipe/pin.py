@@ -141,7 +141,7 @@ def pinned(text: str, pins: list[Pin], path: Path) -> str:
             problem(
                 f"{path}: the pins can't be written without a change of other values",
                 found="a block in an unusual form, such as an alias",
-                expected="blocks as recipes have them",
+                expected="plain YAML maps",
                 hint="write the values above by hand",
             )
         )

@@ -1,4 +1,4 @@
-"""Calls whose answers aren't stored, since there are too many and they are too long: they have to cost nothing."""
+"""Calls whose answers aren't stored, since they are too many and too long. So they have to be free."""
 
 import asyncio
 from collections.abc import Callable

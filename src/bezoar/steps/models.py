@@ -25,7 +25,7 @@ TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.
 
 
 def device() -> torch.device:
-    """The GPU if there is one, else the CPU; each of several processes that train together has a GPU of its own."""
+    """The GPU if there is one, else the CPU; each process of a distributed training has its own."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else CPU
 
 

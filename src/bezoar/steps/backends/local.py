@@ -79,7 +79,7 @@ class Local:
             turns = [chat.Turn(role=role, content=text) for role, text in request.messages]
             return chat.ids(self.tokenizer, chat.with_system(turns, self.system), prompt=True)
         if len(request.turns) > 1:
-            what, found = "a text is no template of several turns", f"{len(request.turns)} turns for {self.template!r}"
+            what, found = "a text template takes one turn only", f"{len(request.turns)} turns for {self.template!r}"
             raise InputError(problem(what, found=found, expected="one turn, or template: tokenizer"))
         system = request.system if request.system is not None else self.system or ""
         return list(self.tokenizer(prompts.fill(self.template, prompt=request.turns[0], system=system)).input_ids)

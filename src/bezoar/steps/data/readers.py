@@ -122,7 +122,7 @@ def _comma_separated(path: Path, label: str) -> Placed:
 
 def _header(cells: list[str], place: str) -> list[str]:
     if twice := [name for number, name in enumerate(cells) if name in cells[:number]]:
-        raise InputError(problem(f"{place}: a column's name is there twice", found=twice[0], expected="each name once"))
+        raise InputError(problem(f"{place}: duplicate column", found=twice[0], expected="unique column names"))
     return cells
 
 
@@ -145,7 +145,7 @@ def _parquet(path: Path, label: str) -> Placed:
                     yield f"{label}:{number}", row
         except (pyarrow.ArrowException, OSError) as error:
             what = str(error).split("\n", 1)[0]
-            raise InputError(f"{label}:{number + 1}: not a sound Parquet file: {what}") from error
+            raise InputError(f"{label}:{number + 1}: invalid Parquet file: {what}") from error
 
 
 @contextmanager

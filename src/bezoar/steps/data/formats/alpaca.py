@@ -19,7 +19,7 @@ def _earlier(history: Any) -> list[str]:
     pairs = history or []
     texts = [text for pair in pairs for text in pair]
     if any(len(pair) != 2 for pair in pairs) or not all(isinstance(text, str) for text in texts):
-        raise Unusable("history is no list of pairs")
+        raise Unusable("history is not a list of pairs")
     return [text.strip() for text in texts]
 
 

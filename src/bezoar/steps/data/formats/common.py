@@ -59,7 +59,7 @@ def optional_text(row: dict[str, Any], column: str) -> str | None:
     """
     found = row.get(column)
     if found is not None and not isinstance(found, str):
-        raise Unusable(f"{column} is no text")
+        raise Unusable(f"{column} is not text")
     return (found or "").strip() or None
 
 

@@ -30,7 +30,7 @@ def messages_in(row: dict[str, Any], column: str) -> list[Message]:
     """
     found = row[column]
     if not isinstance(found, list):
-        raise Unusable(f"no {column}" if found is None else f"{column} is no list")
+        raise Unusable(f"no {column}" if found is None else f"{column} is not a list")
     return under_system(row, [message(turn) for turn in found])
 
 
@@ -58,7 +58,7 @@ def message(turn: Any) -> Message:
         Unusable: It has an unknown role, or what no message holds.
     """
     if not isinstance(turn, dict):
-        raise Unusable("a turn is no map of role and content")
+        raise Unusable("a turn is not an object with role and content")
     name = turn.get("role", turn.get("from"))
     role = ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
@@ -76,7 +76,7 @@ def _text(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise Unusable("a turn's content is no text")
+        raise Unusable("a turn's content is not text")
     texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content]
     if not all(isinstance(text, str) for text in texts):
         raise Unusable("a turn with more than text")
