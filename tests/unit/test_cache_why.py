@@ -90,6 +90,15 @@ def test_what_no_rule_makes_is_an_error_with_a_hint(chain: Chain, path: str) -> 
         why(build(chain), path)
 
 
+def test_a_job_or_a_stage_may_be_named_and_a_last_part_of_a_path_is_a_hint() -> None:
+    shards = [replace(A, block=(name,), outputs=(f"d/{name}/rows",), outs=(f"d/{name}",)) for name in "xy"]
+    found = build(Chain())
+    found.steps, found.stages = shards, {}
+    assert [one["step"] for one in why(found, shards[1].stage)] == [shards[1].name]
+    with pytest.raises(CacheError, match=r"hint: did you mean `d/y`\?"):
+        why(found, "y")
+
+
 def test_what_a_job_used_and_where_it_ran_is_told(chain: Chain) -> None:
     add(A, replace(USED, distributions={}), made=MADE, cost={"seconds": 2.0})
     (found,) = why(build(chain), "a")

@@ -49,6 +49,32 @@ def test_check_names_the_line_of_a_problem(repository, capsys):
     assert "found:    'minus one'" in shown
 
 
+@pytest.mark.parametrize(
+    ("rows", "keys", "said"),
+    [
+        ("query,reply\na,b\n", "", "source mine: its rows are of no known format\n  found:    query, reply\n"),
+        ("question,answer\na,b\n", "columns: {prompt: qestion}", "sources.mine.columns.prompt: no such column in its"),
+        (
+            "question,answer\n",
+            "format: question_answer",
+            "source mine: it has no rows\n  found:    nothing, or a header",
+        ),
+        ("", "", "source mine: it has no rows\n"),
+    ],
+)
+def test_check_looks_at_the_first_rows_of_local_files(rows, keys, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text(rows)
+    (tmp_path / "good.csv").write_text("question,answer\na,b\n")
+    text = "recipe: mine\nsources:\n  good: {path: good.csv}\n"
+    (tmp_path / "params.yaml").write_text(text)
+    assert main(["recipe", "check"]) == 0
+    (tmp_path / "params.yaml").write_text(f"{text}  mine: {{path: mine.csv, {keys}}}\n")
+    capsys.readouterr()
+    assert main(["recipe", "check"]) == 1
+    assert f"params.yaml:4: {said}" in capsys.readouterr().err
+
+
 def test_check_without_a_recipe_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     (tmp_path / "recipes").mkdir()
     monkeypatch.chdir(tmp_path)

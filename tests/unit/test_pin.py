@@ -7,6 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from huggingface_hub import close_session
 
 from bezoar import yaml12
 from bezoar.errors import InputError
@@ -119,3 +120,13 @@ def test_an_address_that_does_not_answer_is_an_error_with_its_key(project):
 @pytest.mark.parametrize("text", ["- 1\n", "models: 3\nsources: [1]\n", "sources: {a: 1, b: {origin: 2}, c: {}}\n", ""])
 def test_a_file_of_another_form_has_nothing_to_pin(text):
     assert pins_of(text, Path("params.yaml")) == []
+
+
+def test_a_hub_that_is_not_reached_is_an_error_with_a_hint(tmp_path, monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    close_session()  # it has the settings of its start
+    text = "models:\n  base: {method: hub, repository: org/base, revision: main}\n"
+    with pytest.raises(InputError, match=r"models.base: org/base at main can't be pinned\n(.|\n)*\nhint: .*a network"):
+        pins_of(text, tmp_path / "params.yaml")
+    close_session()

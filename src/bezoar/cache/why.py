@@ -20,7 +20,7 @@ def why(build: Build, path: str) -> list[dict[str, Any]]:
 
     Args:
         build: The build, after its decision.
-        path: An output of a job, or a file or folder in one.
+        path: An output of a job, a file or folder in one, or the name of a job or stage.
 
     Raises:
         CacheError: No job makes it.
@@ -29,13 +29,15 @@ def why(build: Build, path: str) -> list[dict[str, Any]]:
     found = cover(path.rstrip("/"), producers)
     inside = [step for out, step in producers.items() if out.startswith(f"{path.rstrip('/')}/")]
     todo = [producers[found]] if found else inside
+    todo = todo or [step for step in build.steps if path in (step.name, step.stage)]
     if not todo:
+        alike = sorted({out for step in build.steps for out in step.outs if path and out.endswith(f"/{path}")})
         raise CacheError(
             problem(
                 f"no rule makes {path}",
                 found="a source file, or nothing",
-                expected="an output of a rule, such as results/mtbench.json",
-                hint="`bezoar costs` lists all stages",
+                expected="an output of a rule, such as results/mtbench.json, or a stage, such as train-sft",
+                hint=f"did you mean `{'` or `'.join(alike)}`?" if alike else "`bezoar costs` lists all stages",
             )
         )
     seen: dict[str, dict[str, Any]] = {}

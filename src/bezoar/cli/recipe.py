@@ -50,7 +50,7 @@ def _check(args: argparse.Namespace) -> int:
     from bezoar.cache import committed, git
 
     committed.check_own(git.tracked())  # before the memory of hashes is written
-    recipe = recipes.load(args.file, contents=True)
+    recipe = recipes.load(args.file, contents=True, rows=True)
     counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
     for name in recipe.unnamed_weights():
@@ -83,7 +83,11 @@ def _pin(args: argparse.Namespace) -> int:
         with whole(args.file) as partial:
             partial.write_bytes(written.encode())
     done = "would be pinned" if args.dry_run else "pinned"
-    show(f"{args.file}: {len(pins)} values {done}" if pins else f"{args.file}: everything is pinned")
+    show(
+        f"{args.file}: {len(pins)} value{'s' * (len(pins) > 1)} {done}"
+        if pins
+        else f"{args.file}: everything is pinned"
+    )
     return 0
 
 

@@ -18,7 +18,7 @@ def add(commands: "Commands") -> None:
         description="Goes from an artifact back to the sources: each job with its inputs, values, code and packages, "
         "and where, by whom and how it was made.",
     )
-    parser.add_argument("path", help="artifact, such as results/mtbench.json")
+    parser.add_argument("path", help="artifact, such as results/mtbench.json, or stage, such as train-sft")
     parser.add_argument("--all", action="store_true", help="name all modules, packages and inputs")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)

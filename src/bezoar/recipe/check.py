@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from bezoar.blocks import Existing, Reference
 from bezoar.cache import absent
+from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
-from bezoar.steps.data.readers import files_at
+from bezoar.steps.data.readers import files_at, read_table
+from bezoar.steps.data.source import CountedRows, format_of
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.evaluation import EvalBlock
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -267,3 +269,17 @@ def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
                 key = ("sources", name, "origin", "sha256")
                 problems.append(Problem(key, what, f"sha256 {found}", f"sha256 {source.origin.sha256}", hint))
     return problems
+
+
+def unfit_rows(recipe: Recipe) -> dict[str, InputError]:
+    """Local sources whose first rows have no format or lack a mapped column, each with its error."""
+    unfit = {}
+    for name, source in recipe.sources.items():
+        if not isinstance(source.origin, File) or absent.is_absent(source.origin.path):
+            continue
+        placed = (row for path in files_at(source.origin.path) for row in read_table(Path(path), path))
+        try:
+            format_of(CountedRows(placed, source.columns), source, name)
+        except InputError as error:
+            unfit[name] = error
+    return unfit

@@ -90,10 +90,11 @@ def _revision(key: KeyPath, kind: Literal["dataset", "model"], repository: str, 
 def _commit(kind: Literal["dataset", "model"], repository: str, revision: str, key: KeyPath) -> str:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi  # slow to import; only the hub's repositories need it
+    from huggingface_hub.errors import HTTPError
 
     try:
         found = HfApi().repo_info(repository, repo_type=kind, revision=revision).sha or ""
-    except (OSError, ValueError) as error:  # huggingface_hub's errors are of these kinds
+    except (HTTPError, OSError, ValueError) as error:  # without a network it is an HTTPError, which is no OSError
         raise _unknown(key, f"{repository} at {revision}", error, f"a {kind} of the hub with this revision") from error
     if not COMMIT.fullmatch(found):
         raise _unknown(key, f"{repository} at {revision}", ValueError(f"the hub says {found!r:.60}"), "a commit")

@@ -17,6 +17,23 @@ def columns_of(rows: Sequence[Any]) -> str:
     return ", ".join(sorted(names))[:SHOWN] or "no columns"
 
 
+def check_some(rows: Sequence[Any], source: str) -> None:
+    """Check that a source has rows.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if not rows:
+        raise InputError(
+            problem(
+                f"source {source}: it has no rows",
+                found="nothing, or a header without rows",
+                expected="one row or more",
+                hint=f"look at what sources.{source} names",
+            )
+        )
+
+
 def found_format(rows: Sequence[Any], source: str) -> str:
     """The format of a source's first rows: of those that half of them fit, the one with the most columns.
 

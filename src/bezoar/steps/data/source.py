@@ -38,6 +38,7 @@ def read(
     """
     lines = CountedRows(placed, source.columns)
     form = format_of(lines, source, name)
+    logger.info(f"source {name}: format {form}, {'named' if source.format else 'found by its columns and values'}")
     replaced: dict[str, list[str]] = {}
     rows, dropped = normalise(lines, form, replaced, source.limit)
     for what, places in replaced.items():
@@ -91,12 +92,13 @@ def format_of(lines: CountedRows, source: Source, name: str) -> str:
     """The format that a source names, or that its first rows have.
 
     Raises:
-        ValueError: They have none, or the source maps columns that aren't there or that the format doesn't read.
+        ValueError: There are no rows, they have no format, or the source maps columns that aren't there or that the
+            format doesn't read.
     """
+    detect.check_some(lines.head, name)
     detect.check_columns(source.columns, lines.head, name)
     form = source.format or detect.found_format([detect.mapped(row, source.columns) for row in lines.head], name)
     detect.check_names(source.columns, form, name)
-    logger.info(f"source {name}: format {form}, {'named' if source.format else 'found by its columns and values'}")
     return form
 
 
