@@ -114,7 +114,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_serving.py",
         "unit/test_serving_listeners.py",
         "workflow/test_serve.py",
-        "workflow/test_served_evaluations.py",
+        "workflow/test_served_checkpoints.py",
     ),
     "no row vanishes without a reason": (
         "real/test_real_samples.py",

@@ -25,7 +25,7 @@ from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.base import local as base_local
 from bezoar.steps.base import template
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.evaluate.harness import Scoring, checkpoint_of, evaluated
+from bezoar.steps.evaluate.harness import Scoring, checkpoint_of, evaluated, loaded
 from bezoar.steps.train import conversations, dpo, sft, training
 from bezoar.steps.train.conversations import tokens_of
 from bezoar.steps.train.dpo import Dpo
@@ -283,7 +283,7 @@ def test_a_task_through_the_chat_template_scores_as_its_written_out_prompt_does(
     for name, chat_template in (("whole", False), ("plain", True), ("plain", False)):
         keys = {"num_fewshot": 0, "max_length": 512, "batch_size": 2, "dtype": "float32", "task_folder": str(tmp_path)}
         block = Scoring(**keys, chat_template=chat_template)
-        result = evaluated(bases["openbezoar", kind], name, block, SYSTEM, 0)
+        result = evaluated(loaded(bases["openbezoar", kind], block), name, block, SYSTEM, 0)
         found[name, chat_template] = result["results"][name]["perplexity,none"]
     assert found["plain", True] == pytest.approx(found["whole", False], rel=1e-6)
     assert found["plain", False] != pytest.approx(found["whole", False], rel=1e-3)

@@ -29,6 +29,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text("{}\n")
     Path("model").mkdir()
+    Path("model/model.safetensors").touch()
     Path("model/chat_template.jinja").write_text("{{ messages[-1].content }}")
     Path("params.yaml").write_text(RECIPE)
     return Path("params.yaml")

@@ -264,8 +264,9 @@ class ProvenDAG(DAG):
                 raise WorkflowError(problem("no such stage", found=stage, expected="RULE-BLOCK, as dvc.yaml has them"))
             targets = self._shape(rule).targets(stage.split("-")[1:], self.attached.parts)
             rules, options = [rule], {**options, "targetfiles": set(targets), "targetrules": set()}
-        for path in absent.recorded():
-            workflow.iocache.exists_local[path] = True  # decided by its record, and not missing
+        with _reported():
+            for path in absent.recorded():
+                workflow.iocache.exists_local[path] = True  # decided by its record, and not missing
         super().__init__(workflow, rules, **{**options, "ignore_incomplete": True})  # outputs with a proof are complete
         if workflow.non_local_exec:  # this machine's cores don't limit those of a node
             workflow.global_resources["_cores"] = None
