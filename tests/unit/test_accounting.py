@@ -75,7 +75,7 @@ def test_a_source_of_which_no_row_fits_is_an_error_with_reason_count_and_first_p
 
 
 def test_an_empty_source_is_an_error():
-    with pytest.raises(ValueError, match=r"found:    no row at all\n  expected: one row or more"):
+    with pytest.raises(ValueError, match=r"it has no rows\n  found:    nothing, or a header without rows"):
         read([])
 
 

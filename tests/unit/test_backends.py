@@ -447,7 +447,7 @@ def test_a_text_may_take_the_place_of_the_chat_template_for_one_turn(folder):
     assert model.tokenizer.decode(model.tokens(once)) == "be kind Q: why? A:"
     assert model.tokenizer.decode(model.tokens(own)) == "be curt Q: why? A:"
     several = Request("a", (("user", "why?"), ("assistant", "so"), ("user", "and?")), SAMPLING)
-    with pytest.raises(InputError, match="no template of several turns\n  found:    3 turns for "):
+    with pytest.raises(InputError, match="a text template takes one turn only\n  found:    3 turns for "):
         model.tokens(several)
 
 

@@ -178,7 +178,7 @@ def scores(model: Any, values: harness.Asking, task: str) -> dict[str, Any]:
     return {name: one for name, one in result["results"][task].items() if not isinstance(one, str)}
 
 
-@pytest.mark.parametrize(("task", "chat_template"), zip(TASKS, (False, True, False), strict=True))
+@pytest.mark.parametrize(("task", "chat_template"), list(zip(TASKS, (False, True, False), strict=True)))
 def test_scores_through_a_server_are_those_of_a_job_that_loads_the_checkpoint(
     server, student, tasks, task, chat_template
 ):
