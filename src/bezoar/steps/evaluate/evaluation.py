@@ -43,9 +43,11 @@ class ServedEval(EvalBlock):
 
     Attributes:
         served_rule: Rule of these jobs, one or more for each checkpoint.
+        server_keys: Keys of a backend that a score through its server depends on.
     """
 
     served_rule: ClassVar[str]
+    server_keys: ClassVar[tuple[str, ...]] = ("kind", "model", "checkpoint")
 
     served_by: list[ServerName] = Field(
         [],
@@ -90,6 +92,7 @@ class AnsweredEval(ServedEval):
     """The base class of evaluations for which checkpoints answer questions, in two turns each."""
 
     served_rule: ClassVar[str] = "answers"
+    server_keys: ClassVar[tuple[str, ...]] = (*ServedEval.server_keys, "token_limit_field", "sends_sampling")
 
     questions: Annotated[Name, source_of("questions")]
     temperatures: dict[str, Temperature] = Field(

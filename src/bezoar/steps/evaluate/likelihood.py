@@ -71,10 +71,10 @@ def held_out(path: Path, earlier: list[dict[str, str]]) -> list[tuple[dict[str, 
 
     Args:
         path: eval.jsonl of the mix.
-        earlier: Family keys of all rows that the checkpoints were trained on.
+        earlier: Family keys of all rows that the checkpoint was trained on.
 
     Raises:
-        InputError: There is no row, or one of a family that a checkpoint was trained on.
+        InputError: There is no row, or one of a family that the checkpoint was trained on.
     """
     rows = [row for _, row in read_json_lines(path)]
     families = Families()
@@ -84,10 +84,10 @@ def held_out(path: Path, earlier: list[dict[str, str]]) -> list[tuple[dict[str, 
     if seen or not rows:
         raise InputError(
             problem(
-                f"{path}: the rows are not held out from all checkpoints",
-                found=f"{len(rows):,} rows, {seen:,} of them related to rows that a checkpoint was trained on",
-                expected="rows of which no checkpoint knows a relative",
-                hint="a part of one mix should be in no other mix of these checkpoints' stages",
+                f"{path}: the rows are not held out from the checkpoint",
+                found=f"{len(rows):,} rows, {seen:,} of them related to rows that it was trained on",
+                expected="rows of which it knows no relative",
+                hint="a part of one mix should be in no other mix of the checkpoint's stages",
             )
         )
     return [(row, families.of(row)) for row in rows]
