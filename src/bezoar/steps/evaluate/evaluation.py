@@ -1,7 +1,8 @@
 """The base classes of evaluations."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -18,6 +19,14 @@ ServerName = Annotated[Name, Reference(("backends",), "no backend that serves a 
 SERVED = "served_by"  # the key
 
 
+class Scores(NamedTuple):
+    """What a model card says of a checkpoint: a text, and perhaps a table."""
+
+    text: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str | int | None, ...], ...] = ()
+
+
 class EvalBlock(NamedBlock):
     """The base class of evaluations."""
 
@@ -32,6 +41,11 @@ class EvalBlock(NamedBlock):
     def downloads(self) -> bool:
         """Whether its jobs need something that comes over a network."""
         return False
+
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """A checkpoint's scores for its model card, from results/<name>.json; by default its part as it is."""
+        part = report.get("checkpoints", report).get(checkpoint)
+        return Scores(f"as reported:\n\n```json\n{json.dumps(part, indent=2, sort_keys=True)}\n```")
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Problems of this block in the whole recipe, with keys below the block's."""

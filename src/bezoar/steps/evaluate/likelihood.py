@@ -21,7 +21,7 @@ from bezoar.problems import Problem
 from bezoar.steps.data.families import Families
 from bezoar.steps.data.rows import Row, write_rows
 from bezoar.steps.data.split import trained_before
-from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.evaluation import EvalBlock, Scores
 
 if TYPE_CHECKING:
     from bezoar.steps.train.conversations import Tokens  # slow to import, and every recipe reads this module
@@ -38,6 +38,15 @@ class Likelihood(EvalBlock):
         """A stage for each checkpoint, and the report."""
         return [f"report_likelihood-{self.name}", *(f"likelihood-{self.name}-{one}" for one in self.checkpoints)]
 
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """The mean of each mix with its interval, and the difference to the first checkpoint."""
+        rows = tuple(
+            (mix, f"{one['mean']:.3f}", _interval(one), gap and f"{gap['to']}: {gap['mean']:+.3f} ({_interval(gap)})")
+            for mix, one in sorted(report["checkpoints"][checkpoint].items())
+            for gap in [one["difference_to_first"]]
+        )
+        return Scores(report["note"], ("held-out rows of", "nats per token", "95 % interval", "difference to"), rows)
+
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Mixes without single answers."""
         for place, name in enumerate(self.mixes):
@@ -45,6 +54,10 @@ class Likelihood(EvalBlock):
             if mix and mix.format != "prompt_completion":
                 what, found = "a preference has two answers", f"{name}, of format {mix.format}"
                 yield Problem(("mixes", place), what, found, "a mix of format prompt_completion")
+
+
+def _interval(one: dict[str, Any]) -> str:
+    return "unknown" if one["low"] is None or one["high"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
 
 
 class Scored(NamedBlock):
