@@ -11,6 +11,8 @@ from conftest import ROOT
 from hub import Hub
 
 from bezoar.errors import BezoarError, InputError
+from bezoar.files import files_in, sha256
+from bezoar.publish import records
 from bezoar.publish.card import card
 from bezoar.publish.hub import upload
 from bezoar.publish.records import File, Published, target_of
@@ -292,3 +294,25 @@ def test_an_unknown_name_and_one_of_two_artifacts_are_refused(recipe):
     both = recipe.model_copy(update={"mixes": {**recipe.mixes, "sft_hh": recipe.mixes["evol"]}})
     with pytest.raises(InputError, match=r"more than one .*\n  found: .*data/checkpoints/sft_hh, data/mixes/sft_hh"):
         target_of("sft_hh", both)
+
+
+class Proofs:
+    """A build that made these files of a mix."""
+
+    def __init__(self, folder: Path) -> None:
+        self.steps: list[Any] = []
+        self.subjects = [{"name": str(path), "digest": {"sha256": sha256(path)}} for path in files_in(folder)]
+
+
+def test_the_rows_that_a_mix_dropped_are_compared_and_not_published(tmp_path, monkeypatch):
+    folder = tmp_path / "data/mixes/all"
+    folder.mkdir(parents=True)
+    for name in ("train.jsonl", "eval.jsonl", "report.json", "dropped.jsonl"):
+        (folder / name).write_text(f"{name}\n")
+    build, target = Proofs(folder), Published("dataset", "all", folder)
+    monkeypatch.setattr(records, "subjects_of", lambda path, build: build.subjects)
+    found = records.Records(build).checked(target)
+    assert [one.name for one in found.files] == ["eval.jsonl", "report.json", "train.jsonl"]
+    (folder / "dropped.jsonl").write_text("other\n")
+    with pytest.raises(BezoarError, match=r"dropped\.jsonl differ from the record"):
+        records.Records(build).checked(target)
