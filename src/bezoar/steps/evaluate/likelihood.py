@@ -140,7 +140,7 @@ def scored(checkpoint: Path, paths: list[Path], trained: list[Path], block: Scor
     rows = [(path.parent.name, row, family) for path in paths for row, family in held_out(path, earlier)]
     model, tokenizer = models.load(checkpoint, block.dtype).eval(), models.load_tokenizer(checkpoint)
     dialogues = [tokens_of(tokenizer, row["prompt"], row["completion"], every_turn=False) for _, row, _ in rows]
-    longest, positions = max(len(one.ids) for one in dialogues), model.config.max_position_embeddings
+    longest, positions = max(len(one.ids) for one in dialogues), models.positions(model.config)
     if longest > positions:
         expected, hint = f"at most {positions:,} tokens, the model's context", "set mixes.<name>.limit"
         raise InputError(problem("a held-out row is too long", found=longest, expected=expected, hint=hint))

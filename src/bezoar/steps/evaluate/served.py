@@ -30,7 +30,7 @@ class Served:
         self.tokenizer = models.load_tokenizer(checkpoint)
         chat.check_template(self.tokenizer)
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-        self.positions = config.max_position_embeddings
+        self.positions = models.positions(config)
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion per request; a prompt that leaves no room for an answer ends with `length`.
