@@ -150,12 +150,13 @@ wildcard_constraints:
 
 
 def leaves_of(name):
-    """The names whose values are part of keys: all keys of a backend except its connection; none of the budget."""
-    if name == "budget":
+    """The names whose values are part of keys: no connection of a backend, and none of the budget."""
+    section, *keys = name.split(".")
+    if section == "budget" or (section == "backends" and keys[1:] == ["connection"]):
         return []  # no result depends on it
-    if not name.startswith("backends."):
+    if section != "backends" or len(keys) > 1:
         return [name]
-    return [f"{name}.{key}" for key in config["backends"][name.removeprefix("backends.")] if key != "connection"]
+    return [f"{name}.{key}" for key in config["backends"][keys[0]] if key != "connection"]
 
 
 def value_of(name):
@@ -297,16 +298,10 @@ def evaluator(rule, wildcards):
     return installed.find(f"scripts/evaluate/{served}{rule}.py")
 
 
-def server_names(rule, wildcards):
-    """The parameters of the backend whose server answers for a checkpoint; none if the job loads it."""
-    _, backends = recipe.asked(rule, wildcards)
-    return [*(f"backends.{one.name}" for one in backends.values()), "budget"] if backends else []
-
-
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
     prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
-    server = server_names("harness", wildcards)
+    server = recipe.server_names("harness", wildcards)
     keys = keys_of(harness.Asking if server else harness.Scoring, "evals", "harness")(wildcards)
     return [*keys, *server, *prompt, "seed"]
 
@@ -317,16 +312,14 @@ def task_files(wildcards):
     return tasks.task_files(folder) if folder else []
 
 
-def trained_by_all(wildcards):
-    """The train splits of all mixes that any checkpoint of a likelihood evaluation was trained on."""
-    names = recipe.evals[wildcards.likelihood].checkpoints
-    mixes = {recipe.stages[stage].mix for name in names for stage in recipe.chain(name)}
-    return expand("data/mixes/{mix}/train.jsonl", mix=sorted(mixes))
+def trained_rows(wildcards):
+    """The rows that a checkpoint was trained on: none that it is scored on may be related to them."""
+    return [f"data/mixes/{name}/train.jsonl" for name in recipe.trained_on(wildcards.checkpoint)]
 
 
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
-    server = server_names("answers", wildcards)
+    server = recipe.server_names("answers", wildcards)
     keys = keys_of(answers.Asking if server else answers.Answering, "evals", "mtbench")(wildcards)
     return [*keys, *server, "prompt", "seed"]
 

@@ -69,7 +69,7 @@ rule likelihood:
         script=installed.find("scripts/evaluate/likelihood.py"),
         checkpoint=lambda w: checkpoint(w.checkpoint),
         rows=lambda w: expand("data/mixes/{mix}/eval.jsonl", mix=recipe.evals[w.likelihood].mixes),
-        trained=trained_by_all,
+        trained=trained_rows,
     output:
         scores="data/likelihood/{likelihood}/{checkpoint}/scores.jsonl",
     log:

@@ -1,11 +1,12 @@
 """Write files completely or not at all; hashes of their content."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,36 @@ def readable(folder: Path) -> None:
 def files_in(folder: Path | str) -> list[Path]:
     """The files of an artifact, sorted, without Snakemake's marker."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != MARKER)
+
+
+def walk(folder: str, left_out: Container[str]) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all folders below it, each with the names of its files; links are followed.
+
+    Args:
+        folder: Its path.
+        left_out: Names of folders that are not looked into.
+
+    Raises:
+        OSError: A folder can't be read; or, with `ELOOP`, a link leads to a folder around it, so there is no end.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error  # an unreadable folder isn't empty
+
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = [name for name in folders if name not in left_out]
+        for link in filter(os.path.islink, (os.path.join(parent, name) for name in folders)):
+            if (real := os.path.realpath(link)) in _real_parents(parent, folder):
+                raise OSError(errno.ELOOP, f"a link to {real}, a folder around it", link)
+        yield parent, names
+
+
+def _real_parents(path: str, folder: str) -> Iterator[str]:
+    """A path and the folders around it, up to a folder, without links."""
+    while len(path) > len(folder):
+        yield os.path.realpath(path)
+        path = os.path.dirname(path)
+    yield os.path.realpath(folder)
 
 
 def remembered_sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from bezoar.errors import InputError
+from bezoar.errors import InputError, problem
 
 MARK = b"\xef\xbb\xbf"  # a byte order mark; some editors and spreadsheets write it before UTF-8
 
@@ -121,8 +121,22 @@ def from_json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error.msg}") from error
+        raise not_json(place, error) from error
     except RecursionError as error:
-        raise InputError(f"{place}: not JSON: nested too deeply") from error
+        what, expected = f"{place}: not JSON", "JSON of some levels"
+        raise InputError(problem(what, found="values that are nested too deeply", expected=expected)) from error
     except ValueError as error:  # a number of thousands of digits
-        raise InputError(f"{place}: not JSON: {error}") from error
+        raise InputError(problem(f"{place}: not JSON", found=error, expected="JSON")) from error
+
+
+def not_json(place: str, error: json.JSONDecodeError) -> InputError:
+    """The error about a text that isn't JSON, with what is there instead."""
+    rest = error.doc[error.pos : error.pos + 40].rstrip("\r\n")
+    ended = error.msg.startswith("Unterminated") or not rest.strip()
+    hint = (
+        "it ends within a value: is the file cut? Rows that go over several lines have to be in one array"
+        if ended
+        else ""
+    )
+    found = f"{error.msg}: {rest!r}" if rest.strip() else f"{error.msg}: nothing more"
+    return InputError(problem(f"{place}: not JSON", found=found, expected="whole values in JSON", hint=hint))

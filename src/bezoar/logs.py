@@ -33,6 +33,18 @@ def guard() -> None:
         logging.lastResort.setFormatter(Printable("%(message)s"))
 
 
+KERNEL = "Failed to load CPU gemm_4bit_forward from kernels-community"
+KERNEL_LOGGER = "bitsandbytes.backends.cpu.ops"
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    """False for a message of bitsandbytes, as it is imported on some processors: to install `kernels`.
+
+    That package would download a kernel's code from the hub as a job runs. So there is nothing for the user to do.
+    """
+    return KERNEL not in str(record.msg)
+
+
 def setup(log: Path | str | None) -> None:
     """Send the log to stderr and, if given, to a file, which is overwritten; the processes of one job continue it."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -48,6 +60,7 @@ def setup(log: Path | str | None) -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers)
     for noisy in ("httpx", "httpx2", "openai", "anthropic", "datasets", "lm_eval", "urllib3", "absl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger(KERNEL_LOGGER).addFilter(_is_needed)
 
 
 def _facts_of_the_run() -> str:

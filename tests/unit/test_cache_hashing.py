@@ -243,3 +243,19 @@ def test_a_digest_is_that_of_canonical_json():
 
 def test_numbers_that_are_equal_in_python_have_digests_of_their_own():
     assert len({hashing.digest_of(value) for value in (1, 1.0, True, "1")}) == 4
+
+
+@pytest.mark.parametrize(
+    "links", [{"m/again": "."}, {"m/a/up": ".."}, {"m/a/x": "../b", "m/b/y": "../a"}, {"m/l": "l"}]
+)
+def test_a_cycle_of_links_in_a_folder_is_an_error_at_once(folder, links):
+    for name in ("m/a", "m/b"):
+        write(folder / name / "weights", "w")
+    (folder / "m/beside").symlink_to("a")  # no cycle
+    found = Hasher(None).content("m")
+    assert found is not None
+    assert found.files == 3
+    for link, target in links.items():
+        (folder / link).symlink_to(target)
+    with pytest.raises(CacheError, match=r"(?s)m/.* can't be read\n.*without cycles of links\nhint: remove the link"):
+        Hasher(None).content("m")

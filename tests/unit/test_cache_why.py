@@ -15,7 +15,7 @@ from bezoar.cache.hashing import Hasher
 from bezoar.cache.proofs import Proof, Proofs
 from bezoar.cache.stages import stages_of
 from bezoar.cache.trace import Distribution, Trace
-from bezoar.cache.why import text, why
+from bezoar.cache.why import text, unmade, why
 
 MADE = {"host": "ada", "python": "3.11"}
 USED = replace(TRACE, distributions={"numpy": Distribution("0.0.1", ("numpy",))}, reads={"words.txt": "absent"})
@@ -90,12 +90,24 @@ def test_what_no_rule_makes_is_an_error_with_a_hint(chain: Chain, path: str) -> 
         why(build(chain), path)
 
 
+def test_a_target_that_no_rule_makes_is_told_the_outputs_of_its_folder_or_stage() -> None:
+    steps = [replace(A, block=(str(n),), outputs=(f"d/{n}/b", f"d/{n}/a"), outs=(f"d/{n}",)) for n in range(9)]
+    assert str(unmade("3", steps, "a file")) == (
+        "no rule makes 3\n  found:    a source file, or nothing\n  expected: a file\n"
+        "hint: did you mean `d/3/a` or `d/3/b`?"
+    )
+    assert str(unmade(steps[4].stage, steps, "a file")).endswith("did you mean `d/4/a` or `d/4/b`?")
+    many = [replace(one, block=("x",)) for one in steps]
+    assert str(unmade(many[0].stage, many, "a file")).count("`d/") == 4
+    assert str(unmade("x", [], "a file")).endswith("hint: `bezoar costs` lists all stages")
+
+
 def test_a_job_or_a_stage_may_be_named_and_a_last_part_of_a_path_is_a_hint() -> None:
     shards = [replace(A, block=(name,), outputs=(f"d/{name}/rows",), outs=(f"d/{name}",)) for name in "xy"]
     found = build(Chain())
     found.steps, found.stages = shards, {}
     assert [one["step"] for one in why(found, shards[1].stage)] == [shards[1].name]
-    with pytest.raises(CacheError, match=r"hint: did you mean `d/y`\?"):
+    with pytest.raises(CacheError, match=r"hint: did you mean `d/y/rows`\?"):
         why(found, "y")
 
 

@@ -32,6 +32,15 @@ def test_check_says_what_a_sound_recipe_holds(repository, capsys):
     assert capsys.readouterr().out.startswith("params.yaml: recipe tiny is sound: ")
 
 
+def test_check_counts_one_as_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("question,answer\na,b\n")
+    text = "recipe: mine\nsources: {mine: {path: mine.csv}}\nmixes: {all: {parts: [mine]}}"
+    (tmp_path / "params.yaml").write_text(text)
+    assert main(["recipe", "check"]) == 0
+    assert "is sound: 1 source, 0 schemes, 1 mix, 0 stages, 0 evals\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_sound(repository, path, capsys):
     assert main(["recipe", "check", f"recipes/{path.name}"]) == 0

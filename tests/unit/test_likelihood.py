@@ -77,9 +77,7 @@ def test_the_score_of_a_row_does_not_depend_on_its_batch(model, tmp_path):
 def test_a_row_whose_relative_was_trained_on_is_refused(tmp_path):
     path = written(tmp_path / "mixes/sums/eval.jsonl", [example(1, "two"), example(2, "four")])
     assert [family for _, family in held_out(path, [])] == ["family 1", "family 2"]
-    with pytest.raises(
-        InputError, match="found:    2 rows, 1 of them related to rows that a checkpoint was trained on"
-    ):
+    with pytest.raises(InputError, match="found:    2 rows, 1 of them related to rows that it was trained on"):
         held_out(path, [{"family": "another", "first_turn": "turn 2"}])
     with pytest.raises(InputError, match="found:    0 rows"):
         held_out(written(tmp_path / "mixes/none/eval.jsonl", []), [])

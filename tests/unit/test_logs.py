@@ -1,5 +1,6 @@
 """Progress: a bar where someone watches, lines in the log otherwise."""
 
+import importlib.util
 import logging
 import os
 import pty
@@ -8,6 +9,7 @@ import select
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 from bezoar import logs
 
@@ -96,3 +98,15 @@ def test_a_link_in_the_place_of_a_log_is_not_followed(tmp_path, monkeypatch):
     logs.setup(tmp_path / "x.log")
     assert (tmp_path / "thesis").read_text() == "mine"
     assert "bezoar" in (tmp_path / "x.log").read_text()
+
+
+def test_advice_to_install_a_package_that_downloads_code_is_not_logged_and_the_rest_is():
+    spec = importlib.util.find_spec("bitsandbytes")
+    assert spec
+    assert spec.origin
+    theirs = Path(spec.origin).with_name("backends") / "cpu/ops.py"
+    assert f'"{logs.KERNEL}' in theirs.read_text()  # so that another text in a later version is seen
+    code = f"logger = logging.getLogger({logs.KERNEL_LOGGER!r}); logger.warning({logs.KERNEL!r} + ': %s', 'none')"
+    code = f"import logging; from bezoar import logs; logs.setup(None); {code}; logger.warning('no library')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line.partition(" ")[2] for line in done.stderr.splitlines()] == ["no library"]

@@ -109,6 +109,13 @@ def test_checkpointing_keeps_one_layer_and_the_inputs_of_all(base):
     assert inputs.activations < whole.activations / 2
 
 
+def test_less_than_a_hundredth_of_a_gib_is_said_in_mib():
+    found = memory.Memory(weights=3 << 20, gradients=1 << 19, optimizer=0, activations=1 << 30, logits=0.01 * (1 << 30))
+    assert str(found) == (
+        "1.01 GiB: weights 3.00 MiB, gradients 0.50 MiB, optimizer 0.00 MiB, activations 1.00 GiB, logits 0.01 GiB"
+    )
+
+
 def test_what_cannot_fit_is_refused_with_its_parts(base):
     found = of(base, sft_stage())
     memory.check("sft_lamini", found, int(found.total), "the GPU")

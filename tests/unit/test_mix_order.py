@@ -37,6 +37,14 @@ def test_earlier_mixes_are_those_of_all_stages_that_a_stage_starts_from():
     assert {name: recipe().earlier_mixes(name) for name in expected} == expected
 
 
+def test_a_checkpoint_was_trained_on_the_mixes_of_its_own_chain_and_another_one_changes_nothing():
+    expected = {"sft_lamini": ["lamini"], "sft_orca": ["lamini", "orca"], "sft_evol": ["evol", "lamini", "orca"]}
+    stages = TINY["stages"] | {"beside": TINY["stages"]["sft_orca"] | {"mix": "hh"}}
+    for found in (recipe(), Recipe.model_validate(TINY | {"stages": stages})):
+        assert {name: found.trained_on(name) for name in expected} == expected
+        assert found.trained_on("base") == []
+
+
 def test_a_mix_is_not_earlier_than_itself():
     assert recipe(sft_orca="lamini").earlier_mixes("lamini") == []
 

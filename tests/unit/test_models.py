@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,12 +11,28 @@ import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    BloomConfig,
+    BloomForCausalLM,
+    Gemma3Config,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    XLNetConfig,
+)
 
+from bezoar.blocks import Sampling
 from bezoar.cache.storable import check_storable
+from bezoar.requests.base import ask
 from bezoar.steps import models
+from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.base import local
+from bezoar.steps.evaluate import likelihood
 from bezoar.steps.evaluate.harness import checkpoint_of
+from bezoar.steps.evaluate.served import Served
 from bezoar.steps.train import merge, tuning
 from bezoar.steps.train.merge import Merging
 from bezoar.steps.train.sft import Sft
@@ -275,3 +292,49 @@ def test_a_model_under_another_template_is_copied_as_the_cache_can_store_it(fold
     assert Path("data/models/base/notes.txt").read_text() == (given / "config.json").read_text()
     assert not Path("data/models/base/original").exists()
     assert template.read_text() in Path("data/models/base/chat_template.jinja").read_text()
+
+
+def unlimited(folder: Path, kind: str) -> None:
+    """Replace a model by one whose config has no longest sequence."""
+    torch.manual_seed(0)
+    shared = {"vocab_size": len(models.load_tokenizer(folder)), "hidden_size": 16, "pad_token_id": 0, "eos_token_id": 2}
+    made = {
+        "bloom": lambda: BloomForCausalLM(BloomConfig(**shared, n_layer=1, n_head=2)),
+        "mamba": lambda: MambaForCausalLM(MambaConfig(**shared, num_hidden_layers=1, state_size=2)),
+    }
+    made[kind]().save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["bloom", "mamba"])
+def test_a_model_without_a_longest_sequence_is_asked_served_and_scored(random_llama, tmp_path, kind):
+    folder = random_llama(tmp_path / "base", ["a few words"], positions=16)
+    unlimited(folder, kind)
+    assert not hasattr(AutoConfig.from_pretrained(folder), "max_position_embeddings")
+    request = ask("key", "a few words " * 20, Sampling(max_new_tokens=5))
+    local = LocalBackend(kind="local", checkpoint="base", dtype="float32")
+    (said,) = local.open(checkpoint=folder, system=None, seed=0).complete([request], "test")
+    assert said.finish_reason in ("length", "stop")
+    fitted = Served(SimpleNamespace(), folder, None, 0)._fitted(request)
+    assert fitted is not None
+    assert fitted.sampling.max_new_tokens == 5
+    turns = {"prompt": [{"role": "user", "content": "few"}], "completion": [{"role": "assistant", "content": "words"}]}
+    rows = tmp_path / "mixes/one/eval.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text(json.dumps({"id": "a", "family": "f", "first_turn": "t", **turns}))
+    (row,) = likelihood.scored(folder, [rows], [], likelihood.Scored(batch_size=1, dtype="float32"))
+    assert row.loglikelihood < 0
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (GPT2Config(n_positions=64), 64),
+        (LlamaConfig(max_position_embeddings=32), 32),
+        (BloomConfig(), sys.maxsize),
+        (XLNetConfig(), sys.maxsize),  # says -1
+        (Gemma3Config(text_config={"max_position_embeddings": 48}), 48),  # of its text part
+    ],
+    ids=lambda one: getattr(one, "model_type", None),
+)
+def test_a_longest_sequence_is_read_from_any_config(config, limit):
+    assert models.positions(config) == limit

@@ -954,6 +954,22 @@ def test_jobs_of_a_served_checkpoint_ask_its_server_and_the_others_ask_nobody(da
     load()
 
 
+def test_a_served_checkpoints_result_depends_on_no_other_key_of_its_backend(data):
+    first, second, *_ = data["evals"]["harness"]["checkpoints"]
+    data["evals"]["mtbench"] |= {"checkpoints": [first, "dpo_hh"], "served_by": ["one"]}
+    written(with_servers(data, ["one"], one=first))
+    recipe, own = load(), ("kind", "model", "checkpoint")
+    names = [*(f"backends.one.{key}" for key in (*own, "connection")), "budget"]
+    assert recipe.server_names("harness", ("harness", first, "task")) == names
+    assert recipe.server_names("harness", ("harness", second, "task")) == []
+    more = ("token_limit_field", "sends_sampling", "connection")
+    answers = recipe.server_names("answers", ("mtbench", first))
+    assert answers == [*(f"backends.one.{key}" for key in (*own, *more)), "budget"]
+    whole = recipe.backends["one"]
+    read = whole.model_dump(include={name.split(".")[2] for name in answers[:-1]})
+    assert type(whole).model_validate(read).weights == first  # they are enough for the script
+
+
 def test_a_providers_own_server_serves_no_checkpoint(data):
     judge = data["backends"]["judge"]
     assert judge["connection"].get("base_url_env") is None

@@ -11,11 +11,14 @@ from conftest import ROOT
 from hub import Hub
 
 from bezoar.errors import BezoarError, InputError
+from bezoar.files import files_in, sha256
+from bezoar.publish import records
 from bezoar.publish.card import card
 from bezoar.publish.hub import upload
 from bezoar.publish.records import File, Published, target_of
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.package import PackagedModel
+from bezoar.steps.evaluate.evaluation import EvalBlock
 
 TOKEN = "hf_dummy0123456789"
 FILES = {"config.json": b"{}\n", "model.safetensors": bytes(range(256)) * 64, "sub/notes.txt": b"n\xc3\xa9\n"}
@@ -227,6 +230,21 @@ def test_a_model_card_gives_the_likelihood_of_held_out_answers(recipe):
     assert "| hh_chosen | -1.500 | -1.600 to -1.400 | open_llama_3b_v2: +0.250 (0.200 to 0.300) |" in body
 
 
+def test_a_model_card_gives_the_counts_of_answers_that_nobody_rates(recipe):
+    block = {"method": "answers", "checkpoints": ["sft_hh"], "questions": "questions"}
+    evals = Recipe.model_validate({"recipe": "r", "evals": {"beside": block}}).evals
+    counts = {"answers": 4, "empty": 1, "cut": 2, "words_per_answer": 7.5}
+    records = Known({"results/beside.json": {"no_score": "no judge", "checkpoints": {"sft_hh": counts}}})
+    _, body = card_of("sft_hh", recipe.model_copy(update={"evals": evals}), records)
+    assert "`beside`: 4 answers, 1 empty, 2 cut by the token limit, 7.5 words per answer; no judge." in body
+
+
+@pytest.mark.parametrize("report", [{"checkpoints": {"a": {"score": 0.5}}}, {"a": {"score": 0.5}}])
+def test_a_method_without_words_of_its_own_gives_its_report(report):
+    found = EvalBlock(checkpoints=["a"]).scores_of("a", report)
+    assert found == ('as reported:\n\n```json\n{\n  "score": 0.5\n}\n```', (), ())
+
+
 def test_a_judge_without_a_readable_rating_and_a_compromised_one_are_said(recipe):
     report = RECORDS["results/mtbench.json"]
     silent = {**report, "models": {"sft_hh": {"average": None}}}
@@ -241,7 +259,7 @@ def test_a_judge_without_a_readable_rating_and_a_compromised_one_are_said(recipe
 
 
 def test_a_model_card_gives_the_settings_of_each_stage(recipe):
-    _, body = card_of("dpo_hh", recipe)
+    _, body = card_of("dpo_hh", recipe, Known())
     settings = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
     assert list(settings) == ["seed", "sft_lamini", "sft_orca", "sft_evol", "sft_hh", "dpo_hh"]
     assert settings["dpo_hh"]["beta"] == 0.1
@@ -276,3 +294,25 @@ def test_an_unknown_name_and_one_of_two_artifacts_are_refused(recipe):
     both = recipe.model_copy(update={"mixes": {**recipe.mixes, "sft_hh": recipe.mixes["evol"]}})
     with pytest.raises(InputError, match=r"more than one .*\n  found: .*data/checkpoints/sft_hh, data/mixes/sft_hh"):
         target_of("sft_hh", both)
+
+
+class Proofs:
+    """A build that made these files of a mix."""
+
+    def __init__(self, folder: Path) -> None:
+        self.steps: list[Any] = []
+        self.subjects = [{"name": str(path), "digest": {"sha256": sha256(path)}} for path in files_in(folder)]
+
+
+def test_the_rows_that_a_mix_dropped_are_compared_and_not_published(tmp_path, monkeypatch):
+    folder = tmp_path / "data/mixes/all"
+    folder.mkdir(parents=True)
+    for name in ("train.jsonl", "eval.jsonl", "report.json", "dropped.jsonl"):
+        (folder / name).write_text(f"{name}\n")
+    build, target = Proofs(folder), Published("dataset", "all", folder)
+    monkeypatch.setattr(records, "subjects_of", lambda path, build: build.subjects)
+    found = records.Records(build).checked(target)
+    assert [one.name for one in found.files] == ["eval.jsonl", "report.json", "train.jsonl"]
+    (folder / "dropped.jsonl").write_text("other\n")
+    with pytest.raises(BezoarError, match=r"dropped\.jsonl differ from the record"):
+        records.Records(build).checked(target)

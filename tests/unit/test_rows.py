@@ -70,8 +70,16 @@ def test_a_separator_inside_a_text_ends_no_line(tmp_path):
         (json.dumps(CHAT | {"messages": ""}), "'messages' does not fit a ChatRow\n  found:    ''\n  expected: "),
         (json.dumps(CHAT | {"answer": "x"}), "'answer' does not fit a ChatRow\n  found:    'x'\n  expected: Extra"),
         (json.dumps({"id": "a"}), "'family' does not fit a ChatRow"),
-        ('{"id": ', "not JSON: "),
-        ("[1", "not JSON: "),
+        (
+            '{"id": ',
+            "not JSON\n  found:    Expecting value: nothing more\n  expected: whole values in JSON\nhint: it ends",
+        ),
+        (
+            '{"id": "a',
+            "not JSON\n  found:    Unterminated string starting at: '\"a'\n  expected: whole values in JSON\nhint:",
+        ),
+        ('{"id" 1}', "not JSON\n  found:    Expecting ':' delimiter: '1}'\n  expected: whole values in JSON"),
+        ("[1", "not JSON\n  found:    Expecting ',' delimiter: nothing more\n"),
     ],
 )
 def test_an_error_names_file_line_and_field(tmp_path, line, message):

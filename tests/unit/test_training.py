@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import save_file
 from templates import Words, answered, said, student_prompt
 from transformers import TrainerCallback
+from trl import DPOConfig, SFTConfig
 
 from bezoar.files import digest, rounded
 from bezoar.steps import models
@@ -148,6 +150,15 @@ def test_label_smoothing_is_the_robust_losses(folder, mixes, tmp_path, loss, lab
     }
     trainer.model.eval()
     assert trainer._compute_loss(Toy(), inputs, False).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_trl_takes_the_settings_without_a_word_of_deprecation(tmp_path, kept):
+    for kind, stage in ((SFTConfig, sft_stage), (DPOConfig, dpo_stage)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            config = kind(**training.settings(stage(gradient_checkpointing=kept), 0, tmp_path))
+        assert config.gradient_checkpointing is kept  # as TRL reads it
 
 
 def test_the_plain_loss_is_added_by_its_weight():

@@ -120,17 +120,17 @@ def test_a_packed_file_that_is_cut_is_an_error_with_its_place(tmp_path, packing)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", '[{"a": 1},\n{"a" 2}]', "label:2: not JSON: Expecting ':' delimiter"),
+        ("a.json", '[{"a": 1},\n{"a" 2}]', "label:2: not JSON\n  found:    Expecting ':' delimiter: '2}]'\n"),
         ("a.json", '[{"a": 1}\n{"a": 2}]', "label:2: not JSON\n  found:    '{'\n  expected: , or ]"),
-        ("a.json", '[{"a": 1},', "label:1: not JSON: Expecting value"),
+        ("a.json", '[{"a": 1},', "label:1: not JSON\n  found:    Expecting value: nothing more\n"),
         ("a.json", '[{"a": 1}] x', "label:1: not JSON\n  found:    'x' after the end of the document"),
         (
             "a.json",
             '{"a": [{}],\n"b": [{}]}',
             "label:2: not JSON\n  found:    two lists of rows in one object: a and",
         ),
-        ("a.json", '{"a": [{}],\n"b":', "label:2: not JSON: Expecting value"),
-        ("a.json", '[{"a": %s' % ("[" * 100_000), "label:1: not JSON: nested too deeply"),
+        ("a.json", '{"a": [{}],\n"b":', "label:2: not JSON\n  found:    Expecting value: nothing more\n"),
+        ("a.json", '[{"a": %s' % ("[" * 100_000), "label:1: not JSON\n  found:    values that are nested too deeply"),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "label:2: not CSV: unexpected end of data"),
         ("a.csv", 'a,b\n1,"2\n3"\n1\n', "label:4: not as many columns as the header line has"),
         ("a.csv", "a,a\n1,2\n", "label:1: duplicate column\n  found:    a\n"),

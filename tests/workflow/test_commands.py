@@ -66,6 +66,14 @@ def test_plan_refuses_what_params_yaml_has_not(built: Graph) -> None:
     )
 
 
+def test_plan_of_a_target_that_no_rule_makes_names_those_that_are_meant(built: Graph) -> None:
+    for target in ("sft", "train-sft"):
+        said = built.refused("bezoar", "plan", target)
+        assert f"no rule makes {target}\n  found:    a source file, or nothing\n  expected: a file that a rule" in said
+        assert "hint: did you mean `data/adapters/sft`?" in said
+        assert "input functions" not in said  # Snakemake's own words
+
+
 def test_plan_takes_a_default_by_its_name_and_any_other_name_with_a_plus(built: Graph) -> None:
     params = built.params()
     del params["evals"]["score"]["draws"]  # a value that params.yaml leaves to its default: 3

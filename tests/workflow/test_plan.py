@@ -106,6 +106,13 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
     assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "gate": 1, "report_mtbench": 1})
 
 
+def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: dict) -> None:
+    tiny["evals"]["held"] = {"method": "likelihood", "mixes": ["hh"], "checkpoints": ["sft_lamini"]}
+    pretend_built(workspace, tiny)
+    more = with_eval(tiny, "held", checkpoints=["sft_lamini", "sft_orca"])  # which was trained on another mix, too
+    assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1})
+
+
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
     connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8, "requests_per_minute": None}
     connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False, "server": None}

@@ -56,7 +56,8 @@ def test_a_mix_goes_to_the_hub_as_it_was_made_with_its_card(workspace: Workspace
     published = workspace.run("bezoar", "publish", "all", "--to", "org/all")
     assert f"published: {hub.address}" in published
     folder, made = hub.root / "datasets/org/all", workspace.root / "data/mixes/all"
-    names = {path.name for path in made.iterdir() if not path.name.startswith(".")}
+    names = {"train.jsonl", "eval.jsonl", "report.json"}
+    assert (made / "dropped.jsonl").exists()  # it stays here
     assert {path.name for path in folder.iterdir()} == names | {"README.md"}
     assert all((folder / name).read_bytes() == (made / name).read_bytes() for name in names)
     assert (folder / "README.md").read_text() == workspace.run("bezoar", "card", "all")

@@ -121,6 +121,10 @@ def test_greedy_answers_of_a_real_server_are_the_loaded_checkpoints_and_are_aske
         loaded, through = both("data/answers", name)
         assert through == loaded
     assert build() == 0
+    recipe = recipe_with("transformers")
+    recipe["backends"]["student"] |= {"thinking": [], "max_attempts": 9, "json_schema": False}
+    Path("params.yaml").write_text(yaml.safe_dump(recipe))  # no answer of a checkpoint depends on it
+    assert "nothing to run" in place.run("bezoar", "plan", *targets)
     place.snakemake("--force", targets[1])  # without a server: all answers are stored
     assert both("data/answers", "answers.jsonl")[0] == both("data/answers", "answers.jsonl")[1]
     config = json.loads(Path("weights/config.json").read_text())

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import snakemake.api  # before snakemake.workflow, which imports it in a circle
 import snakemake.workflow
 from snakemake.dag import DAG
-from snakemake.exceptions import RuleException, WorkflowError
+from snakemake.exceptions import MissingRuleException, RuleException, WorkflowError
 from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
 from snakemake.logging import DefaultFormatter
@@ -43,6 +43,7 @@ from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.layout import Parts, RuleLayout
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.trace import provenance
+from bezoar.cache.why import unmade
 from bezoar.errors import problem, unusable
 from bezoar.logs import guard
 from bezoar.text import printable
@@ -491,8 +492,23 @@ def loaded(targets: Iterable[str] = (), *, graph: bool = True, decide: bool = Tr
         decide: Whether to decide which of them run.
 
     Raises:
-        CacheError: The Snakefile or a target can't be used; Snakemake has reported why.
+        CacheError: The Snakefile can't be used, or no rule makes a target.
     """
+    targets = list(targets)
+    try:
+        with _loaded(targets, graph=graph, decide=decide) as attached:
+            yield attached
+    except CacheError as error:
+        # Snakemake's message has no path by itself
+        unknown = [one for one in targets if f"produce {one} (" in str(error)]
+        if not unknown or not isinstance(error.__cause__, MissingRuleException):
+            raise
+        with _loaded([], graph=True, decide=False) as whole:
+            raise unmade(unknown[0], whole.build.steps, "a file that a rule makes, or the name of a rule") from error
+
+
+@contextmanager
+def _loaded(targets: list[str], *, graph: bool, decide: bool) -> Iterator[Attached]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, ExecutionSettings, OutputSettings, Quietness, ResourceSettings
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.storable import IGNORED, IGNORED_FOLDERS, is_exact
 from bezoar.errors import problem
+from bezoar.files import walk
 
 STATE = ".dvc/tmp/bezoar.sqlite"
 TABLE = (
@@ -90,13 +91,13 @@ def directory(files: dict[str, Content]) -> Content:
 
 
 def files_below(folder: str) -> Iterator[str]:
-    """Paths of the files of a directory that DVC would see, relative to it, in no particular order."""
+    """Paths of the files of a directory that DVC would see, relative to it, in no particular order.
 
-    def fail(error: OSError) -> None:
-        raise error  # an unreadable folder isn't empty
-
-    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+    Raises:
+        OSError: A folder can't be read; with `ELOOP`, a cycle of links leads around.
+        CacheError: A name isn't UTF-8.
+    """
+    for parent, names in walk(folder, IGNORED_FOLDERS):
         relative = parent[len(folder) :].lstrip("/")
         for name in names:
             if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -162,14 +163,11 @@ class Hasher:
         except OSError as error:
             if error.filename == path and isinstance(error, FileNotFoundError | NotADirectoryError):
                 return None
-            raise CacheError(
-                problem(
-                    f"{error.filename or path} can't be read",
-                    found=error.strerror,
-                    expected="a readable file",
-                    hint="make it readable, or remove it",
-                )
-            ) from error
+            cycle = error.errno == errno.ELOOP
+            expected = "a folder without cycles of links" if cycle else "a readable file"
+            hint = "remove the link" if cycle else "make it readable, or remove it"
+            what = f"{error.filename or path} can't be read"
+            raise CacheError(problem(what, found=error.strerror, expected=expected, hint=hint)) from error
 
     def listing(self, folder: str) -> list[Listing]:
         """The files of a directory.

@@ -1,6 +1,6 @@
 """`bezoar why`: what an artifact was made of, back to the sources, and where each part comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bezoar.cache import CacheError, signing
@@ -9,6 +9,8 @@ from bezoar.cache.job import Step
 from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import cover
 from bezoar.errors import problem
+
+SHOWN = 4  # outputs in a hint
 
 
 def why(build: Build, path: str) -> list[dict[str, Any]]:
@@ -31,14 +33,8 @@ def why(build: Build, path: str) -> list[dict[str, Any]]:
     todo = [producers[found]] if found else inside
     todo = todo or [step for step in build.steps if path in (step.name, step.stage)]
     if not todo:
-        alike = sorted({out for step in build.steps for out in step.outs if path and out.endswith(f"/{path}")})
-        raise CacheError(
-            problem(
-                f"no rule makes {path}",
-                found="a source file, or nothing",
-                expected="an output of a rule, such as results/mtbench.json, or a stage, such as train-sft",
-                hint=f"did you mean `{'` or `'.join(alike)}`?" if alike else "`bezoar costs` lists all stages",
-            )
+        raise unmade(
+            path, build.steps, "an output of a rule, such as results/mtbench.json, or a stage, such as train-sft"
         )
     seen: dict[str, dict[str, Any]] = {}
     while todo:
@@ -47,6 +43,19 @@ def why(build: Build, path: str) -> list[dict[str, Any]]:
             seen[step.name] = _job(build, step, producers)
             todo += [producers[one] for one in step.inputs if one in producers]
     return list(seen.values())
+
+
+def unmade(path: str, steps: Iterable[Step], expected: str) -> CacheError:
+    """The error about a path that no rule makes, with outputs in folders of this name, or of a stage of this name."""
+    alike = {
+        output
+        for step in steps
+        if path == step.stage or any(out.endswith(f"/{path}") for out in step.outs if path)
+        for output in step.outputs
+    }
+    first = "` or `".join(sorted(alike)[:SHOWN])
+    hint = f"did you mean `{first}`?" if alike else "`bezoar costs` lists all stages"
+    return CacheError(problem(f"no rule makes {path}", found="a source file, or nothing", expected=expected, hint=hint))
 
 
 def _job(build: Build, step: Step, producers: dict[str, Step]) -> dict[str, Any]:

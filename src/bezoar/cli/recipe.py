@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bezoar.cli import Commands
 
 SCHEMA = "recipes/params.schema.json"  # beside each recipe and params.yaml, for editors
+COUNTED = {"sources": "source", "schemes": "scheme", "mixes": "mix", "stages": "stage", "evals": "eval"}
 NAMED = re.compile(r"recipes/[\w./-]+")  # files in the folder of a recipe
 
 
@@ -51,7 +52,8 @@ def _check(args: argparse.Namespace) -> int:
 
     committed.check_own(git.tracked())  # before the memory of hashes is written
     recipe = recipes.load(args.file, contents=True, rows=True)
-    counts = [f"{len(getattr(recipe, kind))} {kind}" for kind in ("sources", "schemes", "mixes", "stages", "evals")]
+    sizes = {kind: len(getattr(recipe, kind)) for kind in COUNTED}
+    counts = [f"{size} {COUNTED[kind] if size == 1 else kind}" for kind, size in sizes.items()]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
     for name in recipe.unnamed_weights():
         show(

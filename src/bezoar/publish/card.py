@@ -3,7 +3,6 @@
 A card holds scores, so it isn't part of the artifact that is scored. It is generated on request.
 """
 
-import json
 from collections.abc import Iterator
 from textwrap import indent
 from typing import Any
@@ -186,50 +185,11 @@ def _yaml(data: dict[str, Any]) -> Iterator[str]:
 def _scores(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     for label, block in recipe.evals.items():
         report = records.read(f"results/{label}.json") if name in block.checkpoints else None
-        if report is None:
-            continue
-        one = report.get("models", report.get("checkpoints", {})).get(name, {})
-        if block.method == "harness":
-            rows = list(_of_tasks(one))
-            yield from (f"`{label}`: lm-evaluation-harness, {report['num_fewshot']}-shot; ± is one standard error.", "")
-            yield from _table(("task", "metric", "score", "±", "questions"), rows)
-        elif block.method == "mtbench":
-            yield _judged(label, report, one)
-        elif block.method == "likelihood":
-            yield from (f"`{label}`: {report['note']}", "")
-            head = ("held-out rows of", "nats per token", "95 % interval", "difference to")
-            yield from _table(head, list(_of_mixes(one)))
-        else:
-            yield from (f"`{label}` ({block.method}):", "", "```json", json.dumps(one, indent=2, sort_keys=True), "```")
-        yield ""
-
-
-def _of_tasks(tasks: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    for task, one in sorted(tasks.items()):
-        for metric, value in sorted(one["metrics"].items()):
-            error = value["standard_error"]
-            yield task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"]
-
-
-def _of_mixes(mixes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    for mix, one in sorted(mixes.items()):
-        gap = one["difference_to_first"]
-        yield mix, f"{one['mean']:.3f}", _interval(one), gap and f"{gap['to']}: {gap['mean']:+.3f} ({_interval(gap)})"
-
-
-def _interval(one: dict[str, Any]) -> str:
-    return "unknown" if one["low"] is None or one["high"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
-
-
-def _judged(label: str, report: dict[str, Any], one: dict[str, Any]) -> str:
-    average, judge = one.get("average"), ", ".join(report["judge"]["models_returned"])
-    score = "no readable rating" if average is None else f"{average['mean']:.2f} of 10"
-    if average and average["low"] is not None:
-        score += f" (95 % interval {average['low']:.2f} to {average['high']:.2f})"
-    text = f"`{label}`: MT-Bench, {report['questions']['count']} questions, judged by {judge}: {score}."
-    if report["judge_compromised"]:
-        text += f" The judge is compromised: it rewards {', '.join(report['controls_that_failed'])}."
-    return f"{text} {report['note']}".rstrip()
+        if report is not None:
+            found = block.scores_of(name, report)
+            yield from (f"`{label}`: {found.text}", "")
+            yield from _table(found.head, list(found.rows))
+            yield ""
 
 
 def _not_run(name: str, recipe: Recipe, records: Records) -> Iterator[str]:

@@ -13,6 +13,7 @@ from bezoar.files import files_in, sha256
 from bezoar.recipe.recipe import Recipe
 
 Kind = Literal["model", "dataset"]
+UNPUBLISHED = {"dropped.jsonl"}  # of a mix: it names the rows, with their files, that were left out on purpose
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Records:
         return None
 
     def checked(self, target: Published) -> Published:
-        """An artifact with its files, each compared with its record.
+        """An artifact with the files to publish, after all of its files were compared with their record.
 
         Raises:
             CacheError: It has no proof, its files aren't here, or they aren't those that were made.
@@ -70,7 +71,9 @@ class Records:
                 )
             )
         files = (
-            File(str(path.relative_to(target.folder)), path.stat().st_size, made[name]) for name, path in here.items()
+            File(str(path.relative_to(target.folder)), path.stat().st_size, made[name])
+            for name, path in here.items()
+            if path.name not in UNPUBLISHED
         )
         return replace(target, files=tuple(files))
 

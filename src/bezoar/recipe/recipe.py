@@ -122,6 +122,10 @@ class Recipe(Block):
             stage = self.stages[stage].init_from
         return found
 
+    def trained_on(self, checkpoint: str) -> list[str]:
+        """The mixes that a checkpoint was trained on: by its own stage, and by those that it starts from."""
+        return sorted({self.stages[stage].mix for stage in self.chain(checkpoint)})
+
     def earlier_mixes(self, mix: str) -> list[str]:
         """The other mixes that are trained on before a stage trains on this one."""
         before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
@@ -159,6 +163,13 @@ class Recipe(Block):
             if isinstance(block, ServedEval):
                 for checkpoint, backend in block.servers(self.backends).items():
                     yield block, checkpoint, backend
+
+    def server_names(self, rule: str, names: Sequence[str]) -> list[str]:
+        """Names of the values that a job reads to ask a checkpoint's server; none if it loads the checkpoint."""
+        block, backends = self.asked(rule, names)
+        keys = (*block.server_keys, "connection") if isinstance(block, ServedEval) else ()
+        found = [f"backends.{one.name}.{key}" for one in backends.values() for key in keys]
+        return [*found, "budget"] if found else []
 
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""

@@ -1,6 +1,7 @@
 """Models on disk and in memory: loading, four-bit weights, adapters and merging."""
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,12 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     check_tokenizer(tokenizer, Path(folder))
     return tokenizer
+
+
+def positions(config: Any) -> int:
+    """The most tokens of a sequence; no limit for architectures that have none, such as Mamba or BLOOM."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else sys.maxsize
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> int:

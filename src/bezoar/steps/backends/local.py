@@ -61,6 +61,7 @@ class Local:
         self.model = models.load(checkpoint, block.dtype).eval()
         self.tokenizer = models.load_tokenizer(checkpoint)
         models.ignore_generation_config(self.model, self.tokenizer)
+        self.positions = models.positions(self.model.config)
         self.ends = set(models.end_tokens(self.model, self.tokenizer))
         self.name = block.checkpoint
         self.template, self.batch_size, self.thinking = block.template, block.batch_size, block.thinking
@@ -87,7 +88,7 @@ class Local:
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion per request; a prompt that leaves no room for an answer ends with `length`."""
         tokens = [self.tokens(request) for request in requests]
-        full = [place for place, row in enumerate(tokens) if len(row) >= self.model.config.max_position_embeddings]
+        full = [place for place, row in enumerate(tokens) if len(row) >= self.positions]
         completions = {place: Completion("", "length", self.name) for place in full}
         order = [place for place in range(len(requests)) if place not in completions]
         order.sort(key=lambda place: len(tokens[place]))  # sorted by length, batches have little padding
@@ -103,10 +104,8 @@ class Local:
         import torch
         from transformers import LogitsProcessorList
 
-        positions = self.model.config.max_position_embeddings
-        limits = [
-            min(one.sampling.max_new_tokens, positions - len(row)) for one, row in zip(requests, tokens, strict=True)
-        ]
+        asked = zip(requests, tokens, strict=True)
+        limits = [min(one.sampling.max_new_tokens, self.positions - len(row)) for one, row in asked]
         longest, new_tokens = max(map(len, tokens)), max(limits)
         pad = self.models.padding(self.tokenizer)
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in tokens], device=self.model.device)

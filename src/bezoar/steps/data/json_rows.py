@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.errors import InputError, problem
-from bezoar.jsonl import MARK, from_json, read_json_lines, unpacked
+from bezoar.jsonl import MARK, from_json, not_json, read_json_lines, unpacked
 
 CHUNK = 1 << 16  # bytes per read
 LINE = 1 << 24  # bytes of the first line at most that are read to see if it is a row
@@ -146,7 +146,7 @@ class _Text:
                 if self.ended or (not open_text and error.pos < len(self.buffer) - LITERAL):
                     self.at = error.pos
                     self.drop()
-                    raise InputError(f"{self.place()}: not JSON: {error.msg}") from error
+                    raise not_json(self.place(), error) from error
             except (ValueError, RecursionError):
                 return from_json(self.buffer, self.place())  # the error
             size = len(self.buffer)

@@ -1,6 +1,7 @@
 """Rows of files in the kinds that people have: JSON, CSV, TSV and Parquet, packed or not, one by one."""
 
 import csv
+import errno
 import glob
 import itertools
 import os
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bezoar.errors import InputError, problem
+from bezoar.errors import InputError, problem, unusable
+from bezoar.files import walk
 from bezoar.jsonl import MARK, PACKED, packing, read_lines, unpacked, whole_lines
 from bezoar.steps.data.json_rows import Placed, read_json
 
@@ -57,23 +59,15 @@ def files_at(path: str) -> list[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name not in UNHASHED]
-        for link in filter(os.path.islink, (os.path.join(parent, name) for name in folders)):
-            if (real := os.path.realpath(link)) in _real_parents(parent, folder):
-                what, hint = f"{link} leads to a folder around it", "remove the link"
-                raise InputError(
-                    problem(what, found=f"a link to {real}", expected="a folder without cycles", hint=hint)
-                )
-        yield from (os.path.join(parent, name) for name in names)
-
-
-def _real_parents(path: str, folder: str) -> Iterator[str]:
-    """A path and the folders around it, up to a folder, without links."""
-    while len(path) > len(folder):
-        yield os.path.realpath(path)
-        path = os.path.dirname(path)
-    yield os.path.realpath(folder)
+    try:
+        for parent, names in walk(folder, UNHASHED):
+            yield from (os.path.join(parent, name) for name in names)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise InputError(unusable(error)) from error
+        what, hint = f"{error.filename} leads to a folder around it", "remove the link"
+        expected = "a folder without cycles of links"
+        raise InputError(problem(what, found=error.strerror, expected=expected, hint=hint)) from error
 
 
 def _suffix(path: Path) -> str:

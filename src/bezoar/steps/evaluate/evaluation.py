@@ -1,7 +1,8 @@
 """The base classes of evaluations."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -16,6 +17,14 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unknown checkpoint")]
 ServerName = Annotated[Name, Reference(("backends",), "no backend that serves a checkpoint", trait="serves")]
 SERVED = "served_by"  # the key
+
+
+class Scores(NamedTuple):
+    """What a model card says of a checkpoint: a text, and perhaps a table."""
+
+    text: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str | int | None, ...], ...] = ()
 
 
 class EvalBlock(NamedBlock):
@@ -33,6 +42,11 @@ class EvalBlock(NamedBlock):
         """Whether its jobs need something that comes over a network."""
         return False
 
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """A checkpoint's scores for its model card, from results/<name>.json; by default its part as it is."""
+        part = report.get("checkpoints", report).get(checkpoint)
+        return Scores(f"as reported:\n\n```json\n{json.dumps(part, indent=2, sort_keys=True)}\n```")
+
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Problems of this block in the whole recipe, with keys below the block's."""
         yield from ()
@@ -43,9 +57,11 @@ class ServedEval(EvalBlock):
 
     Attributes:
         served_rule: Rule of these jobs, one or more for each checkpoint.
+        server_keys: Keys of a backend that a score through its server depends on.
     """
 
     served_rule: ClassVar[str]
+    server_keys: ClassVar[tuple[str, ...]] = ("kind", "model", "checkpoint")
 
     served_by: list[ServerName] = Field(
         [],
@@ -90,6 +106,7 @@ class AnsweredEval(ServedEval):
     """The base class of evaluations for which checkpoints answer questions, in two turns each."""
 
     served_rule: ClassVar[str] = "answers"
+    server_keys: ClassVar[tuple[str, ...]] = (*ServedEval.server_keys, "token_limit_field", "sends_sampling")
 
     questions: Annotated[Name, source_of("questions")]
     temperatures: dict[str, Temperature] = Field(

@@ -12,7 +12,7 @@ from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, Prompt, SourceNam
 from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
-from bezoar.steps.evaluate.evaluation import ServedEval
+from bezoar.steps.evaluate.evaluation import Scores, ServedEval
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
@@ -44,6 +44,17 @@ class Harness(ServedEval):
     def downloads(self) -> bool:
         """Whether its tasks have data of the hub: the harness's own have, a task folder may."""
         return self.task_folder is None or needs_hub(Path(self.task_folder))
+
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """Every metric of every task with its standard error."""
+        rows = tuple(
+            (task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"])
+            for task, one in sorted(report["checkpoints"][checkpoint].items())
+            for metric, value in sorted(one["metrics"].items())
+            for error in [value["standard_error"]]
+        )
+        text = f"lm-evaluation-harness, {report['num_fewshot']}-shot; ± is one standard error."
+        return Scores(text, ("task", "metric", "score", "±", "questions"), rows)
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Tasks that the task folder doesn't define (a group counts as a task), and files that are no inputs."""

@@ -21,7 +21,7 @@ from bezoar.problems import Problem
 from bezoar.steps.data.families import Families
 from bezoar.steps.data.rows import Row, write_rows
 from bezoar.steps.data.split import trained_before
-from bezoar.steps.evaluate.evaluation import EvalBlock
+from bezoar.steps.evaluate.evaluation import EvalBlock, Scores
 
 if TYPE_CHECKING:
     from bezoar.steps.train.conversations import Tokens  # slow to import, and every recipe reads this module
@@ -38,6 +38,15 @@ class Likelihood(EvalBlock):
         """A stage for each checkpoint, and the report."""
         return [f"report_likelihood-{self.name}", *(f"likelihood-{self.name}-{one}" for one in self.checkpoints)]
 
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """The mean of each mix with its interval, and the difference to the first checkpoint."""
+        rows = tuple(
+            (mix, f"{one['mean']:.3f}", _interval(one), gap and f"{gap['to']}: {gap['mean']:+.3f} ({_interval(gap)})")
+            for mix, one in sorted(report["checkpoints"][checkpoint].items())
+            for gap in [one["difference_to_first"]]
+        )
+        return Scores(report["note"], ("held-out rows of", "nats per token", "95 % interval", "difference to"), rows)
+
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Mixes without single answers."""
         for place, name in enumerate(self.mixes):
@@ -45,6 +54,10 @@ class Likelihood(EvalBlock):
             if mix and mix.format != "prompt_completion":
                 what, found = "a preference has two answers", f"{name}, of format {mix.format}"
                 yield Problem(("mixes", place), what, found, "a mix of format prompt_completion")
+
+
+def _interval(one: dict[str, Any]) -> str:
+    return "unknown" if one["low"] is None or one["high"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
 
 
 class Scored(NamedBlock):
@@ -71,10 +84,10 @@ def held_out(path: Path, earlier: list[dict[str, str]]) -> list[tuple[dict[str, 
 
     Args:
         path: eval.jsonl of the mix.
-        earlier: Family keys of all rows that the checkpoints were trained on.
+        earlier: Family keys of all rows that the checkpoint was trained on.
 
     Raises:
-        InputError: There is no row, or one of a family that a checkpoint was trained on.
+        InputError: There is no row, or one of a family that the checkpoint was trained on.
     """
     rows = [row for _, row in read_json_lines(path)]
     families = Families()
@@ -84,10 +97,10 @@ def held_out(path: Path, earlier: list[dict[str, str]]) -> list[tuple[dict[str, 
     if seen or not rows:
         raise InputError(
             problem(
-                f"{path}: the rows are not held out from all checkpoints",
-                found=f"{len(rows):,} rows, {seen:,} of them related to rows that a checkpoint was trained on",
-                expected="rows of which no checkpoint knows a relative",
-                hint="a part of one mix should be in no other mix of these checkpoints' stages",
+                f"{path}: the rows are not held out from the checkpoint",
+                found=f"{len(rows):,} rows, {seen:,} of them related to rows that it was trained on",
+                expected="rows of which it knows no relative",
+                hint="a part of one mix should be in no other mix of the checkpoint's stages",
             )
         )
     return [(row, families.of(row)) for row in rows]
@@ -127,7 +140,7 @@ def scored(checkpoint: Path, paths: list[Path], trained: list[Path], block: Scor
     rows = [(path.parent.name, row, family) for path in paths for row, family in held_out(path, earlier)]
     model, tokenizer = models.load(checkpoint, block.dtype).eval(), models.load_tokenizer(checkpoint)
     dialogues = [tokens_of(tokenizer, row["prompt"], row["completion"], every_turn=False) for _, row, _ in rows]
-    longest, positions = max(len(one.ids) for one in dialogues), model.config.max_position_embeddings
+    longest, positions = max(len(one.ids) for one in dialogues), models.positions(model.config)
     if longest > positions:
         expected, hint = f"at most {positions:,} tokens, the model's context", "set mixes.<name>.limit"
         raise InputError(problem("a held-out row is too long", found=longest, expected=expected, hint=hint))

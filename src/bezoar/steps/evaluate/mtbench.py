@@ -24,7 +24,7 @@ from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, Row, read_rows, row_id
-from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, source_of
+from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, Scores, source_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +101,17 @@ class Mtbench(AnsweredEval):
         questions = known.rows(self.questions)
         calls = None if questions is None else questions * len(TURNS) * self.repeats
         return Demand(calls, 1000 + 2 * self.max_new_tokens, self.judge_sampling)
+
+    def scores_of(self, checkpoint: str, report: Any) -> Scores:
+        """The average rating with its interval, and whether the judge can be trusted."""
+        average, judge = report["models"][checkpoint]["average"], ", ".join(report["judge"]["models_returned"])
+        score = "no readable rating" if average is None else f"{average['mean']:.2f} of 10"
+        if average and average["low"] is not None:
+            score += f" (95 % interval {average['low']:.2f} to {average['high']:.2f})"
+        text = f"MT-Bench, {report['questions']['count']} questions, judged by {judge}: {score}."
+        if report["judge_compromised"]:
+            text += f" The judge is compromised: it rewards {', '.join(report['controls_that_failed'])}."
+        return Scores(f"{text} {report['note']}".rstrip())
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""

@@ -30,7 +30,7 @@ class Served:
         self.tokenizer = models.load_tokenizer(checkpoint)
         chat.check_template(self.tokenizer)
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-        self.positions = config.max_position_embeddings
+        self.positions = models.positions(config)
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One completion per request; a prompt that leaves no room for an answer ends with `length`.
@@ -70,7 +70,8 @@ class Served:
 def served(checkpoint: Path, block: OpenAiBackend, prompt: Prompt, seed: int, budget: Budget) -> Served:
     """A checkpoint, to answer questions through its server.
 
-    One try for each, and no part of an answer is left out as thinking: its whole text is judged, as in FastChat.
+    One try for each, and no part of an answer is left out as thinking: its whole text is judged, as in FastChat. So
+    these keys of the backend, which a filter or judge may need, are no part of an answer's key.
     """
     once: Any = block.model_copy(update={"max_attempts": 1, "thinking": []})
     once._name = block.name

@@ -34,7 +34,7 @@ def asked(checkpoint: Path, server: OpenAiBackend, block: Asking, seed: int, bud
     from lm_eval.models.utils import normalize_gen_kwargs
     from transformers import AutoConfig
 
-    from bezoar.steps import chat
+    from bezoar.steps import chat, models
 
     provider = server.provider(content_of(checkpoint))
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
@@ -83,7 +83,7 @@ def asked(checkpoint: Path, server: OpenAiBackend, block: Asking, seed: int, bud
         base_url=server.name,  # an address is looked up before each request
         tokenizer_backend="huggingface",
         tokenizer=str(checkpoint),
-        max_length=min(block.max_length + 1, config.max_position_embeddings),  # one is for the token that is written
+        max_length=min(block.max_length + 1, models.positions(config)),  # one is for the token that is written
         num_concurrent=2,  # more than one: `get_batched_requests` is used then, which has its own limit
         seed=seed,
     )

@@ -18,7 +18,7 @@ from bezoar.errors import InputError, problem
 if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
 
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight: its four bits, and twice quantised scales of 64 weights
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # of TRL's fused output layer
@@ -69,11 +69,11 @@ class Memory:
 
     def __str__(self) -> str:
         parts = ("weights", "gradients", "optimizer", "activations", "logits")
-        return f"{_gib(self.total)}: " + ", ".join(f"{name} {_gib(getattr(self, name))}" for name in parts)
+        return f"{_shown(self.total)}: " + ", ".join(f"{name} {_shown(getattr(self, name))}" for name in parts)
 
 
-def _gib(count: float) -> str:
-    return f"{count / GIB:,.2f} GiB"
+def _shown(count: float) -> str:
+    return f"{count / GIB:,.2f} GiB" if count >= 0.01 * GIB else f"{count / MIB:,.2f} MiB"
 
 
 def shape_of(folder: Path) -> Shape | None:
@@ -219,7 +219,7 @@ def check(name: str, found: Memory, available: int, device: str) -> None:
         problem(
             f"stages.{name} doesn't fit into the memory of {device}",
             found=f"about {found}",
-            expected=f"at most {_gib(available)}",
+            expected=f"at most {_shown(available)}",
             hint="a smaller batch_size with more gradient_accumulation_steps, gradient_checkpointing: true, a smaller "
             "max_length, quantization: nf4, or more devices with distributed: fsdp2",
         )

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
 
 OPTIMIZER = {False: "optimizer.pt", True: "optimizer.bin"}  # by whether devices share the weights
+# transformers warns of the old name where it has the new one
+CHECKPOINTING = (
+    "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
+)
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
@@ -64,7 +68,7 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
         "adam_beta2": stage.beta2,
         "weight_decay": stage.weight_decay,
         "max_grad_norm": stage.max_grad_norm,
-        "gradient_checkpointing": stage.gradient_checkpointing,
+        CHECKPOINTING: stage.gradient_checkpointing,
         "train_sampling_strategy": "group_by_length" if stage.group_by_length else "random",
         "bf16": stage.compute_dtype == "bfloat16" and (on_gpu or stage.tuning == "full"),
         "fp16": on_gpu and stage.compute_dtype == "float16",  # with loss scaling
