@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/train.py --rounds 3
     python benchmarks/train.py --cases sft-lora dpo-full
+    python benchmarks/train.py --peer PYTHON        # of an environment with LLaMA-Factory: its trainings, too
 
 Prints tokens per CPU second of the steps, the start-up before the first step, and the peak of memory. The load of the
 machine is printed, too: CPU seconds depend on it less than wall time does, but they do.
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with LLaMA-Factory")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "CASE", "FOLDER"), help="of the processes that are measured")
     args = parser.parse_args()
     if args.one:
@@ -57,24 +58,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name))
         print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {args.rounds} rounds")
-        print("| case | ours, tokens/CPU s | TRL | ratio | start-up, CPU s | TRL | peak, MB | TRL |")
-        print("|---|---|---|---|---|---|---|---|")
+        python = {"ours": sys.executable, "bare": sys.executable} | ({"peer": args.peer} if args.peer else {})
+        names = ["ours", "TRL", "LLaMA-Factory"][: len(python)]
+        ratios = [f"ours/{one}" for one in names[1:]]
+        heads = [f"{one}, {what}" for what in ("tokens/CPU s", "start-up, CPU s", "peak, MB") for one in names]
+        print(f"| case | {' | '.join([*ratios, *heads])} |")
+        print("|---" * (1 + len(ratios) + len(heads)) + "|")
         for case in args.cases:
-            print(row(case, {way: list(found) for way, found in rounds(case, Path(name), args.rounds)}), flush=True)
+            print(row(case, rounds(case, Path(name), args.rounds, python)), flush=True)
         print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
-def rounds(case: str, folder: Path, count: int) -> Iterator[tuple[str, list[dict[str, float]]]]:
+def rounds(case: str, folder: Path, count: int, python: dict[str, str]) -> dict[str, list[dict[str, float]]]:
     """What each way took in each round; every other round has the reverse order."""
-    taken: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
+    taken: dict[str, list[dict[str, float]]] = {way: [] for way in python}
     for number in range(count):
-        for way in ("ours", "bare") if number % 2 else ("bare", "ours"):
-            words = [sys.executable, __file__, "--one", way, case, str(folder)]
+        for way in list(python) if number % 2 else reversed(python):
+            words = [python[way], __file__, "--one", way, case, str(folder)]
             done = subprocess.run(words, env=environment(way), capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-4000:])
             taken[way].append(json.loads(done.stdout.splitlines()[-1]))
-    yield from taken.items()
+    return taken
 
 
 def environment(way: str) -> dict[str, str]:
@@ -86,12 +91,17 @@ def environment(way: str) -> dict[str, str]:
 
 
 def row(case: str, taken: dict[str, list[dict[str, float]]]) -> str:
-    ours, bare = ({name: median(one[name] for one in taken[way]) for name in taken[way][0]} for way in ("ours", "bare"))
-    ratio = median(one["speed"] / other["speed"] for one, other in zip(taken["ours"], taken["bare"], strict=True))
-    return (
-        f"| {case} | {ours['speed']:,.0f} | {bare['speed']:,.0f} | {ratio:.2f} | {ours['start']:.1f} | "
-        f"{bare['start']:.1f} | {ours['peak']:,.0f} | {bare['peak']:,.0f} |"
-    )
+    middle = {way: {key: median(one[key] for one in found) for key in found[0]} for way, found in taken.items()}
+    ratios = [
+        median(one["speed"] / other["speed"] for one, other in zip(taken["ours"], taken[way], strict=True))
+        for way in list(taken)[1:]
+    ]
+    cells = [
+        f"{one[key]:,.{digits}f}"
+        for key, digits in (("speed", 0), ("start", 1), ("peak", 0))
+        for one in middle.values()
+    ]
+    return f"| {' | '.join([case, *(f'{ratio:.2f}' for ratio in ratios), *cells])} |"
 
 
 # --- One process ----------------------------------------------------------------------------------------------------
@@ -105,16 +115,18 @@ def measured(way: str, case: str, folder: Path) -> dict[str, float]:
         """CPU time at the start of the first step and at the end of the last one."""
 
         first = last = 0.0
+        tokens = 0  # without padding, where the trainer counts them
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.first = self.first or time.process_time()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.last = time.process_time()
+            self.tokens = state.num_input_tokens_seen
 
     clock = Clock()
     work = Path(tempfile.mkdtemp(dir=folder))
-    tokens = (ours if way == "ours" else bare)(case, folder, work, clock)
+    tokens = {"ours": ours, "bare": bare, "peer": peer}[way](case, folder, work, clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {"speed": tokens / (clock.last - clock.first), "start": clock.first, "peak": peak}
 
@@ -181,6 +193,28 @@ def bare(case: str, folder: Path, work: Path, clock: Any) -> int:
     return tokens_of(trainer.train_dataset)
 
 
+def peer(case: str, folder: Path, work: Path, clock: Any) -> int:
+    """LLaMA-Factory with the same settings; its rows have no template, so its tokens are counted apart."""
+    from llamafactory.train.tuner import run_exp
+
+    values, full = {**COMMON, **CASES[case]}, "full" in case
+    settings = {
+        "stage": case[:3], "do_train": True, "model_name_or_path": str(folder / "base"), "template": "empty",
+        "dataset": case[:3], "dataset_dir": str(folder / "peer"), "output_dir": str(work), "overwrite_cache": True,
+        "finetuning_type": "full" if full else "lora", "cutoff_len": values["max_length"], "pref_beta": 0.1,
+        "packing": values.get("packing", False), "learning_rate": values["learning_rate"], "warmup_steps": 0.03,
+        "lr_scheduler_type": "cosine", "num_train_epochs": 1.0, "per_device_train_batch_size": values["batch_size"],
+        "bf16": False, "use_cpu": True, "seed": 0, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
+        "disable_gradient_checkpointing": True, "include_num_input_tokens_seen": "non_padding",
+    }  # fmt: skip
+    if not full:
+        settings |= {"lora_rank": LORA["rank"], "lora_alpha": LORA["alpha"], "lora_dropout": 0.0, "lora_target": "all"}
+    if values.get("quantization") == "nf4":
+        settings |= {"quantization_bit": 4, "quantization_method": "bnb", "quantization_type": "nf4"}
+    run_exp(settings, callbacks=[clock])
+    return clock.tokens
+
+
 def tokens_of(dataset: Any) -> int:
     """Tokens that a step sees; a prompt counts with each of its answers."""
     if "input_ids" in dataset.column_names:
@@ -228,6 +262,20 @@ def prepare(folder: Path) -> None:
     for name, rows in (("sft", chats), ("dpo", pairs)):
         write_rows(folder / name / "train.jsonl", rows)
         write_rows(folder / name / "eval.jsonl", rows[:HELD])
+    prepare_peer(folder / "peer", chats, pairs)
+
+
+def prepare_peer(folder: Path, chats: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+    """The same rows as LLaMA-Factory reads them."""
+    folder.mkdir()
+    columns = {"sft": {"response": "completion"}, "dpo": {"chosen": "chosen", "rejected": "rejected"}}
+    sets = {}
+    for name, rows in (("sft", chats), ("dpo", pairs)):
+        flat = [{key: one[key][0]["content"] for key in one if key != "id"} for one in rows]
+        (folder / f"{name}.json").write_text(json.dumps(flat))
+        sets[name] = {"file_name": f"{name}.json", "columns": {"prompt": "prompt", **columns[name]}}
+        sets[name]["ranking"] = name == "dpo"
+    (folder / "dataset_info.json").write_text(json.dumps(sets))
 
 
 if __name__ == "__main__":
