@@ -259,7 +259,7 @@ def mix_parts(wildcards):
         for path in (
             expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
             if part.kind == "scheme"
-            else [rows_of(part.name)]
+            else [rows_of(part.name), f"data/source/{part.name}/places.jsonl"]
         )
     ]
 

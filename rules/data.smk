@@ -1,12 +1,13 @@
 """Training sets from seed rows.
 
 in:   params.yaml                                 where rows come from
-out:  data/source/<source>/rows.jsonl             rows in our own types, validated
+out:  data/source/<source>/rows.jsonl             rows in our own types, validated; their places in places.jsonl
       data/seed/<source>/<shard>.jsonl            the same, in shards that a new row doesn't reshuffle
       data/generated/<scheme>/<shard>/rows.jsonl  a teacher's rows, and dropped.jsonl
       data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
       data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
-                                                  row that an earlier stage trains on
+                                                  row that an earlier stage trains on; where each row
+                                                  is from in origins.jsonl
 """
 
 
@@ -16,6 +17,7 @@ rule source:
         files=source_files,
     output:
         rows="data/source/{source}/rows.jsonl",
+        places="data/source/{source}/places.jsonl",
         dropped="data/source/{source}/dropped.jsonl",
         report="data/source/{source}/report.json",
     log:
@@ -127,6 +129,7 @@ rule mix:
     output:
         train="data/mixes/{mix}/train.jsonl",
         eval="data/mixes/{mix}/eval.jsonl",
+        origins="data/mixes/{mix}/origins.jsonl",
         dropped="data/mixes/{mix}/dropped.jsonl",
         report="data/mixes/{mix}/report.json",
     log:

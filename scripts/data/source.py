@@ -7,7 +7,7 @@ from bezoar.steps.data.sources import Source
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
-    flags.folder("out", "folder to write rows.jsonl, dropped.jsonl and report.json to")
+    flags.folder("out", "folder to write rows.jsonl, places.jsonl, dropped.jsonl and report.json to")
     args, source, seed = flags.start(argv, source=Source, seed=int)
     write_source(source, seed, args.out)
 

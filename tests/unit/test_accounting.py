@@ -3,9 +3,9 @@
 import re
 
 import pytest
+import reading
 
 from bezoar.steps.data import accounting
-from bezoar.steps.data import source as rule
 from bezoar.steps.data.rows import DroppedRow
 from bezoar.steps.data.sources import Builtin, Source
 
@@ -19,7 +19,7 @@ def block(format="dolly", **changes):
 
 def read(rows, **changes):
     placed = [(f"mine.jsonl:{number}", row) for number, row in enumerate(rows, start=1)]
-    return rule.read(iter(placed), block(**changes), 0, "mine")
+    return reading.read(iter(placed), block(**changes), 0, "mine")
 
 
 def dolly(number):
@@ -39,7 +39,9 @@ def test_rows_that_got_lost_or_doubled_are_an_error(rows_in, rows_out):
 
 def test_an_error_has_reasons_by_count_with_their_first_places():
     rows = [DroppedRow(reason=reason, detail=f"f:{line}", row={}) for line, reason in enumerate("abbbab")]
-    assert accounting.first_places(rows) == ["4 b: f:1, f:2, f:3", "2 a: f:0, f:4"]
+    tally = accounting.Tally(rows)
+    assert list(tally.first_places().items()) == [("b", "f:1, f:2, f:3"), ("a", "f:0, f:4")]
+    assert (len(tally), tally.sorted()) == (6, {"a": 2, "b": 4})
 
 
 def test_a_share_says_nothing_about_the_few_rows_of_a_shard():

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from reading import taken
+
 from bezoar.steps.data.rows import QuestionRow
-from bezoar.steps.data.sources import Source, taken
 
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 QUESTIONS = [
@@ -12,8 +13,7 @@ QUESTIONS = [
 
 
 def sampled(count, seed=0):
-    source = Source(path="questions.jsonl", sample=count)  # whose format is found by looking
-    return taken(QUESTIONS, source, seed, "questions")
+    return taken(QUESTIONS, count, seed)
 
 
 def test_a_sample_of_questions_has_as_many_of_each_category_as_can_be():

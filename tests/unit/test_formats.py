@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from reading import normalise
 from templates import transcript
 
 from bezoar.steps.data import formats
+from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.formats import Format, RowFormat
-from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES, normalise
+from bezoar.steps.data.normalise import FORMATS, FURTHER, NO_NUMBERS, SURROGATES
 from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import dialogue
 
@@ -156,11 +158,11 @@ def test_a_text_may_have_other_columns_beside_it():
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character_and_is_counted():
-    replaced = {}
+    replaced = Tally()
     rows = [("f:1", DOLLY), ("f:2", DOLLY | {"instruction": "Who \ud83d?", "category": "\ude00"})]
     kept, _ = normalise(rows, "dolly", replaced)
     assert (kept[1].instruction, kept[1].category) == ("Who \ufffd?", "\ufffd")
-    assert replaced == {SURROGATES: ["f:2", "f:2"]}
+    assert (replaced.sorted(), replaced.first_places()) == ({SURROGATES: 2}, {SURROGATES: "f:2"})
     json.dumps(kept[1].model_dump(), ensure_ascii=False).encode()  # UTF-8 can write it
 
 
@@ -172,11 +174,11 @@ def test_columns_of_a_table_are_written_as_json_knows_them():
         "bytes": b"abc",
         "deep": [{"more": float("nan")}, math.inf, 1.5],
     }
-    replaced = {}
+    replaced = Tally()
     (kept,), _ = normalise([("f:1", row)], "items", replaced)
     expected = {"day": "2026-01-02", "at": "2026-01-02T03:04:00", "price": "1.50", "bytes": "abc"}
     assert kept == expected | {"deep": [{"more": None}, None, 1.5]}
-    assert replaced == {NO_NUMBERS: ["f:1", "f:1"]}
+    assert (replaced.sorted(), replaced.first_places()) == ({NO_NUMBERS: 2}, {NO_NUMBERS: "f:1"})
 
 
 def test_a_date_beside_a_duplicate_is_written_with_the_dropped_row():

@@ -4,6 +4,7 @@ import json
 import logging
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from templates import Bytes, Words, said, student_prompt
@@ -67,6 +68,8 @@ def folders(root, *, schemes=None, sources=None, shards=2):
             write_rows(root / "filtered" / name / f"{shard:04d}" / "kept.jsonl", rows[shard::shards])
     for name, rows in (sources or {}).items():
         write_rows(root / "source" / name / "rows.jsonl", rows)
+        places = [{"id": row.id, "file": f"{name}.jsonl", "line": line} for line, row in enumerate(rows, start=1)]
+        write_rows(root / "source" / name / "places.jsonl", places)
     return mix.Folders(root / "filtered", root / "source", shards)
 
 
@@ -76,8 +79,8 @@ def block(*parts, form="prompt_completion", eval_rows=1):
 
 
 def mixed(recipe, where, cut=None, seed=0):
-    examples, _, report = mix.mixed(recipe, where, SYSTEM, cut, seed, "some")
-    return examples, report
+    draw, report = mix.mixed(recipe, where, SYSTEM, cut, seed, "some")
+    return draw.examples, report
 
 
 def ids(examples):
@@ -227,7 +230,7 @@ def test_a_limit_without_room_is_an_error(total, prompt):
 def drawn(rows, number, seed=0):
     """The ids of a part with a number of rows."""
     draw = mix.Draw(block(("source", "chats", None)), SYSTEM, None, seed)
-    counts = draw.take(Part(kind="source", name="chats", rows=number), [(f"f:{row.id}", row) for row in rows])
+    counts = draw.take(Part(kind="source", name="chats", rows=number), [(f"f:{row.id}", {}, row) for row in rows])
     assert counts["found"] == counts["taken"] + sum(counts["dropped"].values()) + counts["not_drawn"]
     return [one["id"] for one in draw.examples]
 
@@ -436,10 +439,10 @@ def test_the_same_first_turn_is_one_family_over_all_parts(tmp_path):
 def test_duplicates_across_shards_are_listed_with_both_places(tmp_path):
     same, other = kept("same"), kept("other")
     where = folders(tmp_path, schemes={"evol": [same, same, other]})
-    examples, dropped, report = mix.mixed(block(("scheme", "evol", None)), where, SYSTEM, None, 0, "some")
-    assert (len(examples), report["dropped"]) == (2, {"duplicate": 1})
+    draw, report = mix.mixed(block(("scheme", "evol", None)), where, SYSTEM, None, 0, "some")
+    assert (len(draw.examples), report["dropped"]) == (2, {"duplicate": 1})
     first, second = (f"{where.filtered}/evol/000{shard}/kept.jsonl:1" for shard in (0, 1))
-    assert [(row.detail, row.row) for row in dropped] == [(f"{second} repeats {first}", {"id": same.id})]
+    assert [(row.detail, row.row) for row in draw.dropped] == [(f"{second} repeats {first}", {"id": same.id})]
 
 
 def test_a_part_that_stands_twice_gives_each_row_once(tmp_path):
@@ -538,3 +541,32 @@ def test_what_is_cut_and_then_dropped_does_not_count_as_cut(tmp_path):
     cut = window(total=20, prompt=12)
     examples, report = mixed(block(("source", "pairs", None)), where, cut)
     assert (len(examples), report["dropped"], cut.cuts) == (1, {"duplicate": 1}, {"instruction": 1})
+
+
+def test_each_example_of_both_splits_has_its_part_file_and_line(tmp_path):
+    where = folders(
+        tmp_path, schemes={"evol": [kept(str(n)) for n in range(6)]}, sources={"chats": [chat("Hi", "Hello", name="c")]}
+    )
+    recipe = block(("scheme", "evol", None), ("source", "chats", None), eval_rows=2)
+    mix.write_mix(recipe, where, None, [], SYSTEM, 0, tmp_path / "mixes/some")
+    made = {one: read(tmp_path / f"mixes/some/{one}.jsonl") for one in ("train", "eval", "origins")}
+    assert [(one["id"], one["split"], one["family"]) for one in made["origins"]] == [
+        (one["id"], split, one["family"]) for split in ("train", "eval") for one in made[split]
+    ]
+    for one in made["origins"]:
+        if one["kind"] == "source":
+            assert (one["part"], one["scheme"], one["file"], one["line"]) == ("chats", None, "chats.jsonl", 1)
+        else:
+            line = Path(one["file"]).read_text().splitlines()[one["line"] - 1]
+            assert (one["part"], one["scheme"], json.loads(line)["id"]) == ("evol", "evol", one["id"])
+
+
+def test_a_source_with_other_places_than_rows_is_an_error(tmp_path):
+    where = folders(tmp_path, sources={"chats": chats(3)})
+    (tmp_path / "source/chats/places.jsonl").write_text("")
+    with pytest.raises(ValueError, match="shorter"):
+        mixed(block(("source", "chats", None)), where)
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]

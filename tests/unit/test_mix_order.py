@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from reading import normalise
 
 from bezoar import world
 from bezoar.recipe.check import problems_of
@@ -11,7 +12,6 @@ from bezoar.recipe.load import load
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data import mix
 from bezoar.steps.data.families import KEYS
-from bezoar.steps.data.normalise import normalise
 from bezoar.steps.data.rows import FilteredRow, row_id, write_rows
 from bezoar.steps.data.split import split
 
@@ -85,7 +85,10 @@ def built(tmp_path_factory):
     """All mixes of the embedded recipe's students, of its own preferences and of made-up rows of its schemes."""
     root = tmp_path_factory.mktemp("mixes")
     pairs = [(str(number), row) for number, row in enumerate(world.build("preferences", 3600, 0, None))]
-    write_rows(root / "source/world_preferences/rows.jsonl", normalise(pairs, "hh_rlhf")[0])
+    kept = normalise(pairs, "hh_rlhf")[0]
+    write_rows(root / "source/world_preferences/rows.jsonl", kept)
+    places = [{"id": row.id, "file": "world", "line": line} for line, row in enumerate(kept, start=1)]
+    write_rows(root / "source/world_preferences/places.jsonl", places)
     for scheme in ("lamini", "orca", "evol"):
         for shard in range(2):
             rows = [made(scheme, number) for number in range(shard, 900, 2)]
@@ -94,7 +97,7 @@ def built(tmp_path_factory):
     where = mix.Folders(root / "filtered", root / "source", 2)
     for name in ("lamini", "orca", "evol", "hh", "hh_pairs"):
         block = recipe().mixes[name]
-        examples, _, _ = mix.mixed(block, where, "s", None, 0, name)
+        examples = mix.mixed(block, where, "s", None, 0, name)[0].examples
         earlier = [row for one in recipe().earlier_mixes(name) for row in found[one][0]]
         found[name] = split(examples, block.eval_rows, 0, earlier)
     return found

@@ -6,9 +6,9 @@ import json
 import re
 
 import pytest
+from reading import normalise
 
 from bezoar.jsonl import MARK, read_json_lines
-from bezoar.steps.data.normalise import normalise
 from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import TextRow, read_rows, write_rows
 

@@ -10,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from reading import read, taken
 
 from bezoar.errors import InputError
 from bezoar.files import files_in
@@ -17,14 +18,10 @@ from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import SeedRow, row_id
 from bezoar.steps.data.shard import shard_of, write_shards
 from bezoar.steps.data.source import write_source
-from bezoar.steps.data.sources import Builtin, File, Source, Url, rows_of, taken
+from bezoar.steps.data.sources import Builtin, File, Source, Url, rows_of
 
+LIMITS = [{}, {"limit": 3}, {"limit": 50, "sample": 20}]
 ROWS = [{"text": "one"}, {"text": "two\twords"}, {"text": "東京"}]
-
-
-def source(limit=None, sample=None):
-    origin = Builtin(kind="builtin", set="text", rows=1, prompts=None)
-    return Source(origin=origin, format="text", limit=limit, sample=sample)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,6 +36,11 @@ def address(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+def source(**keys):
+    origin = Builtin(kind="builtin", set="text", rows=1, prompts=None)
+    return Source(origin=origin, format="text", **keys)
 
 
 def json_lines(rows):
@@ -147,33 +149,66 @@ def test_an_address_with_a_dropped_row_gives_equal_bytes_twice(tmp_path, address
 
 
 def test_limit_and_then_sample_are_taken_in_the_sources_order():
-    rows = list(range(100))
-    assert taken(rows, source(), 0, "name") == rows
-    assert taken(rows, source(limit=3), 0, "name") == [0, 1, 2]
-    drawn = taken(rows, source(limit=50, sample=20), 0, "name")
-    assert drawn == sorted(set(drawn))
-    assert (len(drawn), drawn[-1] < 50) == (20, True)
+    placed = [(f"a.jsonl:{number}", {"text": f"{number}"}) for number in range(100)]
+    texts = [[int(row.text) for row in read(placed, source(**keys), 0, "name")[0]] for keys in LIMITS]
+    assert texts[:2] == [list(range(100)), [0, 1, 2]]
+    assert texts[2] == sorted(set(texts[2]))
+    assert (len(texts[2]), texts[2][-1] < 50) == (20, True)
 
 
-def test_the_same_seed_draws_the_same_rows_whatever_the_sources_name():
+def test_the_same_seed_draws_the_same_rows():
     rows = list(range(1000))
-    drawn = taken(rows, source(sample=10), 0, "name")
-    assert taken(rows, source(sample=10), 0, "name") == drawn
-    assert taken(rows, source(sample=10), 1, "name") != drawn
-    assert taken(rows, source(sample=10), 0, "other") == drawn
+    drawn = taken(rows, 10, 0)
+    assert taken(rows, 10, 0) == drawn
+    assert taken(rows, 10, 1) != drawn
 
 
 def test_a_smaller_sample_is_a_part_of_a_larger_one_whatever_the_order_of_rows():
     rows = [f"row {number}" for number in range(100)]
-    small, large = taken(rows, source(sample=10), 0, "name"), taken(rows, source(sample=30), 0, "name")
+    small, large = taken(rows, 10, 0), taken(rows, 30, 0)
     assert set(small) < set(large)
-    assert set(taken(rows[::-1], source(sample=10), 0, "name")) == set(small)
+    assert set(taken(rows[::-1], 10, 0)) == set(small)
 
 
 def test_more_rows_than_there_are_can_not_be_drawn():
     message = "sources.dolly.sample\n  found:    4\n  expected: at most 3 rows"
     with pytest.raises(ValueError, match=message):
-        taken([1, 2, 3], source(sample=4), 0, "dolly")
+        taken([1, 2, 3], 4, 0, "dolly")
+
+
+@pytest.mark.parametrize(
+    ("path", "inside", "name"),
+    [
+        ("rows/b.jsonl", True, "rows/b.jsonl"),
+        ("rows", True, "rows/b.jsonl"),
+        ("rows/*.jsonl", True, "rows/b.jsonl"),
+        ("rows/b.jsonl", False, "b.jsonl"),
+        ("rows", False, "b.jsonl"),
+        ("rows*/*.jsonl", False, "rows/b.jsonl"),
+    ],
+)
+def test_each_row_has_its_file_and_line_and_a_file_outside_of_the_project_only_its_name(
+    tmp_path, monkeypatch, path, inside, name
+):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path if inside else tmp_path / "project")
+    (tmp_path / "rows/b.jsonl").write_bytes(json_lines([{"text": "one"}, {"words": "two"}, {"text": "three"}]))
+    block = Source(path=path if inside else f"../{path}", sample=2, format="text")
+    write_source(block, 0, tmp_path / "out/mine")
+    places = [json.loads(line) for line in (tmp_path / "out/mine/places.jsonl").read_text().splitlines()]
+    assert places == [{"id": None, "file": name, "line": 1}, {"id": None, "file": name, "line": 3}]
+    write_source(block.model_copy(update={"sample": 1}), 0, tmp_path / "out/one")
+    (row,), (place,) = (read_table(tmp_path / f"out/one/{one}.jsonl", one) for one in ("rows", "places"))
+    assert place[1]["line"] == (1 if row[1]["text"] == "one" else 3)
+
+
+def test_a_row_of_an_array_also_has_its_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text('[{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]')
+    write_source(Source(path="a.json"), 0, tmp_path / "out")
+    places = [row for _, row in read_table(tmp_path / "out/places.jsonl", "")]
+    assert [(row["line"], row["item"]) for row in places] == [(1, 1), (1, 2)]
 
 
 def members(folder: Path) -> dict[str, bytes]:

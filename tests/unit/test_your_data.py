@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reading import normalise, read
 
 from bezoar.cache.storable import IGNORED_FOLDERS
 from bezoar.errors import InputError
 from bezoar.steps.data import json_rows, readers
 from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import FORMATS
-from bezoar.steps.data.normalise import FURTHER, normalise
+from bezoar.steps.data.normalise import FURTHER
 from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.rows import ChatRow, PreferenceRow, SeedRow, TextRow
-from bezoar.steps.data.source import read
 from bezoar.steps.data.sources import Source, rows_of
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from bezoar.files import files_in, sha256
 from bezoar.recipe.recipe import Recipe
 
 Kind = Literal["model", "dataset"]
-UNPUBLISHED = {"dropped.jsonl"}  # of a mix: it names the rows, with their files, that were left out on purpose
+UNPUBLISHED = {"dropped.jsonl", "origins.jsonl"}  # of a mix: they name files, and rows that were left out on purpose
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Checks on a step's rows: every row is counted, and an empty or decimated result is an error."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from bezoar.errors import InputError, problem
 from bezoar.logs import logger
@@ -10,6 +10,38 @@ from bezoar.steps.data.rows import DroppedRow
 FEWEST_ROWS = 20  # shares of fewer rows mean little: a small shard may lose all of its rows by chance
 PLACES = 3
 DETAIL = 200  # characters of a detail in a message
+
+
+class Tally:
+    """Counts by reason, with the first places of each; the rows themselves aren't kept.
+
+    Attributes:
+        reasons: Counts.
+    """
+
+    def __init__(self, rows: Iterable[DroppedRow] = ()) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._places: dict[str, list[str]] = {}
+        for row in rows:
+            self.add(row.reason, row.detail)
+
+    def add(self, reason: str, place: str) -> None:
+        """Count one more."""
+        self.reasons[reason] += 1
+        places = self._places.setdefault(reason, [])
+        if place and len(places) < PLACES and place[:DETAIL] not in places:
+            places.append(place[:DETAIL])
+
+    def __len__(self) -> int:
+        return self.reasons.total()
+
+    def first_places(self) -> dict[str, str]:
+        """For each reason, the most frequent first: the first places."""
+        return {reason: ", ".join(self._places[reason]) or "no details" for reason, _ in self.reasons.most_common()}
+
+    def sorted(self) -> dict[str, int]:
+        """The counts, in the order of their reasons."""
+        return dict(sorted(self.reasons.items()))
 
 
 def check_conserved(step: str, rows_in: int, rows_out: int, counted: Mapping[str, int]) -> None:
@@ -31,7 +63,7 @@ def check_conserved(step: str, rows_in: int, rows_out: int, counted: Mapping[str
 def check_dropped(
     step: str,
     rows_in: int,
-    dropped: Sequence[DroppedRow],
+    dropped: Iterable[DroppedRow] | Tally,
     share: float,
     *,
     key: str,
@@ -52,18 +84,20 @@ def check_dropped(
     Raises:
         ValueError: More were dropped; the message has reasons, counts and first places.
     """
+    dropped = dropped if isinstance(dropped, Tally) else Tally(dropped)
     if rows_in >= fewest and len(dropped) > share * rows_in:
         raise too_many_dropped(step, rows_in, dropped, f"at most a share of {share:g} ({key})", hint)
 
 
-def check_some(step: str, rows_out: int, rows_in: int, dropped: Sequence[DroppedRow], *, hint: str) -> None:
+def check_some(step: str, rows_out: int, rows_in: int, dropped: Iterable[DroppedRow] | Tally, *, hint: str) -> None:
     """Check that a step that sees all rows of its block has some left.
 
     Raises:
         ValueError: None is left; the message has reasons, counts and first places.
     """
     if not rows_out:
-        raise too_many_dropped(step, rows_in, dropped, "one row or more", hint)
+        found = dropped if isinstance(dropped, Tally) else Tally(dropped)
+        raise too_many_dropped(step, rows_in, found, "one row or more", hint)
 
 
 def check_enough(step: str, found: int, asked: int, share: float, *, key: str, hint: str) -> None:
@@ -85,25 +119,12 @@ def check_enough(step: str, found: int, asked: int, share: float, *, key: str, h
         logger.warning(f"{step}: {found:,} of {asked:,} rows")
 
 
-def too_many_dropped(step: str, rows_in: int, dropped: Sequence[DroppedRow], expected: str, hint: str) -> InputError:
+def too_many_dropped(step: str, rows_in: int, dropped: Tally, expected: str, hint: str) -> InputError:
     """The error about dropped rows: how many, why, and the first places."""
     count = f"{len(dropped):,} of {rows_in:,} rows dropped" if rows_in else "no row at all"
-    found = "\n            ".join([count, *first_places(dropped)])
+    places = [f"{dropped.reasons[reason]:,} {reason}: {first}" for reason, first in dropped.first_places().items()]
+    found = "\n            ".join([count, *places])
     return InputError(problem(f"{step}: too few rows are left", found=found, expected=expected, hint=hint))
-
-
-def first_places(dropped: Iterable[DroppedRow]) -> list[str]:
-    """For each reason, the most frequent first: the number of rows and the first places."""
-    places: dict[str, list[str]] = {}
-    for row in dropped:
-        places.setdefault(row.reason, []).append(row.detail)
-    ordered = sorted(places.items(), key=lambda item: -len(item[1]))
-    return [f"{len(found):,} {reason}: {_first(found)}" for reason, found in ordered]
-
-
-def _first(details: list[str]) -> str:
-    shown = [detail[:DETAIL] for detail in dict.fromkeys(details) if detail][:PLACES]
-    return ", ".join(shown) or "no details"
 
 
 def _listed(counted: Mapping[str, int]) -> str:

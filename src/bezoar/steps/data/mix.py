@@ -8,6 +8,7 @@ stage on this mix starts from, directly or not.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -62,6 +63,9 @@ class Mix(NamedBlock):
     )
 
 
+Placed = tuple[str, dict[str, Any], Any]  # a row's place, the file and line that it is from, and the row
+
+
 @dataclass(frozen=True)
 class Folders:
     """The folders with rows of schemes and sources."""
@@ -85,6 +89,23 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
     if part.kind == "scheme":
         return [folders.filtered / part.name / f"{shard:04d}" / "kept.jsonl" for shard in range(folders.shards)]
     return [folders.source / part.name / "rows.jsonl"]
+
+
+def placed_rows(part: Part, folders: Folders, block: Mix) -> Iterator[Placed]:
+    """Each row of a part with its place, and with the file and line that it is from.
+
+    Raises:
+        ValueError: A file isn't rows of this mix, or a source has other places than rows.
+    """
+    for path in files_of(part, folders):
+        placed = rows.placed_rows(path, type_of(path, block))
+        if part.kind == "scheme":
+            for place, row in placed:
+                yield place, dict(zip(("file", "line"), rows.split_place(place)[:2], strict=True)), row
+            continue
+        places = rows.read_rows(path.with_name("places.jsonl"), rows.PlaceRow)
+        for (place, row), origin in zip(placed, places, strict=True):
+            yield place, origin.model_dump(exclude={"id"}, exclude_none=True), row
 
 
 def type_of(path: Path, block: Mix) -> type[rows.Row]:
@@ -111,19 +132,20 @@ class Draw:
     seed: int
     examples: list[Example] = field(default_factory=list)
     dropped: list[rows.DroppedRow] = field(default_factory=list)
+    origins: list[dict[str, Any]] = field(default_factory=list)  # of each example
     places: dict[str, str] = field(default_factory=dict)  # of each example, by the hash of its texts
 
-    def take(self, part: Part, found: list[tuple[str, Any]]) -> dict[str, Any]:
+    def take(self, part: Part, found: list[Placed]) -> dict[str, Any]:
         """Take a part's rows in the order of a hash of seed and id, until there are enough; returns their number.
 
         The next row replaces a row that gives no example, so only rows that are taken or dropped are cut. The list is
         emptied on the way, to free the memory of rows.
         """
         before, taken, number = len(self.dropped), 0, len(found)
-        found.sort(key=lambda one: rows.rank(self.seed, one[1].id))
+        found.sort(key=lambda one: rows.rank(self.seed, one[2].id))
         found.reverse()
         while found and taken != part.rows:
-            taken += self._add(*found.pop())
+            taken += self._add(part, *found.pop())
         counts: dict[str, Any] = {"kind": part.kind, "name": part.name, "asked": part.rows, "found": number}
         return counts | {
             "taken": taken,
@@ -131,7 +153,7 @@ class Draw:
             "not_drawn": len(found),
         }
 
-    def _add(self, place: str, row: Any) -> bool:
+    def _add(self, part: Part, place: str, origin: dict[str, Any], row: Any) -> bool:
         """Whether a row is taken."""
         cuts = Counter(self.window.cuts) if self.window else Counter()
         try:
@@ -147,13 +169,15 @@ class Draw:
             return False
         self.places[texts] = place
         self.examples.append(example)
+        scheme = part.name if part.kind == "scheme" else None
+        self.origins.append({"part": part.name, "kind": part.kind, "scheme": scheme, **origin})
         return True
 
 
 def mixed(
     block: Mix, folders: Folders, system: str | None, window: Window | None, seed: int, name: str
-) -> tuple[list[Example], list[rows.DroppedRow], dict[str, Any]]:
-    """All parts without duplicates; the dropped rows; and counts of each part's rows.
+) -> tuple[Draw, dict[str, Any]]:
+    """All parts without duplicates, with the dropped rows; and counts of each part's rows.
 
     This is the first step that sees all shards of a scheme: a scheme without any row left is an error here.
 
@@ -163,12 +187,20 @@ def mixed(
     draw = Draw(block, system, window, seed)
     parts = []
     for part in block.parts:
-        found = [one for path in files_of(part, folders) for one in rows.placed_rows(path, type_of(path, block))]
+        found = list(placed_rows(part, folders, block))
         before = len(draw.dropped)
         counts = draw.take(part, found)
         check_part(f"mix {name}: {part.kind} {part.name}", f"mixes.{name}", block, counts, draw.dropped[before:])
         parts.append(counts)
-    return draw.examples, draw.dropped, {"parts": parts, "dropped": rows.reasons_of(draw.dropped)}
+    return draw, {"parts": parts, "dropped": rows.reasons_of(draw.dropped)}
+
+
+def origins(draw: Draw, splits: dict[str, list[Example]]) -> Iterator[dict[str, Any]]:
+    """Where each example of both splits is from, in their order."""
+    known = {id(example): origin for example, origin in zip(draw.examples, draw.origins, strict=True)}
+    for name, examples in splits.items():
+        for one in examples:
+            yield {"id": one["id"], "split": name, **known[id(one)], "family": one["family"], "cluster": None}
 
 
 def check_part(step: str, key: str, block: Mix, counts: dict[str, Any], dropped: list[rows.DroppedRow]) -> None:
@@ -214,15 +246,16 @@ def write_mix(
     seed: int,
     out_folder: Path,
 ) -> None:
-    """Draw a mix, split it, and write both splits and the dropped rows."""
+    """Draw a mix, split it, and write both splits, where their rows are from, and the dropped rows."""
     name = out_folder.name
-    examples, dropped, report = mixed(block, folders, system, window, seed, name)
-    train, held = split(examples, block.eval_rows, seed, trained_before(earlier))
-    check_split(name, block, len(examples), len(train), len(held))
+    draw, report = mixed(block, folders, system, window, seed, name)
+    train, held = split(draw.examples, block.eval_rows, seed, trained_before(earlier))
+    check_split(name, block, len(draw.examples), len(train), len(held))
     report |= {"train": len(train), "eval": len(held), "cut": dict(window.cuts) if window else {}}
     with artifact(out_folder) as out:
         rows.write_rows(out / "train.jsonl", train)
         rows.write_rows(out / "eval.jsonl", held)
-        rows.write_rows(out / "dropped.jsonl", dropped)
+        rows.write_rows(out / "dropped.jsonl", draw.dropped)
+        rows.write_rows(out / "origins.jsonl", origins(draw, {"train": train, "eval": held}))
         write_json(out / "report.json", report)
     logger.info(f"mix {name}: {len(train):,} rows to train on, {len(held):,} to evaluate; {report}")

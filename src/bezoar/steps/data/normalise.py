@@ -4,13 +4,15 @@ import datetime
 import decimal
 import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
+from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.formats import FORMATS, Normal
 from bezoar.steps.data.rows import DroppedRow, Unusable
+from bezoar.steps.data.spool import Seen
 from bezoar.text import replace_surrogates
 
 FURTHER = "further instance"  # a seed task may have several; the first is taken
@@ -18,44 +20,38 @@ SURROGATES = "halves of surrogate pairs, now U+FFFD"
 NO_NUMBERS = "numbers that are not finite, now null"
 
 
-def normalise(
-    rows: Iterable[tuple[str, Any]],
-    name: str,
-    replaced: dict[str, list[str]] | None = None,
-    limit: int | None = None,
-) -> tuple[list[Normal], list[DroppedRow]]:
-    """Convert rows of a format to our own types; rows that don't fit are dropped.
+def normalised(
+    rows: Iterable[tuple[str, Any]], name: str, replaced: Tally, limit: int | None = None
+) -> Iterator[tuple[str, Normal | DroppedRow]]:
+    """Convert rows of a format to our own types; rows that don't fit, and those with a known id, are dropped.
 
     Args:
         rows: The place (`path:line`) of each row, and the row.
         name: The format's name.
-        replaced: Collects, by kind, the places of values that no file can hold and that were replaced.
+        replaced: Counts the values that no file can hold and that were replaced.
         limit: The number of converted rows after which no more are read.
     """
-    kept: list[Normal] = []
-    dropped: list[DroppedRow] = []
-    seen: set[str] = set()
-    places = {} if replaced is None else replaced
+    kept, seen = 0, Seen()
     for place, found in rows:
         row: Any = None
         try:
             row, changes = _written(found)
             for what in changes:
-                places.setdefault(what, []).append(place)
+                replaced.add(what, place)
             normal = _normal(row, name)
         except Unusable as reason:
-            dropped.append(_dropped(str(reason), place, row))
+            yield place, _dropped(str(reason), place, row)
             continue
-        dropped += [_dropped(FURTHER, place, one) for one in FORMATS[name].further(row)]
+        for one in FORMATS[name].further(row):
+            yield place, _dropped(FURTHER, place, one)
         key = getattr(normal, "id", None)
-        if key is not None and key in seen:
-            dropped.append(_dropped("duplicate", place, row))
+        if key is not None and not seen.add(key):
+            yield place, _dropped("duplicate", place, row)
             continue
-        seen.add(key or "")
-        kept.append(normal)
-        if len(kept) == limit:
+        yield place, normal
+        kept += 1
+        if kept == limit:
             break
-    return kept, dropped
 
 
 def _normal(row: Any, name: str) -> Normal:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +16,7 @@ from bezoar.files import whole
 from bezoar.jsonl import read_json_lines
 
 END_PUNCTUATION = " .!?,;:\u2026"
+PLACE = re.compile(r"(.*):(\d+)(?: \(item ([\d,]+)\))?", re.DOTALL)  # file, line, number in an array
 FAILED = "failed: "  # prefix of reasons that mean no usable answer of a model, not a bad row
 
 
@@ -148,6 +151,15 @@ class DroppedRow(Row):
         return self.reason.startswith(FAILED)
 
 
+class PlaceRow(Row):
+    """Where a row of a source is from."""
+
+    id: str | None
+    file: str = Field(description="Path in the project, address, or repository, revision and split.")
+    line: int = Field(ge=1)
+    item: int | None = Field(None, ge=1, description="Number of the row in an array, if it is in one.")
+
+
 class QuestionRow(Row):
     """A question of MT-Bench (FastChat's question.jsonl)."""
 
@@ -265,12 +277,37 @@ def placed_rows(path: Path | str, kind: type[Kind]) -> Iterator[tuple[str, Kind]
             ) from error
 
 
+def file_of(place: str) -> str:
+    """The file of a place, which is `file:line`."""
+    return place.rpartition(":")[0]
+
+
+def split_place(place: str) -> tuple[str, int, int | None]:
+    """File and line of a place, and the row's number in an array, if it is in one."""
+    found = PLACE.fullmatch(place)
+    if not found:
+        raise ValueError(f"not a place: {place!r}")
+    return found[1], int(found[2]), int(found[3].replace(",", "")) if found[3] else None
+
+
 def write_rows(path: Path | str, rows: Iterable[Row | dict[str, Any]]) -> int:
     """Write rows as JSON lines, completely or not at all; returns their number."""
     number = 0
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with writer(path) as write:
         for row in rows:
-            data = row.model_dump() if isinstance(row, Row) else row
-            file.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+            write(row)
             number += 1
     return number
+
+
+@contextmanager
+def writer(path: Path | str) -> Iterator[Callable[[Row | dict[str, Any]], object]]:
+    """A function that writes a row as a line of JSON; the file is there if the block ends without an exception."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        yield lambda row: file.write(line_of(row))
+
+
+def line_of(row: Row | dict[str, Any]) -> str:
+    """A row as a line of JSON."""
+    data = row.model_dump() if isinstance(row, Row) else row
+    return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,36 +2,74 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from bezoar.files import artifact, write_json
+from bezoar.files import artifact, whole, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting, detect
+from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.formats import FORMATS, Normal
-from bezoar.steps.data.normalise import FURTHER, normalise
-from bezoar.steps.data.rows import DroppedRow, reasons_of, write_rows
-from bezoar.steps.data.sources import Source, rows_of, taken
+from bezoar.steps.data.normalise import FURTHER, normalised
+from bezoar.steps.data.rows import DroppedRow, file_of, split_place, writer
+from bezoar.steps.data.sources import Sample, Source, rows_of, told
+
+TAKEN = ("rows", "places")  # files with a line for each row that is taken
 
 
 def write_source(source: Source, seed: int, out_folder: Path) -> None:
-    """Fetch or make a source's rows, and write those that are taken and those that are dropped."""
+    """Fetch or make a source's rows; write those that are taken, with their places, and those that are dropped."""
     name = out_folder.name
-    with tempfile.TemporaryDirectory() as scratch:
-        kept, dropped, report = read(rows_of(source.origin, seed, Path(scratch)), source, seed, name)
-    with artifact(out_folder) as out:
-        write_rows(out / "rows.jsonl", kept)
-        write_rows(out / "dropped.jsonl", dropped)
+    with tempfile.TemporaryDirectory() as scratch, artifact(out_folder) as out:
+        with ExitStack() as stack:
+            row, place, dropped = (stack.enter_context(writer(out / f"{one}.jsonl")) for one in (*TAKEN, "dropped"))
+
+            def keep(where: str, normal: Normal) -> None:
+                row(normal)
+                place(place_of(where, normal, source))
+
+            placed = rows_of(source.origin, seed, Path(scratch))
+            report, chosen = read(placed, source, seed, name, keep, dropped)
+        if chosen is not None:
+            for one in TAKEN:
+                leave(out / f"{one}.jsonl", chosen)
         write_json(out / "report.json", report)
-    logger.info(f"{name}: {len(kept):,} rows, format {report['format']}; {report['read']:,} read; {report}")
+    logger.info(f"{name}: {report['rows']:,} rows, format {report['format']}; {report['read']:,} read; {report}")
+
+
+def place_of(where: str, row: Normal, source: Source) -> dict[str, Any]:
+    """A row's id, and its file and line; of a row in an array, also its number in there."""
+    file, line, item = split_place(where)
+    found = {"id": getattr(row, "id", None), "file": told(file, source.origin), "line": line}
+    return found if item is None else found | {"item": item}
+
+
+def leave(path: Path, chosen: Container[int]) -> None:
+    """Leave some lines of a file, by their numbers from 0."""
+    with whole(path) as partial, path.open(encoding="utf-8") as lines, partial.open("w", encoding="utf-8") as file:
+        file.writelines(line for number, line in enumerate(lines) if number in chosen)
 
 
 def read(
-    placed: Iterable[tuple[str, Any]], source: Source, seed: int, name: str
-) -> tuple[list[Normal], list[DroppedRow], dict[str, Any]]:
-    """The rows that are taken from a source, those that are dropped, and the counts.
+    placed: Iterable[tuple[str, Any]],
+    source: Source,
+    seed: int,
+    name: str,
+    keep: Callable[[str, Normal], object],
+    drop: Callable[[DroppedRow], object],
+) -> tuple[dict[str, Any], set[int] | None]:
+    """Pass a source's rows on, one by one; returns the counts, and the numbers of those that a sample takes.
+
+    Args:
+        placed: The place of each row, and the row.
+        source: The source's block.
+        seed: The recipe's seed.
+        name: The source's name.
+        keep: Takes each row that fits, up to the source's limit, with its place.
+        drop: Takes each other row.
 
     Raises:
         ValueError: No row is left, more were dropped than the source's bound allows, or rows got lost.
@@ -39,23 +77,55 @@ def read(
     lines = CountedRows(placed, source.columns)
     form = format_of(lines, source, name)
     logger.info(f"source {name}: format {form}, {'named' if source.format else 'found by its columns and values'}")
-    replaced: dict[str, list[str]] = {}
-    rows, dropped = normalise(lines, form, replaced, source.limit)
-    for what, places in replaced.items():
-        logger.warning(f"source {name}: {len(places):,} {what}: {', '.join(places[: accounting.PLACES])}")
-    faulty = [row for row in dropped if row.reason != FURTHER]
-    check_dropped(lines, faulty, source, form, name, len(rows))
-    kept = taken(rows, source, seed, name)
+    replaced, dropped, sample = Tally(), DroppedRows(), Sample(source.sample, seed)
+    for place, row in normalised(lines, form, replaced, source.limit):
+        if isinstance(row, DroppedRow):
+            dropped.add(row)
+            drop(row)
+        else:
+            sample.add(row)
+            keep(place, row)
+    for what, places in replaced.first_places().items():
+        logger.warning(f"source {name}: {replaced.reasons[what]:,} {what}: {places}")
+    check_dropped(lines, dropped, source, form, name, sample.rows)
+    chosen = sample.chosen(name)
+    rows = sample.rows if chosen is None else len(chosen)
     report: dict[str, Any] = {
         "format": form,
-        "read": lines.number + len(dropped) - len(faulty),
-        "rows": len(kept),
-        "dropped": reasons_of(dropped),
-        "not_taken": {"not sampled": len(rows) - len(kept)},
-        "replaced": {what: len(places) for what, places in replaced.items()},
+        "read": lines.number + dropped.further,
+        "rows": rows,
+        "dropped": dropped.counts(),
+        "not_taken": {"not sampled": sample.rows - rows},
+        "replaced": dict(replaced.reasons),
     }
-    accounting.check_conserved(f"source {name}", report["read"], len(kept), report["dropped"] | report["not_taken"])
-    return kept, dropped, report
+    accounting.check_conserved(f"source {name}", report["read"], rows, report["dropped"] | report["not_taken"])
+    return report, chosen
+
+
+class DroppedRows:
+    """Counts dropped rows, in all and by file.
+
+    Attributes:
+        further: Those that a row brought besides itself; they aren't faulty.
+        faulty: The others.
+        files: The same by file.
+    """
+
+    def __init__(self) -> None:
+        self.further, self.faulty = 0, Tally()
+        self.files: dict[str, Tally] = {}
+
+    def add(self, row: DroppedRow) -> None:
+        """Count one more."""
+        if row.reason == FURTHER:
+            self.further += 1
+            return
+        for tally in (self.faulty, self.files.setdefault(file_of(row.detail), Tally())):
+            tally.add(row.reason, row.detail)
+
+    def counts(self) -> dict[str, int]:
+        """Counts by reason."""
+        return dict(sorted((self.faulty.reasons + Counter({FURTHER: self.further})).items()))
 
 
 class CountedRows:
@@ -83,11 +153,6 @@ class CountedRows:
             yield place, detect.mapped(row, self._columns)
 
 
-def file_of(place: str) -> str:
-    """The file of a place, which is `file:line`."""
-    return place.rpartition(":")[0]
-
-
 def format_of(lines: CountedRows, source: Source, name: str) -> str:
     """The format that a source names, or that its first rows have.
 
@@ -102,9 +167,7 @@ def format_of(lines: CountedRows, source: Source, name: str) -> str:
     return form
 
 
-def check_dropped(
-    lines: CountedRows, dropped: list[DroppedRow], source: Source, form: str, name: str, rows: int
-) -> None:
+def check_dropped(lines: CountedRows, dropped: DroppedRows, source: Source, form: str, name: str, rows: int) -> None:
     """Check that a source, and each large file of it, has lost no more rows than its bound allows, and not all.
 
     Raises:
@@ -113,12 +176,9 @@ def check_dropped(
     columns = f"the first rows have {detect.columns_of(lines.head)}"
     hint = f"is sources.{name}.format right? format {FORMATS[form]}; {columns}"
     key, share = f"sources.{name}.max_dropped_share", source.max_dropped_share
-    accounting.check_some(f"source {name}", rows, lines.number, dropped, hint=hint)
-    accounting.check_dropped(f"source {name}", lines.number, dropped, share, key=key, hint=hint, fewest=1)
-    places: dict[str, list[DroppedRow]] = {}
-    for row in dropped:
-        places.setdefault(file_of(row.detail), []).append(row)
-    for file, found in places.items():
+    accounting.check_some(f"source {name}", rows, lines.number, dropped.faulty, hint=hint)
+    accounting.check_dropped(f"source {name}", lines.number, dropped.faulty, share, key=key, hint=hint, fewest=1)
+    for file, found in dropped.files.items():
         step, number = f"source {name}: {file}", lines.files[file]
         if number >= accounting.FEWEST_ROWS:
             accounting.check_some(step, number - len(found), number, found, hint=hint)

@@ -1,6 +1,7 @@
 """Origins of rows: the embedded world, a file, a URL or the hub; contents are checked before they are read."""
 
 import glob
+import heapq
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,8 +23,6 @@ from bezoar.steps.data.formats import RowFormat
 from bezoar.steps.data.json_rows import Placed
 from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.rows import QuestionRow, Row, rank
-
-Item = TypeVar("Item")
 
 
 class Builtin(Block):
@@ -156,25 +155,60 @@ def rows_of(origin: Builtin | File | Url | Hub, seed: int, scratch: Path) -> Pla
             yield from _hub_rows(origin)
 
 
-def taken(rows: list[Item], source: Source, seed: int, name: str) -> list[Item]:
-    """The rows that a source's `limit` and `sample` take, in the source's order.
+def told(file: str, origin: Builtin | File | Url | Hub) -> str:
+    """A file as artifacts name it: by its path in the project; outside of it, only by its name in the origin's folder.
 
-    A sample takes the first rows in the order of a hash of seed and row: a larger one contains a smaller one.
-
-    Raises:
-        ValueError: There are fewer rows than `sample` draws.
+    The path of a folder outside of the project is this machine's own, and another machine's artifact has to be equal.
     """
-    rows = rows[: source.limit]
-    if source.sample is None:
-        return rows
-    if source.sample <= len(rows) and isinstance(rows[0], QuestionRow):
-        return some_of(rows, source.sample, seed)  # all categories, for a pilot
-    if source.sample > len(rows):
-        raise InputError(
-            problem(f"sources.{name}.sample", found=f"{source.sample:,}", expected=f"at most {len(rows):,} rows")
-        )
-    ordered = sorted(range(len(rows)), key=lambda place: (rank(seed, _content(rows[place])), place))
-    return [rows[place] for place in sorted(ordered[: source.sample])]
+    if not isinstance(origin, File):
+        return file
+    path = os.path.relpath(file)
+    if not path.startswith(os.pardir + os.sep):
+        return path
+    fixed = origin.path
+    while glob.has_magic(fixed) and not os.path.exists(fixed):
+        fixed = os.path.dirname(fixed)
+    return os.path.relpath(file, fixed) if os.path.isdir(fixed) else os.path.basename(file)
+
+
+class Sample:
+    """The rows that a source's `sample` draws: the first ones in the order of a hash of seed and row.
+
+    A larger sample contains a smaller one. Of questions, it has some of each category, for a pilot.
+
+    Attributes:
+        rows: Rows so far.
+    """
+
+    def __init__(self, size: int | None, seed: int) -> None:
+        self.size, self.seed, self.rows = size, seed, 0
+        self._first: list[tuple[int, int]] = []  # a heap with the last one on top: negative rank and number
+        self._questions: list[tuple[int, QuestionRow]] = []  # a benchmark's, which are few
+
+    def add(self, row: Any) -> None:
+        """Add the next row."""
+        if isinstance(row, QuestionRow):
+            self._questions.append((self.rows, row))
+        elif self.size is not None:
+            one = (-int(rank(self.seed, _content(row)), 16), -self.rows)
+            (heapq.heappush if len(self._first) < self.size else heapq.heappushpop)(self._first, one)
+        self.rows += 1
+
+    def chosen(self, name: str) -> set[int] | None:
+        """The numbers of the rows that are drawn, from 0; None without a sample.
+
+        Raises:
+            ValueError: There are fewer rows than `sample` draws.
+        """
+        if self.size is None:
+            return None
+        if self.size > self.rows:
+            expected = f"at most {self.rows:,} rows"
+            raise InputError(problem(f"sources.{name}.sample", found=f"{self.size:,}", expected=expected))
+        if self._questions:
+            some = {one.question_id for one in some_of([row for _, row in self._questions], self.size, self.seed)}
+            return {number for number, row in self._questions if row.question_id in some}
+        return {-number for _, number in self._first}
 
 
 def _content(row: Any) -> str:
@@ -220,4 +254,4 @@ def _hub_rows(origin: Hub) -> Placed:
         streaming=True,
     )
     for number, row in enumerate(table, start=1):
-        yield f"{origin.repository}@{origin.revision}:{number}", row
+        yield f"{origin.repository}@{origin.revision}:{origin.split}:{number}", row
