@@ -81,7 +81,7 @@ def _carried_by(carrier: str) -> None:
 
 def fill(folder: Path, sessions: int, answers: int) -> None:
     """A store with a number of answers, in its own format."""
-    from bezoar.requests.store import ANSWERS, INDEX, write_index
+    from bezoar.requests.index import ANSWERS, INDEX, write_index
 
     message = {"role": "assistant", "content": "An answer of a few words, no more. " * 2}
     usage = {"prompt_tokens": 12, "completion_tokens": 14, "total_tokens": 26}

@@ -22,10 +22,11 @@ from bezoar.requests import persistence
 from bezoar.requests.anthropic import AnthropicBackend
 from bezoar.requests.base import Backend, Completion, ask
 from bezoar.requests.blocks import Budget
+from bezoar.requests.index import ANSWERS, LEDGER
 from bezoar.requests.openai import OpenAiBackend
 from bezoar.requests.prices import Price
 from bezoar.requests.rate_limit import ConcurrencyLimiter
-from bezoar.requests.store import ANSWERS, FOLDER, LEDGER, lines_of
+from bezoar.requests.store import FOLDER, lines_of
 
 apart = multiprocessing.get_context("forkserver")  # processes that have the imports, but no threads and no sockets
 apart.set_forkserver_preload(

@@ -99,6 +99,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_backends.py",
         "unit/test_requests_answers.py",
         "unit/test_requests_batches.py",
+        "unit/test_requests_catalogue.py",
         "unit/test_requests_failures.py",
         "unit/test_requests_fuzz.py",
         "unit/test_requests_hostile.py",

@@ -12,7 +12,8 @@ from faults import CONFLICT, EXPIRED, LENGTH, MISSING, QUOTA, RESET, TWICE, Endi
 
 from bezoar.requests import EXIT_BUDGET, EXIT_FATAL
 from bezoar.requests.job import HALTED, SPENT
-from bezoar.requests.ledger import Ledger, open_batches
+from bezoar.requests.ledger import Ledger
+from bezoar.requests.open_batches import open_batches
 from bezoar.requests.persistence import MOST_TRANSIENT
 from bezoar.requests.sender import CANARY
 from bezoar.requests.store import FOLDER, Store
@@ -244,7 +245,9 @@ def test_failures_that_pass_while_a_batch_is_asked_after_do_no_harm(desk):
 
 def hand_in(desk, batch, keys):
     """What an earlier run wrote down when it had handed a batch in."""
-    Ledger(Store("try", "0").ledger, price(), batch=True).batch_created(batch, desk.kind, keys)
+    session = Store("try", "0")
+    session.expect_batch()
+    Ledger(session.ledger, price(), batch=True).batch_created(batch, desk.kind, keys)
 
 
 def created(desk):

@@ -20,7 +20,8 @@ from bezoar.requests.budget import Amount, BudgetReservation
 from bezoar.requests.calls import compact
 from bezoar.requests.failures import Failure
 from bezoar.requests.job import CurrentJob
-from bezoar.requests.ledger import open_batches, table, totals
+from bezoar.requests.ledger import table, totals
+from bezoar.requests.open_batches import open_batches
 from bezoar.requests.provider import Provider
 from bezoar.requests.sender import Sender
 from bezoar.requests.store import FOLDER, Store

@@ -14,8 +14,8 @@ import faults
 import pytest
 from desk import CONNECTION, end, rows, set_up, start
 
+from bezoar.requests.index import ANSWERS, INDEX
 from bezoar.requests.ledger import totals
-from bezoar.requests.store import ANSWERS, INDEX
 
 LONG = pytest.mark.end_to_end  # seconds each, in processes of their own
 COUNT = 200

@@ -1,6 +1,7 @@
 """What requests cost, and that they never cost more than they may."""
 
 import json
+import shutil
 from collections import Counter
 from datetime import date, timedelta
 
@@ -11,7 +12,7 @@ from faults import CUT_JSON, HTML502, RESET, limited, status, used
 from bezoar.errors import Stopped
 from bezoar.requests import EXIT_BUDGET
 from bezoar.requests.base import ask
-from bezoar.requests.budget import AHEAD, Amount, BudgetReservation
+from bezoar.requests.budget import AHEAD, TALLY, Amount, BudgetReservation
 from bezoar.requests.job import SPENT, CurrentJob
 from bezoar.requests.ledger import totals
 from bezoar.requests.persistence import MOST_TRANSIENT
@@ -214,6 +215,51 @@ def test_two_reservations_of_a_run_share_its_ceiling(tmp_path):
         other.settle(worst, Amount(3, 1))
     with pytest.raises(Stopped, match=r"\$0.00 of \$0.00 of the run spent or reserved"):
         other.reserve(worst)
+
+
+def test_what_a_reservation_reads_and_writes_does_not_grow_with_the_jobs_of_the_run(tmp_path):
+    sizes = []
+    for number in range(300):
+        job = BudgetReservation(ceilings(1.0), f"stage-{number % 3}", tmp_path)
+        assert job.reserve(Amount(1))
+        job.settle(Amount(1), Amount(1))
+        job.close()
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", TALLY]
+    assert max(sizes) < 2 * sizes[2]
+    last = BudgetReservation(ceilings(400 / MILLION), "stage-0", tmp_path)
+    assert last.reserve(Amount(100))
+    with pytest.raises(Stopped):
+        BudgetReservation(ceilings(400 / MILLION), "stage-1", tmp_path).reserve(Amount(1))
+
+
+def test_what_a_killed_job_held_stays_in_the_tally_and_a_change_that_a_kill_cuts_is_none(tmp_path, monkeypatch):
+    killed = BudgetReservation(ceilings(100 / MILLION), "a", tmp_path)
+    assert killed.reserve(Amount(30), ahead=1)
+
+    def cut(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            BudgetReservation(ceilings(100 / MILLION), "a", tmp_path).reserve(Amount(60))
+    other = BudgetReservation(ceilings(100 / MILLION), "b", tmp_path)
+    assert other.reserve(Amount(70), ahead=1)
+    with pytest.raises(Stopped):
+        BudgetReservation(ceilings(100 / MILLION), "a", tmp_path).reserve(Amount(1))
+
+
+def test_a_job_whose_runs_folder_a_later_run_removed_counts_all_that_it_holds(tmp_path):
+    job = BudgetReservation(ceilings(100 / MILLION), "a", tmp_path / "run")
+    assert job.reserve(Amount(50), ahead=1)
+    shutil.rmtree(tmp_path / "run")
+    assert job.reserve(Amount(30), ahead=1)
+    with pytest.raises(Stopped):
+        BudgetReservation(ceilings(100 / MILLION), "b", tmp_path / "run").reserve(Amount(30))
+    job.settle(Amount(80), Amount(10))
+    job.close()
+    assert BudgetReservation(ceilings(100 / MILLION), "b", tmp_path / "run").reserve(Amount(90))
 
 
 def test_a_reservation_makes_room_for_the_given_number_of_requests(tmp_path):

@@ -10,12 +10,13 @@ import pytest
 from desk import SAMPLING, addresses, apart, block, end, rows
 from faults import LENGTH, delay, status
 
-from bezoar.requests import calls, store
+from bezoar.requests import calls, index
 from bezoar.requests.anthropic import Anthropic
 from bezoar.requests.base import ask
 from bezoar.requests.calls import Call
+from bezoar.requests.index import ANSWERS, INDEX
 from bezoar.requests.openai import OpenAi
-from bezoar.requests.store import ANSWERS, INDEX, Store
+from bezoar.requests.store import Store
 
 PROVIDERS = {"openai": OpenAi, "anthropic": Anthropic}
 SCHEMA = {"type": "object", "properties": {"good": {"type": "boolean"}}, "required": ["good"]}
@@ -162,10 +163,10 @@ def test_a_line_that_a_kill_cut_short_is_not_there_and_the_lines_before_are(fold
 @pytest.mark.parametrize("size", [0, 7, 20, 41, 400])
 def test_an_index_that_does_not_cover_its_file_is_not_used(folder, size):
     session = added("try", "0", (digest(1), "one"), (digest(2), "two"))
-    index = next(folder.glob(f"*/*{INDEX}"))
-    whole = index.read_bytes()
-    assert len(whole) == 2 * store.ENTRY.itemsize == 40
-    index.write_bytes((whole * 10)[:size])
+    file = next(folder.glob(f"*/*{INDEX}"))
+    whole = file.read_bytes()
+    assert len(whole) == 2 * index.ENTRY.itemsize == 40
+    file.write_bytes((whole * 10)[:size])
     assert (found(digest(1)), found(digest(2))) == ("one", "two")
     assert len(session) == 2
 
@@ -222,7 +223,7 @@ def test_answers_with_an_index_are_found_without_reading_their_files(folder, mon
     def scanned(path, start):
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr(store, "_scan", scanned)
+    monkeypatch.setattr(index, "scan", scanned)
     opened = Store("try", "1")
     assert len(opened) == 100_000
     for number in (0, 1, 49_999, 99_999):

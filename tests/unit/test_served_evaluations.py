@@ -19,8 +19,9 @@ from bezoar.cache.folders import content_of
 from bezoar.errors import InputError, Stopped
 from bezoar.requests import dry_run, persistence
 from bezoar.requests.base import Completion, Request
+from bezoar.requests.index import ANSWERS
 from bezoar.requests.openai import OpenAiBackend
-from bezoar.requests.store import ANSWERS, FOLDER, lines_of
+from bezoar.requests.store import FOLDER, lines_of
 from bezoar.serving import Address
 from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import answers, harness, served_harness

@@ -9,7 +9,6 @@ from bezoar.logs import logger
 from bezoar.requests.budget import Amount
 from bezoar.requests.calls import Call
 from bezoar.requests.failures import DETAIL, Failure
-from bezoar.requests.ledger import open_batches
 from bezoar.requests.persistence import MOST_TRANSIENT
 from bezoar.requests.provider import Answer, Result
 from bezoar.requests.sender import Sender
@@ -29,7 +28,7 @@ async def answers(sender: Sender, calls: list[Call]) -> AsyncIterator[tuple[Call
     """
     waiting = {call.key: call for call in calls}
     tries = dict.fromkeys(waiting, 0)
-    for batch, provider, keys in list(open_batches(sender.store.folder, sender.job.stage)):
+    for batch, provider, keys in sender.store.open_batches(sender.job.stage):
         if provider == sender.provider.name and waiting.keys() & set(keys):
             async for one in _ends(sender, batch, keys, waiting, Amount(), of_earlier=True):
                 yield one
@@ -51,6 +50,7 @@ async def _hand_in(sender: Sender, chunk: list[Call]) -> tuple[str, Amount]:
     for call in chunk:
         worst += sender.worst_of(call)
     sender.reservation.reserve(worst, ahead=1)  # nothing else is in flight: there is room, or it raises
+    sender.store.expect_batch()
     try:
         batch = await sender.persist(_submitted, sender, chunk)
     except Failure as failure:
@@ -84,6 +84,7 @@ async def _ends(
         Stopped: Calls failed for lack of money or permission, which the next run may have; or there were results of
             calls that weren't sent. In a batch of an earlier run neither is a reason to stop.
     """
+    sender.store.expect_batch()
     try:
         while not await sender.persist(sender.provider.ended, batch):
             await sender.pause(float(os.environ.get("BEZOAR_BATCH_POLL", SECONDS_BETWEEN_POLLS)))

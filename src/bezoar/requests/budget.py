@@ -1,7 +1,8 @@
 """The budget of a run. A request reserves its worst case before it is sent, and its response reports the usage.
 
-Jobs of one run share the ceilings through small files in the run's folder, one for each job: what the job has spent or
-reserved. A lock guards changes; a job takes it once for many requests.
+Jobs of one run share the ceilings through a tally in the run's folder: what the jobs of each stage have spent or
+reserved. A job changes it by a difference, under a lock, once for many requests; so what a change costs doesn't depend
+on the number of jobs. A killed job's part stays in it.
 """
 
 import fcntl
@@ -9,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bezoar.requests import EXIT_BUDGET
 from bezoar.requests.blocks import Budget, Ceiling
 
 MILLION = 1_000_000
+TALLY = "tally.json"
 AHEAD = 16  # requests that a job reserves for at once, so that it rarely takes the lock
 
 
@@ -70,9 +72,8 @@ class BudgetReservation:
         if most is not None:
             self.run = Amount(min(self.run.micro, round(most * MILLION)), self.run.tokens)
         self.spent, self.reserved, self.held = Amount(), Amount(), Amount()
-        self._folder = folder
-        self._file = folder / f"{stage}.{secrets.token_hex(6)}.json" if folder else None
-        self._stage = stage
+        self._folder, self._stage = folder, stage
+        self._tally, self._counted = "", Amount()  # the tally's name, and this job's part of it
 
     def reserve(self, worst: Amount, ahead: int = AHEAD) -> bool:
         """Reserve for one request; False if it has to wait until requests in flight are settled.
@@ -101,37 +102,45 @@ class BudgetReservation:
 
     def close(self) -> None:
         """Release what wasn't spent for other jobs."""
-        if self._file and self.held != Amount():
+        if self.held != Amount():
             with self._locked():
-                self.held = self.spent + self.reserved
-                self._write(self.held)
+                self._hold(self.spent + self.reserved, self._stages())
 
     def _take(self, needed: Amount, more: Amount) -> None:
         """Reserve what is needed, and more if the ceilings allow."""
         with self._locked():
-            run, stage = self._others()
+            stages = self._stages()
+            run, stage = self._others(stages)
             for wanted in (needed + more, needed):
                 if (run + wanted).within(self.run) and (stage + wanted).within(self.stage):
-                    self.held = wanted
-                    self._write(wanted)
+                    self._hold(wanted, stages)
                     return
 
-    def _others(self) -> tuple[Amount, Amount]:
+    def _others(self, stages: dict[str, Amount]) -> tuple[Amount, Amount]:
         """What all other jobs of the run have reserved, and those of the same stage."""
-        run, stage = Amount(), Amount()
-        for path in self._folder.glob("*.json") if self._folder else []:
-            if path != self._file:
-                amount = Amount(*json.loads(path.read_text()))
-                run += amount
-                if path.name.startswith(f"{self._stage}."):
-                    stage += amount
-        return run, stage
+        run = sum(stages.values(), Amount())
+        return run - self._counted, stages.get(self._stage, Amount()) - self._counted
 
-    def _write(self, amount: Amount) -> None:
-        if self._file:
-            partial = self._file.with_suffix(".partial")
-            partial.write_text(json.dumps([amount.micro, amount.tokens]))
-            os.replace(partial, self._file)
+    def _stages(self) -> dict[str, Amount]:
+        """What all jobs of each stage hold."""
+        name, stages = secrets.token_hex(6), {}
+        if self._folder:
+            with suppress(FileNotFoundError):
+                name, stages = json.loads((self._folder / TALLY).read_text())
+        if name != self._tally:  # the first look, or a later run has removed the folder
+            self._tally, self._counted = name, Amount()
+        return {stage: Amount(*amount) for stage, amount in stages.items()}
+
+    def _hold(self, amount: Amount, stages: dict[str, Amount]) -> None:
+        """Replace this job's part of the tally."""
+        self.held = amount
+        if self._folder:
+            stages[self._stage] = stages.get(self._stage, Amount()) - self._counted + amount
+            data = {stage: [one.micro, one.tokens] for stage, one in stages.items()}
+            partial = self._folder / f".{TALLY}.partial"
+            partial.write_text(json.dumps([self._tally, data]))
+            os.replace(partial, self._folder / TALLY)
+            self._counted = amount
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -144,7 +153,7 @@ class BudgetReservation:
             yield
 
     def _why(self, worst: Amount) -> str:
-        run, stage = self._others()
+        run, stage = self._others(self._stages())
         found = []
         for what, most, others in (("run", self.run, run), (f"stage {self._stage}", self.stage, stage)):
             taken = others + self.spent

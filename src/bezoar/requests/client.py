@@ -59,7 +59,7 @@ class Client:
     def __init__(self, provider: Provider, block: ApiBackend, budget: Budget) -> None:
         self.provider, self.block, self.budget = provider, block, budget
         self.job = CurrentJob.current()
-        self.store = Store(self.job.stage, self.job.part)
+        self.store = Store(self.job.stage, self.job.part, run=self.job.folder.name if self.job.folder else None)
         self.reservation = BudgetReservation(budget, self.job.stage, self.job.folder, self.job.approved)
         self._checked = False
         self._context: int | None = None
@@ -260,7 +260,7 @@ class Client:
     def _refuse_open_batches(self, sender: Sender, work: list[Work]) -> None:
         """Raise Stopped if calls are in a batch that was submitted before `batch` was switched off."""
         keys = {self._call(one).key for one in work}
-        for batch, provider, sent in batches.open_batches(sender.store.folder, self.job.stage):
+        for batch, provider, sent in sender.store.open_batches(self.job.stage):
             if provider == self.provider.name and not keys.isdisjoint(sent):
                 twice = len(keys.intersection(sent))
                 raise Stopped(

@@ -1,7 +1,6 @@
 """The ledger: a line for each request that was sent, with its outcome and its cost."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,9 @@ from bezoar.logs import logger
 from bezoar.requests.budget import MILLION, Amount
 from bezoar.requests.calls import Call
 from bezoar.requests.failures import Failure
+from bezoar.requests.index import LEDGER
 from bezoar.requests.prices import Price
-from bezoar.requests.store import FOLDER, LEDGER, Appender, lines_of
+from bezoar.requests.store import FOLDER, Appender, lines_of
 
 if TYPE_CHECKING:
     from bezoar.requests.provider import Answer  # brings an HTTP client, which plans don't need
@@ -132,24 +132,6 @@ def table(folder: Path = FOLDER) -> str:
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:-1], widths[1:-1]), line[-1]]).rstrip()
         for line in lines
     )
-
-
-def open_batches(folder: Path, stage: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Batches of a stage that were submitted and aren't settled: id, provider, keys."""
-    lines = [line for path, line in lines_of(folder, LEDGER) if path.parent.name == stage and _is_event(line)]
-    settled = {line["batch"] for line in lines if line["event"] == "batch settled"}
-    for line in lines:
-        if line["event"] == "batch created" and line["batch"] not in settled:
-            yield line["batch"], line["provider"], line["keys"]
-
-
-def _is_event(line: dict[str, Any]) -> bool:
-    """Whether a line is a valid event of a batch; others may have written it."""
-    texts = [line.get("event"), line.get("batch")]
-    if line.get("event") == "batch created":
-        keys = line.get("keys")
-        texts += [line.get("provider"), *keys] if isinstance(keys, list) else [None]
-    return all(isinstance(text, str) for text in texts)
 
 
 def _number(value: Any) -> int:

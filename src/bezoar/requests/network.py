@@ -8,7 +8,7 @@ from bezoar.cache.job import Network
 from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.requests.job import SPENT
 
-RESPONSES = "responses"  # of bezoar.requests.store, which is slow to import
+RESPONSES, CATALOGUE = "responses", ".snakemake/bezoar-answers"  # of modules that are slow to import
 
 
 def network_of(backends: Iterable[BackendBlock], budget: Budget) -> Network | None:
@@ -19,5 +19,5 @@ def network_of(backends: Iterable[BackendBlock], budget: Budget) -> Network | No
     named = (name for one in connections for name in (one.api_key_env, one.base_url_env))
     names = dict.fromkeys(filter(None, named))
     prices = filter(None, [budget.prices])
-    shared = (RESPONSES, str(SPENT), str(serving.FOLDER))
+    shared = (RESPONSES, CATALOGUE, str(SPENT), str(serving.FOLDER))
     return Network(tuple(names), (COMMITTED, LOCAL, *prices), shared)  # the modes of answers depend on DVC's settings

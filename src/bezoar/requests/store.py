@@ -7,7 +7,6 @@ merges two people's folders. A million answers in 100 sessions open in 0.34 s (d
 
 import json
 import os
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -17,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bezoar.cache.modes import make_response_folder
 from bezoar.requests.calls import decoded
+from bezoar.requests.catalogue import Catalogue
+from bezoar.requests.index import ANSWERS, ENTRY, INDEX, LEDGER, entries_of, number_of, write_index
+from bezoar.requests.open_batches import Batch, open_batches
 
 FOLDER = Path("responses")
-ANSWERS, LEDGER, INDEX = ".answers.jsonl", ".ledger.jsonl", ".index"
-ENTRY = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4")])
 SECONDS_BETWEEN_SYNCS = 1.0  # a kill loses nothing that was written, a power cut at most this
-HEAD = len('{"key":"')
-DIGITS = 16  # of a key in an index; a line has all 64
-DIGITS_OF_KEY = re.compile(rb"[0-9a-f]{%d}" % DIGITS)
 
 
 class Appender:
@@ -81,16 +77,19 @@ class Store:
         stage: Stage of the job, which names the folder of its session.
         part: The job's part of the stage, such as a shard.
         folder: Folder of all sessions.
+        run: The job's run, whose jobs share a catalogue of the sessions; None for a script by hand, which reads all.
     """
 
-    def __init__(self, stage: str, part: str, folder: Path = FOLDER) -> None:
+    def __init__(self, stage: str, part: str, folder: Path = FOLDER, run: str | None = None) -> None:
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self.folder = folder
+        self.catalogue = Catalogue(folder, run)
         self.own = f"{stage}/{part}-"
         session = folder / stage / f"{part}-{moment}-{secrets.token_hex(4)}"
         self.answers, self.ledger = Appender(Path(f"{session}{ANSWERS}")), Appender(Path(f"{session}{LEDGER}"))
         self._index = Path(f"{session}{INDEX}")
         self._added: dict[str, tuple[int, int]] = {}
+        self._began: int | None = None  # the offset of the first answer that isn't settled
         self._files: list[Path] = []
         self._seen: dict[Path, int] = {}  # bytes of each file that were read
         self._entries = np.empty(0, ENTRY)
@@ -99,65 +98,88 @@ class Store:
         self.refresh()
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._added)
+        return len(self.catalogue) + len(self._entries) + len(self._added)
 
     def refresh(self) -> None:
         """Read what other sessions have written since."""
-        found = sorted(self.folder.glob(f"*/*{ANSWERS}"), key=self._rank)
-        fresh = [path for path in found if path != self.answers.path and path.stat().st_size > self._seen.get(path, 0)]
+        found = self._sessions()
+        fresh = [path for path, start in found.items() if path != self.answers.path and _size(path) > start]
         if not fresh:
             return
         entries, sources = [self._entries], [self._sources]
         for path in fresh:
-            part, read = _entries(path, self._seen.get(path, 0))
+            part, read = entries_of(path, found[path])
             entries.append(part)
             sources.append(np.full(len(part), len(self._files), np.uint32))
             self._files.append(path)
             self._seen[path] = read
         everything, origin = np.concatenate(entries), np.concatenate(sources)
-        order = np.argsort(everything["key"], kind="stable")  # equal keys stay in the order of their files
+        order = np.argsort(everything["key"], kind="stable")
         self._entries, self._sources = everything[order], origin[order]
         self._keys = np.ascontiguousarray(self._entries["key"])
+
+    def _sessions(self) -> dict[Path, int]:
+        """Sessions that may have new answers, and where these begin."""
+        if self.catalogue.run is None:
+            return {path: self._seen.get(path, 0) for path in self.folder.glob(f"*/*{ANSWERS}")}
+        new = {self.folder / name: start for name, start in self.catalogue.refresh().items()}
+        return {path: max(start, self._seen.get(path, 0)) for path, start in new.items()}
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The record of a key: an answer, else a refusal, else None."""
         refused = _read(self.answers.path, *self._added[key]) if key in self._added else None
         if refused and "response" in refused:
             return refused
-        number = np.uint64(int(key[:DIGITS], 16))
-        place = int(np.searchsorted(self._keys, number))
-        while place < len(self._keys) and self._keys[place] == number:
-            entry = self._entries[place]
-            record = _read(self._files[self._sources[place]], int(entry["offset"]), int(entry["length"]))
+        for path, offset, length in sorted(self._places(number_of(key)), key=lambda place: self._rank(place[0])):
+            record = _read(path, offset, length)
             if record and record.get("key") == key:
                 if "response" in record:
                     return record
                 refused = refused or record
-            place += 1
         return refused
+
+    def _places(self, number: int) -> Iterator[tuple[Path, int, int]]:
+        """Where answers to a key may be."""
+        wanted = np.uint64(number)
+        place = int(np.searchsorted(self._keys, wanted))
+        while place < len(self._keys) and self._keys[place] == wanted:
+            entry = self._entries[place]
+            yield self._files[self._sources[place]], int(entry["offset"]), int(entry["length"])
+            place += 1
+        for name, offset, length in self.catalogue.find(number):
+            yield self.folder / name, offset, length
 
     def add(self, key: str, record: dict[str, Any]) -> None:
         """Append an answer."""
+        if self._began is None:
+            self._began = self.answers.size
+            self.catalogue.begin(self._name(self.answers), self._began)
         self._added[key] = self.answers.add({"key": key, **record})  # the key first: the index is read from the lines
 
     def settle(self) -> None:
         """Sync all to disk and write the index; more answers may follow."""
         self.answers.sync()
         self.ledger.sync()
-        if self._added:
+        if self._began is not None:
             write_index(self._index, self.answers.path)
+            self.catalogue.end(self._name(self.answers), self._began)
+            self._began = None
+
+    def expect_batch(self) -> None:
+        """Say that the ledger will tell of a batch; before it does."""
+        self.catalogue.begin_batch(self._name(self.ledger))
+
+    def open_batches(self, stage: str) -> list[Batch]:
+        """Batches of a stage that were submitted and aren't settled."""
+        return list(open_batches(self.folder, stage, self.catalogue.ledgers_with_batches()))
+
+    def _name(self, file: Appender) -> str:
+        return file.path.relative_to(self.folder).as_posix()
 
     def _rank(self, path: Path) -> tuple[bool, str]:
+        """A session's place among those with an answer to the same call."""
         name = path.relative_to(self.folder).as_posix()
         return not name.startswith(self.own), path.name.removesuffix(ANSWERS)[-24:] + name  # own first, then by time
-
-
-def write_index(index: Path, answers: Path) -> None:
-    """Write the place of each answer in a session's file."""
-    entries, _ = _scan(answers, 0)
-    partial = index.with_name(f".{index.name}.{os.getpid()}.partial")
-    partial.write_bytes(entries.tobytes())
-    os.replace(partial, index)
 
 
 def lines_of(folder: Path, ending: str) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -171,30 +193,6 @@ def lines_of(folder: Path, ending: str) -> Iterator[tuple[Path, dict[str, Any]]]
                         yield path, data
 
 
-def _entries(path: Path, start: int) -> tuple[NDArray[Any], int]:
-    """A file's entries from an offset on, from its index if that is complete; and how far it was read."""
-    size = path.stat().st_size
-    if start == 0:
-        with suppress(FileNotFoundError):
-            entries = np.fromfile(Path(f"{str(path).removesuffix(ANSWERS)}{INDEX}"), ENTRY)
-            if len(entries) and int(entries["offset"][-1]) + int(entries["length"][-1]) == size:
-                return entries, size
-    return _scan(path, start)
-
-
-def _scan(path: Path, start: int) -> tuple[NDArray[Any], int]:
-    rows = []
-    with path.open("rb") as file:
-        file.seek(start)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            if DIGITS_OF_KEY.fullmatch(key := line[HEAD : HEAD + DIGITS]):
-                rows.append((int(key, 16), start, len(line)))
-            start += len(line)
-    return np.array(rows, ENTRY), start
-
-
 def _read(path: Path, offset: int, length: int) -> dict[str, Any] | None:
     try:
         with path.open("rb") as file:
@@ -203,3 +201,11 @@ def _read(path: Path, offset: int, length: int) -> dict[str, Any] | None:
     except ValueError:
         return None
     return data if isinstance(data, dict) and isinstance(data.get("response", data.get("failure")), str) else None
+
+
+def _size(path: Path) -> int:
+    """A file's bytes; none if it isn't there, or not yet."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
