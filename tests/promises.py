@@ -120,6 +120,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "real/test_real_samples.py",
         "real/test_smollm2.py",
         "unit/test_accounting.py",
+        "unit/test_cleaning.py",
         "unit/test_contamination.py",
         "unit/test_filter.py",
         "unit/test_formats.py",
