@@ -126,6 +126,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_formats.py",
         "unit/test_generate.py",
         "unit/test_generate_rules.py",
+        "unit/test_licences.py",
         "unit/test_mix.py",
         "unit/test_mix_order.py",
         "unit/test_readers.py",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bezoar.blocks import Block, Name, NamedBlock, Share
+from bezoar.blocks import Block, Licence, Name, NamedBlock, Share
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
@@ -62,6 +62,11 @@ class Mix(NamedBlock):
     )
     max_dropped_share: Share = Field(
         0.5, description="Share of a part's rows that may be duplicates, have no response, or be empty after the cut."
+    )
+    licence: Licence | None = Field(
+        None,
+        exclude=True,  # no result depends on it
+        description="Licence under which it is published; null for those of its rows.",
     )
 
 
