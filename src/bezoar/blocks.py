@@ -76,6 +76,19 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class Terms(Block):
+    """A licence that SPDX doesn't list, or terms of use."""
+
+    name: str = Field(min_length=1, max_length=120, pattern=r"^[^\n|]+$")
+    link: str | None = Field(None, pattern=r"^https?://\S+$", description="Where its text is.")
+    commercial: bool | None = Field(None, description="Whether it permits commercial use; null if nobody has looked.")
+    share_alike: bool = Field(False, description="Whether what is made of it has to have the same licence.")
+    note: str | None = Field(None, pattern=r"^[^\n|]+$", description="What else it asks for; cards state it.")
+
+
+Licence = Annotated[str, StringConstraints(min_length=1)] | Terms
+
+
 class NamedBlock(Block):
     """A block with a name in a section of params.yaml.
 

@@ -19,8 +19,7 @@ sources:
 mixes:
   mine: {{parts: [mine], eval_rows: 8}}
 stages:
-  sft: {{init_from: base, mix: mine, merged_dtype: float32}}
-licences: {{sft: apache-2.0}}
+  sft: {{init_from: base, mix: mine, merged_dtype: float32, licence: apache-2.0}}
 """
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n"

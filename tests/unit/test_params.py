@@ -1103,7 +1103,7 @@ def test_a_path_may_stand_beside_its_sha256_and_the_other_keys_of_a_source(short
 def test_a_path_beside_an_origin_is_no_key_of_a_source(short):
     short["sources"]["mine"]["origin"] = {"kind": "file", "path": "mine.jsonl"}
     line = line_of(short, "path: mine.jsonl")
-    known = "columns, format, limit, max_dropped_share, origin, sample"
+    known = "columns, format, licence, limit, max_dropped_share, origin, sample"
     assert refusal(short) == problem(line, "sources.mine.path", "no such key", "path", known)
 
 
@@ -1314,14 +1314,6 @@ def test_a_directory_without_weights_is_refused_before_anything_runs(short):
     Path("folder/pytorch_model.bin").touch()
     short["models"]["base"] = {"method": "local", "path": "folder"}
     assert "models.base.path: not a model directory\n  found:    no weights\n" in refusal(short)
-
-
-def test_a_licence_is_of_something_that_the_recipe_has(short):
-    short["licences"] = {"mine": "mit", "base": "apache-2.0", "your": "mit"}
-    said = refusal(short)
-    assert "licences.your: no source, model, stage or mix of this name" in said
-    assert "licences.mine" not in said
-    assert "licences.base" not in said
 
 
 @pytest.mark.parametrize("config", [None, "{}", '{"chat_template": null}', "[]"])

@@ -128,12 +128,8 @@ def test_a_hub_that_cannot_be_reached_is_an_error(hub, target, monkeypatch):
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     data = yaml.safe_load((ROOT / "recipes/openbezoar-3b.yaml").read_text())
-    data["licences"] = {
-        "open_llama_3b_v2": "apache-2.0",
-        "dolly": "cc-by-sa-3.0",
-        "hh": "mit",
-        "sft_hh": "cc-by-nc-4.0",
-    }
+    data["sources"]["flan"].pop("licence")
+    data["sources"]["hh_dpo"].pop("licence")
     return Recipe.model_validate(data)
 
 
@@ -176,7 +172,7 @@ def test_a_model_card_names_the_whole_lineage_with_rows_and_losses(recipe):
         "Anthropic/hh-rlhf",
     }
     assert "Base model `open_llama_3b_v2`: openlm-research/open_llama_3b_v2 at bce5d60d" in body
-    assert "licence: apache-2.0." in body
+    assert "licence: Apache-2.0." in body
     assert "| `sft_evol` | `sft_orca` | sft | `evol` | 1567 | 1.500 → 1.250 |" in body
     assert "| `sft_hh` | `sft_evol` | sft | `hh_chosen` |  |  |" in body  # it was not built
     places = [body.index(f"| `{name}` | `") for name in ("sft_lamini", "sft_orca", "sft_evol", "sft_hh")]
@@ -186,10 +182,10 @@ def test_a_model_card_names_the_whole_lineage_with_rows_and_losses(recipe):
 
 def test_a_model_card_names_the_package_of_a_base_model(recipe):
     package = PackagedModel(
-        method="package", distribution="llm-files", version="1.2", file="m/small.gguf", sha256="0" * 64
+        method="package", distribution="llm-files", version="1.2", file="m/small.gguf", sha256="0" * 64, licence="mit"
     )
     _, body = card_of("sft_hh", recipe.model_copy(update={"models": {"open_llama_3b_v2": package}}))
-    assert f"m/small.gguf of the Python package llm-files 1.2 (sha256 {'0' * 64}); licence: apache-2.0." in body
+    assert f"m/small.gguf of the Python package llm-files 1.2 (sha256 {'0' * 64}); licence: MIT." in body
 
 
 def test_a_system_text_of_several_lines_is_one_block_of_a_card(recipe):
@@ -201,12 +197,29 @@ def test_a_system_text_of_several_lines_is_one_block_of_a_card(recipe):
 def test_a_model_card_names_data_with_licences_and_the_models_that_wrote_it(recipe):
     _, body = card_of("sft_hh", recipe)
     assert (
-        "| `dolly` | databricks/databricks-dolly-15k at bdd27f4d94b9c1f951818a7da7fd7aeea5dbff1a | cc-by-sa-3.0 |"
+        "| `dolly` | databricks/databricks-dolly-15k at bdd27f4d94b9c1f951818a7da7fd7aeea5dbff1a | CC-BY-SA-3.0 |"
         in body
     )
     assert "| `flan` | kowndinya23/flan2022 at 5bde81623c03eb11b0fb9eaca25745f87cf7079a | not stated |" in body
     assert "sha256 7779004fa198fdf27cf70a159363879d8a26c53329e11b436af17b3941875f48" in body
-    assert "| `evol` | evol | `dolly` | h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v2 | gpt-5.6-sol |" in body
+    teacher = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v2"
+    assert f"| `evol` | evol | `dolly` | {teacher} | Apache-2.0 | gpt-5.6-sol |" in body
+
+
+def test_a_model_card_states_the_licences_of_all_that_it_is_made_of(recipe):
+    head, body = card_of("sft_evol", recipe, Known())
+    assert head["license"] == "cc-by-nc-4.0"
+    found = body.split("## Licences")[1].split("\n## ")[0]
+    assert "Published under CC-BY-NC-4.0. It is made of:" in found
+    assert "| model open_llama_3b_v2 | Apache-2.0 |" in found
+    assert "| backend teacher, teacher of lamini | Apache-2.0 |" in found
+    assert (
+        "| backend filter, judge of lamini | [OpenAI's terms](https://openai.com/policies/services-agreement/): "
+        in found
+    )
+    assert "Share-alike: what is made of it has the same licence: source dolly (CC-BY-SA-3.0)." in found
+    assert "Licence not stated: source flan." in found
+    assert "hh" not in found  # of a later stage
 
 
 def test_a_model_card_gives_scores_with_intervals_and_says_what_was_not_run(recipe):
@@ -269,14 +282,14 @@ def test_a_model_card_gives_the_settings_of_each_stage(recipe):
 def test_a_data_card_gives_rows_and_sources(recipe):
     records = Known({"data/mixes/hh_pairs/report.json": {"train": 90, "eval": 10}})
     head, body = card_of("hh_pairs", recipe, records)
-    assert head == {"source_datasets": ["Anthropic/hh-rlhf"], "tags": ["bezoar"]}
+    assert head == {"source_datasets": ["Anthropic/hh-rlhf"], "tags": ["bezoar"], "license": "unknown"}
     assert "90 rows in train.jsonl, 10 held out" in body
     assert "| `hh_dpo` | Anthropic/hh-rlhf at 09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa | not stated |" in body
 
 
 def test_a_cell_cannot_break_its_table(recipe):
-    licences = {**recipe.licences, "hh_dpo": "a | b\nc"}
-    _, body = card_of("hh_pairs", recipe.model_copy(update={"licences": licences}))
+    source = recipe.sources["hh_dpo"].model_copy(update={"licence": "a | b\nc"})
+    _, body = card_of("hh_pairs", recipe.model_copy(update={"sources": {**recipe.sources, "hh_dpo": source}}))
     assert "| a \\| b c |" in body
 
 

@@ -13,8 +13,7 @@ from server import Server
 
 RECIPE = {
     "recipe": "mine",
-    "licences": {"mine": "cc0-1.0"},
-    "sources": {"mine": {"path": "rows.jsonl", "format": "chat"}},
+    "sources": {"mine": {"path": "rows.jsonl", "format": "chat", "licence": "CC0-1.0"}},
     "mixes": {"all": {"parts": ["mine"], "eval_rows": 2}},
 }
 
@@ -51,7 +50,7 @@ def test_a_mix_goes_to_the_hub_as_it_was_made_with_its_card(workspace: Workspace
     said = workspace.run("bezoar", "publish", "all", "--dry-run")
     assert hub.uploads == []
     assert "licence" in said
-    assert "| `mine` | a file of the recipe's author (sha256 not pinned) | cc0-1.0 |" in said
+    assert "| `mine` | a file of the recipe's author (sha256 not pinned) | CC0-1.0 |" in said
     assert "  train.jsonl\n" in said
     published = workspace.run("bezoar", "publish", "all", "--to", "org/all")
     assert f"published: {hub.address}" in published

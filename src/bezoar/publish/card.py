@@ -10,14 +10,15 @@ from typing import Any
 import yaml
 
 from bezoar import __version__
+from bezoar.blocks import Licence
 from bezoar.publish.records import Published, Records
+from bezoar.recipe import licences
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.data.sources import Builtin, File, Hub, Source, Url
 
-UNKNOWN = "not stated"
 NOT_KEYS = {"method", "init_from", "mix", "continue_adapter"}  # of a stage: shown elsewhere
 
 
@@ -31,17 +32,19 @@ def _head(target: Published, recipe: Recipe) -> Iterator[str]:
     """The metadata that the hub reads."""
     mixes = [recipe.stages[one].mix for one in recipe.chain(target.name)] if target.kind == "model" else [target.name]
     origins = [recipe.sources[one].origin for one in _sources(mixes, recipe)]
-    data = {
+    data: dict[str, Any] = {
         "tags": ["bezoar"],
-        "license": recipe.licences.get(target.name),
         "datasets": sorted({one.repository for one in origins if isinstance(one, Hub)}),
     }
     if target.kind == "model":
         base = recipe.models[_base(target.name, recipe)]
         data |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
         data["base_model"] = base.repository if isinstance(base, HubModel) else None
+        stated = recipe.stages[target.name].licence
+        data |= licences.on_hub([stated]) if stated else {}
     else:
         data["source_datasets"] = data.pop("datasets")
+        data |= licences.of_published(recipe, target.name)
     text = yaml.safe_dump({name: value for name, value in data.items() if value}, sort_keys=True)
     return iter(["---", text.rstrip(), "---", ""])
 
@@ -52,6 +55,7 @@ def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     yield "records of that build: each number is of artifacts that are up to date."
     yield from _section("Lineage", _lineage(stages, recipe, records))
     yield from _section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
+    yield from _section("Licences", _licences(recipe.stages[name].licence, licences.of_checkpoint(recipe, name)))
     yield from _section("Prompt", _prompt(recipe))
     yield from _section("Settings", _settings(stages, recipe))
     yield from _section("Scores", _scores(name, recipe, records))
@@ -65,6 +69,7 @@ def _mix(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     yield f"Mix `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}, in TRL's columns of the format"
     yield f"{mix.format}: {train} rows in train.jsonl, {held} held out in eval.jsonl."
     yield from _section("Data", _data([name], recipe))
+    yield from _section("Licences", _licences(mix.licence, licences.of_mix(recipe, name)))
     yield from _section("Settings", _yaml({name: mix.model_dump(mode="json")}))
 
 
@@ -91,7 +96,8 @@ def _base(stage: str, recipe: Recipe) -> str:
 
 def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[str]:
     base = recipe.stages[stages[0]].init_from
-    yield f"Base model `{base}`: {_origin(recipe.models[base])}; licence: {recipe.licences.get(base, UNKNOWN)}."
+    licence = licences.together(licences.of_checkpoint(recipe, base))
+    yield f"Base model `{base}`: {_origin(recipe.models[base])}; licence: {licence}."
     yield ""
     rows = []
     for name in stages:
@@ -128,18 +134,29 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
     rows = []
     for name in _sources(mixes, recipe):
         source = recipe.sources[name]
-        rows.append((f"`{name}`", _place(source), recipe.licences.get(name, UNKNOWN)))
+        rows.append((f"`{name}`", _place(source), licences.of_source(recipe, name).text))
     yield from _table(("source", "from", "licence"), rows)
     schemes = list(dict.fromkeys(p.name for mix in mixes for p in recipe.mixes[mix].parts if p.kind == "scheme"))
     made = []
     for name in schemes:
         scheme, judge = recipe.schemes[name], getattr(recipe.filters[name], "judge", None)
-        made.append(
-            (f"`{name}`", scheme.method, f"`{scheme.seeds}`", _writer(scheme.teacher, recipe), _writer(judge, recipe))
-        )
+        terms = licences.together(list(licences.of_backend(recipe, scheme.teacher, "teacher")))
+        seeds, writer = f"`{scheme.seeds}`", _writer(scheme.teacher, recipe)
+        made.append((f"`{name}`", scheme.method, seeds, writer, terms, _writer(judge, recipe)))
     if made:
         yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
-        yield from _table(("scheme", "method", "from", "written by", "filtered by"), made)
+        yield from _table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
+
+
+def _licences(stated: Licence | None, found: list[licences.Input]) -> Iterator[str]:
+    if stated:
+        yield f"Published under {licences.text_of(stated)}. It is made of:"
+    else:
+        yield "No licence is stated for the whole. It is made of:"
+    yield ""
+    yield from _table(("what", "licence or terms"), [(one.what, one.text) for one in found])
+    for note in licences.notes(found):
+        yield from ("", note)
 
 
 def _place(source: Source) -> str:

@@ -16,6 +16,7 @@ from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
+from bezoar.recipe import licences
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
@@ -35,6 +36,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
         problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe)]
+        problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
 
@@ -58,10 +60,6 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
             if name.startswith(CONTROL):
                 what, expected = "the name is reserved for controls", f"no name that starts with {CONTROL}"
                 yield Problem((section, name), what, name, expected)
-    licensed = {**recipe.sources, **recipe.models, **recipe.stages, **recipe.mixes}
-    for name in recipe.licences:
-        if name not in licensed:
-            yield unknown(("licences", name), "no source, model, stage or mix of this name", name, licensed)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name in recipe.schemes:

@@ -46,6 +46,12 @@ class Recipe(Block):
     recipe: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name, as in recipes/<name>.yaml.")
     seed: int = Field(0, ge=0, description="Start of every random draw.")
     shards: int = Field(1, ge=1, le=10_000, description="Parts that the work of each scheme is split into.")
+    commercial: bool = Field(
+        False,
+        exclude=True,  # no result depends on it
+        description="Refuse sources, models and teachers that don't permit commercial use, and those whose licence "
+        "isn't stated.",
+    )
     prompt: Prompt = Prompt()
     budget: Budget = Budget()
     resources: dict[str, Resources] = Field(
@@ -64,11 +70,6 @@ class Recipe(Block):
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
-    licences: dict[Name, str] = Field(
-        {},
-        description="Licences of sources, models, stages and mixes, by name, as SPDX writes them. Cards state them; no "
-        "result depends on them.",
-    )
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )

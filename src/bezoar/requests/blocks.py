@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Block, EnvironmentName, FilePath, NamedBlock
+from bezoar.blocks import Block, EnvironmentName, FilePath, Licence, NamedBlock
 
 
 class Ceiling(Block):
@@ -97,6 +97,13 @@ class BackendBlock(NamedBlock):
     writes: ClassVar[bool] = True
     remote: ClassVar[bool] = False
     weights_from: ClassVar[str] = ""
+
+    terms: Licence | None = Field(
+        None,
+        exclude=True,  # no answer depends on them
+        description="What its answers may be used for: an SPDX id, or a name with what it permits; null takes the "
+        "licences of the checkpoint that answers.",
+    )
 
     @property
     def serves(self) -> bool:

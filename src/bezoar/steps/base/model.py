@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, NamedBlock
+from bezoar.blocks import FilePath, Licence, NamedBlock
 
 
 class ModelBlock(NamedBlock):
@@ -17,6 +17,12 @@ class ModelBlock(NamedBlock):
         "tokenizer",
         description="Layout of dialogues in training and in every answer: `tokenizer` for the one that comes with the "
         "model, or a file PATH.jinja, such as recipes/templates/openbezoar.jinja.",
+    )
+
+    licence: Licence | None = Field(
+        None,
+        exclude=True,  # no result depends on it
+        description="Licence of its weights, as of a source; null takes that of the texts that it is pretrained on.",
     )
 
     @property

@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bezoar.blocks import Block, Name, NamedBlock, Share
+from bezoar.blocks import Block, Licence, Name, NamedBlock, Share
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting, rows
+from bezoar.steps.data.cleaning import Cleaner, Cleaning
 from bezoar.steps.data.examples import Example, Limit, Window, example_of, key_of
 from bezoar.steps.data.formats.common import MixFormat
 from bezoar.steps.data.rows import Unusable
@@ -55,11 +56,17 @@ class Mix(NamedBlock):
         description="Rows to hold out, in whole families that no earlier stage trained on.",
     )
     limit: Limit | None = None
+    cleaning: Cleaning = Cleaning()
     max_missing_share: Share = Field(
         0.75, description="Share of `rows` and `eval_rows` that may be missing; with 1, a part may be empty."
     )
     max_dropped_share: Share = Field(
         0.5, description="Share of a part's rows that may be duplicates, have no response, or be empty after the cut."
+    )
+    licence: Licence | None = Field(
+        None,
+        exclude=True,  # no result depends on it
+        description="Licence under which it is published; null for those of its rows.",
     )
 
 
@@ -135,6 +142,9 @@ class Draw:
     origins: list[dict[str, Any]] = field(default_factory=list)  # of each example
     places: dict[str, str] = field(default_factory=dict)  # of each example, by the hash of its texts
 
+    def __post_init__(self) -> None:
+        self.cleaner = Cleaner(self.block.cleaning)
+
     def take(self, part: Part, found: list[Placed]) -> dict[str, Any]:
         """Take a part's rows in the order of a hash of seed and id, until there are enough; returns their number.
 
@@ -157,7 +167,7 @@ class Draw:
         """Whether a row is taken."""
         cuts = Counter(self.window.cuts) if self.window else Counter()
         try:
-            example = example_of(row, self.block.format == "preference", self.system, self.window)
+            example = example_of(self.cleaner(row), self.block.format == "preference", self.system, self.window)
             texts = key_of(example)
             if texts in self.places:
                 place = f"{place} repeats {self.places[texts]}"
@@ -192,7 +202,12 @@ def mixed(
         counts = draw.take(part, found)
         check_part(f"mix {name}: {part.kind} {part.name}", f"mixes.{name}", block, counts, draw.dropped[before:])
         parts.append(counts)
-    return draw, {"parts": parts, "dropped": rows.reasons_of(draw.dropped)}
+    report = {
+        "parts": parts,
+        "dropped": rows.reasons_of(draw.dropped),
+        "cleaned": dict(sorted(draw.cleaner.counts.items())),
+    }
+    return draw, report
 
 
 def origins(draw: Draw, splits: dict[str, list[Example]]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bezoar import files, world
-from bezoar.blocks import Block, Commit, FolderPath, Name, NamedBlock, RowsPath, Sha256, Share
+from bezoar.blocks import Block, Commit, FolderPath, Licence, Name, NamedBlock, RowsPath, Sha256, Share
 from bezoar.blocks import Path as PathText
 from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
@@ -99,6 +99,13 @@ class Source(NamedBlock):
     max_dropped_share: Share = Field(
         0.5,
         description="Share of rows that may be duplicates or not fit; no row at all is always an error.",
+    )
+
+    licence: Licence | None = Field(
+        None,
+        exclude=True,  # no result depends on it
+        description="Licence of its rows: an SPDX id, or a name with what it permits; null if it isn't known."
+        " Cards state it, and no result depends on it.",
     )
 
     @model_validator(mode="before")

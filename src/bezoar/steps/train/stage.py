@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Block, Dtype, MixName, Name, NamedBlock, Reference, Share
+from bezoar.blocks import Block, Dtype, Licence, MixName, Name, NamedBlock, Reference, Share
 from bezoar.logs import logger
 from bezoar.script import Flags
 
@@ -55,6 +55,11 @@ class StageBlock(NamedBlock):
         False, description="True continues training the adapter of `init_from`; false merges it first."
     )
     mix: MixName
+    licence: Licence | None = Field(
+        None,
+        exclude=True,  # no result depends on it
+        description="Licence under which its checkpoint is published; its card also states those that it comes from.",
+    )
     tuning: Literal["lora", "full"] = Field(
         "lora",
         description="lora trains an adapter. full trains all weights, in float32, and computes in `compute_dtype`.",

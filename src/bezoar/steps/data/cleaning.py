@@ -1,0 +1,178 @@
+"""Cleaning of a mix's rows: what is removed from texts, and what makes a row unusable; each change is counted."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from bezoar.blocks import Block
+from bezoar.errors import InputError, problem
+from bezoar.steps.data import marks, personal, rows, secrets
+from bezoar.steps.data.rows import Unusable
+
+Kind = TypeVar("Kind", bound=rows.Row)
+Change = Callable[[str], str]
+LETTERS = 12  # a language is told from no fewer letters,
+SURE = 0.5  # and from no smaller a probability: lists of names look like any language
+UNSURE = "und"
+START = 2000  # characters of a text that are looked at
+
+
+class Cleaning(Block):
+    """What is cleaned in each row before duplicates are looked for; counts are in the mix's report.json."""
+
+    thinking: bool = Field(
+        False, description="Remove thinking between tags (<think>...</think> and its kin) from responses."
+    )
+    markup: bool = Field(False, description="Remove HTML tags and comments outside of code.")
+    footnotes: bool = Field(False, description="Remove marks of footnotes and citations, such as [1] and [^1].")
+    languages: list[str] = Field(
+        [], description="Drop rows whose prompt or response is in another language (ISO 639-1); [] keeps all."
+    )
+    personal: Literal["redact", "drop"] | None = Field(
+        None,
+        description="Addresses of e-mail and IP, telephone numbers, card and bank account numbers: replace them by "
+        "their kind, or drop the row; null leaves them.",
+    )
+    phone_region: str | None = Field(
+        None,
+        pattern=r"^[A-Z]{2}$",
+        description="Country of telephone numbers without a country code; null finds numbers with one only.",
+    )
+    secrets: Literal["redact", "drop"] | None = Field(
+        "drop", description="Keys and tokens of known forms: replace them, or drop the row; null doesn't look for them."
+    )
+
+
+class Cleaner:
+    """Cleans rows as a block says.
+
+    Attributes:
+        counts: Rows that were changed, by what was removed.
+    """
+
+    def __init__(self, block: Cleaning) -> None:
+        self.block = block
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, row: Kind) -> Kind:
+        """A row with clean texts.
+
+        Raises:
+            Unusable: It is in another language, has personal data or a secret and is to be dropped, or nothing is left
+                of a text. The reason names the kind of what was found, and nothing of the text.
+        """
+        found: set[str] = set()
+        cleaned = changed(row, lambda role, text: self._clean(role, text, found))
+        for what in ("secret", "personal"):
+            kinds = sorted(one for one in found if one.startswith(f"{what}: "))
+            if kinds and getattr(self.block, "secrets" if what == "secret" else what) == "drop":
+                raise Unusable(kinds[0])
+        if isinstance(cleaned, rows.PreferenceRow) and cleaned.chosen == cleaned.rejected:
+            raise Unusable("equal after cleaning")
+        self._check_language(cleaned)
+        self.counts.update(found)
+        return cleaned
+
+    def _clean(self, role: str, text: str, found: set[str]) -> str:
+        for name, change in self._changes:
+            if name == "thinking" and role != "assistant":
+                continue
+            cleaner = change(text)
+            if cleaner != text:
+                found.add(name)
+                text = cleaner
+        if self.block.secrets:
+            text = secrets.redacted(text, found)
+        if self.block.personal:
+            text = personal.redacted(text, self.block.phone_region, found)
+        return text
+
+    @cached_property
+    def _changes(self) -> list[tuple[str, Change]]:
+        """The changes that are asked for, in their order."""
+        known: dict[str, Change] = {
+            "thinking": marks.without_thinking,
+            "markup": marks.without_markup,
+            "footnotes": marks.without_footnotes,
+        }
+        return [(name, change) for name, change in known.items() if getattr(self.block, name)]
+
+    def _check_language(self, row: rows.Row) -> None:
+        """Raise Unusable if the prompt or the responses are in another language than those asked for."""
+        if not self.block.languages:
+            return
+        texts: dict[bool, list[str]] = {True: [], False: []}
+        for role, text in texts_of(row):
+            if role != "system":
+                texts[role == "assistant"].append(marks.prose(text))
+        for joined in map("\n".join, texts.values()):
+            if sum(map(str.isalpha, joined)) >= LETTERS:
+                language = self._classify(joined[:START])[0]
+                if language not in (UNSURE, *self.block.languages):
+                    raise Unusable(f"language: {language}")
+
+    @cached_property
+    def _classify(self) -> Callable[[str], tuple[str, float]]:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # slow to import, and few mixes ask for it
+
+        identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=SURE)
+        unknown = sorted(set(self.block.languages) - set(identifier.labels))
+        if unknown:
+            known = ", ".join(sorted(identifier.labels))
+            raise InputError(problem("languages that can't be told", found=", ".join(unknown), expected=known))
+        return identifier.classify
+
+
+ROLES = {
+    "system": "system",
+    "instruction": "user",
+    "context": "user",
+    "response": "assistant",
+    "chosen": "assistant",
+    "rejected": "assistant",
+}
+MAY_BE_EMPTY = ("system", "context")
+
+
+def changed(row: Kind, change: Callable[[str, str], str]) -> Kind:
+    """A row with other texts; the row itself if none has changed.
+
+    Args:
+        row: A row of a mix.
+        change: From a text's role (system, user, assistant or tool) and the text to the new text.
+
+    Raises:
+        Unusable: Nothing is left of a text that a row can't do without.
+    """
+    data: dict[str, Any] = {}
+    for name, role in ROLES.items():
+        if text := getattr(row, name, None):
+            data[name] = change(role, text)
+    if isinstance(row, rows.ChatRow | rows.PreferenceRow):
+        data["messages"] = [one.model_copy(update={"content": change(one.role, one.content)}) for one in row.messages]
+    new = row.model_copy(update=data)
+    if new == row:
+        return row
+    if _emptied(row, new):
+        raise Unusable("empty after cleaning")
+    return new
+
+
+def _emptied(row: rows.Row, new: rows.Row) -> bool:
+    """Whether a text has become empty that a row can't do without."""
+    turns = zip(getattr(row, "messages", ()), getattr(new, "messages", ()), strict=True)
+    pairs = [(one.content, other.content) for one, other in turns if one.role != "system"]
+    pairs += [(getattr(row, name, None), getattr(new, name, None)) for name in ROLES if name not in MAY_BE_EMPTY]
+    return any((one or "").strip() and not (other or "").strip() for one, other in pairs)
+
+
+def texts_of(row: rows.Row) -> Iterator[tuple[str, str]]:
+    """A row's texts, each with its role."""
+    for name, role in ROLES.items():
+        if text := getattr(row, name, None):
+            yield role, text
+    for one in getattr(row, "messages", ()):
+        yield one.role, one.content
