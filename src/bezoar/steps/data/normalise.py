@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bezoar.steps.data.formats import FORMATS, Normal
+from bezoar.steps.data.json_rows import Malformed
 from bezoar.steps.data.rows import DroppedRow, Unusable
 from bezoar.text import replace_surrogates
 
@@ -39,6 +40,9 @@ def normalise(
     for place, found in rows:
         row: Any = None
         try:
+            if isinstance(found, Malformed):
+                row = replace_surrogates(found.text)[0]
+                raise Unusable(found.reason)
             row, changes = _written(found)
             for what in changes:
                 places.setdefault(what, []).append(place)
