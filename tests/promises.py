@@ -120,6 +120,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "real/test_real_samples.py",
         "real/test_smollm2.py",
         "unit/test_accounting.py",
+        "unit/test_audit_rows.py",
+        "unit/test_baseline.py",
         "unit/test_contamination.py",
         "unit/test_filter.py",
         "unit/test_formats.py",

@@ -120,7 +120,9 @@ def _origin(model: Any) -> str:
 def _sources(mixes: list[str], recipe: Recipe) -> list[str]:
     """The sources of mixes, those that schemes start from included; each once."""
     parts = [part for mix in mixes for part in recipe.mixes[mix].parts]
-    names = [recipe.schemes[part.name].seeds if part.kind == "scheme" else part.name for part in parts]
+    names = [
+        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name for part in parts
+    ]
     return list(dict.fromkeys(names))
 
 
@@ -133,7 +135,7 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
     schemes = list(dict.fromkeys(p.name for mix in mixes for p in recipe.mixes[mix].parts if p.kind == "scheme"))
     made = []
     for name in schemes:
-        scheme, judge = recipe.schemes[name], getattr(recipe.filters[name], "judge", None)
+        scheme, judge = recipe.schemes[recipe.scheme_of(name)], getattr(recipe.filters[name], "judge", None)
         made.append(
             (f"`{name}`", scheme.method, f"`{scheme.seeds}`", _writer(scheme.teacher, recipe), _writer(judge, recipe))
         )
