@@ -135,6 +135,7 @@ def evals_of(method):
 
 
 wildcard_constraints:
+    baseline=one_of(name for name, block in recipe.filters.items() if not block.decides),
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
     harness=one_of(evals_of("harness")),

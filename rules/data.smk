@@ -120,6 +120,31 @@ rule filter:
         """
 
 
+rule baseline:
+    input:
+        script=installed.find("scripts/filter/baseline.py"),
+        kept=lambda w: f"data/filtered/{recipe.scheme_of(w.baseline)}/{w.shard}/kept.jsonl",
+        rejected=lambda w: f"data/filtered/{recipe.scheme_of(w.baseline)}/{w.shard}/rejected.jsonl",
+    output:
+        kept="data/filtered/{baseline}/{shard}/kept.jsonl",
+        rejected="data/filtered/{baseline}/{shard}/rejected.jsonl",
+        report="data/filtered/{baseline}/{shard}/report.json",
+    log:
+        "logs/baseline/{baseline}/{shard}.log",
+    threads: cores_of("baseline", "baseline")
+    resources:
+        **resources_of("baseline", "baseline"),
+    params:
+        values=values_of(lambda w: [f"filters.{w.baseline}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.kept:q} -- \
+            python {input.script:q} --params filters.{wildcards.baseline} seed \
+            --kept {input.kept:q} --rejected {input.rejected:q} \
+            --out data/filtered/{wildcards.baseline}/{wildcards.shard} --log {log:q}
+        """
+
+
 rule mix:
     input:
         script=installed.find("scripts/data/mix.py"),

@@ -17,7 +17,7 @@ from guard.sitecustomize import attempts  # refuses connections from here on
 from server import Server
 from templates import OPENBEZOAR
 
-pytest_plugins = ["desk", "graph", "remotes", "slurm"]  # fixtures
+pytest_plugins = ["desk", "graph", "remotes", "slurm", "tree"]  # fixtures
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"
 REAL = ROOT.parent / "shared" / "data" / "real"

@@ -122,6 +122,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "real/test_smollm2.py",
         "unit/test_accounting.py",
         "unit/test_cleaning.py",
+        "unit/test_audit_rows.py",
+        "unit/test_baseline.py",
         "unit/test_contamination.py",
         "unit/test_filter.py",
         "unit/test_formats.py",

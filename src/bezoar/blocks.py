@@ -65,6 +65,7 @@ RowsPath = Annotated[Path, AfterValidator(_at_home), Existing("rows", outside=Tr
 ModelPath = Annotated[Path, AfterValidator(_at_home), Existing("folder", outside=True)]
 SourceName = Annotated[Name, Reference(("sources",), "no such source")]
 ModelName = Annotated[Name, Reference(("models",), "no such model")]
+FilterName = Annotated[Name, Reference(("filters",), "no filter that judges", trait="decides")]
 MixName = Annotated[Name, Reference(("mixes",), "no such mix")]
 BackendName = Annotated[Name, Reference(("backends",), "no such backend")]
 TeacherName = Annotated[Name, Reference(("backends",), "no backend that can write", trait="writes")]

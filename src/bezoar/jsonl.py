@@ -96,6 +96,18 @@ def whole_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[in
             raise InputError(f"{label}:{number}: not UTF-8: {error.reason}") from error
 
 
+def byte_lines(path: Path, label: str) -> Iterator[tuple[int, bytes]]:
+    """Line number, from 1, and bytes of each line with its end, without a byte order mark.
+
+    Raises:
+        ValueError: A packed file is cut or damaged.
+    """
+    number = 0
+    with unpacked(path, lambda: f"{label}:{number + 1}") as file:
+        for number, line in enumerate(file, start=1):
+            yield number, line.removeprefix(MARK) if number == 1 else line
+
+
 def read_json_lines(path: Path | str, label: str | None = None) -> Iterator[tuple[int, Any]]:
     """Line number, from 1, and content of each line that isn't blank.
 

@@ -9,6 +9,7 @@ import pytest
 from reading import normalise
 
 from bezoar.jsonl import MARK, read_json_lines
+from bezoar.steps.data.json_rows import KEPT, Malformed
 from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import TextRow, read_rows, write_rows
 
@@ -50,14 +51,24 @@ def test_a_carriage_return_inside_a_field_ends_no_line(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"a": %s}' % ("1" * 5000)])
-def test_json_that_python_does_not_read_is_an_error_with_its_place(tmp_path, line):
-    (tmp_path / "a.jsonl").write_text(f'{{"text": "one"}}\n{line}\n')
-    with pytest.raises(ValueError, match=r"^label:2: not JSON"):
+def test_json_that_python_does_not_read_is_a_malformed_row_with_its_place(tmp_path, line):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "one"}}\n{line}\n{{"text": "two"}}\n')
+    rows = list(read_table(tmp_path / "a.jsonl", "label"))
+    assert rows == [
+        ("label:1", {"text": "one"}),
+        ("label:2", Malformed("not JSON", line[:KEPT])),
+        ("label:3", {"text": "two"}),
+    ]
+
+
+def test_a_last_line_without_an_end_that_is_no_json_is_an_error_with_its_place(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "t')
+    with pytest.raises(ValueError, match=r"^label:2: not JSON.*\n.*\n.*\nhint: it ends within a value"):
         list(read_table(tmp_path / "a.jsonl", "label"))
 
 
 def test_an_error_names_the_source_and_not_the_temporary_copy_of_it(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": \n')
+    (tmp_path / "a.jsonl").write_text('{"text": ')
     with pytest.raises(ValueError, match=r"^https://example\.org/a\.jsonl:1: not JSON"):
         list(read_table(tmp_path / "a.jsonl", "https://example.org/a.jsonl"))
 

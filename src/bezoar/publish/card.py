@@ -126,7 +126,9 @@ def _origin(model: Any) -> str:
 def _sources(mixes: list[str], recipe: Recipe) -> list[str]:
     """The sources of mixes, those that schemes start from included; each once."""
     parts = [part for mix in mixes for part in recipe.mixes[mix].parts]
-    names = [recipe.schemes[part.name].seeds if part.kind == "scheme" else part.name for part in parts]
+    names = [
+        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name for part in parts
+    ]
     return list(dict.fromkeys(names))
 
 
@@ -139,7 +141,7 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
     schemes = list(dict.fromkeys(p.name for mix in mixes for p in recipe.mixes[mix].parts if p.kind == "scheme"))
     made = []
     for name in schemes:
-        scheme, judge = recipe.schemes[name], getattr(recipe.filters[name], "judge", None)
+        scheme, judge = recipe.schemes[recipe.scheme_of(name)], getattr(recipe.filters[name], "judge", None)
         terms = licences.together(list(licences.of_backend(recipe, scheme.teacher, "teacher")))
         seeds, writer = f"`{scheme.seeds}`", _writer(scheme.teacher, recipe)
         made.append((f"`{name}`", scheme.method, seeds, writer, terms, _writer(judge, recipe)))

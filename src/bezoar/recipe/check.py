@@ -63,16 +63,17 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
     for name in recipe.schemes:
-        if name not in recipe.filters:
+        if not (name in recipe.filters and recipe.filters[name].decides):
             yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
-    for name in recipe.filters:
-        if name not in recipe.schemes:
+    for name, block in recipe.filters.items():
+        if block.decides and name not in recipe.schemes:
             yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
     for name, mix in recipe.mixes.items():
         for position, part in enumerate(mix.parts):
-            known = recipe.schemes if part.kind == "scheme" else recipe.sources
+            filtered = {**recipe.schemes, **recipe.filters}
+            known = filtered if part.kind == "scheme" else recipe.sources
             if part.name not in known:
-                names = [*known] if part.kind == "scheme" else [*recipe.sources, *recipe.schemes]
+                names = [*known] if part.kind == "scheme" else [*recipe.sources, *filtered]
                 yield unknown(("mixes", name, "parts", position, "name"), f"no such {part.kind}", part.name, names)
 
 
@@ -133,10 +134,11 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
-            for block in (recipe.schemes[part.name], recipe.filters[part.name]):
+            scheme = recipe.scheme_of(part.name)
+            for block in (recipe.schemes[scheme], recipe.filters[scheme]):
                 for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
                     if weights := recipe.backends[name].weights:
-                        yield (block.section, part.name, key), weights
+                        yield (block.section, scheme, key), weights
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.evaluate.side_by_side import SideBySide
+from bezoar.steps.filter.baseline import Baseline
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
@@ -32,6 +33,7 @@ from bezoar.steps.train.trackers import Trackers
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
+AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
 Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
 
@@ -66,7 +68,7 @@ class Recipe(Block):
     backends: dict[Name, AnyBackend] = Field({})
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
-    filters: dict[Name, Filter] = Field({})
+    filters: dict[Name, AnyFilter] = Field({})
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     evals: dict[Name, Eval] = Field({})
@@ -77,14 +79,16 @@ class Recipe(Block):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:
-        """Complete short forms: the kind of each part of a mix, and the default method `sft` of a stage."""
+        """Complete short forms: the kind of each part of a mix, and the default methods of filters and stages."""
         if not isinstance(data, dict):
             return data
-        mixes, stages = data.get("mixes"), data.get("stages")
+        mixes, filters = data.get("mixes"), data.get("filters")
         if isinstance(mixes, dict):
-            data = data | {"mixes": {name: _with_kinds(mix, data.get("schemes")) for name, mix in mixes.items()}}
-        if isinstance(stages, dict):
-            data = data | {"stages": {name: _with_method(stage) for name, stage in stages.items()}}
+            filtered = {*(data.get("schemes") or {}), *(filters if isinstance(filters, dict) else {})}
+            data = data | {"mixes": {name: _with_kinds(mix, filtered) for name, mix in mixes.items()}}
+        for section, method in (("filters", "judge"), ("stages", "sft")):
+            if isinstance(blocks := data.get(section), dict):
+                data = data | {section: {name: _with_method(block, method) for name, block in blocks.items()}}
         return data
 
     def model_post_init(self, _: Any) -> None:
@@ -100,6 +104,11 @@ class Recipe(Block):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain maps, lists and values, with all defaults."""
         return self.model_dump(mode="json")
+
+    def scheme_of(self, filter_name: str) -> str:
+        """The scheme whose rows a filter keeps."""
+        block = self.filters[filter_name]
+        return block.like if isinstance(block, Baseline) else filter_name
 
     def base_weights(self, stage: str) -> str:
         """The base model or stage whose full weights a stage's adapter is trained on."""
@@ -202,18 +211,18 @@ class Recipe(Block):
         }
 
 
-def _with_kinds(mix: Any, schemes: Any) -> Any:
+def _with_kinds(mix: Any, filtered: Set[Any]) -> Any:
     if not isinstance(mix, dict) or not isinstance(mix.get("parts"), list):
         return mix
-    return mix | {"parts": [_with_kind(part, schemes or {}) for part in mix["parts"]]}
+    return mix | {"parts": [_with_kind(part, filtered) for part in mix["parts"]]}
 
 
-def _with_kind(part: Any, schemes: Any) -> Any:
+def _with_kind(part: Any, filtered: Set[Any]) -> Any:
     part = {"name": part} if isinstance(part, str) else part
     if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
         return part
-    return part | {"kind": "scheme" if part["name"] in schemes else "source"}
+    return part | {"kind": "scheme" if part["name"] in filtered else "source"}
 
 
-def _with_method(stage: Any) -> Any:
-    return {"method": "sft"} | stage if isinstance(stage, dict) else stage
+def _with_method(block: Any, method: str) -> Any:
+    return {"method": method} | block if isinstance(block, dict) else block

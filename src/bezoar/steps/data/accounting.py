@@ -2,6 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.errors import InputError, problem
 from bezoar.logs import logger
@@ -10,6 +13,57 @@ from bezoar.steps.data.rows import DroppedRow
 FEWEST_ROWS = 20  # shares of fewer rows mean little: a small shard may lose all of its rows by chance
 PLACES = 3
 DETAIL = 200  # characters of a detail in a message
+# By step, the keys of its report: rows that went in, rows that came out, and the others (by reason, or their number).
+LEDGERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "source": ("read", "rows", ("dropped", "not_taken")),
+    "generate": ("candidates", "rows", ("dropped", "failed")),
+    "filter": ("rows", "kept", ("rejected", "failed")),
+    "part": ("found", "taken", ("dropped", "not_drawn")),
+}
+Count = Annotated[int, Field(ge=0)]
+
+
+class Ledger(BaseModel):
+    """What became of the rows of a step: each came out, or is counted by reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    read: Count = Field(description="Rows that went in; of a scheme, its candidates.")
+    kept: Count = Field(description="Rows that came out.")
+    reasons: dict[str, Count] = Field(description="The other rows, by reason.")
+
+    @classmethod
+    def of_report(cls, step: str, report: Any, place: str) -> "Ledger":
+        """The ledger in a step's report, which may have been written by anyone.
+
+        Args:
+            step: One of LEDGERS.
+            report: Its content.
+            place: Its file, for errors.
+
+        Raises:
+            ValueError: It lacks a count, a count isn't a number of rows, or rows got lost.
+        """
+        read, kept, others = LEDGERS[step]
+        try:
+            counts = [_by_reason(key, report[key]) for key in others]
+            reasons = {reason: count for some in counts for reason, count in some.items() if count}
+            made = cls(read=report[read], kept=report[kept], reasons=reasons)
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            found = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
+            expected = f"{read}, {kept} and {', '.join(others)}, as the step writes them"
+            raise InputError(problem(f"{place}: not the report of a {step}", found=found, expected=expected)) from error
+        check_conserved(place, made.read, made.kept, made.reasons)
+        return made
+
+    def __add__(self, other: "Ledger") -> "Ledger":
+        reasons = Counter(self.reasons) + Counter(other.reasons)
+        return Ledger(read=self.read + other.read, kept=self.kept + other.kept, reasons=dict(reasons))
+
+
+def _by_reason(key: str, counts: Any) -> dict[str, Any]:
+    """Counts by reason; a number alone is counted under its key's name."""
+    return {key.replace("_", " "): counts} if isinstance(counts, int) else dict(counts.items())
 
 
 class Tally:

@@ -4,11 +4,12 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bezoar.errors import InputError, problem
-from bezoar.jsonl import MARK, from_json, not_json, read_json_lines, unpacked
+from bezoar.jsonl import MARK, byte_lines, from_json, not_json, unpacked
 
 CHUNK = 1 << 16  # bytes per read
 LINE = 1 << 24  # bytes of the first line at most that are read to see if it is a row
@@ -22,6 +23,20 @@ ROW_LISTS = {  # columns with lists of objects: an object with one of them is a 
     *("choices", "history", "instances", "turns"),
 }
 Placed = Iterator[tuple[str, Any]]
+KEPT = 1000  # characters that are kept of a line that isn't a row
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line that holds no row: it is dropped and counted like a row that doesn't fit.
+
+    Attributes:
+        reason: Why it holds none.
+        text: Its start.
+    """
+
+    reason: str
+    text: str
 
 
 def read_json(path: Path, label: str) -> Placed:
@@ -34,8 +49,27 @@ def read_json(path: Path, label: str) -> Placed:
 
 
 def read_json_rows(path: Path, label: str) -> Placed:
-    """Rows of JSON lines, each with its place."""
-    return ((f"{label}:{number}", row) for number, row in read_json_lines(path, label))
+    """Rows of JSON lines, each with its place; a line that isn't JSON comes as Malformed.
+
+    Raises:
+        ValueError: The last line has no end and isn't JSON: the file is cut, and what is missing can't be counted.
+    """
+    for number, line in byte_lines(path, label):
+        if line.strip():
+            place = f"{label}:{number}"
+            yield place, _row_of(line, place)
+
+
+def _row_of(line: bytes, place: str) -> Any:
+    try:
+        return from_json(line.decode("utf-8"), place)
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except InputError:
+        if not line.endswith(b"\n"):
+            raise
+        reason = "not JSON"
+    return Malformed(reason, line[: 4 * KEPT].decode("utf-8", errors="replace")[:KEPT])
 
 
 def _is_lines(path: Path, label: str) -> bool:

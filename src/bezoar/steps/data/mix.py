@@ -32,7 +32,7 @@ class Part(Block):
 
     name: Name
     kind: Literal["scheme", "source"] | None = Field(
-        None, description="Null takes the scheme of this name, or the source if there is no such scheme."
+        None, description="Null takes what the filter of this name keeps, or the source if there is no such filter."
     )
     rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
 

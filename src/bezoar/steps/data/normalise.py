@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.formats import FORMATS, Normal
+from bezoar.steps.data.json_rows import Malformed
 from bezoar.steps.data.rows import DroppedRow, Unusable
 from bezoar.steps.data.spool import Seen
 from bezoar.text import replace_surrogates
@@ -35,6 +36,9 @@ def normalised(
     for place, found in rows:
         row: Any = None
         try:
+            if isinstance(found, Malformed):
+                row = replace_surrogates(found.text)[0]
+                raise Unusable(found.reason)
             row, changes = _written(found)
             for what in changes:
                 replaced.add(what, place)

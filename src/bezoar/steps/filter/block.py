@@ -1,7 +1,7 @@
 """The block of params.yaml about filtering a scheme's rows."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,7 +16,9 @@ class Filter(NamedBlock):
     section: ClassVar[str] = "filters"
     rules: ClassVar[tuple[str, ...]] = ("filter",)
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"filter": ("judge",)}
+    decides: ClassVar[bool] = True
 
+    method: Literal["judge"] = Field("judge", description="Rules, then the judge.")
     judge: BackendName | None = Field(
         description="Backend that judges rows; null keeps every row that passes the rules, for example "
         "because no available model judges better than chance."

@@ -15,8 +15,14 @@ from bezoar.steps.data.rows import FAILED, DroppedRow, FilteredRow, GeneratedRow
 from bezoar.steps.filter.block import Filter
 
 OVER_QUOTA = "over quota"
+JUDGED = "judge: "  # prefix of reasons that a judge gave
 OBJECT = re.compile(r'\{\s*"')  # how a JSON object that isn't empty can start
 MOST_BROKEN = 10_000  # starts of JSON objects without an end; each takes long to check
+
+
+def after_rules(reason: str) -> bool:
+    """Whether a row was rejected for this reason after it had passed the cheap rules."""
+    return reason == OVER_QUOTA or reason.startswith((FAILED, JUDGED))
 
 
 class FilterPrompts(BaseModel):
@@ -157,7 +163,7 @@ def judged(
             else:
                 reasons = ", ".join(sorted(set(verdict.reasons))) or "status"
                 dropped[row.id] = DroppedRow(
-                    reason=f"judge: {reasons}", detail=verdict.reason, row=filtered.model_dump()
+                    reason=f"{JUDGED}{reasons}", detail=verdict.reason, row=filtered.model_dump()
                 )
         waiting = unread
     return list(kept.values()), list(dropped.values())

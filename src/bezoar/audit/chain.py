@@ -1,0 +1,124 @@
+"""The steps that rows of a mix, a scheme or a source pass, and where each step's artifacts are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bezoar.errors import InputError, problem
+from bezoar.recipe.recipe import Recipe
+from bezoar.steps.data.rows import DroppedRow, placed_rows
+
+DATA = Path("data")
+FOLDERS = {
+    "source": "source",
+    "generate": "generated",
+    "filter": "filtered",
+    "mix": "mixes",
+    "certificate": "certified",
+}
+KEPT = {"source": ("rows",), "generate": ("rows",), "filter": ("kept",)} | dict.fromkeys(
+    ("mix", "certificate"), ("train", "eval")
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a chain; a step in shards has a folder for each.
+
+    Attributes:
+        kind: One of FOLDERS.
+        name: Of the source, scheme, filter or mix.
+    """
+
+    kind: str
+    name: str
+    folders: tuple[Path, ...]
+
+    @property
+    def missing(self) -> list[Path]:
+        """Its folders that aren't here."""
+        return [folder for folder in self.folders if not folder.is_dir()]
+
+    @property
+    def left_out(self) -> list[Path]:
+        """The files with rows that it left out, in the folders that are here."""
+        name = "rejected" if self.kind == "filter" else "dropped"
+        return [folder / f"{name}.jsonl" for folder in self.folders if folder.is_dir()]
+
+    @property
+    def kept(self) -> list[Path]:
+        """The files with rows that came out, in the folders that are here."""
+        return [folder / f"{name}.jsonl" for folder in self.folders if folder.is_dir() for name in KEPT[self.kind]]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that a step left out, and where that is written."""
+
+    step: Step
+    place: str
+    dropped: DroppedRow
+
+
+def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
+    """The section and name of a mix, a filter (the name of its scheme) or a source, and other blocks of that name.
+
+    Args:
+        text: A name, of which the mix comes before the scheme and the scheme before the source; or section and name,
+            such as `schemes.evol`.
+        recipe: The recipe.
+
+    Raises:
+        InputError: There is no such block.
+    """
+    known = {f"{section}.{name}": (section, name) for section in SECTIONS for name in getattr(recipe, section)}
+    known |= {f"schemes.{name}": ("filters", name) for name in recipe.schemes}
+    found = [text] if text in known else [f"{section}.{text}" for section in SECTIONS if f"{section}.{text}" in known]
+    if not found:
+        names = [name for section in SECTIONS for name in getattr(recipe, section)]
+        expected = ", ".join(dict.fromkeys(names)) or "a recipe with sources"
+        raise InputError(problem("no mix, scheme or source of this name", found=text, expected=expected))
+    return *known[found[0]], found[1:]
+
+
+SECTIONS = ("mixes", "filters", "sources")
+
+
+def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
+    """The steps of a mix, a filter or a source, the first one first."""
+    match section:
+        case "sources":
+            return [_step("source", name, recipe)]
+        case "filters":
+            scheme = recipe.scheme_of(name)
+            seeds = _step("source", recipe.schemes[scheme].seeds, recipe)
+            return [seeds, _step("generate", scheme, recipe), _step("filter", name, recipe)]
+    kinds = {"scheme": "filters", "source": "sources"}
+    parts = [one for part in recipe.mixes[name].parts for one in chain(kinds[part.kind or ""], part.name, recipe)]
+    return [*dict.fromkeys(parts), _step("mix", name, recipe), _step("certificate", name, recipe)]
+
+
+def all_steps(recipe: Recipe) -> list[Step]:
+    """Every step of a recipe, each once."""
+    blocks = [(section, name) for section in reversed(SECTIONS) for name in getattr(recipe, section)]
+    return list(dict.fromkeys(step for section, name in blocks for step in chain(section, name, recipe)))
+
+
+def left_out(steps: list[Step], reason: str | None = None) -> Iterator[LeftOut]:
+    """The rows that steps left out, as far as they are here.
+
+    Args:
+        steps: The steps.
+        reason: A reason, or its part before the colon; None takes all.
+    """
+    for step in steps:
+        for path in step.left_out:
+            for place, row in placed_rows(path, DroppedRow):
+                if reason is None or reason in (row.reason, row.reason.partition(":")[0]):
+                    yield LeftOut(step, place, row)
+
+
+def _step(kind: str, name: str, recipe: Recipe) -> Step:
+    folder = DATA / FOLDERS[kind] / name
+    shards = recipe.shard_names() if kind in ("generate", "filter") else [""]
+    return Step(kind, name, tuple(folder / shard for shard in shards))

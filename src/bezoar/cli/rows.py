@@ -1,0 +1,94 @@
+"""`bezoar rows`: how many rows each step took and left out, and those that it left out."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar.text import printable, show
+
+if TYPE_CHECKING:
+    from bezoar.audit.chain import LeftOut, Step
+    from bezoar.cli import Commands
+
+WIDTH = 80
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "rows",
+        help="how many rows each step took and left out, and why",
+        description="For a mix, a scheme or a source: the rows that went into each step, those that came out, and the "
+        "others by reason. `bezoar trace` goes on from one row.",
+    )
+    parser.add_argument("name", metavar="MIX|SCHEME|SOURCE", help="its name, or schemes.NAME")
+    parser.add_argument("--reason", metavar="R", help="show rows left out for it; `judge` takes all of its kinds")
+    parser.add_argument(
+        "--export", metavar="FILE", type=Path, help="write these rows, else all, to .jsonl, .csv, .parquet"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the waterfall, or rows that were left out."""
+    from bezoar import recipe as recipes  # slow to import, and every job starts exec
+    from bezoar.audit.chain import chain, target_of
+
+    recipe = recipes.load()
+    section, name, others = target_of(args.name, recipe)
+    if others:
+        show(f"{section}.{name}; for the other of this name, write {' or '.join(others)}", file=sys.stderr)
+    steps = chain(section, name, recipe)
+    return _rows(steps, args) if args.reason or args.export else _waterfall(steps, args)
+
+
+def _waterfall(steps: "list[Step]", args: argparse.Namespace) -> int:
+    from bezoar.audit.waterfall import gaps, table, waterfall
+
+    lines = waterfall(steps)
+    notes = gaps(lines)
+    if args.json:
+        show(json.dumps({"steps": [line.data() for line in lines], "notes": notes}, indent=2))
+    else:
+        show("\n".join([table(lines), *(f"note: {note}" for note in notes)]))
+    return 0
+
+
+def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
+    from bezoar.audit.chain import left_out
+    from bezoar.audit.export import export, record
+
+    rows = left_out(steps, args.reason)
+    if args.export:
+        number = export(rows, args.export)
+    else:
+        number = 0
+        for one in rows:
+            number += 1
+            show(json.dumps(record(one)) if args.json else _text(one))
+    if number == 0 and args.reason:
+        raise _unknown(steps, args.reason)
+    if args.export:
+        show(f"{args.export}: {number:,} rows")
+    return 0
+
+
+def _text(one: "LeftOut") -> str:
+    """A row on two lines: where it is written and why it was left out, and its content as far as a line goes."""
+    head = ": ".join(filter(None, (one.place, one.dropped.reason, one.dropped.detail)))
+    content = printable(json.dumps(one.dropped.row, ensure_ascii=False), lines=False)
+    return f"{printable(head, lines=False)}\n    {content[: WIDTH - 4]}"
+
+
+def _unknown(steps: "list[Step]", reason: str) -> Exception:
+    """The error about a reason that no row here was left out for; some are counted and not kept."""
+    from bezoar.audit.waterfall import waterfall
+    from bezoar.errors import InputError, problem
+
+    known = sorted({name for line in waterfall(steps) if line.ledger for name in line.ledger.reasons})
+    hint = "rows that a step didn't need are counted, but not kept" if reason in known else ""
+    what = "no row here was left out for this reason"
+    return InputError(problem(what, found=reason, expected="; ".join(known) or "rows that are built", hint=hint))

@@ -1,0 +1,167 @@
+"""A built project, small, with paid calls: a source with malformed rows, a scheme, its filter, baselines and mixes.
+
+The scripts run in this process, one job after the other, against the model server.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from mains import script
+from server import Server
+
+from bezoar.recipe.load import load
+from bezoar.requests.store import ANSWERS, FOLDER
+
+ROOT = Path(__file__).parents[1]
+SHARDS = ("0000", "0001")
+SEEDS = 60  # rows of the source that fit
+WORDS = (
+    "river stone lamp garden paper cloud winter copper music bridge forest silver market harbour candle letter".split()
+)
+FAULTS: dict[
+    str, tuple[bytes, str | None]
+] = {  # lines that somebody's file may have, and why each is dropped, if it is
+    "bad JSON": (b'{"instruction": "a", "context": ', "not JSON"),
+    "no JSON": (b"instruction, context, response", "not JSON"),
+    "NUL": (b'{"instruction": "Name \x00 it.", "context": "", "response": "It."}', "not JSON"),
+    "invalid UTF-8": (b'{"instruction": "Name \xff\xfe it.", "context": "", "response": "It."}', "not UTF-8"),
+    "nested too deeply": (b"[" * 100_000, "not JSON"),
+    "missing field": (b'{"context": "", "response": "No instruction."}', "no instruction"),
+    "another type": (b'{"instruction": 7, "context": "", "response": "Seven."}', "instruction is not text"),
+    "no row": (b'["a", "list"]', "not a row of columns"),
+    "number": (b"12", "not a row of columns"),
+    "empty turn": (b'{"instruction": "", "context": "", "response": "Nothing was asked."}', "empty"),
+    "duplicate": (b'{"instruction": "Tell me of river 0.", "context": "", "response": "Words of 0."}', "duplicate"),
+    "10 MB": (json.dumps({"instruction": "Read.", "context": "x " * 5_000_000, "response": "y"}).encode(), None),
+    "escaped NUL": (b'{"instruction": "Name \\u0000 it.", "context": "", "response": "It."}', None),
+    "Windows end": (b'{"instruction": "End in CRLF.", "context": "", "response": "It does."}\r', None),
+    "line separators": ('{"instruction": "One\u2028two\x85three.", "context": "", "response": "It."}'.encode(), None),
+    "half a pair": (b'{"instruction": "A \\ud83d half.", "context": "", "response": "It."}', None),
+}
+RECIPE = f"""
+recipe: small
+shards: {len(SHARDS)}
+budget: {{prices: prices.yaml, run: {{dollars: 20.0, tokens: null}}, approve_above: null}}
+sources:
+  mine: {{path: mine.jsonl, format: dolly, max_dropped_share: 0.6}}
+  more: {{path: more.jsonl, format: dolly, sample: 10}}
+backends:
+  teacher: &api
+    kind: openai
+    model: test-teacher
+    token_limit_field: max_tokens
+    connection: {{base_url_env: MODELS_URL, api_key_env: MODELS_API_KEY, concurrency: 4}}
+  judge: {{<<: *api, model: test-filter, json_schema: true}}
+schemes:
+  evol:
+    method: evol
+    seeds: mine
+    teacher: teacher
+    prompts: prompts/evol.yaml
+    sampling: {{temperature: 1.0, max_new_tokens: 200}}
+    max_failed_share: 0.5
+    rounds: 2
+filters:
+  evol:
+    judge: judge
+    prompts: prompts/filter.yaml
+    sampling: {{max_new_tokens: 200}}
+    leaked_markers: [Name 3 reasons, Name 5 reasons, Name 7 reasons]
+    max_failed_share: 0.5
+  evol_all: {{method: accept_all, like: evol}}
+  evol_random: {{method: random, like: evol}}
+mixes:
+  all: {{parts: [evol, {{name: more, rows: 6}}], eval_rows: 4}}
+  random: {{parts: [evol_random], eval_rows: 4}}
+"""
+
+
+def seed_rows(count: int, word: str) -> list[bytes]:
+    """Lines of rows that fit."""
+    return [
+        json.dumps(
+            {
+                "instruction": f"Tell me of {word} {number}.",
+                "context": "",
+                "response": f"Words of {number}.",
+                "category": WORDS[number % len(WORDS)],
+            }
+        ).encode()
+        for number in range(count)
+    ]
+
+
+def with_faults(lines: list[bytes], faults: dict[str, tuple[bytes, str | None]]) -> bytes:
+    """The content of a file in which a malformed line follows each of the first lines."""
+    added = [line for line, _ in faults.values()]
+    mixed = [one for pair in zip(lines, added, strict=False) for one in pair]
+    return b"".join(line + b"\n" for line in [*mixed, *lines[len(added) :], *added[len(lines) :]])
+
+
+def job(name: str, *words: str, stage: str = "") -> None:
+    """Run a script as its rule does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEZOAR_JOB", stage)
+        script(name).main([*words, "--log", f"logs/{name}.log"])
+
+
+def build() -> None:
+    """All steps of the recipe in the current folder."""
+    recipe = load()
+    Path("params.resolved.yaml").write_text(yaml.safe_dump(recipe.resolved()))
+    for source in recipe.sources:
+        job("data/source", "--params", f"sources.{source}", "seed", "--out", f"data/source/{source}")
+    job("data/shard", "--params", "shards", "--rows", "data/source/mine/rows.jsonl", "--out", "data/seed/mine")
+    values = ["prompt", "seed", "budget"]
+    for shard in SHARDS:
+        made, kept = f"data/generated/evol/{shard}", f"data/filtered/evol/{shard}"
+        takes = ["--params", "schemes.evol", "backends.teacher", *values, "shards", "--prompts", "prompts/evol.yaml"]
+        seeds = ["--seeds", f"data/seed/mine/{shard}.jsonl"]
+        job("generate/evol", *takes, *seeds, "--out", made, stage=f"generate-evol/{shard}")
+        takes = ["--params", "filters.evol", "backends.judge", *values, "--prompts", "prompts/filter.yaml"]
+        job("filter/filter", *takes, "--rows", f"{made}/rows.jsonl", "--out", kept, stage=f"filter-evol/{shard}")
+        files = ["--kept", f"{kept}/kept.jsonl", "--rejected", f"{kept}/rejected.jsonl"]
+        for name in ("evol_all", "evol_random"):
+            out = f"data/filtered/{name}/{shard}"
+            job("filter/baseline", "--params", f"filters.{name}", "seed", *files, "--out", out)
+    folders = ["--filtered", "data/filtered", "--source", "data/source"]
+    for mix in recipe.mixes:
+        takes = ["--params", f"mixes.{mix}", "prompt", "seed", "shards"]
+        job("data/mix", *takes, *folders, "--out", f"data/mixes/{mix}")
+
+
+@pytest.fixture(scope="session")
+def built_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That project, built once."""
+    folder = tmp_path_factory.mktemp("tree")
+    shutil.copytree(ROOT / "recipes/prompts/openbezoar-3b", folder / "prompts")
+    shutil.copyfile(ROOT / "tests/real/prices.yaml", folder / "prices.yaml")
+    (folder / "params.yaml").write_text(RECIPE)
+    (folder / "mine.jsonl").write_bytes(with_faults(seed_rows(SEEDS, "river"), FAULTS))
+    (folder / "more.jsonl").write_bytes(b"".join(line + b"\n" for line in seed_rows(20, "lamp")))
+    with pytest.MonkeyPatch.context() as patch, Server() as server:
+        patch.chdir(folder)
+        patch.setenv("MODELS_URL", f"{server.address}/v1")
+        patch.setenv("MODELS_API_KEY", "sk-test")
+        build()
+    return folder
+
+
+@pytest.fixture
+def tree(built_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of that project; the current folder."""
+    copy = tmp_path / "tree"
+    shutil.copytree(built_tree, copy)
+    monkeypatch.chdir(copy)
+    yield copy
+    os.chdir(tmp_path)
+
+
+def answers() -> list[Path]:
+    """The files with stored answers of the current project."""
+    return sorted(FOLDER.glob(f"*/*{ANSWERS}"))
