@@ -93,6 +93,7 @@ NETWORK = {
     "source": downloads("sources"),
     "base": downloads("models"),
     "harness": either(downloads("evals"), asks("harness")),
+    "harness_targets": downloads("evals"),
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
@@ -139,6 +140,7 @@ wildcard_constraints:
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
     harness=one_of(evals_of("harness")),
+    asked=one_of([*evals_of("mtbench"), *evals_of("answers")]),
     likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     side_by_side=one_of(evals_of("answers")),
@@ -252,6 +254,11 @@ def mix_names(wildcards):
     return [f"mixes.{wildcards.mix}", "prompt", "seed", "shards"]
 
 
+def certified(split):
+    """A function from a stage's wildcards to a split of its mix, without rows that repeat evaluation items."""
+    return lambda wildcards: f"data/certified/{recipe.stages[wildcards.stage].mix}/{split}.jsonl"
+
+
 def mix_parts(wildcards):
     """The files that a mix is drawn from."""
     return [
@@ -359,6 +366,6 @@ def loose_ends():
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
-        *expand("data/mixes/{name}/train.jsonl", name=ends["mixes"]),
+        *expand("data/clearances/{name}.json", name=ends["mixes"]),
         *map(checkpoint, ends["stages"]),
     ]

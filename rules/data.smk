@@ -8,6 +8,9 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, validat
       data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
                                                   row that an earlier stage trains on; where each row
                                                   is from in origins.jsonl
+      data/certificates/<mix>.json                which evaluation items rows of a mix repeat
+      data/certified/<mix>/train.jsonl            a mix without these rows, eval.jsonl, and dropped.jsonl
+      data/clearances/<mix>.json                  the same for every mix that may be trained on; else there is none
 """
 
 
@@ -94,7 +97,6 @@ rule filter:
         script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         prompts=lambda w: recipe.filters[w.scheme].prompts or [],
-        avoided=lambda w: [rows_of(name) for name in recipe.filters[w.scheme].decontaminate_against],
         judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
     output:
         kept="data/filtered/{scheme}/{shard}/kept.jsonl",
@@ -115,7 +117,6 @@ rule filter:
         bezoar exec {output.kept:q} -- \
             python {input.script:q} --params {params.names:q} \
             --rows {input.rows:q} --prompts {input.prompts:q} --judge {input.judge:q} \
-            --decontaminate-against {input.avoided:q} \
             --out data/filtered/{wildcards.scheme}/{wildcards.shard} --log {log:q}
         """
 
@@ -173,4 +174,52 @@ rule mix:
             python {input.script:q} --params {params.names:q} \
             --filtered data/filtered --source data/source --earlier {input.earlier:q} --tokenizer {input.tokenizer:q} \
             --out data/mixes/{wildcards.mix} --log {log:q}
+        """
+
+
+rule certificate:
+    input:
+        script=installed.find("scripts/data/certificate.py"),
+        train="data/mixes/{mix}/train.jsonl",
+        eval="data/mixes/{mix}/eval.jsonl",
+        targets=recipe.targets(),
+    output:
+        certificate="data/certificates/{mix}.json",
+        train="data/certified/{mix}/train.jsonl",
+        eval="data/certified/{mix}/eval.jsonl",
+        dropped="data/certified/{mix}/dropped.jsonl",
+    log:
+        "logs/certificate/{mix}.log",
+    benchmark:
+        "logs/certificate/{mix}.benchmark.tsv"
+    threads: cores_of("certificate", "mix")
+    resources:
+        **resources_of("certificate", "mix"),
+    params:
+        values=values_of(lambda w: ["contamination"]),
+    shell:
+        r"""
+        bezoar exec {output.certificate:q} -- \
+            python {input.script:q} --params contamination --mix data/mixes/{wildcards.mix} --targets {input.targets:q} \
+            --rows data/certified/{wildcards.mix} --out {output.certificate:q} --log {log:q}
+        """
+
+
+rule clearance:
+    input:
+        script=installed.find("scripts/data/clearance.py"),
+        certificate="data/certificates/{mix}.json",
+    output:
+        clearance="data/clearances/{mix}.json",
+    log:
+        "logs/clearance/{mix}.log",
+    threads: cores_of("clearance", "mix")
+    resources:
+        **resources_of("clearance", "mix"),
+    params:
+        values=values_of(lambda w: []),
+    shell:
+        r"""
+        bezoar exec {output.clearance:q} -- \
+            python {input.script:q} --certificate {input.certificate:q} --out {output.clearance:q} --log {log:q}
         """

@@ -2,7 +2,8 @@
 
 in:   data/base/<model>/, data/checkpoints/<stage>/       checkpoints to score
       data/mixes/<mix>/eval.jsonl                         held-out answers
-out:  data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
+out:  data/targets/<eval>/<task>.jsonl                    what evaluations ask: rows of mixes are compared with it
+      data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
       data/likelihood/<eval>/<checkpoint>/scores.jsonl    log-likelihood of held-out answers
       data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
@@ -35,6 +36,48 @@ rule harness:
             python {input.script:q} --params {params.names:q} \
             --checkpoint {input.checkpoint:q} \
             --out data/harness/{wildcards.harness}/{wildcards.checkpoint}/{wildcards.task} --log {log:q}
+        """
+
+
+rule harness_targets:
+    input:
+        script=installed.find("scripts/evaluate/harness_targets.py"),
+        data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
+        tasks=task_files,
+    output:
+        targets="data/targets/{harness}/{task}.jsonl",
+    log:
+        "logs/targets/{harness}/{task}.log",
+    threads: cores_of("harness_targets", "harness")
+    resources:
+        **resources_of("harness_targets", "harness"),
+    params:
+        names=keys_of(harness.Targets, "evals", "harness"),
+        values=values_of(keys_of(harness.Targets, "evals", "harness")),
+    shell:
+        r"""
+        bezoar exec {output.targets:q} -- \
+            python {input.script:q} --params {params.names:q} --out {output.targets:q} --log {log:q}
+        """
+
+
+rule question_targets:
+    input:
+        script=installed.find("scripts/evaluate/question_targets.py"),
+        questions=lambda w: rows_of(recipe.evals[w.asked].questions),
+    output:
+        targets="data/targets/{asked}/questions.jsonl",
+    log:
+        "logs/targets/{asked}/questions.log",
+    threads: cores_of("question_targets", "asked")
+    resources:
+        **resources_of("question_targets", "asked"),
+    params:
+        values=values_of(lambda w: []),
+    shell:
+        r"""
+        bezoar exec {output.targets:q} -- \
+            python {input.script:q} --questions {input.questions:q} --out {output.targets:q} --log {log:q}
         """
 
 

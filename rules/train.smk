@@ -1,6 +1,7 @@
 """Checkpoints from base models and mixes; a stage may start from an earlier one.
 
-in:   data/mixes/<mix>/          rows to train on, and held-out rows
+in:   data/certified/<mix>/      rows to train on, and held-out rows
+      data/clearances/<mix>.json only if rows may be trained on
 out:  data/base/<model>/         weights as published, or pretrained here
       data/adapters/<stage>/     what was trained: LoRA weights only, or with `tuning: full` all weights
       data/checkpoints/<stage>/  full weights: the adapter merged into its base weights
@@ -36,8 +37,9 @@ rule train:
         script=lambda w: installed.find(f"scripts/train/{recipe.stages[w.stage].method}.py"),
         base=base_of,
         adapter=adapter_before,
-        train=lambda w: f"data/mixes/{recipe.stages[w.stage].mix}/train.jsonl",
-        eval=lambda w: f"data/mixes/{recipe.stages[w.stage].mix}/eval.jsonl",
+        train=certified("train"),
+        eval=certified("eval"),
+        clearance=lambda w: f"data/clearances/{recipe.stages[w.stage].mix}.json",
     output:
         adapter=directory("data/adapters/{stage}"),
     log:
@@ -54,7 +56,7 @@ rule train:
         r"""
         bezoar exec {output.adapter:q} -- \
             python {input.script:q} --params stages.{wildcards.stage} seed \
-            --base {input.base:q} --adapter {input.adapter:q} --mix data/mixes/{params.mix} \
+            --base {input.base:q} --adapter {input.adapter:q} --mix data/certified/{params.mix} \
             --work scratch/train/{wildcards.stage} --out {output.adapter:q} --gpus {resources.gpu} --log {log:q}
         """
 

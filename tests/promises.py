@@ -125,6 +125,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_audit_rows.py",
         "unit/test_baseline.py",
         "unit/test_contamination.py",
+        "unit/test_targets.py",
         "unit/test_filter.py",
         "unit/test_formats.py",
         "unit/test_generate.py",

@@ -8,14 +8,12 @@ from bezoar.steps.data.rows import GeneratedRow, read_rows
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.filter.filter import filtered, share_of, write_shard
 from bezoar.steps.filter.judge import filter_prompts
-from bezoar.steps.filter.rules import evaluation_items
 
 
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("rows", "rows.jsonl of a generated shard")
     flags.path("prompts", "prompt file of the judge, if there is one", optional=True)
-    flags.path("decontaminate-against", "rows.jsonl of sources with evaluation items", many=True)
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
     takes = {"filter": Filter, "backend": AnyBackend | None, "prompt": Prompt, "seed": int, "budget": Budget}
@@ -24,8 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     texts = filter_prompts(args.prompts) if args.prompts else None
     judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget) if backend else None
     quota = share_of(block.quota, int(args.out.name), shards) if block.quota else None
-    items = evaluation_items(args.decontaminate_against)
-    write_shard(args.out, len(rows), *filtered(rows, judge, block, texts, items, quota, seed))
+    write_shard(args.out, len(rows), *filtered(rows, judge, block, texts, quota, seed))
 
 
 if __name__ == "__main__":

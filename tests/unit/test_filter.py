@@ -15,12 +15,10 @@ from bezoar.recipe.recipe import Recipe
 from bezoar.requests.base import Completion
 from bezoar.steps import prompts
 from bezoar.steps.backends.verifier import VerifierBackend
-from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
 from bezoar.steps.filter import judge as rule
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.filter.filter import filtered, share_of
-from bezoar.steps.filter.rules import evaluation_items
 
 ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
@@ -28,7 +26,6 @@ TEXTS = rule.FilterPrompts(
 )
 USER = "{criteria} {fence} {instruction} {response}"
 ACCEPT = {"reasons": [], "reason": "fine", "rating": 8, "status": "accept"}
-ITEMS = EvaluationItems(["How many legs does a spider have in all?"])
 
 
 class ParrotJudge:
@@ -56,7 +53,6 @@ def block(**changes):
         "refusal_phrases": ["as an AI"],
         "leaked_markers": ["<|answer|>"],
         "max_repetition": 0.5,
-        "decontaminate_against": [],
         "max_failed_share": 0.0,
         "quota": None,
     }
@@ -81,7 +77,7 @@ def made(instruction="Name a fruit.", response="An apple.", finish_reason="stop"
 
 
 def run(rows, judge=None, quota=None, **changes):
-    return filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, ITEMS, quota)
+    return filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, quota)
 
 
 def apples(number):
@@ -94,9 +90,9 @@ def test_without_a_judge_what_passes_the_rules_is_kept_up_to_the_quota(quota, le
     rows = [*apples(3), made(response="")]
     if quota and quota > left:
         with pytest.raises(ValueError, match="too few rows are accepted\n  found:    3 of 3"):
-            filtered(rows, None, block(judge=None, prompts=None), None, ITEMS, quota)
+            filtered(rows, None, block(judge=None, prompts=None), None, quota)
         return
-    kept, rejected = filtered(rows, None, block(judge=None, prompts=None), None, ITEMS, quota)
+    kept, rejected = filtered(rows, None, block(judge=None, prompts=None), None, quota)
     assert [row.response for row in kept] == [f"Apple {one} is good." for one in range(left)]
     assert {(row.status, row.rating, row.judge) for row in kept} == {("accept", None, "")}
     assert sorted(row.reason for row in rejected) == ["empty response", *["over quota"] * (3 - left)]
@@ -116,8 +112,6 @@ def test_without_a_judge_what_passes_the_rules_is_kept_up_to_the_quota(quota, le
         # 14 words are 12 triples; of `a b` over and over 2 differ, so 10 of 12 = 83 % stood before
         (made(response="a b " * 7), "repetition", "83% repeated"),
         (made(response="ha" * 99), "repetition", "100% repeated"),
-        (made(instruction="So: how many legs does a spider have, in all?"), "evaluation item", ""),
-        (made(response="How many legs does a spider have in all"), "evaluation item", ""),
     ],
 )
 def test_each_cheap_rule_rejects_a_row_and_asks_no_judge(row, reason, detail):
@@ -438,7 +432,6 @@ def shards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", "recipes")
     Path("prompts.yaml").write_text(yaml.safe_dump(TEXTS.model_dump() | {"user": USER}))
-    Path("items.jsonl").write_text("")
     write_rows("rows.jsonl", apples(9))
     opened = []
 
@@ -455,7 +448,7 @@ def shards(tmp_path, monkeypatch):
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
         out = Path("evol") / shard
         names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
-        files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml", "--decontaminate-against", "items.jsonl")
+        files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml")
         script("filter/filter").main(["--params", *names, *files, "--out", str(out)])
         assert opened[-1].model_dump() == recipe["budget"]
         report = json.loads((out / "report.json").read_text())
@@ -660,17 +653,3 @@ def test_every_list_of_a_verdicts_schema_has_an_end_and_reasons_come_first():
     assert list(schema["properties"]) == schema["required"] == ["reasons", "reason", "rating", "status"]
     lists = [one for one in rule._nested([schema]) if one.get("type") == "array"]
     assert [one["maxItems"] for one in lists] == [2]
-
-
-def test_a_source_to_avoid_without_a_text_to_compare_is_an_error(tmp_path):
-    (tmp_path / "some.jsonl").write_text('{"turns": ["How many legs does a spider have in all?"]}\n')
-    (tmp_path / "none.jsonl").write_text('{"query": "How many legs?", "answer": 8}\n')
-    assert evaluation_items([tmp_path / "some.jsonl"]).leaks_into("how many legs does a spider have in all")
-    message = (
-        r"none\.jsonl: no row has a text to compare\n  found:    query, answer\n  expected: one or more of turns, "
-    )
-    with pytest.raises(ValueError, match=message):
-        evaluation_items([tmp_path / "some.jsonl", tmp_path / "none.jsonl"])
-    (tmp_path / "nested.jsonl").write_text('{"question": null, "text": "How?"}\n{"question": {"text": "How?"}}\n')
-    with pytest.raises(ValueError, match=r"nested\.jsonl:2: 'question' isn't text"):
-        evaluation_items([tmp_path / "nested.jsonl"])

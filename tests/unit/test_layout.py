@@ -32,6 +32,8 @@ ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
+    "data/certificate": (PLAIN, {"data", "data.contamination", "data.rows"}),
+    "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
     "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
@@ -39,6 +41,14 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate"} | MODELS),
+    "evaluate/harness_targets": (
+        PLAIN | DEMAND | {"problems"},
+        {"chat", "data", "data.contamination", "data.rows", "evaluate"} | MODELS,
+    ),
+    "evaluate/question_targets": (
+        PLAIN | DEMAND | {"problems"},
+        {"data", "data.contamination", "data.rows", "evaluate"},
+    ),
     "evaluate/likelihood": (
         PLAIN | DEMAND | {"problems"},
         {
@@ -181,7 +191,15 @@ def test_what_counts_no_tokens_and_runs_no_model_depends_on_no_torch(monkeypatch
     monkeypatch.chdir(ROOT)
     found = Closures(Hasher())
     heavy = {f"{name} (package)" for name in SLOW} - {"datasets (package)"}  # which reads sources of the hub
-    for name in ("data/source", "data/shard", "evaluate/controls", "evaluate/gate", "report/mtbench"):
+    for name in (
+        "data/source",
+        "data/shard",
+        "data/certificate",
+        "data/clearance",
+        "evaluate/controls",
+        "evaluate/gate",
+        "report/mtbench",
+    ):
         assert set(found.parts(f"scripts/{name}.py")) & heavy == set(), name
     assert set(found.parts("scripts/train/sft.py")) & heavy != set()
 

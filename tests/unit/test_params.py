@@ -381,7 +381,6 @@ def test_a_stages_ceiling_of_dollars_is_none_of_tokens(data):
         ("filters", "most_unjudged", "max_failed_share"),
         ("backends", "retries", "max_attempts"),
         ("backends", "tries", "max_attempts"),
-        ("filters", "avoid", "decontaminate_against"),
     ],
 )
 def test_a_key_of_before_is_reported_with_the_keys_of_now(data, block, key, known):
@@ -848,7 +847,7 @@ def test_a_task_that_no_file_of_the_task_folder_defines_is_refused(data):
     Path("tasks/choices.yaml").write_text("# own\ntask: choices\n")
     Path("tasks/more/both.yaml").write_text("group: both\ntask:\n  - choices\n  - 'quoted'\n")
     Path("tasks/more/quoted.yaml").write_text("task: 'quoted'\n")
-    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices", "both", "quoted"]}
+    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices", "both", "quoted"]}
     written(data)
     load()
     data["evals"]["harness"]["tasks"][0] = "choice"
@@ -862,7 +861,7 @@ def test_a_task_that_includes_a_file_from_outside_its_folder_is_refused(data):
     Path("tasks/more").mkdir(parents=True)
     Path("tasks/more/base.yaml").write_text("output_type: multiple_choice\nprocess_docs: !function utils.changed\n")
     Path("tasks/choices.yaml").write_text("task: choices\ninclude: more/base.yaml\n")
-    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices"]}
+    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices"]}
     written(data)
     load()
     Path("tasks/more/base.yaml").write_text("include:\n  - ../choices.yaml\n  - ../../elsewhere.yaml\n")
@@ -875,7 +874,7 @@ def test_data_of_a_task_that_is_no_source_of_its_evaluation_is_refused(data):
     Path("tasks").mkdir()
     text = "task: choices\ndataset_path: json\ndataset_kwargs: {data_files: {test: data/source/hh/rows.jsonl}}\n"
     Path("tasks/choices.yaml").write_text(text)
-    data["evals"]["harness"] |= {"task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
+    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
     what, found = "a task reads undeclared data", "data/source/hh/rows.jsonl, in choices.yaml"
     expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
     assert refusal(data) == problem(line_of(data, "    data:"), "evals.harness.data", what, found, expected)
@@ -1039,7 +1038,8 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     written(SHORT)
     recipe = load()
     assert len(SHORT.splitlines()) <= 15
-    assert recipe.stage_names() == ["source-mine", "shard-mine", "base-base", "mix-mine", "train-sft", "merge-sft"]
+    certified = ["mix-mine", "certificate-mine", "clearance-mine"]
+    assert recipe.stage_names() == ["source-mine", "shard-mine", "base-base", *certified, "train-sft", "merge-sft"]
     assert recipe.loose_ends() == {"filters": [], "mixes": [], "stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 
@@ -1276,6 +1276,7 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
     written(data)
     assert load().evals["mtbench"].stage_names() == [
         "report_mtbench-mtbench",
+        "question_targets-mtbench",
         "answers-mtbench-dpo_hh",
         "controls-mtbench-control_empty",
         "judgments-mtbench-dpo_hh",
@@ -1285,6 +1286,7 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
     scored = load().evals["harness"].checkpoints
     assert load().evals["harness"].stage_names() == [
         "report_harness-harness",
+        "harness_targets-harness",
         *(f"harness-harness-{name}" for name in scored),
     ]
 

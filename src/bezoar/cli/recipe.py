@@ -55,6 +55,8 @@ def _check(args: argparse.Namespace) -> int:
     sizes = {kind: len(getattr(recipe, kind)) for kind in COUNTED}
     counts = [f"{size} {COUNTED[kind] if size == 1 else kind}" for kind, size in sizes.items()]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
+    for line in recipe.guarded():
+        show(line)
     for name in recipe.unnamed_weights():
         show(
             f"note: backends.{name}: its server loads weights from outside of this recipe; new weights under the same "

@@ -14,6 +14,7 @@ from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
+from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.evaluate.evaluation import SERVED, ServedEval
@@ -60,6 +61,7 @@ class Recipe(Block):
         {}, description="Resources of jobs on a cluster, by stage (train-dpo_hh), by rule (train), or `default`."
     )
     trackers: Trackers = Trackers()
+    contamination: Contamination = Contamination()
     rerun_on: list[Literal["python", "machine", "processor", "gpus"]] = Field(
         [],
         description="Facts of the machine that are a reason to make a result again; by default they are recorded only.",
@@ -140,6 +142,19 @@ class Recipe(Block):
         """The other mixes that are trained on before a stage trains on this one."""
         before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
         return sorted({self.stages[name].mix for name in before} - {mix})
+
+    def targets(self) -> list[str]:
+        """The files with items of all evaluations, which the rows of all mixes are compared with."""
+        return [f"data/targets/{name}/{task}.jsonl" for name, block in self.evals.items() for task in block.targets()]
+
+    def guarded(self) -> list[str]:
+        """What rows of mixes are compared with, in words: a line for each evaluation."""
+        lines = [
+            f"guarded: {name}: {'; '.join(f'{task} ({texts})' for task, texts in targets.items())}"
+            for name, block in self.evals.items()
+            if (targets := block.targets())
+        ]
+        return lines or ["note: no evaluation has items, so rows of mixes are compared with nothing"]
 
     @cached_property
     def asking(self) -> dict[tuple[str, ...], Asked]:

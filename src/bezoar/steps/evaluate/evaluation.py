@@ -17,6 +17,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unknown checkpoint")]
 ServerName = Annotated[Name, Reference(("backends",), "no backend that serves a checkpoint", trait="serves")]
 SERVED = "served_by"  # the key
+QUESTIONS = "questions"  # the one task of a set of questions
 
 
 class Scores(NamedTuple):
@@ -46,6 +47,10 @@ class EvalBlock(NamedBlock):
         """A checkpoint's scores for its model card, from results/<name>.json; by default its part as it is."""
         part = report.get("checkpoints", report).get(checkpoint)
         return Scores(f"as reported:\n\n```json\n{json.dumps(part, indent=2, sort_keys=True)}\n```")
+
+    def targets(self) -> dict[str, str]:
+        """What training rows are compared with: by task, the texts in words."""
+        return {}
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Problems of this block in the whole recipe, with keys below the block's."""
@@ -124,6 +129,10 @@ class AnsweredEval(ServedEval):
     )
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")
+
+    def targets(self) -> dict[str, str]:
+        """All turns of its questions."""
+        return {QUESTIONS: f"all turns of {self.questions}"}
 
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
         """The requests of one checkpoint's answers."""

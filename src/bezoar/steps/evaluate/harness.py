@@ -29,6 +29,11 @@ class Harness(ServedEval):
         None, description="Folder of your own task files; null for the harness's tasks."
     )
     data: list[SourceName] = Field([], description="Sources that these task files read.")
+    texts: dict[Name, list[str]] = Field(
+        {},
+        description="By task, the fields of its documents that training rows are compared with, such as `question` or "
+        "`choices.text`; a task that isn't named has all its texts of two words or more compared.",
+    )
     num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt.")
     max_length: int = Field(2048, ge=16, description="Most tokens of prompt and response.")
     chat_template: bool = Field(
@@ -39,11 +44,19 @@ class Harness(ServedEval):
 
     def stage_names(self) -> list[str]:
         """A stage for each checkpoint, and the report."""
-        return [f"report_harness-{self.name}", *(f"harness-{self.name}-{one}" for one in self.checkpoints)]
+        return [
+            f"report_harness-{self.name}",
+            f"harness_targets-{self.name}",
+            *(f"harness-{self.name}-{one}" for one in self.checkpoints),
+        ]
 
     def downloads(self) -> bool:
         """Whether its tasks have data of the hub: the harness's own have, a task folder may."""
         return self.task_folder is None or needs_hub(Path(self.task_folder))
+
+    def targets(self) -> dict[str, str]:
+        """The texts of each task's documents."""
+        return {task: ", ".join(self.texts.get(task, ["all texts"])) for task in self.tasks}
 
     def scores_of(self, checkpoint: str, report: Any) -> Scores:
         """Every metric of every task with its standard error."""
@@ -59,6 +72,11 @@ class Harness(ServedEval):
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Tasks that the task folder doesn't define (a group counts as a task), and files that are no inputs."""
         yield from super().problems(recipe)
+        for task, fields in self.texts.items():
+            if task not in self.tasks:
+                yield unknown(("texts", task), "no such task in `tasks`", task, self.tasks)
+            elif not fields:
+                yield Problem(("texts", task), "a task without texts", "no field", "one field or more")
         if self.task_folder and Path(self.task_folder).is_dir():
             files = list(read_tasks(Path(self.task_folder)))
             yield from _file_problems(Path(self.task_folder), files)
@@ -88,6 +106,16 @@ def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Prob
             continue
         for what, text in outside(path, nodes, folder):
             yield Problem(("task_folder",), what, f"{text}, in {shown}", "files below task_folder only")
+
+
+class Targets(NamedBlock):
+    """The keys of an evaluation that its tasks' documents depend on."""
+
+    section: ClassVar[str] = "evals"
+
+    texts: dict[str, list[str]]
+    num_fewshot: int
+    task_folder: str | None
 
 
 class Asking(NamedBlock):

@@ -88,6 +88,7 @@ class Mtbench(AnsweredEval):
         """Answers and judgments of each checkpoint and control, the gate, and the report."""
         return [
             f"report_mtbench-{self.name}",
+            f"question_targets-{self.name}",
             *(f"answers-{self.name}-{one}" for one in self.checkpoints),
             *(f"controls-{self.name}-{one}" for one in self.control_names()),
             *(f"judgments-{self.name}-{one}" for one in self.judged()),

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import BackendName, FilePath, NamedBlock, Sampling, Share, SourceName
+from bezoar.blocks import BackendName, FilePath, NamedBlock, Sampling, Share
 from bezoar.requests.demand import Demand, Known
 
 
@@ -34,9 +34,6 @@ class Filter(NamedBlock):
     leaked_markers: list[str] = Field(["### "], description="Texts of prompts that no row may contain.")
     max_repetition: Share = Field(
         0.5, description="Largest share of repeated word triples, or of characters in a loop."
-    )
-    decontaminate_against: list[SourceName] = Field(
-        [], description="Sources of evaluation items that no row may repeat."
     )
     max_failed_share: Share = Field(0.05, description="Share of judged rows that may have no readable verdict.")
     max_dropped_share: Share = Field(

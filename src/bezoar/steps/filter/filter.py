@@ -7,7 +7,6 @@ from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.requests.base import Backend
 from bezoar.steps.data import accounting
-from bezoar.steps.data.decontaminate import EvaluationItems
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, reasons_of, write_rows
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.filter.judge import OVER_QUOTA, FilterPrompts, judged, judged_up_to, unjudged
@@ -19,7 +18,6 @@ def filtered(
     judge: Backend | None,
     block: Filter,
     texts: FilterPrompts | None,
-    items: EvaluationItems,
     quota: int | None = None,
     seed: int = 0,
 ) -> tuple[list[FilteredRow], list[DroppedRow]]:
@@ -29,7 +27,7 @@ def filtered(
         ValueError: Too many rows have no readable verdict, too few are accepted, or rows got lost. A shard of few rows
             may keep none; mixes, which see all shards, check that not all are empty.
     """
-    rules = Rules(block, items)
+    rules = Rules(block)
     passed, rejected = [], []
     for row in rows:
         fault = rules.fault(row)

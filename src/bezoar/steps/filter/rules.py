@@ -1,11 +1,7 @@
 """The cheap rules that a generated row has to pass before it is judged."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from bezoar.errors import InputError, problem
-from bezoar.jsonl import read_json_lines
-from bezoar.steps.data.decontaminate import TEXT_FIELDS, EvaluationItems, texts_of
 from bezoar.steps.data.rows import GeneratedRow, normalized, row_id
 from bezoar.steps.filter.block import Filter
 from bezoar.steps.filter.refusals import phrase_in, refuses
@@ -17,7 +13,6 @@ class Rules:
     """The cheap rules, in the order of their cost."""
 
     block: Filter
-    items: EvaluationItems
 
     def __post_init__(self) -> None:
         self.seen: set[str] = set()
@@ -43,28 +38,4 @@ class Rules:
         if key in self.seen:
             return "duplicate", ""
         self.seen.add(key)
-        if self.items.leaks_into(row.instruction) or self.items.leaks_into(row.response):
-            return "evaluation item", ""
         return None
-
-
-def evaluation_items(paths: list[Path]) -> EvaluationItems:
-    """The evaluation items of sources, which no row may repeat.
-
-    Raises:
-        ValueError: A source has rows, but none with a text to compare.
-    """
-    found: list[str] = []
-    for path in paths:
-        rows = list(read_json_lines(path))
-        texts = [text for number, row in rows for text in texts_of(row, f"{path}:{number}")]
-        if rows and not texts:
-            raise InputError(
-                problem(
-                    f"{path}: no row has a text to compare",
-                    found=", ".join(rows[0][1]),
-                    expected=f"one or more of {', '.join(TEXT_FIELDS)}",
-                )
-            )
-        found += texts
-    return EvaluationItems(found)
