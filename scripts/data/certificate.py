@@ -10,7 +10,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("mix", "folder with train.jsonl and eval.jsonl")
     flags.path("targets", "files with evaluation items", many=True)
     flags.path("out", "file to write the certificate to")
-    flags.folder("rows", "folder to write train.jsonl, eval.jsonl and dropped.jsonl to")
+    flags.path("rows", "folder to write train.jsonl, eval.jsonl and dropped.jsonl to")
     args, block = flags.start(argv, contamination=Contamination)
     write_certificate(args.mix, args.targets, block, args.out, args.rows)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bezoar.errors import BezoarError, problem
-from bezoar.files import artifact, sha256, write_json
+from bezoar.files import sha256, whole, write_json
 from bezoar.logs import logger
 from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.contamination.items import FEWEST, LONG, SHORT, Item, Items
@@ -229,9 +229,8 @@ def write_certificate(mix: Path, targets: list[Path], block: Contamination, out:
     found = find(mix, items, block.overlap)
     said = certificate(mix.name, found, targets, block)
     gone = sorted(found.matches) if block.policy == "drop" else []
-    with artifact(rows_folder) as folder:
-        write_rows(folder / "dropped.jsonl", (dropped_row(found, row) for row in gone))
-        _copy(mix, folder, set(gone))
+    write_rows(rows_folder / "dropped.jsonl", (dropped_row(found, row) for row in gone))
+    _copy(mix, rows_folder, set(gone))
     write_json(out, said)
     logger.info(f"certificate {mix.name}: {line_of(said)}")
 
@@ -239,7 +238,8 @@ def write_certificate(mix: Path, targets: list[Path], block: Contamination, out:
 def _copy(mix: Path, folder: Path, gone: set[int]) -> None:
     """Copy the rows of both splits that stay."""
     with ExitStack() as stack:
-        files = {split: stack.enter_context((folder / f"{split}.jsonl").open("wb")) for split in SPLITS}
+        partial = {split: stack.enter_context(whole(folder / f"{split}.jsonl")) for split in SPLITS}
+        files = {split: stack.enter_context(path.open("wb")) for split, path in partial.items()}
         for number, split, line in lines_of(mix):
             if number not in gone:
                 files[split].write(line)
