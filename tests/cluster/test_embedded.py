@@ -43,7 +43,8 @@ def test_a_training_goes_on_in_another_job_with_the_same_bytes(
 ) -> None:
     target, log = "data/adapters/teacher", workspace.root / "logs/train/teacher.log"
     recipe = yaml.safe_load((ROOT / "recipes/tiny.yaml").read_text())
-    recipe["sources"]["world_text"]["origin"]["rows"] = 1500  # the base model may be a poor one
+    recipe["sources"]["world_text"]["origin"]["rows"] = 1500  # the base model may be a poor one,
+    recipe["sources"]["world_lessons"]["origin"]["rows"] = 2000  # and its training short
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     workspace.snakemake("data/base/tiny_llama", "data/mixes/teacher/train.jsonl")
     local = Workspace(tmp_path / "local", workspace.environment)
