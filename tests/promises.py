@@ -121,6 +121,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "real/test_smollm2.py",
         "unit/test_accounting.py",
         "unit/test_contamination.py",
+        "unit/test_clean.py",
         "unit/test_targets.py",
         "unit/test_filter.py",
         "unit/test_formats.py",

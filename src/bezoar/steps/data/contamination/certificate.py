@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator
 from contextlib import ExitStack
@@ -72,11 +73,15 @@ def lines_of(mix: Path) -> Iterator[tuple[int, str, bytes]]:
 
 def find(mix: Path, items: Items, overlap: float) -> Found:
     """Compare a mix with items; a row that may repeat one is read twice, and no row is held in memory."""
-    rows, sizes = Rows(items), dict.fromkeys(SPLITS, 0)
-    for _, split, line in lines_of(mix):
-        rows.add(messages_of(json.loads(line)))
-        sizes[split] += 1
-    candidates, counts = rows.candidates(), Counts(items, rows.rows_with, rows.count, overlap)
+    sizes = dict.fromkeys(SPLITS, 0)
+    with tempfile.TemporaryFile() as spool:
+        rows = Rows(items, spool)
+        for _, split, line in lines_of(mix):
+            rows.add(messages_of(json.loads(line)))
+            sizes[split] += 1
+        rows.flush()
+        counts = Counts(rows, overlap)
+        candidates = rows.candidates(counts)
     places: dict[int, Placed] = {}
     found = [Match(row, text, "whole", 1.0) for text, numbers in rows.short.items() for row in numbers]
     suspects = {match.row for match in found} | candidates.keys()
