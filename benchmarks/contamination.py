@@ -30,6 +30,7 @@ import leaks  # noqa: E402
 from timing import table  # noqa: E402
 
 from bezoar.steps.data.contamination import certificate as rule  # noqa: E402
+from bezoar.steps.data.contamination import certified  # noqa: E402
 from bezoar.steps.data.contamination.block import Contamination  # noqa: E402
 from bezoar.steps.data.contamination.items import LONG, Item, Items  # noqa: E402
 from bezoar.steps.data.contamination.words import plain, words  # noqa: E402
@@ -84,7 +85,7 @@ def groups(generator: random.Random, made_up: list[str]) -> dict[str, list[str]]
 
 
 def _long(text: str) -> bool:
-    return len(words(plain(text))) >= LONG and len(text.split()) >= 3
+    return len(words(plain(text))) >= LONG
 
 
 def items(texts: list[str]) -> list[Item]:
@@ -185,13 +186,13 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def certified(folder: Path) -> None:
+def certify(folder: Path) -> None:
     """Write the certificate of the rows in a folder; print the peak of memory and the rows found."""
     with tempfile.TemporaryDirectory() as out:
-        rule.write_certificate(
-            folder, [folder / "items.jsonl"], Contamination(), Path(out, "m.json"), Path(out, "rows")
-        )
-        found = sum(json.loads(Path(out, "m.json").read_text())["matching_rows"].values())
+        certificate = Path(out, "m.json")
+        rule.write_certificate(folder, [folder / "items.jsonl"], Contamination(), certificate)
+        certified.write_certified(folder, certificate, Path(out, "rows"))
+        found = sum(json.loads(certificate.read_text())["matching_rows"].values())
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, found)
 
 
@@ -209,7 +210,7 @@ def main() -> None:
         elif args.action == "scale":
             scale(folder, args.rows, args.datatrove)
         else:
-            certified(folder)
+            certify(folder)
 
 
 if __name__ == "__main__":

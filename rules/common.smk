@@ -377,6 +377,7 @@ def loose_ends():
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
+        *expand("data/certified/{name}/train.jsonl", name=ends["mixes"]),
         *expand("data/clearances/{name}.json", name=ends["mixes"]),
         *map(checkpoint, ends["stages"]),
     ]

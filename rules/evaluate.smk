@@ -20,7 +20,7 @@ rule harness:
         tasks=task_files,
     output:
         result="data/harness/{harness}/{checkpoint}/{task}/result.json",
-        items="data/harness/{harness}/{checkpoint}/{task}/items.jsonl",
+        by_item="data/harness/{harness}/{checkpoint}/{task}/items.jsonl",
     log:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
@@ -91,7 +91,7 @@ rule report_harness:
             checkpoint=recipe.evals[w.harness].checkpoints,
             task=recipe.evals[w.harness].tasks,
         ),
-        items=lambda w: expand(
+        by_item=lambda w: expand(
             "data/harness/{eval}/{checkpoint}/{task}/items.jsonl",
             eval=w.harness,
             checkpoint=recipe.evals[w.harness].checkpoints,

@@ -123,6 +123,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_contamination.py",
         "unit/test_clean.py",
         "unit/test_targets.py",
+        "workflow/test_certificate.py",
         "unit/test_filter.py",
         "unit/test_formats.py",
         "unit/test_generate.py",
