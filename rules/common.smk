@@ -325,6 +325,18 @@ def trained_rows(wildcards):
     return [f"data/mixes/{name}/train.jsonl" for name in recipe.trained_on(wildcards.checkpoint)]
 
 
+def certificates_of(name):
+    """CHECKPOINT=FILE for each certificate of a mix that a checkpoint of an evaluation was trained on."""
+    checkpoints = recipe.evals[name].checkpoints
+    return [f"{one}=data/certificates/{mix}.json" for one in checkpoints for mix in recipe.trained_on(one)]
+
+
+def chain_names(name):
+    """The parameters that say on which mixes the checkpoints of an evaluation were trained."""
+    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.chain(one))
+    return [f"stages.{stage}.{key}" for stage in stages for key in ("init_from", "mix")]
+
+
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
     server = recipe.server_names("answers", wildcards)
@@ -366,6 +378,7 @@ def loose_ends():
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
+        *expand("data/certified/{name}/train.jsonl", name=ends["mixes"]),
         *expand("data/clearances/{name}.json", name=ends["mixes"]),
         *map(checkpoint, ends["stages"]),
     ]

@@ -185,9 +185,6 @@ rule certificate:
         targets=recipe.targets(),
     output:
         certificate="data/certificates/{mix}.json",
-        train="data/certified/{mix}/train.jsonl",
-        eval="data/certified/{mix}/eval.jsonl",
-        dropped="data/certified/{mix}/dropped.jsonl",
     log:
         "logs/certificate/{mix}.log",
     benchmark:
@@ -201,7 +198,32 @@ rule certificate:
         r"""
         bezoar exec {output.certificate:q} -- \
             python {input.script:q} --params contamination --mix data/mixes/{wildcards.mix} --targets {input.targets:q} \
-            --rows data/certified/{wildcards.mix} --out {output.certificate:q} --log {log:q}
+            --out {output.certificate:q} --log {log:q}
+        """
+
+
+rule certified:
+    input:
+        script=installed.find("scripts/data/certified.py"),
+        train="data/mixes/{mix}/train.jsonl",
+        eval="data/mixes/{mix}/eval.jsonl",
+        certificate="data/certificates/{mix}.json",
+    output:
+        train="data/certified/{mix}/train.jsonl",
+        eval="data/certified/{mix}/eval.jsonl",
+        dropped="data/certified/{mix}/dropped.jsonl",
+    log:
+        "logs/certified/{mix}.log",
+    threads: cores_of("certified", "mix")
+    resources:
+        **resources_of("certified", "mix"),
+    params:
+        values=values_of(lambda w: []),
+    shell:
+        r"""
+        bezoar exec {output.train:q} -- \
+            python {input.script:q} --mix data/mixes/{wildcards.mix} --certificate {input.certificate:q} \
+            --out data/certified/{wildcards.mix} --log {log:q}
         """
 
 

@@ -20,6 +20,7 @@ rule harness:
         tasks=task_files,
     output:
         result="data/harness/{harness}/{checkpoint}/{task}/result.json",
+        by_item="data/harness/{harness}/{checkpoint}/{task}/items.jsonl",
     log:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
@@ -90,6 +91,13 @@ rule report_harness:
             checkpoint=recipe.evals[w.harness].checkpoints,
             task=recipe.evals[w.harness].tasks,
         ),
+        by_item=lambda w: expand(
+            "data/harness/{eval}/{checkpoint}/{task}/items.jsonl",
+            eval=w.harness,
+            checkpoint=recipe.evals[w.harness].checkpoints,
+            task=recipe.evals[w.harness].tasks,
+        ),
+        certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.harness)],
     output:
         report="results/{harness}.json",
     log:
@@ -98,12 +106,13 @@ rule report_harness:
     resources:
         **resources_of("report_harness", "harness"),
     params:
-        values=values_of(lambda w: [f"evals.{w.harness}", "seed"]),
+        certificates=lambda w: certificates_of(w.harness),
+        values=values_of(lambda w: [f"evals.{w.harness}", "seed", *chain_names(w.harness)]),
     shell:
         r"""
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.harness} seed \
-            --results data/harness/{wildcards.harness} --out {output.report:q} --log {log:q}
+            --results data/harness/{wildcards.harness} --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
         """
 
 
@@ -305,6 +314,7 @@ rule report_mtbench:
         questions=source_for("questions"),
         references=source_for("references"),
         judge_prompts=source_for("judge_prompts"),
+        certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.mtbench)],
     output:
         report="results/{mtbench}.json",
     log:
@@ -313,12 +323,13 @@ rule report_mtbench:
     resources:
         **resources_of("report_mtbench", "mtbench"),
     params:
-        values=values_of(lambda w: [f"evals.{w.mtbench}", "seed"]),
+        certificates=lambda w: certificates_of(w.mtbench),
+        values=values_of(lambda w: [f"evals.{w.mtbench}", "seed", *chain_names(w.mtbench)]),
     shell:
         r"""
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.mtbench} seed \
             --results data/judgments/{wildcards.mtbench} --questions {input.questions:q} \
             --references {input.references:q} --judge-prompts {input.judge_prompts:q} \
-            --out {output.report:q} --log {log:q}
+            --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
         """

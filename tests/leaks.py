@@ -86,11 +86,16 @@ Plant = Callable[[random.Random, str], tuple[str, ...]]
 ANSWER = "Here is what I think about that, in a few words of my own."
 
 
+def _parts(text: str) -> tuple[list[str], str]:
+    """The words of a text, and what stands between them; of a text without spaces, its characters."""
+    return (text.split(), " ") if len(text.split()) > len(text) / 20 else (list(text), "")
+
+
 def _edited(text: str, generator: random.Random, number: int) -> str:
-    words = text.split()
-    for place in generator.sample(range(len(words)), min(number, len(words))):
-        words[place] = f"other{place}"
-    return " ".join(words)
+    parts, between = _parts(text)
+    for place in generator.sample([place for place, part in enumerate(parts) if re.search(r"\w", part)], number):
+        parts[place] = f"other{place}" if between else chr(0x9F00 + place)
+    return between.join(parts)
 
 
 def _some(text: str, generator: random.Random, change: Callable[[str], str], share: float = 0.3) -> str:
@@ -98,8 +103,8 @@ def _some(text: str, generator: random.Random, change: Callable[[str], str], sha
 
 
 def _halves(text: str) -> tuple[str, str]:
-    words = text.split()
-    return " ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :])
+    parts, between = _parts(text)
+    return between.join(parts[: len(parts) // 2]), between.join(parts[len(parts) // 2 :])
 
 
 def _full_width(letter: str) -> str:

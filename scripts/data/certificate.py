@@ -1,4 +1,4 @@
-"""Compare a mix with the items of all evaluations; write what was found, and the mix without rows that repeat one."""
+"""Compare a mix with the items of all evaluations, and write which of them its rows repeat."""
 
 from bezoar.script import Flags, run
 from bezoar.steps.data.contamination.block import Contamination
@@ -9,10 +9,9 @@ def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("mix", "folder with train.jsonl and eval.jsonl")
     flags.path("targets", "files with evaluation items", many=True)
-    flags.path("out", "file to write the certificate to")
-    flags.path("rows", "folder to write train.jsonl, eval.jsonl and dropped.jsonl to")
+    flags.path("out", "file to write to")
     args, block = flags.start(argv, contamination=Contamination)
-    write_certificate(args.mix, args.targets, block, args.out, args.rows)
+    write_certificate(args.mix, args.targets, block, args.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write a file of constant content if a mix may be trained on; its certificate says so, or why not."""
 
 from bezoar.script import Flags, run
-from bezoar.steps.data.contamination.certificate import write_clearance
+from bezoar.steps.data.contamination.certified import write_clearance
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from bezoar.script import Flags, run
 from bezoar.steps.evaluate.mtbench import Mtbench
+from bezoar.steps.report import clean
 from bezoar.steps.report.mtbench import write_report
 
 
@@ -11,9 +12,13 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("questions", "rows.jsonl of the questions")
     flags.path("references", "rows.jsonl of the reference answers")
     flags.path("judge-prompts", "rows.jsonl of the judge prompts")
+    clean.add_flag(flags)
     flags.path("out", "file to write the report to")
     args, evaluation, seed = flags.start(argv, eval=Mtbench, seed=int)
-    write_report(args.results, args.questions, args.references, args.judge_prompts, evaluation, seed, args.out)
+    left_out = clean.left_out(args.certificates, evaluation.name)
+    write_report(
+        args.results, args.questions, args.references, args.judge_prompts, evaluation, seed, args.out, left_out
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from mains import script
 
 from bezoar.errors import BezoarError
 from bezoar.steps.data.contamination.block import Contamination
-from bezoar.steps.data.contamination.certificate import certificate, find, interval, write_certificate, write_clearance
+from bezoar.steps.data.contamination.certificate import certificate, find, interval, write_certificate
+from bezoar.steps.data.contamination.certified import write_clearance
 from bezoar.steps.data.contamination.items import Item, Items
 from bezoar.steps.data.contamination.words import forms, has_look_alikes, plain, without_look_alikes, words
 from bezoar.steps.data.rows import write_rows
@@ -242,8 +243,9 @@ def job(tmp_path, monkeypatch):
         mix(Path("mixes/all"), rows, held)
         targets = [item(LONG), item(NINE, name="2"), item("a b c d e f g h i j", name="f", fewshot=True)]
         write_rows("targets/bench/questions.jsonl", targets)
-        flags = "--mix mixes/all --targets targets/bench/questions.jsonl --out all.json --rows certified/all"
+        flags = "--mix mixes/all --targets targets/bench/questions.jsonl --out all.json"
         script("data/certificate").main(["--params", "contamination", *flags.split()])
+        script("data/certified").main("--mix mixes/all --certificate all.json --out certified/all".split())
         return json.loads(Path("all.json").read_text())
 
     return run
@@ -270,7 +272,7 @@ def test_rows_that_repeat_items_are_dropped_with_the_item_named(job):
     low, high = interval(2, 2)
     shown = {"items": 2, "matched": 2, "share": 1.0, "low": low, "high": high, "fewshot": 1, "fewshot_matched": 0}
     assert said["evaluations"] == {"bench": {"questions": shown}}
-    found = {"split": "train", "id": "a", "field": "turns", "rule": "overlap", "share": 0.9333}
+    found = {"split": "train", "line": 1, "id": "a", "field": "turns", "rule": "overlap", "share": 0.9333}
     assert said["items"][0] == {"eval": "bench", "task": "questions", "id": "1", "fewshot": False, "rows": [found]}
     assert len(said["targets"][0]["sha256"]) == 64
     clear()
@@ -315,7 +317,7 @@ def test_a_mix_with_a_split_that_would_be_empty_does_not_pass(tmp_path):
     write_rows(tmp_path / "train.jsonl", [leaks.row(f"row{place}", OTHER, "Yes.") for place in range(9)])
     write_rows(tmp_path / "eval.jsonl", [leaks.row("a", LONG, "Yes.")])
     write_rows(tmp_path / "items.jsonl", [item(LONG)])
-    write_certificate(tmp_path, [tmp_path / "items.jsonl"], Contamination(), tmp_path / "m.json", tmp_path / "rows")
+    write_certificate(tmp_path, [tmp_path / "items.jsonl"], Contamination(), tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text())["reasons"] == ["no row of the eval split is left"]
     with pytest.raises(BezoarError):
         write_clearance(tmp_path / "m.json", tmp_path / "cleared.json")
@@ -329,8 +331,9 @@ def test_a_new_item_that_no_row_repeats_leaves_rows_and_clearance_as_they_are(jo
     before, old = {path: Path(path).read_bytes() for path in files}, Path("all.json").read_bytes()
     write_rows("targets/more/questions.jsonl", [item("a new question of another evaluation that nobody has seen yet")])
     targets = ["targets/bench/questions.jsonl", "targets/more/questions.jsonl"]
-    flags = ["--mix", "mixes/all", "--targets", *targets, "--out", "new.json", "--rows", "again/all"]
+    flags = ["--mix", "mixes/all", "--targets", *targets, "--out", "new.json"]
     script("data/certificate").main(["--params", "contamination", *flags])
+    script("data/certified").main("--mix mixes/all --certificate new.json --out again/all".split())
     script("data/clearance").main(["--certificate", "new.json", "--out", "again.json"])
     again = ["again/all/train.jsonl", "again/all/eval.jsonl", "again.json"]
     assert [Path(path).read_bytes() for path in again] == list(before.values())

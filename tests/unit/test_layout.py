@@ -33,6 +33,7 @@ ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
     "data/certificate": (PLAIN, {"data", "data.contamination", "data.rows"}),
+    "data/certified": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
     "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
@@ -195,6 +196,7 @@ def test_what_counts_no_tokens_and_runs_no_model_depends_on_no_torch(monkeypatch
         "data/source",
         "data/shard",
         "data/certificate",
+        "data/certified",
         "data/clearance",
         "evaluate/controls",
         "evaluate/gate",

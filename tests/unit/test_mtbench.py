@@ -724,7 +724,7 @@ GOOD = {
 
 
 def test_a_report_holds_models_controls_and_who_judged(tmp_path):
-    report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0)
+    report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0, {})
     assert (list(report["models"]), list(report["controls"])) == (["base", "tuned"], ["control_empty", "control_spoof"])
     assert report["models"]["tuned"]["difference_to_first"]["mean"] == 6.0
     assert report["models"]["tuned"]["difference_to_previous"]["to"] == "base"
@@ -736,9 +736,23 @@ def test_a_report_holds_models_controls_and_who_judged(tmp_path):
     assert "not comparable to GPT-4-judged" in report["note"]
 
 
+def test_the_questions_that_no_training_row_repeats_have_a_score_beside_that_of_all(tmp_path):
+    gone = ("questions", str(QUESTIONS[0].question_id))
+    report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0, {"tuned": {gone, ("own", "7")}})
+    base, tuned = (report["models"][name] for name in ("base", "tuned"))
+    assert base["clean"]["average"] == base["average"]
+    assert (base["clean"]["questions"], base["clean"]["left_out"]) == (4, [])
+    assert (tuned["clean"]["questions"], tuned["clean"]["left_out"]) == (3, [QUESTIONS[0].question_id])
+    assert tuned["clean"]["average"]["mean"] == round(sum(GOOD["tuned"][2:]) / 6, 4)
+    assert "clean" not in report["controls"]["control_empty"]
+    every = {("questions", str(question.question_id)) for question in QUESTIONS}
+    none = table.reported(written(tmp_path / "none", GOOD), QUESTIONS, block(), 0, {"tuned": every})
+    assert none["models"]["tuned"]["clean"]["average"] is None
+
+
 def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tmp_path):
     # [None] * 8: a judge of 135 million parameters writes no rating to any answer
-    report = table.reported(written(tmp_path, dict.fromkeys(GOOD, [None] * 8)), QUESTIONS, block(), 0)
+    report = table.reported(written(tmp_path, dict.fromkeys(GOOD, [None] * 8)), QUESTIONS, block(), 0, {})
     assert (
         report["no_score"] == "the judge gave no readable rating: 32 unparsed"
     )  # 4 models and controls, 8 answers each
@@ -748,7 +762,7 @@ def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tm
         [],
     )
     assert report["models"]["tuned"]["average"] is None
-    assert table.reported(written(tmp_path / "rated", GOOD), QUESTIONS, block(), 0)["no_score"] is None
+    assert table.reported(written(tmp_path / "rated", GOOD), QUESTIONS, block(), 0, {})["no_score"] is None
 
 
 def test_a_gate_without_a_readable_rating_blames_no_control(tmp_path):
@@ -763,14 +777,14 @@ def test_a_gate_without_a_readable_rating_blames_no_control(tmp_path):
 
 
 def test_a_judge_that_believes_the_spoof_is_compromised(tmp_path):
-    report = table.reported(written(tmp_path, GOOD | {"control_spoof": [10] * 8}), QUESTIONS, block(), 0)
+    report = table.reported(written(tmp_path, GOOD | {"control_spoof": [10] * 8}), QUESTIONS, block(), 0, {})
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_spoof"])
 
 
 def test_a_judge_that_rewards_silence_is_compromised(tmp_path):
     # the judge gave 5 where strictly an empty answer scores 1
     folder = written(tmp_path, GOOD | {"control_empty": [5] * 8}, control_empty={"empty": True})
-    report = table.reported(folder, QUESTIONS, block(), 0)
+    report = table.reported(folder, QUESTIONS, block(), 0, {})
     assert report["controls"]["control_empty"]["average"]["mean"] == 1.0
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_empty"])
 
@@ -780,7 +794,7 @@ def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
     for model, scores in GOOD.items():
         write_rows(tmp_path / model / "verdicts.jsonl", verdicts(scores, model=model))
     write_rows(tmp_path / "better" / "verdicts.jsonl", verdicts([8, 9, 8, 9, 8, 9, 8, 9], model="better"))
-    better = table.reported(table.verdicts_below(tmp_path, three), QUESTIONS, three, 0)["models"]["better"]
+    better = table.reported(table.verdicts_below(tmp_path, three), QUESTIONS, three, 0, {})["models"]["better"]
     means = {what: (better[what]["to"], better[what]["mean"]) for what in better if what.startswith("difference")}
     assert means == {"difference_to_first": ("base", 7.0), "difference_to_previous": ("tuned", 1.0)}
 
@@ -790,19 +804,19 @@ def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
     [("gpt-4", True), ("gpt-4-0613", True), ("gpt-4o-mini", False), ("gpt-4-turbo", False), ("not-gpt-4", False)],
 )
 def test_only_gpt_4_by_its_own_name_is_comparable_with_the_leaderboard(tmp_path, returned, comparable):
-    report = table.reported(written(tmp_path, GOOD, returned=returned), QUESTIONS, block(), 0)
+    report = table.reported(written(tmp_path, GOOD, returned=returned), QUESTIONS, block(), 0, {})
     assert (report["note"] == "") == comparable
 
 
 def test_one_other_judge_among_many_is_not_comparable(tmp_path):
     folder = written(tmp_path, GOOD, returned="gpt-4", tuned={"returned": "parrot"})
-    assert "not comparable" in table.reported(folder, QUESTIONS, block(), 0)["note"]
+    assert "not comparable" in table.reported(folder, QUESTIONS, block(), 0, {})["note"]
 
 
 def test_a_table_has_one_judge(tmp_path):
     folder = written(tmp_path, GOOD, tuned={"judge": "other"})
     with pytest.raises(ValueError, match="several judges graded the models\n  found:    \\['j', 'other'\\]"):
-        table.reported(folder, QUESTIONS, block(), 0)
+        table.reported(folder, QUESTIONS, block(), 0, {})
 
 
 @pytest.mark.parametrize(
@@ -825,7 +839,7 @@ def test_a_pilot_with_few_questions_comes_to_its_report(asked):
         model: [judgments.rows_of(item, said(f"[[{score}]]"), model, "j", set())[1] for item in made]
         for model, score in said_of.items()
     }
-    report = table.reported(found, asked, block(), 0)
+    report = table.reported(found, asked, block(), 0, {})
     average = report["models"]["tuned"]["average"]
     assert 1 <= average["low"] < average["mean"] == 8.0 < average["high"] <= 10  # equal ratings of few are not sure
     assert report["controls_that_failed"] == []
@@ -834,7 +848,7 @@ def test_a_pilot_with_few_questions_comes_to_its_report(asked):
 def test_a_report_of_one_question_has_no_interval():
     found = {name: [verdict(81, 1, 4.0, model=name), verdict(81, 2, 5.0, model=name)] for name in ("base", "tuned")}
     alone = block(controls=[])
-    one = table.reported(found, [question(81)], alone, 0)["models"]["tuned"]
+    one = table.reported(found, [question(81)], alone, 0, {})["models"]["tuned"]
     assert one["average"] == {"mean": 4.5, "low": None, "high": None}
     assert table.line_of("tuned", one)[1] == "tuned: 4.50"
 

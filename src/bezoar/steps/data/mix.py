@@ -46,7 +46,7 @@ class Mix(NamedBlock):
     """A training set in TRL's conversational columns."""
 
     section: ClassVar[str] = "mixes"
-    rules: ClassVar[tuple[str, ...]] = ("mix", "certificate", "clearance")
+    rules: ClassVar[tuple[str, ...]] = ("mix", "certificate", "certified", "clearance")
 
     format: MixFormat = "prompt_completion"
     parts: list[Part] = Field(min_length=1)

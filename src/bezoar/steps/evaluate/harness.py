@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,8 @@ from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate.evaluation import Scores, ServedEval
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
-RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds", "samples")
+SAMPLES = "samples"
+RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds")
 
 
 class Harness(ServedEval):
@@ -175,7 +177,7 @@ def loaded(checkpoint: Path, block: Scoring) -> Any:
 
 
 def evaluated(model: Any, task: str, block: Asking, system: str | None, seed: int) -> dict[str, Any]:
-    """The harness's result for a task, without values that differ between equal runs (times, machine).
+    """The harness's result for a task, without values that differ between equal runs (times, machine), and its samples.
 
     Args:
         model: The checkpoint, as one of the harness's models.
@@ -196,7 +198,7 @@ def evaluated(model: Any, task: str, block: Asking, system: str | None, seed: in
         num_fewshot=block.num_fewshot,
         task_manager=TaskManager(**own),
         bootstrap_iters=1000,
-        log_samples=False,
+        log_samples=True,
         random_seed=seed,
         numpy_random_seed=seed,
         torch_random_seed=seed,
@@ -214,10 +216,26 @@ def write_result(model: Any, block: Asking, prompt: Prompt | None, seed: int, ou
         if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
         result = evaluated(model, task, block, prompt.system if prompt else None, seed)
+    items = item_scores(result.pop(SAMPLES, {}))
     with artifact(out_folder) as out:
+        (out / "items.jsonl").write_text("".join(json.dumps(rounded(item)) + "\n" for item in items), encoding="utf-8")
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(text + "\n", encoding="utf-8")
     logger.info(f"harness {out_folder.parent.name}: {result['results'][task]}")
+
+
+def item_scores(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The scores of each document: task, number, filter, and all metrics that are a number for each document."""
+    return [
+        {
+            "task": task,
+            "id": str(one["doc_id"]),
+            "filter": one["filter"],
+            "scores": {name: float(one[name]) for name in one["metrics"] if isinstance(one[name], Real)},
+        }
+        for task, documents in sorted(samples.items())
+        for one in sorted(documents, key=lambda one: (one["filter"], one["doc_id"]))
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -1,12 +1,16 @@
 """The report of a harness evaluation: all tasks of every checkpoint, with standard errors."""
 
 import json
+import math
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-from bezoar.files import write_json
+from bezoar.files import rounded, write_json
+from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.report.clean import LeftOut
 
 
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
@@ -27,18 +31,51 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
     return {"metrics": scores, "version": result["versions"][task], "questions": questions}
 
 
-def write_report(results: Path, block: Harness, out: Path) -> None:
+def clean_scores(full: dict[str, Any], items: list[dict[str, Any]], gone: set[tuple[str, str]]) -> dict[str, Any]:
+    """The scores of the items that no training row repeats; None for a metric that isn't a mean over items.
+
+    Args:
+        full: The scores of all items.
+        items: The scores of each item.
+        gone: Task and id of the items to leave out.
+    """
+    means: dict[str, Any] = {}
+    for label, one in full["metrics"].items():
+        pairs = [(item, item["scores"][name]) for item in items if (name := _metric(label, item)) in item["scores"]]
+        kept = [score for item, score in pairs if (item["task"], item["id"]) not in gone]
+        is_mean = bool(pairs) and math.isclose(fmean(score for _, score in pairs), one["score"], abs_tol=1e-5)
+        means[label] = {"score": fmean(kept), "standard_error": _error(kept)} if is_mean and kept else None
+    asked = {(item["task"], item["id"]) for item in items}
+    return {"questions": len(asked - gone), "left_out": len(asked & gone), "metrics": rounded(means)}
+
+
+def _metric(label: str, item: dict[str, Any]) -> str | None:
+    """The metric with a label, if an item has been scored under its filter."""
+    name, _, rest = label.partition(" (")
+    return name if item["filter"] == (rest.removesuffix(")") or "none") else None
+
+
+def _error(scores: list[float]) -> float | None:
+    return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
+
+
+def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) -> None:
     """Write all scores, and log a line for each checkpoint.
 
     Args:
-        results: Folder of the evaluation, with <checkpoint>/<task>/result.json.
+        results: Folder of the evaluation, with <checkpoint>/<task>/result.json and items.jsonl.
         block: The evaluation.
         out: File to write to.
+        left_out: By checkpoint, the items that rows of its mixes repeat.
     """
-    models = {}
+    models: dict[str, Any] = {}
     for checkpoint in block.checkpoints:
-        paths = {task: results / checkpoint / task / "result.json" for task in block.tasks}
-        models[checkpoint] = {task: scores_of(json.loads(path.read_text()), task) for task, path in paths.items()}
+        models[checkpoint] = {}
+        for task in block.tasks:
+            folder = results / checkpoint / task
+            one = scores_of(json.loads((folder / "result.json").read_text()), task)
+            items = [item for _, item in read_json_lines(folder / "items.jsonl")]
+            models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
     write_json(out, {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "checkpoints": models})
     for checkpoint, tasks in models.items():
         line = ", ".join(

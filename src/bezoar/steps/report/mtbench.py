@@ -15,8 +15,10 @@ from bezoar.files import sha256, write_json
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, mtbench
+from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.evaluate.stats import stratified_mean
+from bezoar.steps.report.clean import LeftOut
 
 DIFFERENCES = ("first", "previous")  # the other checkpoint of a comparison, by the order of the evaluation's list
 DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # smallest and largest score
@@ -83,6 +85,17 @@ def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[st
     return {"judgments": count, "mean_if_1": round(float(means[0]), 4), "mean_if_10": round(float(means[1]), 4)}
 
 
+def clean(cells: Cells, questions: list[QuestionRow], gone: set[tuple[str, str]], block: Mtbench, seed: int) -> Any:
+    """The average over the questions that no training row repeats, with the questions that are left out."""
+    out = [row.question_id for row in questions if (QUESTIONS, str(row.question_id)) in gone]
+    places = [place for place, row in enumerate(questions) if row.question_id not in out]
+    kept, categories = cells[places], [questions[place].category for place in places]
+    some = bool(places) and not np.isnan(kept).all()
+    average = stratified_mean(kept, categories, block.bootstrap_samples, seed, mtbench.SCALE) if some else None
+    shown = average and {name: None if one is None else round(one, 4) for name, one in asdict(average).items()}
+    return {"average": shown, "questions": len(places), "left_out": out}
+
+
 def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
     """Checkpoints that aren't clearly better than every control: they may be untrained. The table is written anyway.
 
@@ -131,7 +144,11 @@ def verdicts_below(folder: Path, block: Mtbench) -> dict[str, list[VerdictRow]]:
 
 
 def reported(
-    verdicts: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], block: Mtbench, seed: int
+    verdicts: Mapping[str, list[VerdictRow]],
+    questions: list[QuestionRow],
+    block: Mtbench,
+    seed: int,
+    left_out: LeftOut,
 ) -> dict[str, Any]:
     """The report, without the hashes of its input files.
 
@@ -146,6 +163,8 @@ def reported(
     for name, previous in zip(later, block.checkpoints, strict=False):
         others[name]["previous"] = (previous, cells[previous])
     entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
+    for name in block.checkpoints:
+        entries[name]["clean"] = clean(cells[name], questions, left_out.get(name, set()), block, seed)
     controls = controls_of(verdicts, block)
     unread = gate.unreadable(verdicts)
     failed = [] if unread else sorted(gate.failures(controls, questions, seed))
@@ -184,6 +203,7 @@ def write_report(
     block: Mtbench,
     seed: int,
     out: Path,
+    left_out: LeftOut,
 ) -> None:
     """Write every score with its interval, and log a line for each model.
 
@@ -195,6 +215,7 @@ def write_report(
         block: The evaluation.
         seed: Seed of the intervals.
         out: File to write to.
+        left_out: By checkpoint, the questions that rows of its mixes repeat.
 
     Raises:
         BezoarError: The judge is compromised, and `allow_compromised` isn't set.
@@ -205,7 +226,7 @@ def write_report(
     failed = gate.failures(controls, questions, seed)
     if failed and not block.allow_compromised:
         raise BezoarError(gate.refusal(controls, failed))
-    report = reported(verdicts, questions, block, seed)
+    report = reported(verdicts, questions, block, seed, left_out)
     report["judge"] |= {
         "prompts_sha256": sha256(judge_prompts),
         "references": block.references,

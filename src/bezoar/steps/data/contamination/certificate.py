@@ -1,33 +1,32 @@
-"""The certificate of a mix: which evaluation items its rows repeat, and the mix without these rows."""
+"""The certificate of a mix: which evaluation items its rows repeat, and whether it may be trained on."""
 
 import json
 import math
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bezoar.errors import BezoarError, problem
-from bezoar.files import sha256, whole, write_json
+from bezoar.files import sha256, write_json
 from bezoar.logs import logger
 from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.contamination.items import FEWEST, LONG, SHORT, Item, Items
 from bezoar.steps.data.contamination.match import Counts, Match, Rows, matches_of
-from bezoar.steps.data.rows import DroppedRow, read_rows, write_rows
+from bezoar.steps.data.rows import read_rows
 
 SPLITS = ("train", "eval")
 MESSAGES = ("prompt", "completion", "chosen", "rejected")
-REASON = "evaluation item"
 EXACT = ("whole", "13 words")
 Z = 1.959964  # 95 % of a normal distribution
 
 
 class Placed(NamedTuple):
-    """A row's place in a mix."""
+    """A row's place in a mix: its line in the file of its split, and its id."""
 
     split: str
+    line: int
     id: str
 
 
@@ -61,7 +60,7 @@ def messages_of(row: Any) -> list[tuple[str, str]]:
 
 
 def lines_of(mix: Path) -> Iterator[tuple[int, str, bytes]]:
-    """Number, split and line of each row of a mix."""
+    """Number, split and text of each row of a mix."""
     number = 0
     for split in SPLITS:
         with (mix / f"{split}.jsonl").open("rb") as file:
@@ -72,18 +71,22 @@ def lines_of(mix: Path) -> Iterator[tuple[int, str, bytes]]:
 
 def find(mix: Path, items: Items, overlap: float) -> Found:
     """Compare a mix with items; a row that may repeat one is read twice, and no row is held in memory."""
-    rows, sizes = Rows(items), dict.fromkeys(SPLITS, 0)
-    for _, split, line in lines_of(mix):
-        rows.add(messages_of(json.loads(line)))
-        sizes[split] += 1
-    candidates, counts = rows.candidates(), Counts(items, rows.rows_with, rows.count, overlap)
+    sizes = dict.fromkeys(SPLITS, 0)
+    with tempfile.TemporaryFile() as spool:
+        rows = Rows(items, spool)
+        for _, split, line in lines_of(mix):
+            rows.add(messages_of(json.loads(line)))
+            sizes[split] += 1
+        rows.flush()
+        counts = Counts(rows, overlap)
+        candidates = rows.candidates(counts)
     places: dict[int, Placed] = {}
     found = [Match(row, text, "whole", 1.0) for text, numbers in rows.short.items() for row in numbers]
     suspects = {match.row for match in found} | candidates.keys()
     for number, split, line in lines_of(mix):
         if number in suspects:
             row = json.loads(line)
-            places[number] = Placed(split, row["id"])
+            places[number] = Placed(split, 1 + number - (split == "eval") * sizes["train"], row["id"])
             found += matches_of(number, messages_of(row), candidates.get(number, []), counts)
     return _without_everyday(Found(items, sizes, {}, places, {}), found, counts)
 
@@ -143,8 +146,7 @@ def entry(item: Item, found: Found, rows: dict[int, tuple[str, Match]]) -> dict[
     """A matched item, with its rows."""
     listed = [
         {
-            "split": found.places[row].split,
-            "id": found.places[row].id,
+            **found.places[row]._asdict(),
             "field": field,
             "rule": match.rule,
             "share": round(match.share, 4),
@@ -206,43 +208,19 @@ def refusals(rows: dict[str, int], matching: dict[str, int], block: Contaminatio
     return found
 
 
-def dropped_row(found: Found, row: int) -> DroppedRow:
-    """A row that goes, with the item that it repeats most of."""
-    match = max(found.matches[row], key=lambda one: one.share)
-    number, field = found.owners(match.text)[0]
-    item = found.items.items[number]
-    detail = f"{item.eval} {item.task} {item.id}, {field}: {match.rule}, {match.share:.0%}"
-    return DroppedRow(reason=REASON, detail=detail, row=found.places[row]._asdict())
-
-
-def write_certificate(mix: Path, targets: list[Path], block: Contamination, out: Path, rows_folder: Path) -> None:
-    """Write the certificate of a mix, and the mix without the rows that go.
+def write_certificate(mix: Path, targets: list[Path], block: Contamination, out: Path) -> None:
+    """Write the certificate of a mix.
 
     Args:
         mix: Folder with train.jsonl and eval.jsonl.
         targets: Files with evaluation items.
         block: The policy.
-        out: File to write the certificate to.
-        rows_folder: Folder to write train.jsonl, eval.jsonl and dropped.jsonl to.
+        out: File to write to.
     """
     items = Items(item for path in targets for item in read_rows(path, Item))
-    found = find(mix, items, block.overlap)
-    said = certificate(mix.name, found, targets, block)
-    gone = sorted(found.matches) if block.policy == "drop" else []
-    write_rows(rows_folder / "dropped.jsonl", (dropped_row(found, row) for row in gone))
-    _copy(mix, rows_folder, set(gone))
+    said = certificate(mix.name, find(mix, items, block.overlap), targets, block)
     write_json(out, said)
     logger.info(f"certificate {mix.name}: {line_of(said)}")
-
-
-def _copy(mix: Path, folder: Path, gone: set[int]) -> None:
-    """Copy the rows of both splits that stay."""
-    with ExitStack() as stack:
-        partial = {split: stack.enter_context(whole(folder / f"{split}.jsonl")) for split in SPLITS}
-        files = {split: stack.enter_context(path.open("wb")) for split, path in partial.items()}
-        for number, split, line in lines_of(mix):
-            if number not in gone:
-                files[split].write(line)
 
 
 def line_of(said: dict[str, Any]) -> str:
@@ -252,23 +230,3 @@ def line_of(said: dict[str, Any]) -> str:
     hits, rows = sum(said["matching_rows"].values()), sum(said["rows"].values())
     passes = "passes" if said["passes"] else "does not pass"
     return f"{hits:,} of {rows:,} rows repeat {matched:,} of {items:,} scored items; {passes}"
-
-
-def write_clearance(certificate: Path, out: Path) -> None:
-    """Write a file of constant content if a mix passes.
-
-    Raises:
-        BezoarError: It doesn't.
-    """
-    said = json.loads(certificate.read_text(encoding="utf-8"))
-    if not said["passes"]:
-        shown = [f"{one['eval']} {one['task']} {one['id']} in {len(one['rows'])} rows" for one in said["items"][:3]]
-        raise BezoarError(
-            problem(
-                f"mix {said['mix']} is not fit to train on",
-                found="; ".join([*said["reasons"], *shown]),
-                expected="no row that repeats an evaluation item, or few rows to drop",
-                hint=f"{certificate} names each item with its rows; contamination.policy: drop trains without them",
-            )
-        )
-    write_json(out, {"mix": said["mix"], "passes": True})

@@ -20,9 +20,6 @@ SEED = 5  # words; one edited word leaves a run of six in each text of 13 words
 FEWEST = 4  # words of a text that is looked for by itself: `Why?` is no evidence
 SHORT = 8  # words from which a text is looked for inside of a row; a shorter one has to be a whole message
 LONG = 13  # words from which a part of a text is enough (Brown et al. 2020, arXiv:2005.14165, appendix C)
-ENOUGH = LONG - SEED + 1  # seeds in 13 words in a row
-SHARE = 0.1  # of a text's seeds that a row has to share at least, if these are fewer
-MOST_TEXTS = 1000  # with one seed: in a text with other seeds, such a seed finds nothing
 BITS = 26  # of the table that says of most seeds of rows that no item has them
 FACTOR, MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
@@ -70,7 +67,6 @@ class Items:
         seeds: The hash of each seed, in order; its place is the seed's number.
         numbers: The seeds of all texts, one text after the other.
         texts_with: By seed, the number of texts that have it.
-        needed: By text, the seeds that a row has to share for a closer look.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -104,23 +100,10 @@ class Items:
         self.seeds, numbers = np.unique(hashes_of(self.words)[inside], return_inverse=True)
         self.numbers = numbers.astype(np.int32)
         text_of = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
-        self._note_texts(text_of, len(texts))
+        pairs = np.unique(self.numbers.astype(np.int64) * max(1, len(texts)) + text_of)
+        self.texts_with = np.bincount(pairs // max(1, len(texts)), minlength=len(self.seeds))
         self.table = np.zeros(1 << BITS, bool)
         self.table[_slots(self.seeds)] = True
-
-    def _note_texts(self, text_of: Numbers, texts: int) -> None:
-        """By seed, its texts, each once; a common seed is left out of a text that has rarer ones."""
-        pairs = np.unique(np.stack([self.numbers, text_of]), axis=1) if len(text_of) else np.zeros((2, 0), np.int32)
-        self.texts_with = np.bincount(pairs[0], minlength=len(self.seeds))
-        rare = self.texts_with[pairs[0]] <= MOST_TEXTS
-        has_rare = np.bincount(pairs[1][rare], minlength=texts) > 0
-        pairs = pairs[:, rare | ~has_rare[pairs[1]]]
-        self.posted = pairs[1]
-        self.postings = np.concatenate([[0], np.cumsum(np.bincount(pairs[0], minlength=len(self.seeds)))])
-        usable = np.bincount(pairs[1], minlength=texts)
-        self.needed = np.where(
-            np.diff(self.starts) < LONG, usable, np.minimum(ENOUGH, np.maximum(1, (SHARE * usable).astype(np.int64)))
-        )
 
     def seeds_in(self, words: Numbers) -> tuple[Places, Places]:
         """The places in a row's words where a seed of an item starts, and the seeds' numbers."""
@@ -134,13 +117,6 @@ class Items:
         inside = numbers < len(self.seeds)
         same[inside] = self.seeds[numbers[inside]] == hashes[inside]
         return places[same], numbers[same]
-
-    def texts_with_any(self, seeds: Places) -> tuple[Places, Places]:
-        """The texts that have one of the seeds: the place of the seed in `seeds`, and the text, for each pair."""
-        counts = self.postings[seeds + 1] - self.postings[seeds]
-        place = np.repeat(np.arange(len(seeds)), counts)
-        offset = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return place, self.posted[self.postings[seeds][place] + offset].astype(np.int64)
 
     def words_of(self, text: int) -> list[int]:
         """The words of a text, as numbers."""

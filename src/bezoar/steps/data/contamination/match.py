@@ -1,12 +1,14 @@
-"""Rows that repeat evaluation items: a first pass counts seeds and finds candidates, a second one compares them.
+"""Rows that repeat evaluation items: a first pass counts seeds, a second one compares the rows with enough of them.
 
-A seed that many rows share, and most items don't, is boilerplate, such as a system text: what it covers weighs less.
-So a row is judged only after all rows were counted.
+A seed that many rows share is boilerplate, such as a system text: what it covers weighs less. So a row is judged only
+after all rows were counted.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,16 @@ from bezoar.steps.data.contamination.words import has_look_alikes, plain, withou
 BATCH = 1 << 19  # words of rows that are looked up at once
 COMMON = 10  # rows, or texts of items, that may share a seed before it weighs less
 COMMON_SHARE = 1e-4  # of all rows, if that is more
+LIGHT = 0.05  # a seed of less weight finds no text
+SHARE = 0.05  # of a text's weight that a row's seeds have to have at least, if that is less than of 13 words in a row
+ENOUGH = LONG - SEED + 1  # seeds in 13 words in a row
+ROUNDING = 1e-3
 MOST_BOILERPLATE = 0.5  # mean weight that 13 words in a row have to have
 MOST_SHARED = 0.5  # of a text's words in shared runs of 8 (Lambert et al. 2024, arXiv:2411.15124, section 3.2)
-MESSAGES = ("prompt", "completion", "chosen", "rejected")
 ASKED = ("system", "user")  # whose message may be a short item as a whole
 
 Mask = NDArray[np.bool_]
+_none: Places = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -42,28 +48,27 @@ class Match:
     share: float
 
 
-@dataclass
 class Rows:
-    """The first pass: what is counted over all rows, and the candidates.
+    """The first pass: how many rows have each seed, and which seeds each row has; the latter is kept in a file.
 
     Attributes:
         items: The index.
+        spool: An empty file to write to and read.
         rows_with: By seed, the rows that have it.
-        pairs: Candidates: numbers of rows and texts.
         short: By short text, the rows with a message that is it.
+        count: The number of rows.
     """
 
-    items: Items
-    rows_with: Places = field(init=False)
-    pairs: list[NDArray[np.int64]] = field(default_factory=list)
-    short: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
-    count: int = 0
+    def __init__(self, items: Items, spool: IO[bytes]) -> None:
+        self.items, self._hits = items, spool
+        self.rows_with = np.zeros(len(items.seeds), np.int64)
+        self.short: dict[bytes, list[int]] = defaultdict(list)
+        self.count = 0
+        self._sizes: list[int] = []
+        self._clear()
 
-    def __post_init__(self) -> None:
-        self.rows_with = np.zeros(len(self.items.seeds), np.int64)
-        self._words: list[int] = []
-        self._ends: list[int] = []
-        self._rows: list[int] = []
+    def _clear(self) -> None:
+        self._words, self._ends, self._rows = array("i"), list[int](), list[int]()
 
     def add(self, messages: Sequence[tuple[str, str]]) -> None:
         """Look up a row: role and text of its messages."""
@@ -73,8 +78,8 @@ class Rows:
                     key = np.array(found, np.int32).tobytes()
                     if key in self.items.short and self.count not in self.short[key][-1:]:
                         self.short[key].append(self.count)
-                self._words += found
-            self._words += [0]
+                self._words.extend(found)
+            self._words.append(0)
             self._ends.append(len(self._words))
             self._rows.append(self.count)
         self.count += 1
@@ -85,20 +90,19 @@ class Rows:
         """Look up the words that wait."""
         places, seeds = self.items.seeds_in(np.array(self._words, np.int32))
         rows = np.array(self._rows, np.int64)[np.searchsorted(self._ends, places, side="right")]
-        if len(rows):
-            rows, seeds = np.unique(np.stack([rows, seeds]), axis=1)
-            self.rows_with += np.bincount(seeds, minlength=len(self.rows_with))
-            place, texts = self.items.texts_with_any(seeds)
-            pairs, shared = np.unique(np.stack([rows[place], texts]), axis=1, return_counts=True)
-            self.pairs.append(pairs[:, shared >= self.items.needed[pairs[1]]])
-        self._words, self._ends, self._rows = [], [], []
+        hits = np.unique(rows * len(self.items.seeds) + seeds) if len(rows) else _none
+        self.rows_with += np.bincount(hits % max(1, len(self.items.seeds)), minlength=len(self.rows_with))
+        self._hits.write(hits.astype(np.int64).tobytes())
+        self._sizes.append(len(hits))
+        self._clear()
 
-    def candidates(self) -> dict[int, list[int]]:
-        """By row, the texts that it may repeat, after the last row."""
-        self.flush()
+    def candidates(self, counts: "Counts") -> dict[int, list[int]]:
+        """By row, the texts that it may repeat, after the last row: those of which it has enough seeds."""
         found: dict[int, list[int]] = defaultdict(list)
-        for pairs in self.pairs:
-            for row, text in pairs.T.tolist():
+        self._hits.seek(0)
+        for size in self._sizes:
+            hits = np.frombuffer(self._hits.read(8 * size), np.int64)
+            for row, text in counts.pairs(hits // max(1, len(self.rows_with)), hits % max(1, len(self.rows_with))):
                 found[row].append(text)
         return found
 
@@ -114,28 +118,60 @@ def streams(messages: Sequence[tuple[str, str]], items: Items) -> list[list[tupl
     return found
 
 
-@dataclass(frozen=True)
 class Counts:
-    """How often each seed occurs, and the overlap that counts."""
+    """What all rows tell about seeds: how much each weighs in each text.
 
-    items: Items
-    rows_with: Places
-    rows: int
-    overlap: float
+    A seed weighs less than 1 where more rows, or more texts, have it than have the rarest seed of the text.
+    """
 
-    @property
-    def common(self) -> float:
-        """Rows that may share a seed before it is boilerplate."""
-        return max(COMMON, COMMON_SHARE * self.rows)
+    def __init__(self, rows: Rows, overlap: float) -> None:
+        self.items, self.overlap = rows.items, overlap
+        self.common = max(COMMON, COMMON_SHARE * rows.count)  # rows that may share a seed
+        weights = np.ones(len(self.items.numbers))
+        for with_seed, common in ((rows.rows_with, self.common), (self.items.texts_with, COMMON)):
+            counts = np.maximum(1, with_seed)[self.items.numbers]
+            weights *= np.minimum(1, np.maximum(common, self._by_text(np.minimum, counts)) / counts)
+        self._weights = weights / self._by_text(np.maximum, weights)
+        self._post()
+
+    def _by_text(self, reduce: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
+        """For each seed of each text, the least or greatest value of all seeds of the text."""
+        starts = self.items.seed_starts
+        return np.repeat(reduce.reduceat(values, starts[:-1]), np.diff(starts)) if len(values) else values
 
     def weights(self, text: int) -> NDArray[np.float64]:
-        """The weights of a text's seeds: less than 1 where more rows, or texts, have one than the text's rarest."""
-        seeds = self.items.seeds_of(text)
-        found = np.ones(len(seeds))
-        for counts, common in ((self.rows_with, self.common), (self.items.texts_with, COMMON)):
-            of_seed = np.maximum(1, counts[seeds])
-            found *= np.minimum(1, max(common, of_seed.min()) / of_seed)
-        return found
+        """The weights of a text's seeds, by their first word."""
+        return self._weights[self.items.seed_starts[text] : self.items.seed_starts[text + 1]]
+
+    def _post(self) -> None:
+        """By seed, the texts in which it weighs something, and by text how much of it makes a candidate."""
+        sizes = np.diff(self.items.seed_starts)
+        texts = np.repeat(np.arange(len(sizes)), sizes)
+        heavy = np.flatnonzero(self._weights >= LIGHT)
+        pairs, first = np.unique(
+            self.items.numbers[heavy].astype(np.int64) * max(1, len(sizes)) + texts[heavy], return_index=True
+        )
+        seeds, self._texts = np.divmod(pairs, max(1, len(sizes)))
+        self._weight = self._weights[heavy[first]].astype(np.float32)
+        self._posted = np.searchsorted(seeds, np.arange(len(self.items.seeds) + 1))
+        total = np.bincount(self._texts, self._weight, len(sizes))
+        short = np.diff(self.items.starts) < LONG
+        self._needed = np.where(short, total, np.minimum(ENOUGH / 2, np.maximum(1, SHARE * total))) - ROUNDING
+
+    def pairs(self, rows: Places, seeds: Places) -> list[tuple[int, int]]:
+        """Rows and the texts of which they have enough seeds.
+
+        Args:
+            rows: A row for each seed that it has.
+            seeds: The seeds.
+        """
+        counts = self._posted[seeds + 1] - self._posted[seeds]
+        offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        at = np.repeat(self._posted[seeds], counts) + offset
+        size = max(1, len(self._needed))
+        pairs, place = np.unique(np.repeat(rows, counts) * size + self._texts[at], return_inverse=True)
+        enough = np.bincount(place, self._weight[at], len(pairs)) >= self._needed[pairs % size]
+        return [divmod(pair, size) for pair in pairs[enough].tolist()]
 
 
 class Compared:
