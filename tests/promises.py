@@ -123,6 +123,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_accounting.py",
         "unit/test_cleaning.py",
         "unit/test_audit_rows.py",
+        "unit/test_audit_trace.py",
         "unit/test_baseline.py",
         "unit/test_contamination.py",
         "unit/test_targets.py",
