@@ -22,6 +22,10 @@ def traced(capsys, text):
     return json.loads(capsys.readouterr().out)
 
 
+def _asks(line, row):
+    return json.dumps(row["instruction"]).encode() in line
+
+
 def evolved_row():
     """A training row of the scheme in its second round, and its part of the scheme."""
     for shard in SHARDS:
@@ -46,6 +50,13 @@ def test_a_training_row_leads_to_its_seed_and_to_every_call(tree, capsys):
     parent, seed = found["ancestors"]
     assert parent["row"]["id"] == row["parent_ids"][0] != row["seed_id"] == seed["row"]["id"]
     assert seed["place"].startswith("data/source/mine/rows.jsonl:")
+    lines = Path("mine.jsonl").read_bytes().split(b"\n")
+    number = next(at for at, line in enumerate(lines, start=1) if _asks(line, seed["row"]))
+    assert seed["from"] == f"mine.jsonl:{number}"
+    origin = found["steps"][0]["origin"]
+    assert (origin["split"], origin["part"], origin["kind"]) == ("train", "evol", "scheme")
+    assert f"{origin['file']}:{origin['line']}" == places["filter", "evol"]
+    assert found["missing"] == []
     teacher, judge = found["calls"]
     assert teacher["messages"][-1] == ["user", row["instruction"]]
     assert row["response"] in judge["messages"][-1][1]
