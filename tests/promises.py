@@ -118,6 +118,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_served_checkpoints.py",
     ),
     "no row vanishes without a reason": (
+        "real/test_malformed_samples.py",
         "real/test_real_samples.py",
         "real/test_smollm2.py",
         "unit/test_accounting.py",
