@@ -118,11 +118,13 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_served_checkpoints.py",
     ),
     "no row vanishes without a reason": (
+        "real/test_malformed_samples.py",
         "real/test_real_samples.py",
         "real/test_smollm2.py",
         "unit/test_accounting.py",
         "unit/test_cleaning.py",
         "unit/test_audit_rows.py",
+        "unit/test_audit_trace.py",
         "unit/test_baseline.py",
         "unit/test_contamination.py",
         "unit/test_clean.py",
@@ -163,6 +165,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_tuning.py",
     ),
     "every score has its interval and its controls": (
+        "unit/test_audit_labels.py",
         "unit/test_balanced.py",
         "unit/test_likelihood.py",
         "unit/test_side_by_side.py",

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mains import script
 from server import Server
 
 from bezoar.recipe.load import load
-from bezoar.requests.store import ANSWERS, FOLDER
+from bezoar.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 SHARDS = ("0000", "0001")
@@ -110,29 +111,62 @@ def job(name: str, *words: str, stage: str = "") -> None:
         script(name).main([*words, "--log", f"logs/{name}.log"])
 
 
-def build() -> None:
-    """All steps of the recipe in the current folder."""
+def build(questions: str | None = None) -> None:
+    """All steps of the recipe in the current folder, as its rules run them; with certificates against a source."""
     recipe = load()
     Path("params.resolved.yaml").write_text(yaml.safe_dump(recipe.resolved()))
     for source in recipe.sources:
         job("data/source", "--params", f"sources.{source}", "seed", "--out", f"data/source/{source}")
-    job("data/shard", "--params", "shards", "--rows", "data/source/mine/rows.jsonl", "--out", "data/seed/mine")
-    values = ["prompt", "seed", "budget"]
-    for shard in SHARDS:
-        made, kept = f"data/generated/evol/{shard}", f"data/filtered/evol/{shard}"
-        takes = ["--params", "schemes.evol", "backends.teacher", *values, "shards", "--prompts", "prompts/evol.yaml"]
-        seeds = ["--seeds", f"data/seed/mine/{shard}.jsonl"]
-        job("generate/evol", *takes, *seeds, "--out", made, stage=f"generate-evol/{shard}")
-        takes = ["--params", "filters.evol", "backends.judge", *values, "--prompts", "prompts/filter.yaml"]
-        job("filter/filter", *takes, "--rows", f"{made}/rows.jsonl", "--out", kept, stage=f"filter-evol/{shard}")
-        files = ["--kept", f"{kept}/kept.jsonl", "--rejected", f"{kept}/rejected.jsonl"]
-        for name in ("evol_all", "evol_random"):
-            out = f"data/filtered/{name}/{shard}"
-            job("filter/baseline", "--params", f"filters.{name}", "seed", *files, "--out", out)
-    folders = ["--filtered", "data/filtered", "--source", "data/source"]
+    for source in {scheme.seeds for scheme in recipe.schemes.values()}:
+        rows = f"data/source/{source}/rows.jsonl"
+        job("data/shard", "--params", "shards", "--rows", rows, "--out", f"data/seed/{source}")
+    for scheme in recipe.schemes:
+        for shard in recipe.shard_names():
+            _generate(recipe, scheme, shard)
+            _filter(recipe, scheme, shard)
     for mix in recipe.mixes:
+        folders = ["--filtered", "data/filtered", "--source", "data/source"]
         takes = ["--params", f"mixes.{mix}", "prompt", "seed", "shards"]
         job("data/mix", *takes, *folders, "--out", f"data/mixes/{mix}")
+        if questions:
+            targets = "data/targets/quiz/questions.jsonl"
+            if not Path(targets).exists():
+                job("evaluate/question_targets", "--questions", f"data/source/{questions}/rows.jsonl", "--out", targets)
+            files = ["--mix", f"data/mixes/{mix}", "--targets", targets, "--rows", f"data/certified/{mix}"]
+            job("data/certificate", "--params", "contamination", *files, "--out", f"data/certificates/{mix}.json")
+
+
+def _generate(recipe: Recipe, scheme: str, shard: str) -> None:
+    block = recipe.schemes[scheme]
+    backends = [f"backends.{name}" for name in block.asked_by("generate").values()]
+    takes = ["--params", f"schemes.{scheme}", *backends, "prompt", "seed", "budget", "shards"]
+    files = ["--seeds", f"data/seed/{block.seeds}/{shard}.jsonl", "--prompts", block.prompts]
+    out = f"data/generated/{scheme}/{shard}"
+    job(f"generate/{block.method}", *takes, *files, "--out", out, stage=f"generate-{scheme}/{shard}")
+
+
+def _filter(recipe: Recipe, scheme: str, shard: str) -> None:
+    """The filter of a scheme, and its baselines."""
+    block = recipe.filters[scheme]
+    takes = ["--params", f"filters.{scheme}", f"backends.{block.judge}", "prompt", "seed", "budget"]
+    files = ["--rows", f"data/generated/{scheme}/{shard}/rows.jsonl", "--prompts", block.prompts]
+    out = Path("data/filtered", scheme, shard)
+    job("filter/filter", *takes, *files, "--out", str(out), stage=f"filter-{scheme}/{shard}")
+    for name, other in recipe.filters.items():
+        if not other.decides and recipe.scheme_of(name) == scheme:
+            files = ["--kept", str(out / "kept.jsonl"), "--rejected", str(out / "rejected.jsonl")]
+            takes = ["--params", f"filters.{name}", "seed"]
+            job("filter/baseline", *takes, *files, "--out", f"data/filtered/{name}/{shard}")
+
+
+@contextmanager
+def models(folder: Path) -> Iterator[None]:
+    """The model server for scripts that run in a folder."""
+    with pytest.MonkeyPatch.context() as patch, Server() as server:
+        patch.chdir(folder)
+        patch.setenv("MODELS_URL", f"{server.address}/v1")
+        patch.setenv("MODELS_API_KEY", "sk-test")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -144,10 +178,7 @@ def built_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(RECIPE)
     (folder / "mine.jsonl").write_bytes(with_faults(seed_rows(SEEDS, "river"), FAULTS))
     (folder / "more.jsonl").write_bytes(b"".join(line + b"\n" for line in seed_rows(20, "lamp")))
-    with pytest.MonkeyPatch.context() as patch, Server() as server:
-        patch.chdir(folder)
-        patch.setenv("MODELS_URL", f"{server.address}/v1")
-        patch.setenv("MODELS_API_KEY", "sk-test")
+    with models(folder):
         build()
     return folder
 
@@ -160,8 +191,3 @@ def tree(built_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(copy)
     yield copy
     os.chdir(tmp_path)
-
-
-def answers() -> list[Path]:
-    """The files with stored answers of the current project."""
-    return sorted(FOLDER.glob(f"*/*{ANSWERS}"))

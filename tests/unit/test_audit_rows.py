@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tree import FAULTS, SEEDS
+from tree import FAULTS, SEEDS, job
 
 from bezoar.audit.chain import all_steps, chain, left_out, target_of
 from bezoar.audit.export import cell
@@ -78,17 +78,22 @@ def test_the_table_has_every_step_and_no_wide_line(tree, capsys):
 
 
 def test_a_certificates_drops_are_counted_against_the_mix(tree):
-    folder = Path("data/certified/all")
-    folder.mkdir(parents=True)
-    train = Path("data/mixes/all/train.jsonl").read_text().split("\n")
-    row = {"reason": "evaluation item: x", "detail": "mmlu", "row": json.loads(train[0])}
-    (folder / "dropped.jsonl").write_text(json.dumps(row) + "\n")
-    (folder / "train.jsonl").write_text("\n".join(train[1:]))
-    (folder / "eval.jsonl").write_bytes(Path("data/mixes/all/eval.jsonl").read_bytes())
+    row = next(row for row in rows_of("data/mixes/all/train.jsonl") if len(row["prompt"][0]["content"].split()) > 13)
+    item = {"eval": "quiz", "task": "rivers", "id": "7", "texts": {"question": [row["prompt"][0]["content"]]}}
+    Path("targets.jsonl").write_text(json.dumps(item) + "\n")
+    words = ["--mix", "data/mixes/all", "--targets", "targets.jsonl", "--rows", "data/certified/all"]
+    job("data/certificate", "--params", "contamination", *words, "--out", "data/certificates/all.json")
     lines = waterfall(steps_of("all"))
-    assert (lines[-1].ledger.kept, lines[-1].ledger.reasons) == (lines[-2].ledger.kept - 1, {"evaluation item: x": 1})
+    hits = sum(json.loads(Path("data/certificates/all.json").read_text())["matching_rows"].values())
+    assert lines[-1].ledger.reasons == {"evaluation item": hits}
+    assert lines[-1].ledger.kept == lines[-2].ledger.kept - hits > 0
     assert gaps(lines) == []
-    (folder / "train.jsonl").write_text("\n".join(train[2:]))
+    gone = {one.dropped.row["id"]: one for one in left_out(steps_of("all"), "evaluation item")}
+    assert len(gone) == hits
+    assert gone[row["id"]].step.kind == "certificate"
+    assert gone[row["id"]].dropped.detail.startswith("quiz rivers 7, question: whole")
+    train = Path("data/certified/all/train.jsonl")
+    train.write_text("".join(f"{json.dumps(row)}\n" for row in rows_of(train)[1:]))
     (note,) = gaps(waterfall(steps_of("all")))
     assert note.startswith("certificate all read ")
     assert note.endswith("build again")

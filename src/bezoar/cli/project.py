@@ -22,13 +22,16 @@ def enter(args: argparse.Namespace) -> None:
         CacheError: There is no project around, or it belongs to another user.
     """
     here, folder = Path.cwd(), root()
-    file, targets = getattr(args, "file", None), getattr(args, "targets", None)
-    if file is None and hasattr(args, "file"):
+    targets, given = getattr(args, "targets", None), vars(args).copy()
+    if given.get("file", ...) is None:
         args.file = Path("params.yaml")
     if folder == here:
         return
-    if file:
-        args.file = Path(os.path.relpath(here / file, folder))
+    for name, value in given.items():
+        if isinstance(value, Path):
+            setattr(args, name, _moved(value, folder))
+        elif isinstance(value, list) and all(isinstance(one, Path) for one in value):
+            setattr(args, name, [_moved(one, folder) for one in value])
     if targets:
         rules = _rules(folder)
         args.targets = [
@@ -36,6 +39,11 @@ def enter(args: argparse.Namespace) -> None:
         ]
     os.chdir(folder)
     show(f"in {folder}:", file=sys.stderr)
+
+
+def _moved(path: Path, folder: Path) -> Path:
+    """A path of this folder, as it is called from another one."""
+    return Path(os.path.relpath(Path.cwd() / path, folder))
 
 
 def root() -> Path:

@@ -69,7 +69,7 @@ def _row_of(line: bytes, place: str) -> Any:
         if not line.endswith(b"\n"):
             raise
         reason = "not JSON"
-    return Malformed(reason, line[: 4 * KEPT].decode("utf-8", errors="replace")[:KEPT])
+    return Malformed(reason, line[: 4 * KEPT].decode("utf-8", errors="replace").rstrip("\r\n")[:KEPT])
 
 
 def _is_lines(path: Path, label: str) -> bool:
