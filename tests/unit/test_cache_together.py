@@ -61,6 +61,8 @@ def main(argv=None):
         time.sleep(60)
     with artifact(args.out) as out:
         (out / "result.json").write_text(f"{model} {task}")
+        if task == "stray":
+            (out / "notes").write_text("more")
     if task == "late":
         raise ValueError("after its answer")
 
@@ -305,6 +307,14 @@ def test_another_jobs_failure_is_a_warning_and_its_own_job_fails_by_itself(task:
     assert log("z").count("loads the model") == 1  # anew: the failure may have changed the other
     status, said = execute(task)
     assert (status, "ValueError" in said, proof(task)) == (1, True, None)
+
+
+def test_a_file_too_many_in_another_jobs_folder_is_that_jobs_failure() -> None:
+    plan("a", "stray", "z")
+    status, said = execute("a")
+    assert (status, proven("a", "stray", "z")) == (0, ["a", "z"])
+    assert "stray/notes was written, but isn't declared by its rule, so nothing is recorded" in said
+    assert not Path(result("stray")).exists()
 
 
 def test_a_jobs_own_failure_ends_its_process() -> None:

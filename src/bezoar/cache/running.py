@@ -116,7 +116,8 @@ def run_job(
         if isolation == Mode.ENFORCE and (why := explain(trace.attempts(log), room, step.rule)):
             show(why, file=sys.stderr)
         return Done(status, None, {}, {}, {})
-    used = _used(job, run_, log, room, isolation, hasher, [path for one in others for path in one.step.outputs])
+    places = [path for one in others for path in (one.step.folder, *one.step.outputs) if path]
+    used = _used(job, run_, log, room, isolation, hasher, places)
     remove(log)
     by_job = by_job or {step.name: taken}
     cost = {one.step.name: _cost(by_job[one.step.name], one.step) for one in jobs if one.step.name in by_job}
@@ -135,7 +136,7 @@ def _used(
     """What a job was seen to use; what it wasn't held to declare is reported.
 
     Args:
-        more: Outputs of other jobs that its process has made, too; the rest is as above.
+        more: Folders and outputs of other jobs in its process; their own records look into them. The rest is as above.
 
     Raises:
         Edited: Code that it used was edited while it ran.
