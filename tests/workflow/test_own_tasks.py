@@ -123,3 +123,5 @@ def test_tasks_of_a_checkpoint_share_a_process_and_score_as_in_processes_of_thei
     assert len(re.findall("was made in the same process", said)) == 2
     assert "waiting for it" not in said  # jobs that a running process makes, too, aren't started beside it
     assert len(re.findall("^restored data/harness/", said, re.MULTILINE)) == 2
+    logs = {path.stem: path.read_text() for path in (root / "logs/harness/own/served").glob("*.log")}
+    assert {task for task, text in logs.items() if f"'alias': '{task}'" in text} == set(TASKS)  # each its own

@@ -234,13 +234,22 @@ _remove = Job.remove_existing_output
 
 
 async def _spare_and_remove(job: Any) -> None:
-    """Before Snakemake's own preparation of a job, move unrecorded files aside."""
+    """Before Snakemake's own preparation of a job, move unrecorded files aside.
+
+    The logs of a job that may have been made in another one's process stay: if it runs, it writes them anew.
+    """
     attached = ProvenDAG.attached
     step = attached.workflow.dag.steps.get(job) if attached else None
+    logs: list[str] = []
     if attached and step:
         with _reported():
             attached.build.spare(step)
+        logs = [str(path) for path in job.log if attached.build.sharing.get(step.name) and os.path.isfile(path)]
+    for path in logs:
+        os.replace(path, f"{path}.kept")
     await _remove(job)
+    for path in logs:
+        os.replace(f"{path}.kept", path)
 
 
 def _finish(log: str) -> None:
