@@ -46,6 +46,13 @@ def test_every_malformed_line_is_dropped_by_its_reason_and_every_other_one_is_ke
         assert row["reason"] in [reason for fault, reason in FAULTS.values() if fault == content]
 
 
+def test_a_file_without_any_row_in_json_is_an_error_that_says_so(tree, capsys):
+    Path("mine.jsonl").write_text("instruction,response\na,b\n")
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("mine.jsonl, format: dolly", "mine.jsonl"))
+    assert main(["recipe", "check"]) == 1
+    assert "no columns; not JSON: 'instruction,response'" in capsys.readouterr().err
+
+
 def test_no_row_is_lost_between_two_steps(tree):
     lines = waterfall(all_steps(load()))
     assert gaps(lines) == []
