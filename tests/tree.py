@@ -132,8 +132,15 @@ def build(questions: str | None = None) -> None:
             targets = "data/targets/quiz/questions.jsonl"
             if not Path(targets).exists():
                 job("evaluate/question_targets", "--questions", f"data/source/{questions}/rows.jsonl", "--out", targets)
-            files = ["--mix", f"data/mixes/{mix}", "--targets", targets, "--rows", f"data/certified/{mix}"]
-            job("data/certificate", "--params", "contamination", *files, "--out", f"data/certificates/{mix}.json")
+            certify(mix, targets)
+
+
+def certify(mix: str, targets: str) -> None:
+    """A mix's certificate, and its rows that stay."""
+    said = f"data/certificates/{mix}.json"
+    files = ["--mix", f"data/mixes/{mix}", "--targets", targets]
+    job("data/certificate", "--params", "contamination", *files, "--out", said)
+    job("data/certified", "--mix", f"data/mixes/{mix}", "--certificate", said, "--out", f"data/certified/{mix}")
 
 
 def _generate(recipe: Recipe, scheme: str, shard: str) -> None:

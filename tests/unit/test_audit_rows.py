@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tree import FAULTS, SEEDS, job
+from tree import FAULTS, SEEDS, certify
 
 from bezoar.audit.chain import all_steps, chain, left_out, target_of
 from bezoar.audit.export import cell
@@ -88,8 +88,7 @@ def test_a_certificates_drops_are_counted_against_the_mix(tree):
     row = next(row for row in rows_of("data/mixes/all/train.jsonl") if len(row["prompt"][0]["content"].split()) > 13)
     item = {"eval": "quiz", "task": "rivers", "id": "7", "texts": {"question": [row["prompt"][0]["content"]]}}
     Path("targets.jsonl").write_text(json.dumps(item) + "\n")
-    words = ["--mix", "data/mixes/all", "--targets", "targets.jsonl", "--rows", "data/certified/all"]
-    job("data/certificate", "--params", "contamination", *words, "--out", "data/certificates/all.json")
+    certify("all", "targets.jsonl")
     lines = waterfall(steps_of("all"))
     hits = sum(json.loads(Path("data/certificates/all.json").read_text())["matching_rows"].values())
     assert lines[-1].ledger.reasons == {"evaluation item": hits}
