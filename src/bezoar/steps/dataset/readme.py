@@ -162,7 +162,7 @@ def _falls(falls: list[Fall]) -> Iterator[str]:
 
 
 def _certificate(found: dict[str, Any] | None) -> Iterator[str]:
-    if found is None:
+    if found is None or not found["evaluations"]:  # the recipe evaluates nothing
         yield "Not compared with any evaluation."
         return
     rows = []
