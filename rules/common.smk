@@ -37,7 +37,7 @@ if any(written.get(name) != value for name, value in config.items()):
             expected="values in params.yaml, which is what the scripts read",
         )
     )
-resolved = recipe.resolved()  # with all defaults: they are part of every key
+resolved = recipe.values()  # with all defaults: they are part of every key
 config.update(resolved)
 
 if workflow.is_main_process:
@@ -276,6 +276,26 @@ def mix_parts(wildcards):
 def mix_earlier(wildcards):
     """The train splits of earlier mixes: this one holds out none of their rows."""
     return [f"data/mixes/{name}/train.jsonl" for name in recipe.earlier_mixes(wildcards.mix)]
+
+
+PUBLISHED = "data/certified"  # the rows that a mix's folder has
+
+
+def dataset_reports(wildcards):
+    """The reports of all steps on the way to a mix."""
+    card = recipe.card(wildcards.mix)
+    return [
+        f"data/mixes/{wildcards.mix}/report.json",
+        *expand("data/source/{name}/report.json", name=card.sources),
+        *expand("data/generated/{one.scheme}/{shard}/report.json", one=card.schemes.values(), shard=SHARDS),
+        *expand("data/filtered/{name}/{shard}/report.json", name=card.schemes, shard=SHARDS),
+    ]
+
+
+def dataset_tokenizer(wildcards):
+    """The model whose tokenizer counts the tokens of a mix's folder, if there is one."""
+    name = recipe.card(wildcards.mix).tokenizer
+    return [checkpoint(name)] if name else []
 
 
 def mix_tokenizer(wildcards):

@@ -11,6 +11,7 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, validat
       data/certificates/<mix>.json                which evaluation items rows of a mix repeat
       data/certified/<mix>/train.jsonl            a mix without these rows, eval.jsonl, and dropped.jsonl
       data/clearances/<mix>.json                  the same for every mix that may be trained on; else there is none
+      data/datasets/<mix>/                        made on request: a mix as Parquet with its card, for the hub
 """
 
 
@@ -244,4 +245,38 @@ rule clearance:
         r"""
         bezoar exec {output.clearance:q} -- \
             python {input.script:q} --certificate {input.certificate:q} --out {output.clearance:q} --log {log:q}
+        """
+
+
+rule dataset:
+    input:
+        script=installed.find("scripts/data/dataset.py"),
+        train=f"{PUBLISHED}/{{mix}}/train.jsonl",
+        eval=f"{PUBLISHED}/{{mix}}/eval.jsonl",
+        origins="data/mixes/{mix}/origins.jsonl",
+        reports=dataset_reports,
+        certificate="data/certificates/{mix}.json",
+        tokenizer=dataset_tokenizer,
+    output:
+        readme="data/datasets/{mix}/README.md",
+        train="data/datasets/{mix}/train.parquet",
+        eval="data/datasets/{mix}/eval.parquet",
+        statistics="data/datasets/{mix}/statistics.json",
+        croissant="data/datasets/{mix}/croissant.json",
+        sums="data/datasets/{mix}/SHA256SUMS",
+    log:
+        "logs/dataset/{mix}.log",
+    threads: cores_of("dataset", "mix")
+    resources:
+        **resources_of("dataset", "mix"),
+    params:
+        rows=PUBLISHED,
+        values=values_of(lambda w: [f"cards.{w.mix}"]),
+    shell:
+        r"""
+        bezoar exec {output.readme:q} -- \
+            python {input.script:q} --params cards.{wildcards.mix} \
+            --rows {params.rows}/{wildcards.mix} --origins {input.origins:q} --data data \
+            --certificate {input.certificate:q} --tokenizer {input.tokenizer:q} \
+            --out data/datasets/{wildcards.mix} --log {log:q}
         """

@@ -127,6 +127,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_audit_rows.py",
         "unit/test_audit_trace.py",
         "unit/test_baseline.py",
+        "unit/test_dataset.py",
         "unit/test_contamination.py",
         "unit/test_clean.py",
         "unit/test_targets.py",

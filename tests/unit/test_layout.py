@@ -35,6 +35,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "data/certificate": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/certified": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
+    "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
     "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),

@@ -157,7 +157,7 @@ RECORDS = Known(
 
 def card_of(name: str, recipe: Recipe, records: Known = RECORDS) -> tuple[dict[str, Any], str]:
     """A card's metadata and its text."""
-    text = card(target_of(name, recipe), recipe, records)  # type: ignore[arg-type]
+    text = card(name, recipe, records)  # type: ignore[arg-type]
     _, head, body = text.split("---\n", 2)
     return yaml.safe_load(head), body
 
@@ -279,17 +279,9 @@ def test_a_model_card_gives_the_settings_of_each_stage(recipe):
     assert settings["sft_lamini"]["lora"]["rank"] == 16
 
 
-def test_a_data_card_gives_rows_and_sources(recipe):
-    records = Known({"data/mixes/hh_pairs/report.json": {"train": 90, "eval": 10}})
-    head, body = card_of("hh_pairs", recipe, records)
-    assert head == {"source_datasets": ["Anthropic/hh-rlhf"], "tags": ["bezoar"], "license": "unknown"}
-    assert "90 rows in train.jsonl, 10 held out" in body
-    assert "| `hh_dpo` | Anthropic/hh-rlhf at 09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa | not stated |" in body
-
-
 def test_a_cell_cannot_break_its_table(recipe):
     source = recipe.sources["hh_dpo"].model_copy(update={"licence": "a | b\nc"})
-    _, body = card_of("hh_pairs", recipe.model_copy(update={"sources": {**recipe.sources, "hh_dpo": source}}))
+    _, body = card_of("dpo_hh", recipe.model_copy(update={"sources": {**recipe.sources, "hh_dpo": source}}), Known())
     assert "| a \\| b c |" in body
 
 
@@ -298,14 +290,16 @@ def test_a_cell_cannot_break_its_table(recipe):
 
 def test_an_artifact_is_named_by_stage_mix_or_folder(recipe):
     assert target_of("sft_hh", recipe) == Published("model", "sft_hh", Path("data/checkpoints/sft_hh"))
-    assert target_of("data/mixes/hh_pairs/", recipe) == Published("dataset", "hh_pairs", Path("data/mixes/hh_pairs"))
+    assert target_of("data/datasets/hh_pairs/", recipe) == Published(
+        "dataset", "hh_pairs", Path("data/datasets/hh_pairs")
+    )
 
 
 def test_an_unknown_name_and_one_of_two_artifacts_are_refused(recipe):
     with pytest.raises(InputError, match="open_llama_3b_v2: no checkpoint or mix of this name"):
         target_of("open_llama_3b_v2", recipe)
     both = recipe.model_copy(update={"mixes": {**recipe.mixes, "sft_hh": recipe.mixes["evol"]}})
-    with pytest.raises(InputError, match=r"more than one .*\n  found: .*data/checkpoints/sft_hh, data/mixes/sft_hh"):
+    with pytest.raises(InputError, match=r"more than one .*\n  found: .*data/checkpoints/sft_hh, data/datasets/sft_hh"):
         target_of("sft_hh", both)
 
 
@@ -317,15 +311,15 @@ class Proofs:
         self.subjects = [{"name": str(path), "digest": {"sha256": sha256(path)}} for path in files_in(folder)]
 
 
-def test_the_rows_that_a_mix_dropped_are_compared_and_not_published(tmp_path, monkeypatch):
-    folder = tmp_path / "data/mixes/all"
+def test_the_files_of_a_folder_are_compared_and_none_is_left_out(tmp_path, monkeypatch):
+    folder = tmp_path / "data/datasets/all"
     folder.mkdir(parents=True)
-    for name in ("train.jsonl", "eval.jsonl", "report.json", "dropped.jsonl"):
+    for name in ("train.parquet", "eval.parquet", "README.md"):
         (folder / name).write_text(f"{name}\n")
     build, target = Proofs(folder), Published("dataset", "all", folder)
     monkeypatch.setattr(records, "subjects_of", lambda path, build: build.subjects)
     found = records.Records(build).checked(target)
-    assert [one.name for one in found.files] == ["eval.jsonl", "report.json", "train.jsonl"]
-    (folder / "dropped.jsonl").write_text("other\n")
-    with pytest.raises(BezoarError, match=r"dropped\.jsonl differ from the record"):
+    assert [one.name for one in found.files] == ["README.md", "eval.parquet", "train.parquet"]
+    (folder / "eval.parquet").write_text("other\n")
+    with pytest.raises(BezoarError, match=r"(?s)eval\.parquet differ from the record.*snakemake .*all/README\.md"):
         records.Records(build).checked(target)

@@ -27,7 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     rows = [{"id": f"r{n}", "family": f"f{n}", "instruction": f"Is {n} a number?", **row} for n in range(12)]
     (workspace.root / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(RECIPE))
-    workspace.snakemake("data/mixes/all/train.jsonl")
+    workspace.snakemake("data/datasets/all/README.md")
     return workspace
 
 
@@ -49,15 +49,13 @@ def hub(workspace: Workspace, tmp_path: Path) -> Iterator[Hub]:
 def test_a_mix_goes_to_the_hub_as_it_was_made_with_its_card(workspace: Workspace, hub: Hub) -> None:
     said = workspace.run("bezoar", "publish", "all", "--dry-run")
     assert hub.uploads == []
-    assert "licence" in said
     assert "| `mine` | a file of the recipe's author (sha256 not pinned) | CC0-1.0 |" in said
-    assert "  train.jsonl\n" in said
+    assert "  train.parquet\n" in said
     published = workspace.run("bezoar", "publish", "all", "--to", "org/all")
     assert f"published: {hub.address}" in published
-    folder, made = hub.root / "datasets/org/all", workspace.root / "data/mixes/all"
-    names = {"train.jsonl", "eval.jsonl", "report.json"}
-    assert (made / "dropped.jsonl").exists()  # it stays here
-    assert {path.name for path in folder.iterdir()} == names | {"README.md"}
+    folder, made = hub.root / "datasets/org/all", workspace.root / "data/datasets/all"
+    names = {"train.parquet", "eval.parquet", "statistics.json", "croissant.json", "SHA256SUMS", "README.md"}
+    assert {path.name for path in folder.iterdir()} == names
     assert all((folder / name).read_bytes() == (made / name).read_bytes() for name in names)
     assert (folder / "README.md").read_text() == workspace.run("bezoar", "card", "all")
     assert hub.private == {"org/all"}
@@ -66,11 +64,11 @@ def test_a_mix_goes_to_the_hub_as_it_was_made_with_its_card(workspace: Workspace
 def test_what_was_altered_or_never_built_or_has_another_recipe_now_is_not_published(
     workspace: Workspace, hub: Hub
 ) -> None:
-    train = workspace.root / "data/mixes/all/train.jsonl"
+    train = workspace.root / "data/datasets/all/train.parquet"
     whole = train.read_bytes()
     train.unlink()
-    train.write_bytes(whole.replace(b"Yes", b"No."))
-    assert "data/mixes/all isn't what was made\n  found:    data/mixes/all/train.jsonl" in workspace.refused(
+    train.write_bytes(whole + b"\0")
+    assert "data/datasets/all isn't what was made\n  found:    data/datasets/all/train.parquet" in workspace.refused(
         "bezoar", "publish", "all", "--to", "org/all"
     )
     train.write_bytes(whole)
@@ -78,7 +76,7 @@ def test_what_was_altered_or_never_built_or_has_another_recipe_now_is_not_publis
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(changed))
     assert "has no proof to attest" in workspace.refused("bezoar", "publish", "all", "--to", "org/all")
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(RECIPE))
-    shutil.rmtree(workspace.root / "data/mixes/all")
+    shutil.rmtree(workspace.root / "data/datasets/all")
     assert "isn't what was made" in workspace.refused("bezoar", "publish", "all", "--to", "org/all")
     assert hub.uploads == []
 

@@ -9,6 +9,7 @@ from bezoar.text import show
 
 if TYPE_CHECKING:
     from bezoar.cli import Commands
+    from bezoar.publish.records import Published
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -36,21 +37,13 @@ def _repository(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Print what would be uploaded, or upload it."""
-    from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
-    from bezoar.publish.card import card
     from bezoar.publish.hub import upload
-    from bezoar.publish.records import Records, target_of
-    from bezoar.recipe.load import load
 
-    recipe = load()
-    named = target_of(args.artifact, recipe)
-    with loaded() as attached:
-        records = Records(attached.build)
-        target, text = records.checked(named), card(named, recipe, records)
+    target, text = _made(args.artifact)
     for one in target.files:
         show(f"{one.size:>15,}  sha256 {one.sha256}  {one.name}")
-    total = sum(one.size for one in target.files)
-    show(f"{total:>15,}  bytes of {len(target.files)} files of {target.folder}, and the card README.md")
+    total, also = sum(one.size for one in target.files), ", and the card README.md" if target.kind == "model" else ""
+    show(f"{total:>15,}  bytes of {len(target.files)} files of {target.folder}{also}")
     if args.dry_run:
         show(f"\n{text}", end="")
         return 0
@@ -60,19 +53,30 @@ def run(args: argparse.Namespace) -> int:
 
 def run_card(args: argparse.Namespace) -> int:
     """Print the card, or write it."""
-    from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
     from bezoar.files import whole
-    from bezoar.publish.card import card
-    from bezoar.publish.records import Records, target_of
-    from bezoar.recipe.load import load
 
-    recipe = load()
-    target = target_of(args.artifact, recipe)
-    with loaded() as attached:
-        text = card(target, recipe, Records(attached.build))
+    _, text = _made(args.artifact, whole=False)
     if args.out:
         with whole(args.out) as partial:
             partial.write_text(text, encoding="utf-8")
     else:
         show(text, end="")
     return 0
+
+
+def _made(artifact: str, *, whole: bool = True) -> "tuple[Published, str]":
+    """The artifact, its files compared with their record, and its card; `whole=False` compares those of a mix only."""
+    from bezoar.cache.graph import loaded  # slow to import: it brings Snakemake
+    from bezoar.publish.card import card
+    from bezoar.publish.records import CARD, Records, target_of
+    from bezoar.recipe.load import load
+
+    recipe = load()
+    target = target_of(artifact, recipe)
+    with loaded([target.goal] if target.kind == "dataset" else []) as attached:
+        records = Records(attached.build)
+        if target.kind == "dataset" or whole:
+            target = records.checked(target)
+        if target.kind == "dataset":
+            return target, (target.folder / CARD).read_text(encoding="utf-8")
+        return target, card(target.name, recipe, records)

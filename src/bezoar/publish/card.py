@@ -1,6 +1,7 @@
-"""The card of a checkpoint or a mix, README.md, from the recipe and its records.
+"""The card of a checkpoint, README.md, from the recipe and its records.
 
-A card holds scores, so it isn't part of the artifact that is scored. It is generated on request.
+It holds scores, so it isn't part of the artifact that is scored. It is generated on request. The card of a mix is part
+of its folder (bezoar.steps.dataset).
 """
 
 from collections.abc import Iterator
@@ -11,41 +12,38 @@ import yaml
 
 from bezoar import __version__
 from bezoar.blocks import Licence
-from bezoar.publish.records import Published, Records
+from bezoar.publish.records import Records
 from bezoar.recipe import licences
+from bezoar.recipe.cards import place_of, sources_of, writer_of
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
-from bezoar.steps.data.sources import Builtin, File, Hub, Source, Url
+from bezoar.steps.data.sources import Hub
+from bezoar.steps.dataset.markdown import section, table
 
-NOT_KEYS = {"method", "init_from", "mix", "continue_adapter"}  # of a stage: shown elsewhere
-
-
-def card(target: Published, recipe: Recipe, records: Records) -> str:
-    """The card's text."""
-    parts = _model(target.name, recipe, records) if target.kind == "model" else _mix(target.name, recipe, records)
-    return "\n".join([*_head(target, recipe), f"# {target.name}", "", *parts]).rstrip() + "\n"
+NOT_KEYS = {"method", "init_from", "mix", "continue_adapter", "licence"}  # of a stage: shown elsewhere
 
 
-def _head(target: Published, recipe: Recipe) -> Iterator[str]:
+def card(name: str, recipe: Recipe, records: Records) -> str:
+    """The text of the card of a stage's checkpoint."""
+    return "\n".join([*_head(name, recipe), f"# {name}", "", *_model(name, recipe, records)]).rstrip() + "\n"
+
+
+def _head(name: str, recipe: Recipe) -> Iterator[str]:
     """The metadata that the hub reads."""
-    mixes = [recipe.stages[one].mix for one in recipe.chain(target.name)] if target.kind == "model" else [target.name]
-    origins = [recipe.sources[one].origin for one in _sources(mixes, recipe)]
-    data: dict[str, Any] = {
+    mixes = [recipe.stages[one].mix for one in recipe.chain(name)]
+    origins = [recipe.sources[one].origin for one in sources_of(recipe, mixes)]
+    base, stated = recipe.models[_base(name, recipe)], recipe.stages[name].licence
+    data = {
         "tags": ["bezoar"],
         "datasets": sorted({one.repository for one in origins if isinstance(one, Hub)}),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": base.repository if isinstance(base, HubModel) else None,
+        **(licences.on_hub([stated]) if stated else {}),
     }
-    if target.kind == "model":
-        base = recipe.models[_base(target.name, recipe)]
-        data |= {"library_name": "transformers", "pipeline_tag": "text-generation"}
-        data["base_model"] = base.repository if isinstance(base, HubModel) else None
-        stated = recipe.stages[target.name].licence
-        data |= licences.on_hub([stated]) if stated else {}
-    else:
-        data["source_datasets"] = data.pop("datasets")
-        data |= licences.of_published(recipe, target.name)
-    text = yaml.safe_dump({name: value for name, value in data.items() if value}, sort_keys=True)
+    text = yaml.safe_dump({key: value for key, value in data.items() if value}, sort_keys=True)
     return iter(["---", text.rstrip(), "---", ""])
 
 
@@ -53,41 +51,13 @@ def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     stages = recipe.chain(name)[::-1]
     yield f"Stage `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}. This card is made from the"
     yield "records of that build: each number is of artifacts that are up to date."
-    yield from _section("Lineage", _lineage(stages, recipe, records))
-    yield from _section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
-    yield from _section("Licences", _licences(recipe.stages[name].licence, licences.of_checkpoint(recipe, name)))
-    yield from _section("Prompt", _prompt(recipe))
-    yield from _section("Settings", _settings(stages, recipe))
-    yield from _section("Scores", _scores(name, recipe, records))
-    yield from _section("Not run", _not_run(name, recipe, records))
-
-
-def _mix(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
-    mix = recipe.mixes[name]
-    counts = records.read(f"data/mixes/{name}/report.json") or {}
-    train, held = counts.get("train", "?"), counts.get("eval", "?")
-    yield f"Mix `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}, in TRL's columns of the format"
-    yield f"{mix.format}: {train} rows in train.jsonl, {held} held out in eval.jsonl."
-    yield from _section("Data", _data([name], recipe))
-    yield from _section("Licences", _licences(mix.licence, licences.of_mix(recipe, name)))
-    yield from _section("Settings", _yaml({name: mix.model_dump(mode="json")}))
-
-
-def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
-    found = list(lines)
-    if found:
-        yield from ("", f"## {title}", "", *found)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
-    if rows:
-        yield f"| {' | '.join(head)} |"
-        yield f"|{'---|' * len(head)}"
-        yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+    yield from section("Lineage", _lineage(stages, recipe, records))
+    yield from section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
+    yield from section("Licences", _licences(recipe.stages[name].licence, licences.of_checkpoint(recipe, name)))
+    yield from section("Prompt", _prompt(recipe))
+    yield from section("Settings", _settings(stages, recipe))
+    yield from section("Scores", _scores(name, recipe, records))
+    yield from section("Not run", _not_run(name, recipe, records))
 
 
 def _base(stage: str, recipe: Recipe) -> str:
@@ -109,7 +79,7 @@ def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[st
         loss = f"{losses[0]:.3f} → {losses[-1]:.3f}" if len(losses) > 1 else f"{losses[0]:.3f}" if losses else None
         trained = counts.get("train", {}).get("rows")
         rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
-    yield from _table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)
+    yield from table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)
 
 
 def _origin(model: Any) -> str:
@@ -123,31 +93,22 @@ def _origin(model: Any) -> str:
     return f"made by method {model.method}"
 
 
-def _sources(mixes: list[str], recipe: Recipe) -> list[str]:
-    """The sources of mixes, those that schemes start from included; each once."""
-    parts = [part for mix in mixes for part in recipe.mixes[mix].parts]
-    names = [
-        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name for part in parts
-    ]
-    return list(dict.fromkeys(names))
-
-
 def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
     rows = []
-    for name in _sources(mixes, recipe):
+    for name in sources_of(recipe, mixes):
         source = recipe.sources[name]
-        rows.append((f"`{name}`", _place(source), licences.of_source(recipe, name).text))
-    yield from _table(("source", "from", "licence"), rows)
+        rows.append((f"`{name}`", place_of(source), licences.of_source(recipe, name).text))
+    yield from table(("source", "from", "licence"), rows)
     schemes = list(dict.fromkeys(p.name for mix in mixes for p in recipe.mixes[mix].parts if p.kind == "scheme"))
     made = []
     for name in schemes:
         scheme, judge = recipe.schemes[recipe.scheme_of(name)], getattr(recipe.filters[name], "judge", None)
         terms = licences.together(list(licences.of_backend(recipe, scheme.teacher, "teacher")))
-        seeds, writer = f"`{scheme.seeds}`", _writer(scheme.teacher, recipe)
-        made.append((f"`{name}`", scheme.method, seeds, writer, terms, _writer(judge, recipe)))
+        seeds, writer = f"`{scheme.seeds}`", writer_of(recipe, scheme.teacher)
+        made.append((f"`{name}`", scheme.method, seeds, writer, terms, writer_of(recipe, judge)))
     if made:
         yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
-        yield from _table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
+        yield from table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
 
 
 def _licences(stated: Licence | None, found: list[licences.Input]) -> Iterator[str]:
@@ -156,29 +117,9 @@ def _licences(stated: Licence | None, found: list[licences.Input]) -> Iterator[s
     else:
         yield "No licence is stated for the whole. It is made of:"
     yield ""
-    yield from _table(("what", "licence or terms"), [(one.what, one.text) for one in found])
+    yield from table(("what", "licence or terms"), [(one.what, one.text) for one in found])
     for note in licences.notes(found):
         yield from ("", note)
-
-
-def _place(source: Source) -> str:
-    match source.origin:
-        case Hub():
-            return f"{source.origin.repository} at {source.origin.revision}"
-        case Url():
-            return f"{source.origin.url} (sha256 {source.origin.sha256})"
-        case Builtin():
-            return f"Bezoar's embedded world, set {source.origin.set}"
-        case File():
-            return f"a file of the recipe's author (sha256 {source.origin.sha256 or 'not pinned'})"
-    return source.origin.kind
-
-
-def _writer(backend: str | None, recipe: Recipe) -> str:
-    if backend is None:
-        return "rules"
-    block = recipe.backends[backend]
-    return str(getattr(block, "model", None) or getattr(block, "checkpoint", None) or block.kind)
 
 
 def _prompt(recipe: Recipe) -> Iterator[str]:
@@ -207,7 +148,7 @@ def _scores(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
         if report is not None:
             found = block.scores_of(name, report)
             yield from (f"`{label}`: {found.text}", "")
-            yield from _table(found.head, list(found.rows))
+            yield from table(found.head, list(found.rows))
             yield ""
 
 

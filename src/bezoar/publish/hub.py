@@ -4,13 +4,12 @@ import os
 from typing import TYPE_CHECKING
 
 from bezoar.errors import BezoarError, InputError, problem
-from bezoar.publish.records import Published
+from bezoar.publish.records import CARD, Published
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
 
 TOKEN = "HF_TOKEN"
-CARD = "README.md"
 OWN = {".gitattributes"}  # the hub's own file of a repository
 
 

@@ -13,7 +13,7 @@ from bezoar.files import files_in, sha256
 from bezoar.recipe.recipe import Recipe
 
 Kind = Literal["model", "dataset"]
-UNPUBLISHED = {"dropped.jsonl", "origins.jsonl"}  # of a mix: they name files, and rows that were left out on purpose
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,17 @@ class File:
 
 @dataclass(frozen=True)
 class Published:
-    """A stage's checkpoint, or a mix."""
+    """A stage's checkpoint, or the folder of a mix."""
 
     kind: Kind
     name: str
     folder: Path
     files: tuple[File, ...] = ()
+
+    @property
+    def goal(self) -> str:
+        """What Snakemake makes it by."""
+        return f"{self.folder}/{CARD}" if self.kind == "dataset" else str(self.folder)
 
 
 class Records:
@@ -67,13 +72,11 @@ class Records:
                     f"{target.folder} isn't what was made",
                     found=f"{', '.join(altered[:3])}{' and more' if len(altered) > 3 else ''} differ from the record",
                     expected="the recorded files, and no others",
-                    hint=f"`snakemake {target.folder}` restores it",
+                    hint=f"`snakemake {target.goal}` restores it",
                 )
             )
         files = (
-            File(str(path.relative_to(target.folder)), path.stat().st_size, made[name])
-            for name, path in here.items()
-            if path.name not in UNPUBLISHED
+            File(str(path.relative_to(target.folder)), path.stat().st_size, made[name]) for name, path in here.items()
         )
         return replace(target, files=tuple(files))
 
@@ -86,7 +89,7 @@ def target_of(text: str, recipe: Recipe) -> Published:
     """
     known = [
         *(Published("model", name, Path(recipe.folder_of(name))) for name in recipe.stages),
-        *(Published("dataset", name, Path("data/mixes", name)) for name in recipe.mixes),
+        *(Published("dataset", name, Path("data/datasets", name)) for name in recipe.mixes),
     ]
     found = [one for one in known if text.rstrip("/") in (one.name, str(one.folder))]
     if len(found) == 1:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
     from bezoar.steps.data.mix import Part
 
+# By section, the key of a block's licence. Nothing depends on it but cards.
+KEYS = {"sources": "licence", "backends": "terms", "models": "licence", "mixes": "licence", "stages": "licence"}
 OWN = "Apache-2.0"  # of rows that Bezoar's embedded world makes
 UNKNOWN = "not stated"
 # By SPDX id, those that don't permit commercial use, and those that ask for the same licence for what is made of them.
@@ -143,7 +145,7 @@ def of_part(recipe: "Recipe", mix: str, part: "Part") -> Iterator[Input]:
     if part.kind == "source":
         yield of_source(recipe, part.name, mix, part.rows)
         return
-    scheme = recipe.schemes[part.name]
+    scheme = recipe.schemes[recipe.scheme_of(part.name)]
     yield of_source(recipe, scheme.seeds, mix, part.rows)
     for block in (scheme, recipe.filters[part.name]):
         for rule in block.asks:
@@ -216,8 +218,7 @@ def problems(recipe: "Recipe", root: Path) -> list[Problem]:
 
 
 def _unreadable(recipe: "Recipe") -> Iterator[Problem]:
-    for section in ("sources", "models", "backends", "mixes", "stages"):
-        key = "terms" if section == "backends" else "licence"
+    for section, key in KEYS.items():
         for name, block in getattr(recipe, section).items():
             licence = getattr(block, key)
             if not isinstance(licence, str):

@@ -8,6 +8,8 @@ from pydantic import Field, JsonValue, model_validator
 
 from bezoar.blocks import Block, Name, NamedBlock, Prompt
 from bezoar.cluster.resources import Resources
+from bezoar.recipe import licences
+from bezoar.recipe.cards import card_of
 from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.base.hub import HubModel
@@ -17,6 +19,7 @@ from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
+from bezoar.steps.dataset.card import Card
 from bezoar.steps.evaluate.evaluation import SERVED, ServedEval
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
@@ -40,6 +43,7 @@ Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminato
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
+CARDS = "cards"  # of the values of a run
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
 
 
@@ -51,7 +55,6 @@ class Recipe(Block):
     shards: int = Field(1, ge=1, le=10_000, description="Parts that the work of each scheme is split into.")
     commercial: bool = Field(
         False,
-        exclude=True,  # no result depends on it
         description="Refuse sources, models and teachers that don't permit commercial use, and those whose licence "
         "isn't stated.",
     )
@@ -84,6 +87,7 @@ class Recipe(Block):
         """Complete short forms: the kind of each part of a mix, and the default methods of filters and stages."""
         if not isinstance(data, dict):
             return data
+        data = {key: value for key, value in data.items() if key != CARDS}  # a process of a run reads its values
         mixes, filters = data.get("mixes"), data.get("filters")
         if isinstance(mixes, dict):
             filtered = {*(data.get("schemes") or {}), *(filters if isinstance(filters, dict) else {})}
@@ -106,6 +110,22 @@ class Recipe(Block):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain maps, lists and values, with all defaults."""
         return self.model_dump(mode="json")
+
+    def values(self) -> dict[str, Any]:
+        """What jobs read: the whole recipe without licences, and the cards of its mixes, which state them.
+
+        So an edit of a licence reruns no other job.
+        """
+        found = self.resolved()
+        del found["commercial"]
+        for section, key in licences.KEYS.items():
+            for block in found[section].values():
+                del block[key]
+        return found | {CARDS: {name: self.card(name).model_dump(mode="json") for name in self.mixes}}
+
+    def card(self, mix: str) -> Card:
+        """The values of a mix's card."""
+        return card_of(self, mix)
 
     def scheme_of(self, filter_name: str) -> str:
         """The scheme whose rows a filter keeps."""

@@ -100,7 +100,6 @@ class BackendBlock(NamedBlock):
 
     terms: Licence | None = Field(
         None,
-        exclude=True,  # no answer depends on them
         description="What its answers may be used for: an SPDX id, or a name with what it permits; null takes the "
         "licences of the checkpoint that answers.",
     )
@@ -111,8 +110,8 @@ class BackendBlock(NamedBlock):
         return False
 
     def identity(self) -> dict[str, Any]:
-        """What its answers depend on: every value but its connection."""
-        return self.model_dump(exclude={"connection"})
+        """What its answers depend on: every value but its connection and terms."""
+        return self.model_dump(exclude={"connection", "terms"})
 
     @property
     def weights(self) -> str | None:

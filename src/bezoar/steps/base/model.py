@@ -21,7 +21,6 @@ class ModelBlock(NamedBlock):
 
     licence: Licence | None = Field(
         None,
-        exclude=True,  # no result depends on it
         description="Licence of its weights, as of a source; null takes that of the texts that it is pretrained on.",
     )
 

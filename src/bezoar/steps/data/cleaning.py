@@ -9,15 +9,12 @@ from pydantic import Field
 
 from bezoar.blocks import Block
 from bezoar.errors import InputError, problem
-from bezoar.steps.data import marks, personal, rows, secrets
+from bezoar.steps.data import languages, marks, personal, rows, secrets
 from bezoar.steps.data.rows import Unusable
 
 Kind = TypeVar("Kind", bound=rows.Row)
 Change = Callable[[str], str]
-LETTERS = 12  # a language is told from no fewer letters,
-SURE = 0.5  # and from no smaller a probability: lists of names look like any language
-UNSURE = "und"
-START = 2000  # characters of a text that are looked at
+LETTERS = 12  # a language is told from no fewer letters
 
 
 class Cleaning(Block):
@@ -54,8 +51,13 @@ class Cleaner:
     """
 
     def __init__(self, block: Cleaning) -> None:
+        """Take a block; raises InputError if it names a language that can't be told."""
         self.block = block
         self.counts: Counter[str] = Counter()
+        unknown = sorted({*block.languages} - {*languages.known()}) if block.languages else []
+        if unknown:
+            known = ", ".join(languages.known())
+            raise InputError(problem("languages that can't be told", found=", ".join(unknown), expected=known))
 
     def __call__(self, row: Kind) -> Kind:
         """A row with clean texts.
@@ -109,21 +111,9 @@ class Cleaner:
             if role != "system":
                 texts[role == "assistant"].append(marks.prose(text))
         for joined in map("\n".join, texts.values()):
-            if sum(map(str.isalpha, joined)) >= LETTERS:
-                language = self._classify(joined[:START])[0]
-                if language not in (UNSURE, *self.block.languages):
-                    raise Unusable(f"language: {language}")
-
-    @cached_property
-    def _classify(self) -> Callable[[str], tuple[str, float]]:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # slow to import, and few mixes ask for it
-
-        identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=SURE)
-        unknown = sorted(set(self.block.languages) - set(identifier.labels))
-        if unknown:
-            known = ", ".join(sorted(identifier.labels))
-            raise InputError(problem("languages that can't be told", found=", ".join(unknown), expected=known))
-        return identifier.classify
+            enough = sum(map(str.isalpha, joined)) >= LETTERS
+            if enough and not languages.is_one_of(joined, self.block.languages):
+                raise Unusable(f"language: {languages.language_of(joined)}")
 
 
 ROLES = {

@@ -46,7 +46,7 @@ class Mix(NamedBlock):
     """A training set in TRL's conversational columns."""
 
     section: ClassVar[str] = "mixes"
-    rules: ClassVar[tuple[str, ...]] = ("mix", "certificate", "certified", "clearance")
+    rules: ClassVar[tuple[str, ...]] = ("mix", "certificate", "certified", "clearance", "dataset")
 
     format: MixFormat = "prompt_completion"
     parts: list[Part] = Field(min_length=1)
@@ -65,7 +65,6 @@ class Mix(NamedBlock):
     )
     licence: Licence | None = Field(
         None,
-        exclude=True,  # no result depends on it
         description="Licence under which it is published; null for those of its rows.",
     )
 

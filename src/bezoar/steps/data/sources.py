@@ -103,7 +103,6 @@ class Source(NamedBlock):
 
     licence: Licence | None = Field(
         None,
-        exclude=True,  # no result depends on it
         description="Licence of its rows: an SPDX id, or a name with what it permits; null if it isn't known."
         " Cards state it, and no result depends on it.",
     )

@@ -57,7 +57,6 @@ class StageBlock(NamedBlock):
     mix: MixName
     licence: Licence | None = Field(
         None,
-        exclude=True,  # no result depends on it
         description="Licence under which its checkpoint is published; its card also states those that it comes from.",
     )
     tuning: Literal["lora", "full"] = Field(
