@@ -3,8 +3,8 @@
 $ scratch/peers/datatrove/bin/python benchmarks/peers/datatrove_rows.py FOLDER
 
 FOLDER has train.jsonl and items.jsonl, as benchmarks/contamination.py writes them. datatrove's own n-gram filter reads
-an index that its indexer would write; that one needs lighteval's tasks. Prints the peak of memory in MB and the rows
-that went.
+an index that its indexer would write; that one needs lighteval's tasks. Prints the peak of memory in MB, and the
+planted and the other rows that went.
 """
 
 import json
@@ -55,9 +55,10 @@ def main() -> None:
             JsonlWriter(str(scratch / "kept"), compression=None),
         ]
         LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=str(scratch / "logs")).run()
-        gone = sum(len(path.read_text().splitlines()) for path in (scratch / "gone").rglob("*.jsonl"))
+        gone = [line for path in (scratch / "gone").rglob("*.jsonl") for line in path.read_text().splitlines()]
+    planted = sum(json.loads(line)["id"].startswith("framed") for line in gone)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(peak // 1024, gone)
+    print(peak // 1024, planted, len(gone) - planted)
 
 
 if __name__ == "__main__":
