@@ -33,7 +33,7 @@ ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
-    "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
+    "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard", "data.spool"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
