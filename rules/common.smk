@@ -110,6 +110,7 @@ graph.attach(
     notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
     rerun_on=recipe.rerun_on,
+    together=[installed.find("scripts/evaluate/harness.py")],  # tasks of a checkpoint share the loaded model
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.

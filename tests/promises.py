@@ -25,6 +25,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_room.py",
         "unit/test_cache_runs.py",
         "unit/test_cache_storable.py",
+        "unit/test_cache_together.py",
         "unit/test_layout.py",
         "unit/test_cache_syntax.py",
         "unit/test_cache_trace.py",

@@ -24,6 +24,24 @@ SEEDS = 60  # rows of the source that fit
 WORDS = (
     "river stone lamp garden paper cloud winter copper music bridge forest silver market harbour candle letter".split()
 )
+
+
+def seed_rows(count: int, word: str) -> list[bytes]:
+    """Lines of rows that fit, of which none is nearly another."""
+    named = [[WORDS[(number * step + step) % len(WORDS)] for step in (1, 3, 5, 9)] for number in range(count)]
+    return [
+        json.dumps(
+            {
+                "instruction": f"Tell me of {word} {number} with {', '.join(names[:3])} and {names[3]}.",
+                "context": "",
+                "response": f"{' '.join(reversed(names))} are words of {word} {number}.",
+                "category": names[0],
+            }
+        ).encode()
+        for number, names in enumerate(named)
+    ]
+
+
 FAULTS: dict[
     str, tuple[bytes, str | None]
 ] = {  # lines that somebody's file may have, and why each is dropped, if it is
@@ -37,7 +55,7 @@ FAULTS: dict[
     "no row": (b'["a", "list"]', "not a row of columns"),
     "number": (b"12", "not a row of columns"),
     "empty turn": (b'{"instruction": "", "context": "", "response": "Nothing was asked."}', "empty"),
-    "duplicate": (b'{"instruction": "Tell me of river 0.", "context": "", "response": "Words of 0."}', "duplicate"),
+    "duplicate": (seed_rows(1, "river")[0], "duplicate"),
     "10 MB": (json.dumps({"instruction": "Read.", "context": "x " * 5_000_000, "response": "y"}).encode(), None),
     "escaped NUL": (b'{"instruction": "Name \\u0000 it.", "context": "", "response": "It."}', None),
     "Windows end": (b'{"instruction": "End in CRLF.", "context": "", "response": "It does."}\r', None),
@@ -82,21 +100,6 @@ mixes:
 """
 
 
-def seed_rows(count: int, word: str) -> list[bytes]:
-    """Lines of rows that fit."""
-    return [
-        json.dumps(
-            {
-                "instruction": f"Tell me of {word} {number}.",
-                "context": "",
-                "response": f"Words of {number}.",
-                "category": WORDS[number % len(WORDS)],
-            }
-        ).encode()
-        for number in range(count)
-    ]
-
-
 def with_faults(lines: list[bytes], faults: dict[str, tuple[bytes, str | None]]) -> bytes:
     """The content of a file in which a malformed line follows each of the first lines."""
     added = [line for line, _ in faults.values()]
@@ -132,8 +135,15 @@ def build(questions: str | None = None) -> None:
             targets = "data/targets/quiz/questions.jsonl"
             if not Path(targets).exists():
                 job("evaluate/question_targets", "--questions", f"data/source/{questions}/rows.jsonl", "--out", targets)
-            files = ["--mix", f"data/mixes/{mix}", "--targets", targets, "--rows", f"data/certified/{mix}"]
-            job("data/certificate", "--params", "contamination", *files, "--out", f"data/certificates/{mix}.json")
+            certify(mix, targets)
+
+
+def certify(mix: str, targets: str) -> None:
+    """A mix's certificate, and its rows that stay."""
+    said = f"data/certificates/{mix}.json"
+    files = ["--mix", f"data/mixes/{mix}", "--targets", targets]
+    job("data/certificate", "--params", "contamination", *files, "--out", said)
+    job("data/certified", "--mix", f"data/mixes/{mix}", "--certificate", said, "--out", f"data/certified/{mix}")
 
 
 def _generate(recipe: Recipe, scheme: str, shard: str) -> None:

@@ -93,6 +93,7 @@ INTERNAL = (
     ),
     Setting("BEZOAR_LAUNCHED", "Set for the processes of one training on several devices", "the job is one process"),
     Setting("BEZOAR_COSTS", "The file that a job writes its tokens and dollars to", "costs aren't recorded"),
+    Setting("BEZOAR_TOGETHER", "The jobs that share a process, and what it has done", "a process has one job"),
     Setting("BEZOAR_STAGE", "The stage that `bezoar build` makes for DVC", "no DVC stage"),
     Setting("BEZOAR_DRY_RUN", "The file that a job of `bezoar plan` counts its requests in", "requests are sent"),
     Setting("BEZOAR_ON_NODE", "Set for jobs that SLURM runs on a node", "the job runs where the run does"),

@@ -5,14 +5,18 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from tree import FAULTS, ROOT, build, models
 
 from bezoar.audit.chain import FOLDERS, all_steps, left_out
+from bezoar.audit.trace import trace
 from bezoar.audit.waterfall import gaps, waterfall
 from bezoar.cli import main
 from bezoar.recipe.load import load
+from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data.source import FURTHER
 
+pytestmark = pytest.mark.end_to_end
 GENERIC = ("bad JSON", "no JSON", "NUL", "invalid UTF-8", "nested too deeply", "no row", "number")  # of any format
 LONG = "so much text " * 800_000  # 10 MB
 TEXTS = {"dolly": "instruction", "flan": "inputs", "hh": "chosen", "tasks": "instruction"}  # a column of each sample
@@ -149,7 +153,7 @@ def test_every_row_of_malformed_samples_is_accounted_for_at_every_step(real, tmp
     shown = capsys.readouterr().out
     assert "\x00" not in shown
     assert max(map(len, shown.splitlines())) <= 80
-    every_row_left_out_leads_to_its_reason(steps, capsys)
+    every_row_left_out_leads_to_its_reason(recipe)
 
 
 def every_line_of_a_source_is_kept_or_dropped_once(name: str) -> None:
@@ -191,19 +195,19 @@ def every_row_of_a_mix_has_an_origin_and_stays_or_goes(mix: str) -> None:
         stay = [row["id"] for row in rows_of(certified / f"{split}.jsonl")]
         go = [row["row"]["id"] for row in rows_of(certified / "dropped.jsonl") if row["row"]["split"] == split]
         assert sorted([*stay, *go]) == sorted(rows)
+    files: dict[str, list[bytes]] = {}
     for origin in rows_of(folder / "origins.jsonl"):
-        lines = Path(origin["file"]).read_bytes().split(b"\n")
+        name = origin["file"]
+        lines = files.get(name) or files.setdefault(name, Path(name).read_bytes().split(b"\n"))
         if origin["kind"] == "scheme":
             assert json.loads(lines[origin["line"] - 1])["id"] == origin["id"]
         else:
             assert lines[origin["line"] - 1].strip()
 
 
-def every_row_left_out_leads_to_its_reason(steps, capsys) -> None:
-    one_of_each = {(one.step.kind, one.dropped.reason): one for one in left_out(steps)}
+def every_row_left_out_leads_to_its_reason(recipe: Recipe) -> None:
+    one_of_each = {(one.step.kind, one.dropped.reason): one for one in left_out(all_steps(recipe))}
     assert len(one_of_each) > 20
     for one in one_of_each.values():
-        assert main(["trace", one.place, "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        reasons = [step["left_out"]["reason"] for step in found["steps"] if step["left_out"]]
-        assert one.dropped.reason in reasons
+        found = trace(one.place, recipe)
+        assert one.dropped.reason in [step.reason for step in found.steps]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tree import FAULTS, SEEDS, job
+from tree import FAULTS, SEEDS, certify
 
 from bezoar.audit.chain import all_steps, chain, left_out, target_of
 from bezoar.audit.export import cell
@@ -46,6 +46,13 @@ def test_every_malformed_line_is_dropped_by_its_reason_and_every_other_one_is_ke
         assert row["reason"] in [reason for fault, reason in FAULTS.values() if fault == content]
 
 
+def test_a_file_without_any_row_in_json_is_an_error_that_says_so(tree, capsys):
+    Path("mine.jsonl").write_text("instruction,response\na,b\n")
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("mine.jsonl, format: dolly", "mine.jsonl"))
+    assert main(["recipe", "check"]) == 1
+    assert "no columns; not JSON: 'instruction,response'" in capsys.readouterr().err
+
+
 def test_no_row_is_lost_between_two_steps(tree):
     lines = waterfall(all_steps(load()))
     assert gaps(lines) == []
@@ -81,8 +88,7 @@ def test_a_certificates_drops_are_counted_against_the_mix(tree):
     row = next(row for row in rows_of("data/mixes/all/train.jsonl") if len(row["prompt"][0]["content"].split()) > 13)
     item = {"eval": "quiz", "task": "rivers", "id": "7", "texts": {"question": [row["prompt"][0]["content"]]}}
     Path("targets.jsonl").write_text(json.dumps(item) + "\n")
-    words = ["--mix", "data/mixes/all", "--targets", "targets.jsonl", "--rows", "data/certified/all"]
-    job("data/certificate", "--params", "contamination", *words, "--out", "data/certificates/all.json")
+    certify("all", "targets.jsonl")
     lines = waterfall(steps_of("all"))
     hits = sum(json.loads(Path("data/certificates/all.json").read_text())["matching_rows"].values())
     assert lines[-1].ledger.reasons == {"evaluation item": hits}

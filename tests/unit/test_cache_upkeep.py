@@ -587,11 +587,11 @@ def test_stages_of_one_dvc_repro_are_one_run():
     ]
 
 
-def test_a_jobs_last_outcome_counts():
+def test_a_job_counts_once_and_as_run_if_it_ran():
     write(history.OUTCOMES, "")
     for output, outcome in (("a", history.RESTORED), ("b", history.RUN), ("b", history.RESTORED), ("c", history.RUN)):
         history.note(output, outcome)
-    assert history.outcomes() == {history.RESTORED: 2, history.RUN: 1}
+    assert history.outcomes() == {history.RESTORED: 1, history.RUN: 2}
 
 
 def test_the_command_says_what_goes_and_asks_first(capsys):

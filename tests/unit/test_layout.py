@@ -42,7 +42,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
-    "evaluate/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate"} | MODELS),
+    "evaluate/harness": (PLAIN | DEMAND | {"problems", "together"}, {"chat", "evaluate"} | MODELS),
     "evaluate/harness_targets": (
         PLAIN | DEMAND | {"problems"},
         {"chat", "data", "data.contamination", "data.rows", "evaluate"} | MODELS,

@@ -187,6 +187,17 @@ def test_outputs_are_removed_where_we_look_at_them_first() -> None:
     assert issubclass(Job, AbstractJob)
 
 
+def test_the_scheduler_asks_the_graph_for_ready_jobs_and_says_what_runs() -> None:
+    from snakemake.scheduling.job_scheduler import JobScheduler
+    from snakemake.workflow import Workflow
+
+    assert isinstance(DAG.ready_jobs, property)
+    assert "self.workflow.dag.ready_jobs" in inspect.getsource(JobScheduler.open_jobs.fget)
+    assert isinstance(Workflow.scheduler, property)
+    assert "self.running = set()" in inspect.getsource(JobScheduler.__init__)
+    assert "self.running.remove(job)" in inspect.getsource(JobScheduler._handle_error)  # before it can be tried again
+
+
 @pytest.mark.parametrize("name", ["toposorted", "finished", "reason", "targetjobs", "dependencies", "needrun_jobs"])
 def test_the_graph_has_what_we_ask(name: str) -> None:
     assert hasattr(DAG, name) or f"self.{name} = " in inspect.getsource(DAG.__init__)

@@ -1,6 +1,7 @@
-"""Own tasks of the harness: an edit of their code, or of a file that they include, is a new score."""
+"""Own tasks of the harness: an edit of their code is a new score; those of a checkpoint share one process."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,57 @@ def test_nested_files_and_code_of_a_task_are_inputs_of_its_score(workspace, rand
     done = (root / "logs/harness/own/served/choice.log").stat().st_mtime_ns
     assert score() == (0.25, 1.0)
     assert (root / "logs/harness/own/served/choice.log").stat().st_mtime_ns == done  # restored, not run
+
+
+TASKS = ("drawn", "other", "written")
+SHARED = {
+    "_base": "dataset_path: json\ndataset_kwargs: {data_files: {test: tasks/items.jsonl}}\ntest_split: test\n",
+    "_drawn": (
+        "include: _base\noutput_type: multiple_choice\ndoc_to_text: !function utils.asked\n"
+        "doc_to_choice: ['a', 'bee']\ndoc_to_target: 0\n"
+        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+    ),
+    "drawn.yaml": "task: drawn\ninclude: _drawn\n",
+    "other.yaml": "task: other\ninclude: _drawn\n",
+    "written.yaml": (
+        "task: written\ninclude: _base\noutput_type: generate_until\ndoc_to_text: '{{question}}'\n"
+        "doc_to_target: '{{question}}'\ngeneration_kwargs: {do_sample: true, temperature: 1.0, max_gen_toks: 8}\n"
+        "process_results: !function utils.length\n"
+        "metric_list: [{metric: length, aggregation: mean, higher_is_better: true}]\n"
+    ),
+    "utils.py": (  # code with a state, which the next task must not find
+        "import random\n\nDRAWS = random.Random(0)\n\n\ndef asked(doc):\n"
+        "    return f\"{doc['question']} {DRAWS.random()}\"\n\n\ndef length(doc, results):\n"
+        "    return {'length': sum(map(ord, results[0])) + DRAWS.random()}\n"
+    ),
+    "items.jsonl": "".join(json.dumps({"question": f"question {number}"}) + "\n" for number in range(12)),
+}
+
+
+def test_tasks_of_a_checkpoint_share_a_process_and_score_as_in_processes_of_their_own(workspace, random_llama):
+    root: Path = workspace.root
+    random_llama(root / "weights", ["Name three rivers, question 1 2 3."] * 9)
+    (root / "tasks").mkdir()
+    for name, text in SHARED.items():
+        (root / "tasks" / name).write_text(text)
+    shared = recipe()
+    shared["evals"]["own"]["tasks"] = list(TASKS)
+    (root / "params.yaml").write_text(yaml.safe_dump(shared))
+    results = [f"data/harness/own/served/{task}/result.json" for task in TASKS]
+
+    def build(*builds: list[str]) -> tuple[list[bytes], str]:
+        """What several builds make, and say."""
+        said = "".join(workspace.snakemake(*one, "--cores", "2") for one in builds)
+        return [(root / path).read_bytes() for path in results], said
+
+    alone, said = build(*([path] for path in results))
+    assert "in the same process" not in said
+    shutil.rmtree(root / ".dvc/cache")
+    shutil.rmtree(root / "data/harness")
+    together, said = build(results)
+    assert together == alone
+    assert len(re.findall("was made in the same process", said)) == 2
+    assert "waiting for it" not in said  # jobs that a running process makes, too, aren't started beside it
+    assert len(re.findall("^restored data/harness/", said, re.MULTILINE)) == 2
+    logs = {path.stem: path.read_text() for path in (root / "logs/harness/own/served").glob("*.log")}
+    assert {task for task, text in logs.items() if f"'alias': '{task}'" in text} == set(TASKS)  # each its own

@@ -1,5 +1,6 @@
 """Rows by their id, in the artifacts of all steps."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def found_rows(text: str, steps: list[Step]) -> list[Found]:
 
 def with_ids(ids: Iterable[str], steps: Iterable[Step]) -> list[Found]:
     """The rows of some ids in steps, kept and left out."""
-    return [one for step in steps for name in ids for one in _in_step(step, name) if one.id == name]
+    wanted = set(ids)
+    return [one for step in steps for one in _in_step(step, *wanted) if one.id in wanted] if wanted else []
 
 
 def line_at(path: Path, number: int) -> dict[str, Any] | None:
@@ -102,13 +104,13 @@ def _at_place(text: str, steps: list[Step]) -> Found | None:
     )
 
 
-def _in_step(step: Step, start: str) -> Iterator[Found]:
-    """Rows of a step that may have an id with that start; only lines with its letters are parsed."""
-    needle = f'"{start}'.encode()
+def _in_step(step: Step, *starts: str) -> Iterator[Found]:
+    """Rows of a step that may have an id with one of some starts; only lines with its letters are parsed."""
+    needles = re.compile("|".join(re.escape(f'"{start}') for start in sorted(starts)).encode())
     for path in (*step.kept, *step.left_out):
         if path.is_file():
             for number, line in byte_lines(path, str(path)):
-                if needle in line:
+                if needles.search(line):
                     yield _found(step, path, number, _row(line, f"{path}:{number}"))
 
 

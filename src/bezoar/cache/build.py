@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -25,6 +25,7 @@ from bezoar.cache import (
     records,
     recover,
     stages,
+    together,
 )
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import typed_digest
@@ -69,6 +70,7 @@ class Build:
         included: The Snakefile and all files that it includes.
         packaged: Whether rules take scripts of the package.
         varies: Whether results depend on environment variables or facts of the machine, which no file shows.
+        sharing: Scripts that can do several jobs in one process.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Build:
         *,
         packaged: bool = False,
         varies: bool = False,
+        sharing: Collection[str] = (),
     ) -> None:
         self.cache, remote = config.settings()
         self._tracked = git.tracked()
@@ -93,6 +96,8 @@ class Build:
         self.verifier = Verifier(self.hasher)
         self.acceptances = Acceptances.read()
         self.included, self._packaged, self._varies = list(included), packaged, varies
+        self._scripts = sharing
+        self.sharing: dict[str, tuple[str, ...]] = {}  # by planned job, those that may share its process
         self.steps: list[Step] = []
         self.stages: dict[str, stages.DvcStage] = {}
         self.decision = Decision()
@@ -368,12 +373,16 @@ class Build:
         closures = {script: self.code.closures.contents(script) for script in scripts}
         prints = {script: self.code.closures.print_of(script) for script in scripts}
         Run(self.cache, str(copy), self.remote, closures, prints, git.state(), run).write()
+        jobs = []
         for step in steps:
             found = self.decision.recorded_match.get(step.name)
             if found and found.trace:
                 self.proofs.traces.add(found.trace)  # so that jobs needn't read traces.lock
             known = [Known(found.action.inputs, found.outputs, found.trace.digest)] if found and found.trace else []
-            PlannedJob(step, command_of(step), step.name not in self._forced, known, around(step)).write()
+            jobs.append(PlannedJob(step, command_of(step), step.name not in self._forced, known, around(step)))
+        for job in together.planned(jobs, self._scripts):
+            job.write()
+            self.sharing[job.step.name] = job.together
 
     def _remember(self) -> None:
         """Make proofs of dvc.lock's records before entries for other values or code replace them.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from bezoar.cache import CacheError, Unwritable, history, locks
+from bezoar.cache import CacheError, Unwritable, history, locks, together
 from bezoar.cache.acceptances import Acceptances
 from bezoar.cache.action import Action
 from bezoar.cache.altered import set_aside
@@ -32,8 +32,11 @@ def execute(outputs: list[str], command: list[str]) -> int:
     """
     held: list[TextIO] = []  # locks, held until this process and the command end
     try:
-        held += locks.hold(os.path.normpath(outputs[0]))
-        job = read_job(os.path.normpath(outputs[0]))
+        name = os.path.normpath(outputs[0])
+        if (job := read_job(name)) and job.together:  # before its own: a process that has this one waits for no other
+            held += locks.hold(together.lock_of(job.step), "another of its jobs")
+        held += locks.hold(name)
+        job = read_job(name)
         if job is None and ON_NODE in os.environ:
             raise CacheError(
                 problem(
@@ -47,7 +50,7 @@ def execute(outputs: list[str], command: list[str]) -> int:
             from bezoar.cache.running import run  # only a command that runs needs it
 
             return run(command, outputs, held)
-        return _Execution(job, command, held).status()
+        return Execution(job, command, held).status()
     except (CacheError, OSError) as error:
         show(error, file=sys.stderr)
         return 1
@@ -72,13 +75,13 @@ def is_proven(output: str, *, forced: bool = False) -> bool:
         return False
     if not job.lookup:  # an earlier proof doesn't count for a forced job
         return forced and name in forced_runs()
-    return _Execution(job, job.command, []).restored()
+    return Execution(job, job.command, []).restored()
 
 
-class _Execution:
+class Execution:
     """A planned job: looked up, or run and recorded."""
 
-    def __init__(self, job: PlannedJob, command: list[str], held: list[TextIO]) -> None:
+    def __init__(self, job: PlannedJob, command: list[str], held: list[TextIO], hasher: Hasher | None = None) -> None:
         if job.command != command:
             raise CacheError(
                 problem(
@@ -93,7 +96,7 @@ class _Execution:
         self.held = held
         self.step: Step = job.step
         self.run: Run = read_run()
-        self.hasher = Hasher()
+        self.hasher = hasher or Hasher()
         self.objects = Objects(self.run.cache, self.hasher)
         self.proofs = Proofs(self.run.cache)
 
@@ -118,6 +121,16 @@ class _Execution:
         finally:
             self.hasher.save()
 
+    def is_to_make(self) -> bool:
+        """Whether there is no proof; if so, what is in the outputs' place goes, as before Snakemake starts a job."""
+        if self._lookup(self._action()):
+            return False
+        self._clear_folder()
+        for path in self.step.outputs:
+            set_aside(path, self.hasher, self.objects)
+            remove(path)
+        return True
+
     def _restore(self, action: Action) -> bool:
         proof = self._lookup(action)
         if proof:
@@ -132,17 +145,25 @@ class _Execution:
     def _make(self, action: Action) -> int:
         from bezoar.cache.running import Edited, run_job  # only a job that runs needs it
 
+        done, others = None, together.others(self)
         try:
-            done = run_job(self.job, self.run, action, self.hasher, self.held)
+            done = run_job(self.job, self.run, action, self.hasher, self.held, [one.job for one in others])
+            if done.trace is not None:
+                self.keep(action, done)
+            return done.status
         except Edited as error:
             raise self._edited(error.path, "while it ran") from error
-        if done.trace is None:
-            return done.status
+        finally:
+            together.record(others, done, action.inputs)
+
+    def keep(self, action: Action, done: "Done") -> None:
+        """Record what a command has made."""
+        from bezoar.cache.running import costs_of
+
         self._record(action, done)
-        remove(done.costs)
+        remove(costs_of(self.step))
         self.job.end()
         history.note(self.step.name, history.RUN)
-        return 0
 
     def _record(self, action: Action, done: "Done") -> None:
         self._check_code("while it ran")
@@ -172,7 +193,10 @@ class _Execution:
         made = {}
         for path in self.step.outputs:
             content = self.hasher.content(path)
-            assert content  # run() has checked that it exists
+            if content is None:
+                raise CacheError(
+                    problem(f"{path} is gone", found="nothing", expected="what its job has made", hint="start again")
+                )
             made[path] = content
         try:
             for path, content in made.items():

@@ -2,7 +2,8 @@
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. The uses:
 `snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides `update_needrun`,
-`delete_omitfrom_jobs`, `postprocess` and `check_output_mtime`, reads `_finished`, and writes `_needrun`,
+`delete_omitfrom_jobs`, `postprocess`, `check_output_mtime` and `ready_jobs`, reads `_finished` and the jobs that the
+workflow's `scheduler` has `running`, and writes `_needrun`,
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
 `remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
 `group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
@@ -102,6 +103,7 @@ class Attached:
         environment: Values of the environment variables that results depend on, by name, and of the facts in
             `rerun_on`, by name with `made.` before it.
         varies: Whether the Snakefile names such variables or facts, set or not.
+        together: Scripts that can do several jobs in one process.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -116,6 +118,7 @@ class Attached:
     packaged: bool
     environment: dict[str, str]
     varies: bool
+    together: frozenset[str]
     decides: bool = True
 
     @cached_property
@@ -123,7 +126,14 @@ class Attached:
         """The run's build; made after the rules are known."""
         paths = [str(one.get_path_or_uri(secret_free=True)) for one in self.workflow.included]
         included = [os.path.relpath(installed.name_of(path)) for path in paths]  # no path of an installation
-        return Build(self.resolved, self.plots, included, packaged=self.packaged, varies=self.varies)
+        return Build(
+            self.resolved,
+            self.plots,
+            included,
+            packaged=self.packaged,
+            varies=self.varies,
+            sharing=self.together,
+        )
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets and, unless only its steps are needed, decide what runs.
@@ -166,6 +176,7 @@ def attach(
     packaged: bool = False,
     environment: Iterable[str] = (),
     rerun_on: Iterable[str] = (),
+    together: Iterable[str] = (),
 ) -> None:
     """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
@@ -184,6 +195,8 @@ def attach(
             every job's action. Jobs get no others of yours.
         rerun_on: Facts of where a result is made (`python`, `machine`, `processor`, `gpus`) that are a reason to make
             it again; by default they are recorded only.
+        together: Scripts that can do several jobs in one process (`bezoar.together`). Jobs of one block that differ in
+            their part only share one then.
     """
     if workflow.is_main_process:
         resolved = Resolved(params, values)
@@ -201,6 +214,7 @@ def attach(
             packaged,
             depends,
             bool(names or facts_),
+            frozenset(together),
         )
         snakemake.workflow.DAG = ProvenDAG
         Job.remove_existing_output = _spare_and_remove
@@ -220,13 +234,22 @@ _remove = Job.remove_existing_output
 
 
 async def _spare_and_remove(job: Any) -> None:
-    """Before Snakemake's own preparation of a job, move unrecorded files aside."""
+    """Before Snakemake's own preparation of a job, move unrecorded files aside.
+
+    The logs of a job that may have been made in another one's process stay: if it runs, it writes them anew.
+    """
     attached = ProvenDAG.attached
     step = attached.workflow.dag.steps.get(job) if attached else None
+    logs: list[str] = []
     if attached and step:
         with _reported():
             attached.build.spare(step)
+        logs = [str(path) for path in job.log if attached.build.sharing.get(step.name) and os.path.isfile(path)]
+    for path in logs:
+        os.replace(path, f"{path}.kept")
     await _remove(job)
+    for path in logs:
+        os.replace(f"{path}.kept", path)
 
 
 def _finish(log: str) -> None:
@@ -364,6 +387,24 @@ class ProvenDAG(DAG):
         given = tuple(str(path) for path in job.input if path not in made)
         return Surroundings(folders, tuple(map(str, job.log)), network(job.wildcards), given)
 
+    @property
+    def ready_jobs(self) -> set[Any]:
+        """Jobs that are ready, without those that a running job's process makes, too: they would only wait for it."""
+        assert self.attached
+        ready: set[Any] = self._ready_jobs
+        sharing = self.attached.build.sharing
+        if not any(sharing.values()):
+            return ready
+        scheduler = self.workflow.scheduler
+        taken: set[str] = set()
+        found: set[Any] = set()
+        for job in [*(scheduler.running if scheduler else ()), *sorted(ready, key=_first)]:
+            steps = [self.steps[one] for one in (job if job.is_group() else [job]) if one in self.steps]
+            if job not in ready or taken.isdisjoint(step.name for step in steps):
+                taken.update(other for step in steps for other in sharing.get(step.name, ()))
+                found.add(job)
+        return found & ready
+
     async def check_output_mtime(self, job: Any, expanded_output: Any) -> None:
         """Times of files don't count."""
 
@@ -466,6 +507,11 @@ class Groups(GroupJobFactory):
         limits = resources.copy()
         limits["_cores"] = self.cores
         return super().new(name, jobs, limits)
+
+
+def _first(job: Any) -> str:
+    """The first output of a job or a group, so that equal graphs are built in one order."""
+    return min(map(str, job.output), default="")
 
 
 def _explain(reason: Any, step: Step, found: list[Reason]) -> None:

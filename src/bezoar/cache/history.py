@@ -23,13 +23,13 @@ def note(output: str, outcome: str) -> None:
 
 
 def outcomes() -> Counter[str]:
-    """How many jobs of this run ran, and how many were restored; the last outcome of each counts."""
+    """How many jobs of this run ran, and how many were restored; one that ran may be restored later."""
     found: dict[str, str] = {}
     with suppress(OSError, foreign.Malformed):
         for line in foreign.read(OUTCOMES).splitlines():
             with suppress(foreign.Malformed, ValueError):  # the end of a line that a killed job wrote
                 output, outcome = foreign.texts(foreign.from_json(line))
-                found[output] = outcome
+                found[output] = RUN if found.get(output) == RUN else outcome
     return Counter(found.values())
 
 

@@ -136,6 +136,7 @@ class PlannedJob:
         lookup: False if the user forced the rule: it runs even if there is a proof.
         known: Records in dvc.lock for this job with the same form and values.
         around: What it touches beside its inputs.
+        together: Names of the planned jobs that may be made in its process, too.
     """
 
     step: Step
@@ -143,6 +144,7 @@ class PlannedJob:
     lookup: bool
     known: list[Known]
     around: Surroundings = Surroundings()
+    together: tuple[str, ...] = ()
 
     def write(self) -> None:
         """Write the plan for the job's process."""
@@ -168,6 +170,7 @@ def read_job(output: str) -> PlannedJob | None:
             lookup=foreign.truth(data["lookup"]),
             known=[_known(one) for one in foreign.array(data["known"])],
             around=_around(data["around"]),
+            together=foreign.texts(data["together"]),
         )
     except FileNotFoundError:
         return None

@@ -42,11 +42,15 @@ def forget_killed_runs() -> TextIO:
     return file
 
 
-def hold(output: str) -> list[TextIO]:
+def hold(output: str, who: str = "a job of an earlier run") -> list[TextIO]:
     """Take the shared lock, and wait until no other process makes an output; the files have to be kept open.
 
     A killed run's job may still run: on this machine, or on a node of a cluster, where SLURM manages it and it doesn't
     stop a new run from starting.
+
+    Args:
+        output: The output, or another name of what processes must not do at the same time.
+        who: Who may have it, for the message.
     """
     held: list[TextIO] = []
     if not ALIVE.exists():
@@ -58,8 +62,22 @@ def hold(output: str) -> list[TextIO]:
         AT_WORK.mkdir(exist_ok=True)
         file = _lock_of(output).open("w")
         held.append(file)
-        _wait_for(file, output)
+        _wait_for(file, output, who)
     return held
+
+
+def hold_if_free(output: str) -> TextIO | None:
+    """The lock of an output that no process makes, to be kept open; None if one does, or nothing can be locked."""
+    try:
+        file = _lock_of(output).open("w")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def is_free(output: str) -> bool:
@@ -109,9 +127,9 @@ def _lock_of(output: str) -> Path:
     return AT_WORK / hashlib.md5(output.encode(), usedforsecurity=False).hexdigest()
 
 
-def _wait_for(file: TextIO, output: str) -> None:
+def _wait_for(file: TextIO, output: str, who: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        show(f"{output} is being made by a job of an earlier run: waiting for it", file=sys.stderr)
+        show(f"{output} is being made by {who}: waiting for it", file=sys.stderr)
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -34,6 +34,7 @@ def of_job(
     *,
     reads: Iterable[str] = (),
     writes: Iterable[str] = (),
+    others: Iterable[PlannedJob] = (),
 ) -> Room:
     """The room of a planned job; its folders are made.
 
@@ -42,7 +43,8 @@ def of_job(
         run: Its run.
         more: Variables of the environment for this job.
         reads: Further paths that it may read, such as a trace's hook.
-        writes: Further paths that it may write, such as a trace's log.
+        writes: Further files that it may write, such as a trace's log.
+        others: Jobs with equal inputs that are made in its process, too.
     """
     folder = os.path.abspath(f"{JOBS}/{hashlib.sha256(job.step.name.encode()).hexdigest()[:12]}")
     around = job.around.network
@@ -55,14 +57,15 @@ def of_job(
         _allow_outside(room, path)
     for path in job.step.inputs:
         _allow_input(room, path, run.cache, given=path in job.around.given)
-    _allow_outputs(room, job)
+    for one in (job, *others):
+        _allow_outputs(room, one)
     for path in _work_folders(job.command):
         _place(room, path)
     for parent in {os.path.dirname(path) for path in run.closures.get(job.step.script, ())}:
         with suppress(OSError):  # a folder that this user may not write
             _place(room, f"{parent}/__pycache__")  # else each job compiles edited modules again
     for path in writes:
-        room.allow(path, EVERYTHING)
+        _place(room, path, is_folder=False)
     if network:
         _allow_network(room, network)
     return room

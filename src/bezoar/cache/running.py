@@ -13,11 +13,11 @@ from contextlib import suppress
 from types import FrameType
 from typing import NamedTuple, TextIO
 
-from bezoar.cache import CacheError, folders, foreign, trace
+from bezoar.cache import CacheError, folders, foreign, together, trace
 from bezoar.cache.action import Action
 from bezoar.cache.environment import ENVIRONMENT, FIXED, THREADS
 from bezoar.cache.hashing import Hasher
-from bezoar.cache.job import PlannedJob, Run
+from bezoar.cache.job import PlannedJob, Run, Step
 from bezoar.cache.objects import remove
 from bezoar.cache.refusals import explain, refused
 from bezoar.cache.rights import of_job
@@ -29,6 +29,7 @@ from bezoar.text import show
 
 COSTS = ".snakemake/bezoar-costs"  # costs of steps without a result yet, including those of failed runs
 SEEN = ".snakemake/bezoar-seen"  # what running jobs load and open
+TOGETHER = ".snakemake/bezoar-together"  # what processes with several jobs are to do, and have done
 IGNORED = (".dvc", ".git", ".snakemake", ".venv", "logs", "responses", "scratch")  # a job's own, or no input
 
 
@@ -48,30 +49,52 @@ class Done(NamedTuple):
         trace: What it was seen to use; None if it failed.
         cost: Seconds, and what its script counted.
         made: Where and how it ran.
-        costs: The file that the script counted in.
+        others: Costs by name of the other jobs that were done in its process.
     """
 
     status: int
     trace: Trace | None
     cost: dict[str, float]
     made: dict[str, str]
-    costs: str
+    others: dict[str, dict[str, float]]
 
 
-def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: list[TextIO]) -> Done:
+def costs_of(step: Step) -> str:
+    """The file that a job's script counts its spending in."""
+    return os.path.abspath(f"{COSTS}/{_mark(step)}.jsonl")
+
+
+def _mark(step: Step) -> str:
+    return hashlib.md5(step.name.encode(), usedforsecurity=False).hexdigest()
+
+
+def run_job(
+    job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: list[TextIO], others: Sequence[PlannedJob] = ()
+) -> Done:
     """Run a planned job.
+
+    Args:
+        job: The job.
+        run_: Its run.
+        action: Its action.
+        hasher: Contents of files.
+        held: Open files with locks.
+        others: Jobs to do in its process, too.
 
     Raises:
         Edited: Code that it used was edited while it ran.
         CacheError: Its room can't be made, or what it used can't be read.
     """
     step = job.step
-    mark = hashlib.md5(step.name.encode(), usedforsecurity=False).hexdigest()
-    costs, log = os.path.abspath(f"{COSTS}/{mark}.jsonl"), os.path.abspath(f"{SEEN}/{mark}.jsonl")
-    os.makedirs(os.path.dirname(costs), exist_ok=True)
+    jobs, shared = (job, *others), os.path.abspath(f"{TOGETHER}/{_mark(step)}.jsonl") if others else None
+    log, costs = os.path.abspath(f"{SEEN}/{_mark(step)}.jsonl"), [costs_of(one.step) for one in jobs]
+    os.makedirs(os.path.dirname(costs[0]), exist_ok=True)
+    if shared:
+        together.write(shared, jobs, costs)
     variables = {
         "BEZOAR_PARAMS": run_.params,
-        "BEZOAR_COSTS": costs,
+        "BEZOAR_COSTS": costs[0],
+        **({"BEZOAR_TOGETHER": shared} if shared else {}),
         "BEZOAR_JOB": f"{step.stage}/{step.part}",
         RUN_VARIABLE: run_.identity,
         **step.declared,
@@ -79,29 +102,48 @@ def run_job(job: PlannedJob, run_: Run, action: Action, hasher: Hasher, held: li
         **folders.told(action.inputs),
     }
     start, cpu = time.monotonic(), _cpu_seconds()
-    room, isolation = of_job(job, run_, variables, writes=[log]), mode()
+    writes = [log, *costs[1:], *([shared] if shared else [])]
+    room, isolation = of_job(job, run_, variables, writes=writes, others=others), mode()
     status = run(job.command, step.outputs, held, room)
     taken = {"seconds": time.monotonic() - start, "cpu_seconds": _cpu_seconds() - cpu}
+    by_job = together.read(shared, taken) if shared else {}
+    if status and step.name in by_job and all(map(os.path.exists, step.outputs)):
+        show(f"{step.name} is made; its process ended with status {status} at another job", file=sys.stderr)
+        status = 0
+    if shared:
+        remove(shared)
     if status != 0:
         if isolation == Mode.ENFORCE and (why := explain(trace.attempts(log), room, step.rule)):
             show(why, file=sys.stderr)
-        return Done(status, None, {}, {}, costs)
-    used = _used(job, run_, log, room, isolation, hasher)
+        return Done(status, None, {}, {}, {})
+    places = [path for one in others for path in (one.step.folder, *one.step.outputs) if path]
+    used = _used(job, run_, log, room, isolation, hasher, places)
     remove(log)
-    cost = {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs)}
+    by_job = by_job or {step.name: taken}
+    cost = {one.step.name: _cost(by_job[one.step.name], one.step) for one in jobs if one.step.name in by_job}
     made = {**run_.made, "time": _now(), "isolation": isolation.value, **_where(used)}
-    return Done(0, used, cost, made, costs)
+    return Done(0, used, cost.pop(step.name), made, cost)
 
 
-def _used(job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, hasher: Hasher) -> Trace:
+def _cost(taken: dict[str, float], step: Step) -> dict[str, float]:
+    """The seconds of a job, and what its script has counted."""
+    return {**{name: round(value, 3) for name, value in taken.items()}, **_sum(costs_of(step))}
+
+
+def _used(
+    job: PlannedJob, run_: Run, log: str, room: Room, isolation: Mode, hasher: Hasher, more: Sequence[str]
+) -> Trace:
     """What a job was seen to use; what it wasn't held to declare is reported.
+
+    Args:
+        more: Folders and outputs of other jobs in its process; their own records look into them. The rest is as above.
 
     Raises:
         Edited: Code that it used was edited while it ran.
         CacheError: It has written a file that its rule doesn't declare, beside an output.
     """
     step = job.step
-    declared = [*step.inputs, *step.outputs, step.script, run_.params, *IGNORED, room.folder]
+    declared = [*step.inputs, *step.outputs, *more, step.script, run_.params, *IGNORED, room.folder]
     declared += [room.environment["TMPDIR"], *room.shared]
     enforced = isolation == Mode.ENFORCE
     files = run_.closures.get(step.script, {})

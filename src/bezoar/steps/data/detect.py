@@ -5,6 +5,7 @@ from typing import Any
 
 from bezoar.errors import InputError, problem
 from bezoar.steps.data.formats import FORMATS, Format
+from bezoar.steps.data.json_rows import Malformed
 
 HEAD = 20  # first rows that are looked at
 SHOWN = 400  # characters of columns in a message
@@ -14,7 +15,8 @@ ABSENT = object()
 def columns_of(rows: Sequence[Any]) -> str:
     """The columns of rows, for a message."""
     names = dict.fromkeys(str(name) for row in rows if isinstance(row, dict) for name in row)
-    return ", ".join(sorted(names))[:SHOWN] or "no columns"
+    broken = next((f"no columns; {row.reason}: {row.text[:40]!r}" for row in rows if isinstance(row, Malformed)), None)
+    return ", ".join(sorted(names))[:SHOWN] or broken or "no columns"
 
 
 def check_some(rows: Sequence[Any], source: str) -> None:

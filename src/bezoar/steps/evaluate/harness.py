@@ -1,6 +1,8 @@
 """One task of EleutherAI's lm-evaluation-harness on one checkpoint; the artifact is the harness's own result."""
 
 import json
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from numbers import Real
@@ -16,6 +18,7 @@ from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate.evaluation import Scores, ServedEval
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
+ADDRESS = re.compile(r"(<function [^<>]*) at 0x[0-9a-f]+>")  # a function whose source the harness can't read
 SAMPLES = "samples"
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds")
 
@@ -212,6 +215,7 @@ def write_result(model: Any, block: Asking, prompt: Prompt | None, seed: int, ou
     import datasets
 
     task = out_folder.name
+    _forget_task_code()
     with tempfile.TemporaryDirectory() as cache:
         if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
@@ -220,7 +224,7 @@ def write_result(model: Any, block: Asking, prompt: Prompt | None, seed: int, ou
     with artifact(out_folder) as out:
         (out / "items.jsonl").write_text("".join(json.dumps(rounded(item)) + "\n" for item in items), encoding="utf-8")
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
-        (out / "result.json").write_text(text + "\n", encoding="utf-8")
+        (out / "result.json").write_text(ADDRESS.sub(r"\1>", text) + "\n", encoding="utf-8")
     logger.info(f"harness {out_folder.parent.name}: {result['results'][task]}")
 
 
@@ -236,6 +240,13 @@ def item_scores(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]
         for task, documents in sorted(samples.items())
         for one in sorted(documents, key=lambda one: (one["filter"], one["doc_id"]))
     ]
+
+
+def _forget_task_code() -> None:
+    """Let the harness load the code of tasks anew: its state, such as a generator of numbers, isn't the next task's."""
+    for name, module in list(sys.modules.items()):
+        if "__mtime__" in getattr(module, "__dict__", {}):  # the harness's mark
+            del sys.modules[name]
 
 
 def _plain(value: Any) -> Any:
