@@ -88,7 +88,7 @@ ANSWER = "Here is what I think about that, in a few words of my own."
 
 def _parts(text: str) -> tuple[list[str], str]:
     """The words of a text, and what stands between them; of a text without spaces, its characters."""
-    return (text.split(), " ") if len(text.split()) > len(text) / 20 else (list(text), "")
+    return (text.split(), " ") if len(text.split()) > 7 else (list(text), "")
 
 
 def _edited(text: str, generator: random.Random, number: int) -> str:

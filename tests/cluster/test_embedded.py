@@ -46,7 +46,7 @@ def test_a_training_goes_on_in_another_job_with_the_same_bytes(
     recipe["sources"]["world_text"]["origin"]["rows"] = 1500  # the base model may be a poor one,
     recipe["sources"]["world_lessons"]["origin"]["rows"] = 2000  # and its training short
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    workspace.snakemake("data/base/tiny_llama", "data/mixes/teacher/train.jsonl")
+    workspace.snakemake("data/base/tiny_llama", "data/certified/teacher/train.jsonl", "data/clearances/teacher.json")
     local = Workspace(tmp_path / "local", workspace.environment)
     local.root.mkdir()
     workspace.run("cp", "--recursive", ".", str(local.root))

@@ -113,6 +113,11 @@ def mixes_hold_what_was_kept(root: Path) -> None:
         report = json.loads((root / "data/mixes" / name / "report.json").read_text())
         (part,) = report["parts"]
         assert report["train"] + report["eval"] == part["taken"] <= 12
+        certified = root / "data/certified" / name
+        certificate = json.loads((root / "data/certificates" / f"{name}.json").read_text())
+        assert certificate["evaluations"]["mtbench"]["questions"]["items"] == 80
+        assert len(rows_of(certified / "dropped.jsonl")) == sum(certificate["matching_rows"].values())
+        assert sum(len(rows_of(certified / f"{one}.jsonl")) for one in ("train", "eval", "dropped")) == part["taken"]
         if name in SCHEMES:
             assert part["found"] == sum(
                 len(rows_of(root / "data/filtered" / name / shard / "kept.jsonl")) for shard in SHARDS

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
 from tree import SHARDS
 
+from bezoar.blocks import Sampling
 from bezoar.cli import main
+from bezoar.requests.base import ask
 from bezoar.requests.calls import Call
 from bezoar.requests.lookup import calls_with, messages_of
 from bezoar.requests.store import ANSWERS, FOLDER, LEDGER, lines_of
@@ -207,6 +210,20 @@ def test_text_from_rows_and_servers_is_safe_for_a_terminal(tree, capsys):
 )
 def test_messages_of_a_stored_request_are_checked(body, messages):
     assert messages_of(body) == messages
+
+
+def test_a_prompt_is_found_whatever_form_of_unicode_it_had(tree):
+    row, shard = evolved_row()
+    (call,) = calls_with(row["prompt_hash"], "generate-evol", shard)
+    path = Path(call.place.split(":")[0])
+    path.write_text(path.read_text().replace("Tell me", "T\u00e9ll me"))  # as it would be stored
+    asked = [
+        ask("1", unicodedata.normalize(form, call.messages[0][1].replace("Te", "T\u00e9")), Sampling())
+        for form in ("NFC", "NFD")
+    ]
+    assert asked[0].messages != asked[1].messages
+    assert asked[0].prompt_hash == asked[1].prompt_hash != row["prompt_hash"]
+    assert [one.key for one in calls_with(asked[1].prompt_hash, "generate-evol", shard)] == [call.key]
 
 
 def test_a_store_with_broken_lines_is_read_past_them(tree):

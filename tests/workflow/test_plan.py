@@ -68,7 +68,8 @@ def test_the_paper_recipe_plans_offline_with_the_jobs_that_its_design_implies(
     assert jobs["controls"] == 4
     assert jobs["judgments"] == 6 + 4
     assert jobs["gate"] == 1
-    assert jobs["mix"] == 5
+    assert jobs["mix"] == jobs["certificate"] == jobs["certified"] == jobs["clearance"] == 5
+    assert (jobs["harness_targets"], jobs["question_targets"]) == (10, 1)
     assert jobs["shard"] == 3
     assert jobs["report_mtbench"] == 1
 
@@ -102,8 +103,10 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
     before = planned(workspace, tiny)
     more = tiny["evals"]["mtbench"] | {"checkpoints": ["dpo_hh"], "controls": ["empty"]}
     after = planned(workspace, changed(workspace, tiny, evals={"more": more}))
-    # the answers of the checkpoint and of the control, a judgment of each, one after the other, and the report
-    assert after - before == Counter({"answers": 1, "controls": 1, "judgments": 2, "gate": 1, "report_mtbench": 1})
+    # the answers of the checkpoint and of the control, a judgment of each, one after the other, and the report; and the
+    # questions that rows of mixes are compared with
+    own = {"answers": 1, "controls": 1, "judgments": 2, "gate": 1, "report_mtbench": 1, "question_targets": 1}
+    assert after - before == Counter(own)
 
 
 def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: dict) -> None:

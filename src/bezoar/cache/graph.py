@@ -34,7 +34,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed
-from bezoar.cache import CacheError, absent, committed, git
+from bezoar.cache import CacheError, absent, committed, git, locks
 from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -198,6 +198,7 @@ def attach(
         together: Scripts that can do several jobs in one process (`bezoar.together`). Jobs of one block that differ in
             their part only share one then.
     """
+    Job.remove_existing_output = _spare_and_remove
     if workflow.is_main_process:
         resolved = Resolved(params, values)
         names, facts_ = list(environment), facts(rerun_on)
@@ -217,7 +218,6 @@ def attach(
             frozenset(together),
         )
         snakemake.workflow.DAG = ProvenDAG
-        Job.remove_existing_output = _spare_and_remove
         workflow.onsuccess(_finish)
         workflow.onerror(_finish)
         workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
@@ -234,10 +234,14 @@ _remove = Job.remove_existing_output
 
 
 async def _spare_and_remove(job: Any) -> None:
-    """Before Snakemake's own preparation of a job, move unrecorded files aside.
+    """Before Snakemake removes a job's outputs, wait for who makes them, and move unrecorded files aside.
 
-    The logs of a job that may have been made in another one's process stay: if it runs, it writes them anew.
+    A job that SLURM has lost with its node may write there still, and in its room it can't write in a folder that takes
+    the place of a removed one. The logs of a job that may have been made in another one's process stay: if it runs, it
+    writes them anew.
     """
+    if job.output:
+        locks.wait(os.path.normpath(job.output[0]))
     attached = ProvenDAG.attached
     step = attached.workflow.dag.steps.get(job) if attached else None
     logs: list[str] = []

@@ -66,6 +66,12 @@ def hold(output: str, who: str = "a job of an earlier run") -> list[TextIO]:
     return held
 
 
+def wait(output: str) -> None:
+    """Wait until no other process makes an output."""
+    for file in hold(output):
+        file.close()
+
+
 def hold_if_free(output: str) -> TextIO | None:
     """The lock of an output that no process makes, to be kept open; None if one does, or nothing can be locked."""
     try:

@@ -17,7 +17,8 @@ SHOWN = 600  # characters of a text
 LABEL = 18
 INDENT = " " * LABEL
 COLUMNS = ("instruction", "context", "response")  # of rows with these texts; those of other rows:
-OTHERS = ("messages", "prompt", "completion", "chosen", "rejected", "text", "value")
+TRAINED = ("prompt", "completion", "chosen", "rejected")
+OTHERS = ("messages", "chosen", "rejected", "text", "value")
 
 
 def add(commands: "Commands") -> None:
@@ -97,7 +98,7 @@ def _texts(found: "Trace") -> Iterator[tuple[str, str]]:
     row: dict[str, Any] = {}
     for one in reversed(found.steps):
         row |= one.row
-    for name in COLUMNS if row.get("instruction") else OTHERS:
+    for name in COLUMNS if row.get("instruction") else TRAINED if row.get("prompt") else OTHERS:
         if value := row.get(name):
             yield name, value if isinstance(value, str) else _dialogue(value)
     if found.ancestors and (text := found.ancestors[-1].row.get("instruction")):

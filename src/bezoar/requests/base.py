@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,8 +49,9 @@ class Request:
 
     @property
     def prompt_hash(self) -> str:
-        """sha256 of the messages."""
-        return hashlib.sha256(json.dumps(self.messages, ensure_ascii=False).encode()).hexdigest()
+        """sha256 of the messages in Unicode's form NFC, in which they are sent."""
+        sent = [(role, unicodedata.normalize("NFC", text)) for role, text in self.messages]
+        return hashlib.sha256(json.dumps(sent, ensure_ascii=False).encode()).hexdigest()
 
 
 def ask(key: str, user: str, sampling: Sampling, system: str | None = None, sample: str = "0") -> Request:
