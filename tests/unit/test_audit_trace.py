@@ -172,6 +172,19 @@ def test_a_row_that_is_none_or_several_is_an_error(tree, capsys, text, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_secret_of_a_row_is_not_shown(tree, capsys):
+    secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
+    path = Path("data/filtered/evol/0000/rejected.jsonl")
+    row = rows_of(path)[0]
+    row["row"] |= {"id": "feedfacefeedface", "response": f"{'word ' * 117}key {secret}."}  # where the text is cut
+    path.write_text(path.read_text() + json.dumps(row) + "\n")
+    for flags in ([], ["--json"]):
+        assert main(["trace", "feedface", *flags]) == 0
+        shown = capsys.readouterr().out
+        assert "[secret]" in shown
+        assert secret[:10] not in shown
+
+
 def test_text_from_rows_and_servers_is_safe_for_a_terminal(tree, capsys):
     path = Path("data/filtered/evol/0000/rejected.jsonl")
     hostile = rows_of(path)[0]

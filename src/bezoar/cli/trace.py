@@ -40,8 +40,15 @@ def run(args: argparse.Namespace) -> int:
     from bezoar.audit.trace import trace
 
     found = trace(args.row, recipes.load())
-    show(json.dumps(found.data(), indent=2) if args.json else "\n".join(_lines(found)))
+    show(_without_secrets(json.dumps(found.data(), indent=2)) if args.json else "\n".join(_lines(found)))
     return 0
+
+
+def _without_secrets(text: str) -> str:
+    """A text without keys and tokens: a row that was left out for one has it still in its source."""
+    from bezoar.steps.data.secrets import redacted
+
+    return redacted(text, set())
 
 
 def _lines(found: "Trace") -> Iterator[str]:
@@ -105,7 +112,8 @@ def _dialogue(turns: Any) -> str:
 
 
 def _block(label: str, text: str) -> Iterator[str]:
-    """A text, cut to its start, under a label."""
+    """A text without secrets, cut to its start, under a label."""
+    text = _without_secrets(text)
     cut = text if len(text) <= SHOWN else f"{text[:SHOWN]} [{len(text) - SHOWN:,} more characters]"
     lines = printable(cut).split("\n")
     yield f"{label:<{LABEL}}{lines[0]}"

@@ -112,8 +112,8 @@ class Cleaner:
                 texts[role == "assistant"].append(marks.prose(text))
         for joined in map("\n".join, texts.values()):
             enough = sum(map(str.isalpha, joined)) >= LETTERS
-            if enough and not languages.is_one_of(joined, self.block.languages):
-                raise Unusable(f"language: {languages.language_of(joined)}")
+            if enough and (other := languages.other_language(joined, self.block.languages)):
+                raise Unusable(f"language: {other}")
 
 
 ROLES = {

@@ -13,14 +13,20 @@ NONE = "zxx"  # of a text that is no language, such as a chess position
 
 def language_of(text: str) -> str:
     """A text's language, as ISO 639 writes it, or `und` if it isn't clear."""
-    language, probability = _identifier().rank(text[:START])[0]
-    return str(language) if probability >= SURE and language != NONE else UNSURE
+    return _surely(_identifier().rank(text[:START]))
 
 
-def is_one_of(text: str, languages: Iterable[str]) -> bool:
-    """Whether a text may be in one of some languages."""
-    found = dict(_identifier().rank(text[:START]))
-    return language_of(text) == UNSURE or sum(found[one] for one in languages) >= FEW
+def other_language(text: str, languages: Iterable[str]) -> str | None:
+    """A text's language if it is surely in none of some languages; else None."""
+    ranked = _identifier().rank(text[:START])
+    found, language = dict(ranked), _surely(ranked)
+    return None if language == UNSURE or sum(found[one] for one in languages) >= FEW else language
+
+
+def _surely(ranked: list[tuple[str, float]]) -> str:
+    """The most likely language of all, or `und`."""
+    language, probability = ranked[0]
+    return language if probability >= SURE and language != NONE else UNSURE
 
 
 def known() -> list[str]:
