@@ -241,8 +241,13 @@ def generate_names(wildcards):
 def filter_names(wildcards):
     """The parameters that the filter script reads."""
     block = recipe.filters[wildcards.scheme]
-    quota = ["shards"] if block.quota else []
-    return [f"filters.{wildcards.scheme}", *backends_of(block, "filter"), "prompt", "seed", "budget", *quota]
+    shards = ["shards"] if block.rule == "quota" else []
+    return [f"filters.{wildcards.scheme}", *backends_of(block, block.rule), "prompt", "seed", "budget", *shards]
+
+
+def filtered_by(rule):
+    """A pattern for the schemes whose filters have jobs of a rule."""
+    return one_of([name for name, block in recipe.filters.items() if block.decides and block.rule == rule])
 
 
 def topics_of(wildcards):

@@ -94,6 +94,8 @@ rule generate:
 
 
 rule filter:
+    wildcard_constraints:
+        scheme=filtered_by("filter"),
     input:
         script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
@@ -119,6 +121,37 @@ rule filter:
             python {input.script:q} --params {params.names:q} \
             --rows {input.rows:q} --prompts {input.prompts:q} --judge {input.judge:q} \
             --out data/filtered/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+        """
+
+
+rule quota:
+    wildcard_constraints:
+        scheme=filtered_by("quota"),
+    input:
+        script=installed.find("scripts/filter/quota.py"),
+        rows=lambda w: expand("data/generated/{scheme}/{shard}/rows.jsonl", scheme=w.scheme, shard=SHARDS),
+        prompts=lambda w: recipe.filters[w.scheme].prompts or [],
+        judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
+    output:
+        kept=expand("data/filtered/{{scheme}}/{shard}/kept.jsonl", shard=SHARDS),
+        rejected=expand("data/filtered/{{scheme}}/{shard}/rejected.jsonl", shard=SHARDS),
+        report=expand("data/filtered/{{scheme}}/{shard}/report.json", shard=SHARDS),
+    log:
+        "logs/quota/{scheme}.log",
+    benchmark:
+        "logs/quota/{scheme}.benchmark.tsv"
+    threads: cores_of("quota", "scheme")
+    resources:
+        **resources_of("quota", "scheme"),
+    params:
+        names=filter_names,
+        values=values_of(filter_names),
+    shell:
+        r"""
+        bezoar exec {output.kept[0]:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --generated data/generated/{wildcards.scheme} --prompts {input.prompts:q} --judge {input.judge:q} \
+            --out data/filtered/{wildcards.scheme} --log {log:q}
         """
 
 
