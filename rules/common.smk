@@ -235,7 +235,13 @@ def keys_of(block, section, wildcard):
 def generate_names(wildcards):
     """The parameters that a generate script reads."""
     backends = backends_of(recipe.schemes[wildcards.scheme], "generate")
-    return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "shards", "budget"]
+    return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "budget"]
+
+
+def shard_names(wildcards):
+    """The parameters that a shard script reads."""
+    draws = recipe.schemes[wildcards.scheme].draws
+    return [f"schemes.{wildcards.scheme}", "seed", "shards"] if draws else ["shards"]
 
 
 def filter_names(wildcards):

@@ -134,6 +134,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_certificate.py",
         "unit/test_filter.py",
         "unit/test_quota.py",
+        "unit/test_totals.py",
         "unit/test_formats.py",
         "unit/test_generate.py",
         "unit/test_generate_rules.py",

@@ -1,11 +1,17 @@
-"""Split a source into shards by each row's own key, so that a new row changes one shard only."""
+"""Deal a scheme's work to shards: each seed row by its own key, or what a scheme draws from all of them.
 
+A shard's file depends on what was dealt to it alone, so a new seed row changes few shards.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bezoar.files import artifact
+from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.steps.data import accounting
-from bezoar.steps.data.rows import SeedRow, read_rows, write_rows
+from bezoar.steps.data.rows import Row, SeedRow, line_of, read_rows
+from bezoar.steps.data.spool import database
 
 
 def shard_of(row_id: str, shards: int) -> int:
@@ -19,14 +25,43 @@ def write_shards(rows_path: Path, shards: int, out_folder: Path) -> None:
     Raises:
         ValueError: There are no rows.
     """
-    name, rows = out_folder.name, list(read_rows(rows_path, SeedRow))
-    accounting.check_some(f"shard {name}", len(rows), 0, [], hint=f"{rows_path} is empty")
-    members: list[list[SeedRow]] = [[] for _ in range(shards)]
-    for row in rows:
-        members[shard_of(row.id, shards)].append(row)
-    accounting.check_conserved(f"shard {name}", len(rows), sum(map(len, members)), {})
+    dealt = ((shard_of(row.id, shards), row.id, row) for row in read_rows(rows_path, SeedRow))
+    deal(dealt, shards, out_folder, {}, hint=f"{rows_path} is empty")
+
+
+def deal(
+    dealt: Iterable[tuple[int, str, Row]], shards: int, out_folder: Path, unused: Mapping[str, int], hint: str
+) -> None:
+    """Write a file for each shard, and a report.
+
+    Args:
+        dealt: Rows, each with its shard's number and its place in the shard.
+        shards: Their number.
+        out_folder: Where to.
+        unused: Seed rows that aren't dealt, by reason.
+        hint: What to do if there is no row.
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    name, spool = out_folder.name, database("rows(shard INTEGER, place TEXT, line TEXT)")
+    lines = ((shard, place, line_of(row)) for shard, place, row in dealt)
+    number = spool.executemany("INSERT INTO rows VALUES (?, ?, ?)", lines).rowcount
+    spool.execute("CREATE INDEX of_shard ON rows (shard, place)")
+    accounting.check_some(f"shard {name}", max(0, number), 0, [], hint=hint)
     with artifact(out_folder) as out:
-        for number, some in enumerate(members):
-            some.sort(key=lambda row: row.id)  # a shard's bytes don't depend on the source's order
-            write_rows(out / f"{number:04d}.jsonl", some)
-    logger.info(f"shard {name}: {len(rows):,} rows in {shards} shards")
+        written = sum(_write(spool, shard, out / f"{shard:04d}.jsonl") for shard in range(shards))
+        accounting.check_conserved(f"shard {name}", number, written, {})
+        write_json(out / "report.json", {"rows": number, "unused": dict(unused)})
+    logger.info(f"shard {name}: {written:,} rows in {shards} shards, unused {dict(unused) or 'none'}")
+
+
+def _write(spool: sqlite3.Connection, shard: int, path: Path) -> int:
+    """Write a shard's rows in their order: its bytes don't depend on the source's order."""
+    lines = spool.execute("SELECT line FROM rows WHERE shard = ? ORDER BY place, rowid", (shard,))
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for (line,) in lines:
+            file.write(line)
+            count += 1
+    return count
