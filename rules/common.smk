@@ -235,14 +235,25 @@ def keys_of(block, section, wildcard):
 def generate_names(wildcards):
     """The parameters that a generate script reads."""
     backends = backends_of(recipe.schemes[wildcards.scheme], "generate")
-    return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "shards", "budget"]
+    return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "budget"]
+
+
+def shard_names(wildcards):
+    """The parameters that a shard script reads."""
+    draws = recipe.schemes[wildcards.scheme].draws
+    return [f"schemes.{wildcards.scheme}", "seed", "shards"] if draws else ["shards"]
 
 
 def filter_names(wildcards):
     """The parameters that the filter script reads."""
     block = recipe.filters[wildcards.scheme]
-    quota = ["shards"] if block.quota else []
-    return [f"filters.{wildcards.scheme}", *backends_of(block, "filter"), "prompt", "seed", "budget", *quota]
+    shards = ["shards"] if block.rule == "quota" else []
+    return [f"filters.{wildcards.scheme}", *backends_of(block, block.rule), "prompt", "seed", "budget", *shards]
+
+
+def filtered_by(rule):
+    """A pattern for the schemes whose filters have jobs of a rule."""
+    return one_of([name for name, block in recipe.filters.items() if block.decides and block.rule == rule])
 
 
 def topics_of(wildcards):

@@ -2,7 +2,7 @@
 
 in:   params.yaml                                 where rows come from
 out:  data/source/<source>/rows.jsonl             rows in our own types, validated; their places in places.jsonl
-      data/seed/<source>/<shard>.jsonl            the same, in shards that a new row doesn't reshuffle
+      data/seed/<scheme>/<shard>.jsonl            a scheme's work, drawn from all rows, of which a new one changes few
       data/generated/<scheme>/<shard>/rows.jsonl  a teacher's rows, and dropped.jsonl
       data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
       data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
@@ -43,33 +43,35 @@ rule source:
 
 rule shard:
     input:
-        script=installed.find("scripts/data/shard.py"),
-        rows="data/source/{source}/rows.jsonl",
+        script=lambda w: installed.find(f"scripts/shard/{recipe.schemes[w.scheme].method}.py"),
+        rows=lambda w: rows_of(recipe.schemes[w.scheme].seeds),
+        topics=topics_of,
     output:
-        shards=expand("data/seed/{{source}}/{shard}.jsonl", shard=SHARDS),
+        shards=expand("data/seed/{{scheme}}/{shard}.jsonl", shard=SHARDS),
+        report="data/seed/{scheme}/report.json",
     log:
-        "logs/shard/{source}.log",
-    threads: cores_of("shard", "source")
+        "logs/shard/{scheme}.log",
+    threads: cores_of("shard", "scheme")
     resources:
-        **resources_of("shard", "source"),
+        **resources_of("shard", "scheme"),
     params:
-        values=values_of(lambda w: ["shards"]),
+        names=shard_names,
+        values=values_of(shard_names),
     shell:
         r"""
         bezoar exec {output.shards[0]:q} -- \
-            python {input.script:q} --params shards \
-            --rows {input.rows:q} --out data/seed/{wildcards.source} --log {log:q}
+            python {input.script:q} --params {params.names:q} \
+            --rows {input.rows:q} --topics {input.topics:q} --out data/seed/{wildcards.scheme} --log {log:q}
         """
 
 
 rule generate:
     input:
         script=lambda w: installed.find(f"scripts/generate/{recipe.schemes[w.scheme].method}.py"),
-        seeds=lambda w: f"data/seed/{recipe.schemes[w.scheme].seeds}/{w.shard}.jsonl",
+        seeds="data/seed/{scheme}/{shard}.jsonl",
         prompts=lambda w: recipe.schemes[w.scheme].prompts,
         teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
         judge=equality_judge,
-        topics=topics_of,
     output:
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         dropped="data/generated/{scheme}/{shard}/dropped.jsonl",
@@ -89,11 +91,13 @@ rule generate:
         bezoar exec {output.rows:q} -- \
             python {input.script:q} --params {params.names:q} \
             --seeds {input.seeds:q} --prompts {input.prompts:q} --teacher {input.teacher:q} \
-            --judge {input.judge:q} --topics {input.topics:q} --out data/generated/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+            --judge {input.judge:q} --out data/generated/{wildcards.scheme}/{wildcards.shard} --log {log:q}
         """
 
 
 rule filter:
+    wildcard_constraints:
+        scheme=filtered_by("filter"),
     input:
         script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
@@ -119,6 +123,37 @@ rule filter:
             python {input.script:q} --params {params.names:q} \
             --rows {input.rows:q} --prompts {input.prompts:q} --judge {input.judge:q} \
             --out data/filtered/{wildcards.scheme}/{wildcards.shard} --log {log:q}
+        """
+
+
+rule quota:
+    wildcard_constraints:
+        scheme=filtered_by("quota"),
+    input:
+        script=installed.find("scripts/filter/quota.py"),
+        rows=lambda w: expand("data/generated/{scheme}/{shard}/rows.jsonl", scheme=w.scheme, shard=SHARDS),
+        prompts=lambda w: recipe.filters[w.scheme].prompts or [],
+        judge=lambda w: weights_of(recipe.filters[w.scheme].judge),
+    output:
+        kept=expand("data/filtered/{{scheme}}/{shard}/kept.jsonl", shard=SHARDS),
+        rejected=expand("data/filtered/{{scheme}}/{shard}/rejected.jsonl", shard=SHARDS),
+        report=expand("data/filtered/{{scheme}}/{shard}/report.json", shard=SHARDS),
+    log:
+        "logs/quota/{scheme}.log",
+    benchmark:
+        "logs/quota/{scheme}.benchmark.tsv"
+    threads: cores_of("quota", "scheme")
+    resources:
+        **resources_of("quota", "scheme"),
+    params:
+        names=filter_names,
+        values=values_of(filter_names),
+    shell:
+        r"""
+        bezoar exec {output.kept[0]:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --generated data/generated/{wildcards.scheme} --prompts {input.prompts:q} --judge {input.judge:q} \
+            --out data/filtered/{wildcards.scheme} --log {log:q}
         """
 
 

@@ -133,6 +133,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_targets.py",
         "workflow/test_certificate.py",
         "unit/test_filter.py",
+        "unit/test_quota.py",
+        "unit/test_totals.py",
         "unit/test_formats.py",
         "unit/test_generate.py",
         "unit/test_generate_rules.py",

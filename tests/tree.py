@@ -120,10 +120,14 @@ def build(questions: str | None = None) -> None:
     Path("params.resolved.yaml").write_text(yaml.safe_dump(recipe.resolved()))
     for source in recipe.sources:
         job("data/source", "--params", f"sources.{source}", "seed", "--out", f"data/source/{source}")
-    for source in {scheme.seeds for scheme in recipe.schemes.values()}:
-        rows = f"data/source/{source}/rows.jsonl"
-        job("data/shard", "--params", "shards", "--rows", rows, "--out", f"data/seed/{source}")
-    for scheme in recipe.schemes:
+    for scheme, block in recipe.schemes.items():
+        takes = ["--params", *([f"schemes.{scheme}", "seed"] if block.draws else []), "shards"]
+        files = [
+            "--rows",
+            f"data/source/{block.seeds}/rows.jsonl",
+            *(["--topics", *block.files()] if block.files() else []),
+        ]
+        job(f"shard/{block.method}", *takes, *files, "--out", f"data/seed/{scheme}")
         for shard in recipe.shard_names():
             _generate(recipe, scheme, shard)
             _filter(recipe, scheme, shard)
@@ -149,8 +153,8 @@ def certify(mix: str, targets: str) -> None:
 def _generate(recipe: Recipe, scheme: str, shard: str) -> None:
     block = recipe.schemes[scheme]
     backends = [f"backends.{name}" for name in block.asked_by("generate").values()]
-    takes = ["--params", f"schemes.{scheme}", *backends, "prompt", "seed", "budget", "shards"]
-    files = ["--seeds", f"data/seed/{block.seeds}/{shard}.jsonl", "--prompts", block.prompts]
+    takes = ["--params", f"schemes.{scheme}", *backends, "prompt", "seed", "budget"]
+    files = ["--seeds", f"data/seed/{scheme}/{shard}.jsonl", "--prompts", block.prompts]
     out = f"data/generated/{scheme}/{shard}"
     job(f"generate/{block.method}", *takes, *files, "--out", out, stage=f"generate-{scheme}/{shard}")
 

@@ -6,7 +6,7 @@ from bezoar.script import Flags, run
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.data.rows import GeneratedRow, read_rows
 from bezoar.steps.filter.block import Filter
-from bezoar.steps.filter.filter import filtered, share_of, write_shard
+from bezoar.steps.filter.filter import decided, write_shard
 from bezoar.steps.filter.judge import filter_prompts
 
 
@@ -17,12 +17,12 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.folder("out", "folder of the shard to write kept.jsonl, rejected.jsonl and report.json to")
     takes = {"filter": Filter, "backend": AnyBackend | None, "prompt": Prompt, "seed": int, "budget": Budget}
-    args, block, backend, prompt, seed, budget, shards = flags.start(argv, **takes, shards=int | None)
-    rows = list(read_rows(args.rows, GeneratedRow))
+    args, block, backend, prompt, seed, budget = flags.start(argv, **takes)
     texts = filter_prompts(args.prompts) if args.prompts else None
     judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget) if backend else None
-    quota = share_of(block.quota, int(args.out.name), shards) if block.quota else None
-    write_shard(args.out, len(rows), *filtered(rows, judge, block, texts, quota, seed))
+    at_once = backend.at_once if backend else None
+    rows = read_rows(args.rows, GeneratedRow)
+    write_shard(args.out, rows, lambda some: decided(some, judge, block, texts, seed, at_once), block)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from bezoar.steps import prompts
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.data.rows import SeedRow, read_rows
 from bezoar.steps.generate.evol import Evol, evolve, pool_of
-from bezoar.steps.generate.scheme import flags, takes, write_shard
+from bezoar.steps.generate.scheme import write_shard
+from bezoar.steps.generate.scripts import flags, takes
 from bezoar.steps.generate.templates import EVOL
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
-    args, block, backends, prompt, seed, _, budget = parser.start(argv, **takes(Evol, dict[str, AnyBackend]))
+    args, block, backends, prompt, seed, budget = parser.start(argv, **takes(Evol, dict[str, AnyBackend]))
     templates = prompts.load(args.prompts, EVOL)
     pool = pool_of(read_rows(args.seeds, SeedRow))
     common = {"system": prompt.system, "seed": seed, "budget": budget}

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.rows import DroppedRow, FilteredRow, GeneratedRow, read_rows, row_id, write_rows
 from bezoar.steps.filter import judge as rule
 from bezoar.steps.filter.block import Filter
-from bezoar.steps.filter.filter import filtered, share_of
+from bezoar.steps.filter.filter import Counts, decided
 
 ROOT = Path(__file__).parents[2]
 TEXTS = rule.FilterPrompts(
@@ -76,8 +77,20 @@ def made(instruction="Name a fruit.", response="An apple.", finish_reason="stop"
     )
 
 
-def run(rows, judge=None, quota=None, **changes):
-    return filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, quota)
+def filtered(rows, judge, block, texts, at_once=None):
+    """Kept and rejected rows, after all checks."""
+    counts = Counts()
+    found = list(decided(counts.taken(rows), judge, block, texts, at_once=at_once))
+    for decision in found:
+        counts.add(decision)
+    counts.check_failed(block)
+    counts.check(block)
+    kept = [one for one in found if isinstance(one, FilteredRow)]
+    return kept, [one for one in found if isinstance(one, DroppedRow)]
+
+
+def run(rows, judge=None, at_once=None, **changes):
+    return filtered(rows, judge or ParrotJudge(), block(**changes), TEXTS, at_once)
 
 
 def apples(number):
@@ -85,17 +98,42 @@ def apples(number):
     return [made(response=f"Apple {one} is good.") for one in range(number)]
 
 
-@pytest.mark.parametrize(("quota", "left"), [(None, 3), (2, 2), (5, 3)])
-def test_without_a_judge_what_passes_the_rules_is_kept_up_to_the_quota(quota, left):
-    rows = [*apples(3), made(response="")]
-    if quota and quota > left:
-        with pytest.raises(ValueError, match="too few rows are accepted\n  found:    3 of 3"):
-            filtered(rows, None, block(judge=None, prompts=None), None, quota)
-        return
-    kept, rejected = filtered(rows, None, block(judge=None, prompts=None), None, quota)
-    assert [row.response for row in kept] == [f"Apple {one} is good." for one in range(left)]
+def test_without_a_judge_what_passes_the_rules_is_kept():
+    kept, rejected = filtered([*apples(3), made(response="")], None, block(judge=None, prompts=None), None)
+    assert [row.response for row in kept] == [f"Apple {one} is good." for one in range(3)]
     assert {(row.status, row.rating, row.judge) for row in kept} == {("accept", None, "")}
-    assert sorted(row.reason for row in rejected) == ["empty response", *["over quota"] * (3 - left)]
+    assert [row.reason for row in rejected] == ["empty response"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7, None])
+def test_a_judge_gets_some_rows_at_a_time_and_decides_the_same(at_once):
+    rows = [*apples(10), made(response=""), *apples(20)[10:]]
+    judge = Choosy()
+    kept, rejected = run(rows, judge, at_once)
+    assert [row.response.split()[1] for row in kept] == [f"{number}" for number in range(0, 20, 3)]
+    assert Counter(row.reason for row in rejected) == {"judge: status": 13, "empty response": 1}
+    assert max(judge.rounds) == (at_once or 20)
+
+
+def test_no_more_rows_are_held_than_the_judge_gets_at_once():
+    alive = weakref.WeakSet()
+    most = []
+
+    class Seen(GeneratedRow):
+        __hash__ = object.__hash__
+
+    def rows():
+        for row in apples(200):
+            seen = Seen(**row.model_dump())
+            alive.add(seen)
+            most.append(len(alive))
+            yield seen
+
+    for judge, at_once, limit in ((None, None, 3), (ParrotJudge(), 8, 2 * 8 + 3)):
+        most.clear()
+        texts = TEXTS if judge else None
+        assert sum(1 for _ in decided(rows(), judge, block(), texts, at_once=at_once)) == 200
+        assert max(most) <= limit
 
 
 @pytest.mark.parametrize(
@@ -168,10 +206,6 @@ def test_a_shard_of_some_rows_may_not_lose_more_than_its_share(number, fits):
         message = r"found:    20 of 20 rows dropped\n +20 judge: status: dull\n  expected: at most a share of 0\.95"
         with pytest.raises(ValueError, match=message):
             run(apples(number), judge)
-
-
-def test_rows_over_the_quota_are_not_lost():
-    assert len(run(apples(100), quota=1, max_dropped_share=0.1)[0]) == 1
 
 
 def test_repetition_at_the_limit_is_kept():
@@ -328,7 +362,7 @@ def test_only_judged_rows_count_for_the_share_that_failed():
     assert len(run(rows, Moody(), max_failed_share=0.5)[0]) == 1
 
 
-# --- The quota --------------------------------------------------------------------------------------------------------
+# --- The script -------------------------------------------------------------------------------------------------------
 
 
 class Choosy(ParrotJudge):
@@ -347,85 +381,6 @@ class Choosy(ParrotJudge):
         return json.dumps(ACCEPT if number % 3 == 0 else ACCEPT | {"status": "reject"})
 
 
-def test_a_quota_is_met_exactly_by_the_first_rows_that_are_accepted():
-    rows = apples(30)
-    judge = Choosy()
-    kept, rejected = run(rows, judge, quota=4)
-    assert [row.id for row in kept] == [rows[number].id for number in (0, 3, 6, 9)]
-    # 4 are wanted: of 0 to 3 two stand; 2 are wanted: of 4 and 5 none does; of 6 and 7 one; of 8 none; of 9 the last
-    assert judge.rounds == [4, 2, 2, 1, 1]
-    assert Counter(row.reason for row in rejected) == {"judge: status": 6, "over quota": 20}
-    assert [row.row["id"] for row in rejected if row.reason == "over quota"] == [row.id for row in rows[10:]]
-    assert not any(row.failed for row in rejected)
-    assert len(kept) + len(rejected) == len(rows)
-
-
-@pytest.mark.parametrize("quota", range(1, 11))
-def test_no_row_is_judged_in_vain(quota):
-    judge = Choosy()
-    kept, rejected = run(apples(30), judge, quota=quota)  # 10 of 30 can be accepted
-    assert len(kept) == quota
-    judged_before = 0
-    for size in judge.rounds:
-        accepted_before = (judged_before + 2) // 3  # of rows 0, 1, 2, ...: 0, 3, 6, ...
-        assert size <= quota - accepted_before
-        judged_before += size
-    assert len(judge.requests) == judged_before == 3 * (quota - 1) + 1  # up to the last that is accepted
-    assert Counter(row.reason == "over quota" for row in rejected)[True] == 30 - judged_before
-
-
-def test_what_the_cheap_rules_reject_takes_no_place_in_a_quota():
-    rows = [made(response=""), *apples(3), made(response="as an AI")]
-    kept, rejected = run(rows, quota=2)
-    assert [row.id for row in kept] == [row.id for row in rows[1:3]]
-    assert [row.reason for row in rejected] == ["empty response", "refusal", "over quota"]
-
-
-@pytest.mark.parametrize("quota", [11, 12, 31])
-def test_a_quota_that_too_few_rows_meet_is_an_error(quota):
-    message = (
-        rf"too few rows are accepted\n  found:    10 of 30 that pass the cheap rules\n  expected: {quota}, "
-        "this shard's share of the quota\nhint: generate more candidates; "
-    )
-    judge = Choosy()
-    with pytest.raises(ValueError, match=message):
-        run(apples(30), judge, quota=quota)
-    assert len(judge.requests) == 30  # all were judged, none twice
-
-
-def test_a_quota_that_all_rows_just_meet_leaves_none_over():
-    kept, rejected = run(apples(5), quota=5)
-    assert (len(kept), rejected) == (5, [])
-
-
-def test_the_part_of_a_shard_may_be_none_and_then_nothing_is_judged():
-    judge = ParrotJudge()
-    kept, rejected = run(apples(2), judge, quota=0)
-    assert (kept, judge.requests) == ([], [])
-    assert [row.reason for row in rejected] == ["over quota"] * 2
-
-
-def test_rows_that_failed_are_made_up_for_by_later_ones():
-    kept, rejected = run(apples(4), Moody(), quota=2, max_failed_share=0.34)  # 1 of the 3 that were judged
-    assert [row.response for row in kept] == ["Apple 1 is good.", "Apple 2 is good."]
-    assert [row.reason for row in rejected] == ["failed: unreadable verdict", "over quota"]
-
-
-def test_a_judge_that_fails_is_told_before_a_quota_that_is_not_met_for_it():
-    with pytest.raises(ValueError, match="found:    1 of 3 rows without a verdict"):  # the fourth is over quota
-        run(apples(4), Moody(), quota=2, max_failed_share=0.33)
-    with pytest.raises(ValueError, match="found:    5 of 5 rows without a verdict"):
-        run(apples(5), ParrotJudge("hm"), quota=5, max_failed_share=0.5)
-
-
-@pytest.mark.parametrize("quota", [1, 2, 3, 7, 8, 9, 100])
-@pytest.mark.parametrize("shards", [1, 2, 3, 8])
-def test_the_parts_of_shards_sum_to_the_quota_and_differ_by_one_at_most(quota, shards):
-    parts = [share_of(quota, shard, shards) for shard in range(shards)]
-    assert sum(parts) == quota
-    assert max(parts) - min(parts) <= 1
-
-
 @pytest.fixture
 def shards(tmp_path, monkeypatch):
     """A function that runs the script on 9 rows, of which the judge accepts every third, as the job of a shard."""
@@ -441,13 +396,12 @@ def shards(tmp_path, monkeypatch):
 
     monkeypatch.setattr(VerifierBackend, "open", open_choosy)
 
-    def run_shard(shard, quota, *names, max_failed_share=0.0):
+    def run_shard(shard, *, max_failed_share=0.0):
         recipe = Recipe.model_validate(yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())).resolved()
-        recipe["shards"] = 2
-        recipe["filters"]["evol"] |= {"quota": quota, "max_failed_share": max_failed_share}
+        recipe["filters"]["evol"]["max_failed_share"] = max_failed_share
         Path("params.yaml").write_text(yaml.safe_dump(recipe))
         out = Path("evol") / shard
-        names = ("filters.evol", "backends.judge", "prompt", "seed", "budget", *names)
+        names = ("filters.evol", "backends.judge", "prompt", "seed", "budget")
         files = ("--rows", "rows.jsonl", "--prompts", "prompts.yaml")
         script("filter/filter").main(["--params", *names, *files, "--out", str(out)])
         assert opened[-1].model_dump() == recipe["budget"]
@@ -458,25 +412,10 @@ def shards(tmp_path, monkeypatch):
     return run_shard
 
 
-def test_each_shard_gives_its_part_of_the_quota_and_says_what_it_left(shards):
-    first, kept, rejected = shards("0000", 3, "shards")  # 3 over two shards: 2 and 1
-    assert first == {"rows": 9, "kept": 2, "rejected": {"judge: status": 2, "over quota": 5}, "failed": {}}
-    assert (len(kept), len(rejected)) == (2, 7)
-    second, kept, rejected = shards("0001", 3, "shards")
-    assert second == {"rows": 9, "kept": 1, "rejected": {"over quota": 8}, "failed": {}}
-    assert (len(kept), len(rejected)) == (1, 8)
-
-
-def test_without_a_quota_the_script_takes_all_that_are_good_and_needs_no_shards(shards):
-    report, kept, _ = shards("0000", None)
+def test_the_script_takes_all_that_are_good(shards):
+    report, kept, _ = shards("0000")
     assert report == {"rows": 9, "kept": 3, "rejected": {"judge: status": 6}, "failed": {}}
     assert len(kept) == 3
-
-
-def test_a_shard_that_can_not_give_its_part_writes_nothing(shards):
-    with pytest.raises(ValueError, match=r"found:    3 of 9 .*\n  expected: 4, this shard's share of the quota"):
-        shards("0000", 8, "shards")
-    assert not Path("evol/0000").exists()
 
 
 def test_what_failed_is_reported_apart_from_what_was_rejected(shards, monkeypatch):
@@ -484,12 +423,12 @@ def test_what_failed_is_reported_apart_from_what_was_rejected(shards, monkeypatc
         return "hm" if request.subject.response == "Apple 1 is good." else json.dumps(ACCEPT | {"reasons": ["safe"]})
 
     monkeypatch.setattr(Choosy, "answer", answer)
-    report, _, rejected = shards("0000", None, max_failed_share=0.12)  # 1 of 9 is a share of 0.111
+    report, _, rejected = shards("0000", max_failed_share=0.12)  # 1 of 9 is a share of 0.111
     unread = {"failed: unreadable verdict": 1}
     assert report == {"rows": 9, "kept": 0, "rejected": {"judge: safe": 8}, "failed": unread}
     assert [row.failed for row in rejected].count(True) == 1
     with pytest.raises(ValueError, match="1 of 9 rows without a verdict, such as failed: unreadable verdict: 'hm'"):
-        shards("0001", None)  # the embedded recipe bears no failure
+        shards("0001")  # the embedded recipe bears no failure
     assert not Path("evol/0001").exists()
 
 

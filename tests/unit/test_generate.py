@@ -90,7 +90,14 @@ def lamini_block(**changes):
 
 SEEDS = [seed_row(f"seed {number}") for number in range(10)]
 TOPICS = ["art", "bees", "chess", "dance"]
-CALL = lamini.ListingCall(7, (seed_row("Name a fruit."), seed_row("Sing.")), ())
+
+
+def listing(number, seeds, topics=()):
+    examples = [lamini.Example(id=row.id, instruction=row.instruction) for row in seeds]
+    return lamini.ListingCall(number=number, examples=tuple(examples), topics=topics)
+
+
+CALL = listing(7, (seed_row("Name a fruit."), seed_row("Sing.")))
 
 
 def tagged(*items):
@@ -125,36 +132,59 @@ def test_a_number_that_belongs_to_an_instruction_stays(text):
     assert lamini.listed(tagged(text), CALL, 5)[0] == [text]
 
 
+def calls_of(seeds=SEEDS, topics=TOPICS, seed=0, **changes):
+    return list(lamini.calls_of(seeds, topics, lamini_block(**changes), seed))
+
+
 @pytest.mark.parametrize(("share", "guided"), [(0.0, 0), (0.25, 10), (0.5, 20), (0.9, 36), (1.0, 40)])
 def test_topics_guide_exactly_their_share_of_calls(share, guided):
-    # 40 calls over two shards: 40 * share of them
-    calls = [
-        call
-        for shard in range(2)
-        for call in lamini.calls_of(SEEDS, TOPICS, lamini_block(topic_share=share), 0, shard, 2)
-    ]
+    calls = calls_of(topic_share=share)
     assert sum(bool(call.topics) for call in calls) == guided
-    assert sorted(call.number for call in calls) == list(range(40))
+    assert [call.number for call in calls] == list(range(40))
     assert all(len(call.topics) in (0, 3) and len(set(call.topics)) == len(call.topics) for call in calls)
 
 
 def test_without_topics_no_call_is_guided():
-    assert not any(call.topics for call in lamini.calls_of(SEEDS, [], lamini_block(topic_share=1.0), 0, 0, 1))
+    assert not any(call.topics for call in calls_of(topics=[], topic_share=1.0))
 
 
 def test_a_call_has_the_same_draws_however_many_calls_there_are():
-    few = lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=5), 0, 0, 1)
-    many = lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=40), 0, 0, 1)
-    assert many[:5] == few
-    assert lamini.calls_of(SEEDS, TOPICS, lamini_block(calls=5), 1, 0, 1) != few
+    few = calls_of(calls=5)
+    assert calls_of(calls=40)[:5] == few
+    assert calls_of(calls=5, seed=1) != few
 
 
-def test_a_shard_without_seeds_makes_no_call():
-    assert lamini.calls_of([], TOPICS, lamini_block(), 0, 0, 1) == []
+def test_without_seeds_there_is_no_call():
+    assert calls_of([]) == []
+
+
+def test_a_new_seed_changes_the_calls_that_draw_it_and_no_other():
+    values = {"calls": 2000, "examples_per_prompt": 3}
+    before, after = calls_of(**values), calls_of([seed_row("new"), *reversed(SEEDS)], **values)
+    new = row_id("new")
+    drawn = [new in [row.id for row in call.examples] for call in after]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [not one for one in drawn]
+    assert 480 < sum(drawn) < 610  # 3 of 11 in each: 545
+
+
+def test_each_seed_is_drawn_as_often_as_another_and_at_each_place():
+    calls = calls_of(calls=3000, examples_per_prompt=3)
+    places = [Counter(call.examples[place].id for call in calls) for place in range(3)]
+    assert all(len(counts) == 10 and min(counts.values()) > 240 and max(counts.values()) < 360 for counts in places)
+    assert all(len({row.id for row in call.examples}) == 3 for call in calls)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 64, 400])
+def test_all_calls_are_dealt_whatever_the_number_of_shards(shards):
+    dealt = list(lamini.dealt(SEEDS, TOPICS, lamini_block(calls=150), 0, shards))
+    assert [call for _, _, call in dealt] == calls_of(calls=150)
+    sizes = Counter(shard for shard, _, _ in dealt)
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert len(sizes) == min(shards, 150)
 
 
 def test_examples_topics_and_count_are_shown():
-    call = lamini.ListingCall(0, (seed_row("Name {count}."), seed_row("Sing.")), ("art", "bees"))
+    call = listing(0, (seed_row("Name {count}."), seed_row("Sing.")), ("art", "bees"))
     expected = "<example>Name {count}.</example>\n<example>Sing.</example> art, bees 4"
     assert lamini.listing_prompt(call, lamini_block(), LISTING) == expected
 
@@ -206,7 +236,7 @@ def test_a_call_that_yields_enough_the_second_time_is_not_asked_a_third_time():
 
 
 def test_no_instruction_is_listed_twice_and_candidates_add_up():
-    calls = [lamini.ListingCall(number, CALL.examples, ()) for number in range(3)]
+    calls = [CALL.model_copy(update={"number": number}) for number in range(3)]
     answers = {0: tagged("One.", "Two.", "Sing."), 1: tagged("ONE.", "Three.") + "<example>F", 2: "nothing"}
     teacher = ParrotTeacher(lambda request: answers[int(request.key.split(":")[1])])
     items, dropped, seen = lamini.list_instructions(calls, teacher, lamini_block(max_attempts=1), LISTING)
@@ -217,7 +247,7 @@ def test_no_instruction_is_listed_twice_and_candidates_add_up():
 
 
 def test_a_listed_instruction_is_answered_and_knows_where_it_comes_from():
-    call = lamini.ListingCall(0, SEEDS[:2], ("art",))
+    call = listing(0, SEEDS[:2], ("art",))
     teacher = ParrotTeacher(lambda request: f"{request.system} {request.turns[-1]}")
     (row,), failed = lamini.answered([lamini.Listed("Paint.", call)], teacher, lamini_block(), LISTING, "lamini")
     assert failed == []
@@ -587,9 +617,15 @@ def test_a_query_that_is_too_long_is_dropped_and_never_sent():
     assert len(teacher.requests) == 1
 
 
+def drawn(rows, seed=0, **changes):
+    """The rows that are drawn."""
+    by_id = {row.id: row for row in rows}
+    return [by_id[one.id] for one in orca.drawn([orca.Query.of(row) for row in rows], orca_block(**changes), seed)]
+
+
 def test_only_wanted_templates_are_drawn():
     rows = [query("a"), query("b", template="fs_opt"), query("c", template="zs_noopt")]
-    assert [row.instruction for row in orca.drawn(rows, orca_block(), 1, 0)] == ["a", "c"]
+    assert drawn(rows) == [rows[0], rows[2]]
 
 
 def test_shares_hold_and_tasks_come_in_turn():
@@ -599,42 +635,60 @@ def test_shares_hold_and_tasks_come_in_turn():
         for task, count in (("large", 50), ("small", 3), ("middle", 9))
         for number in range(count)
     ]
-    block = orca_block(candidates=40, shares={"CoT": 0.5, "T0": 0.25, "Flan2021": 0.25, "NIV2": 0.0})
-    found = orca.drawn(random.Random(0).sample(rows, len(rows)), block, shards=2, seed=0)
-    # half of 40 candidates in this shard: 10 of CoT, 5 of T0; three tasks in turn: 4 + 3 + 3 of 10, 2 + 2 + 1 of 5
+    values = {"candidates": 20, "shares": {"CoT": 0.5, "T0": 0.25, "Flan2021": 0.25, "NIV2": 0.0}}
+    found = drawn(random.Random(0).sample(rows, len(rows)), **values)
+    # 10 of CoT, 5 of T0; three tasks in turn: 4 + 3 + 3 of 10, 2 + 2 + 1 of 5
     assert Counter(row.task_source for row in found) == {"CoT": 10, "T0": 5, "Flan2021": 5}
     assert Counter(row.task_name for row in found[:10]) == {"large": 4, "middle": 3, "small": 3}
     assert Counter(row.task_name for row in found[10:15]) == {"large": 2, "middle": 2, "small": 1}
     assert [row.task_name for row in found[:3]] == ["large", "middle", "small"]
-    assert orca.drawn(rows, block, shards=2, seed=0) == found
+    assert drawn(rows, **values) == found
+
+
+@pytest.mark.parametrize("total", [*range(1, 60), 5520])
+def test_the_numbers_of_collections_sum_to_the_candidates_and_are_within_one_of_their_shares(total):
+    shares = {"CoT": 0.0295, "NIv2": 0.0864, "Flan2021": 0.4912, "P3": 0.3929}
+    numbers = orca.numbers_of(total, shares)
+    assert sum(numbers.values()) == total
+    assert all(abs(numbers[name] - total * share) < 1 for name, share in shares.items())
+    assert list(numbers) == list(shares)
+    assert sum(orca.numbers_of(total, {"a": 0.333, "b": 0.333, "c": 0.333}).values()) == total
+
+
+def test_the_paper_draws_163_rows_of_its_smallest_collection():
+    shares = {"CoT": 0.0295, "NIv2": 0.0864, "Flan2021": 0.4912, "P3": 0.3929}
+    assert orca.numbers_of(5520, shares) == {"CoT": 163, "NIv2": 477, "Flan2021": 2711, "P3": 2169}
+
+
+def test_a_new_row_changes_one_of_the_drawn_rows_at_most():
+    rows = [query(f"{task} {number}", task=task) for task in "ab" for number in range(30)]
+    before = {row.id for row in drawn(rows, candidates=20)}
+    for number in range(20):
+        after = {row.id for row in drawn([*rows, query(f"new {number}", task="a")], candidates=20)}
+        assert len(before - after) == len(after - before) <= 1
 
 
 def test_a_collection_with_too_few_rows_gives_all_of_them():
     rows = [query(f"query {number}") for number in range(3)]
-    assert len(orca.drawn(rows, orca_block(candidates=10, shares={"CoT": 1.0}), 1, seed=0)) == 3
+    assert len(drawn(rows, candidates=10, shares={"CoT": 1.0})) == 3
 
 
 def test_a_collection_that_no_row_has_is_an_error():
     rows = [query("a"), query("b", source="P3")]
-    block = orca_block(candidates=10, shares={"CoT": 0.5, "T0": 0.5})
-    message = (
-        "no row is of the collection T0\n  found:    CoT, P3\n  expected: rows of T0, 5 of them in this shard\nhint: "
-    )
+    message = "no row is of the collection T0\n  found:    CoT, P3\n  expected: rows of T0, 5 of them\nhint: "
     with pytest.raises(ValueError, match=message):
-        orca.drawn(rows, block, shards=1, seed=0)
+        drawn(rows, candidates=10, shares={"CoT": 0.5, "T0": 0.5})
 
 
 @pytest.mark.parametrize(
     ("rows", "shares"),
     [
-        ([], {"CoT": 1.0}),  # a shard without rows
         ([query("a")], {"CoT": 0.96, "T0": 0.04}),  # 0.4 of 10 queries: none
         ([query("a"), query("b", source="T0", template="fs_opt")], {"CoT": 0.5, "T0": 0.5}),  # no wanted template
     ],
 )
 def test_a_collection_may_be_missing_where_it_need_not_give_a_query(rows, shares):
-    found = orca.drawn(rows, orca_block(candidates=10, shares=shares), shards=1, seed=0)
-    assert [row.instruction for row in found] == [row.instruction for row in rows[:1]]
+    assert drawn(rows, candidates=10, shares=shares, max_missing_share=0.9) == rows[:1]
 
 
 def test_system_messages_are_checked(tmp_path):
@@ -670,7 +724,6 @@ def test_a_shard_holds_all_candidates_and_says_how_many(tmp_path):
     names = [path.name for path in files_in(out)]
     assert names == ["dropped.jsonl", "report.json", "rows.jsonl"]
     expected = {
-        "seeds_unused": {},
         "candidates": 4,
         "rows": 1,
         "dropped": {"equals its parent": 1},

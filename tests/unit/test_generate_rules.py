@@ -8,6 +8,7 @@ from test_generate import (
     LISTING,
     EvolTeacher,
     ParrotTeacher,
+    drawn,
     evol_block,
     evolved,
     lamini_block,
@@ -120,41 +121,35 @@ def test_a_rewrite_that_differs_in_end_punctuation_equals_its_parent():
     assert [row.reason for row in dropped] == ["equals its parent"]
 
 
-def test_every_seed_row_of_orca_is_asked_or_counted():
-    rows = [query(f"query {number}") for number in range(10)] + [query("few", template="fs_opt")]
+def test_every_seed_row_of_orca_is_drawn_or_counted():
+    rows = [orca.Query.of(query(f"query {number}")) for number in range(10)]
+    rows.append(orca.Query.of(query("few", template="fs_opt")))
     block = orca_block(candidates=4, shares={"CoT": 1.0})
-    queries = orca.drawn(rows, block, shards=1, seed=0)
-    assert orca.unused(rows, queries, block) == {"template not wanted": 1, "beyond its share": 6}
+    assert orca.unused(rows, orca.drawn(rows, block, 0), block) == {"template not wanted": 1, "beyond its share": 6}
 
 
 def test_orca_with_far_too_few_seed_rows_is_an_error():
     rows = [query(f"query {number}") for number in range(10)]
-    block = orca_block(candidates=1000)
-    message = r"candidates: too few seed rows\n  found:    10 in this shard\n  expected: 500; a share of 0\.75 "
+    message = r"orca: candidates: too few rows\n  found:    10\n  expected: 1,000; a share of 0\.75 may be missing"
     with pytest.raises(ValueError, match=message):
-        orca.drawn(rows, block, shards=2, seed=0)
-    assert len(orca.drawn(rows, orca_block(candidates=1000, max_missing_share=1.0), 2, 0)) == 10
-
-
-def test_a_small_shard_of_orca_may_be_short_by_chance():
-    rows = [query(f"query {number}") for number in range(3)]
-    assert len(orca.drawn(rows, orca_block(candidates=40), shards=2, seed=0)) == 3
+        drawn(rows, candidates=1000)
+    assert len(drawn(rows, candidates=1000, max_missing_share=1.0)) == 10
 
 
 def test_templates_that_no_row_has_are_an_error():
     rows = [query(f"query {number}", template="fs_opt") for number in range(20)]
     with pytest.raises(ValueError, match=r"found:    fs_opt\n  expected: zs_opt, zs_noopt"):
-        orca.drawn(rows, orca_block(), shards=1, seed=0)
+        drawn(rows)
 
 
 def test_orcas_queries_are_drawn_by_seed_and_fewer_are_some_of_more():
     rows = [query(f"query {number}") for number in range(40)]
 
-    def drawn(number, seed=0):
-        return {row.id for row in orca.drawn(rows, orca_block(candidates=number), shards=1, seed=seed)}
+    def ids(number, seed=0):
+        return {row.id for row in drawn(rows, seed, candidates=number)}
 
-    assert drawn(10) < drawn(20)
-    assert drawn(10) != drawn(10, seed=1)
+    assert ids(10) < ids(20)
+    assert ids(10) != ids(10, seed=1)
 
 
 def test_no_schemes_name_is_in_keys_and_ids():
@@ -174,9 +169,9 @@ def test_a_shard_that_loses_nearly_all_of_its_candidates_is_an_error(tmp_path, c
     dropped = [DroppedRow(reason="says sorry", detail=f"Sorry {number}.", row={}) for number in range(candidates)]
     out = shard_folder(tmp_path)
     if fits:  # of so few, all may be dropped by chance
-        write_shard(out, [], dropped, candidates, evol_block(), {"unasked": 3})
+        write_shard(out, [], dropped, candidates, evol_block())
         report, *counts = written(out)
-        assert (report["dropped"], report["seeds_unused"], counts) == ({"says sorry": 19}, {"unasked": 3}, [0, 19])
+        assert (report["dropped"], counts) == ({"says sorry": 19}, [0, 19])
     else:
         message = (
             "20 says sorry: Sorry 0., Sorry 1., Sorry 2.\n  expected: at most a share of 0.95 (schemes.evol.max_dro"

@@ -29,6 +29,8 @@ DEMAND = {"requests", "requests.base", "requests.blocks", "requests.demand"}  # 
 MODELS = {"models", "tokenizers"}
 BACKENDS = {"backends", "chat", "prompts", "data", "generate.templates", "generate"} | MODELS  # whoever answers
 ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
+DEALING = PLAIN | DEMAND | {"problems", "requests.calls"}  # the block of a scheme
+SHARDS = {"data", "generate", "generate.scheme"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
@@ -37,7 +39,6 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
-    "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard", "data.spool"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
@@ -69,8 +70,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
+    "shard/evol": (DEALING, SHARDS),
+    "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
+    "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
-    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.shards"} | BACKENDS),
+    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "report/likelihood": (
         PLAIN | DEMAND | {"problems"},
@@ -195,7 +199,9 @@ def test_what_counts_no_tokens_and_runs_no_model_depends_on_no_torch(monkeypatch
     heavy = {f"{name} (package)" for name in SLOW} - {"datasets (package)"}  # which reads sources of the hub
     for name in (
         "data/source",
-        "data/shard",
+        "shard/evol",
+        "shard/lamini",
+        "shard/orca",
         "data/certificate",
         "data/certified",
         "data/clearance",

@@ -1039,7 +1039,7 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     recipe = load()
     assert len(SHORT.splitlines()) <= 15
     mixed = [f"{rule}-mine" for rule in ("mix", "certificate", "certified", "clearance", "dataset")]
-    assert recipe.stage_names() == ["source-mine", "shard-mine", "base-base", *mixed, "train-sft", "merge-sft"]
+    assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft"]
     assert recipe.loose_ends() == {"filters": [], "mixes": [], "stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 
@@ -1270,7 +1270,8 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
     written(data)
     recipe = load()
     assert recipe.stages["dpo_hh"].stage_names() == ["train-dpo_hh", "merge-dpo_hh"]
-    assert recipe.sources["hh"].stage_names() == ["source-hh", "shard-hh"]
+    assert recipe.sources["hh"].stage_names() == ["source-hh"]
+    assert recipe.schemes["evol"].stage_names() == ["shard-evol", "generate-evol"]
     assert recipe.backends["teacher"].stage_names() == ["server-teacher"]
     data["evals"]["mtbench"] |= {"checkpoints": ["dpo_hh"], "controls": ["empty"], "shuffled_from": None}
     written(data)

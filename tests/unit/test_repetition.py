@@ -1,5 +1,7 @@
 """What counts as a text that repeats itself: loops, with blanks or without, and not tables or code."""
 
+import random
+
 import pytest
 
 from bezoar.steps.filter.repetition import looped, repeated_triples, repetition
@@ -85,3 +87,37 @@ def test_twice_the_same_is_no_loop():
 
 def test_words_of_prose_around_a_table_count():
     assert repeated_triples("a b " * 20 + "\n" + TABLE) > 0.5
+
+
+def longest_loop(text):
+    """The share of the longest loop, by comparing every character with every earlier one."""
+    longest = 0
+    for period in range(1, len(text) // 3 + 1):
+        run = 0
+        for place in range(period, len(text)):
+            run = run + 1 if text[place] == text[place - period] else 0
+            if run >= 2 * period:
+                longest = max(longest, run + period)
+    return longest / len(text)
+
+
+def test_every_loop_is_found_whatever_its_period_and_place():
+    chance = random.Random(0)
+
+    def some(letters, count):
+        return "".join(chance.choice(letters) for _ in range(count))
+
+    texts = [some("ab", chance.randrange(100, 300)) for _ in range(20)]
+    for period in [*range(1, 40), 63, 64, 65, 99, 130]:
+        rounds = some("abcdefgh", period) * chance.randrange(2, 5)
+        texts.append(
+            f"{some('xyz', chance.randrange(100))}{rounds}{rounds[: chance.randrange(period)]}{some('uvw', 99)}"
+        )
+    found = [looped(text) for text in texts]
+    assert found == [longest_loop(text) for text in texts]
+    assert 10 < sum(share > 0.3 for share in found) < len(texts)
+
+
+def test_a_loop_in_a_text_of_megabytes_is_found():
+    text = f"{''.join(random.Random(0).choices('abcdefghijklmnop', k=200_000))}{'0123456789xy' * 10_000}"
+    assert looped(text) == 120_000 / 320_000

@@ -114,7 +114,7 @@ def test_a_backend_is_one_module_and_a_line(applied):
     seeds = folder / "seeds.jsonl"
     seed = {"id": "0a", "instruction": "name a river", "context": None, "response": None, "category": None}
     seeds.write_text(json.dumps(seed) + "\n")
-    values = ["schemes.evol", "backends.teacher", "prompt", "seed", "shards", "budget"]
+    values = ["schemes.evol", "backends.teacher", "prompt", "seed", "budget"]
     run("python", "scripts/generate/evol.py", "--params", *values, "--seeds", str(seeds), "--prompts",
         "recipes/prompts/tiny/evol.yaml", "--out", "data/generated/evol/0000")  # fmt: skip
     dropped = (folder / "data/generated/evol/0000/dropped.jsonl").read_text()

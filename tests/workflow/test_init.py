@@ -17,6 +17,9 @@ GUIDE = (ROOT / "docs/your-own-rules.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAGES = {
     "base-base",
+    "certificate-instructions",
+    "certified-instructions",
+    "clearance-instructions",
     "merge-sft",
     "mix-instructions",
     "source-instructions",
@@ -159,13 +162,13 @@ def test_a_project_of_the_wheel_builds_by_both_front_ends(wheel):
     assert json.loads((project.root / "results/words/instructions.json").read_text())["rows"] == 10  # of 12, 2 held out
     assert "Nothing to be done" in project.run("snakemake")
     assert {name: (project.root / name).read_text() for name in generated} == generated
-    own = project.root / "scripts/data/shard.py"  # of ours, a script of the project's own takes the place
+    own = project.root / "scripts/data/source.py"  # of ours, a script of the project's own takes the place
     own.parent.mkdir()
     own.write_text("print('own')\n")
     project.run("bezoar", "dvc")
     changed = yaml.safe_load((project.root / "code.lock").read_text())
     before = yaml.safe_load(generated["code.lock"])
-    assert changed["scripts"]["data"].pop("shard") != before["scripts"]["data"].pop("shard")
+    assert changed["scripts"]["data"].pop("source") != before["scripts"]["data"].pop("source")
     assert changed == before
 
 

@@ -30,6 +30,11 @@ class ApiBackend(ChatBackend):
     )
     connection: Connection
 
+    @property
+    def at_once(self) -> int | None:
+        """Requests that it should get at once; None for all of a job's, as a batch may take a day."""
+        return None if self.connection.batch else super().at_once
+
     def open(self, *, checkpoint: Path | None, system: str | None, seed: int, budget: Budget) -> Any:
         """A client that answers requests (bezoar.requests.base.Backend).
 

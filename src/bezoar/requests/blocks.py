@@ -8,6 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, EnvironmentName, FilePath, Licence, NamedBlock
 
+AT_ONCE = 4096  # requests: enough to keep a server busy, and few enough to hold
+
 
 class Ceiling(Block):
     """The most that may be spent; null for no ceiling."""
@@ -108,6 +110,11 @@ class BackendBlock(NamedBlock):
     def serves(self) -> bool:
         """Whether an evaluation may ask it about a checkpoint of the recipe."""
         return False
+
+    @property
+    def at_once(self) -> int | None:
+        """Requests that it should get at once; None for all of a job's."""
+        return AT_ONCE
 
     def identity(self) -> dict[str, Any]:
         """What its answers depend on: every value but its connection and terms."""

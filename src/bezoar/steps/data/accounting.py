@@ -86,6 +86,13 @@ class Tally:
         if place and len(places) < PLACES and place[:DETAIL] not in places:
             places.append(place[:DETAIL])
 
+    def merge(self, other: "Tally", but: str) -> None:
+        """Add another one's counts, without those of a reason."""
+        for reason, count in other.reasons.items():
+            if reason != but:
+                self.reasons[reason] += count
+                self._places.setdefault(reason, []).extend(other._places[reason])
+
     def __len__(self) -> int:
         return self.reasons.total()
 

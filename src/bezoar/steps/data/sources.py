@@ -87,7 +87,7 @@ class Source(NamedBlock):
     """A set of rows from outside, normalised to our own row type; `path: FILE` means an origin of kind `file`."""
 
     section: ClassVar[str] = "sources"
-    rules: ClassVar[tuple[str, ...]] = ("source", "shard")
+    rules: ClassVar[tuple[str, ...]] = ("source",)
 
     origin: Annotated[Builtin | File | Url | Hub, Field(discriminator="kind")]
     format: RowFormat | None = Field(None, description="Format of its rows; null finds it by columns and values.")

@@ -14,8 +14,8 @@ class Filter(NamedBlock):
     """Cheap rules, then a judge if there is one; the block has the name of the scheme that it filters."""
 
     section: ClassVar[str] = "filters"
-    rules: ClassVar[tuple[str, ...]] = ("filter",)
-    asks: ClassVar[dict[str, tuple[str, ...]]] = {"filter": ("judge",)}
+    rules: ClassVar[tuple[str, ...]] = ("filter", "quota")  # one of them
+    asks: ClassVar[dict[str, tuple[str, ...]]] = {"filter": ("judge",), "quota": ("judge",)}
     decides: ClassVar[bool] = True
 
     method: Literal["judge"] = Field("judge", description="Rules, then the judge.")
@@ -42,8 +42,8 @@ class Filter(NamedBlock):
     quota: int | None = Field(
         None,
         ge=1,
-        description="Rows to accept over all shards, exactly; each shard stops judging at its part. Null "
-        "accepts all that pass.",
+        description="Rows to accept over all shards, exactly; a single job then judges no more rows of the scheme than "
+        "that takes. Null accepts all that pass.",
     )
 
     @model_validator(mode="after")
@@ -52,10 +52,23 @@ class Filter(NamedBlock):
             raise PydanticCustomError("prompts", "a judge with its prompts, or neither")
         return self
 
+    @property
+    def rule(self) -> str:
+        """The rule of its jobs: one for each shard, or one for all of them."""
+        return "quota" if self.quota else "filter"
+
+    def asked_by(self, rule: str) -> dict[str, str]:
+        """By key, the names of the backends that a rule's jobs of this block send requests to."""
+        return super().asked_by(rule) if rule == self.rule else {}
+
+    def stage_names(self) -> list[str]:
+        """The name of the DVC stage that makes its artifacts."""
+        return [f"{self.rule}-{self.name}"]
+
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
-        """The requests of a shard: one verdict per row."""
+        """The requests of a job: at most one verdict per row."""
         calls = known.lines(path for path in inputs if path.endswith("/rows.jsonl") and "/generated/" in path)
-        if calls is None:
-            calls = known.candidates(self.name)
+        if calls is None and (candidates := known.candidates(self.name)) is not None:
+            calls = candidates * (known.shards if self.quota else 1)
         assert self.prompts  # there is a judge
         return Demand(calls, known.tokens(self.prompts) + 2 * known.longest_answer(self.name), self.sampling)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bezoar.problems import read_yaml
-from bezoar.requests.base import Backend, Request, Subject, ask
+from bezoar.requests.base import Backend, Completion, Request, Subject, ask
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import FAILED, DroppedRow, FilteredRow, GeneratedRow
 from bezoar.steps.filter.block import Filter
@@ -131,50 +131,48 @@ def _nested(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def judged(
     rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
-) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """Rows that the judge accepts, and the others. Accepted rows have that status and meet all criteria."""
-    kept: dict[str, FilteredRow] = {}
-    dropped: dict[str, DroppedRow] = {}
+) -> list[FilteredRow | DroppedRow]:
+    """The judge's decisions about rows: it accepts those with that status that meet all criteria."""
+    decisions: dict[str, FilteredRow | DroppedRow] = {}
     waiting = rows
     for attempt in range(block.max_attempts):
         requests = [_request(row, block, texts, attempt, seed) for row in waiting]
         unread = []
         for row, request, answer in zip(waiting, requests, judge.complete(requests, "judge rows"), strict=True):
             verdict = read_verdict(answer.text, row.instruction, row.response)
-            if verdict is None:
-                if answer.fault is None:  # the backend has tried the others again
-                    unread.append(row)
-                why = answer.fault or "unreadable verdict"
-                dropped[row.id] = DroppedRow(
-                    reason=f"{FAILED}{why}", detail=answer.error or answer.text, row=row.model_dump()
-                )
-                continue
-            dropped.pop(row.id, None)
-            filtered = FilteredRow(
-                **row.model_dump(),
-                status=verdict.status,
-                rating=verdict.rating,
-                reason=verdict.reason,
-                judge=answer.model,
-                judge_prompt_hash=request.prompt_hash,
-            )
-            if verdict.status == "accept" and not verdict.reasons:
-                kept[row.id] = filtered
-            else:
-                reasons = ", ".join(sorted(set(verdict.reasons))) or "status"
-                dropped[row.id] = DroppedRow(
-                    reason=f"{JUDGED}{reasons}", detail=verdict.reason, row=filtered.model_dump()
-                )
+            if verdict is None and answer.fault is None:  # the backend has tried the others again
+                unread.append(row)
+            if verdict is not None:
+                decisions.pop(row.id, None)  # a later verdict comes later
+            decisions[row.id] = _decision(row, request, answer, verdict)
         waiting = unread
-    return list(kept.values()), list(dropped.values())
+    return list(decisions.values())
 
 
-def unjudged(rows: list[GeneratedRow], quota: int | None) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """Rows without a judge: all are accepted, or as many as the quota, and no row has a rating."""
+def _decision(
+    row: GeneratedRow, request: Request, answer: Completion, verdict: Verdict | None
+) -> FilteredRow | DroppedRow:
+    if verdict is None:
+        why = answer.fault or "unreadable verdict"
+        return DroppedRow(reason=f"{FAILED}{why}", detail=answer.error or answer.text, row=row.model_dump())
+    filtered = FilteredRow(
+        **row.model_dump(),
+        status=verdict.status,
+        rating=verdict.rating,
+        reason=verdict.reason,
+        judge=answer.model,
+        judge_prompt_hash=request.prompt_hash,
+    )
+    if verdict.status == "accept" and not verdict.reasons:
+        return filtered
+    reasons = ", ".join(sorted(set(verdict.reasons))) or "status"
+    return DroppedRow(reason=f"{JUDGED}{reasons}", detail=verdict.reason, row=filtered.model_dump())
+
+
+def accepted(row: GeneratedRow) -> FilteredRow:
+    """A row that is accepted without a judge, and so has no rating."""
     verdict = {"status": "accept", "rating": None, "reason": "", "judge": "", "judge_prompt_hash": ""}
-    kept = [FilteredRow.model_validate(row.model_dump() | verdict) for row in rows[:quota]]
-    rest = rows[len(kept) :]
-    return kept, [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]
+    return FilteredRow.model_validate(row.model_dump() | verdict)
 
 
 def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: int, seed: int) -> Request:
@@ -185,20 +183,3 @@ def _request(row: GeneratedRow, block: Filter, texts: FilterPrompts, attempt: in
     request = ask(f"judge:{row.id}:{attempt}", user, block.sampling, texts.system, sample=str(attempt))
     subject = Subject((row.instruction,), row.response)
     return replace(request, subject=subject, schema=verdict_schema(texts.criteria))
-
-
-def judged_up_to(
-    quota: int, rows: list[GeneratedRow], judge: Backend, block: Filter, texts: FilterPrompts, seed: int
-) -> tuple[list[FilteredRow], list[DroppedRow]]:
-    """The first accepted rows, exactly the quota; rows without a verdict are dropped as over quota.
-
-    Each round judges no more rows than are still wanted, so no verdict is wasted. There may be fewer rows.
-    """
-    kept: list[FilteredRow] = []
-    dropped: list[DroppedRow] = []
-    rest = rows
-    while rest and len(kept) < quota:
-        wanted = quota - len(kept)
-        accepted, refused = judged(rest[:wanted], judge, block, texts, seed)
-        kept, dropped, rest = kept + accepted, dropped + refused, rest[wanted:]
-    return kept, dropped + [DroppedRow(reason=OVER_QUOTA, detail="", row=row.model_dump()) for row in rest]

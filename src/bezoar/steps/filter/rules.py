@@ -15,7 +15,7 @@ class Rules:
     block: Filter
 
     def __post_init__(self) -> None:
-        self.seen: set[str] = set()
+        self.seen: set[int] = set()  # hashes; a number takes a third of a text's memory
 
     def fault(self, row: GeneratedRow) -> tuple[str, str] | None:
         """The first rule that a row breaks, with its detail; None if it breaks none."""
@@ -34,7 +34,7 @@ class Rules:
             return "refusal", row.response[:80]
         if (share := repetition(row.response)) > self.block.max_repetition:
             return "repetition", f"{share:.0%} repeated"
-        key = row_id(row.system or "", normalized(row.instruction), normalized(row.response))
+        key = int(row_id(row.system or "", normalized(row.instruction), normalized(row.response)), 16)
         if key in self.seen:
             return "duplicate", ""
         self.seen.add(key)

@@ -2,13 +2,13 @@
 
 Scheme: LaMini-LM (Wu et al. 2023, arXiv:2304.14402), section 2. No code of this step is published: compared with
 mbzuai-nlp/LaMini-LM at 48cfa492b642fc22c63cadf7b1d3588882c92cd1 as described in its README. We differ: the mode and the
-examples of a call are drawn from a generator seeded by the call's number, a call that yields too few instructions is
-repeated, the prompts are our own texts, and only two of the README's seven kinds of rows are made,
+examples of a call are drawn by the call's number, so that a new seed row changes few calls, a call that yields too few
+instructions is repeated, the prompts are our own texts, and only two of the README's seven kinds of rows are made,
 self_instruct_with_topic and self_instruct_without_topic.
 """
 
-import random
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
@@ -21,7 +21,8 @@ from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_lines
 from bezoar.requests.base import Backend, Completion, ask
 from bezoar.steps import prompts
-from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, normalized, row_id
+from bezoar.steps.data.lots import Lots
+from bezoar.steps.data.rows import DroppedRow, GeneratedRow, Row, SeedRow, normalized, row_id
 from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 
 TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
@@ -67,12 +68,18 @@ class Lamini(SchemeBlock):
         return ceil(self.calls / shards) * (1 + self.instructions_per_call)
 
 
-@dataclass(frozen=True)
-class ListingCall:
+class Example(Row):
+    """A seed row as an example: its columns that a call depends on."""
+
+    id: str
+    instruction: str
+
+
+class ListingCall(Row):
     """One listing call."""
 
     number: int
-    examples: tuple[SeedRow, ...]
+    examples: tuple[Example, ...]
     topics: tuple[str, ...]
 
 
@@ -98,21 +105,24 @@ def read_topics(path: Path) -> list[str]:
     return topics
 
 
-def calls_of(
-    seeds: list[SeedRow], topics: list[str], block: Lamini, seed: int, shard: int, shards: int
-) -> list[ListingCall]:
-    """The listing calls of a shard: every `shards`-th of all `block.calls`, starting at the shard's number."""
-    if not seeds:
-        return []
-    calls = []
-    for number in range(shard, block.calls, shards):
-        generator = random.Random(f"{seed}:lamini:{number}")
-        examples = generator.sample(seeds, k=min(block.examples_per_prompt, len(seeds)))
-        turn = number // shards  # among the shard's calls, so that every shard has its share of guided ones
-        guided = bool(topics) and floor((turn + 1) * block.topic_share) > floor(turn * block.topic_share)
-        drawn = generator.sample(topics, k=min(block.topics_per_prompt, len(topics))) if guided else []
-        calls.append(ListingCall(number, tuple(examples), tuple(drawn)))
-    return calls
+def calls_of(seeds: Iterable[SeedRow], topics: list[str], block: Lamini, seed: int) -> Iterator[ListingCall]:
+    """All listing calls: their examples are drawn from all seed rows; none without seed rows."""
+    rows = [Example(id=row.id, instruction=row.instruction) for row in seeds]
+    lots, topic_lots = Lots([row.id for row in rows]), Lots(topics)
+    for number in range(block.calls if rows else 0):
+        name = f"{seed}:lamini:{number}"
+        examples = [rows[place] for place in lots.draw(name, block.examples_per_prompt)]
+        guided = bool(topics) and floor((number + 1) * block.topic_share) > floor(number * block.topic_share)
+        found = [topics[place] for place in topic_lots.draw(name, block.topics_per_prompt)] if guided else []
+        yield ListingCall(number=number, examples=tuple(examples), topics=tuple(found))
+
+
+def dealt(
+    seeds: Iterable[SeedRow], topics: list[str], block: Lamini, seed: int, shards: int
+) -> Iterator[tuple[int, str, ListingCall]]:
+    """All calls, each with its shard's number and its place there: shards take turns."""
+    for call in calls_of(seeds, topics, block, seed):
+        yield call.number % shards, f"{call.number:012d}", call
 
 
 def listing_prompt(call: ListingCall, block: Lamini, templates: dict[str, str]) -> str:
@@ -280,19 +290,9 @@ def answered(
 
 
 def made(
-    seeds: list[SeedRow],
-    topics: list[str],
-    teacher: Backend,
-    block: Lamini,
-    templates: dict[str, str],
-    *,
-    seed: int,
-    shard: int,
-    shard_count: int,
-    scheme: str,
+    calls: list[ListingCall], teacher: Backend, block: Lamini, templates: dict[str, str], scheme: str
 ) -> tuple[list[GeneratedRow], list[DroppedRow], int]:
     """A shard's rows, dropped and failed ones, and the number of candidates."""
-    calls = calls_of(seeds, topics, block, seed, shard, shard_count)
     items, dropped, seen = list_instructions(calls, teacher, block, templates)
     rows, failed = answered(items, teacher, block, templates, scheme)
     return rows, dropped + failed, seen

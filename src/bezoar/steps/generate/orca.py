@@ -7,17 +7,17 @@ in turn, and the system messages of our prompt files are our own texts.
 
 import random
 import re
+from collections.abc import Mapping
 from itertools import chain, zip_longest
-from math import ceil, sqrt
+from math import ceil, floor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Name, Reference, Share
 from bezoar.errors import InputError, problem
-from bezoar.logs import logger
 from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
 from bezoar.steps.data import accounting
@@ -44,8 +44,7 @@ class Orca(SchemeBlock):
     candidates: int | None = Field(None, ge=1, description="Candidates over all shards; null takes every seed row.")
     max_characters: int = Field(4000, ge=1, description="Most characters of system message and input together.")
     max_missing_share: Share = Field(
-        0.75,
-        description="Share of a shard's candidates that may be missing, beyond chance.",
+        0.75, description="Share of `candidates` that may be missing, where collections have fewer rows than theirs."
     )
 
     @field_validator("shares")
@@ -90,18 +89,31 @@ def system_messages(path: Path) -> list[SystemMessage]:
     return read_yaml(path, OrcaPrompts).messages
 
 
-def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[SeedRow]:
-    """A shard's queries: of the wanted templates, in each collection's share, tasks in turn.
+class Query(NamedTuple):
+    """What a seed row is drawn by."""
+
+    id: str
+    task_source: str | None
+    task_name: str | None
+    template_type: str | None
+
+    @classmethod
+    def of(cls, row: SeedRow) -> "Query":
+        """Of a row."""
+        return cls(row.id, row.task_source, row.task_name, row.template_type)
+
+
+def drawn(rows: list[Query], block: Orca, seed: int) -> list[Query]:
+    """The queries of all shards: of the wanted templates, in each collection's share, tasks in turn.
 
     If a collection has fewer rows than its share, all of them are taken, and no other collection replaces them.
 
     Raises:
-        ValueError: A collection with a share of one query or more has no row of any template, though others have. Its
-            name may be wrong; a shard of few rows can also lack it by chance. Or there are far fewer queries than
-            wanted, fewer than chance explains.
+        ValueError: A collection with a share of one query or more has no row, or no row is of a wanted template. Or
+            there are far fewer queries than wanted.
     """
     wanted = [row for row in rows if row.template_type in block.templates]
-    if len(rows) >= accounting.FEWEST_ROWS and not wanted:
+    if rows and not wanted:
         raise InputError(
             problem(
                 "templates: no row is of a wanted template",
@@ -111,48 +123,42 @@ def drawn(rows: list[SeedRow], block: Orca, shards: int, seed: int) -> list[Seed
         )
     if block.candidates is None:
         return wanted
-    shares = block.shares or {"": 1.0}
-    queries: list[SeedRow] = []
-    for collection, share in shares.items():
-        number = round(block.candidates / shards * share)
+    queries: list[Query] = []
+    for collection, number in numbers_of(block.candidates, block.shares or {"": 1.0}).items():
         if number and rows and collection and all(row.task_source != collection for row in rows):
             raise InputError(
                 problem(
                     f"shares: no row is of the collection {collection}",
                     found=", ".join(sorted({str(row.task_source) for row in rows})),
-                    expected=f"rows of {collection}, {number:,} of them in this shard",
-                    hint="name collections as the rows' task_source does, or take more seed rows or fewer shards",
+                    expected=f"rows of {collection}, {number:,} of them",
+                    hint="name collections as the rows' task_source does, or take more seed rows",
                 )
             )
         members = [row for row in wanted if collection in ("", row.task_source)]
         queries += _tasks_in_turn(members, seed)[:number]
-    _check_enough(len(queries), round(block.candidates / shards), block)
+    accounting.check_enough(
+        "orca: candidates",
+        len(queries),
+        block.candidates,
+        block.max_missing_share,
+        key="max_missing_share",
+        hint="take more seed rows, or ask for fewer candidates",
+    )
     return queries
 
 
-def _check_enough(found: int, wanted: int, block: Orca) -> None:
-    """Check that not too many of a shard's candidates are missing.
-
-    The number of a shard's rows is random, so three standard deviations may be missing in addition.
-
-    Raises:
-        ValueError: More are missing.
-    """
-    least = (1 - block.max_missing_share) * wanted
-    if found + 3 * sqrt(wanted) < least:
-        raise InputError(
-            problem(
-                "candidates: too few seed rows",
-                found=f"{found:,} in this shard",
-                expected=f"{wanted:,}; a share of {block.max_missing_share:g} may be missing (max_missing_share)",
-                hint="take more seed rows, or ask for fewer candidates",
-            )
-        )
-    if found < wanted:
-        logger.warning(f"orca: {found:,} of {wanted:,} candidates in this shard")
+def numbers_of(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """A whole number for each share; they sum to the total, and the largest remainders are rounded up."""
+    whole = sum(shares.values())
+    exact = {name: total * share / whole for name, share in shares.items()}
+    numbers = {name: floor(number) for name, number in exact.items()}
+    by_remainder = sorted(shares, key=lambda name: (numbers[name] - exact[name], name))
+    for name in by_remainder[: total - sum(numbers.values())]:
+        numbers[name] += 1
+    return numbers
 
 
-def unused(rows: list[SeedRow], queries: list[SeedRow], block: Orca) -> dict[str, int]:
+def unused(rows: list[Query], queries: list[Query], block: Orca) -> dict[str, int]:
     """Counts of unused seed rows by reason."""
     unwanted = sum(row.template_type not in block.templates for row in rows)
     counts = {"template not wanted": unwanted, "beyond its share": len(rows) - unwanted - len(queries)}
@@ -160,9 +166,9 @@ def unused(rows: list[SeedRow], queries: list[SeedRow], block: Orca) -> dict[str
     return counts
 
 
-def _tasks_in_turn(rows: list[SeedRow], seed: int) -> list[SeedRow]:
+def _tasks_in_turn(rows: list[Query], seed: int) -> list[Query]:
     """Rows in the order task 1, task 2, ..., task 1, ...; within a task in the order of a hash of seed and id."""
-    tasks: dict[str, list[SeedRow]] = {}
+    tasks: dict[str, list[Query]] = {}
     for row in sorted(rows, key=lambda row: rank(seed, row.id)):
         tasks.setdefault(row.task_name or "", []).append(row)
     in_turn = chain.from_iterable(zip_longest(*(tasks[name] for name in sorted(tasks))))

@@ -1,31 +1,34 @@
 """What the schemes share: their block, flags, and writing a shard with every candidate counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, NamedBlock, Prompt, Sampling, Share, SourceName, TeacherName
+from bezoar.blocks import FilePath, NamedBlock, Sampling, Share, SourceName, TeacherName
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.requests.base import Completion
-from bezoar.requests.blocks import Budget
 from bezoar.requests.calls import CHARS_PER_TOKEN
 from bezoar.requests.demand import Demand, Known
 from bezoar.script import Flags
-from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
 
 
 class SchemeBlock(NamedBlock):
-    """The base class of schemes."""
+    """The base class of schemes.
+
+    Attributes:
+        draws: Whether it draws its work from all seed rows; else each shard works on its own rows.
+    """
 
     section: ClassVar[str] = "schemes"
-    rules: ClassVar[tuple[str, ...]] = ("generate",)
+    rules: ClassVar[tuple[str, ...]] = ("shard", "generate")
+    draws: ClassVar[bool] = True
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher",)}
 
     seeds: SourceName = Field(description="Source that the scheme starts from.")
@@ -61,21 +64,13 @@ class SchemeBlock(NamedBlock):
         return Demand(calls, known.tokens(self.prompts) + longest, self.sampling)
 
 
-def flags(description: str | None) -> Flags:
-    """The flags of every generate script."""
+def shard_flags(description: str | None) -> Flags:
+    """The flags of every shard script."""
     parser = Flags(description)
-    parser.path("seeds", "shard of seed rows")
-    parser.path("prompts", "prompt file of the scheme")
-    parser.path("teacher", "model directory of a local teacher", optional=True)
-    parser.path("judge", "model directory of a local model that compares rewrites", optional=True)
+    parser.path("rows", "rows.jsonl of the seeds' source")
     parser.path("topics", "topic list, one per line", optional=True)
-    parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
+    parser.folder("out", "folder to write one file per shard and report.json to; named by the scheme")
     return parser
-
-
-def takes(scheme: type[SchemeBlock], backend: Any = AnyBackend) -> dict[str, Any]:
-    """The values that every generate script takes; `dict[str, AnyBackend]` takes several backends by name."""
-    return {"scheme": scheme, "backend": backend, "prompt": Prompt, "seed": int, "shards": int, "budget": Budget}
 
 
 def write_shard(
@@ -84,7 +79,6 @@ def write_shard(
     dropped: Iterable[DroppedRow],
     candidates: int,
     block: SchemeBlock,
-    unused: Mapping[str, int] | None = None,
 ) -> None:
     """A shard's rows, and its dropped and failed rows; together they are all candidates.
 
@@ -94,7 +88,6 @@ def write_shard(
         dropped: Candidates that gave no row.
         candidates: Their number.
         block: The scheme's block, with its bounds.
-        unused: Seed rows that no candidate came from, by reason.
 
     Raises:
         ValueError: Rows got lost or doubled: candidates isn't rows + dropped + failed, or two rows share an id. Or more
@@ -119,7 +112,6 @@ def write_shard(
     hint = "look at the teacher's answers to this scheme's prompts"
     accounting.check_dropped(name, candidates, dropped, block.max_dropped_share, key=key, hint=hint)
     report: dict[str, Any] = {
-        "seeds_unused": dict(unused or {}),
         "candidates": candidates,
         "rows": len(rows),
         "dropped": reasons_of(row for row in dropped if not row.failed),
