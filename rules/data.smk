@@ -96,8 +96,6 @@ rule generate:
 
 
 rule filter:
-    wildcard_constraints:
-        scheme=filtered_by("filter"),
     input:
         script=installed.find("scripts/filter/filter.py"),
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
@@ -111,6 +109,8 @@ rule filter:
         "logs/filter/{scheme}/{shard}.log",
     benchmark:
         "logs/filter/{scheme}/{shard}.benchmark.tsv"
+    wildcard_constraints:
+        scheme=filtered_by("filter"),
     threads: cores_of("filter", "scheme")
     resources:
         **resources_of("filter", "scheme"),
@@ -127,8 +127,6 @@ rule filter:
 
 
 rule quota:
-    wildcard_constraints:
-        scheme=filtered_by("quota"),
     input:
         script=installed.find("scripts/filter/quota.py"),
         rows=lambda w: expand("data/generated/{scheme}/{shard}/rows.jsonl", scheme=w.scheme, shard=SHARDS),
@@ -142,6 +140,8 @@ rule quota:
         "logs/quota/{scheme}.log",
     benchmark:
         "logs/quota/{scheme}.benchmark.tsv"
+    wildcard_constraints:
+        scheme=filtered_by("quota"),
     threads: cores_of("quota", "scheme")
     resources:
         **resources_of("quota", "scheme"),
