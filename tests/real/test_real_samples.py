@@ -129,7 +129,7 @@ def mixes_hold_what_was_kept(root: Path) -> None:
 def checkpoints_open(root: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    base = AutoModelForCausalLM.from_pretrained(root / "data/base/random_llama", local_files_only=True)
+    base = AutoModelForCausalLM.from_pretrained(root / "random_llama", local_files_only=True)
     for name in ("sft_evol", "sft_hh", "dpo_hh"):
         model = AutoModelForCausalLM.from_pretrained(root / "data/checkpoints" / name, local_files_only=True)
         assert model.num_parameters() == base.num_parameters()

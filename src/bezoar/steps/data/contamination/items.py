@@ -65,16 +65,19 @@ class Items:
         owners: By text of 8 words or more, the items that have it; an equal text of many items is one text.
         short: By text of 4 to 7 words, the items that have it.
         seeds: The hash of each seed, in order; its place is the seed's number.
-        numbers: The seeds of all texts, one text after the other.
+        numbers: The number of each seed of all texts, one text after the other.
+        text_of: The text of each of them.
+        by_seed: Their places, in the order of seeds.
         texts_with: By seed, the number of texts that have it.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
-        self.items = list(items)
+        self.items: list[Item] = []  # without their texts
         vocabulary: dict[str, int] = defaultdict(count(1).__next__)
         long: dict[bytes, list[Owner]] = {}
         self.short: dict[bytes, list[Owner]] = {}
-        for number, item in enumerate(self.items):
+        for number, item in enumerate(items):
+            self.items.append(item.model_copy(update={"texts": {}}))
             for field, text in texts_of(item):
                 for form in forms(text):
                     found = None if len(form) < FEWEST else self.short if len(form) < SHORT else long
@@ -88,20 +91,26 @@ class Items:
         self._index([np.frombuffer(key, np.int32) for key in long])
 
     def _index(self, texts: list[Numbers]) -> None:
-        """Number the seeds of all texts, and note which texts have each."""
-        self.words = np.concatenate([*texts, np.zeros(0, np.int32)])
+        """Number the seeds of all texts, and note where each is; there may be millions, so with few bytes for each."""
         lengths = np.array([len(text) for text in texts], np.int64)
+        self.words = np.concatenate([*texts, np.zeros(0, np.int32)])
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        sizes = lengths - SEED + 1
-        self.seed_starts = np.concatenate([[0], np.cumsum(sizes)])
-        inside = np.concatenate(
-            [np.arange(size) + start for size, start in zip(sizes, self.starts, strict=False)] + [_no]
-        )
-        self.seeds, numbers = np.unique(hashes_of(self.words)[inside], return_inverse=True)
-        self.numbers = numbers.astype(np.int32)
-        text_of = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
-        pairs = np.unique(self.numbers.astype(np.int64) * max(1, len(texts)) + text_of)
-        self.texts_with = np.bincount(pairs // max(1, len(texts)), minlength=len(self.seeds))
+        self.seed_starts = np.concatenate([[0], np.cumsum(lengths - SEED + 1)])
+        inside = np.ones(len(self.words), bool)
+        for place in range(1, SEED):
+            inside[self.starts[1:] - place] = False
+        hashes = hashes_of(self.words)[inside[: max(0, len(self.words) - SEED + 1)]]
+        self.by_seed = np.argsort(hashes, kind="stable").astype(np.int32)
+        hashes = hashes[self.by_seed]
+        new = np.ones(len(hashes), bool)
+        new[1:] = hashes[1:] != hashes[:-1]
+        self.seeds = hashes[new]
+        self.numbers = np.empty(len(hashes), np.int32)
+        self.numbers[self.by_seed] = np.cumsum(new, dtype=np.int32) - 1
+        self.text_of = np.repeat(np.arange(len(texts), dtype=np.int32), lengths - SEED + 1)
+        other = self.text_of[self.by_seed]
+        new[1:] |= other[1:] != other[:-1]  # equal seeds of one text are beside each other
+        self.texts_with = np.bincount(self.numbers[self.by_seed][new], minlength=len(self.seeds)).astype(np.int32)
         self.table = np.zeros(1 << BITS, bool)
         self.table[_slots(self.seeds)] = True
 

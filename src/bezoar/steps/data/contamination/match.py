@@ -61,7 +61,7 @@ class Rows:
 
     def __init__(self, items: Items, spool: IO[bytes]) -> None:
         self.items, self._hits = items, spool
-        self.rows_with = np.zeros(len(items.seeds), np.int64)
+        self.rows_with = np.zeros(len(items.seeds), np.int32)
         self.short: dict[bytes, list[int]] = defaultdict(list)
         self.count = 0
         self._sizes: list[int] = []
@@ -91,7 +91,8 @@ class Rows:
         places, seeds = self.items.seeds_in(np.array(self._words, np.int32))
         rows = np.array(self._rows, np.int64)[np.searchsorted(self._ends, places, side="right")]
         hits = np.unique(rows * len(self.items.seeds) + seeds) if len(rows) else _none
-        self.rows_with += np.bincount(hits % max(1, len(self.items.seeds)), minlength=len(self.rows_with))
+        seen, times = np.unique(hits % max(1, len(self.items.seeds)), return_counts=True)
+        self.rows_with[seen] += times
         self._hits.write(hits.astype(np.int64).tobytes())
         self._sizes.append(len(hits))
         self._clear()
@@ -127,10 +128,11 @@ class Counts:
     def __init__(self, rows: Rows, overlap: float) -> None:
         self.items, self.overlap = rows.items, overlap
         self.common = max(COMMON, COMMON_SHARE * rows.count)  # rows that may share a seed
-        weights = np.ones(len(self.items.numbers))
+        weights = np.ones(len(self.items.numbers), np.float32)
         for with_seed, common in ((rows.rows_with, self.common), (self.items.texts_with, COMMON)):
             counts = np.maximum(1, with_seed)[self.items.numbers]
-            weights *= np.minimum(1, np.maximum(common, self._by_text(np.minimum, counts)) / counts)
+            least = np.maximum(np.float32(common), self._by_text(np.minimum, counts))
+            weights *= np.minimum(1, least / counts)
         self._weights = weights / self._by_text(np.maximum, weights)
         self._post()
 
@@ -139,24 +141,20 @@ class Counts:
         starts = self.items.seed_starts
         return np.repeat(reduce.reduceat(values, starts[:-1]), np.diff(starts)) if len(values) else values
 
-    def weights(self, text: int) -> NDArray[np.float64]:
+    def weights(self, text: int) -> NDArray[np.float32]:
         """The weights of a text's seeds, by their first word."""
         return self._weights[self.items.seed_starts[text] : self.items.seed_starts[text + 1]]
 
     def _post(self) -> None:
         """By seed, the texts in which it weighs something, and by text how much of it makes a candidate."""
-        sizes = np.diff(self.items.seed_starts)
-        texts = np.repeat(np.arange(len(sizes)), sizes)
-        heavy = np.flatnonzero(self._weights >= LIGHT)
-        pairs, first = np.unique(
-            self.items.numbers[heavy].astype(np.int64) * max(1, len(sizes)) + texts[heavy], return_index=True
-        )
-        seeds, self._texts = np.divmod(pairs, max(1, len(sizes)))
-        self._weight = self._weights[heavy[first]].astype(np.float32)
-        self._posted = np.searchsorted(seeds, np.arange(len(self.items.seeds) + 1))
-        total = np.bincount(self._texts, self._weight, len(sizes))
-        short = np.diff(self.items.starts) < LONG
-        self._needed = np.where(short, total, np.minimum(ENOUGH / 2, np.maximum(1, SHARE * total))) - ROUNDING
+        heavy = self.items.by_seed[self._weights[self.items.by_seed] >= LIGHT]
+        self._texts, self._weight = self.items.text_of[heavy], self._weights[heavy]
+        per_seed = np.bincount(self.items.numbers[heavy], minlength=len(self.items.seeds))
+        self._posted = np.concatenate([[0], np.cumsum(per_seed)])
+        lengths = np.diff(self.items.starts)
+        total = np.bincount(self._texts, self._weight, len(lengths))
+        some = np.minimum(ENOUGH / 2, np.maximum(1, SHARE * total))
+        self._needed = np.where(lengths < LONG, total, some) - ROUNDING
 
     def pairs(self, rows: Places, seeds: Places) -> list[tuple[int, int]]:
         """Rows and the texts of which they have enough seeds.
