@@ -3,7 +3,9 @@
 from bezoar.blocks import Prompt
 from bezoar.script import Flags, run
 from bezoar.steps.data.examples import Window
-from bezoar.steps.data.mix import Folders, Mix, write_mix
+from bezoar.steps.data.mix import Mix
+from bezoar.steps.data.mixing import write_mix
+from bezoar.steps.data.pool import Folders
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,7 +14,9 @@ from conftest import REAL
 
 from bezoar.steps.data import marks, personal, secrets
 from bezoar.steps.data.cleaning import Cleaner, Cleaning, texts_of
-from bezoar.steps.data.mix import Folders, Mix, write_mix
+from bezoar.steps.data.mix import Mix
+from bezoar.steps.data.mixing import write_mix
+from bezoar.steps.data.pool import Folders
 from bezoar.steps.data.rows import ChatRow, Message, PreferenceRow, SeedRow, Unusable, read_rows, write_rows
 from bezoar.steps.data.source import write_source
 from bezoar.steps.data.sources import Source

@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
     "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
-    "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard"}),
+    "data/shard": (PLAIN, {"data", "data.accounting", "data.rows", "data.shard", "data.spool"}),
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),

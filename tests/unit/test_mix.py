@@ -7,14 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import reading
+from mixes import chat, folders, kept, preference
+from reading import split
 from templates import Bytes, Words, said, student_prompt
 
-from bezoar.steps.data import mix
+from bezoar.steps.data import mixing
+from bezoar.steps.data.draw import Draw
 from bezoar.steps.data.examples import Limit, Window, example_of
 from bezoar.steps.data.families import KEYS, first_turn
 from bezoar.steps.data.mix import Mix, Part
-from bezoar.steps.data.rows import ChatRow, FilteredRow, PreferenceRow, SeedRow, dialogue, row_id, write_rows
-from bezoar.steps.data.split import split
+from bezoar.steps.data.rows import PreferenceRow, SeedRow, dialogue, row_id
 
 SYSTEM = "Be kind."
 
@@ -31,56 +34,14 @@ def numbers(count, word="w"):
     return " ".join(f"{word}{number}" for number in range(count))
 
 
-def kept(name, family=None, system=None):
-    columns = dict.fromkeys(("seed_id", "operation", "category")) | {"parent_ids": [], "topics": [], "round": 0}
-    return FilteredRow(
-        id=row_id(name),
-        scheme="evol",
-        root_id=row_id(family or name),
-        system=system,
-        instruction=f"Say {name}.",
-        response=f"{name}!",
-        teacher="parrot",
-        prompt_hash="0",
-        finish_reason="stop",
-        status="accept",
-        rating=9.0,
-        reason="",
-        judge="parrot",
-        judge_prompt_hash="0",
-        **columns,
-    )
-
-
-def preference(name, turns=None):
-    said = dialogue(*(turns or [f"Say {name}."]))
-    return PreferenceRow(id=row_id(name), messages=said, chosen=f"{name}!", rejected="no")
-
-
-def chat(*turns, name="a", family="f", system=None):
-    return ChatRow(id=name, family=family, messages=dialogue(*turns, system=system))
-
-
-def folders(root, *, schemes=None, sources=None, shards=2):
-    """Kept rows of schemes, dealt to shards in turn, and rows of sources."""
-    for name, rows in (schemes or {}).items():
-        for shard in range(shards):
-            write_rows(root / "filtered" / name / f"{shard:04d}" / "kept.jsonl", rows[shard::shards])
-    for name, rows in (sources or {}).items():
-        write_rows(root / "source" / name / "rows.jsonl", rows)
-        places = [{"id": row.id, "file": f"{name}.jsonl", "line": line} for line, row in enumerate(rows, start=1)]
-        write_rows(root / "source" / name / "places.jsonl", places)
-    return mix.Folders(root / "filtered", root / "source", shards)
-
-
 def block(*parts, form="prompt_completion", eval_rows=1):
     made = [Part(kind=kind, name=name, rows=rows) for kind, name, rows in parts]
     return Mix(format=form, parts=made, eval_rows=eval_rows, limit=None)
 
 
 def mixed(recipe, where, cut=None, seed=0):
-    draw, report = mix.mixed(recipe, where, SYSTEM, cut, seed, "some")
-    return draw.examples, report
+    examples, _, report = reading.mixed(recipe, where, SYSTEM, cut, seed)
+    return examples, report
 
 
 def ids(examples):
@@ -229,10 +190,12 @@ def test_a_limit_without_room_is_an_error(total, prompt):
 
 def drawn(rows, number, seed=0):
     """The ids of a part with a number of rows."""
-    draw = mix.Draw(block(("source", "chats", None)), SYSTEM, None, seed)
-    counts = draw.take(Part(kind="source", name="chats", rows=number), [(f"f:{row.id}", {}, row) for row in rows])
+    draw = Draw(block(("source", "chats", number)), SYSTEM, None, seed, lambda row: None)
+    draw.fill(0, [(f"f:{row.id}", {}, row) for row in rows], lambda row: row)
+    draw.compare([])
+    counts, _, _ = draw.take(0)
     assert counts["found"] == counts["taken"] + sum(counts["dropped"].values()) + counts["not_drawn"]
-    return [one["id"] for one in draw.examples]
+    return [json.loads(line)["id"] for line, _ in draw.held(range(len(draw)))]
 
 
 def chats(number):
@@ -334,11 +297,11 @@ def test_fewer_are_held_out_where_earlier_mixes_left_fewer():
 def test_a_mix_bears_a_share_of_missing_eval_rows(held, fits):
     recipe = block(("source", "chats", None), eval_rows=10)
     if fits:
-        mix.check_split("some", recipe, 100, 100 - held, held)
+        mixing.check_split("some", recipe, 100, held)
     else:
         message = rf"mix some: rows to evaluate: too few rows.*\n  found:    ({held}|no row at all)\n  expected: "
         with pytest.raises(ValueError, match=message):
-            mix.check_split("some", recipe, 100, 100 - held, held)
+            mixing.check_split("some", recipe, 100, held)
 
 
 def test_another_seed_holds_out_other_families():
@@ -440,10 +403,11 @@ def test_the_same_first_turn_is_one_family_over_all_parts(tmp_path):
 def test_duplicates_across_shards_are_listed_with_both_places(tmp_path):
     same, other = kept("same"), kept("other")
     where = folders(tmp_path, schemes={"evol": [same, same, other]})
-    draw, report = mix.mixed(block(("scheme", "evol", None)), where, SYSTEM, None, 0, "some")
-    assert (len(draw.examples), report["dropped"]) == (2, {"duplicate": 1})
+    examples, dropped, report = reading.mixed(block(("scheme", "evol", None)), where, SYSTEM, None, 0)
+    assert (len(examples), report["dropped"]) == (2, {"duplicate": 1})
     first, second = (f"{where.filtered}/evol/000{shard}/kept.jsonl:1" for shard in (0, 1))
-    assert [(row.detail, row.row) for row in draw.dropped] == [(f"{second} repeats {first}", {"id": same.id})]
+    (row,) = dropped
+    assert (row.detail, row.row["id"], row.row["kept"]) == (f"{second} repeats {first}", same.id, same.id)
 
 
 def test_a_part_that_stands_twice_gives_each_row_once(tmp_path):
@@ -540,7 +504,8 @@ def test_what_is_cut_and_then_dropped_does_not_count_as_cut(tmp_path):
     same = [preference("a", [numbers(40)]), preference("a", ["x", "y", numbers(40)])]  # the same after the cut
     where = folders(tmp_path, sources={"pairs": same})
     cut = window(total=20, prompt=12)
-    examples, report = mixed(block(("source", "pairs", None)), where, cut)
+    recipe = block(("source", "pairs", None)).model_copy(update={"near_duplicates": None})
+    examples, report = mixed(recipe, where, cut)
     assert (len(examples), report["dropped"], cut.cuts) == (1, {"duplicate": 1}, {"instruction": 1})
 
 
@@ -549,7 +514,7 @@ def test_each_example_of_both_splits_has_its_part_file_and_line(tmp_path):
         tmp_path, schemes={"evol": [kept(str(n)) for n in range(6)]}, sources={"chats": [chat("Hi", "Hello", name="c")]}
     )
     recipe = block(("scheme", "evol", None), ("source", "chats", None), eval_rows=2)
-    mix.write_mix(recipe, where, None, [], SYSTEM, 0, tmp_path / "mixes/some")
+    mixing.write_mix(recipe, where, None, [], SYSTEM, 0, tmp_path / "mixes/some")
     made = {one: read(tmp_path / f"mixes/some/{one}.jsonl") for one in ("train", "eval", "origins")}
     assert [(one["id"], one["split"], one["family"]) for one in made["origins"]] == [
         (one["id"], split, one["family"]) for split in ("train", "eval") for one in made[split]

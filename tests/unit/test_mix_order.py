@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reading import normalise
+from reading import mixed, normalise, split
 
 from bezoar import world
 from bezoar.recipe.check import problems_of
 from bezoar.recipe.load import load
 from bezoar.recipe.recipe import Recipe
-from bezoar.steps.data import mix
 from bezoar.steps.data.families import KEYS
+from bezoar.steps.data.pool import Folders
 from bezoar.steps.data.rows import FilteredRow, row_id, write_rows
-from bezoar.steps.data.split import split
 
 ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())
@@ -94,10 +93,10 @@ def built(tmp_path_factory):
             rows = [made(scheme, number) for number in range(shard, 900, 2)]
             write_rows(root / "filtered" / scheme / f"{shard:04d}" / "kept.jsonl", rows)
     found = {}
-    where = mix.Folders(root / "filtered", root / "source", 2)
+    where = Folders(root / "filtered", root / "source", 2)
     for name in ("lamini", "orca", "evol", "hh", "hh_pairs"):
         block = recipe().mixes[name]
-        examples = mix.mixed(block, where, "s", None, 0, name)[0].examples
+        examples, _, _ = mixed(block, where, "s", None, 0)
         earlier = [row for one in recipe().earlier_mixes(name) for row in found[one][0]]
         found[name] = split(examples, block.eval_rows, 0, earlier)
     return found

@@ -89,6 +89,14 @@ class Tally:
     def __len__(self) -> int:
         return self.reasons.total()
 
+    def __add__(self, other: "Tally") -> "Tally":
+        found = Tally()
+        for one in (self, other):
+            found.reasons += one.reasons
+            for reason, places in one._places.items():
+                found._places[reason] = [*found._places.get(reason, []), *places][:PLACES]
+        return found
+
     def first_places(self) -> dict[str, str]:
         """For each reason, the most frequent first: the first places."""
         return {reason: ", ".join(self._places[reason]) or "no details" for reason, _ in self.reasons.most_common()}

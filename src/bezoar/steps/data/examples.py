@@ -41,7 +41,7 @@ def example_of(row: rows.Row, preference: bool, system: str | None, window: "Win
     Raises:
         Unusable: It has no response, or the cut leaves a text empty or makes both responses equal.
     """
-    family, messages, responses = _parts_of(row, preference)
+    messages, responses = parts_of(row, preference)
     asked = [Turn(role=one.role, content=one.content) for one in messages]
     prompt, texts = chat.with_system(asked, system), list(responses.values())
     if window:
@@ -52,29 +52,48 @@ def example_of(row: rows.Row, preference: bool, system: str | None, window: "Win
         raise Unusable("equal after cut")
     first = next(one["content"] for one in asked if one["role"] == "user")
     given = {name: [Turn(role="assistant", content=text)] for name, text in zip(responses, texts, strict=True)}
-    return {"id": row.model_dump()["id"], "family": family, "first_turn": first_turn(first), "prompt": prompt, **given}
+    return {
+        "id": row.model_dump()["id"],
+        "family": family_of(row),
+        "first_turn": first_turn(first),
+        "prompt": prompt,
+        **given,
+    }
 
 
-def _parts_of(row: rows.Row, preference: bool) -> tuple[str, list[rows.Message], dict[str, str]]:
-    """Family, prompt, and responses by column.
+def family_of(row: rows.Row) -> str:
+    """The family of a row: rows of one tree of rewrites, or about one dialogue, share it."""
+    match row:
+        case rows.PreferenceRow():
+            return rows.row_id(*(one.content for one in row.messages if one.role != "system"))
+        case rows.FilteredRow():
+            return row.root_id
+        case rows.SeedRow():
+            return row.id
+        case rows.ChatRow():
+            return row.family
+    raise TypeError(f"not a row of a mix: {type(row).__name__}")
+
+
+def parts_of(row: rows.Row, preference: bool) -> tuple[list[rows.Message], dict[str, str]]:
+    """The prompt of a row, and its responses by column; of a preference, the chosen one if the mix isn't of pairs.
 
     Raises:
         Unusable: The row has no response.
     """
     match row:
         case rows.PreferenceRow():
-            family = rows.row_id(*(one.content for one in row.messages if one.role != "system"))
             pair = {"chosen": row.chosen, "rejected": row.rejected}
-            return family, row.messages, pair if preference else {"completion": row.chosen}
+            return row.messages, pair if preference else {"completion": row.chosen}
         case rows.FilteredRow():
-            return row.root_id, rows.dialogue(row.instruction, system=row.system), {"completion": row.response}
+            return rows.dialogue(row.instruction, system=row.system), {"completion": row.response}
         case rows.SeedRow():
             if not row.response:
                 raise Unusable("no response")
             asked = chat.with_context(row.instruction, row.context)
-            return row.id, rows.dialogue(asked), {"completion": row.response}
+            return rows.dialogue(asked), {"completion": row.response}
         case rows.ChatRow():
-            return row.family, row.messages[:-1], {"completion": row.messages[-1].content}
+            return row.messages[:-1], {"completion": row.messages[-1].content}
     raise TypeError(f"not a row of a mix: {type(row).__name__}")
 
 

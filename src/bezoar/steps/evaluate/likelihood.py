@@ -136,7 +136,7 @@ def scored(checkpoint: Path, paths: list[Path], trained: list[Path], block: Scor
     from bezoar.steps import models
     from bezoar.steps.train.conversations import tokens_of
 
-    earlier = trained_before(trained)
+    earlier = list(trained_before(trained))
     rows = [(path.parent.name, row, family) for path in paths for row, family in held_out(path, earlier)]
     model, tokenizer = models.load(checkpoint, block.dtype).eval(), models.load_tokenizer(checkpoint)
     dialogues = [tokens_of(tokenizer, row["prompt"], row["completion"], every_turn=False) for _, row, _ in rows]
