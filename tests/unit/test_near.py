@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mixes import folders, kept, preference
 
+from bezoar.steps.data import near
 from bezoar.steps.data.mix import Mix, NearDuplicates, Part
 from bezoar.steps.data.mixing import write_mix
 from bezoar.steps.data.near import Clusters, Texts
@@ -73,6 +74,32 @@ def test_a_character_stands_for_a_word_where_a_script_has_no_spaces():
     assert alike(("\u554f", chinese), ("\u554f", chinese[:40] + "\u4e01" + chinese[41:]))
     assert not alike(("\u554f", chinese), ("\u554f", chinese[40:] + chinese[:20]))
     assert words_of("\u6771\u4eacTower 2, \u0e01\u0e02") == ["\u6771", "\u4eac", "tower", "2", "\u0e01", "\u0e02"]
+
+
+def compared(monkeypatch, margin, answers):
+    """How many of some rows' pairs are compared in full, and which rows are lost."""
+    texts, pairs = Texts(0.8, prompts=False), []
+    for answer in answers:
+        texts.add("Sing.", answer, "")
+    similarity = texts.similarity
+    monkeypatch.setattr(near, "MARGIN", margin)
+    monkeypatch.setattr(texts, "similarity", lambda *rows: pairs.append(rows) or similarity(*rows))
+    lost = list(Clusters([texts], len(answers)).thin(range(len(answers))))
+    texts.close()
+    return len(pairs), lost
+
+
+def test_few_rows_of_one_template_are_compared_in_full_and_the_same_ones_are_lost(monkeypatch):
+    answers = []
+    for seed in range(300):  # two rows have about half of their shingles in common, and some have more
+        chance, words = random.Random(seed), LONG.split()
+        for place in chance.sample(range(100), 3):
+            words[place] = f"own{seed}"
+        answers.append(" ".join(words))
+    answers += [edited(answer, 99) for answer in answers[:5]]
+    every, few = (compared(monkeypatch, margin, answers) for margin in (1.0, near.MARGIN))
+    assert every[1] == few[1] != []
+    assert 3 * few[0] < every[0]
 
 
 def test_prompts_alone_are_compared_if_asked_for():

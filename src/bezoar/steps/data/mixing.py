@@ -10,7 +10,7 @@ from bezoar.logs import logger
 from bezoar.steps.data import accounting, rows
 from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.cleaning import Cleaner
-from bezoar.steps.data.draw import Clean, Draw
+from bezoar.steps.data.draw import Draw
 from bezoar.steps.data.examples import Example, Window
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.pool import Folders, placed_rows
@@ -40,12 +40,11 @@ def write_mix(
     Raises:
         ValueError: See `mixed` and `check_split`.
     """
-    name, cleaner = out_folder.name, Cleaner(block.cleaning)
+    name = out_folder.name
     with artifact(out_folder) as out:
         with rows.writer(out / "dropped.jsonl") as drop:
             draw = Draw(block, system, window, seed, drop)
-            report = mixed(draw, block, folders, trained_rows(earlier), name, cleaner)
-            report["cleaned"] = dict(sorted(cleaner.counts.items()))
+            report = mixed(draw, block, folders, trained_rows(earlier), name)
         held = held_out(draw.keys(), block.eval_rows, seed, draw.earlier_keys(trained_rows(earlier)))
         check_split(name, block, len(draw), len(held))
         report |= {"train": len(draw) - len(held), "eval": len(held), "cut": dict(window.cuts) if window else {}}
@@ -59,9 +58,7 @@ def trained_rows(paths: list[Path]) -> Iterator[Example]:
     return (row for path in paths for _, row in read_json_lines(path))
 
 
-def mixed(
-    draw: Draw, block: Mix, folders: Folders, earlier: Iterable[Example], name: str, clean: Clean = lambda row: row
-) -> dict[str, Any]:
+def mixed(draw: Draw, block: Mix, folders: Folders, earlier: Iterable[Example], name: str) -> dict[str, Any]:
     """Draw all parts; returns counts of their rows.
 
     This is the first step that sees all shards of a scheme: a scheme without any row left is an error here.
@@ -69,8 +66,9 @@ def mixed(
     Raises:
         ValueError: A part gives no row, too few rows or too few usable ones by the mix's bounds, or rows got lost.
     """
+    cleaner = Cleaner(block.cleaning)
     for number, part in enumerate(block.parts):
-        draw.fill(number, placed_rows(part, folders, block), clean)
+        draw.fill(number, placed_rows(part, folders, block), cleaner)
     draw.compare(earlier)
     parts, dropped = [], Tally()
     for number, part in enumerate(block.parts):
@@ -79,7 +77,7 @@ def mixed(
         parts.append(counts)
         dropped.reasons.update(counts["dropped"])
     draw.finish()
-    return {"parts": parts, "dropped": dropped.sorted()}
+    return {"parts": parts, "dropped": dropped.sorted(), "cleaned": dict(sorted(cleaner.counts.items()))}
 
 
 def write_splits(draw: Draw, held: list[int], out: Path) -> None:

@@ -20,6 +20,8 @@ from bezoar.steps.data.shingles import RESPONSE, Shingles, jaccard, shingles
 # 25 bands of 8 hashes: of pairs with a similarity of 0.8, 1 - (1 - 0.8^8)^25 = 99 % are candidates; of 0.5, 9 %
 BANDS, HASHES = 25, 8
 SEED = 1  # of the hashes
+# The last byte of each hash estimates a similarity: rows of one template share bands, and few are compared in full.
+MARKS, MARGIN = BANDS * HASHES, 0.12  # 4 standard deviations of that estimate at a similarity of 0.8
 FACTORS = np.array([pow(0xC2B2AE3D27D4EB4F, power, 1 << 64) for power in range(1, HASHES + 1)], dtype=np.uint64)
 BATCH = 1_000  # rows whose hashes are computed at once
 WORD = 8  # bytes of a shingle
@@ -40,6 +42,7 @@ class Texts:
         self.threshold, self._prompts = threshold, prompts
         with ExitStack() as stack:
             self._file = stack.enter_context(tempfile.TemporaryFile())
+            self._marks = stack.enter_context(tempfile.TemporaryFile())
             self._bands = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(BANDS)]
             self._files = stack.pop_all()
         self._ends = array("Q", [0])  # of each row's prompt and response
@@ -72,12 +75,11 @@ class Texts:
         hashes = np.array(rows, np.uint64).reshape(-1, BANDS, HASHES)
         for file, band in zip(self._bands, ((hashes * FACTORS).sum(axis=2)).T, strict=True):
             file.write(band.tobytes())
+        self._marks.write(hashes.astype(np.uint8).tobytes())
         self._batch = []
 
     def bands(self) -> Iterator[Numbers]:
         """For each band, the number of each row's group: a group has rows with the same hashes; NONE if it is alone."""
-        if self._batch:
-            self._write_bands()
         ends = np.frombuffer(self._ends, np.uint64)
         empty = ends[2::2] == ends[:-1:2]
         first = 0
@@ -89,6 +91,11 @@ class Texts:
             numbers[empty] = NONE
             first += int(shared.sum())
             yield numbers
+
+    def marks(self, rows: Numbers) -> Numbers:
+        """The marks of some rows; each has the share of marks with another that is about their similarity."""
+        self._marks.flush()
+        return np.memmap(self._marks, np.uint8, "r", shape=(len(self), MARKS))[rows]
 
     def similarity(self, one: int, other: int) -> float:
         """The lower of the similarities of two rows' prompts and of their responses; 0 if it is below the threshold."""
@@ -114,6 +121,8 @@ class Texts:
 
     def flush(self) -> None:
         """Write what is in memory, so that it can be read."""
+        if self._batch:
+            self._write_bands()
         self._file.flush()
 
 
@@ -130,6 +139,7 @@ class Candidates:
         self._groups = np.empty((int(shared.sum()), BANDS), np.int32)
         for number, band in enumerate(texts.bands()):
             self._groups[:, number] = band[shared]
+        self._marks = texts.marks(shared) if shared.any() else np.empty((0, MARKS), np.uint8)
         self._last = array("i", [NONE]) * (int(self._groups.max(initial=NONE)) + 1)  # of each group
         self._before = array("i", [NONE]) * self._groups.size  # of each row in each of its groups
 
@@ -142,17 +152,19 @@ class Candidates:
             if group != NONE:
                 self._before[place * BANDS + band], self._last[group] = self._last[group], number
 
-    def of(self, number: int) -> set[int]:
-        """The rows so far that share a group with a row."""
+    def of(self, number: int) -> list[int]:
+        """The rows so far that share a group with a row, but for those that are surely less similar."""
         place, found = int(self.places[number]), set[int]()
         if place == NONE:
-            return found
+            return []
         for band, group in enumerate(self._groups[place].tolist()):
             other = self._last[group] if group != NONE else NONE
             while other != NONE:
                 found.add(other)
                 other = self._before[int(self.places[other]) * BANDS + band]
-        return found
+        rows = np.fromiter(found, np.int64, len(found))
+        shares = (self._marks[self.places[rows]] == self._marks[place]).mean(axis=1)
+        return [int(row) for row in rows[shares >= self.texts.threshold - MARGIN]]
 
 
 class Clusters:

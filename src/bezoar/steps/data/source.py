@@ -15,7 +15,7 @@ from bezoar.steps.data.accounting import Tally
 from bezoar.steps.data.formats import FORMATS, Normal
 from bezoar.steps.data.normalise import FURTHER, normalised
 from bezoar.steps.data.rows import DroppedRow, file_of, split_place, writer
-from bezoar.steps.data.sources import Sample, Source, rows_of, told
+from bezoar.steps.data.sources import Builtin, File, Hub, Sample, Source, Url, rows_of, told
 
 TAKEN = ("rows", "places")  # files with a line for each row that is taken
 
@@ -25,11 +25,12 @@ def write_source(source: Source, seed: int, out_folder: Path) -> None:
     name = out_folder.name
     with tempfile.TemporaryDirectory() as scratch, artifact(out_folder) as out:
         with ExitStack() as stack:
+            names = Names(source.origin)
             row, place, dropped = (stack.enter_context(writer(out / f"{one}.jsonl")) for one in (*TAKEN, "dropped"))
 
             def keep(where: str, normal: Normal) -> None:
                 row(normal)
-                place(place_of(where, normal, source))
+                place(place_of(where, normal, names))
 
             placed = rows_of(source.origin, seed, Path(scratch))
             report, chosen = read(placed, source, seed, name, keep, dropped)
@@ -40,10 +41,22 @@ def write_source(source: Source, seed: int, out_folder: Path) -> None:
     logger.info(f"{name}: {report['rows']:,} rows, format {report['format']}; {report['read']:,} read; {report}")
 
 
-def place_of(where: str, row: Normal, source: Source) -> dict[str, Any]:
+class Names(dict[str, str]):
+    """The name of each file of an origin, as `told` gives it."""
+
+    def __init__(self, origin: Builtin | File | Url | Hub) -> None:
+        super().__init__()
+        self._origin = origin
+
+    def __missing__(self, file: str) -> str:
+        self[file] = told(file, self._origin)
+        return self[file]
+
+
+def place_of(where: str, row: Normal, names: Names) -> dict[str, Any]:
     """A row's id, and its file and line; of a row in an array, also its number in there."""
     file, line, item = split_place(where)
-    found = {"id": getattr(row, "id", None), "file": told(file, source.origin), "line": line}
+    found = {"id": getattr(row, "id", None), "file": names[file], "line": line}
     return found if item is None else found | {"item": item}
 
 
