@@ -340,6 +340,7 @@ def test_a_mix_takes_each_parts_share(tmp_path):
             {"kind": "source", "name": "pairs", "asked": None, "found": 10, "taken": 10, "dropped": {}, "not_drawn": 0},
         ],
         "dropped": {},
+        "cleaned": {},
     }
 
 
