@@ -240,8 +240,8 @@ def generate_names(wildcards):
 
 def shard_names(wildcards):
     """The parameters that a shard script reads."""
-    draws = recipe.schemes[wildcards.scheme].draws
-    return [f"schemes.{wildcards.scheme}", "seed", "shards"] if draws else ["shards"]
+    keys = recipe.schemes[wildcards.scheme].deals
+    return [*(f"schemes.{wildcards.scheme}.{key}" for key in keys), *(["seed"] if keys else []), "shards"]
 
 
 def filter_names(wildcards):

@@ -121,7 +121,11 @@ def build(questions: str | None = None) -> None:
     for source in recipe.sources:
         job("data/source", "--params", f"sources.{source}", "seed", "--out", f"data/source/{source}")
     for scheme, block in recipe.schemes.items():
-        takes = ["--params", *([f"schemes.{scheme}", "seed"] if block.draws else []), "shards"]
+        takes = [
+            "--params",
+            *([*(f"schemes.{scheme}.{key}" for key in block.deals), "seed"] if block.deals else []),
+            "shards",
+        ]
         files = [
             "--rows",
             f"data/source/{block.seeds}/rows.jsonl",

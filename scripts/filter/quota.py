@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("generated", "folder of the scheme's generated shards")
     flags.path("prompts", "prompt file of the judge, if there is one", optional=True)
     flags.path("judge", "model directory of a local judge", optional=True)
-    flags.folder("out", "folder to write a folder with kept.jsonl, rejected.jsonl and report.json for each shard to")
+    flags.path("out", "folder to write a folder with kept.jsonl, rejected.jsonl and report.json for each shard to")
     takes = {"filter": Filter, "backend": AnyBackend | None, "prompt": Prompt, "seed": int, "budget": Budget}
     args, block, backend, prompt, seed, budget, shards = flags.start(argv, **takes, shards=int)
     texts = filter_prompts(args.prompts) if args.prompts else None

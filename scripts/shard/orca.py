@@ -3,13 +3,13 @@
 from bezoar.script import run
 from bezoar.steps.data.rows import SeedRow, read_rows
 from bezoar.steps.data.shard import deal, shard_of
-from bezoar.steps.generate.orca import Orca, Query, drawn, unused
+from bezoar.steps.generate.orca import Drawing, Query, drawn, unused
 from bezoar.steps.generate.scheme import shard_flags
 
 
 def main(argv: list[str] | None = None) -> None:
     flags = shard_flags(__doc__)
-    args, block, seed, shards = flags.start(argv, scheme=Orca, seed=int, shards=int)
+    args, block, seed, shards = flags.start(argv, scheme=Drawing, seed=int, shards=int)
     queries = [Query.of(row) for row in read_rows(args.rows, SeedRow)]
     chosen = drawn(queries, block, seed)
     wanted = {query.id for query in chosen}

@@ -194,7 +194,7 @@ def test_a_quota_accepts_exactly_its_rows_and_asks_for_no_more_verdicts_than_it_
     assert server.hits == asked  # these rows were judged before
     write(built, ("filters.lamini.quota", kept + 1))
     said = refused(built, "snakemake", "--cores", "2", TARGET)
-    assert f"expected: {kept + 1}, this shard's share of the quota" in said
+    assert f"expected: {kept + 1}, the quota" in said
 
 
 def test_no_key_is_in_any_file_and_the_ledger_is_shown(built):
@@ -204,3 +204,20 @@ def test_no_key_is_in_any_file_and_the_ledger_is_shown(built):
     assert "generate-lamini" in table
     assert "filter-lamini" in table
     assert "dollars" in built.run("bezoar", "costs", TARGET)
+
+
+def test_a_quota_is_met_over_all_shards_by_one_job(workspace, server):
+    write(workspace, ("shards", 3), ("filters.lamini.quota", 7))
+    (generate, judge) = asks(workspace)
+    assert (generate["jobs"], judge["stage"], judge["jobs"]) == (3, "quota-lamini", 1)
+    workspace.snakemake(TARGET)
+    folders = [workspace.root / f"data/filtered/lamini/{shard:04d}" for shard in range(3)]
+    reports = [json.loads((folder / "report.json").read_text()) for folder in folders]
+    assert sum(report["kept"] for report in reports) == 7
+    assert sum(len((folder / "kept.jsonl").read_text().splitlines()) for folder in folders) == 7
+    calls = [json.loads(line)["number"] for path in workspace.root.glob("data/seed/lamini/*.jsonl")
+             for line in path.read_text().splitlines()]  # fmt: skip
+    assert sorted(calls) == list(range(10))
+    verdicts = server.hits
+    workspace.snakemake(TARGET)
+    assert server.hits == verdicts

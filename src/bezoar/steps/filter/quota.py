@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from bezoar.errors import InputError, problem
-from bezoar.files import artifact, write_json
+from bezoar.files import MARKER, artifact, check_empty, write_json
 from bezoar.jsonl import from_json
 from bezoar.requests.base import Backend
 from bezoar.steps.data import rows
@@ -90,6 +90,7 @@ def write_up_to_quota(
         ValueError: Too few rows are accepted, too many have no readable verdict or are rejected, or rows got lost.
     """
     assert block.quota
+    _remove_empty(out_folder)
     with artifact(out_folder) as out:
         shards = Shards(files, out)
         candidates = _candidates(shards, Rules(block), seed)
@@ -108,6 +109,14 @@ def write_up_to_quota(
         shards.total.check(block)
         shards.report()
     log(out_folder.name, shards.total)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the shards' folders of an earlier result, of which Snakemake removes the files only."""
+    for shard in folder.glob("[0-9]*"):
+        check_empty(shard)
+        (shard / MARKER).unlink(missing_ok=True)
+        shard.rmdir()
 
 
 def _candidates(shards: Shards, rules: Rules, seed: int) -> list[Candidate]:

@@ -43,7 +43,6 @@ class Evol(SchemeBlock):
     """Evol-Instruct (Xu et al. 2023, arXiv:2304.12244): a teacher rewrites an instruction, round by round."""
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher", "equality_judge")}
-    draws: ClassVar[bool] = False
 
     method: Literal["evol"]
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("dolly", "seed_tasks"))] = Field(

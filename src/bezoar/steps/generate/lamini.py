@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, Name, Reference, Share
+from bezoar.blocks import FilePath, Name, NamedBlock, Reference, Share
 from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_lines
 from bezoar.requests.base import Backend, Completion, ask
@@ -33,18 +33,27 @@ NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
 
-class Lamini(SchemeBlock):
-    """LaMini-LM (Wu et al. 2023, arXiv:2304.14402): new instructions from examples, with and without topics."""
+class Listing(NamedBlock):
+    """What the draws of LaMini's calls depend on."""
 
-    method: Literal["lamini"]
-    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
-        description="Source of the examples."
-    )
+    section: ClassVar[str] = "schemes"
+
     topics: FilePath | None = Field(None, description="Text file, one topic per line; null draws without topics only.")
     topic_share: Share = Field(0.5, description="Share of calls that are guided by topics.")
     calls: int = Field(ge=1, description="Listing calls over all shards.")
     examples_per_prompt: int = Field(3, ge=1, description="Default: the paper, section 2.2.")
     topics_per_prompt: int = Field(3, ge=0, description="Default: the paper, section 2.2.")
+
+
+class Lamini(Listing, SchemeBlock):
+    """LaMini-LM (Wu et al. 2023, arXiv:2304.14402): new instructions from examples, with and without topics."""
+
+    deals: ClassVar[tuple[str, ...]] = tuple(Listing.model_fields)
+
+    method: Literal["lamini"]
+    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
+        description="Source of the examples."
+    )
     instructions_per_call: int = Field(20, ge=1, description="Default: the paper, section 2.2.")
     min_instructions: int = Field(1, ge=1, description="A call that yields fewer is repeated.")
     max_attempts: int = Field(2, ge=1, description="Most tries of a listing call.")
@@ -105,7 +114,7 @@ def read_topics(path: Path) -> list[str]:
     return topics
 
 
-def calls_of(seeds: Iterable[SeedRow], topics: list[str], block: Lamini, seed: int) -> Iterator[ListingCall]:
+def calls_of(seeds: Iterable[SeedRow], topics: list[str], block: Listing, seed: int) -> Iterator[ListingCall]:
     """All listing calls: their examples are drawn from all seed rows; none without seed rows."""
     rows = [Example(id=row.id, instruction=row.instruction) for row in seeds]
     lots, topic_lots = Lots([row.id for row in rows]), Lots(topics)
@@ -118,7 +127,7 @@ def calls_of(seeds: Iterable[SeedRow], topics: list[str], block: Lamini, seed: i
 
 
 def dealt(
-    seeds: Iterable[SeedRow], topics: list[str], block: Lamini, seed: int, shards: int
+    seeds: Iterable[SeedRow], topics: list[str], block: Listing, seed: int, shards: int
 ) -> Iterator[tuple[int, str, ListingCall]]:
     """All calls, each with its shard's number and its place there: shards take turns."""
     for call in calls_of(seeds, topics, block, seed):

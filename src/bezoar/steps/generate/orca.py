@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from itertools import chain, zip_longest
 from math import ceil, floor
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Name, Reference, Share
+from bezoar.blocks import Name, NamedBlock, Reference, Share
 from bezoar.errors import InputError, problem
 from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
@@ -28,13 +28,11 @@ SLACK_OF_SHARES = 0.01  # published shares are rounded
 CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
 
 
-class Orca(SchemeBlock):
-    """Orca (Mukherjee et al. 2023, arXiv:2306.02707): explanations under a system message."""
+class Drawing(NamedBlock):
+    """What the draw of Orca's queries depends on."""
 
-    method: Literal["orca"]
-    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("flan",))] = Field(
-        description="Source of the queries."
-    )
+    section: ClassVar[str] = "schemes"
+
     templates: list[Literal["zs_opt", "zs_noopt", "fs_opt", "fs_noopt"]] = Field(
         ["zs_opt", "zs_noopt"], min_length=1, description="Default: zero-shot, the paper, section 3.1."
     )
@@ -42,7 +40,6 @@ class Orca(SchemeBlock):
         None, description="Share of candidates by task_source; null takes rows as they come."
     )
     candidates: int | None = Field(None, ge=1, description="Candidates over all shards; null takes every seed row.")
-    max_characters: int = Field(4000, ge=1, description="Most characters of system message and input together.")
     max_missing_share: Share = Field(
         0.75, description="Share of `candidates` that may be missing, where collections have fewer rows than theirs."
     )
@@ -54,6 +51,18 @@ class Orca(SchemeBlock):
             found = f"{sum(shares.values()):.4g}"
             raise PydanticCustomError("shares", "shares that sum to 1, and these sum to {found}", {"found": found})
         return shares
+
+
+class Orca(Drawing, SchemeBlock):
+    """Orca (Mukherjee et al. 2023, arXiv:2306.02707): explanations under a system message."""
+
+    deals: ClassVar[tuple[str, ...]] = tuple(Drawing.model_fields)
+
+    method: Literal["orca"]
+    seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("flan",))] = Field(
+        description="Source of the queries."
+    )
+    max_characters: int = Field(4000, ge=1, description="Most characters of system message and input together.")
 
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
         """The most queries of the shard."""
@@ -103,7 +112,7 @@ class Query(NamedTuple):
         return cls(row.id, row.task_source, row.task_name, row.template_type)
 
 
-def drawn(rows: list[Query], block: Orca, seed: int) -> list[Query]:
+def drawn(rows: list[Query], block: Drawing, seed: int) -> list[Query]:
     """The queries of all shards: of the wanted templates, in each collection's share, tasks in turn.
 
     If a collection has fewer rows than its share, all of them are taken, and no other collection replaces them.
@@ -158,7 +167,7 @@ def numbers_of(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return numbers
 
 
-def unused(rows: list[Query], queries: list[Query], block: Orca) -> dict[str, int]:
+def unused(rows: list[Query], queries: list[Query], block: Drawing) -> dict[str, int]:
     """Counts of unused seed rows by reason."""
     unwanted = sum(row.template_type not in block.templates for row in rows)
     counts = {"template not wanted": unwanted, "beyond its share": len(rows) - unwanted - len(queries)}

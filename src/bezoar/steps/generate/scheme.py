@@ -23,12 +23,12 @@ class SchemeBlock(NamedBlock):
     """The base class of schemes.
 
     Attributes:
-        draws: Whether it draws its work from all seed rows; else each shard works on its own rows.
+        deals: Keys that the draw of its work from all seed rows depends on; none if each shard works on its own rows.
     """
 
     section: ClassVar[str] = "schemes"
     rules: ClassVar[tuple[str, ...]] = ("shard", "generate")
-    draws: ClassVar[bool] = True
+    deals: ClassVar[tuple[str, ...]] = ()
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher",)}
 
     seeds: SourceName = Field(description="Source that the scheme starts from.")
