@@ -289,9 +289,6 @@ def mix_earlier(wildcards):
     return [f"data/mixes/{name}/train.jsonl" for name in recipe.earlier_mixes(wildcards.mix)]
 
 
-PUBLISHED = "data/certified"  # the rows that a mix's folder has
-
-
 def dataset_reports(wildcards):
     """The reports of all steps on the way to a mix."""
     card = recipe.card(wildcards.mix)

@@ -286,8 +286,8 @@ rule clearance:
 rule dataset:
     input:
         script=installed.find("scripts/data/dataset.py"),
-        train=f"{PUBLISHED}/{{mix}}/train.jsonl",
-        eval=f"{PUBLISHED}/{{mix}}/eval.jsonl",
+        train="data/certified/{mix}/train.jsonl",
+        eval="data/certified/{mix}/eval.jsonl",
         origins="data/mixes/{mix}/origins.jsonl",
         reports=dataset_reports,
         certificate="data/certificates/{mix}.json",
@@ -305,13 +305,12 @@ rule dataset:
     resources:
         **resources_of("dataset", "mix"),
     params:
-        rows=PUBLISHED,
         values=values_of(lambda w: [f"cards.{w.mix}"]),
     shell:
         r"""
         bezoar exec {output.readme:q} -- \
             python {input.script:q} --params cards.{wildcards.mix} \
-            --rows {params.rows}/{wildcards.mix} --origins {input.origins:q} --data data \
+            --rows data/certified/{wildcards.mix} --origins {input.origins:q} --data data \
             --certificate {input.certificate:q} --tokenizer {input.tokenizer:q} \
             --out data/datasets/{wildcards.mix} --log {log:q}
         """

@@ -4,10 +4,11 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mixes import folders, kept
 
+from bezoar.errors import InputError
 from bezoar.steps.data.families import CLUSTER, KEYS
 from bezoar.steps.data.mix import Mix, NearDuplicates, Part
 from bezoar.steps.data.mixing import write_mix
@@ -123,7 +124,10 @@ def test_each_row_of_a_mix_is_an_example_or_counted_and_no_duplicate_stays(answe
         folder = Path(name)
         rows = made(answers)
         parts = list(zip(("evol", "orca"), drawn, strict=True))
-        out = written(folder / "a", rows, [], parts, eval_rows=2)
+        try:
+            out = written(folder / "a", rows, [], parts, eval_rows=2)
+        except InputError:  # nothing is left to train on: both parts may be few rows of one family
+            assume(False)
         found = {path.stem: lines_of(path) for path in out.glob("*.jsonl")}
         report = json.loads((out / "report.json").read_text())
         mixed = [*chance.sample(rows[::2], len(rows[::2])), *chance.sample(rows[1::2], len(rows[1::2]))]
