@@ -89,6 +89,7 @@ class Executor(plugin.Executor):
             earlier = next((one for one in self.earlier if one.makes(plans(_outputs(job)))), None)
             if all(_is_proven(output) for output in _outputs(job)):  # in order: an output may be the next one's input
                 self.logger.info(f"proven, not submitted: {', '.join(_outputs(job))}")
+                _make_benchmarks(job)
                 self.report_job_success(SubmittedJobInfo(job))
             elif earlier:
                 self.logger.info(f"SLURM job {earlier.number} of an earlier run makes {', '.join(_outputs(job))}")
@@ -191,10 +192,21 @@ def _is_server(submission: Submission) -> bool:
     return any(key.startswith(PREFIX) for key in submission.plans)
 
 
+def _jobs(job: Any) -> list[Any]:
+    """A job, or those of a group in the order of building."""
+    return [one for level in job.toposorted for one in level] if job.is_group() else [job]
+
+
 def _outputs(job: Any) -> list[str]:
     """The first output of each step of a job or a group of jobs, in the order of building."""
-    jobs = [one for level in job.toposorted for one in level] if job.is_group() else [job]
-    return [str(one.output[0]) for one in jobs if one.output]
+    return [str(one.output[0]) for one in _jobs(job) if one.output]
+
+
+def _make_benchmarks(job: Any) -> None:
+    """Make the benchmark files that Snakemake expects: empty ones, since a job that doesn't run takes no time."""
+    for path in (Path(one.benchmark) for one in _jobs(job) if one.benchmark):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def _is_proven(output: str, *, forced: bool = False) -> bool:
