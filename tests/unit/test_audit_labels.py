@@ -181,6 +181,15 @@ def test_a_cell_runs_no_formula_and_fits_a_spreadsheet(tree):
     assert len(read_sheet(SHEET, sample).verdicts) == len(texts)
 
 
+def test_a_sheet_has_no_secret(tree):
+    secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
+    path = Path("data/filtered/evol/0000/kept.jsonl")
+    path.write_text(json.dumps(rows_of(path)[0] | {"response": f"Take\n{secret}"}) + "\n")
+    write_sheet(*draw(chain("filters", "evol", load())[-1], 1000, 0), SHEET)
+    assert "Take\n[secret]" in [one["response"] for one in cells_of(SHEET)]
+    assert secret[:10] not in SHEET.read_text()
+
+
 @pytest.mark.parametrize(
     ("sizes", "rows", "kept", "others"),
     [

@@ -176,7 +176,9 @@ def test_a_secret_of_a_row_is_not_shown(tree, capsys):
     secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
     path = Path("data/filtered/evol/0000/rejected.jsonl")
     row = rows_of(path)[0]
-    row["row"] |= {"id": "feedfacefeedface", "response": f"{'word ' * 117}key {secret}."}  # where the text is cut
+    response = f"{'word ' * 117}key {secret}.\n{secret}"  # where the text is cut, and behind what JSON writes as \\n
+    row["row"] |= {"id": "feedfacefeedface", "response": response}
+    row["reason"], row["detail"] = "judge: leak", f"The response has {secret}."
     path.write_text(path.read_text() + json.dumps(row) + "\n")
     for flags in ([], ["--json"]):
         assert main(["trace", "feedface", *flags]) == 0
