@@ -17,6 +17,7 @@ from bezoar.steps.data.rows import write_rows
 from bezoar.steps.dataset.folder import Inputs, languages_of, write_dataset
 from bezoar.steps.dataset.statistics import SAMPLE, Lengths, Statistics, distinct, self_bleu
 from bezoar.steps.dataset.table import joined
+from bezoar.steps.dataset.waterfall import falls
 
 RECIPE = {
     "recipe": "r",
@@ -38,6 +39,9 @@ RECIPE = {
 }
 WORDS = "the quick brown fox jumps over a lazy dog while we walk along the river and talk about books".split()
 CERTIFICATE = {
+    "policy": "drop",
+    "passes": True,
+    "reasons": [],
     "rows": {"train": 40, "eval": 4},
     "matching_rows": {"train": 2, "eval": 0},
     "evaluations": {
@@ -268,10 +272,31 @@ def test_the_card_has_the_certificate_and_the_rows_that_it_took(data):
     (mix / "train.jsonl").write_text("".join(left))
     head, body = head_of(made(data, certificate=True))
     assert head["dataset_info"]["splits"][0]["num_examples"] == 38
-    assert "| certificate all | 44 | 42 | repeats an evaluation item: 2 |" in body
+    assert "| certificate all | 44 | 42 | evaluation item: 2 |" in body
     assert "2 of 44 rows of the mix repeat an evaluation item, and were left out." in body
     assert "| harness | boolq | 3,270 | 2 | 0.06% (0.02% to 0.22%) |" in body
     assert "Not compared with any evaluation." in head_of(made_again(data))[1]
+
+
+def test_the_card_says_which_rows_that_repeat_items_are_still_there(data):
+    refused = {"policy": "block", "passes": False, "reasons": ["2 of 44 rows repeat evaluation items"]}
+    (data.parent / "certificate.json").write_text(json.dumps(CERTIFICATE | refused))
+    _, body = head_of(made(data, certificate=True))
+    assert "2 of 44 rows of the mix repeat an evaluation item, and are still in it." in body
+    assert "The mix isn't fit to train on: 2 of 44 rows repeat evaluation items." in body
+    assert "left out." not in body
+
+
+def test_a_scheme_and_its_baseline_are_generated_once(data):
+    for path in (data / "filtered/evol").rglob("report.json"):
+        baseline = data / "filtered/random" / path.parent.name
+        baseline.mkdir(parents=True)
+        (baseline / "report.json").write_text(path.read_text())
+    filters = {**RECIPE["filters"], "random": {"method": "random", "like": "evol"}}  # type: ignore[dict-item]
+    mix = {"parts": ["mine", "evol", "random"], "eval_rows": 2}
+    recipe = Recipe.model_validate({**RECIPE, "filters": filters, "mixes": {"all": mix}})
+    steps = [one.step for one in falls(recipe.card("all"), "all", data, 44)]
+    assert steps[:5] == ["source mine", "source seeds", "generate evol", "filter evol", "filter random"]
 
 
 def test_checksums_are_those_of_all_files(data):
