@@ -147,6 +147,8 @@ def test_a_sheet_that_does_not_fit_is_an_error_with_the_line(sheet, capsys, chan
 def test_a_sheet_of_another_filter_or_without_its_sample_is_an_error(sheet, capsys):
     assert main(["label", "evol_all", "--read", str(sheet)]) == 1
     assert "of another filter\n  found:    evol\n  expected: evol_all" in capsys.readouterr().err
+    assert main(["label", "evol", "--read", str(sheet), "--sample", "other.sample.json"]) == 1  # not the one beside it
+    assert "other.sample.json: no such file" in capsys.readouterr().err
     beside(sheet).write_text("{}")
     assert main(["label", "evol", "--read", str(sheet)]) == 1
     assert "labels/evol.sample.json: not a sample\n  found:    filter" in capsys.readouterr().err
