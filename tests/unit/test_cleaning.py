@@ -52,7 +52,15 @@ SECRETS = {
     "Telegram Bot Token": [token(9, "123456789") + ":" + token(35)],
     "Twilio API Key": ["SK" + token(32, HEX)],
 }
-FRAMES = ["{}", "My key is {}, keep it.", "export TOKEN={}\n", "```\nkey: {}\n```", "\n\n({})", 'client(token="{}")']
+FRAMES = [
+    "{}",
+    "My key is {}, keep it.",
+    "export TOKEN={}\n",
+    "```\nkey: {}\n```",
+    "\n\n({})",
+    'client(token="{}")',
+    "密钥是{}请保管",
+]
 
 
 def seed(instruction: str = "Say it.", response: str | None = "Yes.", context: str | None = None) -> SeedRow:
