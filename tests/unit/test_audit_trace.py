@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import yaml
 from tree import SHARDS
 
 from bezoar.blocks import Sampling
@@ -100,6 +101,20 @@ def test_the_text_has_all_of_it(tree, capsys):
         f"rating {row['rating']}",
     ):
         assert text in shown
+
+
+def test_a_quota_has_its_calls_in_a_stage_of_its_own(tree, capsys):
+    row, shard = evolved_row()
+    recipe = yaml.safe_load(Path("params.yaml").read_text())
+    recipe["filters"]["evol"]["quota"] = 5
+    Path("params.yaml").write_text(yaml.safe_dump(recipe))
+    for name in ("quota-evol", "filter-other"):  # the same call of another scheme is another one's
+        (FOLDER / name).mkdir()
+        for path in (FOLDER / "filter-evol").glob(f"{shard}-*"):
+            shutil.copy(path, FOLDER / name / path.name.replace(f"{shard}-", "0000-", 1))
+    shutil.rmtree(FOLDER / "filter-evol")
+    _, judge = traced(capsys, row["id"])["calls"]
+    assert judge["place"].startswith(f"{FOLDER}/quota-evol/0000-")
 
 
 def test_a_rejected_row_leads_to_its_reason(tree, capsys):
