@@ -382,18 +382,19 @@ def test_the_sample_is_the_same_in_any_order_of_rows_and_bounded():
     assert len(first) == SAMPLE
 
 
-def test_origins_go_with_rows_that_share_an_id(tmp_path):
+def test_origins_go_with_rows_that_share_an_id_and_licences_with_parts_that_share_a_name(tmp_path):
     rows = [{"id": "1", "n": 1}, {"id": "1", "n": 2}]
     write_rows(tmp_path / "train.jsonl", rows)
     places = [
-        {"id": "1", "split": "train", "part": "a", "line": 1},
-        {"id": "1", "split": "train", "part": "b", "line": 2},
+        {"id": "1", "split": "train", "part": "a", "kind": "scheme", "line": 1},
+        {"id": "1", "split": "train", "part": "a", "kind": "source", "line": 2},
     ]
     write_rows(tmp_path / "origins.jsonl", [{"id": "1", "split": "eval", "part": "c", "line": 9}, *places])
-    found = list(joined(tmp_path / "train.jsonl", tmp_path / "origins.jsonl", {"a": "MIT", "b": "X"}))
+    licences = {"scheme a": "MIT", "source a": "X"}
+    found = list(joined(tmp_path / "train.jsonl", tmp_path / "origins.jsonl", licences))
     assert [(one["n"], one["part"], one["line"], one["licence"]) for one in found] == [
         (1, "a", 1, "MIT"),
-        (2, "b", 2, "X"),
+        (2, "a", 2, "X"),
     ]
 
 
