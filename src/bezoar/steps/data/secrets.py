@@ -30,7 +30,7 @@ FURTHER = {
     "Google API Key": r"AIza[\w-]{35}",
     "Hugging Face Token": r"hf_[A-Za-z]{34}",
 }
-TOKEN = r"eyJ[\w=-]+\.eyJ[\w=-]+\.[\w=-]+"  # its plugin for JSON web tokens stops before the signature
+TOKEN = r"(?<![A-Za-z0-9])eyJ[\w=-]+\.eyJ[\w=-]+\.[\w=-]+"  # its plugin for JSON web tokens stops before the signature
 BLOCK = (
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s)+(?:[\w-]+: .*\s+)*[\w+/=\s\\]{64,}"
     r"(?:-----END [A-Z0-9 ]+-----)?"
