@@ -292,10 +292,11 @@ def mix_earlier(wildcards):
 def dataset_reports(wildcards):
     """The reports of all steps on the way to a mix."""
     card = recipe.card(wildcards.mix)
+    schemes = list(dict.fromkeys(one.scheme for one in card.schemes.values()))
     return [
         f"data/mixes/{wildcards.mix}/report.json",
         *expand("data/source/{name}/report.json", name=card.sources),
-        *expand("data/generated/{one.scheme}/{shard}/report.json", one=card.schemes.values(), shard=SHARDS),
+        *expand("data/generated/{name}/{shard}/report.json", name=schemes, shard=SHARDS),
         *expand("data/filtered/{name}/{shard}/report.json", name=card.schemes, shard=SHARDS),
     ]
 

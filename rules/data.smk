@@ -10,7 +10,7 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, validat
                                                   is from in origins.jsonl
       data/certificates/<mix>.json                which evaluation items rows of a mix repeat
       data/certified/<mix>/train.jsonl            a mix without these rows, eval.jsonl, and dropped.jsonl
-      data/clearances/<mix>.json                  the same for every mix that may be trained on; else there is none
+      data/clearances/<mix>.json                  of constant content; there is one only if a mix may be trained on
       data/datasets/<mix>/                        made on request: a mix as Parquet with its card, for the hub
 """
 

@@ -147,6 +147,8 @@ def test_a_sheet_that_does_not_fit_is_an_error_with_the_line(sheet, capsys, chan
 def test_a_sheet_of_another_filter_or_without_its_sample_is_an_error(sheet, capsys):
     assert main(["label", "evol_all", "--read", str(sheet)]) == 1
     assert "of another filter\n  found:    evol\n  expected: evol_all" in capsys.readouterr().err
+    assert main(["label", "evol", "--read", str(sheet), "--sample", "other.sample.json"]) == 1  # not the one beside it
+    assert "other.sample.json: no such file" in capsys.readouterr().err
     beside(sheet).write_text("{}")
     assert main(["label", "evol", "--read", str(sheet)]) == 1
     assert "labels/evol.sample.json: not a sample\n  found:    filter" in capsys.readouterr().err
@@ -179,6 +181,15 @@ def test_a_cell_runs_no_formula_and_fits_a_spreadsheet(tree):
     assert 32_000 < len(shown["response"]) < 32_767
     fill(SHEET, lambda name: "accept")
     assert len(read_sheet(SHEET, sample).verdicts) == len(texts)
+
+
+def test_a_sheet_has_no_secret(tree):
+    secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
+    path = Path("data/filtered/evol/0000/kept.jsonl")
+    path.write_text(json.dumps(rows_of(path)[0] | {"response": f"Take\n{secret}"}) + "\n")
+    write_sheet(*draw(chain("filters", "evol", load())[-1], 1000, 0), SHEET)
+    assert "Take\n[secret]" in [one["response"] for one in cells_of(SHEET)]
+    assert secret[:10] not in SHEET.read_text()
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,18 @@ def test_rows_of_a_reason_are_shown_with_their_places_and_safe_for_a_terminal(tr
     assert records[-1]["place"] == f"{path}:{number}"
 
 
+def test_a_secret_of_a_row_is_not_shown(tree, capsys):
+    secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
+    path = Path("data/source/mine/dropped.jsonl")
+    row = {"reason": "no text", "detail": f"a {secret}", "row": {"a": f"\n{secret}"}}
+    path.write_text(path.read_text() + json.dumps(row) + "\n")
+    for flags in ([], ["--json"]):
+        assert main(["rows", "mine", "--reason", "no text", *flags]) == 0
+        shown = capsys.readouterr().out
+        assert shown.count("[secret]") == 2
+        assert secret[:10] not in shown
+
+
 def test_the_part_of_a_reason_before_its_colon_takes_all_of_it(tree, capsys):
     assert main(["rows", "schemes.evol", "--reason", "judge", "--json"]) == 0
     reasons = {json.loads(line)["reason"] for line in capsys.readouterr().out.splitlines()}

@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import yaml
 from tree import SHARDS
 
 from bezoar.blocks import Sampling
@@ -102,6 +103,20 @@ def test_the_text_has_all_of_it(tree, capsys):
         assert text in shown
 
 
+def test_a_quota_has_its_calls_in_a_stage_of_its_own(tree, capsys):
+    row, shard = evolved_row()
+    recipe = yaml.safe_load(Path("params.yaml").read_text())
+    recipe["filters"]["evol"]["quota"] = 5
+    Path("params.yaml").write_text(yaml.safe_dump(recipe))
+    for name in ("quota-evol", "filter-other"):  # the same call of another scheme is another one's
+        (FOLDER / name).mkdir()
+        for path in (FOLDER / "filter-evol").glob(f"{shard}-*"):
+            shutil.copy(path, FOLDER / name / path.name.replace(f"{shard}-", "0000-", 1))
+    shutil.rmtree(FOLDER / "filter-evol")
+    _, judge = traced(capsys, row["id"])["calls"]
+    assert judge["place"].startswith(f"{FOLDER}/quota-evol/0000-")
+
+
 def test_a_rejected_row_leads_to_its_reason(tree, capsys):
     rejected = next(
         row for row in rows_of("data/filtered/evol/0000/rejected.jsonl") if row["reason"].startswith("judge: ")
@@ -176,7 +191,9 @@ def test_a_secret_of_a_row_is_not_shown(tree, capsys):
     secret = "ghp_" + "Ab1Cd2Ef3G" * 3 + "Hi4Jk5"
     path = Path("data/filtered/evol/0000/rejected.jsonl")
     row = rows_of(path)[0]
-    row["row"] |= {"id": "feedfacefeedface", "response": f"{'word ' * 117}key {secret}."}  # where the text is cut
+    response = f"{'word ' * 117}key {secret}.\n{secret}"  # where the text is cut, and behind what JSON writes as \\n
+    row["row"] |= {"id": "feedfacefeedface", "response": response}
+    row["reason"], row["detail"] = "judge: leak", f"The response has {secret}."
     path.write_text(path.read_text() + json.dumps(row) + "\n")
     for flags in ([], ["--json"]):
         assert main(["trace", "feedface", *flags]) == 0

@@ -52,7 +52,15 @@ SECRETS = {
     "Telegram Bot Token": [token(9, "123456789") + ":" + token(35)],
     "Twilio API Key": ["SK" + token(32, HEX)],
 }
-FRAMES = ["{}", "My key is {}, keep it.", "export TOKEN={}\n", "```\nkey: {}\n```", "\n\n({})", 'client(token="{}")']
+FRAMES = [
+    "{}",
+    "My key is {}, keep it.",
+    "export TOKEN={}\n",
+    "```\nkey: {}\n```",
+    "\n\n({})",
+    'client(token="{}")',
+    "密钥是{}请保管",
+]
 
 
 def seed(instruction: str = "Say it.", response: str | None = "Yes.", context: str | None = None) -> SeedRow:
@@ -235,6 +243,18 @@ def test_thinking_is_looked_for_in_responses_only():
 )
 def test_markup_goes_and_code_and_mentions_stay(text, wanted):
     assert cleaned(text, markup=True) == wanted
+
+
+@pytest.mark.parametrize("opening", ["<!--", "<script>", "<style a>", "eyJ"])
+def test_what_is_opened_many_times_and_never_ends_is_read_once(opening):
+    text, start = opening * 200_000, time.process_time()
+    assert secrets.redacted(marks.without_markup(text), set()) == text
+    assert time.process_time() - start < 20  # with a look for the end at each of them, minutes
+
+
+def test_comments_scripts_and_styles_go_up_to_their_own_end():
+    text = "a<!--<script>-->b<SCRIPT>-->\n</script>c<style>x</STYLE>d<!doctype html>\ne<!--f"
+    assert cleaned(text, markup=True) == "abcde<!--f"
 
 
 # --- Footnotes ------------------------------------------------------------------------------------------------------

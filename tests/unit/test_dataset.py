@@ -17,6 +17,7 @@ from bezoar.steps.data.rows import write_rows
 from bezoar.steps.dataset.folder import Inputs, languages_of, write_dataset
 from bezoar.steps.dataset.statistics import SAMPLE, Lengths, Statistics, distinct, self_bleu
 from bezoar.steps.dataset.table import joined
+from bezoar.steps.dataset.waterfall import falls
 
 RECIPE = {
     "recipe": "r",
@@ -38,6 +39,9 @@ RECIPE = {
 }
 WORDS = "the quick brown fox jumps over a lazy dog while we walk along the river and talk about books".split()
 CERTIFICATE = {
+    "policy": "drop",
+    "passes": True,
+    "reasons": [],
     "rows": {"train": 40, "eval": 4},
     "matching_rows": {"train": 2, "eval": 0},
     "evaluations": {
@@ -268,10 +272,31 @@ def test_the_card_has_the_certificate_and_the_rows_that_it_took(data):
     (mix / "train.jsonl").write_text("".join(left))
     head, body = head_of(made(data, certificate=True))
     assert head["dataset_info"]["splits"][0]["num_examples"] == 38
-    assert "| certificate all | 44 | 42 | repeats an evaluation item: 2 |" in body
+    assert "| certificate all | 44 | 42 | evaluation item: 2 |" in body
     assert "2 of 44 rows of the mix repeat an evaluation item, and were left out." in body
     assert "| harness | boolq | 3,270 | 2 | 0.06% (0.02% to 0.22%) |" in body
     assert "Not compared with any evaluation." in head_of(made_again(data))[1]
+
+
+def test_the_card_says_which_rows_that_repeat_items_are_still_there(data):
+    refused = {"policy": "block", "passes": False, "reasons": ["2 of 44 rows repeat evaluation items"]}
+    (data.parent / "certificate.json").write_text(json.dumps(CERTIFICATE | refused))
+    _, body = head_of(made(data, certificate=True))
+    assert "2 of 44 rows of the mix repeat an evaluation item, and are still in it." in body
+    assert "The mix isn't fit to train on: 2 of 44 rows repeat evaluation items." in body
+    assert "left out." not in body
+
+
+def test_a_scheme_and_its_baseline_are_generated_once(data):
+    for path in (data / "filtered/evol").rglob("report.json"):
+        baseline = data / "filtered/random" / path.parent.name
+        baseline.mkdir(parents=True)
+        (baseline / "report.json").write_text(path.read_text())
+    filters = {**RECIPE["filters"], "random": {"method": "random", "like": "evol"}}  # type: ignore[dict-item]
+    mix = {"parts": ["mine", "evol", "random"], "eval_rows": 2}
+    recipe = Recipe.model_validate({**RECIPE, "filters": filters, "mixes": {"all": mix}})
+    steps = [one.step for one in falls(recipe.card("all"), "all", data, 44)]
+    assert steps[:5] == ["source mine", "source seeds", "generate evol", "filter evol", "filter random"]
 
 
 def test_checksums_are_those_of_all_files(data):
@@ -357,18 +382,19 @@ def test_the_sample_is_the_same_in_any_order_of_rows_and_bounded():
     assert len(first) == SAMPLE
 
 
-def test_origins_go_with_rows_that_share_an_id(tmp_path):
+def test_origins_go_with_rows_that_share_an_id_and_licences_with_parts_that_share_a_name(tmp_path):
     rows = [{"id": "1", "n": 1}, {"id": "1", "n": 2}]
     write_rows(tmp_path / "train.jsonl", rows)
     places = [
-        {"id": "1", "split": "train", "part": "a", "line": 1},
-        {"id": "1", "split": "train", "part": "b", "line": 2},
+        {"id": "1", "split": "train", "part": "a", "kind": "scheme", "line": 1},
+        {"id": "1", "split": "train", "part": "a", "kind": "source", "line": 2},
     ]
     write_rows(tmp_path / "origins.jsonl", [{"id": "1", "split": "eval", "part": "c", "line": 9}, *places])
-    found = list(joined(tmp_path / "train.jsonl", tmp_path / "origins.jsonl", {"a": "MIT", "b": "X"}))
+    licences = {"scheme a": "MIT", "source a": "X"}
+    found = list(joined(tmp_path / "train.jsonl", tmp_path / "origins.jsonl", licences))
     assert [(one["n"], one["part"], one["line"], one["licence"]) for one in found] == [
         (1, "a", 1, "MIT"),
-        (2, "b", 2, "X"),
+        (2, "a", 2, "X"),
     ]
 
 

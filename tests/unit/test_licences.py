@@ -41,6 +41,17 @@ def test_a_mix_has_the_licences_of_its_seeds_and_the_terms_of_those_who_wrote_an
     assert [one.judges for one in found.values()] == [False, False, True]
 
 
+def test_terms_of_a_model_that_judges_one_part_and_writes_another_are_those_of_a_writer():
+    recipe = recipe_of(
+        filters__lamini__judge="teacher",
+        schemes__lamini__teacher="filter",
+        backends__teacher__terms="CC-BY-NC-4.0",
+        mixes__evol__parts=["lamini", "evol"],
+    )
+    assert [one.judges for one in licences.of_mix(recipe, "evol") if one.what.startswith("backend teacher")] == [False]
+    assert "cc-by-nc-4.0" in str(licences.of_published(recipe, "evol"))
+
+
 def test_a_checkpoint_has_those_of_its_base_and_of_all_mixes_before_it_each_once():
     found = [".".join(map(str, one.key)) for one in licences.of_checkpoint(recipe_of(), "dpo_hh")]
     assert sorted(found) == [
@@ -85,6 +96,8 @@ def test_a_model_that_is_pretrained_here_has_the_licences_of_its_texts():
         ("CC-BY-NC-SA-4.0", False, True),
         ("CC-BY-NC-ND-3.0-IGO", False, False),
         ("MIT AND CC-BY-NC-2.0", False, False),
+        ("MIT AND (CC-BY-NC-SA-4.0 AND Apache-2.0)", False, True),
+        ("NCGL-UK-2.0", False, False),
         ("GPL-2.0-only WITH Classpath-exception-2.0", True, True),
         ("PolyForm-Noncommercial-1.0.0", False, False),
         ("CC0-1.0", True, False),

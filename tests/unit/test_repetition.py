@@ -1,6 +1,7 @@
 """What counts as a text that repeats itself: loops, with blanks or without, and not tables or code."""
 
 import random
+import time
 
 import pytest
 
@@ -121,3 +122,9 @@ def test_every_loop_is_found_whatever_its_period_and_place():
 def test_a_loop_in_a_text_of_megabytes_is_found():
     text = f"{''.join(random.Random(0).choices('abcdefghijklmnop', k=200_000))}{'0123456789xy' * 10_000}"
     assert looped(text) == 120_000 / 320_000
+
+
+def test_a_line_of_signs_is_read_once():
+    start = time.process_time()
+    assert repetition("=" * 100_000) > 0.99
+    assert time.process_time() - start < 20  # with a look for a letter from each sign on, a minute

@@ -90,13 +90,13 @@ def test_a_stage_adds_one_training_one_merge_and_its_scores(workspace: Workspace
     assert after - before == Counter({"train": 1, "merge": 1, "answers": 1, "judgments": 1, "harness": tasks})
 
 
-def test_a_scheme_adds_one_generate_and_one_filter_a_shard(workspace: Workspace, tiny: dict) -> None:
+def test_a_scheme_adds_one_shard_job_and_one_generate_and_one_filter_a_shard(workspace: Workspace, tiny: dict) -> None:
     before = planned(workspace, tiny)
     mixes = {"evol": tiny["mixes"]["evol"]}
     mixes["evol"] = mixes["evol"] | {"parts": [*mixes["evol"]["parts"], {"kind": "scheme", "name": "more", "rows": 9}]}
     schemes, filters = {"more": tiny["schemes"]["evol"]}, {"more": tiny["filters"]["evol"]}
     after = planned(workspace, changed(workspace, tiny, schemes=schemes, filters=filters, mixes=mixes))
-    assert after - before == Counter({"generate": tiny["shards"], "filter": tiny["shards"]})
+    assert after - before == Counter({"shard": 1, "generate": tiny["shards"], "filter": tiny["shards"]})
 
 
 def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> None:
@@ -180,7 +180,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     )
 
 
-def test_a_budget_reruns_nothing_and_a_quota_the_filters_of_its_scheme(workspace: Workspace, tiny: dict) -> None:
+def test_a_budget_reruns_nothing_and_a_quota_filters_its_scheme_in_one_job(workspace: Workspace, tiny: dict) -> None:
     pretend_built(workspace, tiny)
     (workspace.root / "prices.yaml").write_text("prices: []\n")
     budget = {"prices": "prices.yaml", "run": {"dollars": 1.0, "tokens": None}, "approve_above": None}
@@ -188,7 +188,7 @@ def test_a_budget_reruns_nothing_and_a_quota_the_filters_of_its_scheme(workspace
     assert set(budget) == set(Budget.model_fields)
     assert planned(workspace, tiny | {"budget": budget}) == Counter()
     jobs = planned(workspace, changed(workspace, tiny, filters={"evol": tiny["filters"]["evol"] | {"quota": 10}}))
-    assert (jobs["filter"], jobs["generate"]) == (tiny["shards"], 0)
+    assert (jobs["quota"], jobs["filter"], jobs["generate"]) == (1, 0, 0)
 
 
 def test_params_yaml_is_no_jobs_input(workspace: Workspace, tiny: dict, large: dict) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.audit.chain import Step
 from bezoar.audit.export import BOM, cell
+from bezoar.audit.redact import without_secrets
 from bezoar.errors import InputError, problem
 from bezoar.files import whole
 from bezoar.steps.data.readers import read_table
@@ -199,6 +200,8 @@ def judged(step: Step) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _cell(text: str) -> str:
+    """A text as a cell; without keys and tokens, since sheets are committed."""
+    text = without_secrets(text)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} [… {len(text) - LONGEST:,} more characters: bezoar trace shows them]"
     return cell(text)

@@ -10,6 +10,7 @@ from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
 from bezoar.requests.lookup import StoredCall, calls_with
 from bezoar.requests.store import FOLDER
+from bezoar.steps.filter.block import Filter
 
 VERDICT = ("status", "rating", "reason", "judge")
 MAKING = ("operation", "round", "category", "topics", "teacher", "finish_reason")
@@ -173,6 +174,9 @@ def _asked(made: Trace, recipe: Recipe) -> Iterator[tuple[str, str, str, str, st
         name = _scheme(answered, recipe)
         yield "teacher", f"generate-{name}", answered.part, prompt, recipe.schemes[name].teacher
     for one in made.steps:
-        judge = getattr(recipe.filters.get(one.step.name), "judge", None) if one.step.kind == "filter" else None
-        if judge and isinstance(prompt := one.row.get("judge_prompt_hash"), str) and prompt:
-            yield "judge", f"filter-{one.step.name}", one.part, prompt, judge
+        block = recipe.filters.get(one.step.name) if one.step.kind == "filter" else None
+        if not isinstance(block, Filter) or not block.judge:
+            continue
+        if isinstance(prompt := one.row.get("judge_prompt_hash"), str) and prompt:
+            part = recipe.shard_names()[0] if block.quota else one.part  # a quota's job has the name of the first one
+            yield "judge", f"{block.rule}-{one.step.name}", part, prompt, block.judge

@@ -69,8 +69,8 @@ def _read(args: argparse.Namespace, step: "Step") -> int:
     from bezoar.audit import labels
     from bezoar.audit.sample import beside, read_sample, read_sheet
 
-    known = [args.sample, beside(args.read[0]), beside(args.read[0].with_name(f"{step.name}.csv"))]
-    sample = read_sample(next((path for path in known if path and path.exists()), known[0] or known[1]), step.name)
+    known = [beside(args.read[0]), beside(args.read[0].with_name(f"{step.name}.csv"))]
+    sample = read_sample(args.sample or next((path for path in known if path.exists()), known[0]), step.name)
     people = [read_sheet(sheet, sample) for sheet in args.read]
     each = [labels.with_filter(one, sample) for one in people]
     pairs = [

@@ -4,12 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bezoar.text import printable, show
 
 if TYPE_CHECKING:
-    from bezoar.audit.chain import LeftOut, Step
+    from bezoar.audit.chain import Step
     from bezoar.cli import Commands
 
 WIDTH = 80
@@ -60,6 +60,7 @@ def _waterfall(steps: "list[Step]", args: argparse.Namespace) -> int:
 def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
     from bezoar.audit.chain import left_out
     from bezoar.audit.export import export, record
+    from bezoar.audit.redact import without_secrets
 
     rows = left_out(steps, args.reason)
     if args.export:
@@ -68,7 +69,8 @@ def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
         number = 0
         for one in rows:
             number += 1
-            show(json.dumps(record(one)) if args.json else _text(one))
+            shown = without_secrets(record(one))
+            show(json.dumps(shown) if args.json else _text(shown))
     if number == 0 and args.reason:
         raise _unknown(steps, args.reason)
     if args.export:
@@ -76,10 +78,10 @@ def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
     return 0
 
 
-def _text(one: "LeftOut") -> str:
+def _text(one: dict[str, Any]) -> str:
     """A row on two lines: where it is written and why it was left out, and its content as far as a line goes."""
-    head = ": ".join(filter(None, (one.place, one.dropped.reason, one.dropped.detail)))
-    content = printable(json.dumps(one.dropped.row, ensure_ascii=False), lines=False)
+    head = ": ".join(filter(None, (one["place"], one["reason"], one["detail"])))
+    content = printable(json.dumps(one["row"], ensure_ascii=False), lines=False)
     return f"{printable(head, lines=False)}\n    {content[: WIDTH - 4]}"
 
 

@@ -37,18 +37,12 @@ def add(commands: "Commands") -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the row's way, the last step first."""
     from bezoar import recipe as recipes  # slow to import, and every job starts exec
+    from bezoar.audit.redact import without_secrets
     from bezoar.audit.trace import trace
 
     found = trace(args.row, recipes.load())
-    show(_without_secrets(json.dumps(found.data(), indent=2)) if args.json else "\n".join(_lines(found)))
+    show(json.dumps(without_secrets(found.data()), indent=2) if args.json else "\n".join(_lines(found)))
     return 0
-
-
-def _without_secrets(text: str) -> str:
-    """A text without keys and tokens: a row that was left out for one has it still in its source."""
-    from bezoar.steps.data.secrets import redacted
-
-    return redacted(text, set())
 
 
 def _lines(found: "Trace") -> Iterator[str]:
@@ -70,7 +64,9 @@ def _lines(found: "Trace") -> Iterator[str]:
 
 
 def _entry(label: str, one: "Found", found: "Trace") -> Iterator[str]:
-    """A row in one step: where it is, and what the step says of it."""
+    """A row in one step: where it is, and what the step says of it, which may quote the row."""
+    from bezoar.audit.redact import without_secrets
+
     yield printable(f"{label:<{LABEL - 2}}  {one.place}", lines=False)
     facts = [f"left out: {': '.join(filter(None, (one.reason, one.detail)))}"] if one.reason is not None else []
     if origin := found.origins.get(one.place):
@@ -78,7 +74,7 @@ def _entry(label: str, one: "Found", found: "Trace") -> Iterator[str]:
         facts.append(f"part {origin['part']} ({origin['kind']}), from {origin['file']}:{origin['line']}{cluster}")
     facts += [f"from {place}" for place in [found.places.get(one.place)] if place and one.reason is None]
     facts += _known(one)
-    for fact in facts:
+    for fact in without_secrets(facts):
         yield from textwrap.wrap(
             printable(fact, lines=False), 80, initial_indent=" " * LABEL, subsequent_indent=" " * 20
         )
@@ -113,7 +109,9 @@ def _dialogue(turns: Any) -> str:
 
 def _block(label: str, text: str) -> Iterator[str]:
     """A text without secrets, cut to its start, under a label."""
-    text = _without_secrets(text)
+    from bezoar.audit.redact import without_secrets
+
+    text = without_secrets(text)
     cut = text if len(text) <= SHOWN else f"{text[:SHOWN]} [{len(text) - SHOWN:,} more characters]"
     lines = printable(cut).split("\n")
     yield f"{label:<{LABEL}}{lines[0]}"

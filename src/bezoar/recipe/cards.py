@@ -19,7 +19,7 @@ def card_of(recipe: "Recipe", name: str) -> Card:
         seed=recipe.seed,
         shards=recipe.shards,
         format=mix.format,
-        parts={part.name: part_licence(recipe, name, part) for part in mix.parts},
+        parts={f"{part.kind} {part.name}": part_licence(recipe, name, part) for part in mix.parts},
         sources={one: _source(recipe, one) for one in sources_of(recipe, [name])},
         schemes={one: _scheme(recipe, one) for one in schemes},
         licence=licences.text_of(mix.licence) if mix.licence else None,

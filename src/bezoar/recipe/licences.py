@@ -28,7 +28,7 @@ OWN = "Apache-2.0"  # of rows that Bezoar's embedded world makes
 UNKNOWN = "not stated"
 # By SPDX id, those that don't permit commercial use, and those that ask for the same licence for what is made of them.
 NOT_COMMERCIAL = re.compile(
-    r"CC-BY-NC-.*|Aladdin|BUSL-1\.1|NPOSL-3\.0|PolyForm-(?:Noncommercial|Small-Business)-1\.0\.0", re.I
+    r"CC-BY-NC-.*|Aladdin|BUSL-1\.1|NCGL-UK-2\.0|NPOSL-3\.0|PolyForm-(?:Noncommercial|Small-Business)-1\.0\.0", re.I
 )
 SHARE_ALIKE = re.compile(
     r"CC-BY(?:-NC)?-SA-.*|A?GPL-.*|LGPL-.*|GFDL-.*|ODbL-.*|CDLA-Sharing-.*|EUPL-.*|OSL-.*|MPL-.*", re.I
@@ -94,7 +94,7 @@ def spdx(text: str) -> str | None:
 def ids(licence: Licence | None) -> list[str]:
     """The SPDX ids that apply together."""
     text = spdx(licence) if isinstance(licence, str) else None
-    return [one.partition(" WITH ")[0] for one in text.strip("()").split(" AND ")] if text else []
+    return [one.strip("() ").partition(" WITH ")[0] for one in text.split(" AND ")] if text else []
 
 
 def permits(licence: Licence | None) -> bool | None:
@@ -137,7 +137,9 @@ def name_of(licence: Licence | None) -> str:
 def of_mix(recipe: "Recipe", mix: str) -> list[Input]:
     """What a mix is made of; each once."""
     found = [one for part in recipe.mixes[mix].parts for one in of_part(recipe, mix, part)]
-    return list({one.key: one for one in reversed(found)}.values())[::-1]
+    writers = {one.key for one in found if not one.judges}  # a backend may judge one part and write another
+    each = {one.key: replace(one, judges=one.key not in writers) for one in reversed(found)}
+    return list(each.values())[::-1]
 
 
 def of_part(recipe: "Recipe", mix: str, part: "Part") -> Iterator[Input]:

@@ -70,7 +70,8 @@ PAIRED = (
     "section|select|small|span|strong|sub|summary|sup|table|tbody|td|tfoot|th|thead|title|tr|tt|u|ul|var|video"
 )
 TAG = re.compile(rf"<(/?)({VOID}|{PAIRED})(?:\s[^<>]*)?/?>", re.I)
-HIDDEN = re.compile(r"<!--.*?-->|<!doctype[^<>]*>\n?|<(script|style)(?:\s[^<>]*)?>.*?</\1>", re.I | re.S)
+HIDDEN = re.compile(r"<!--|<!doctype[^<>]*>\n?|<(script|style)(?:\s[^<>]*)?>", re.I)
+ENDS = {None: re.compile("-->"), "script": re.compile("</script>", re.I), "style": re.compile("</style>", re.I)}
 BREAKS = re.compile(r"br|hr|p|div|li|tr|h[1-6]|table|ul|ol|blockquote|section|article|dd|dt", re.I)
 ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});")
 
@@ -83,8 +84,28 @@ def without_markup(text: str) -> str:
     return outside_code(text, _without_tags) if "<" in text or "&" in text else text
 
 
+def _without_hidden(text: str) -> str:
+    """A text without comments, document types, scripts and styles; one that is opened and never ends stays."""
+    parts, at, endless = list[str](), 0, set[str | None]()
+    for found in HIDDEN.finditer(text):
+        kind, last = found[1] and found[1].lower(), found.end()
+        if found.start() < at:
+            continue
+        if kind or found[0] == "<!--":
+            if kind in endless:
+                continue
+            end = ENDS[kind].search(text, last)
+            if end is None:  # then none of the later ones ends either, and no text is read twice
+                endless.add(kind)
+                continue
+            last = end.end()
+        parts.append(text[at : found.start()])
+        at = last
+    return "".join([*parts, text[at:]])
+
+
 def _without_tags(text: str) -> str:
-    plain = HIDDEN.sub("", text)
+    plain = _without_hidden(text)
     tags = [(found[1], found[2].lower()) for found in TAG.finditer(plain)]
     names = {name for slash, name in tags if slash} & {name for slash, name in tags if not slash}
 

@@ -30,7 +30,7 @@ FURTHER = {
     "Google API Key": r"AIza[\w-]{35}",
     "Hugging Face Token": r"hf_[A-Za-z]{34}",
 }
-TOKEN = r"eyJ[\w=-]+\.eyJ[\w=-]+\.[\w=-]+"  # its plugin for JSON web tokens stops before the signature
+TOKEN = r"(?<![A-Za-z0-9])eyJ[\w=-]+\.eyJ[\w=-]+\.[\w=-]+"  # its plugin for JSON web tokens stops before the signature
 BLOCK = (
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s)+(?:[\w-]+: .*\s+)*[\w+/=\s\\]{64,}"
     r"(?:-----END [A-Z0-9 ]+-----)?"
@@ -74,16 +74,22 @@ def _may_have(text: str) -> bool:
 def _is_secret(match: re.Match[str]) -> bool:
     """Whether a match is no placeholder, no documented example and no part of a longer word."""
     text, (first, last) = match.string, match.span()
-    inside = (first and text[first - 1].isalnum() and match[0][0].isalnum()) or text[last : last + 1].isalnum()
+    inside = (first and _in_word(text[first - 1]) and _in_word(match[0][0])) or _in_word(text[last : last + 1])
     return not inside and len(set(match[0])) >= VARIED and "EXAMPLE" not in match[0].upper()
+
+
+def _in_word(letter: str) -> bool:
+    """Whether a letter next to a token makes both one word; in Chinese or Japanese, text follows without a space."""
+    return letter.isascii() and letter.isalnum()
 
 
 @cache
 def patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Each pattern with the kind of secret that it finds; made once."""
+    """Each pattern with the kind of secret that it finds; made once. Letters are those of ASCII, as in tokens."""
     from importlib import import_module  # detect-secrets imports `requests`, which takes a tenth of a second
 
     known = [getattr(import_module(f"detect_secrets.plugins.{name}"), plugin) for name, plugin in PLUGINS.items()]
     own = {"Private Key": BLOCK, "JSON Web Token": TOKEN, **FURTHER}
-    found = [(str(one.secret_type), form) for one in known for form in one.denylist]
-    return (*((kind, re.compile(form)) for kind, form in own.items()), *found)
+    found = [(str(one.secret_type), form.pattern, form.flags) for one in known for form in one.denylist]
+    every = [*((kind, form, 0) for kind, form in own.items()), *found]
+    return tuple((kind, re.compile(form, flags & ~re.UNICODE | re.ASCII)) for kind, form, flags in every)

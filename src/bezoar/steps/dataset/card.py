@@ -36,7 +36,7 @@ class Card(NamedBlock):
     seed: int
     shards: int
     format: MixFormat
-    parts: dict[str, str] = Field(description="Licences of rows, by part.")
+    parts: dict[str, str] = Field(description="Licences of rows, by kind and name of the part.")
     sources: dict[str, CardSource]
     schemes: dict[str, CardScheme] = Field(description="Schemes by the filter that keeps their rows.")
     licence: str | None = Field(

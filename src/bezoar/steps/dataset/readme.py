@@ -171,7 +171,10 @@ def _certificate(found: dict[str, Any] | None) -> Iterator[str]:
             share = "" if one["share"] is None else f"{one['share']:.2%} ({one['low']:.2%} to {one['high']:.2%})"
             rows.append((name, task, f"{one['items']:,}", f"{one['matched']:,}", share))
     hits = sum(found["matching_rows"].values())
-    yield f"{hits:,} of {sum(found['rows'].values()):,} rows of the mix repeat an evaluation item, and were left out."
+    became = "were left out" if found["policy"] == "drop" else "are still in it"
+    yield f"{hits:,} of {sum(found['rows'].values()):,} rows of the mix repeat an evaluation item, and {became}."
+    if not found["passes"]:
+        yield from ("", f"The mix isn't fit to train on: {'; '.join(found['reasons'])}.")
     yield ""
     yield from table(("evaluation", "task", "items", "repeated", "share, with its 95 % interval"), rows)
 

@@ -34,7 +34,12 @@ def joined(rows: Path, origins: Path, licences: dict[str, str]) -> Iterator[Row]
         if origin is None:
             found, expected = f"the row {row['id']}", f"rows in the order of {origins}"
             raise InputError(problem(f"{rows}:{line}: a row without an origin", found=found, expected=expected))
-        yield row | {name: origin.get(name) for name in ORIGIN} | {"licence": licences[origin["part"]]}
+        yield row | {name: origin.get(name) for name in ORIGIN} | {"licence": licences[_part(origin)]}
+
+
+def _part(origin: Row) -> str:
+    """A part by its kind and name: a scheme and a source may share a name."""
+    return f"{origin['kind']} {origin['part']}"
 
 
 def schema(form: str) -> "pyarrow.Schema":

@@ -1,12 +1,14 @@
 """The rows of each step on the way to a mix, with those that it left out by reason, from the steps' reports."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bezoar.steps.data.accounting import Ledger
 from bezoar.steps.dataset.card import Card
+
+REPEATS = "evaluation item"  # as the rows that a certificate drops have it
 
 
 class Fall(NamedTuple):
@@ -27,53 +29,37 @@ def falls(card: Card, mix: str, data: Path, published: int) -> list[Fall]:
         data: The folder of all artifacts.
         published: Its rows in the end.
     """
+    shards = [f"{shard:04d}" for shard in range(card.shards)]
+    schemes = dict.fromkeys(one.scheme for one in card.schemes.values())  # a baseline has the scheme of its filter
     return [
-        *(_source(name, _read(data / f"source/{name}/report.json")) for name in card.sources),
-        *(_shards("generate", one.scheme, card.shards, data) for one in card.schemes.values()),
-        *(_shards("filter", name, card.shards, data) for name in card.schemes),
-        *_mix(mix, _read(data / f"mixes/{mix}/report.json"), published),
+        *(_step("source", name, [data / f"source/{name}"]) for name in card.sources),
+        *(_step("generate", name, [data / f"generated/{name}/{shard}" for shard in shards]) for name in schemes),
+        *(_step("filter", name, [data / f"filtered/{name}/{shard}" for shard in shards]) for name in card.schemes),
+        *_mix(mix, data / f"mixes/{mix}/report.json", published),
     ]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _source(name: str, report: dict[str, Any]) -> Fall:
-    reasons = report["dropped"] | report["not_taken"]
-    return Fall(f"source {name}", report["read"], report["rows"], _some(reasons))
+def _step(kind: str, name: str, folders: list[Path]) -> Fall:
+    """A step, all of its shards together."""
+    paths = [folder / "report.json" for folder in folders]
+    first, *others = (Ledger.of_report(kind, _read(path), str(path)) for path in paths)
+    return _fall(f"{kind} {name}", sum(others, start=first))
 
 
-# By step: the folder of its reports, and the keys of the rows that went in and out, and of those that were left out.
-SHARDS = {
-    "generate": ("generated", "candidates", "rows", ("dropped", "failed")),
-    "filter": ("filtered", "rows", "kept", ("rejected", "failed")),
-}
-
-
-def _shards(step: str, name: str, shards: int, data: Path) -> Fall:
-    """A step of all shards together."""
-    folder, before, after, reasons = SHARDS[step]
-    numbers: Counter[str] = Counter()
-    found: Counter[str] = Counter()
-    for shard in range(shards):
-        report = _read(data / f"{folder}/{name}/{shard:04d}/report.json")
-        numbers.update({"in": report[before], "out": report[after]})
-        for key in reasons:
-            found.update(report[key])
-    return Fall(f"{step} {name}", numbers["in"], numbers["out"], _some(found))
-
-
-def _mix(name: str, report: dict[str, Any], published: int) -> Iterator[Fall]:
+def _mix(name: str, path: Path, published: int) -> Iterator[Fall]:
+    report = _read(path)
     for part in report["parts"]:
-        reasons = part["dropped"] | {"not drawn": part["not_drawn"]}
-        yield Fall(f"mix {name}, {part['kind']} {part['name']}", part["found"], part["taken"], _some(reasons))
+        yield _fall(f"mix {name}, {part['kind']} {part['name']}", Ledger.of_report("part", part, str(path)))
     mixed = report["train"] + report["eval"]
     if published != mixed:
-        yield Fall(f"certificate {name}", mixed, published, {"repeats an evaluation item": mixed - published})
+        yield Fall(f"certificate {name}", mixed, published, {REPEATS: mixed - published})
 
 
-def _some(reasons: Any) -> dict[str, int]:
-    """Reasons that some rows have, the most frequent first."""
-    return dict(sorted(((why, rows) for why, rows in reasons.items() if rows), key=lambda one: (-one[1], one[0])))
+def _fall(step: str, ledger: Ledger) -> Fall:
+    """A step with the reasons of its rows, the most frequent first."""
+    reasons = dict(sorted(ledger.reasons.items(), key=lambda one: (-one[1], one[0])))
+    return Fall(step, ledger.read, ledger.kept, reasons)

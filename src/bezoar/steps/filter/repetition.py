@@ -19,7 +19,7 @@ CLOSED_FENCE = re.compile(r"^ *(```|~~~).*?^ *\1", re.DOTALL | re.MULTILINE)
 TABLE_LINE = re.compile(r"^ *\|.*\||^[^\n|]*\|[^\n|]*\|.*$|^[^\n\t]*\t[^\n\t]*\t.*$", re.MULTILINE)
 NUMBERS_LINE = re.compile(r"^(?=[^\n]*\d[ \t,;|]+[-+.]?\d)[\d \t.,;:|%+-]{1,120}$", re.MULTILINE)
 RULE_LINE = re.compile(r"^[ \t]*([^\w\s])\1{2,119}[ \t]*$", re.MULTILINE)  # under a heading, or between two parts
-WORD = re.compile(r"\S*\w\S*")
+LETTER = re.compile(r"\w")
 
 
 def repetition(text: str) -> float:
@@ -33,7 +33,8 @@ def repetition(text: str) -> float:
 
 def repeated_triples(text: str) -> float:
     """Share of word triples that occur earlier in the text; 0 for a text of a few words."""
-    words = WORD.findall(NUMBERS_LINE.sub("", TABLE_LINE.sub("", FENCED.sub("", text))))
+    plain = NUMBERS_LINE.sub("", TABLE_LINE.sub("", FENCED.sub("", text)))
+    words = [word for word in plain.split() if LETTER.search(word)]
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if len(triples) >= FEWEST_TRIPLES else 0.0
 

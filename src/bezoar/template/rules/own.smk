@@ -1,6 +1,6 @@
 """Your own rules. This one is an example: remove it, with its script and its line in the Snakefile.
 
-in:   data/mixes/<mix>/train.jsonl  rows that a stage trains on
+in:   data/mixes/<mix>/train.jsonl  a mix's train split; without rows that repeat evaluation items: data/certified/
 out:  results/words/<mix>.json      their lengths; a metric, since it is in results/
 """
 
