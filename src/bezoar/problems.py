@@ -172,13 +172,19 @@ def of_validation(error: ValidationError, data: object, schema: type[BaseModel])
         problems[problem.key, problem.what] = problem
     problems = {place: replace(one, hint=one.hint or _pin_hint(one)) for place, one in problems.items()}
     meant = {(*one.key[:-1], one.hint.split("`")[1]) for one in problems.values() if one.what == NO_KEY and one.hint}
-    return [one for one in problems.values() if one.what != MISSING or one.key not in meant]
+    around = {one.key[:length] for one in problems.values() for length in range(len(one.key))}
+    return [
+        one
+        for one in problems.values()
+        if not (one.what == MISSING and one.key in meant)
+        and not (one.what == NO_FIT and one.key in around)  # a text may stand there, too; the block's own key is wrong
+    ]
 
 
 def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
     place = finding["loc"]
-    key = _data_key(place, data)
     kind, context, found = finding["type"], finding.get("ctx", {}), finding["input"]
+    key = _data_key(place, data, absent=kind == "missing" or place[-1:] == ("[key]",))
     if kind == "extra_forbidden":
         return unknown(key, NO_KEY, str(place[-1]), _fields(place[:-1], schema))
     if kind == "missing":
@@ -199,6 +205,7 @@ def _of_finding(finding: Any, data: object, schema: type[BaseModel]) -> Problem:
         expected = EXPECTED[kind].format(**context)
     else:
         expected = str(context.get("expected", finding["msg"])).removeprefix("Input should be ")
+        expected += ", or null" if kind == "literal_error" and _may_be_null(place, schema) else ""
     return Problem(key, NO_FIT, repr(found), expected, _number_hint(found) if "number" in expected else "")
 
 
@@ -216,8 +223,14 @@ def _number_hint(found: object) -> str:
     return ""
 
 
-def _data_key(place: tuple[str | int, ...], data: object) -> KeyPath:
-    """A place in the data: pydantic's, without the tags of unions."""
+def _data_key(place: tuple[str | int, ...], data: object, absent: bool) -> KeyPath:
+    """A place in the data: pydantic's, without the tags of unions.
+
+    Args:
+        place: Pydantic's.
+        data: The data.
+        absent: Whether its last part is a name that isn't in the data.
+    """
     key: list[str | int] = []
     tagged = False
     for position, part in enumerate(place):
@@ -228,7 +241,7 @@ def _data_key(place: tuple[str | int, ...], data: object) -> KeyPath:
         if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
             data, tagged = data[part], False  # type: ignore[index]
             key.append(part)
-        elif position == len(place) - 1 and isinstance(data, dict):
+        elif absent and position == len(place) - 1 and isinstance(data, dict):
             key.append(part)
     return tuple(key)
 
@@ -239,6 +252,12 @@ def _fields(place: tuple[str | int, ...], schema: Any) -> list[str]:
         schema = _inner(schema, part)
     models = [model for model in _alternatives(schema) if isinstance(model, type) and issubclass(model, BaseModel)]
     return sorted({name for model in models for name in model.model_fields})
+
+
+def _may_be_null(place: tuple[str | int, ...], schema: Any) -> bool:
+    for part in place:
+        schema = _inner(schema, part)
+    return type(None) in _alternatives(schema)
 
 
 def _wanted(place: tuple[str | int, ...], schema: Any) -> str:

@@ -142,6 +142,36 @@ def test_a_malformed_line_of_a_source_leads_to_its_file_and_line(tree, capsys):
     assert step["row"] == {"value": '{"instruction": "a", "context": '}
 
 
+def test_a_line_of_a_sources_file_leads_to_what_became_of_it(tree, capsys):
+    (step,) = traced(capsys, "mine.jsonl:2")["steps"]
+    assert (step["place"], step["left_out"]["reason"]) == ("data/source/mine/dropped.jsonl:1", "not JSON")
+    row, place = (rows_of(f"data/source/more/{name}.jsonl")[3] for name in ("rows", "places"))
+    found = traced(capsys, f"more.jsonl:{place['line']}")
+    assert found["id"] == row["id"]
+    assert found["steps"][-1]["place"] == "data/source/more/rows.jsonl:4"
+    assert main(["trace", "more.jsonl:999"]) == main(["trace", f"other/more.jsonl:{place['line']}"]) == 1
+
+
+def test_a_file_outside_of_the_project_is_known_by_the_last_part_of_its_path(tree, capsys):
+    path = Path("data/source/more/places.jsonl")
+    line = rows_of(path)[3]["line"]
+    for name in ("../rows/more.jsonl", "/somewhere/else/more.jsonl", "~/more.jsonl"):
+        assert traced(capsys, f"{name}:{line}")["steps"][-1]["place"] == "data/source/more/rows.jsonl:4"
+    assert main(["trace", f"../evenmore.jsonl:{line}"]) == 1
+    Path("data/source/more/dropped.jsonl").write_text(
+        '{"reason": "empty", "detail": "../rows/more.jsonl:99", "row": {}}\n'
+    )
+    for name in ("../rows/more.jsonl", str(Path("../rows/more.jsonl").resolve()), "more.jsonl"):
+        assert traced(capsys, f"{name}:99")["steps"][0]["left_out"]["reason"] == "empty"
+
+
+def test_a_line_with_several_rows_is_an_error_that_names_them(tree, capsys):
+    path = Path("data/source/more/places.jsonl")
+    path.write_text("".join(json.dumps(row | {"line": 1, "item": n}) + "\n" for n, row in enumerate(rows_of(path), 1)))
+    assert main(["trace", "more.jsonl:1"]) == 1
+    assert "found:    data/source/more/rows.jsonl:1, data/source/more/rows.jsonl:2, " in capsys.readouterr().err
+
+
 def test_a_row_of_a_baseline_has_no_call_of_its_own(tree, capsys):
     kept = {row["id"] for row in rows_of("data/filtered/evol/0000/kept.jsonl")}
     drawn = next(row for row in rows_of("data/filtered/evol_random/0000/kept.jsonl") if row["id"] not in kept)

@@ -298,6 +298,27 @@ def test_value_of_another_type_or_range_does_not_fit(data, key, value, found, ex
 
 
 @pytest.mark.parametrize(
+    ("cleaning", "place", "found", "expected"),
+    [
+        ({"secrets": False}, "secrets", "False", "'redact' or 'drop', or null"),
+        ({"languages": ["english"]}, "languages.0", "'english'", "text that matches ^[a-z]{2,3}$"),
+    ],
+)
+def test_a_cleaning_that_cannot_be_done_is_refused_before_any_job(data, cleaning, place, found, expected):
+    data["mixes"]["evol"]["cleaning"] = cleaning
+    (line,) = re.findall(r"^params\.yaml:(\d+): ", message := refusal(data), re.MULTILINE)
+    assert message == problem(int(line), f"mixes.evol.cleaning.{place}", "the value does not fit", found, expected)
+
+
+def test_a_wrong_key_of_a_licence_is_the_only_problem_though_a_text_may_stand_there(data):
+    data["sources"]["dolly"]["licence"] = {"name": "Mine", "comercial": True}
+    message, known = refusal(data), "commercial, link, name, note, share_alike"
+    (line,) = re.findall(r"^params\.yaml:(\d+): ", message, re.MULTILINE)
+    hint = "did you mean `commercial`?"
+    assert message == problem(int(line), "sources.dolly.licence.comercial", "no such key", "comercial", known, hint)
+
+
+@pytest.mark.parametrize(
     ("place", "value", "found", "expected"),
     [
         ("schemes.evol.max_failed_share", 1.5, "1.5", "less than or equal to 1"),

@@ -1,5 +1,6 @@
 """Rows by their id, in the artifacts of all steps."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pydantic import ValidationError
 
 from bezoar.audit.chain import Step
 from bezoar.errors import InputError, problem
-from bezoar.jsonl import byte_lines, from_json
-from bezoar.steps.data.rows import DroppedRow
+from bezoar.jsonl import byte_lines, from_json, read_json_lines
+from bezoar.steps.data.rows import PLACE, DroppedRow
 
-SHOWN = 5  # ids in a message
+SHOWN = 5  # ids or places in a message
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Found:
 def found_rows(text: str, steps: list[Step]) -> list[Found]:
     """The row that a text names, in all steps where it is: an id, the start of one, or `file:line`.
 
+    The file is one below `data/`, or a source's own.
+
     Raises:
         InputError: There is no such row, or there are several.
     """
@@ -66,14 +69,17 @@ def found_rows(text: str, steps: list[Step]) -> list[Found]:
     if text in names:
         return [one for one in found if one.id == text]
     if len(names) != 1:
-        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
         what = "more than one row" if names else "no row here"
         hint = "" if names else "rows of steps that aren't built here can't be found; see `bezoar rows`"
         expected = "an id, the start of one, or the FILE:LINE of a row"
         raise InputError(
-            problem(f"{what} with an id that starts so", found=shown or text, expected=expected, hint=hint)
+            problem(f"{what} with an id that starts so", found=_some(names) or text, expected=expected, hint=hint)
         )
     return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 def with_ids(ids: Iterable[str], steps: Iterable[Step]) -> list[Found]:
@@ -99,9 +105,42 @@ def _at_place(text: str, steps: list[Step]) -> Found | None:
         for path in (*step.kept, *step.left_out):
             if path == Path(name) and (row := line_at(path, int(number))) is not None:
                 return _found(step, path, int(number), row)
-    raise InputError(
-        problem("no row there", found=text, expected="a row in a file below data/, as `bezoar rows` names")
-    )
+    found = [one for step in steps if step.kind == "source" for one in _read_from(name, int(number), step)]
+    if not found:
+        expected = "a row in a file below data/, or a line of a source's file, as `bezoar rows` names"
+        raise InputError(problem("no row there", found=text, expected=expected))
+    if len(found) > 1:
+        places = _some([one.place for one in found])
+        raise InputError(problem("more than one row is from there", found=places, expected="one of these"))
+    return found[0]
+
+
+def _read_from(name: str, number: int, step: Step) -> Iterator[Found]:
+    """The rows that a source took from a line of its own file, or left out."""
+    for path in step.kept:
+        places = path.with_name("places.jsonl")
+        for at, place in read_json_lines(places) if places.is_file() else ():
+            from_there = place.get("line") == number and _is_file(name, place.get("file"))
+            if from_there and (row := line_at(path, at)) is not None:
+                yield _found(step, path, at, row)
+    for path in step.left_out:
+        for at, row in read_json_lines(path) if path.is_file() else ():
+            dropped = _found(step, path, at, row)
+            place = PLACE.fullmatch(dropped.detail)
+            if place and int(place[2]) == number and _is_file(name, place[1]):
+                yield dropped
+
+
+def _is_file(name: str, told: object) -> bool:
+    """Whether two paths name one file; of one outside the project, the last parts of its path are enough."""
+    if not isinstance(told, str):
+        return False
+    one, other = (os.path.relpath(os.path.expanduser(path)) for path in (name, told))
+    return one == other or _ends(one, told) or _ends(other, name)
+
+
+def _ends(path: str, name: str) -> bool:
+    return path.startswith(os.pardir + os.sep) and path.endswith(os.sep + name)
 
 
 def _in_step(step: Step, *starts: str) -> Iterator[Found]:

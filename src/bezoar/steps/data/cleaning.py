@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from bezoar.blocks import Block
 from bezoar.errors import InputError, problem
@@ -14,6 +14,7 @@ from bezoar.steps.data.rows import Unusable
 
 Kind = TypeVar("Kind", bound=rows.Row)
 Change = Callable[[str], str]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 LETTERS = 12  # a language is told from no fewer letters
 
 
@@ -25,8 +26,9 @@ class Cleaning(Block):
     )
     markup: bool = Field(False, description="Remove HTML tags and comments outside of code.")
     footnotes: bool = Field(False, description="Remove marks of footnotes and citations, such as [1] and [^1].")
-    languages: list[str] = Field(
-        [], description="Drop rows whose prompt or response is in another language (ISO 639-1); [] keeps all."
+    languages: list[Language] = Field(
+        [],
+        description="Drop rows whose prompt or response is in another language (its code, such as en); [] keeps all.",
     )
     personal: Literal["redact", "drop"] | None = Field(
         None,
