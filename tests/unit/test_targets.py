@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from harness_data import STAND_INS
 from mains import script
 
 from bezoar.errors import InputError
@@ -15,97 +16,6 @@ from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate.targets import write_harness_targets
 
 ROOT = Path(__file__).parents[2]
-LISTED = {"text": ["a hot stone", "some cold water"], "label": ["A", "B"]}
-# By task of the paper recipe: its folder and file in lm-eval, a document with all columns, and the texts in it.
-STAND_INS = {
-    "arc_challenge": (
-        "arc",
-        "arc_challenge.yaml",
-        {"id": "Mercury_7", "question": "Which of these melts ice?", "choices": LISTED, "answerKey": "A"},
-        ["Which of these melts ice?", *LISTED["text"]],
-    ),
-    "arc_easy": (
-        "arc",
-        "arc_easy.yaml",
-        {"id": "Mercury_8", "question": "Which of these melts ice?", "choices": LISTED, "answerKey": "A"},
-        ["Which of these melts ice?", *LISTED["text"]],
-    ),
-    "boolq": (
-        "super_glue/boolq",
-        "default.yaml",
-        {"question": "is ice cold", "passage": "Ice is frozen water.", "idx": 0, "label": 1},
-        ["is ice cold", "Ice is frozen water."],
-    ),
-    "hellaswag": (
-        "hellaswag",
-        "hellaswag.yaml",
-        {
-            "ind": 4,
-            "activity_label": "Melting ice",
-            "ctx_a": "A man holds ice.",
-            "ctx_b": "he",
-            "ctx": "A man holds ice. he",
-            "endings": ["drops the ice.", "eats the ice."],
-            "source_id": "activitynet~1",
-            "split": "val",
-            "split_type": "indomain",
-            "label": "1",
-        },
-        ["A man holds ice. he", "drops the ice.", "eats the ice."],
-    ),
-    "openbookqa": (
-        "openbookqa",
-        "openbookqa.yaml",
-        {"id": "7-9", "question_stem": "Ice is melted by", "choices": LISTED, "answerKey": "A"},
-        ["Ice is melted by", *LISTED["text"]],
-    ),
-    "piqa": (
-        "piqa",
-        "piqa.yaml",
-        {"goal": "melt the ice", "sol1": "Use a hot stone.", "sol2": "Use cold water.", "label": 0},
-        ["melt the ice", "Use a hot stone.", "Use cold water."],
-    ),
-    "rte": (
-        "glue/rte",
-        "default.yaml",
-        {"sentence1": "Ice is frozen water.", "sentence2": "Ice is water.", "label": 0, "idx": 0},
-        ["Ice is frozen water.", "Ice is water."],
-    ),
-    "truthfulqa_mc2": (
-        "truthfulqa",
-        "truthfulqa_mc2.yaml",
-        {
-            "question": "What melts ice?",
-            "mc1_targets": {"choices": ["A hot stone", "Magic"], "labels": [1, 0]},
-            "mc2_targets": {"choices": ["A hot stone", "Some salt", "Magic"], "labels": [1, 1, 0]},
-        },
-        ["What melts ice?", "A hot stone", "Some salt", "Magic"],
-    ),
-    "wic": (
-        "super_glue/wic",
-        "default.yaml",
-        {
-            "word": "ice",
-            "sentence1": "The ice melts.",
-            "sentence2": "They ice the cake.",
-            "start1": 4,
-            "start2": 5,
-            "end1": 7,
-            "end2": 8,
-            "idx": 0,
-            "label": 0,
-        },
-        ["The ice melts.", "They ice the cake."],
-    ),
-    "winogrande": (
-        "winogrande",
-        "default.yaml",
-        {"sentence": "The ice fell on the stone and _ broke.", "option1": "ice", "option2": "stone", "answer": "1"},
-        ["The ice fell on the stone and _ broke."],
-    ),
-}
-
-
 INCLUDED = ("arc_easy.yaml", "truthfulqa_mc1.yaml")
 NO_EXAMPLES = ("truthfulqa_mc2",)  # its six examples are part of its prompt, and it takes no other
 
