@@ -180,7 +180,7 @@ def reported(
             "repeats": block.repeats,
         },
         "questions": {
-            "source": block.questions,
+            "answers": block.answers,
             "count": len(questions),
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
@@ -209,7 +209,7 @@ def write_report(
 
     Args:
         results: Folder of the evaluation, with <model>/verdicts.jsonl.
-        questions_path: rows.jsonl of the questions.
+        questions_path: rows.jsonl of the questions, in a folder with the source's name.
         references: rows.jsonl of the reference answers.
         judge_prompts: rows.jsonl of the judge prompts.
         block: The evaluation.
@@ -232,7 +232,7 @@ def write_report(
         "references": block.references,
         "references_sha256": sha256(references),
     }
-    report["questions"]["sha256"] = sha256(questions_path)
+    report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
     write_json(out, report)
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
