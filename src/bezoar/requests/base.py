@@ -11,10 +11,19 @@ from bezoar.blocks import Sampling
 
 @dataclass(frozen=True)
 class Subject:
-    """What a judge grades, apart from the text of the prompt."""
+    """What a judge grades, apart from the text of the prompt.
+
+    Attributes:
+        turns: Texts of user and assistant up to the graded answer.
+        response: The graded answer.
+        rival: The answer that it is compared with; None for an answer that is graded by itself.
+        labels: Verdicts on two answers, from best for the response to best for the rival; an odd number.
+    """
 
     turns: tuple[str, ...]
     response: str
+    rival: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
