@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         side = of_workspace()
         made = compare.compare_checkpoints(side, args.a, args.b, args.eval, every=args.all, seed=args.seed)
     else:
-        sides = (side_of(_moved(one, args.start), recipes()) for one in (args.a, args.b))
-        made = compare.compare_sides(*sides, args.eval, every=args.all, seed=args.seed)
+        a, b = (side_of(_moved(one, args.start), recipes()) for one in (args.a, args.b))
+        made = compare.compare_sides(a, b, args.eval, every=args.all, seed=args.seed)
     show(table.as_json(made) if args.json else table.as_text(made))
     return 0
 

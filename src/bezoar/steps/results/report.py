@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -107,10 +107,3 @@ def _average(scores: list[Score]) -> dict[str, float]:
 
 def _arm(lengths: list[float]) -> float:
     return math.hypot(*lengths) / len(lengths) if lengths else 0.0
-
-
-def around(score: Any, standard_error: float | None) -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean with a standard error; none if the error is unknown, or 0 as of equal items."""
-    if not standard_error:
-        return None, None
-    return score - 1.96 * standard_error, score + 1.96 * standard_error
