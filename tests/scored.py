@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.steps.data.rows import QuestionRow, write_rows
-from bezoar.steps.evaluate import mtbench
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
+from bezoar.steps.evaluate.questions import answer_row
 from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.report import harness, likelihood, side_by_side
 from bezoar.steps.report import mtbench as judged
@@ -22,7 +22,7 @@ QUESTIONS = [
 ]
 JUDGED = {
     "method": "mtbench",
-    "questions": "asked",
+    "answers": "asked",
     "references": "known",
     "judge_prompts": "prompts",
     "judge": "judge",
@@ -75,7 +75,7 @@ def write_mtbench(root: Path, name: str = "judged", rate: Rate = rating, judge: 
         write_rows(folder / model / "verdicts.jsonl", rows)
     asked, other = root / "data/source/asked/rows.jsonl", root / "data/source/known/rows.jsonl"
     write_rows(asked, QUESTIONS)
-    write_rows(other, [mtbench.answer_row("known", QUESTIONS[0], ["a", "b"])])
+    write_rows(other, [answer_row("known", QUESTIONS[0], ["a", "b"])])
     judged.write_report(folder, asked, other, other, block, 0, root / f"results/{name}.json", {})
 
 
@@ -120,14 +120,15 @@ def write_likelihood(root: Path, name: str = "held", tokens: int = 10) -> None:
 
 def write_answers(root: Path, name: str = "look") -> None:
     """Answers side by side."""
-    block = SideBySide(method="answers", checkpoints=CHECKPOINTS, questions="asked")
+    block = SideBySide(method="answers", checkpoints=CHECKPOINTS, answers="asked")
     folder = root / f"data/answers/{name}"
     for checkpoint in CHECKPOINTS:
         write_rows(
             folder / checkpoint / "answers.jsonl",
-            [mtbench.answer_row(checkpoint, one, ["one", ""]) for one in QUESTIONS],
+            [answer_row(checkpoint, one, ["one", ""]) for one in QUESTIONS],
         )
-        ends = [{"question_id": one.question_id, "turn": 1, "finish_reason": "stop"} for one in QUESTIONS]
+        end = {"turn": 1, "finish_reason": "stop", "tokens": 2, "logprob": -1.0}
+        ends = [{"question_id": one.question_id, **end} for one in QUESTIONS]
         lines(folder / checkpoint / "turns.jsonl", ends)
     write_rows(root / "data/source/asked/rows.jsonl", QUESTIONS)
     side_by_side.write_report(folder, root / "data/source/asked/rows.jsonl", block, root / f"results/{name}.json")
