@@ -137,6 +137,7 @@ def evals_of(method):
 
 
 wildcard_constraints:
+    answers=one_of(recipe.answers),
     baseline=one_of(name for name, block in recipe.filters.items() if not block.decides),
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
@@ -370,7 +371,7 @@ def chain_names(name):
 def answer_names(wildcards):
     """The parameters that the answers script reads."""
     server = recipe.server_names("answers", wildcards)
-    keys = keys_of(answers.Asking if server else answers.Answering, "evals", "mtbench")(wildcards)
+    keys = keys_of(answers.Asking if server else answers.Answering, "answers", "answers")(wildcards)
     return [*keys, *server, "prompt", "seed"]
 
 
@@ -380,15 +381,21 @@ def judgment_names(wildcards):
     return [*keys_of(Judging, "evals", "mtbench")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
 
 
+def answers_of(name, model):
+    """The answers of a checkpoint or a control to the questions of an evaluation."""
+    folder = f"controls/{name}" if model.startswith(CONTROL) else f"answers/{recipe.evals[name].answers}"
+    return f"data/{folder}/{model}/answers.jsonl"
+
+
 def shuffled_answers(wildcards):
     """The answers that the control `shuffled` is made from."""
-    block = recipe.evals[wildcards.mtbench]
-    path = f"data/answers/{wildcards.mtbench}/{block.shuffled_from}/answers.jsonl"
-    return [path] if wildcards.control == f"{CONTROL}shuffled" else []
+    name = wildcards.mtbench
+    shuffled = wildcards.control == f"{CONTROL}shuffled"
+    return [answers_of(name, recipe.evals[name].shuffled_from)] if shuffled else []
 
 
 def source_for(role):
-    """The source that an MT-Bench evaluation takes in a role: questions, references or judge_prompts."""
+    """The source that an MT-Bench evaluation takes in a role: references or judge_prompts."""
     return lambda wildcards: rows_of(getattr(recipe.evals[wildcards.mtbench], role))
 
 

@@ -5,10 +5,13 @@ in:   data/base/<model>/, data/checkpoints/<stage>/       checkpoints to score
 out:  data/targets/<eval>/<task>.jsonl                    what evaluations ask: rows of mixes are compared with it
       data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
       data/likelihood/<eval>/<checkpoint>/scores.jsonl    log-likelihood of held-out answers
-      data/answers/<eval>/<model>/answers.jsonl           MT-Bench answers of checkpoints and controls
+      data/answers/<answers>/<checkpoint>/answers.jsonl   answers of checkpoints, and turns.jsonl: how each ended
+      data/controls/<eval>/<control>/answers.jsonl        answers that no model wrote
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
       data/gates/<eval>.json                              whether the judge passes the controls
       results/<eval>.json                                 every score with its uncertainty
+      results/metrics/<eval>/<checkpoint>.json            averages, for `dvc metrics`
+      results/summary.csv                                 a line for each score of all evaluations
 """
 
 
@@ -65,7 +68,7 @@ rule harness_targets:
 rule question_targets:
     input:
         script=installed.find("scripts/evaluate/question_targets.py"),
-        questions=lambda w: rows_of(recipe.evals[w.asked].questions),
+        questions=lambda w: rows_of(recipe.questions_of(w.asked)),
     output:
         targets="data/targets/{asked}/questions.jsonl",
     log:
@@ -100,6 +103,7 @@ rule report_harness:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.harness)],
     output:
         report="results/{harness}.json",
+        metrics=directory("results/metrics/{harness}"),
     log:
         "logs/report/{harness}.log",
     threads: cores_of("report_harness", "harness")
@@ -153,6 +157,7 @@ rule report_likelihood:
         ),
     output:
         report="results/{likelihood}.json",
+        metrics=directory("results/metrics/{likelihood}"),
     log:
         "logs/report/{likelihood}.log",
     threads: cores_of("report_likelihood", "likelihood")
@@ -172,19 +177,17 @@ rule answers:
     input:
         script=lambda w: evaluator("answers", w),
         checkpoint=lambda w: checkpoint(w.checkpoint),
-        questions=source_for("questions"),
+        questions=lambda w: rows_of(recipe.answers[w.answers].questions),
     output:
-        answers="data/answers/{mtbench}/{checkpoint}/answers.jsonl",
-        turns="data/answers/{mtbench}/{checkpoint}/turns.jsonl",
+        answers="data/answers/{answers}/{checkpoint}/answers.jsonl",
+        turns="data/answers/{answers}/{checkpoint}/turns.jsonl",
     log:
-        "logs/answers/{mtbench}/{checkpoint}.log",
+        "logs/answers/{answers}/{checkpoint}.log",
     benchmark:
-        "logs/answers/{mtbench}/{checkpoint}.benchmark.tsv"
-    wildcard_constraints:
-        mtbench=one_of([*evals_of("mtbench"), *evals_of("answers")]),
-    threads: cores_of("answers", "mtbench", "checkpoint")
+        "logs/answers/{answers}/{checkpoint}.benchmark.tsv"
+    threads: cores_of("answers", "answers", "checkpoint")
     resources:
-        **resources_of("answers", "mtbench", "checkpoint"),
+        **resources_of("answers", "answers", "checkpoint"),
     params:
         names=answer_names,
         values=values_of(answer_names),
@@ -193,7 +196,7 @@ rule answers:
         bezoar exec {output.answers:q} -- \
             python {input.script:q} --params {params.names:q} \
             --questions {input.questions:q} --checkpoint {input.checkpoint:q} \
-            --out data/answers/{wildcards.mtbench}/{wildcards.checkpoint} --log {log:q}
+            --out data/answers/{wildcards.answers}/{wildcards.checkpoint} --log {log:q}
         """
 
 
@@ -201,12 +204,12 @@ rule report_answers:
     input:
         script=installed.find("scripts/report/answers.py"),
         answers=lambda w: expand(
-            "data/answers/{eval}/{checkpoint}/{file}.jsonl",
-            eval=w.side_by_side,
+            "data/answers/{answers}/{checkpoint}/{file}.jsonl",
+            answers=recipe.evals[w.side_by_side].answers,
             checkpoint=recipe.evals[w.side_by_side].checkpoints,
             file=["answers", "turns"],
         ),
-        questions=lambda w: rows_of(recipe.evals[w.side_by_side].questions),
+        questions=lambda w: rows_of(recipe.questions_of(w.side_by_side)),
     output:
         report="results/{side_by_side}.json",
     log:
@@ -215,12 +218,13 @@ rule report_answers:
     resources:
         **resources_of("report_answers", "side_by_side"),
     params:
+        folder=lambda w: f"data/answers/{recipe.evals[w.side_by_side].answers}",
         values=values_of(lambda w: [f"evals.{w.side_by_side}"]),
     shell:
         r"""
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.side_by_side} \
-            --results data/answers/{wildcards.side_by_side} --questions {input.questions:q} \
+            --results {params.folder:q} --questions {input.questions:q} \
             --out {output.report:q} --log {log:q}
         """
 
@@ -228,11 +232,11 @@ rule report_answers:
 rule controls:
     input:
         script=installed.find("scripts/evaluate/controls.py"),
-        questions=source_for("questions"),
+        questions=lambda w: rows_of(recipe.questions_of(w.mtbench)),
         answers=shuffled_answers,
         judge_prompts=source_for("judge_prompts"),
     output:
-        answers="data/answers/{mtbench}/{control}/answers.jsonl",
+        answers="data/controls/{mtbench}/{control}/answers.jsonl",
     log:
         "logs/controls/{mtbench}/{control}.log",
     threads: cores_of("controls", "mtbench", "control")
@@ -245,15 +249,15 @@ rule controls:
         bezoar exec {output.answers:q} -- \
             python {input.script:q} --params seed \
             --questions {input.questions:q} --answers {input.answers:q} --judge-prompts {input.judge_prompts:q} \
-            --out data/answers/{wildcards.mtbench}/{wildcards.control} --log {log:q}
+            --out data/controls/{wildcards.mtbench}/{wildcards.control} --log {log:q}
         """
 
 
 rule judgments:
     input:
         script=installed.find("scripts/evaluate/judgments.py"),
-        answers="data/answers/{mtbench}/{model}/answers.jsonl",
-        questions=source_for("questions"),
+        answers=lambda w: answers_of(w.mtbench, w.model),
+        questions=lambda w: rows_of(recipe.questions_of(w.mtbench)),
         references=source_for("references"),
         judge_prompts=source_for("judge_prompts"),
         judge=lambda w: weights_of(recipe.evals[w.mtbench].judge),
@@ -287,7 +291,7 @@ rule gate:
         verdicts=lambda w: expand(
             "data/judgments/{eval}/{control}/verdicts.jsonl", eval=w.mtbench, control=controls_of(w.mtbench)
         ),
-        questions=source_for("questions"),
+        questions=lambda w: rows_of(recipe.questions_of(w.mtbench)),
     output:
         gate="data/gates/{mtbench}.json",
     log:
@@ -311,12 +315,13 @@ rule report_mtbench:
         verdicts=lambda w: expand(
             "data/judgments/{eval}/{model}/verdicts.jsonl", eval=w.mtbench, model=recipe.evals[w.mtbench].judged()
         ),
-        questions=source_for("questions"),
+        questions=lambda w: rows_of(recipe.questions_of(w.mtbench)),
         references=source_for("references"),
         judge_prompts=source_for("judge_prompts"),
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.mtbench)],
     output:
         report="results/{mtbench}.json",
+        metrics=directory("results/metrics/{mtbench}"),
     log:
         "logs/report/{mtbench}.log",
     threads: cores_of("report_mtbench", "mtbench")
@@ -332,4 +337,24 @@ rule report_mtbench:
             --results data/judgments/{wildcards.mtbench} --questions {input.questions:q} \
             --references {input.references:q} --judge-prompts {input.judge_prompts:q} \
             --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
+        """
+
+
+rule summary:
+    input:
+        script=installed.find("scripts/report/summary.py"),
+        reports=expand("results/{eval}.json", eval=recipe.evals),
+    output:
+        summary="results/summary.csv",
+    log:
+        "logs/report/summary.log",
+    threads: cores_of("summary")
+    resources:
+        **resources_of("summary"),
+    params:
+        values={},
+    shell:
+        r"""
+        bezoar exec {output.summary:q} -- \
+            python {input.script:q} --reports {input.reports:q} --out {output.summary:q} --log {log:q}
         """

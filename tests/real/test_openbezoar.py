@@ -64,13 +64,13 @@ SMALLER: dict[str, Any] = {  # of the short form: fewer rows, questions and toke
     **{f"mixes.{name}.eval_rows": 4 for name in ("lamini", "orca", "evol", "hh_chosen", "hh_pairs")},
     **{f"stages.{name}.epochs": 1 for name in STAGES[:3]},
     "evals.mtbench.repeats": 1,
-    "evals.mtbench.max_new_tokens": 32,
+    "answers.mtbench.max_new_tokens": 32,
 }
 ON_A_CPU = {f"stages.{name}.optimizer": "adamw_torch" for name in STAGES}  # paged memory is CUDA's
 KINDS = re.compile(
     r"sources\.\w+\.(origin|sample|limit)|backends\.(filter|judge)\.connection\.base_url_env|shards"
     r"|schemes\.\w+\.(shares|candidates|calls|rounds)|mixes\.\w+\.(parts|eval_rows)"
-    r"|stages\.sft_\w+\.(optimizer|epochs)|evals\.mtbench\.(repeats|max_new_tokens)"
+    r"|stages\.sft_\w+\.(optimizer|epochs)|evals\.mtbench\.repeats|answers\.mtbench\.max_new_tokens"
 )
 
 

@@ -157,7 +157,8 @@ def every_question_was_judged(root: Path, name: str) -> None:
         if row["question_id"] in references:
             assert all(text in row["user_prompt"] for text in references[row["question_id"]][: row["turn"]])
         assert row["score"] in (-1, *range(1, 11))
-    answers = rows_of(root / "data/answers/mtbench" / name / "answers.jsonl")
+    folder = "controls" if name.startswith("control_") else "answers"
+    answers = rows_of(root / "data" / folder / "mtbench" / name / "answers.jsonl")
     assert [len(row["choices"][0]["turns"]) for row in answers] == [2] * 80
 
 

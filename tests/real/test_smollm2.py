@@ -134,7 +134,8 @@ def test_every_stage_works_with_a_real_model(workspace, recipe):
     recipe["mixes"]["hh_pairs"]["parts"] = [{"name": "hh", "rows": 8}]
     recipe["evals"]["likelihood"] |= {"checkpoints": ["smollm2", "sft_evol"], "mixes": ["orca"]}
     recipe["evals"]["harness"] |= {"checkpoints": ["dpo_hh"], "tasks": ["seed_questions"]}
-    recipe["evals"]["answers"] |= {"checkpoints": ["dpo_hh"], "max_new_tokens": 12}
+    recipe["evals"]["answers"]["checkpoints"] = ["dpo_hh"]
+    recipe["answers"]["mtbench"]["max_new_tokens"] = 12
     items = workspace.root / "recipes/tasks/smollm2/choices.py"
     items.write_text(items.read_text().replace("ITEMS, CHOICES = 30, 4", "ITEMS, CHOICES = 8, 4"))
     root = built(workspace, recipe)

@@ -75,7 +75,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
-    "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
+    "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (
         PLAIN | DEMAND | {"problems"},
         {
@@ -90,10 +90,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "train",
             "train.conversations",
             "report",
+            "results",
         },
     ),
-    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
-    "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
+    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report", "results"} | MODELS),
+    "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/summary": (PLAIN, {"results"}),
     "train/*": (
         PLAIN,
         {

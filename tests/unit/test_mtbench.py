@@ -15,6 +15,7 @@ from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
+from bezoar.steps.evaluate.questions import answer_row
 from bezoar.steps.report import harness as harness_table
 from bezoar.steps.report import mtbench as table
 
@@ -46,9 +47,7 @@ def block(**changes):
     values = {
         "method": "mtbench",
         "checkpoints": ["base", "tuned"],
-        "batch_size": 1,
-        "dtype": "float32",
-        "questions": "questions",
+        "answers": "chat",
         "references": "references",
         "judge_prompts": "judge_prompts",
         "judge": "judge",
@@ -56,9 +55,6 @@ def block(**changes):
         "max_attempts": 2,
         "max_failed_share": 0.0,
         "repeats": 1,
-        "temperatures": {},
-        "top_p": 1.0,
-        "max_new_tokens": 10,
         "reference_categories": WITH_REFERENCE,
         "controls": ["empty", "spoof"],
         "allow_compromised": False,
@@ -389,7 +385,7 @@ def test_every_judgment_without_a_rating_counts_as_failed(answer, status):
 
 
 def test_a_rating_that_nobody_needs_may_be_missing():
-    empty = mtbench.answer_row("base", QUESTIONS[0], ["", " "])
+    empty = answer_row("base", QUESTIONS[0], ["", " "])
     made = judgments.items_of(QUESTIONS[:1], {81: empty.choices[0].turns}, judge_prompts(), {}, judging())
     rows = [judgments.rows_of(item, said("hm"), "base", "j", set())[1] for item in made]
     judgments.check_failed(rows, 2, 0.0)  # an empty answer scores 1
@@ -732,7 +728,7 @@ def test_a_report_holds_models_controls_and_who_judged(tmp_path):
     assert report["not_above_controls"] == ["base"]  # 1.5, the spoof 2: the table is written
     assert (report["judge_compromised"], report["controls_that_failed"]) == (False, [])
     assert (report["judge"]["id"], report["judge"]["models_returned"]) == ("j", ["parrot"])
-    assert report["questions"] == {"source": "questions", "count": 4, "categories": {"math": 2, "writing": 2}}
+    assert report["questions"] == {"answers": "chat", "count": 4, "categories": {"math": 2, "writing": 2}}
     assert "not comparable to GPT-4-judged" in report["note"]
 
 
@@ -831,7 +827,7 @@ def test_a_table_has_one_judge(tmp_path):
 def test_a_pilot_with_few_questions_comes_to_its_report(asked):
     given = {one.question_id: ["one", "two"] for one in asked}
     references = {one.question_id: ["r1", "r2"] for one in asked}
-    rows = [mtbench.answer_row("base", one, given[one.question_id]) for one in asked]
+    rows = [answer_row("base", one, given[one.question_id]) for one in asked]
     assert len(controls.control_answers("shuffled", asked, rows, judge_prompts(), 0)) == len(asked)
     made = judgments.items_of(asked, given, judge_prompts(), references, judging())
     said_of = {"base": 2, "tuned": 8, "control_empty": 1, "control_spoof": 1}
@@ -854,7 +850,7 @@ def test_a_report_of_one_question_has_no_interval():
 
 
 def test_controls_answer_every_turn_of_every_question():
-    given = [mtbench.answer_row("base", one, [f"{one.category} {one.question_id}", "two"]) for one in QUESTIONS]
+    given = [answer_row("base", one, [f"{one.category} {one.question_id}", "two"]) for one in QUESTIONS]
     prompts = judge_prompts()
 
     def control(name, seed=0):

@@ -688,7 +688,8 @@ def test_the_control_shuffled_names_its_checkpoint(data):
 
 def test_a_pilot_with_few_questions_is_sound_and_its_references_are_whole(data):
     mtbench, sources = data["evals"]["mtbench"], data["sources"]
-    sources[mtbench["questions"]]["limit"] = 10
+    questions = data["answers"][mtbench["answers"]]["questions"]
+    sources[questions]["limit"] = 10
     written(data)
     load()
     sources[mtbench["references"]]["limit"] = 10
@@ -697,7 +698,7 @@ def test_a_pilot_with_few_questions_is_sound_and_its_references_are_whole(data):
     what = "evals.mtbench.references: evals.mtbench needs all of its rows"
     assert f"{what}\n  found:    sources.{source}.limit: 10\n" in found
     sources[mtbench["references"]]["limit"] = None
-    sources[mtbench["questions"]]["limit"] = 1
+    sources[questions]["limit"] = 1
     assert "evals.mtbench.controls: the control `shuffled` needs answers to other questions" in refusal(data)
 
 
@@ -976,7 +977,7 @@ def test_jobs_of_a_served_checkpoint_ask_its_server_and_the_others_ask_nobody(da
 
 def test_a_served_checkpoints_result_depends_on_no_other_key_of_its_backend(data):
     first, second, *_ = data["evals"]["harness"]["checkpoints"]
-    data["evals"]["mtbench"] |= {"checkpoints": [first, "dpo_hh"], "served_by": ["one"]}
+    data["answers"]["mtbench"]["served_by"] = ["one"]
     written(with_servers(data, ["one"], one=first))
     recipe, own = load(), ("kind", "model", "checkpoint")
     names = [*(f"backends.one.{key}" for key in (*own, "connection")), "budget"]

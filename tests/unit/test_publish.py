@@ -244,7 +244,7 @@ def test_a_model_card_gives_the_likelihood_of_held_out_answers(recipe):
 
 
 def test_a_model_card_gives_the_counts_of_answers_that_nobody_rates(recipe):
-    block = {"method": "answers", "checkpoints": ["sft_hh"], "questions": "questions"}
+    block = {"method": "answers", "checkpoints": ["sft_hh"], "answers": "chat"}
     evals = Recipe.model_validate({"recipe": "r", "evals": {"beside": block}}).evals
     counts = {"answers": 4, "empty": 1, "cut": 2, "words_per_answer": 7.5}
     records = Known({"results/beside.json": {"no_score": "no judge", "checkpoints": {"sft_hh": counts}}})

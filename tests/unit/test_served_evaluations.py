@@ -31,7 +31,7 @@ from bezoar.steps.evaluate.served import served
 WORDS = ["Name three rivers of Asia.", "Which of them is the longest?", "Why does it rain in spring? Say it twice."]
 FREE = {"model": "student", **dict.fromkeys(("input", "cached", "written", "written_1h", "output"), 0.0)}
 SYSTEM = Prompt(system="answer the user .")
-GREEDY = {"temperatures": {"a": 0.0}, "top_p": 1.0, "max_new_tokens": 24}
+GREEDY = {"temperatures": {"a": 0.0}, "top_p": 1.0, "max_new_tokens": 24, "single_turn": False}
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,12 @@ def test_greedy_answers_of_a_server_are_those_of_a_job_that_loads_the_checkpoint
     local = answers.Answering(**GREEDY, batch_size=2, dtype="float32")
     model = answers.loaded(student, local, SYSTEM, 0, "student")
     answers.write_answers(Path("questions.jsonl"), model, local, Path("local/student"))
-    assert found == written(Path("local/student"))
     rows, ends = found
+    own_rows, own_ends = written(Path("local/student"))
+    assert rows == own_rows
+    assert ends == [end | {"logprob": None} for end in own_ends]  # a server says none
+    assert all(end["logprob"] < 0 for end in own_ends if end["tokens"])
+    assert {end["tokens"] for end in ends} == {24, 0}  # a random model doesn't end, and one question has no room
     assert all(row.choices[0].turns[0] for row in rows[:-1])
     assert rows[-1].choices[0].turns == ["", ""]
     assert {end["finish_reason"] for end in ends} == {"length"}  # a random model doesn't end, and one has no room

@@ -6,26 +6,27 @@ from pathlib import Path
 from mains import script
 
 from bezoar.steps.data.rows import QuestionRow, write_rows
-from bezoar.steps.evaluate import mtbench
+from bezoar.steps.evaluate.questions import answer_row
 from bezoar.steps.report.side_by_side import NO_SCORE
 
 QUESTIONS = [
     QuestionRow(question_id=2, category="math", turns=["Two?", "And two?"]),
     QuestionRow(question_id=1, category="writing", turns=["One?", "And one?"]),
 ]
+UNKNOWN = {"tokens": None, "logprob": None}
 ANSWERS = {"base": {1: ["a b", ""], 2: ["c", "d e f"]}, "tuned": {1: ["g", "h"], 2: ["i", "j"]}}
 
 
 def test_every_question_is_shown_with_all_answers_and_nothing_is_rated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    evaluation = {"method": "answers", "checkpoints": ["base", "tuned"], "questions": "questions"}
+    evaluation = {"method": "answers", "checkpoints": ["base", "tuned"], "answers": "chat"}
     Path("params.yaml").write_text(json.dumps({"evals": {"look": evaluation}}))
     write_rows(Path("questions.jsonl"), QUESTIONS)
     for name, said in ANSWERS.items():
-        rows = [mtbench.answer_row(name, question, said[question.question_id]) for question in QUESTIONS]
+        rows = [answer_row(name, question, said[question.question_id]) for question in QUESTIONS]
         write_rows(Path("answers", name, "answers.jsonl"), rows)
         ends = [
-            {"question_id": number, "turn": turn, "finish_reason": "length" if text == "i" else "stop"}
+            {"question_id": number, "turn": turn, "finish_reason": "length" if text == "i" else "stop", **UNKNOWN}
             for number, texts in said.items()
             for turn, text in enumerate(texts, start=1)
         ]

@@ -156,7 +156,7 @@ def test_a_recipe_says_what_it_guards(tmp_path, monkeypatch):
     recipe = load(recipe_with(tmp_path / "params.yaml", texts={"world_choices": ["question"]}))
     assert recipe.guarded() == [
         "guarded: harness: world_choices (question); world_preferences (all texts); world_generation (all texts)",
-        "guarded: mtbench: questions (all turns of world_questions)",
+        "guarded: mtbench: questions (all turns of the questions of answers.mtbench)",
     ]
     files = ["harness/world_choices", "harness/world_preferences", "harness/world_generation", "mtbench/questions"]
     assert recipe.targets() == [f"data/targets/{name}.jsonl" for name in files]

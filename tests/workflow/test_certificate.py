@@ -25,7 +25,8 @@ def recipe(*evaluations: str, policy: str = "drop") -> dict[str, Any]:
         "sources": {"mine": {"path": "rows.jsonl", "format": "chat"}, **asked},
         "mixes": {"mine": {"parts": ["mine"], "eval_rows": 4}},
         "stages": {"sft": {"init_from": "base", "mix": "mine", "compute_dtype": "float32", "max_length": 64}},
-        "evals": {f"by_{name}": {"method": "answers", "checkpoints": ["sft"], "questions": name} for name in asked},
+        "answers": {name: {"questions": name} for name in asked},
+        "evals": {f"by_{name}": {"method": "answers", "checkpoints": ["sft"], "answers": name} for name in asked},
     }
 
 

@@ -14,7 +14,7 @@ from test_serve import TRANSFORMERS, once
 
 from bezoar import serving
 from bezoar.requests.ledger import totals
-from bezoar.steps.evaluate.evaluation import AnsweredEval
+from bezoar.steps.evaluate.answers import Answers
 
 pytestmark = pytest.mark.end_to_end
 QUESTIONS = 3
@@ -35,14 +35,16 @@ def recipe_with(server: str) -> dict[str, Any]:
     for source in sources.values():
         source["origin"]["rows"] = 80
         source["limit"] = QUESTIONS
-    common = {"checkpoints": ["student"], "dtype": "float32", "batch_size": 2}
-    answers = common | {"method": "answers", "questions": "world_questions", "max_new_tokens": 12}
-    answers["temperatures"] = dict.fromkeys(AnsweredEval.model_fields["temperatures"].default, 0.0)
+    loading = {"dtype": "float32", "batch_size": 2}
+    temperatures = dict.fromkeys(Answers.model_fields["temperatures"].default, 0.0)
+    answers = loading | {"questions": "world_questions", "max_new_tokens": 12, "temperatures": temperatures}
     data = ["world_choices", "world_generation"]
-    harness = common | {"method": "harness", "tasks": data, "task_folder": "tasks", "data": data, "max_length": 512}
+    harness = {"method": "harness", "tasks": data, "task_folder": "tasks", "data": data, "max_length": 512, **loading}
     model = str(serving.FOLDER / "student.model") if server == "transformers" else "student"  # it has its path as name
-    kind = answers if server == "transformers" else harness
-    evals = {"loaded": kind, "served": kind | {"served_by": ["student"]}}
+    kind = answers if server == "transformers" else harness | {"checkpoints": ["student"]}
+    blocks = {"loaded": kind, "served": kind | {"served_by": ["student"]}}
+    shown = {name: {"method": "answers", "checkpoints": ["student"], "answers": name} for name in blocks}
+    made = {"answers": blocks, "evals": shown} if server == "transformers" else {"evals": blocks}
     return {
         "recipe": "served",
         "sources": sources,
@@ -56,7 +58,7 @@ def recipe_with(server: str) -> dict[str, Any]:
                 "connection": connection,
             }
         },
-        "evals": evals,
+        **made,
         "budget": {"prices": "prices.yaml", "run": {"dollars": 0.0}},
     }
 
@@ -104,7 +106,7 @@ def both(folder: str, name: str) -> tuple[str, str]:
 def test_greedy_answers_of_a_real_server_are_the_loaded_checkpoints_and_are_asked_for_once(place, tmp_path):
     prepared(place, "transformers")
     targets = [f"data/answers/{name}/student/turns.jsonl" for name in ("loaded", "served")]
-    place.snakemake("data/base/student")
+    place.snakemake("data/base/student", "data/source/world_questions/rows.jsonl")
     plan = place.run("bezoar", "plan", *targets)
     assert "model requests of answers-served-student: at most 6 calls" in plan
     assert "answers-loaded-student: at most" not in plan
@@ -117,9 +119,9 @@ def test_greedy_answers_of_a_real_server_are_the_loaded_checkpoints_and_are_aske
         return totals()["answers-served-student"].answers - before
 
     assert build() == 2 * QUESTIONS
-    for name in ("answers.jsonl", "turns.jsonl"):
-        loaded, through = both("data/answers", name)
-        assert through == loaded
+    assert both("data/answers", "answers.jsonl")[0] == both("data/answers", "answers.jsonl")[1]
+    loaded, through = ([json.loads(line) for line in one.splitlines()] for one in both("data/answers", "turns.jsonl"))
+    assert [one | {"logprob": None} for one in loaded] == through  # a server says no log-probability
     assert build() == 0
     recipe = recipe_with("transformers")
     recipe["backends"]["student"] |= {"thinking": [], "max_attempts": 9, "json_schema": False}

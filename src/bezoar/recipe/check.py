@@ -23,7 +23,6 @@ from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.source import CountedRows, format_of
 from bezoar.steps.data.sources import Builtin, File
-from bezoar.steps.evaluate.evaluation import EvalBlock
 from bezoar.steps.evaluate.mtbench import CONTROL
 
 if TYPE_CHECKING:
@@ -236,9 +235,9 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)
-    for name, block in recipe.evals.items():
-        if isinstance(block, EvalBlock):
-            yield from (one.below("evals", name) for one in block.problems(recipe))
+    for section in ("answers", "evals"):
+        for name, block in getattr(recipe, section).items():
+            yield from (one.below(section, name) for one in block.problems(recipe))
 
 
 def _files(recipe: Recipe, root: Path) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from bezoar.requests.calls import CHARS_PER_TOKEN
 from bezoar.requests.demand import Demand
 from bezoar.requests.ledger import Total, totals
 from bezoar.requests.prices import Usage
+from bezoar.steps.evaluate.questions import read_questions
 
 JOBS_LOOKED_INTO = 8  # of each stage; stored answers of later jobs aren't counted, since the first jobs are done first
 
@@ -133,6 +134,22 @@ class Estimator:
     def longest_answer(self, scheme: str) -> int:
         """The most tokens of an answer of a scheme's teacher."""
         return self.recipe.schemes[scheme].sampling.max_new_tokens
+
+    def questions(self, answers: str) -> int | None:
+        """Questions of a block of answers."""
+        return self.rows(self.recipe.answers[answers].questions)
+
+    def turns(self, answers: str) -> int | None:
+        """Turns of all questions of a block of answers: of the questions that exist, or by the evaluations' needs."""
+        path = f"data/source/{self.recipe.answers[answers].questions}/rows.jsonl"
+        if self.lines([path]) is not None:
+            return sum(len(row.turns) for row in read_questions(Path(path)))
+        questions, turns = self.questions(answers), self.recipe.turns_of(answers)
+        return None if questions is None or turns is None else questions * turns
+
+    def most_tokens(self, answers: str) -> int:
+        """The most tokens of an answer of a block of answers."""
+        return self.recipe.answers[answers].max_new_tokens
 
     def rows(self, source: str) -> int | None:
         """Rows of a source: those that exist, or those that the recipe takes."""

@@ -20,7 +20,8 @@ from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
-from bezoar.steps.evaluate.evaluation import SERVED, ServedEval
+from bezoar.steps.evaluate.answers import Answers
+from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, ServedBlock
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
@@ -43,8 +44,9 @@ Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminato
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
+SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS = "cards"  # of the values of a run
-SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "evals")
+SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
 
 
 class Recipe(Block):
@@ -76,6 +78,7 @@ class Recipe(Block):
     filters: dict[Name, AnyFilter] = Field({})
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
+    answers: dict[Name, Answers] = Field({})
     evals: dict[Name, Eval] = Field({})
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
@@ -202,23 +205,44 @@ class Recipe(Block):
         keys = [(rule, *names[:count]) for count in (1, 2)]
         return next((self.asking[key] for key in keys if key in self.asking), (None, {}))
 
-    def served(self) -> Iterator[tuple[ServedEval, str, BackendBlock]]:
-        """Evaluations with their checkpoints for which the server of a backend answers; jobs load the others."""
-        for block in self.evals.values():
-            if isinstance(block, ServedEval):
-                for checkpoint, backend in block.servers(self.backends).items():
+    def served(self) -> Iterator[tuple[ServedBlock, str, BackendBlock]]:
+        """Blocks with their checkpoints for which the server of a backend answers; jobs load the others."""
+        for block in (*self.answers.values(), *self.evals.values()):
+            if isinstance(block, ServedBlock):
+                for checkpoint, backend in block.servers(self.backends, self.checkpoints_of(block)).items():
                     yield block, checkpoint, backend
+
+    def answering(self, answers: str) -> list[AnsweredEval]:
+        """The evaluations of a block of answers."""
+        return [one for one in self.evals.values() if isinstance(one, AnsweredEval) and one.answers == answers]
+
+    def checkpoints_of(self, block: NamedBlock) -> list[str]:
+        """The checkpoints of an evaluation, or of all evaluations of a block of answers."""
+        blocks = [block] if isinstance(block, EvalBlock) else self.answering(block.name)
+        return list(dict.fromkeys(name for one in blocks for name in one.checkpoints))
+
+    def turns_of(self, answers: str) -> int | None:
+        """Turns that each question of a block of answers must have; None if no evaluation says."""
+        return next((one.turns for one in self.answering(answers) if one.turns), None)
+
+    def questions_of(self, evaluation: str) -> str:
+        """The source of an evaluation's questions."""
+        block = self.evals[evaluation]
+        if not isinstance(block, AnsweredEval):
+            raise TypeError(f"evals.{evaluation} asks no questions")
+        return self.answers[block.answers].questions
 
     def server_names(self, rule: str, names: Sequence[str]) -> list[str]:
         """Names of the values that a job reads to ask a checkpoint's server; none if it loads the checkpoint."""
         block, backends = self.asked(rule, names)
-        keys = (*block.server_keys, "connection") if isinstance(block, ServedEval) else ()
+        keys = (*block.server_keys, "connection") if isinstance(block, ServedBlock) else ()
         found = [f"backends.{one.name}.{key}" for one in backends.values() for key in keys]
         return [*found, "budget"] if found else []
 
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
-        return [name for block in self.blocks() for name in block.stage_names()]
+        names = [name for block in self.blocks() for name in block.stage_names()]
+        return list(dict.fromkeys([*names, *([SUMMARY] if self.evals else [])]))
 
     def resources_of(self, stage: str) -> Resources:
         """Resources of a stage's jobs on a cluster: the stage's own, its rule's, or the default."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bezoar.blocks import Sampling
@@ -11,10 +11,19 @@ from bezoar.blocks import Sampling
 
 @dataclass(frozen=True)
 class Subject:
-    """What a judge grades, apart from the text of the prompt."""
+    """What a judge grades, apart from the text of the prompt.
+
+    Attributes:
+        turns: Texts of user and assistant up to the graded answer.
+        response: The graded answer.
+        rival: The answer that it is compared with; None for an answer that is graded by itself.
+        labels: Verdicts on two answers, from best for the response to best for the rival; an odd number.
+    """
 
     turns: tuple[str, ...]
     response: str
+    rival: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,16 @@ class Completion:
             `error` (the server refused the request).
         model: The model's name as its server gives it.
         error: The server's message, if it refused the request.
+        tokens: Sampled for the whole answer, with the one that ends it; None if it isn't known.
+        logprob: Sum of the sampled tokens' log-probabilities at temperature 1, in nats; None if it isn't known.
     """
 
     text: str
     finish_reason: str
     model: str
     error: str = ""
+    tokens: int | None = None
+    logprob: float | None = field(default=None, compare=False)  # its last digits depend on the batch
 
     @property
     def fault(self) -> str | None:

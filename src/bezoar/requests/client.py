@@ -130,7 +130,8 @@ class Client:
         at_token_limit = answer.ending == "length" and longer <= work.limit
         if answer.ending == "stop" or at_token_limit or work.tries + 1 == self.block.max_attempts:
             finish = "stop" if answer.ending == "empty" else answer.ending
-            return Completion(answer.text, finish, answer.model)
+            tokens = answer.usage.completion
+            return Completion(answer.text, finish, answer.model, tokens=tokens if tokens >= 0 else None)
         work.tries += 1
         if answer.ending == "length":
             work.limit = longer

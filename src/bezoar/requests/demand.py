@@ -46,3 +46,15 @@ class Known(Protocol):
     def longest_answer(self, scheme: str) -> int:
         """The most tokens of an answer of a scheme's teacher."""
         ...
+
+    def questions(self, answers: str) -> int | None:
+        """Questions of a block of answers."""
+        ...
+
+    def turns(self, answers: str) -> int | None:
+        """Turns of all questions of a block of answers."""
+        ...
+
+    def most_tokens(self, answers: str) -> int:
+        """The most tokens of an answer of a block of answers."""
+        ...

@@ -89,7 +89,7 @@ class Local:
         """One completion per request; a prompt that leaves no room for an answer ends with `length`."""
         tokens = [self.tokens(request) for request in requests]
         full = [place for place, row in enumerate(tokens) if len(row) >= self.positions]
-        completions = {place: Completion("", "length", self.name) for place in full}
+        completions = {place: Completion("", "length", self.name, tokens=0, logprob=0.0) for place in full}
         order = [place for place in range(len(requests)) if place not in completions]
         order.sort(key=lambda place: len(tokens[place]))  # sorted by length, batches have little padding
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
@@ -121,14 +121,17 @@ class Local:
                 eos_token_id=sorted(self.ends),
                 logits_processor=LogitsProcessorList([sampling]),
             )[:, longest:].tolist()
-        return [self._completion(row, limit) for row, limit in zip(drawn, limits, strict=True)]
+        logprobs = sampling.logprobs()
+        return [self._completion(*one) for one in zip(drawn, limits, logprobs, strict=True)]
 
-    def _completion(self, row: list[int], limit: int) -> Completion:
+    def _completion(self, row: list[int], limit: int, logprobs: list[float]) -> Completion:
         end = next((place for place, token in enumerate(row[:limit]) if token in self.ends), None)
-        row = row[: limit if end is None else end]
+        drawn = limit if end is None else end + 1
+        row, logprob = row[: limit if end is None else end], sum(logprobs[:drawn])
         self.written += len(row)
         said, closed = without_thinking(self.tokenizer.decode(row, skip_special_tokens=True), self.thinking)
-        return Completion(said.strip(), "length" if end is None else "stop" if closed else "thinking", self.name)
+        finish = "length" if end is None else "stop" if closed else "thinking"
+        return Completion(said.strip(), finish, self.name, tokens=drawn, logprob=round(logprob, 4))
 
 
 class RowSampling:
@@ -146,6 +149,7 @@ class RowSampling:
         self.temperatures = torch.tensor([one.sampling.temperature for one in requests], device=device)
         self.top_p = torch.tensor([one.sampling.top_p for one in requests], device=device)
         self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
+        self.steps: list[torch.Tensor] = []  # of each step, the log-probability (batch,) of the token that is drawn
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores (batch, vocabulary) of the next token; rows with temperature 0, and finished ones, are unchanged."""
@@ -154,13 +158,27 @@ class RowSampling:
         scores = scores.float()
         ended = torch.isin(input_ids[:, self.prompt_length :], self.ends).any(dim=1)
         rows = ((self.temperatures > 0) & ~ended).nonzero()[:, 0]
-        if not len(rows):
-            return scores
+        drawn = self._noisy(scores, rows) if len(rows) else scores
+        chosen = scores.gather(1, drawn.argmax(dim=1, keepdim=True))[:, 0]  # as `generate` takes the largest score
+        self.steps.append(chosen - scores.logsumexp(dim=1))
+        return drawn
+
+    def logprobs(self) -> list[list[float]]:
+        """By row, the log-probability of each token that was drawn."""
+        import torch
+
+        return torch.stack(self.steps, dim=1).tolist() if self.steps else [[] for _ in self.generators]
+
+    def _noisy(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """A copy of the scores in which these rows have noise."""
+        import torch
+
+        noisy = scores.clone()
         heated = nucleus(scores[rows] / self.temperatures[rows, None], self.top_p[rows, None])
         for place, row in enumerate(rows.tolist()):  # row by row: a draw must not depend on its neighbours
             uniform = torch.rand(heated.shape[1], generator=self.generators[row], device=heated.device)
-            scores[row] = heated[place] - torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
-        return scores
+            noisy[row] = heated[place] - torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
+        return noisy
 
 
 def nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:

@@ -5,10 +5,11 @@ from typing import Any, ClassVar, Literal
 
 from bezoar import world
 from bezoar.errors import InputError
-from bezoar.requests.base import Completion, Request
+from bezoar.requests.base import Completion, Request, Subject
 from bezoar.requests.blocks import BackendBlock
 
 MODEL = "bezoar-world-verifier"
+MUCH_BETTER = 5  # ratings between two answers of a pair
 
 
 class VerifierBackend(BackendBlock):
@@ -35,6 +36,8 @@ def _verdict(request: Request) -> str:
     if request.subject is None:
         raise InputError("the verifier only grades; name another backend as teacher")
     grade = world.grade(request.subject.turns, request.subject.response)
+    if request.subject.rival is not None:
+        return _comparison(grade, request.subject.rival, request.subject)
     if request.schema is None:
         return f"{grade.explanation}\nRating: [[{grade.rating}]]"
     reasons = list(grade.reasons)
@@ -47,3 +50,13 @@ def _verdict(request: Request) -> str:
         "status": "reject" if reasons else "accept",
     }
     return json.dumps(verdict)
+
+
+def _comparison(grade: world.Grade, rival: str, subject: Subject) -> str:
+    """A verdict on two answers by their ratings; one that is better by half of the scale is much better."""
+    other = world.grade(subject.turns, rival)
+    gap = grade.rating - other.rating
+    middle = len(subject.labels) // 2
+    steps = 0 if gap == 0 else min(middle, 2 if abs(gap) >= MUCH_BETTER else 1)
+    label = subject.labels[middle - steps if gap > 0 else middle + steps]
+    return f"The first: {grade.explanation}\nThe second: {other.explanation}\nVerdict: [[{label}]]"

@@ -161,11 +161,11 @@ class PlaceRow(Row):
 
 
 class QuestionRow(Row):
-    """A question of MT-Bench (FastChat's question.jsonl)."""
+    """A question of one or more turns (FastChat's question.jsonl; MT-Bench's have two)."""
 
     question_id: int
     category: str
-    turns: list[str] = Field(min_length=2, max_length=2)
+    turns: list[str] = Field(min_length=1)
     reference: list[str] | None = None
 
 
@@ -182,6 +182,18 @@ class AnswerRow(Row):
     model_id: str
     choices: list[Choice] = Field(min_length=1)
     tstamp: float
+
+
+class TurnRow(Row):
+    """How a model's answer to one turn of a question ended."""
+
+    question_id: int
+    turn: int = Field(ge=1)
+    finish_reason: str
+    tokens: int | None = Field(description="Sampled, with the one that ends the answer; null if a server doesn't say.")
+    logprob: float | None = Field(
+        description="Sum of the sampled tokens' log-probabilities at temperature 1, in nats; null if it isn't known."
+    )
 
 
 class JudgePromptRow(Row):

@@ -1,32 +1,75 @@
-"""A checkpoint's answers to MT-Bench questions: two turns, the second after its own first answer."""
+"""Answers of a checkpoint to a set of questions: made once, and used by all evaluations that name their block.
 
+A question has one or more turns; each is asked after the checkpoint's own answers to the turns before it, or by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from bezoar.blocks import Dtype, NamedBlock, Prompt, Sampling
+from pydantic import Field
+
+from bezoar.blocks import Dtype, Name, NamedBlock, Prompt, Sampling
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact
 from bezoar.logs import logger
-from bezoar.requests.base import Backend, Request
+from bezoar.requests.base import Backend, Completion, Request
+from bezoar.requests.demand import Demand, Known
 from bezoar.steps.backends.local import LocalBackend
-from bezoar.steps.data.rows import AnswerRow, QuestionRow, write_rows
-from bezoar.steps.evaluate import mtbench
+from bezoar.steps.data.rows import AnswerRow, QuestionRow, TurnRow, write_rows
+from bezoar.steps.evaluate.evaluation import ANSWERS, ServedBlock, source_of
+from bezoar.steps.evaluate.questions import answer_row, read_questions
 
 GREEDY_BELOW = 1e-4  # FastChat samples from this temperature on
+Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+class Answers(ServedBlock):
+    """How checkpoints answer a set of questions; evaluations name it."""
+
+    section: ClassVar[str] = "answers"
+    served_rule: ClassVar[str] = ANSWERS
+    server_keys: ClassVar[tuple[str, ...]] = (*ServedBlock.server_keys, "token_limit_field", "sends_sampling")
+
+    questions: Annotated[Name, source_of("questions")]
+    temperatures: dict[str, Temperature] = Field(
+        {
+            "writing": 0.7,
+            "roleplay": 0.7,
+            "extraction": 0.0,
+            "math": 0.0,
+            "coding": 0.0,
+            "reasoning": 0.0,
+            "stem": 0.1,
+            "humanities": 0.1,
+        },
+        description="Answer temperature of each question category. Default: FastChat's llm_judge.",
+    )
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")
+    single_turn: bool = Field(False, description="Ask every turn by itself, not after the turns before it.")
+
+    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
+        """The requests of one checkpoint's answers."""
+        sampling = Sampling(max_new_tokens=self.max_new_tokens)
+        return Demand(known.turns(self.name), 1000 + self.max_new_tokens, sampling)
 
 
 class Asking(NamedBlock):
-    """The keys of an evaluation that answers depend on, also if a server has loaded the checkpoint."""
+    """The keys of a block that answers depend on, also if a server has loaded the checkpoint."""
 
-    section: ClassVar[str] = "evals"
+    section: ClassVar[str] = "answers"
 
     temperatures: dict[str, float]
     top_p: float
     max_new_tokens: int
+    single_turn: bool
 
 
 class Answering(Asking):
-    """The keys of an evaluation that answers depend on if their job loads the checkpoint."""
+    """The keys of a block that answers depend on if their job loads the checkpoint."""
 
     batch_size: int
     dtype: Dtype
@@ -57,28 +100,54 @@ def samplings_of(
     }
 
 
+def dialogue_of(question: QuestionRow, said: list[str], *, alone: bool) -> tuple[tuple[str, str], ...]:
+    """The messages that ask a question's next turn: after the earlier ones and what was said to them, or alone."""
+    turn = question.turns[len(said)]
+    if alone:
+        return (("user", turn),)
+    pairs = zip(question.turns, said, strict=False)
+    return (*(one for asked, text in pairs for one in (("user", asked), ("assistant", text))), ("user", turn))
+
+
 def answers_to(
-    questions: list[QuestionRow], model: Backend, samplings: dict[str, Sampling], name: str
-) -> tuple[list[AnswerRow], list[dict[str, object]]]:
-    """Answer rows in FastChat's schema, and the finish reason of each turn."""
-    dialogues: list[list[tuple[str, str]]] = [[] for _ in questions]
-    ends: list[dict[str, object]] = []
-    for turn in range(2):
-        requests = []
-        for question, dialogue in zip(questions, dialogues, strict=True):
-            dialogue.append(("user", question.turns[turn]))
-            key = f"{question.question_id}:{turn}"
-            requests.append(Request(key, tuple(dialogue), samplings[question.category]))
+    questions: list[QuestionRow], model: Backend, samplings: dict[str, Sampling], name: str, *, alone: bool = False
+) -> tuple[list[AnswerRow], list[TurnRow]]:
+    """Answer rows in FastChat's schema, and how each answer ended, by turns.
+
+    Args:
+        questions: The questions, each with as many turns as it likes.
+        model: Answers.
+        samplings: By category.
+        name: The checkpoint's.
+        alone: Whether each turn is asked by itself.
+    """
+    said: list[list[str]] = [[] for _ in questions]
+    ends: list[TurnRow] = []
+    for turn in range(max((len(question.turns) for question in questions), default=0)):
+        places = [place for place, question in enumerate(questions) if turn < len(question.turns)]
+        requests = [
+            Request(
+                f"{questions[place].question_id}:{turn}",
+                dialogue_of(questions[place], said[place], alone=alone),
+                samplings[questions[place].category],
+            )
+            for place in places
+        ]
         completions = model.complete(requests, f"answer turn {turn + 1}")
-        for question, dialogue, completion in zip(questions, dialogues, completions, strict=True):
-            dialogue.append(("assistant", completion.text))
-            end = {"question_id": question.question_id, "turn": turn + 1, "finish_reason": completion.finish_reason}
-            ends.append(end)
-    rows = [
-        mtbench.answer_row(name, question, [text for role, text in dialogue if role == "assistant"])
-        for question, dialogue in zip(questions, dialogues, strict=True)
-    ]
-    return rows, ends
+        for place, completion in zip(places, completions, strict=True):
+            said[place].append(completion.text)
+            ends.append(_end(questions[place], turn, completion))
+    return [answer_row(name, question, texts) for question, texts in zip(questions, said, strict=True)], ends
+
+
+def _end(question: QuestionRow, turn: int, completion: Completion) -> TurnRow:
+    return TurnRow(
+        question_id=question.question_id,
+        turn=turn + 1,
+        finish_reason=completion.finish_reason,
+        tokens=completion.tokens,
+        logprob=completion.logprob,
+    )
 
 
 def loaded(checkpoint: Path, block: Answering, prompt: Prompt, seed: int, name: str) -> Backend:
@@ -97,11 +166,11 @@ def loaded(checkpoint: Path, block: Answering, prompt: Prompt, seed: int, name: 
 def write_answers(questions_path: Path, model: Backend, block: Asking, out_folder: Path) -> None:
     """Answer all questions with a checkpoint; it has the name of the output folder."""
     name = out_folder.name
-    questions = mtbench.read_questions(questions_path)
+    questions = read_questions(questions_path)
     samplings = samplings_of(questions, block.temperatures, block.top_p, block.max_new_tokens)
-    rows, ends = answers_to(questions, model, samplings, name)
+    rows, ends = answers_to(questions, model, samplings, name, alone=block.single_turn)
     with artifact(out_folder) as out:
         write_rows(out / "answers.jsonl", rows)
         write_rows(out / "turns.jsonl", ends)
-    cut = sum(end["finish_reason"] == "length" for end in ends)
+    cut = sum(end.finish_reason == "length" for end in ends)
     logger.info(f"answers of {name}: {len(rows)} questions, {cut} of {len(ends)} answers cut by the token limit")

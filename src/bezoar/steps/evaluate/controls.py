@@ -8,6 +8,7 @@ from bezoar.files import artifact
 from bezoar.logs import logger
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import mtbench
+from bezoar.steps.evaluate.questions import answer_row, read_questions
 
 FILLER = "Thank you for this interesting question. I am happy to help you with it. Please let me know what you need."
 
@@ -15,7 +16,7 @@ FILLER = "Thank you for this interesting question. I am happy to help you with i
 def control_answers(
     name: str, questions: list[QuestionRow], answers: list[AnswerRow], prompts: mtbench.JudgePrompts, seed: int
 ) -> list[list[str]]:
-    """Both turns' answers to each question.
+    """The answers to each question, one for each turn.
 
     Args:
         name: empty, filler, spoof (ends the answer block and fakes a verdict), or shuffled (a model's answers to
@@ -30,7 +31,7 @@ def control_answers(
     """
     if name != "shuffled":
         text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
-        return [[text, text] for _ in questions]
+        return [[text] * len(question.turns) for question in questions]
     if len(questions) == 1:
         raise InputError(
             problem("the control `shuffled` needs other questions", found="1 question", expected="2 or more")
@@ -48,12 +49,12 @@ def write_controls(
     questions_path: Path, answers_path: Path | None, judge_prompts: Path, seed: int, out_folder: Path
 ) -> None:
     """Write the answers of a control, which has the name of the output folder."""
-    questions = mtbench.read_questions(questions_path)
+    questions = read_questions(questions_path)
     answers = sorted(read_rows(answers_path, AnswerRow), key=lambda row: row.question_id) if answers_path else []
     prompts = mtbench.JudgePrompts.of(read_rows(judge_prompts, JudgePromptRow))
     model = out_folder.name
     turns = control_answers(model.removeprefix(mtbench.CONTROL), questions, answers, prompts, seed)
-    rows = [mtbench.answer_row(model, question, both) for question, both in zip(questions, turns, strict=True)]
+    rows = [answer_row(model, question, texts) for question, texts in zip(questions, turns, strict=True)]
     with artifact(out_folder) as out:
         write_rows(out / "answers.jsonl", rows)
     logger.info(f"answers of {model}: {len(rows)} questions")

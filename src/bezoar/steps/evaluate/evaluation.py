@@ -13,10 +13,11 @@ from bezoar.requests.demand import Demand, Known
 if TYPE_CHECKING:
     from bezoar.requests.blocks import BackendBlock
 
-Temperature = Annotated[float, Field(ge=0, le=2)]
 CheckpointName = Annotated[Name, Reference(("models", "stages"), "scores an unknown checkpoint")]
 ServerName = Annotated[Name, Reference(("backends",), "no backend that serves a checkpoint", trait="serves")]
+AnswersName = Annotated[Name, Reference(("answers",), "no such answers")]
 SERVED = "served_by"  # the key
+ANSWERS = "answers"  # the rule
 QUESTIONS = "questions"  # the one task of a set of questions
 
 
@@ -36,8 +37,6 @@ class EvalBlock(NamedBlock):
     checkpoints: list[CheckpointName] = Field(
         min_length=1, description="Base models and stages, in the order of the report."
     )
-    batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
-    dtype: Dtype = "bfloat16"
 
     def downloads(self) -> bool:
         """Whether its jobs need something that comes over a network."""
@@ -57,12 +56,23 @@ class EvalBlock(NamedBlock):
         yield from ()
 
 
-class ServedEval(EvalBlock):
-    """The base class of evaluations whose jobs load a checkpoint, or ask the server of a backend that has loaded it.
+class LoadingBlock(NamedBlock):
+    """The base class of blocks whose jobs load a checkpoint."""
+
+    batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
+    dtype: Dtype = "bfloat16"
+
+
+class LoadedEval(LoadingBlock, EvalBlock):
+    """The base class of evaluations whose jobs load a checkpoint."""
+
+
+class ServedBlock(LoadingBlock):
+    """The base class of blocks whose jobs load a checkpoint, or ask the server of a backend that has loaded it.
 
     Attributes:
         served_rule: Rule of these jobs, one or more for each checkpoint.
-        server_keys: Keys of a backend that a score through its server depends on.
+        server_keys: Keys of a backend that a result through its server depends on.
     """
 
     served_rule: ClassVar[str]
@@ -70,14 +80,14 @@ class ServedEval(EvalBlock):
 
     served_by: list[ServerName] = Field(
         [],
-        description="Backends with a `checkpoint` of this evaluation: their servers answer for it. Jobs load the other "
+        description="Backends with a `checkpoint` that is evaluated: their servers answer for it. Jobs load the other "
         "checkpoints themselves. A server has its own dtype and batches, so `dtype` and `batch_size` don't matter.",
     )
 
-    def servers(self, backends: Mapping[str, "BackendBlock"]) -> dict[str, "BackendBlock"]:
+    def servers(self, backends: Mapping[str, "BackendBlock"], checkpoints: list[str]) -> dict[str, "BackendBlock"]:
         """By checkpoint, the backend whose server answers for it."""
         named = [backends[name] for name in self.served_by if name in backends]
-        return {one.weights: one for one in named if one.weights in self.checkpoints}
+        return {one.weights: one for one in named if one.weights in checkpoints}
 
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
         """The requests of one job for a served checkpoint: their number isn't known before the job runs."""
@@ -85,15 +95,16 @@ class ServedEval(EvalBlock):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Servers of checkpoints that aren't evaluated, and second ones of those that are."""
+        checkpoints = recipe.checkpoints_of(self)
         seen: dict[str, str] = {}
         for position, name in enumerate(self.served_by):
             weights = recipe.backends[name].weights if name in recipe.backends else None
             if weights is None:
                 continue
-            if weights not in self.checkpoints:
+            if weights not in checkpoints:
                 what, expected = (
                     "the backend serves a checkpoint that isn't evaluated here",
-                    ", ".join(self.checkpoints),
+                    ", ".join(checkpoints) or "an evaluation of it",
                 )
                 yield Problem((SERVED, position), what, f"{name}, which serves {weights}", expected)
             elif weights in seen:
@@ -102,40 +113,31 @@ class ServedEval(EvalBlock):
             seen.setdefault(weights, name)
 
 
+class ServedEval(ServedBlock, EvalBlock):
+    """The base class of evaluations whose jobs load a checkpoint, or ask the server that has loaded it."""
+
+
 def source_of(role: str) -> Reference:
     """Marks the name of a source for a role in an evaluation."""
     return Reference(("sources",), "no such source", formats=(role,))
 
 
-class AnsweredEval(ServedEval):
-    """The base class of evaluations for which checkpoints answer questions, in two turns each."""
+class AnsweredEval(EvalBlock):
+    """The base class of evaluations of checkpoints' answers, which a block of `answers` says how to make.
 
-    served_rule: ClassVar[str] = "answers"
-    server_keys: ClassVar[tuple[str, ...]] = (*ServedEval.server_keys, "token_limit_field", "sends_sampling")
+    Attributes:
+        turns: Turns that each question must have; None for any number.
+    """
 
-    questions: Annotated[Name, source_of("questions")]
-    temperatures: dict[str, Temperature] = Field(
-        {
-            "writing": 0.7,
-            "roleplay": 0.7,
-            "extraction": 0.0,
-            "math": 0.0,
-            "coding": 0.0,
-            "reasoning": 0.0,
-            "stem": 0.1,
-            "humanities": 0.1,
-        },
-        description="Answer temperature of each question category. Default: FastChat's llm_judge.",
-    )
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int = Field(1024, ge=1, description="Most tokens of an answer. Default: FastChat's llm_judge.")
+    turns: ClassVar[int | None] = None
+
+    answers: AnswersName = Field(description="Block of `answers`: its questions, and how checkpoints answer them.")
 
     def targets(self) -> dict[str, str]:
         """All turns of its questions."""
-        return {QUESTIONS: f"all turns of {self.questions}"}
+        return {QUESTIONS: f"all turns of the questions of answers.{self.answers}"}
 
-    def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
-        """The requests of one checkpoint's answers."""
-        questions = known.rows(self.questions)
-        calls = None if questions is None else 2 * questions
-        return Demand(calls, 1000 + self.max_new_tokens, Sampling(max_new_tokens=self.max_new_tokens))
+    def stage_names(self) -> list[str]:
+        """What its questions ask, and the answers of each checkpoint."""
+        answers = [f"{ANSWERS}-{self.answers}-{one}" for one in self.checkpoints]
+        return [f"question_targets-{self.name}", *answers]

@@ -21,13 +21,13 @@ from bezoar.problems import Problem
 from bezoar.steps.data.families import Families
 from bezoar.steps.data.rows import Row, write_rows
 from bezoar.steps.data.split import trained_before
-from bezoar.steps.evaluate.evaluation import EvalBlock, Scores
+from bezoar.steps.evaluate.evaluation import LoadedEval, Scores
 
 if TYPE_CHECKING:
     from bezoar.steps.train.conversations import Tokens  # slow to import, and every recipe reads this module
 
 
-class Likelihood(EvalBlock):
+class Likelihood(LoadedEval):
     """Log-likelihood of the answers that mixes hold out."""
 
     method: Literal["likelihood"]

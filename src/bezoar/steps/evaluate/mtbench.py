@@ -23,8 +23,9 @@ from bezoar.errors import InputError, problem
 from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
-from bezoar.steps.data.rows import AnswerRow, Choice, JudgePromptRow, QuestionRow, Row, read_rows, row_id
-from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, Scores, source_of
+from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, Row, row_id
+from bezoar.steps.evaluate.evaluation import AnsweredEval, Scores, source_of
+from bezoar.steps.evaluate.questions import read_questions as read_any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,7 @@ class Mtbench(AnsweredEval):
     """MT-Bench (Zheng et al. 2023, arXiv:2306.05685): two turns, each answer graded by itself."""
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
+    turns: ClassVar[int | None] = len(TURNS)
 
     method: Literal["mtbench"]
     references: Annotated[Name, source_of("references")]
@@ -88,20 +90,17 @@ class Mtbench(AnsweredEval):
         """Answers and judgments of each checkpoint and control, the gate, and the report."""
         return [
             f"report_mtbench-{self.name}",
-            f"question_targets-{self.name}",
-            *(f"answers-{self.name}-{one}" for one in self.checkpoints),
+            *super().stage_names(),
             *(f"controls-{self.name}-{one}" for one in self.control_names()),
             *(f"judgments-{self.name}-{one}" for one in self.judged()),
             *([f"gate-{self.name}"] if self.controls else []),
         ]
 
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
-        """The requests of one checkpoint's answers, or of one model's judgments."""
-        if key == SERVED:
-            return super().demand(inputs, known, key)
-        questions = known.rows(self.questions)
-        calls = None if questions is None else questions * len(TURNS) * self.repeats
-        return Demand(calls, 1000 + 2 * self.max_new_tokens, self.judge_sampling)
+        """The requests of one model's judgments."""
+        asked = known.questions(self.answers)
+        calls = None if asked is None else asked * len(TURNS) * self.repeats
+        return Demand(calls, 1000 + 2 * known.most_tokens(self.answers), self.judge_sampling)
 
     def scores_of(self, checkpoint: str, report: Any) -> Scores:
         """The average rating with its interval, and whether the judge can be trusted."""
@@ -116,12 +115,12 @@ class Mtbench(AnsweredEval):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""
-        yield from super().problems(recipe)
         yield from self._shuffled()
-        for position, category in enumerate(self.reference_categories):
-            if category not in self.temperatures:
+        answers = recipe.answers.get(self.answers)
+        for position, category in enumerate(self.reference_categories if answers else []):
+            if category not in answers.temperatures:
                 key = ("reference_categories", position)
-                yield unknown(key, "no category that is answered", category, self.temperatures)
+                yield unknown(key, "no category that is answered", category, answers.temperatures)
         for role in ("judge_prompts", *(["references"] if self.reference_categories else [])):
             source = recipe.sources.get(getattr(self, role))
             for part in ("limit", "sample") if source else ():
@@ -129,8 +128,8 @@ class Mtbench(AnsweredEval):
                     what = f"evals.{self.name} needs all of its rows"
                     expected = "null, even with few questions"
                     yield Problem((role,), what, f"sources.{source.name}.{part}: {found}", expected)
-        questions = recipe.sources.get(self.questions)
-        if "shuffled" in self.controls and questions and 1 in (questions.limit, questions.sample):
+        asked = recipe.sources.get(answers.questions) if answers else None
+        if "shuffled" in self.controls and asked and 1 in (asked.limit, asked.sample):
             what = "the control `shuffled` needs answers to other questions"
             yield Problem(("controls",), what, "one question", "more questions, or no such control")
 
@@ -235,19 +234,20 @@ class JudgePrompts:
 
 
 def read_questions(path: Path) -> list[QuestionRow]:
-    """The questions of a file by id."""
-    return sorted(read_rows(path, QuestionRow), key=lambda row: row.question_id)
-
-
-def answer_row(model: str, question: QuestionRow, turns: list[str]) -> AnswerRow:
-    """A model's answers to both turns of a question, in FastChat's schema."""
-    return AnswerRow(
-        question_id=question.question_id,
-        answer_id=row_id(model, str(question.question_id)),
-        model_id=model,
-        choices=[Choice(index=0, turns=turns)],
-        tstamp=0.0,  # the time of a run isn't part of its result
-    )
+    """The questions of a file by id; raises ValueError if one has not two turns, which the judge prompts are for."""
+    found = read_any(path)
+    other = {row.question_id: len(row.turns) for row in found if len(row.turns) != len(TURNS)}
+    if other:
+        shown = ", ".join(f"question {number} with {turns}" for number, turns in list(other.items())[:3])
+        raise InputError(
+            problem(
+                f"{path}: MT-Bench's judge prompts are for questions of two turns",
+                found=f"{shown}; {len(other):,} of {len(found):,} questions have another number",
+                expected="two turns in each question",
+                hint="the method `answers` shows answers to any number of turns",
+            )
+        )
+    return found
 
 
 def references(rows: Iterable[AnswerRow]) -> dict[int, list[str]]:

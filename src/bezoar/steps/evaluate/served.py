@@ -40,7 +40,7 @@ class Served:
         """
         fitted = [self._fitted(request) for request in requests]
         answers = iter(self.client.complete([one for one in fitted if one], what))
-        found = [next(answers) if one else Completion("", "length", self.name) for one in fitted]
+        found = [next(answers) if one else Completion("", "length", self.name, tokens=0) for one in fitted]
         refused = [one for one in found if one.finish_reason == "error"]
         if refused:
             shown = f"{len(refused):,} of {len(found):,}: {refused[0].error}"

@@ -18,8 +18,4 @@ class SideBySide(AnsweredEval):
 
     def stage_names(self) -> list[str]:
         """Answers of each checkpoint, and the report."""
-        return [
-            f"report_answers-{self.name}",
-            f"question_targets-{self.name}",
-            *(f"answers-{self.name}-{one}" for one in self.checkpoints),
-        ]
+        return [f"report_answers-{self.name}", *super().stage_names()]

@@ -44,12 +44,16 @@ def stratified_mean(
     Source: Miller 2024 (arXiv:2411.00640), section 2.2, on clustered questions; Efron and Tibshirani 1993, section
         12.5, on the bootstrap-t; Learned-Miller and Thomas 2019 (arXiv:1905.06208) on the bound by the scale.
     """
+    return weighted_mean(*sums_and_counts(cells, strata), draws, seed, bounds)
+
+
+def sums_and_counts(cells: Array, strata: list[str]) -> tuple[Array, Array, list[str]]:
+    """Sum and number of the scores of each question that has one, and its stratum; ValueError if none has."""
     there = ~np.isnan(cells).all(axis=1)
     if not there.any():
         raise ValueError("no score to average")
     sums, counts = np.nansum(cells[there], axis=1), (~np.isnan(cells[there])).sum(axis=1)
-    names = [strata[place] for place in np.flatnonzero(there)]
-    return weighted_mean(sums, counts, names, draws, seed, bounds)
+    return sums, counts, [strata[place] for place in np.flatnonzero(there)]
 
 
 def weighted_mean(
@@ -70,8 +74,8 @@ def weighted_mean(
         seed: Seed of the draws.
         bounds: Smallest and largest possible mean.
     """
-    groups = _groups(np.array(strata))
-    means, variances = _moments(sums, counts, groups)
+    groups = groups_of(strata)
+    means, variances = moments(sums, counts, groups)
     mean, error = float(means), max(ROUNDING, float(np.sqrt(variances.sum())))
     if len(sums) == 1:
         return Estimate(mean, None, None)
@@ -81,11 +85,11 @@ def weighted_mean(
         freedom = error**4 / sum(v**2 / (len(one) - 1) for v, one in zip(variances, groups, strict=True))
         lowest, highest = stdtrit(freedom, [0.025, 0.975])
     else:
-        studentised = _studentised(sums, counts, groups, draws, seed)
+        pivots = studentised(sums, counts, groups, draws, seed)
         lowest = np.percentile(
-            studentised, 2.5, method="lower"
+            pivots, 2.5, method="lower"
         )  # no interpolation between two draws, since one may be infinite
-        highest = np.percentile(studentised, 97.5, method="higher")
+        highest = np.percentile(pivots, 97.5, method="higher")
     ends = [mean - highest * error, mean - lowest * error]
     for side in (0, 1):
         if np.isinf(ends[side]):
@@ -94,9 +98,10 @@ def weighted_mean(
     return Estimate(mean, low, high)
 
 
-def _groups(strata: NDArray[np.str_]) -> list[NDArray[np.intp]]:
+def groups_of(strata: list[str]) -> list[NDArray[np.intp]]:
     """Places of each stratum's questions; strata of one question have no spread and are merged."""
-    groups = [np.flatnonzero(strata == name) for name in sorted(set(strata))]
+    names = np.array(strata)
+    groups = [np.flatnonzero(names == name) for name in sorted(set(strata))]
     single = [one for one in groups if len(one) == 1]
     several = [one for one in groups if len(one) > 1]
     if len(single) == 1 and several:
@@ -104,7 +109,7 @@ def _groups(strata: NDArray[np.str_]) -> list[NDArray[np.intp]]:
     return [*several, *([np.concatenate(single)] if single else [])]
 
 
-def _moments(sums: Array, counts: Array, groups: list[NDArray[np.intp]]) -> tuple[Array, Array]:
+def moments(sums: Array, counts: Array, groups: list[NDArray[np.intp]]) -> tuple[Array, Array]:
     """The mean (...) and each stratum's part of its variance (..., strata), from sums and counts (..., questions)."""
     total = counts.sum(axis=-1)
     mean = sums.sum(axis=-1) / total
@@ -113,13 +118,13 @@ def _moments(sums: Array, counts: Array, groups: list[NDArray[np.intp]]) -> tupl
     return mean, np.stack(parts, axis=-1) / total[..., None] ** 2
 
 
-def _studentised(sums: Array, counts: Array, groups: list[NDArray[np.intp]], draws: int, seed: int) -> Array:
+def studentised(sums: Array, counts: Array, groups: list[NDArray[np.intp]], draws: int, seed: int) -> Array:
     """Distances of resampled means from the mean, each in its own standard errors; may be infinite."""
     generator = np.random.default_rng(seed)
     drawn = np.concatenate([one[generator.integers(0, len(one), size=(draws, len(one)))] for one in groups], axis=1)
     ends = np.cumsum([len(one) for one in groups])
     places = [np.arange(end - len(one), end) for end, one in zip(ends, groups, strict=True)]
-    means, variances = _moments(sums[drawn], counts[drawn], places)
+    means, variances = moments(sums[drawn], counts[drawn], places)
     errors = np.sqrt(variances.sum(axis=-1))
     distances = means - sums.sum() / counts.sum()
     infinite = np.where(np.isclose(distances, 0), 0.0, np.copysign(np.inf, distances))  # samples without a spread
@@ -136,10 +141,18 @@ def _furthest(sums: Array, counts: Array, groups: list[NDArray[np.intp]], end: f
     """
     if not np.isfinite(end):
         return end
+    found = dirichlet_distances(sums, counts, groups, end, draws, seed)
+    return float(np.percentile(found, 97.5 if end > 0 else 2.5))
+
+
+def dirichlet_distances(
+    sums: Array, counts: Array, groups: list[NDArray[np.intp]], end: float, draws: int, seed: int
+) -> Array:
+    """Distances (draws,) of means from the observed one, with drawn weights for all questions and for one at `end`."""
     distances = np.empty(len(sums) + 1)
     for one in groups:
         distances[:-1][one] = sums[one] - counts[one] * sums[one].sum() / counts[one].sum()
     distances[:-1] *= len(sums) / counts.sum()
     distances[-1] = end
-    weights = np.random.default_rng(seed).dirichlet(np.ones(len(distances)), size=draws)
-    return float(np.percentile(weights @ distances, 97.5 if end > 0 else 2.5))
+    found: Array = np.random.default_rng(seed).dirichlet(np.ones(len(distances)), size=draws) @ distances
+    return found

@@ -6,11 +6,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bezoar.files import rounded, write_json
+from bezoar.files import rounded
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.harness import HarnessReport
+from bezoar.steps.results.write import write
 
 
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
             one = scores_of(json.loads((folder / "result.json").read_text()), task)
             items = [item for _, item in read_json_lines(folder / "items.jsonl")]
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
-    write_json(out, {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "checkpoints": models})
+    write(out, {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "checkpoints": models}, HarnessReport)
     for checkpoint, tasks in models.items():
         line = ", ".join(
             f"{task} {name} {value['score']:.3f}"

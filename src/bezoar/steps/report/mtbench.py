@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.errors import BezoarError
-from bezoar.files import sha256, write_json
+from bezoar.files import sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, mtbench
@@ -19,6 +19,8 @@ from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.evaluate.stats import stratified_mean
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.write import write
 
 DIFFERENCES = ("first", "previous")  # the other checkpoint of a comparison, by the order of the evaluation's list
 DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # smallest and largest score
@@ -180,7 +182,7 @@ def reported(
             "repeats": block.repeats,
         },
         "questions": {
-            "source": block.questions,
+            "answers": block.answers,
             "count": len(questions),
             "categories": dict(sorted(Counter(question.category for question in questions).items())),
         },
@@ -209,7 +211,7 @@ def write_report(
 
     Args:
         results: Folder of the evaluation, with <model>/verdicts.jsonl.
-        questions_path: rows.jsonl of the questions.
+        questions_path: rows.jsonl of the questions, in a folder with the source's name.
         references: rows.jsonl of the reference answers.
         judge_prompts: rows.jsonl of the judge prompts.
         block: The evaluation.
@@ -232,8 +234,8 @@ def write_report(
         "references": block.references,
         "references_sha256": sha256(references),
     }
-    report["questions"]["sha256"] = sha256(questions_path)
-    write_json(out, report)
+    report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
+    write(out, report, MtbenchReport)
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
     if report["no_score"]:

@@ -1,0 +1,44 @@
+"""The report of a likelihood evaluation."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from bezoar.steps.results.report import Form, Gap, Interval, Report, Score, parts
+
+
+class Counts(Form):
+    """What a mix holds out."""
+
+    answers: int = Field(ge=0)
+    families: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+
+
+class Mean(Interval):
+    """Nats per token, with paired differences; null if the tokens of the two checkpoints differ."""
+
+    difference_to_first: Gap | None
+    difference_to_previous: Gap | None
+
+
+class LikelihoodReport(Report):
+    """Nats per token by mix, with intervals and paired differences."""
+
+    method: ClassVar[str] = "likelihood"
+    marks: ClassVar[frozenset[str]] = frozenset({"mixes", "order", "checkpoints"})
+
+    evaluation: str
+    note: str
+    mixes: dict[str, Counts]
+    order: list[str] = Field(description="Differences are to the first, and to the previous one.")
+    checkpoints: dict[str, dict[str, Mean]]
+    seed: int
+
+    def scores(self, evaluation: str) -> Iterator[Score]:
+        """The mean of each mix."""
+        for name in self.order:
+            for mix, one in self.checkpoints[name].items():
+                n = self.mixes[mix].answers
+                yield Score(evaluation, self.method, name, f"{mix}: nats/token", *parts(one), n)
