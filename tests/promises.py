@@ -179,6 +179,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_side_by_side.py",
         "unit/test_mtbench.py",
         "unit/test_results.py",
+        "unit/test_mtbench_golden.py",
+        "unit/test_scripted_judge.py",
         "unit/test_stats.py",
         "unit/test_tasks.py",
         "workflow/test_own_tasks.py",

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
     inputs = Inputs(args.answers, args.questions, args.references, args.judge_prompts, args.judge, args.gate)
     judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
-    write_judgments(inputs, evaluation, backend, judge, args.out)
+    write_judgments(inputs, evaluation, backend, judge, args.out, seed)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def judge_prompts():
 
 def judging(**changes):
     values = {"judge_sampling": SAMPLING, "max_attempts": 2, "repeats": 1, "reference_categories": WITH_REFERENCE}
-    return judgments.Judging(**values | {"max_failed_share": 0.0} | changes)
+    return judgments.Judging(**values | {"max_failed_share": 0.0, "protocol": mtbench.PROTOCOL} | changes)
 
 
 def block(**changes):
@@ -82,6 +82,7 @@ def verdict(
         status=status or ("ok" if score is not None else "unparsed"),
         parse_flag="ok" if score is not None else "none",
         score=score,
+        score_fastchat=score,
         model_returned=returned,
         answer_empty=empty,
         answer_has_delimiter=False,
@@ -462,6 +463,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "reference_categories": ["math", "coding"],
         "prompts_sha256": "prompts",
         "references_sha256": "references",
+        "protocol": mtbench.PROTOCOL,
     }
     others = {
         "backend": {"kind": "openai", "model": "n"},
@@ -471,6 +473,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "reference_categories": ["math"],
         "prompts_sha256": "other prompts",
         "references_sha256": "other references",
+        "protocol": "mtbench-single-v1-fenced",
     }
     own = mtbench.judge_id(**parts)
     assert len({own, *(mtbench.judge_id(**parts | {name: other}) for name, other in others.items())}) == 1 + len(parts)
@@ -744,6 +747,7 @@ def test_the_questions_that_no_training_row_repeats_have_a_score_beside_that_of_
     every = {("questions", str(question.question_id)) for question in QUESTIONS}
     none = table.reported(written(tmp_path / "none", GOOD), QUESTIONS, block(), 0, {"tuned": every})
     assert none["models"]["tuned"]["clean"]["average"] is None
+    assert none["models"]["tuned"]["clean"]["withheld"] == "training rows repeat every question"
 
 
 def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tmp_path):
@@ -758,6 +762,8 @@ def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tm
         [],
     )
     assert report["models"]["tuned"]["average"] is None
+    assert report["models"]["tuned"]["withheld"] == "the judge gave no readable rating: 8 unparsed"
+    assert table.line_of("tuned", report["models"]["tuned"])[1].startswith("tuned: no score: the judge gave no")
     assert table.reported(written(tmp_path / "rated", GOOD), QUESTIONS, block(), 0, {})["no_score"] is None
 
 

@@ -260,9 +260,12 @@ def test_a_method_without_words_of_its_own_gives_its_report(report):
 
 def test_a_judge_without_a_readable_rating_and_a_compromised_one_are_said(recipe):
     report = RECORDS["results/mtbench.json"]
-    silent = {**report, "models": {"sft_hh": {"average": None}}}
+    silent = {
+        **report,
+        "models": {"sft_hh": {"average": None, "withheld": "the judge gave no readable rating: 8 refused"}},
+    }
     assert (
-        "judged by a-judge: no readable rating."
+        "judged by a-judge: no score (the judge gave no readable rating: 8 refused)."
         in card_of("sft_hh", recipe, Known({"results/mtbench.json": silent}))[1]
     )
     bad = {**report, "judge_compromised": True, "controls_that_failed": ["control_spoof"]}

@@ -13,7 +13,8 @@ from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject
 from bezoar.requests.blocks import BackendBlock
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.steps.evaluate import mtbench
+from bezoar.steps.evaluate import fastchat as fastchat_rule
+from bezoar.steps.evaluate import fencing, mtbench
 
 ENDINGS = {
     "stop": "ok",
@@ -35,6 +36,7 @@ class Judging(NamedBlock):
     repeats: int
     reference_categories: list[str]
     max_failed_share: float
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def items_of(
     prompts: mtbench.JudgePrompts,
     references: dict[int, list[str]],
     block: Judging,
+    seed: int = 0,
 ) -> list[Item]:
-    """Every grading of every answer, for both turns.
+    """Every grading of every answer, for both turns; the seed makes the fences of the fenced protocol.
 
     Raises:
         ValueError: A question has no answer, or lacks the reference answer that its category needs.
@@ -103,11 +106,29 @@ def items_of(
         if question.category in block.reference_categories and reference is None:
             raise InputError(f"question {number}, of category {question.category}, has no reference answer")
         for turn in mtbench.TURNS:
-            prompt = prompts.prompt_of(question, answers[number], turn, reference)
-            read = (question.turns, answers[number], reference or [])
-            may_quote = mtbench.holds_rating(text for texts in read for text in texts[:turn])
-            items += [Item(question, answers[number], turn, n, may_quote, *prompt) for n in range(block.repeats)]
+            read = [text for texts in (question.turns, answers[number], reference or []) for text in texts[:turn]]
+            may_quote = mtbench.holds_rating(read)
+            for sample in range(block.repeats):
+                mark = fencing.mark_of(seed, f"{number}:{turn}:{sample}", read)
+                fence = mark if block.protocol == fencing.PROTOCOL else None
+                prompt = _prompt(prompts, question, answers[number], turn, reference, fence)
+                items.append(Item(question, answers[number], turn, sample, may_quote, *prompt))
     return items
+
+
+def _prompt(
+    prompts: mtbench.JudgePrompts,
+    question: QuestionRow,
+    answers: list[str],
+    turn: int,
+    reference: list[str] | None,
+    fence: str | None,
+) -> tuple[str, str, str]:
+    """Name, system text and user text of a prompt, with the answers between two lines of a fence if there is one."""
+    if fence is None:
+        return prompts.prompt_of(question, answers, turn, reference)
+    name, system, user = prompts.prompt_of(question, fencing.fenced(answers, fence), turn, reference)
+    return name, system, fencing.notice(fence) + user
 
 
 def graded(items: list[Item], judge: Backend, block: Judging) -> list[tuple[Item, Completion]]:
@@ -157,6 +178,7 @@ def rows_of(
         status=status,
         parse_flag=flag,
         score=score,
+        score_fastchat=fastchat_rule.rating(answer.text),
         model_returned=answer.model,
         answer_empty=not text.strip(),
         answer_has_delimiter=any(delimiter in text for delimiter in delimiters),
@@ -204,11 +226,14 @@ def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
         reference_categories=block.reference_categories,
         prompts_sha256=sha256(inputs.judge_prompts),
         references_sha256=sha256(inputs.references),
+        protocol=block.protocol,
     )
 
 
-def write_judgments(inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path) -> None:
-    """Grade all answers of a model, which has the name of the output folder.
+def write_judgments(
+    inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path, seed: int = 0
+) -> None:
+    """Grade all answers of a model, which has the name of the output folder; the seed makes the fences.
 
     Raises:
         ValueError: The gate is another judge's, an answer or reference is missing, or too few ratings are readable.
@@ -221,7 +246,7 @@ def write_judgments(inputs: Inputs, block: Judging, backend: BackendBlock, judge
     judge_id = judge_id_of(inputs, block, backend)
     if inputs.gate:
         check_gate(inputs.gate, judge_id)
-    found = graded(items_of(questions, answers, prompts, references, block), judge, block)
+    found = graded(items_of(questions, answers, prompts, references, block, seed), judge, block)
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, model, judge_id, delimiters) for item, answer in found]
     wanted = len(questions) * len(mtbench.TURNS) * block.repeats

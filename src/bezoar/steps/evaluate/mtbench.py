@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONTROL = "control_"  # prefix of names of controls, which are judged like checkpoints
-PROTOCOL = "mtbench-single-v1"
+PROTOCOL: Literal["mtbench-single-v1"] = "mtbench-single-v1"
 PARSER = 2  # raise it when the reading of ratings changes: it is part of a judge's identity
 TURNS = (1, 2)
 SCALE = (1.0, 10.0)
@@ -52,6 +52,11 @@ class Mtbench(AnsweredEval):
     references: Annotated[Name, source_of("references")]
     judge_prompts: Annotated[Name, source_of("judge_prompts")]
     judge: BackendName = Field(description="Backend that grades.")
+    protocol: Literal["mtbench-single-v1", "mtbench-single-v1-fenced"] = Field(
+        PROTOCOL,
+        description="How the judge is asked: by the published prompts, or with each answer between two lines that its "
+        "author can't know. Scores of two protocols don't compare.",
+    )
     judge_sampling: Sampling = Field(
         Sampling(temperature=0.0, max_new_tokens=2048), description="Default: FastChat's llm_judge."
     )
@@ -104,8 +109,9 @@ class Mtbench(AnsweredEval):
 
     def scores_of(self, checkpoint: str, report: Any) -> Scores:
         """The average rating with its interval, and whether the judge can be trusted."""
-        average, judge = report["models"][checkpoint]["average"], ", ".join(report["judge"]["models_returned"])
-        score = "no readable rating" if average is None else f"{average['mean']:.2f} of 10"
+        one, judge = report["models"][checkpoint], ", ".join(report["judge"]["models_returned"])
+        average = one["average"]
+        score = f"no score ({one['withheld']})" if average is None else f"{average['mean']:.2f} of 10"
         if average and average["low"] is not None:
             score += f" (95 % interval {average['low']:.2f} to {average['high']:.2f})"
         text = f"MT-Bench, {report['questions']['count']} questions, judged by {judge}: {score}."
@@ -156,6 +162,7 @@ class VerdictRow(Row):
         description="ok, multi (several ratings, the last one counts), none, invalid, or quoted (perhaps the answer's)."
     )
     score: float | None
+    score_fastchat: float | None = Field(None, description="As FastChat reads the judgment; null where it reads none.")
     model_returned: str
     answer_empty: bool
     answer_has_delimiter: bool
@@ -270,6 +277,7 @@ def judge_id(
     reference_categories: list[str],
     prompts_sha256: str,
     references_sha256: str,
+    protocol: str = PROTOCOL,
 ) -> str:
     """A judge's identity: it changes with everything that can change a judgment of the same answer.
 
@@ -281,9 +289,10 @@ def judge_id(
         reference_categories: Categories whose judge sees the reference answer, in any order.
         prompts_sha256: Of the file of judge prompts.
         references_sha256: Of the file of reference answers.
+        protocol: How it is asked.
     """
     judge = [dict(backend), weights, dict(sampling), attempts, sorted(reference_categories)]
-    return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, PROTOCOL], sort_keys=True))
+    return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, protocol], sort_keys=True))
 
 
 def one_judge(verdicts: Mapping[str, list[VerdictRow]]) -> str:
@@ -304,7 +313,7 @@ def cells(
     Args:
         verdicts: The judge's verdicts on the model.
         questions: The questions, in the order of the rows.
-        strict: An empty answer scores 1; otherwise it has the judge's score, or none, as in FastChat.
+        strict: An empty answer scores 1, and ratings are read strictly; otherwise all is read as FastChat does.
         missing: The score of each judgment without a rating; NaN leaves it out.
 
     Raises:
@@ -320,7 +329,7 @@ def cells(
             raise ValueError(
                 f"question {row.question_id}, turn {row.turn}: judged twice, or not a question of this evaluation"
             )
-        score = 1.0 if strict and row.answer_empty else row.score
+        score = (1.0 if row.answer_empty else row.score) if strict else row.score_fastchat
         scores[key] = missing if score is None else score
     table = np.full((len(questions), len(TURNS)), missing)
     for question in range(len(questions)):

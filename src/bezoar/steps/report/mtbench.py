@@ -17,6 +17,7 @@ from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, mtbench
 from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
+from bezoar.steps.evaluate.significance import within_item_spread
 from bezoar.steps.evaluate.stats import stratified_mean
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.results.mtbench import MtbenchReport
@@ -66,7 +67,10 @@ def entry(
     return {
         "average": score(strict, categories),
         "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),
+        "withheld": withheld(verdicts),
         "missing": missing(verdicts, questions),
+        "within_item_sd": spread(verdicts),
+        "without_delimiters_or_ratings": score(unspoken(strict, verdicts, questions), categories),
         "turns": {str(turn): score(strict[:, [turn - 1]], categories) for turn in mtbench.TURNS},
         "categories": by_category,
         **differences,
@@ -78,6 +82,33 @@ def entry(
         "complete": len(verdicts) == strict.size * block.repeats
         and all(row.answer_empty or row.score is not None for row in verdicts),
     }
+
+
+def withheld(verdicts: list[VerdictRow]) -> str | None:
+    """Why a model has no score; None if it has one."""
+    if any(row.score is not None or row.answer_empty for row in verdicts):
+        return None
+    return gate.no_score({"": verdicts})
+
+
+def spread(verdicts: list[VerdictRow]) -> float | None:
+    """The judge's noise: the standard deviation of repeated ratings of one answer; None without repeats."""
+    repeated: dict[tuple[int, int], list[float]] = {}
+    for row in verdicts:
+        if row.score is not None:
+            repeated.setdefault((row.question_id, row.turn), []).append(row.score)
+    found = within_item_spread(list(repeated.values()))
+    return None if found is None else round(found, 4)
+
+
+def unspoken(cells: Cells, verdicts: list[VerdictRow], questions: list[QuestionRow]) -> Cells:
+    """The cells without those of answers that hold a delimiter of the prompts, or a rating in brackets."""
+    place = {question.question_id: number for number, question in enumerate(questions)}
+    kept = cells.copy()
+    for row in verdicts:
+        if row.answer_has_delimiter or row.answer_has_rating:
+            kept[place[row.question_id], row.turn - 1] = np.nan
+    return kept
 
 
 def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[str, Any]:
@@ -95,7 +126,8 @@ def clean(cells: Cells, questions: list[QuestionRow], gone: set[tuple[str, str]]
     some = bool(places) and not np.isnan(kept).all()
     average = stratified_mean(kept, categories, block.bootstrap_samples, seed, mtbench.SCALE) if some else None
     shown = average and {name: None if one is None else round(one, 4) for name, one in asdict(average).items()}
-    return {"average": shown, "questions": len(places), "left_out": out}
+    why = None if some else "training rows repeat every question" if not places else "no readable rating"
+    return {"average": shown, "withheld": why, "questions": len(places), "left_out": out}
 
 
 def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[str], seed: int) -> list[str]:
@@ -121,7 +153,7 @@ def below_controls(cells: Mapping[str, Cells], block: Mtbench, categories: list[
 def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
     """A model's line in the log, and the line's level."""
     average, gaps = one["average"], one["missing"]
-    text = f"{name}: no rating" if average is None else f"{name}: {average['mean']:.2f}"
+    text = f"{name}: no score: {one['withheld']}" if average is None else f"{name}: {average['mean']:.2f}"
     if average and average["low"] is not None:
         text += f" [{average['low']:.2f}, {average['high']:.2f}]"
     if not gaps["judgments"]:
@@ -172,7 +204,7 @@ def reported(
     failed = [] if unread else sorted(gate.failures(controls, questions, seed))
     categories = [question.category for question in questions]
     return {
-        "protocol": mtbench.PROTOCOL,
+        "protocol": block.protocol,
         "note": "" if set(returned) <= GPT_4 else NOT_COMPARABLE,
         "judge": {
             "id": judge,
