@@ -66,6 +66,7 @@ class Judge(Form):
 class Questions(Form):
     """The questions."""
 
+    answers: str = Field(description="Block of `answers`.")
     source: str
     count: int = Field(ge=0)
     categories: dict[str, int]
