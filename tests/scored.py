@@ -52,6 +52,7 @@ def verdict(model: str, number: int, turn: int, score: float | None, judge: str 
         status="ok" if score is not None else "refused",
         parse_flag="ok" if score is not None else "none",
         score=score,
+        score_fastchat=score,
         model_returned="parrot",
         answer_empty=False,
         answer_has_delimiter=False,

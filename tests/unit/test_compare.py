@@ -250,7 +250,7 @@ def test_other_judges_and_withheld_scores_are_named(project, tmp_path):
     made = compared(".", "../other")
     assert [one.checkpoint for one in made.differences] == ["base", "dpo"]
     assert "judged: two judges, parrot (j) and parrot (k): they differ, too" in made.notes
-    assert "judged of sft in ../other: no score, no readable rating" in made.notes
+    assert "judged of sft in ../other: no score, the judge gave no readable rating: 48 refused" in made.notes
 
 
 def test_holm_counts_all_comparisons(project, tmp_path):

@@ -142,9 +142,9 @@ def test_a_withheld_score_has_no_average_and_says_why(tmp_path):
     write_mtbench(tmp_path, rate=silent)
     assert json.loads((tmp_path / "results/metrics/judged/sft.json").read_text()) == {}
     scores = {one.checkpoint: one for one in summary([tmp_path / "results/judged.json"]) if one.main}
-    assert (scores["sft"].score, scores["sft"].withheld) == (None, "no readable rating")
+    assert (scores["sft"].score, scores["sft"].withheld) == (None, "the judge gave no readable rating: 48 refused")
     assert (scores["dpo"].score, scores["dpo"].withheld) == (7.0, None)
-    assert "withheld: no readable rating" in table(scores.values())
+    assert "withheld: the judge gave no readable rating: 48 refused" in table(scores.values())
 
 
 def test_the_summary_has_a_line_for_each_score_and_its_log_a_table(results, monkeypatch, caplog):

@@ -22,6 +22,7 @@ class Clean(Form):
     """The average over the questions that no training row repeats."""
 
     average: Interval | None
+    withheld: str | None = Field(description="Why there is no average; null if there is one.")
     questions: int = Field(ge=0)
     left_out: list[int]
 
@@ -31,6 +32,11 @@ class Model(Form):
 
     average: Interval | None = Field(description="From 1 to 10; an empty answer scores 1. null without any rating.")
     average_fastchat: float | None = Field(description="As FastChat averages: an empty answer has the judge's rating.")
+    withheld: str | None = Field(description="Why there is no average; null if there is one.")
+    within_item_sd: float | None = Field(description="The judge's noise, from repeats; null without any.")
+    without_delimiters_or_ratings: Interval | None = Field(
+        description="The average over answers without a prompt's delimiter or a rating."
+    )
     missing: Missing
     turns: dict[str, Interval | None]
     categories: dict[str, Interval | None]
@@ -79,7 +85,7 @@ class MtbenchReport(Report):
     method: ClassVar[str] = "mtbench"
     marks: ClassVar[frozenset[str]] = frozenset({"protocol", "models", "controls", "not_above_controls"})
 
-    protocol: Literal["mtbench-single-v1"]
+    protocol: Literal["mtbench-single-v1", "mtbench-single-v1-fenced"]
     note: str
     judge: Judge
     questions: Questions
@@ -95,10 +101,10 @@ class MtbenchReport(Report):
     def scores(self, evaluation: str) -> Iterator[Score]:
         """The average, and the means of turns and categories."""
         for name in self.checkpoints:
-            one = self.models[name]
-            yield self._score(evaluation, name, "average", one.average, self.questions.count)
+            one, count = self.models[name], self.questions.count
+            yield self._score(evaluation, name, "average", one.average, count)
             for turn, mean in one.turns.items():
-                yield self._score(evaluation, name, f"turn {turn}", mean, self.questions.count)
+                yield self._score(evaluation, name, f"turn {turn}", mean, count)
             for category, mean in one.categories.items():
                 yield self._score(evaluation, name, category, mean, self.questions.categories[category])
 
@@ -112,6 +118,6 @@ class MtbenchReport(Report):
             count,
             judge=" ".join(self.judge.models_returned),
             compromised=self.judge_compromised,
-            withheld=self.no_score or (None if mean else NO_RATING),
+            withheld=self.no_score or (None if mean else self.models[checkpoint].withheld or NO_RATING),
             main=metric == "average",
         )
