@@ -13,7 +13,7 @@ from snakemake.common.prefix_lookup import PrefixLookup
 from snakemake.output_index import OutputIndex
 
 
-class Producers(OutputIndex):  # type: ignore[misc]  # Snakemake has no types
+class Producers(OutputIndex):
     """Snakemake's index of outputs, with the outputs below a prefix by their constant end."""
 
     def __init__(self, rules: Any) -> None:
