@@ -18,6 +18,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_lookup.py",
         "unit/test_cache_objects.py",
         "unit/test_cache_prints.py",
+        "unit/test_cache_producers.py",
         "unit/test_cache_untraced.py",
         "unit/test_cache_proofs.py",
         "unit/test_cache_recover.py",

@@ -1,9 +1,9 @@
-"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are here and in form.py.
+"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are here, in form.py and producers.py.
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. The uses:
-`snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides `update_needrun`,
-`delete_omitfrom_jobs`, `postprocess`, `check_output_mtime` and `ready_jobs`, reads `_finished` and the jobs that the
-workflow's `scheduler` has `running`, and writes `_needrun`,
+`snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides
+`update_output_index` (producers.py), `update_needrun`, `delete_omitfrom_jobs`, `postprocess`, `check_output_mtime` and
+`ready_jobs`, reads `_finished` and the jobs that the workflow's `scheduler` has `running`, and writes `_needrun`,
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
 `remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
 `group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
@@ -42,6 +42,7 @@ from bezoar.cache.dvc import PARAMS
 from bezoar.cache.form import command_of, conda_file, shell_syntax
 from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.layout import Parts, RuleLayout
+from bezoar.cache.producers import Producers
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.trace import provenance
 from bezoar.cache.why import unmade
@@ -299,6 +300,10 @@ class ProvenDAG(DAG):
         if workflow.non_local_exec:  # this machine's cores don't limit those of a node
             workflow.global_resources["_cores"] = None
             self.group_job_factory = Groups(getattr(workflow.executor_settings, "group_cores", None))
+
+    def update_output_index(self) -> None:
+        """Find the rules that make a file by both of its ends: shards may be thousands."""
+        self.output_index = Producers(self.rules)
 
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and set Snakemake's reasons."""
