@@ -137,6 +137,7 @@ def evals_of(method):
 
 
 wildcard_constraints:
+    agreement=one_of(evals_of("agreement")),
     answers=one_of(recipe.answers),
     baseline=one_of(name for name, block in recipe.filters.items() if not block.decides),
     checkpoint=one_of(CHECKPOINTS),

@@ -358,3 +358,31 @@ rule summary:
         bezoar exec {output.summary:q} -- \
             python {input.script:q} --reports {input.reports:q} --out {output.summary:q} --log {log:q}
         """
+
+
+rule report_agreement:
+    input:
+        script=installed.find("scripts/report/agreement.py"),
+        verdicts=lambda w: expand(
+            "data/judgments/{eval}/{checkpoint}/verdicts.jsonl",
+            eval=recipe.evals[w.agreement].evals,
+            checkpoint=recipe.evals[w.agreement].checkpoints,
+        ),
+        reports=lambda w: expand("results/{eval}.json", eval=recipe.evals[w.agreement].evals),
+        questions=lambda w: rows_of(recipe.questions_of(recipe.evals[w.agreement].evals[0])),
+    output:
+        report="results/{agreement}.json",
+    log:
+        "logs/report/{agreement}.log",
+    threads: cores_of("report_agreement", "agreement")
+    resources:
+        **resources_of("report_agreement", "agreement"),
+    params:
+        values=values_of(lambda w: [f"evals.{w.agreement}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.agreement} seed \
+            --judgments data/judgments --reports {input.reports:q} --questions {input.questions:q} \
+            --out {output.report:q} --log {log:q}
+        """

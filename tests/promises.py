@@ -174,6 +174,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_tuning.py",
     ),
     "every score has its interval and its controls": (
+        "unit/test_agreement.py",
         "unit/test_answers.py",
         "unit/test_audit_labels.py",
         "unit/test_balanced.py",

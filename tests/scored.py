@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.steps.data.rows import QuestionRow, write_rows
+from bezoar.steps.evaluate.agreement import Agreement
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.evaluate.questions import answer_row
 from bezoar.steps.evaluate.side_by_side import SideBySide
-from bezoar.steps.report import harness, likelihood, side_by_side
+from bezoar.steps.report import agreement, harness, likelihood, side_by_side
 from bezoar.steps.report import mtbench as judged
 
 CHECKPOINTS = ["base", "sft", "dpo"]
@@ -135,5 +136,25 @@ def write_answers(root: Path, name: str = "look") -> None:
     side_by_side.write_report(folder, root / "data/source/asked/rows.jsonl", block, root / f"results/{name}.json")
 
 
-WRITERS = {"mtbench": write_mtbench, "harness": write_harness, "likelihood": write_likelihood, "answers": write_answers}
-NAMES = {"mtbench": "judged", "harness": "harness", "likelihood": "held", "answers": "look"}
+def write_agreement(root: Path, name: str = "judges") -> None:
+    """The judge of MT-Bench beside another one, whose own report isn't among the results."""
+    block = Agreement(method="agreement", checkpoints=CHECKPOINTS, evals=["judged", "other"], bootstrap_samples=200)
+    for one in CHECKPOINTS:
+        rows = [verdict(one, asked.question_id, turn, 5.0 + turn) for asked in QUESTIONS for turn in (1, 2)]
+        write_rows(root / f"data/judgments/other/{one}/verdicts.jsonl", rows)
+    report = root / "results/judged.json"
+    other = root / "data/other.json"
+    other.write_bytes(report.read_bytes())
+    asked = root / "data/source/asked/rows.jsonl"
+    out = root / f"results/{name}.json"
+    agreement.write_report(root / "data/judgments", [report, other], asked, block, 0, out)
+
+
+WRITERS = {
+    "mtbench": write_mtbench,
+    "harness": write_harness,
+    "likelihood": write_likelihood,
+    "answers": write_answers,
+    "agreement": write_agreement,
+}
+NAMES = {"mtbench": "judged", "harness": "harness", "likelihood": "held", "answers": "look", "agreement": "judges"}

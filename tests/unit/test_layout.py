@@ -75,6 +75,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
+    "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (
         PLAIN | DEMAND | {"problems"},

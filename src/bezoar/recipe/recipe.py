@@ -20,6 +20,7 @@ from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
+from bezoar.steps.evaluate.agreement import Agreement
 from bezoar.steps.evaluate.answers import Answers
 from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, ServedBlock
 from bezoar.steps.evaluate.harness import Harness
@@ -40,7 +41,7 @@ Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
+Eval = Annotated[Agreement | Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 

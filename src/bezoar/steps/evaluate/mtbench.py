@@ -47,6 +47,7 @@ class Mtbench(AnsweredEval):
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
     turns: ClassVar[int | None] = len(TURNS)
+    rates: ClassVar[bool] = True
 
     method: Literal["mtbench"]
     references: Annotated[Name, source_of("references")]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bezoar.errors import InputError, problem
+from bezoar.steps.results.agreement import AgreementReport
 from bezoar.steps.results.answers import AnswersReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
@@ -14,7 +15,7 @@ from bezoar.steps.results.mtbench import MtbenchReport
 from bezoar.steps.results.report import Report
 
 # The report of a new method is added here. No other list exists.
-REPORTS: tuple[type[Report], ...] = (MtbenchReport, HarnessReport, LikelihoodReport, AnswersReport)
+REPORTS: tuple[type[Report], ...] = (MtbenchReport, HarnessReport, LikelihoodReport, AnswersReport, AgreementReport)
 
 
 def report_in(data: Any, path: Path | str) -> Report:
