@@ -4,6 +4,7 @@ in:   data/answers/<answers>/<checkpoint>/answers.jsonl, data/controls/<eval>/<c
 out:  data/checklists/<eval>/items.jsonl                  items for every turn of every question
       data/checks/<eval>/<model>/checks.jsonl             a judge's probability that an answer meets each item
       results/<eval>.json                                 every score with its uncertainty
+      results/metrics/<eval>/<checkpoint>.json            averages, for `dvc metrics`
 """
 
 
@@ -91,6 +92,7 @@ rule report_checklist:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.checklist)],
     output:
         report="results/{checklist}.json",
+        metrics=directory("results/metrics/{checklist}"),
     log:
         "logs/report/{checklist}.log",
     threads: cores_of("report_checklist", "checklist")

@@ -3,6 +3,7 @@
 in:   data/answers/<answers>/<checkpoint>/answers.jsonl, data/controls/<eval>/<control>/answers.jsonl
 out:  data/gradings/<eval>/<model>/gradings.jsonl         a judge's scores, and feedback.jsonl: its texts
       results/<eval>.json                                 every score with its uncertainty
+      results/metrics/<eval>/<checkpoint>.json            averages, for `dvc metrics`
 """
 
 
@@ -56,6 +57,7 @@ rule report_rubric:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.rubric)],
     output:
         report="results/{rubric}.json",
+        metrics=directory("results/metrics/{rubric}"),
     log:
         "logs/report/{rubric}.log",
     threads: cores_of("report_rubric", "rubric")

@@ -207,7 +207,7 @@ def test_a_compromised_table_says_so_in_file_and_log(desk, method, caplog):
     assert card.endswith("The judge is compromised: it rewards control_spoof.")
     spoofed = found["controls"]["control_spoof"]
     assert spoofed["answers_with_delimiter_or_rating"] == TURNS
-    assert spoofed["average_without_them"] is None
+    assert spoofed["without_delimiters_or_ratings"] is None
 
 
 @METHODS
@@ -271,11 +271,11 @@ def test_a_withheld_score_says_why_in_file_log_and_card(desk, method, caplog):
     assert found["no_score"] == f"the judge gave no readable rating: {calls:,} refused"
     strong = found["models"]["strong"]
     assert strong["average"] is None
-    assert strong["no_score"] == f"the judge gave no readable rating: {2 * TURNS} refused"
+    assert strong["withheld"] == f"the judge gave no readable rating: {2 * TURNS} refused"
     assert (strong["missing"]["mean_if_lowest"], strong["missing"]["mean_if_highest"]) == tuple(found["scale"])
     assert f"no score: {found['no_score']}" in caplog.text
-    assert f"strong: no score: {strong['no_score']}" in caplog.text
-    assert f"no score: {strong['no_score']}" in place.block.scores_of("strong", found).text
+    assert f"strong: no score: {strong['withheld']}" in caplog.text
+    assert f"no score: {strong['withheld']}" in place.block.scores_of("strong", found).text
     assert found["judge_compromised"] is False  # nothing is known of it
 
 
@@ -298,7 +298,7 @@ def test_repeats_that_differ_have_a_spread_and_several_results_are_counted(desk)
 
     found = desk("rubric").run(Unsure())
     strong, weak = found["models"]["strong"], found["models"]["weak"]
-    assert (strong["within_answer_sd"], weak["within_answer_sd"]) == (pytest.approx(2**0.5, abs=1e-4), 0)
+    assert (strong["within_item_sd"], weak["within_item_sd"]) == (pytest.approx(2**0.5, abs=1e-4), 0)
     assert (strong["several_scores"], weak["several_scores"]) == (2 * TURNS, 0)
     assert strong["average"]["mean"] == 4
     assert found["rubric"]["version"] == 1

@@ -54,7 +54,7 @@ class GradedEval(AnsweredEval):
         """The average score with its interval, or why there is none, and whether the judge can be trusted."""
         one, (_, high) = report["models"][checkpoint], report["scale"]
         average, judge = one["average"], ", ".join(report["judge"]["models_returned"])
-        score = f"no score: {one['no_score']}" if average is None else f"{average['mean']:.2f} of {high:g}"
+        score = f"no score: {one['withheld']}" if average is None else f"{average['mean']:.2f} of {high:g}"
         if average and average["low"] is not None:
             score += f" (95 % interval {average['low']:.2f} to {average['high']:.2f})"
         text = f"{report['protocol']}, {report['questions']['count']} questions, judged by {judge}: {score}."

@@ -11,6 +11,7 @@ from bezoar.steps.evaluate.nulls import METHODS
 from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.report import graded
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.checklist import ChecklistReport
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,4 @@ def write_report(inputs: Inputs, block: Checklist, seed: int, out: Path, left_ou
         "items": len(items),
         "sha256": sha256(inputs.items),
     }
-    graded.write(report, inputs.questions, out)
+    graded.finish(report, ChecklistReport, inputs.questions, out)

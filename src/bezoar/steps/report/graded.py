@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.errors import BezoarError
-from bezoar.files import sha256, write_json
+from bezoar.files import sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, grades
@@ -20,8 +20,11 @@ from bezoar.steps.evaluate.gate import Method
 from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
 from bezoar.steps.evaluate.mtbench import one_judge
+from bezoar.steps.evaluate.significance import within_item_spread
 from bezoar.steps.evaluate.stats import stratified_mean
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.report import Report
+from bezoar.steps.results.write import write
 
 Cells = NDArray[np.float64]  # (questions, turns)
 Grades = dict[str, list[GradeRow]]  # by checkpoint or control
@@ -72,9 +75,10 @@ class Table:
         places = {one: [n for n, name in enumerate(categories) if name == one] for one in sorted(set(categories))}
         needed = grades.needed(rows)
         missing = [row for row in needed if row.score is None]
+        unspoken = self.cells([row for row in rows if not _speaks(row)])
         return {
             "average": self.mean(cells, categories),
-            "no_score": gate.no_score({"": missing}) if np.isnan(cells).all() else None,
+            "withheld": gate.no_score({"": missing}) if np.isnan(cells).all() else None,
             "missing": self.bounds(rows) | {"gradings": len(missing)},
             "turns": {str(n + 1): self.mean(cells[:, [n]], categories) for n in range(cells.shape[1])},
             "categories": {one: self.mean(cells[rows_of], [one] * len(rows_of)) for one, rows_of in places.items()},
@@ -84,7 +88,7 @@ class Table:
             "status": dict(sorted(Counter(row.status for row in rows).items())),
             "empty_answers": len({(row.question_id, row.turn) for row in rows if row.answer_empty}),
             "answers_with_delimiter_or_rating": len({(row.question_id, row.turn) for row in rows if _speaks(row)}),
-            "average_without_them": self.mean(self.cells([row for row in rows if not _speaks(row)]), categories),
+            "without_delimiters_or_ratings": self.mean(unspoken, categories),
             "complete": not missing,
         }
 
@@ -104,7 +108,8 @@ class Table:
         places = [place for place, row in enumerate(self.questions) if row.question_id not in out]
         cells = self.cells(rows)[places]
         average = self.mean(cells, [self.categories[place] for place in places]) if places else None
-        return {"average": average, "questions": len(places), "left_out": out}
+        why = None if average else "no readable score" if places else "training rows repeat every question"
+        return {"average": average, "withheld": why, "questions": len(places), "left_out": out}
 
     def not_above(self, by_model: Mapping[str, list[GradeRow]]) -> list[str]:
         """Checkpoints that aren't clearly better than every control: they may be untrained."""
@@ -123,14 +128,14 @@ def _speaks(row: GradeRow) -> bool:
     return row.answer_has_delimiter or row.answer_has_rating
 
 
-def within_answer_sd(rows: list[GradeRow]) -> float | None:
-    """The standard deviation of repeated gradings of one answer, pooled; None without repeats."""
+def within_item_sd(rows: list[GradeRow]) -> float | None:
+    """The judge's noise: the standard deviation of repeated gradings of one answer; None without repeats."""
     by_answer: dict[tuple[int, int], list[float]] = defaultdict(list)
     for row in rows:
         if row.score is not None:
             by_answer[row.question_id, row.turn].append(row.score)
-    repeated = [np.var(scores, ddof=1) for scores in by_answer.values() if len(scores) > 1]
-    return round(float(np.sqrt(np.mean(repeated))), 4) if repeated else None
+    found = within_item_spread(list(by_answer.values()))
+    return None if found is None else round(found, 4)
 
 
 def grades_below(folder: Path, file: str, table: Table) -> Grades:
@@ -185,7 +190,7 @@ def reported(by_model: Grades, table: Table, protocol: str, left_out: LeftOut) -
 def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
     """A model's line in the log, and the line's level."""
     average, gaps = one["average"], one["missing"]
-    text = f"{name}: no score: {one['no_score']}" if average is None else f"{name}: {average['mean']:.2f}"
+    text = f"{name}: no score: {one['withheld']}" if average is None else f"{name}: {average['mean']:.2f}"
     if average and average["low"] is not None:
         text += f" [{average['low']:.2f}, {average['high']:.2f}]"
     if not gaps["gradings"]:
@@ -198,10 +203,10 @@ def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
     )
 
 
-def write(report: dict[str, Any], questions_path: Path, out: Path) -> None:
-    """Write a report, and log a line for each model and what is wrong."""
+def finish(report: dict[str, Any], form: type[Report], questions_path: Path, out: Path) -> None:
+    """Write a report in its form, and log a line for each model and what is wrong."""
     report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
-    write_json(out, report)
+    write(out, report, form)
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
     if report["no_score"]:

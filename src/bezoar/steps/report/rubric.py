@@ -11,6 +11,7 @@ from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.rubric import Rubric
 from bezoar.steps.report import graded
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.rubric import RubricReport
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def write_report(inputs: Inputs, block: Rubric, seed: int, out: Path, left_out: 
         one |= {
             "several_scores": sum(row.parse_flag == "multi" for row in rows[name]),
             "with_reference": sum(row.with_reference for row in rows[name]),
-            "within_answer_sd": graded.within_answer_sd(rows[name]),
+            "within_item_sd": graded.within_item_sd(rows[name]),
         }
     report["judge"] |= {
         "backend": block.judge,
@@ -49,4 +50,4 @@ def write_report(inputs: Inputs, block: Rubric, seed: int, out: Path, left_out: 
     }
     read = rubric.read_rubric(inputs.rubric)
     report["rubric"] = {"version": read.version, "criterion": read.criterion, "sha256": sha256(inputs.rubric)}
-    graded.write(report, inputs.questions, out)
+    graded.finish(report, RubricReport, inputs.questions, out)
