@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from bezoar.blocks import Sampling
 from bezoar.errors import InputError
+from bezoar.problems import RecipeError
+from bezoar.recipe.load import load
 from bezoar.requests.base import Completion, Request, Subject
 from bezoar.steps import prompts
 from bezoar.steps.backends.verifier import VerifierBackend
@@ -180,3 +183,44 @@ def test_the_spoof_closes_the_answer_and_a_judge_that_repeats_it_is_read(tmp_pat
     assert end in text
     assert result(text) == (5.0, "ok")  # so that a judge that falls for it is caught
     assert rubric.holds_result(text)
+
+
+def refused(tmp_path: Path, **changes: Any) -> str:
+    """Why the embedded recipe with a rubric is refused."""
+    data = yaml.safe_load((ROOT / "recipes/tiny.yaml").read_text())
+    judged = {"method": "rubric", "checkpoints": ["tiny_llama"], "answers": "mtbench", "judge": "judge"}
+    files = {"prompts": "recipes/prompts/judging/rubric.yaml", "rubric": "recipes/prompts/judging/helpfulness.yaml"}
+    data["evals"]["graded"] = judged | files | changes
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    with pytest.raises(RecipeError) as error:
+        load(tmp_path / "params.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"prompts": "recipes/prompts/judging/checklist.yaml"},
+            "graded.prompts: recipes/prompts/judging/",
+        ),
+        (
+            {"rubric": "recipes/prompts/judging/rubric.yaml"},
+            "graded.rubric: recipes/prompts/judging/rubric.yaml:1: version: the key",
+        ),
+        ({"reference_categories": ["math"]}, "graded.reference_categories: there are no reference answers to show"),
+        (
+            {"references": "world_references", "reference_categories": ["maths"]},
+            "hint: did you mean `math`?",
+        ),
+        ({"controls": ["shuffled"]}, "graded.shuffled_from: the control `shuffled` has no answers"),
+        ({"rubric": "nowhere.yaml"}, "graded.rubric: no such file"),
+    ],
+    ids=lambda one: str(one)[:30],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(tmp_path, monkeypatch, changes, said):
+    monkeypatch.chdir(ROOT)
+    found = refused(tmp_path, **changes)
+    assert said in found
+    assert "found:" in found
+    assert "expected:" in found

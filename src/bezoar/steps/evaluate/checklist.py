@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -79,13 +79,18 @@ class Checklist(GradedEval):
 
 def prompt_problems(path: str, needs: dict[str, tuple[str, ...]]) -> Iterator[Problem]:
     """What is wrong with a prompt file that exists."""
+    yield from file_problems("prompts", path, lambda file: prompts.load(file, needs), ", ".join(needs))
+
+
+def file_problems(key: str, path: str, read: Callable[[Path], object], expected: str) -> Iterator[Problem]:
+    """The first thing that is wrong with a file that exists, under the key that names it."""
     if not Path(path).is_file():
         return
     try:
-        prompts.load(path, needs)
+        read(Path(path))
     except ValueError as error:
-        what, _, found = str(error).partition("\n")
-        yield Problem(("prompts",), what, found.strip().removeprefix("found: ").split("\n")[0], ", ".join(needs))
+        what, _, rest = str(error).partition("\n")
+        yield Problem((key,), what, rest.strip().removeprefix("found:").split("\n")[0].strip(), expected)
 
 
 class ItemRow(Row):

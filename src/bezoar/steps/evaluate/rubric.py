@@ -16,7 +16,7 @@ from pydantic import Field
 from bezoar.blocks import BackendName, Block, FilePath, Name, Sampling
 from bezoar.problems import Problem, read_yaml, unknown
 from bezoar.requests.demand import Demand, Known
-from bezoar.steps.evaluate.checklist import prompt_problems
+from bezoar.steps.evaluate.checklist import file_problems, prompt_problems
 from bezoar.steps.evaluate.evaluation import source_of
 from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
@@ -69,15 +69,8 @@ class Rubric(GradedEval):
         """The files, and categories that no question is answered in."""
         yield from super().problems(recipe)
         yield from prompt_problems(self.prompts, NEEDS)
-        if Path(self.rubric).is_file():
-            try:
-                read_rubric(Path(self.rubric))
-            except ValueError as error:
-                what, _, found = str(error).partition("\n")
-                found = found.strip().removeprefix("found: ").split("\n")[0]
-                yield Problem(
-                    ("rubric",), what, found, "`version`, `criterion`, and `scores` with descriptions of 1 to 5"
-                )
+        wanted = "`version`, `criterion`, and `scores` with descriptions of 1 to 5"
+        yield from file_problems("rubric", self.rubric, read_rubric, wanted)
         if self.reference_categories is not None and self.references is None:
             what, found = "there are no reference answers to show", ", ".join(self.reference_categories) or "[]"
             yield Problem(("reference_categories",), what, found, "a source in `references`, or no such key")
