@@ -17,6 +17,9 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
+include: "rules/graded.smk"
+include: "rules/checklist.smk"
+include: "rules/rubric.smk"
 
 
 rule all:

@@ -16,10 +16,15 @@ from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import answers, harness, tasks
+from bezoar.steps.evaluate.checks import Authoring, Checking
+from bezoar.steps.evaluate.evaluation import AnsweredEval
 from bezoar.steps.evaluate.gate import Gate
+from bezoar.steps.evaluate.graded import GradedEval
+from bezoar.steps.evaluate.gradings import Grading
 from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
+from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
 from bezoar.steps.train.merge import Merging
 
 try:
@@ -142,12 +147,15 @@ wildcard_constraints:
     baseline=one_of(name for name, block in recipe.filters.items() if not block.decides),
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
+    checklist=one_of(evals_of("checklist")),
+    graded=one_of([name for name, block in recipe.evals.items() if isinstance(block, GradedEval)]),
     harness=one_of(evals_of("harness")),
-    asked=one_of([*evals_of("mtbench"), *evals_of("answers")]),
+    asked=one_of([name for name, block in recipe.evals.items() if isinstance(block, AnsweredEval)]),
     likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     side_by_side=one_of(evals_of("answers")),
     model=r"[a-z][a-z0-9_]*",
+    rubric=one_of(evals_of("rubric")),
     scheme=one_of(recipe.schemes),
     shard=r"\d{4}",
     source=one_of(recipe.sources),

@@ -67,7 +67,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "train.conversations",
         },
     ),
+    "evaluate/checklists": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/checks": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/gradings": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/graded_gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/null_answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
     "shard/evol": (DEALING, SHARDS),
@@ -97,6 +102,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report", "results"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/summary": (PLAIN, {"results"}),
+    "report/checklist": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/rubric": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "train/*": (
         PLAIN,
         {
@@ -210,7 +217,11 @@ def test_what_counts_no_tokens_and_runs_no_model_depends_on_no_torch(monkeypatch
         "data/clearance",
         "evaluate/controls",
         "evaluate/gate",
+        "evaluate/graded_gate",
+        "evaluate/null_answers",
+        "report/checklist",
         "report/mtbench",
+        "report/rubric",
     ):
         assert set(found.parts(f"scripts/{name}.py")) & heavy == set(), name
     assert set(found.parts("scripts/train/sft.py")) & heavy != set()

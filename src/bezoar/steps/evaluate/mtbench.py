@@ -296,7 +296,7 @@ def judge_id(
     return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, protocol], sort_keys=True))
 
 
-def one_judge(verdicts: Mapping[str, list[VerdictRow]]) -> str:
+def one_judge(verdicts: Mapping[str, list[Any]]) -> str:
     """The id of the one judge of all verdicts; raises ValueError if there are several."""
     judges = {row.judge_id for rows in verdicts.values() for row in rows}
     if len(judges) != 1:

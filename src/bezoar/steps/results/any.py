@@ -9,13 +9,23 @@ from pydantic import ValidationError
 from bezoar.errors import InputError, problem
 from bezoar.steps.results.agreement import AgreementReport
 from bezoar.steps.results.answers import AnswersReport
+from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.mtbench import MtbenchReport
 from bezoar.steps.results.report import Report
+from bezoar.steps.results.rubric import RubricReport
 
 # The report of a new method is added here. No other list exists.
-REPORTS: tuple[type[Report], ...] = (MtbenchReport, HarnessReport, LikelihoodReport, AnswersReport, AgreementReport)
+REPORTS: tuple[type[Report], ...] = (
+    MtbenchReport,
+    ChecklistReport,
+    RubricReport,
+    HarnessReport,
+    LikelihoodReport,
+    AnswersReport,
+    AgreementReport,
+)
 
 
 def report_in(data: Any, path: Path | str) -> Report:
