@@ -120,7 +120,7 @@ def test_tasks_of_a_checkpoint_share_a_process_and_score_as_in_processes_of_thei
     shutil.rmtree(root / "data/harness")
     together, said = build(results)
     assert together == alone
-    assert len(re.findall("was made in the same process", said)) == 2
+    assert len(re.findall("^data/harness/.* was made in the same process", said, re.MULTILINE)) == 2
     assert "waiting for it" not in said  # jobs that a running process makes, too, aren't started beside it
     assert len(re.findall("^restored data/harness/", said, re.MULTILINE)) == 2
     logs = {path.stem: path.read_text() for path in (root / "logs/harness/own/served").glob("*.log")}
