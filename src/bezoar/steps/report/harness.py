@@ -95,7 +95,8 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
             items = [item for _, item in read_json_lines(folder / "items.jsonl")]
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
     differs = _compared(models, block)
-    report = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _settings(block), "checkpoints": models}
+    head = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _settings(block)}
+    report = {**head, "checkpoints": models}
     if block.expected:
         report["expected"] = {"source": block.expected.source, "differ": differs}
     write(out, report, HarnessReport)

@@ -68,7 +68,7 @@ class HarnessReport(Report):
 
     evaluation: str
     num_fewshot: int = Field(ge=0, description="Of tasks that don't say otherwise.")
-    tasks: dict[str, Asked] = Field({}, description="How each task was asked; results of earlier versions don't say it.")
+    tasks: dict[str, Asked] = Field({}, description="How each was asked; results of earlier versions don't say it.")
     checkpoints: dict[str, dict[str, Task]]
     expected: Expected | None = None
 
