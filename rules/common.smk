@@ -15,7 +15,7 @@ from bezoar.errors import BezoarError, problem
 from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
-from bezoar.steps.evaluate import answers, harness, tasks
+from bezoar.steps.evaluate import answers, harness, task, tasks
 from bezoar.steps.evaluate.checks import Authoring, Checking
 from bezoar.steps.evaluate.evaluation import AnsweredEval
 from bezoar.steps.evaluate.gate import Gate
@@ -82,23 +82,12 @@ def downloads(section):
     return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
 
 
-def either(*needs):
-    """A function from a job's wildcards to all that it needs over a network, for one reason or another."""
-
-    def network(wildcards):
-        found = [one for need in needs if (one := need(wildcards)) is not None]
-        return reduce(Network.__or__, found) if found else None
-
-    return network
-
-
 # By rule, what its jobs need to reach others; own rules may add themselves.
 NETWORK = {
     **{rule: asks(rule) for rule, *_ in recipe.asking},
     "source": downloads("sources"),
     "base": downloads("models"),
-    "harness": either(downloads("evals"), asks("harness")),
-    "harness_targets": downloads("evals"),
+    "harness_tasks": downloads("evals"),
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
@@ -115,7 +104,10 @@ graph.attach(
     notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
     rerun_on=recipe.rerun_on,
-    together=[installed.find("scripts/evaluate/harness.py")],  # tasks of a checkpoint share the loaded model
+    together=[  # tasks of a checkpoint share the loaded model
+        installed.find("scripts/evaluate/harness.py"),
+        installed.find("scripts/evaluate/harness_tasks.py"),
+    ],
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
@@ -348,10 +340,14 @@ def evaluator(rule, wildcards):
 
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
-    prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
     server = recipe.server_names("harness", wildcards)
     keys = keys_of(harness.Asking if server else harness.Scoring, "evals", "harness")(wildcards)
-    return [*keys, *server, *prompt, "seed"]
+    return [*keys, *server, "seed"]
+
+
+def task_names(wildcards):
+    """The parameters that the script of a task's settings and data reads."""
+    return [*keys_of(task.Tasks, "evals", "harness")(wildcards), "prompt"]
 
 
 def task_files(wildcards):

@@ -46,8 +46,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/harness": (PLAIN | DEMAND | {"problems", "together"}, {"chat", "evaluate"} | MODELS),
     "evaluate/harness_targets": (
         PLAIN | DEMAND | {"problems"},
-        {"chat", "data", "data.contamination", "data.rows", "data.unspaced", "evaluate"} | MODELS,
+        {"data", "data.contamination", "data.rows", "data.unspaced", "evaluate"},
     ),
+    "evaluate/harness_tasks": (PLAIN | {"problems", "together"}, {"evaluate"}),
     "evaluate/question_targets": (
         PLAIN | DEMAND | {"problems"},
         {"data", "data.contamination", "data.rows", "data.unspaced", "evaluate"},

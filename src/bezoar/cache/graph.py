@@ -398,19 +398,28 @@ class ProvenDAG(DAG):
 
     @property
     def ready_jobs(self) -> set[Any]:
-        """Jobs that are ready, without those that a running job's process makes, too: they would only wait for it."""
+        """Jobs that are ready, without those that a running job's process makes, too: they would only wait for it.
+
+        A job that may make others waits for their inputs, if these are being made or can be.
+        """
         assert self.attached
         ready: set[Any] = self._ready_jobs
         sharing = self.attached.build.sharing
         if not any(sharing.values()):
             return ready
         scheduler = self.workflow.scheduler
+        running = scheduler.running if scheduler else ()
+        at_work = {one for job in (*running, *ready) for one in (job if job.is_group() else [job])}
+        makers = {step.name: self.dependencies[job].keys() for job, step in self.steps.items() if step.name in sharing}
         taken: set[str] = set()
         found: set[Any] = set()
-        for job in [*(scheduler.running if scheduler else ()), *sorted(ready, key=_first)]:
+        for job in [*running, *sorted(ready, key=_first)]:
             steps = [self.steps[one] for one in (job if job.is_group() else [job]) if one in self.steps]
+            others = [other for step in steps for other in sharing.get(step.name, ())]
+            if job in ready and not all(at_work.isdisjoint(makers.get(other, ())) for other in others):
+                continue
             if job not in ready or taken.isdisjoint(step.name for step in steps):
-                taken.update(other for step in steps for other in sharing.get(step.name, ()))
+                taken.update(others)
                 found.add(job)
         return found & ready
 
