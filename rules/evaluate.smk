@@ -17,7 +17,6 @@ out:  data/tasks/<eval>/<task>/settings.json              how a task is asked, a
       results/summary.csv                                 a line for each score of all evaluations
 """
 
-
 TASK = ["data/tasks/{harness}/{task}/settings.json", "data/tasks/{harness}/{task}/data.zip"]
 
 
