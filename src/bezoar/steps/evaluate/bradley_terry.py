@@ -98,7 +98,7 @@ def fit(games: Games, anchor: str, strata: list[str], draws: int, seed: int) -> 
     found, variances = (one[0] for one in rows.fitted(np.ones((1, len(strata)))))
     finite = bool(np.abs(design @ found).max() < LIMIT)
     errors = np.sqrt(variances.sum(axis=-1))
-    if not finite or len(strata) == 1:
+    if not finite or len(strata) == 1 or errors.min() < ROUNDING:  # equal games say nothing about others
         endless = np.full(len(found), np.inf)
         return Fit(players, found, -endless, endless, finite)
     if min(map(len, groups)) < FEWEST:
