@@ -16,6 +16,8 @@ from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import answers, harness, tasks
+from bezoar.steps.evaluate.comparisons import Comparing
+from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
@@ -142,7 +144,7 @@ wildcard_constraints:
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
     harness=one_of(evals_of("harness")),
-    asked=one_of([*evals_of("mtbench"), *evals_of("answers")]),
+    asked=one_of(name for name, block in recipe.evals.items() if QUESTIONS in block.targets()),
     likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     side_by_side=one_of(evals_of("answers")),
@@ -408,6 +410,24 @@ def gate_of(wildcards):
     """The gate, which checkpoints wait for before they are judged; controls don't."""
     controls = controls_of(wildcards.mtbench)
     return [f"data/gates/{wildcards.mtbench}.json"] if controls and wildcards.model not in controls else []
+
+
+def comparison_names(wildcards):
+    """The parameters that the comparisons script reads."""
+    judge = recipe.evals[wildcards.pairwise].judge
+    return [*keys_of(Comparing, "evals", "pairwise")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
+
+
+def pairwise_references(wildcards):
+    """The reference answers that a judge of pairs sees, if any."""
+    references = recipe.evals[wildcards.pairwise].references
+    return [rows_of(references)] if references else []
+
+
+def pairwise_gate(wildcards):
+    """The gate, which checkpoints wait for before they are compared; controls don't."""
+    controls = recipe.evals[wildcards.pairwise].control_names()
+    return [f"data/gates/{wildcards.pairwise}.json"] if controls and wildcards.model not in controls else []
 
 
 def loose_ends():

@@ -173,8 +173,12 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "every score has its interval and its controls": (
         "unit/test_answers.py",
         "unit/test_audit_labels.py",
+        "tiny/test_pairwise_recipe.py",
         "unit/test_balanced.py",
+        "unit/test_bradley_terry.py",
         "unit/test_likelihood.py",
+        "unit/test_pairwise.py",
+        "unit/test_significance.py",
         "unit/test_side_by_side.py",
         "unit/test_mtbench.py",
         "unit/test_mtbench_golden.py",

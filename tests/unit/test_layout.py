@@ -67,6 +67,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "train.conversations",
         },
     ),
+    "evaluate/comparisons": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/gate_pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
@@ -94,6 +96,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
+    "report/pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
     "train/*": (
         PLAIN,
         {

@@ -12,13 +12,14 @@ from bezoar.requests.base import Completion
 from bezoar.steps.backends.verifier import Verifier
 from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows
 from bezoar.steps.evaluate import comparisons, pairwise_gate, standings
-from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, Pairwise, PairPrompts, verdict
+from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, verdict
 from bezoar.steps.report import pairwise as table
 
 ROOT = Path(__file__).parents[2]
 PROMPT_FILE = ROOT / "recipes/prompts/pairwise/v1.jsonl"
 QUESTIONS = [
-    QuestionRow(question_id=number, category=f"kind {number // 10}", turns=[f"question {number}"]) for number in range(40)
+    QuestionRow(question_id=number, category=f"kind {number // 10}", turns=[f"question {number}"])
+    for number in range(40)
 ]
 
 
@@ -332,12 +333,12 @@ def test_the_baseline_has_one_half_and_is_compared_like_any_other():
 
 def test_a_named_checkpoint_is_compared_with_all_others_and_a_pair_counts_once():
     report = report_of(Scripted(by_merit), block(compare_to=["strong"]))
-    named = report["models"]["weak"]["difference_to_named"]["strong"]
+    named = report["models"]["weak"]["compared_to"]["strong"]
     previous = report["models"]["strong"]["difference_to_previous"]
     assert named["mean"] == -previous["mean"]
     assert named["p_holm"] == previous["p_holm"]
     assert report["comparisons"]["count"] == 3
-    assert report["models"]["strong"]["difference_to_named"] == {}
+    assert report["models"]["strong"]["compared_to"] == {}
 
 
 def test_a_judge_that_prefers_the_first_seat_gets_no_score():
@@ -478,7 +479,12 @@ def test_pairs_are_exported_in_fastchats_schema():
         for game, score in zip(games({0: ["mine"]}, {0: ["theirs"]}), (0.0, 1.0), strict=True)
     ]
     (one,) = comparisons.fastchat_rows(found, "base")
-    assert (one["model_1"], one["model_2"], one["g1_winner"], one["g2_winner"]) == ("base", "weak", "model_1", "model_2")
+    assert (one["model_1"], one["model_2"], one["g1_winner"], one["g2_winner"]) == (
+        "base",
+        "weak",
+        "model_1",
+        "model_2",
+    )
     assert one["judge"] == ["m", "pair-5-v1"]
     assert one["g1_judgment"] == "[[A>B]]"
     assert set(one) >= {"question_id", "turn", "tstamp", "g1_user_prompt", "g2_user_prompt"}

@@ -25,6 +25,7 @@ from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, Se
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
+from bezoar.steps.evaluate.pairwise import Pairwise
 from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.filter.baseline import Baseline
 from bezoar.steps.filter.block import Filter
@@ -40,7 +41,7 @@ Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Likelihood | Mtbench | SideBySide, Field(discriminator="method")]
+Eval = Annotated[Harness | Likelihood | Mtbench | Pairwise | SideBySide, Field(discriminator="method")]
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 

@@ -14,8 +14,9 @@ from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_
 from bezoar.steps.evaluate import pairwise
 from bezoar.steps.evaluate.controls import FILLER
 from bezoar.steps.evaluate.judgments import ENDINGS, check_gate
-from bezoar.steps.evaluate.mtbench import CONTROL, read_questions, references
+from bezoar.steps.evaluate.mtbench import CONTROL, references
 from bezoar.steps.evaluate.pairwise import GAMES, GameRow, PairPrompts
+from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.style import counts
 
 

@@ -24,6 +24,7 @@ from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, Row, row_id
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import AnsweredEval, Scores, source_of
 from bezoar.steps.evaluate.questions import read_questions as read_any
 
@@ -42,7 +43,7 @@ IN_RANGE = re.compile(r"10(?:\.0+)?|[1-9](?:\.\d+)?")
 PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 
 
-class Mtbench(AnsweredEval):
+class Mtbench(AnsweredEval, ComparedEval):
     """MT-Bench (Zheng et al. 2023, arXiv:2306.05685): two turns, each answer graded by itself."""
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}

@@ -7,7 +7,7 @@ from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.significance import LEVEL, holm
 
 Compare = Callable[[str, str, str], dict[str, Any] | None]
-NONE: dict[str, Any] = {"difference_to_first": None, "difference_to_previous": None, "difference_to_named": {}}
+NONE: dict[str, Any] = {"difference_to_first": None, "difference_to_previous": None, "compared_to": {}}
 
 
 def differences(
@@ -26,7 +26,7 @@ def differences(
         checkpoints: Those that are compared, in order; all of the evaluation's if None.
 
     Returns:
-        By score and checkpoint `difference_to_first`, `difference_to_previous` and, by name, `difference_to_named`;
+        By score and checkpoint `difference_to_first`, `difference_to_previous` and, by name, `compared_to`;
         and the number of comparisons.
     """
     names = block.checkpoints if checkpoints is None else checkpoints
@@ -80,4 +80,4 @@ def _shown(
     else:
         first, previous = found[score, name, names[0]], found[score, name, names[place - 1]]
     others = {one: found[score, name, one] for one in named if one in names and one != name}
-    return {"difference_to_first": first, "difference_to_previous": previous, "difference_to_named": others}
+    return {"difference_to_first": first, "difference_to_previous": previous, "compared_to": others}

@@ -61,9 +61,7 @@ def _estimate(
 def reported(tables: dict[str, dict[str, list[LikelihoodRow]]], block: Likelihood, seed: int) -> dict[str, Any]:
     """The report, from the rows by checkpoint and mix."""
     first = tables[block.checkpoints[0]]
-    scores = {
-        name: {mix: score(tables[name][mix], block, seed) for mix in block.mixes} for name in block.checkpoints
-    }
+    scores = {name: {mix: score(tables[name][mix], block, seed) for mix in block.mixes} for name in block.checkpoints}
     gaps, comparisons = differences(
         block, block.mixes, lambda mix, name, other: difference(tables[name][mix], tables[other][mix], block, seed)
     )

@@ -15,8 +15,8 @@ from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import pairwise, pairwise_gate, standings
 from bezoar.steps.evaluate.evaluation import QUESTIONS
-from bezoar.steps.evaluate.mtbench import read_questions
 from bezoar.steps.evaluate.pairwise import GameRow, Pairwise
+from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 from bezoar.steps.evaluate.style import length_controlled, style_controlled
@@ -247,7 +247,7 @@ def reported(
     return withheld(report) if why else report
 
 
-SCORES = ("win_rate", "length_controlled", "difference_to_first", "difference_to_previous", "difference_to_named")
+SCORES = ("win_rate", "length_controlled", "difference_to_first", "difference_to_previous", "compared_to")
 
 
 def withheld(report: dict[str, Any]) -> dict[str, Any]:
