@@ -176,6 +176,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "tiny/test_pairwise_recipe.py",
         "unit/test_balanced.py",
         "unit/test_bradley_terry.py",
+        "unit/test_coverage.py",
+        "unit/test_differences.py",
         "unit/test_likelihood.py",
         "unit/test_pairwise.py",
         "unit/test_significance.py",

@@ -15,6 +15,7 @@ from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, Prompt, SourceNam
 from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import Scores, ServedEval
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
@@ -23,7 +24,7 @@ SAMPLES = "samples"
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds")
 
 
-class Harness(ServedEval):
+class Harness(ServedEval, ComparedEval):
     """lm-evaluation-harness."""
 
     served_rule: ClassVar[str] = "harness"
