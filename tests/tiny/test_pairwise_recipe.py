@@ -65,6 +65,12 @@ def test_a_pairwise_evaluation_runs_offline(workspace: Workspace, random_llama: 
     assert len(rows) == 48
     assert "End of the answer of Assistant A" in rows[0]
     assert "Nothing to be done" in workspace.snakemake()
+    workspace.run("bezoar", "dvc")
+    stages = (workspace.root / "dvc.yaml").read_text()
+    for name in ("comparisons-pairs-other", "comparisons-pairs-control_self", "gate_pairwise-pairs"):
+        assert f"  {name}:\n" in stages
+    assert "  answers-short-base:\n" in stages
+    assert "comparisons-pairs-base" not in stages  # the baseline doesn't play against itself, but for the control
 
     # another weight is a matter of the report alone
     (workspace.root / "params.yaml").write_text(RECIPE.replace("style: [length, bold]", "strong_weight: 3.0"))

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from bezoar.requests.base import Completion
 from bezoar.steps.backends.verifier import Verifier
 from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows
 from bezoar.steps.evaluate import comparisons, pairwise_gate, standings
-from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, verdict
+from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, judge_id, verdict
 from bezoar.steps.report import pairwise as table
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,9 @@ def block(**changes):
         "max_failed_share": 0.5,
         "allow_compromised": True,
     }
-    return Pairwise(**values | changes)
+    found = Pairwise(**values | changes)
+    found._name = "pairs"
+    return found
 
 
 def comparing(evaluation):
@@ -488,6 +491,55 @@ def test_pairs_are_exported_in_fastchats_schema():
     assert one["judge"] == ["m", "pair-5-v1"]
     assert one["g1_judgment"] == "[[A>B]]"
     assert set(one) >= {"question_id", "turn", "tstamp", "g1_user_prompt", "g2_user_prompt"}
+
+
+# --- The block --------------------------------------------------------------------------------------------------------
+
+
+def problems(sources=None, **changes):
+    recipe = SimpleNamespace(sources=sources or {})
+    return {one.key: one.what for one in block(**changes).problems(recipe)}
+
+
+def test_a_baseline_has_to_be_answered_and_somebody_has_to_play():
+    assert problems() == {}
+    assert problems(baseline="other") == {("baseline",): "no answers of this checkpoint are made"}
+    assert problems(checkpoints=["base"]) == {("checkpoints",): "nobody plays against the baseline"}
+    part = SimpleNamespace(name="judge_prompts", limit=2, sample=None)
+    assert problems({"judge_prompts": part}) == {("judge_prompts",): "evals.pairs needs all of its rows"}
+
+
+def test_the_most_requests_of_a_model_are_two_games_a_turn():
+    known = SimpleNamespace(turns=lambda _: 160, most_tokens=lambda _: 100)
+    assert block(repeats=3).demand([], known, "judge").calls == 160 * 2 * 3
+    unknown = SimpleNamespace(turns=lambda _: None, most_tokens=lambda _: 100)
+    assert block().demand([], unknown, "judge").calls is None
+
+
+def test_a_judge_changes_with_everything_that_can_change_a_verdict():
+    parts = {
+        "backend": {"kind": "verifier"},
+        "weights": None,
+        "sampling": {"temperature": 0.0},
+        "attempts": 2,
+        "scale": 5,
+        "reference_categories": ["math", "coding"],
+        "prompts_sha256": "p",
+        "references_sha256": None,
+    }
+    others = {
+        "backend": {"kind": "openai"},
+        "weights": "w",
+        "sampling": {"temperature": 1.0},
+        "attempts": 1,
+        "scale": 3,
+        "reference_categories": ["math"],
+        "prompts_sha256": "q",
+        "references_sha256": "r",
+    }
+    own = judge_id(**parts)
+    assert own == judge_id(**parts | {"reference_categories": ["coding", "math"]})
+    assert len({own, *(judge_id(**parts | {name: one}) for name, one in others.items())}) == 1 + len(parts)
 
 
 # --- The embedded verifier ------------------------------------------------------------------------------------------
