@@ -201,3 +201,34 @@ def test_intervals_of_strengths_and_style_hold_the_truth(with_style):
 def test_intervals_of_strengths_and_style_hold_the_truth_in_94_to_96_percent_of_many_tables(with_style, questions):
     # sure to about 0.004; an interval of percentiles holds it in 0.941 of tables with 80 questions
     assert coverage(3000, 500, with_style=with_style, questions=questions) == pytest.approx(0.95, abs=0.01)
+
+
+def length_coverage(count, draws, questions=80):
+    """The same of one model's strength at equal length, where length moves the judge as the formula says."""
+    generator = np.random.default_rng(7)
+
+    def made(number):
+        gaps = generator.normal(100, 250, (number, questions))
+        category = np.repeat(np.linspace(-0.8, 0.8, 8), questions // 8)
+        odds = 0.3 + category + generator.normal(0, 1, (number, questions)) + 1.5 * np.tanh(gaps / 250)
+        return (generator.random((number, questions, 2)) < expit(odds)[..., None]).mean(axis=-1), gaps
+
+    share, gaps = made(4000)
+    design = np.stack([np.ones(share.size), np.tanh(gaps.ravel() / 250)], axis=1)
+    truth = expit(coefficients(design, share.ravel(), np.ones((1, share.size)))[0][0])
+    strata = [str(place // (questions // 8)) for place in range(questions)]
+    held = []
+    for number, (one, gap) in enumerate(zip(*made(count), strict=True)):
+        rows = games({"A": one}, 2.0)
+        rate = length_controlled(rows, "base", gap, strata, draws, number).rate("A")
+        held.append(rate.low <= truth <= rate.high)
+    return np.mean(held)
+
+
+def test_intervals_of_rates_at_equal_length_hold_the_truth():
+    assert length_coverage(300, 200) == pytest.approx(0.95, abs=0.03)  # sure to 0.025
+
+
+@pytest.mark.long
+def test_intervals_of_rates_at_equal_length_hold_the_truth_in_94_to_96_percent_of_many_tables():
+    assert length_coverage(6000, 500) == pytest.approx(0.95, abs=0.01)

@@ -677,13 +677,17 @@ ERROR_RATES = [  # of docs/recipe.md, for 80 questions: a share of cases in whic
 ]
 
 
-def refused(believed, count):
+CLUSTERED = [(0.0, 0.0, 0.01), (0.05, 0.2, 0.45), (0.1, 0.8, 0.95), (0.2, 0.99, 1.0)]  # where it believes both turns
+
+
+def refused(believed, count, *, clustered=False):
     """Share of simulated judges that don't pass; each gives 1 to 3 to a control, and 10 where it believes it."""
     generator = np.random.default_rng(3)
     questions = [question(number, str(number // 10)) for number in range(80)]
     found = 0
     for _ in range(count):
-        ratings = np.where(generator.random(160) < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
+        drawn = np.repeat(generator.random(80), 2) if clustered else generator.random(160)
+        ratings = np.where(drawn < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
         rows = [verdict(place // 2, place % 2 + 1, float(one)) for place, one in enumerate(ratings)]
         found += bool(gate.failures({"control_spoof": rows}, questions, 0))
     return found / count
@@ -698,6 +702,12 @@ def test_the_gate_passes_sound_judges_and_refuses_those_that_are_often_fooled(be
 @pytest.mark.parametrize(("believed", "at_least", "at_most"), ERROR_RATES)
 def test_the_gates_error_rates_are_those_of_the_docs(believed, at_least, at_most):
     assert at_least <= refused(believed, 300) <= at_most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("believed", "at_least", "at_most"), CLUSTERED)
+def test_the_gates_error_rates_hold_where_a_judge_believes_whole_questions(believed, at_least, at_most):
+    assert at_least <= refused(believed, 300, clustered=True) <= at_most
 
 
 def test_models_are_judged_after_controls_by_the_same_judge(tmp_path):
