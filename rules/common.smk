@@ -16,7 +16,7 @@ from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import answers, harness, tasks
-from bezoar.steps.evaluate.comparisons import Comparing
+from bezoar.steps.evaluate.games import Comparing
 from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.judgments import Judging

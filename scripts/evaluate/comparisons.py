@@ -4,7 +4,7 @@ from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget
 from bezoar.script import Flags, run
 from bezoar.steps.backends.any import AnyBackend
-from bezoar.steps.evaluate.comparisons import Comparing, Inputs, write_verdicts
+from bezoar.steps.evaluate.games import Comparing, Inputs, write_verdicts
 
 
 def main(argv: list[str] | None = None) -> None:

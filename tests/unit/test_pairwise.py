@@ -12,7 +12,8 @@ from bezoar.errors import BezoarError, InputError
 from bezoar.requests.base import Completion
 from bezoar.steps.backends.verifier import Verifier
 from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows
-from bezoar.steps.evaluate import comparisons, pairwise_gate, standings
+from bezoar.steps.evaluate import games as playing
+from bezoar.steps.evaluate import pairwise_gate, standings
 from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, judge_id, verdict
 from bezoar.steps.report import pairwise as table
 
@@ -47,7 +48,7 @@ def block(**changes):
 
 
 def comparing(evaluation):
-    return comparisons.Comparing(**{key: getattr(evaluation, key) for key in comparisons.Comparing.model_fields})
+    return playing.Comparing(**{key: getattr(evaluation, key) for key in playing.Comparing.model_fields})
 
 
 # --- Reading a verdict ----------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def test_a_file_without_the_prompts_of_the_scale_is_refused():
 
 
 def games(answers, baseline, questions=QUESTIONS[:1], references=None, **changes):
-    return comparisons.games_of(questions, answers, baseline, five(), references, comparing(block(**changes)))
+    return playing.games_of(questions, answers, baseline, five(), references, comparing(block(**changes)))
 
 
 def test_each_turn_is_played_in_both_seats_and_each_draw_is_its_own():
@@ -174,8 +175,8 @@ def row(score=1.0, game=2, *, text="mine", other="theirs", status="ok", said=Non
         model_returned="m",
         answer_has_delimiter=False,
         answer_has_verdict=False,
-        model_counts=comparisons.counts(text),
-        baseline_counts=comparisons.counts(other),
+        model_counts=playing.counts(text),
+        baseline_counts=playing.counts(other),
     )
 
 
@@ -284,13 +285,13 @@ def verdicts_by(judge, evaluation=None, *, weak=None, strong=None):
     players = {"weak": weak or answers_of(-3, 20, "weak"), "strong": strong or answers_of(3, 20, "strong")}
     prompts, found = five(), {}
     for name in evaluation.judged():
-        answers = players.get(name) or comparisons.control_answers(
+        answers = players.get(name) or playing.control_answers(
             name.removeprefix("control_"), QUESTIONS, baseline, prompts
         )
-        made = comparisons.games_of(QUESTIONS, answers, baseline, prompts, None, comparing(evaluation))
+        made = playing.games_of(QUESTIONS, answers, baseline, prompts, None, comparing(evaluation))
         found[name] = [
-            comparisons.row_of(game, answer, name, "j", 5, prompts.ends())
-            for game, answer in comparisons.played(made, judge, comparing(evaluation))
+            playing.row_of(game, answer, name, "j", 5, prompts.ends())
+            for game, answer in playing.played(made, judge, comparing(evaluation))
         ]
     return found
 
@@ -427,7 +428,7 @@ def test_a_judge_that_fails_one_in_ten_bounds_the_score(habit, status):
     assert f"{missing['games']} of 80 games without a verdict ({missing['games']} {status})" in lines[0]
     rows = verdicts_by(Scripted(by_merit, **habit))["weak"]
     with pytest.raises(InputError, match=r"the judge failed too often\n  found:    \d+ of 80 games without a verdict"):
-        comparisons.check_failed(rows, 80, 0.01)
+        playing.check_failed(rows, 80, 0.01)
 
 
 def test_missing_verdicts_of_a_control_count_as_won():
@@ -481,7 +482,7 @@ def test_pairs_are_exported_in_fastchats_schema():
         (game, Completion("[[A>B]]", "stop", "m"), row(score, game.number))
         for game, score in zip(games({0: ["mine"]}, {0: ["theirs"]}), (0.0, 1.0), strict=True)
     ]
-    (one,) = comparisons.fastchat_rows(found, "base")
+    (one,) = playing.fastchat_rows(found, "base")
     assert (one["model_1"], one["model_2"], one["g1_winner"], one["g2_winner"]) == (
         "base",
         "weak",
@@ -556,7 +557,7 @@ def test_the_verifier_compares_its_two_ratings(scale, expected):
     labels = {5: ("A>>B", "A>B", "A=B", "B>A", "B>>A"), 3: ("A", "C", "B")}[scale]
     pairs = [("nonsense", right), (right, "nonsense"), (right, right)]
     requests = [
-        comparisons.Request("k", (("user", "x"),), Sampling(), comparisons.Subject((question,), one, other, labels))
+        playing.Request("k", (("user", "x"),), Sampling(), playing.Subject((question,), one, other, labels))
         for one, other in pairs
     ]
     said = [verdict(one.text, scale)[0] for one in Verifier().complete(requests, "")]
