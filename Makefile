@@ -80,6 +80,7 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/snakefmt Snakefile rules src/bezoar/template
 	$(BIN)/python -m bezoar.settings > docs/settings.md
 	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
+	$(BIN)/python -m bezoar.steps.results.schema schemas
 	$(BIN)/bezoar dvc
 
 setup: $(INSTALLED)

@@ -24,4 +24,5 @@ rule all:
     default_target: True
     input:
         expand("results/{eval}.json", eval=recipe.evals),
+        ["results/summary.csv"] if recipe.evals else [],
         loose_ends(),

@@ -291,6 +291,7 @@ rule dataset:
         origins="data/mixes/{mix}/origins.jsonl",
         reports=dataset_reports,
         certificate="data/certificates/{mix}.json",
+        clearance="data/clearances/{mix}.json",  # what mustn't be trained on isn't published
         tokenizer=dataset_tokenizer,
     output:
         readme="data/datasets/{mix}/README.md",

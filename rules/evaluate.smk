@@ -10,6 +10,8 @@ out:  data/targets/<eval>/<task>.jsonl                    what evaluations ask: 
       data/judgments/<eval>/<model>/judgments.jsonl       a judge's ratings, and verdicts.jsonl
       data/gates/<eval>.json                              whether the judge passes the controls
       results/<eval>.json                                 every score with its uncertainty
+      results/metrics/<eval>/<checkpoint>.json            averages, for `dvc metrics`
+      results/summary.csv                                 a line for each score of all evaluations
 """
 
 
@@ -101,6 +103,7 @@ rule report_harness:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.harness)],
     output:
         report="results/{harness}.json",
+        metrics=directory("results/metrics/{harness}"),
     log:
         "logs/report/{harness}.log",
     threads: cores_of("report_harness", "harness")
@@ -154,6 +157,7 @@ rule report_likelihood:
         ),
     output:
         report="results/{likelihood}.json",
+        metrics=directory("results/metrics/{likelihood}"),
     log:
         "logs/report/{likelihood}.log",
     threads: cores_of("report_likelihood", "likelihood")
@@ -317,6 +321,7 @@ rule report_mtbench:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.mtbench)],
     output:
         report="results/{mtbench}.json",
+        metrics=directory("results/metrics/{mtbench}"),
     log:
         "logs/report/{mtbench}.log",
     threads: cores_of("report_mtbench", "mtbench")
@@ -332,4 +337,24 @@ rule report_mtbench:
             --results data/judgments/{wildcards.mtbench} --questions {input.questions:q} \
             --references {input.references:q} --judge-prompts {input.judge_prompts:q} \
             --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
+        """
+
+
+rule summary:
+    input:
+        script=installed.find("scripts/report/summary.py"),
+        reports=expand("results/{eval}.json", eval=recipe.evals),
+    output:
+        summary="results/summary.csv",
+    log:
+        "logs/report/summary.log",
+    threads: cores_of("summary")
+    resources:
+        **resources_of("summary"),
+    params:
+        values={},
+    shell:
+        r"""
+        bezoar exec {output.summary:q} -- \
+            python {input.script:q} --reports {input.reports:q} --out {output.summary:q} --log {log:q}
         """

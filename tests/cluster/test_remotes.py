@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def stated(said: str, what: str) -> None:
 def cached(graph: Graph) -> list[Path]:
     """Files of the object store."""
     return [path for path in (graph.root / ".dvc/cache/files").rglob("*") if path.is_file()]
+
+
+def size(path: Path) -> int:
+    """Bytes of a file that may be renamed at any time; 0 if it is gone."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def md5_in_lock(graph: Graph, path: str) -> str:
@@ -184,7 +192,7 @@ def test_a_fetch_over_http_goes_on_after_the_server_was_killed(heavy: Graph, ser
 def test_a_fetch_that_is_killed_itself_leaves_nothing_that_counts(heavy: Graph, remote: Remote, tmp_path: Path) -> None:
     clone = remote.clone(shared(heavy, remote), tmp_path / "clone")
     process = clone.start("snakemake", HEAVY, log=tmp_path / "log")
-    wait_until(lambda: any("partial" in path.name and path.stat().st_size > 10**6 for path in cached(clone)))
+    wait_until(lambda: any("partial" in path.name and size(path) > 10**6 for path in cached(clone)))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert unsound(clone.root / ".dvc/cache/files/md5") == []

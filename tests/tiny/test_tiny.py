@@ -159,7 +159,8 @@ def test_a_clone_with_a_remote_builds_only_what_a_change_touches(published: Work
     clone = clone_of(published, tmp_path / "clone")
     before = contents(published.root)
     assert "Nothing to be done" in clone.snakemake("results/mtbench.json")
-    assert list(contents(clone.root)) == ["results/mtbench.json"]  # and nothing else was fetched
+    fetched = {name for name in contents(clone.root) if not name.startswith("results/metrics/mtbench/")}
+    assert fetched == {"results/mtbench.json"}  # and nothing else was fetched than this job's outputs
 
     set_beta(clone, 0.3)
     tasks = len(yaml.safe_load((clone.root / "params.yaml").read_text())["evals"]["harness"]["tasks"])
@@ -167,7 +168,7 @@ def test_a_clone_with_a_remote_builds_only_what_a_change_touches(published: Work
     expected = {"train": 1, "merge": 1, "answers": 1, "controls": 1, "judgments": 2, "harness": tasks}
     made = ran(clone, "snakemake", "--cores", "2")
     # so small a model may get the same scores as before; then the reports are there already
-    assert made - Counter({"gate": 1, "report": 2}) == Counter(expected)
+    assert made - Counter({"gate": 1, "report": 3}) == Counter(expected)
     changed = contents(clone.root)
     assert changed[ADAPTER] != before[ADAPTER]
     status = re.findall(r"^\t\t(\w+):", clone.run("dvc", "status"), re.MULTILINE)

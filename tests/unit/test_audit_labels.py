@@ -167,6 +167,14 @@ def test_a_filter_that_changed_since_is_noted(sheet, capsys):
     assert read(capsys, sheet)["changed"] == len(gone) > 0
 
 
+def test_a_row_that_two_shards_have_is_drawn_once(tree):
+    first, second = (Path("data/filtered/evol") / shard / "kept.jsonl" for shard in ("0000", "0001"))
+    second.write_text(second.read_text() + first.read_text())
+    sample, texts = draw(chain("filters", "evol", load())[-1], 1000, 0)
+    drawn = [name for one in sample.strata for name in one.sampled]
+    assert len(drawn) == len(set(drawn)) == len(texts) == sum(one.rows for one in sample.strata)
+
+
 def test_a_cell_runs_no_formula_and_fits_a_spreadsheet(tree):
     path = Path("data/filtered/evol/0000/kept.jsonl")
     hostile = {"instruction": '=HYPERLINK("http://x","y")\n"quoted", \x1b[2J', "response": "-1+" + "x" * 40_000}

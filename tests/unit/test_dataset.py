@@ -14,6 +14,7 @@ from bezoar.errors import InputError
 from bezoar.files import files_in
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data.rows import write_rows
+from bezoar.steps.dataset import markdown
 from bezoar.steps.dataset.folder import Inputs, languages_of, write_dataset
 from bezoar.steps.dataset.statistics import SAMPLE, Lengths, Statistics, distinct, self_bleu
 from bezoar.steps.dataset.table import joined
@@ -396,6 +397,10 @@ def test_origins_go_with_rows_that_share_an_id_and_licences_with_parts_that_shar
         (1, "a", 1, "MIT"),
         (2, "a", 2, "X"),
     ]
+
+
+def test_a_cell_of_a_table_stays_one_cell():
+    assert markdown.cell("a|b\\|c\nd\x1b[2J") == "a\\|b\\\\\\|c d\\x1b[2J"
 
 
 def test_languages_are_named_by_share():

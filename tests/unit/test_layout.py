@@ -34,9 +34,9 @@ SHARDS = {"data", "generate", "generate.scheme"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
-    "data/certificate": (PLAIN, {"data", "data.contamination", "data.rows"}),
-    "data/certified": (PLAIN, {"data", "data.contamination", "data.rows"}),
-    "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows"}),
+    "data/certificate": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
+    "data/certified": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
+    "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
     "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
     "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
@@ -46,11 +46,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/harness": (PLAIN | DEMAND | {"problems", "together"}, {"chat", "evaluate"} | MODELS),
     "evaluate/harness_targets": (
         PLAIN | DEMAND | {"problems"},
-        {"chat", "data", "data.contamination", "data.rows", "evaluate"} | MODELS,
+        {"chat", "data", "data.contamination", "data.rows", "data.unspaced", "evaluate"} | MODELS,
     ),
     "evaluate/question_targets": (
         PLAIN | DEMAND | {"problems"},
-        {"data", "data.contamination", "data.rows", "evaluate"},
+        {"data", "data.contamination", "data.rows", "data.unspaced", "evaluate"},
     ),
     "evaluate/likelihood": (
         PLAIN | DEMAND | {"problems"},
@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
-    "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
+    "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (
         PLAIN | DEMAND | {"problems"},
         {
@@ -92,11 +92,13 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "train",
             "train.conversations",
             "report",
+            "results",
         },
     ),
-    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report"} | MODELS),
-    "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
-    "report/pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report"}),
+    "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report", "results"} | MODELS),
+    "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/summary": (PLAIN, {"results"}),
     "train/*": (
         PLAIN,
         {

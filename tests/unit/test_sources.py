@@ -14,6 +14,7 @@ from reading import read, taken
 
 from bezoar.errors import InputError
 from bezoar.files import files_in
+from bezoar.recipe.cards import place_of
 from bezoar.steps.data.readers import read_table
 from bezoar.steps.data.rows import SeedRow, row_id
 from bezoar.steps.data.shard import shard_of, write_shards
@@ -253,3 +254,14 @@ def test_the_order_of_rows_changes_no_shard(tmp_path):
     shards = sharded(tmp_path / "forward", names)
     assert sharded(tmp_path / "backward", reversed(names)) == shards
     assert sum(content.count(b"\n") for content in shards.values()) == 20
+
+
+@pytest.mark.parametrize("url", ["https://ann:secret@host/a", "https://token@host", "ftp://host/a", "https://h/a b"])
+def test_an_address_with_a_password_is_refused(url):
+    with pytest.raises(ValueError, match="url"):
+        Url(kind="url", url=url, sha256="0" * 64)
+
+
+def test_a_card_has_no_signature_of_an_address():
+    origin = Url(kind="url", url="https://host/a@b.jsonl?X-Amz-Signature=1#top", sha256="0" * 64)
+    assert place_of(Source(origin=origin, format="text")) == f"https://host/a@b.jsonl (sha256 {'0' * 64})"

@@ -27,7 +27,7 @@ REFERENCES = {
 RATES = [0.1, 0.2, 0.25, 0.3, 0.5]
 TYPES = {  # values that are equal for Python, or look alike
     "draws": [3, 3.0, 1, True, 1.0],
-    "note": [0, 0.0, False, "0", None, "null", "", {1: "a"}, {"1": "a"}, {1.0: "a"}, [1], [1.0], [True], ["1"]],
+    "note": [0, 0.0, False, "0", None, "null", "", {1: "a"}, {"1": "a"}, [1], [1.0], [True], ["1"]],
     "seed": [0, 0.0, False],
 }
 CONSTANTS = {  # by module

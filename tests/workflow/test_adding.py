@@ -94,6 +94,14 @@ def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
     planned = run("snakemake", "-n", "results/heldout.json")
     assert "rule perplexity:" in planned
     assert "data/checkpoints/sft_lamini" in planned
+    written = "from bezoar.steps.results.perplexity import PerplexityReport as Report; from pathlib import Path\n"
+    written += "from bezoar.steps.results.write import write; out = Path('results/heldout.json')\n"
+    run("python", "-c", written + "write(out, {'perplexity': {'sft_lamini': 3.5}, 'rows': 9}, Report)")
+    run("python", "scripts/report/summary.py", "--reports", "results/heldout.json", "--out", "results/summary.csv")
+    assert Path("results/summary.csv").read_text().splitlines()[1:] == [
+        "heldout,perplexity,sft_lamini,perplexity,3.5,,,9,,,"
+    ]
+    assert json.loads(Path("results/metrics/heldout/sft_lamini.json").read_text()) == {"average": 3.5}
 
 
 def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):

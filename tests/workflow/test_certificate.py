@@ -80,4 +80,5 @@ def test_a_new_evaluation_trains_again_only_where_rows_go(workspace: Workspace, 
     text = "1 of 24 rows repeat evaluation items, and contamination.policy is block; by_second questions 1 in 1 rows"
     assert not trained("first", "second", policy="block", refused=text)
     assert not (root / "data/clearances/mine.json").exists()
+    assert text in workspace.refused("snakemake", "--cores", "2", "data/datasets/mine/README.md")  # nor is it published
     assert not trained("first", policy="block")  # it passes, with the rows of before

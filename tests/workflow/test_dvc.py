@@ -70,6 +70,7 @@ def test_no_stage_is_a_shard_or_a_task() -> None:
 
 def test_stages_know_their_metrics_plots_and_parameters() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == [{"results/mtbench.json": {"persist": True}}]
+    assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == [{"results/metrics/mtbench": {"persist": True}}]
+    assert pipeline["stages"]["summary"]["outs"] == [{"results/summary.csv": {"persist": True}}]
     assert {"data/adapters/dpo_hh/history.json"} <= {path for one in pipeline["plots"] for path in one}
     assert {"params.resolved.yaml": ["seed", "stages.dpo_hh"]} in pipeline["stages"]["train-dpo_hh"]["params"]

@@ -113,7 +113,7 @@ def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: di
     tiny["evals"]["held"] = {"method": "likelihood", "mixes": ["hh"], "checkpoints": ["sft_lamini"]}
     pretend_built(workspace, tiny)
     more = with_eval(tiny, "held", checkpoints=["sft_lamini", "sft_orca"])  # which was trained on another mix, too
-    assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1})
+    assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1, "summary": 1})
 
 
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
@@ -133,22 +133,23 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     pretend_built(workspace, tiny)
     checkpoints, tasks = tiny["evals"]["mtbench"]["checkpoints"], len(tiny["evals"]["harness"]["tasks"])
 
+    reported = {"report_mtbench": 1, "summary": 1}
     # another checkpoint: its answers and their judgment
     more = with_eval(tiny, "mtbench", checkpoints=["teacher", *checkpoints])
-    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1, "report_mtbench": 1})
+    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1} | reported)
     # also as the last one: the shuffled control names the checkpoint that it is made of
     more = with_eval(tiny, "mtbench", checkpoints=[*checkpoints, "teacher"])
-    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1, "report_mtbench": 1})
+    assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1} | reported)
     more = with_eval(tiny, "harness", checkpoints=[*tiny["evals"]["harness"]["checkpoints"], "teacher"])
-    assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1})
+    assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1, "summary": 1})
     # another control: its judgment, and, if it lets the gate say something else, those of all checkpoints
     more = with_eval(tiny, "mtbench", controls=["empty", "filler", "shuffled"])
-    every = {"judgments": 1 + len(checkpoints), "gate": 1, "report_mtbench": 1}
+    every = {"judgments": 1 + len(checkpoints), "gate": 1} | reported
     assert planned(workspace, more) == Counter({"controls": 1} | every)
-    assert planned(workspace, with_eval(tiny, "mtbench", bootstrap_samples=100)) == Counter({"report_mtbench": 1})
+    assert planned(workspace, with_eval(tiny, "mtbench", bootstrap_samples=100)) == Counter(reported)
     # twice as many judgments: of every model and both controls
     again = with_eval(tiny, "mtbench", repeats=2)
-    assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "gate": 1, "report_mtbench": 1})
+    assert planned(workspace, again) == Counter({"judgments": len(checkpoints) + 2, "gate": 1} | reported)
     # how the judge is reached changes nothing, who it is and how often it is asked changes every judgment
     other = {"base_url_env": "JUDGE_BASE_URL", "api_key_env": "OTHER_API_KEY", "concurrency": 1, "timeout": 1.0}
     other |= {"requests_per_minute": 9, "tokens_per_minute": 99, "deadline": 2.0, "batch": True}
@@ -161,7 +162,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
         (judge | {"max_output_tokens": 999}, len(checkpoints) + 2),
     ):
         jobs = planned(workspace, changed(workspace, tiny, backends={"marker": changed_judge}))
-        assert jobs == (Counter({"judgments": judgments, "gate": 1, "report_mtbench": 1}) if judgments else Counter())
+        assert jobs == (Counter({"judgments": judgments, "gate": 1} | reported) if judgments else Counter())
     # DPO is scored again, as is the control that is made of its answers, and all others if the gate says something
     # else then; the empty control is not
     stages = {"dpo_hh": tiny["stages"]["dpo_hh"] | {"beta": 0.2}}
@@ -176,6 +177,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
             "harness": tasks,
             "report_mtbench": 1,
             "report_harness": 1,
+            "summary": 1,
         }
     )
 

@@ -83,8 +83,11 @@ def draw(step: Step, rows: int, seed: int) -> tuple[Sample, dict[str, dict[str, 
         InputError: The filter has no rows here, or has kept or rejected none.
     """
     ranks: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    seen = set()  # two shards may hold the same row
     for stratum, row in judged(step):
-        ranks[stratum].append((rank(seed, "label", row["id"]), row["id"]))
+        if row["id"] not in seen:
+            seen.add(row["id"])
+            ranks[stratum].append((rank(seed, "label", row["id"]), row["id"]))
     if KEPT not in ranks or len(ranks) < 2:
         found = ", ".join(f"{len(ids):,} {name}" for name, ids in ranks.items()) or "no row"
         what, expected = f"filter {step.name}: nothing to compare", "rows that it kept, and rows that it rejected"
@@ -95,7 +98,10 @@ def draw(step: Step, rows: int, seed: int) -> tuple[Sample, dict[str, dict[str, 
         for name, ids in sorted(ranks.items())
     ]
     chosen = {name for one in strata for name in one.sampled}
-    texts = {row["id"]: row for _, row in judged(step) if row["id"] in chosen}
+    texts: dict[str, dict[str, Any]] = {}
+    for _, row in judged(step):
+        if row["id"] in chosen:
+            texts.setdefault(row["id"], row)
     return Sample(filter=step.name, seed=seed, strata=strata), texts
 
 

@@ -113,7 +113,7 @@ def _check_recordable(rule: str, params: dict[str, Any]) -> None:
                 problem(
                     f"rule {rule}: {name} can't be recorded",
                     found=error,
-                    expected="text, number, true or false, null, list, or a map with keys of one kind",
+                    expected="text, number, true or false, null, list, or a map with keys of text or of whole numbers",
                     hint="quote it in params.yaml, so that it is a text",
                 )
             ) from error

@@ -18,7 +18,7 @@ SCRIPTS = "scripts"
 PACKAGE = "src/bezoar"  # in a checkout
 CODE_OUTS = (CODE_LOCK, RESOLVED)
 BUILD = "bezoar build"
-RESULTS = "results/"  # outputs there are scores
+RESULTS, METRICS = "results/", "results/metrics/"  # outputs there are scores; those of DVC's tables
 HEAD = "# Generated from the Snakefile and params.yaml. Don't edit: `bezoar dvc` writes it.\n"
 
 
@@ -109,8 +109,8 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code
     drawn = []
     for name, stage in sorted(stages.items()):
         step = stage.steps[0]
-        outs = [out for out in stage.outs if not out.startswith(RESULTS)]
-        metrics = [out for out in stage.outs if out.startswith(RESULTS)]
+        metrics = _metrics(stage)
+        outs = [out for out in stage.outs if out not in metrics]
         entry = {
             "cmd": stage.command,
             "deps": stage.deps,
@@ -124,6 +124,12 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code
             drawn.append({f"{outs[0]}/{settings_.pop('file')}": settings_})
     text = yaml.dump({"stages": written, **({"plots": drawn} if drawn else {})}, Dumper=Dumper, sort_keys=False)
     return HEAD + text
+
+
+def _metrics(stage: DvcStage) -> list[str]:
+    """The outputs that `dvc metrics` shows: scores, or if a stage has some in METRICS, only those."""
+    scores = [out for out in stage.outs if out.startswith(RESULTS) and not out.endswith(".csv")]
+    return [out for out in scores if out.startswith(METRICS)] or scores
 
 
 def _kept(out: str) -> dict[str, dict[str, bool]]:

@@ -100,7 +100,7 @@ def packaged() -> dict[str, Path]:
     return _recipes_in(installed.ROOT / "recipes")
 
 
-def _recipes() -> dict[str, Path]:
+def recipes() -> dict[str, Path]:
     """The recipes by name; the project's own have priority."""
     return dict(sorted((packaged() | _recipes_in(Path("recipes"))).items()))
 
@@ -147,7 +147,7 @@ def _bring(name: str) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     active = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
-    for name, path in _recipes().items():
+    for name, path in recipes().items():
         chosen = f"recipe: {name}".encode() in [line.partition(b"#")[0].strip() for line in active.splitlines()]
         edited = chosen and path.read_bytes() != active
         show(f"{'*' if chosen else ' '} {name}{' (edited)' if edited else ''}")
@@ -168,9 +168,9 @@ def _fallbacks(args: argparse.Namespace) -> int:
 
 
 def _use(args: argparse.Namespace) -> int:
-    recipes, active = _recipes(), Path("params.yaml")
-    check_known(args.name, recipes)
-    edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in recipes.values())
+    known, active = recipes(), Path("params.yaml")
+    check_known(args.name, known)
+    edited = active.exists() and all(active.read_bytes() != path.read_bytes() for path in known.values())
     if edited and not args.force:
         show(
             problem(

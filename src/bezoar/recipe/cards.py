@@ -79,7 +79,8 @@ def place_of(source: Source) -> str:
         case Hub():
             return f"{source.origin.repository} at {source.origin.revision}"
         case Url():
-            return f"{source.origin.url} (sha256 {source.origin.sha256})"
+            address = source.origin.url.partition("?")[0]  # what follows may be a signature that gives access
+            return f"{address} (sha256 {source.origin.sha256})"
         case Builtin():
             return f"Bezoar's embedded world, set {source.origin.set}"
         case File():

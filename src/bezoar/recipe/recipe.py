@@ -45,6 +45,7 @@ Eval = Annotated[Harness | Likelihood | Mtbench | Pairwise | SideBySide, Field(d
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
+SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS = "cards"  # of the values of a run
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
 
@@ -241,7 +242,8 @@ class Recipe(Block):
 
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
-        return list(dict.fromkeys(name for block in self.blocks() for name in block.stage_names()))
+        names = [name for block in self.blocks() for name in block.stage_names()]
+        return list(dict.fromkeys([*names, *([SUMMARY] if self.evals else [])]))
 
     def resources_of(self, stage: str) -> Resources:
         """Resources of a stage's jobs on a cluster: the stage's own, its rule's, or the default."""

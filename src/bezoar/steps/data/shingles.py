@@ -6,12 +6,10 @@ import unicodedata
 import numpy as np
 import xxhash
 
+from bezoar.steps.data.unspaced import UNSPACED
+
 Shingles = np.ndarray[tuple[int], np.dtype[np.uint64]]  # sorted, without repeats
 SIZE = 5  # words of a shingle (Lee et al. 2022, arXiv:2107.06499, section 4.2)
-# Scripts without spaces between words: Thai to Khmer, kana, and Han characters. A character stands for a word.
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
 SIGNS = r"+*/=<>^%&|~\\$#@{}\[\]\u00ac\u00b1\u00d7\u00f7\u2190-\u22ff"  # of code and formulas: they bear the meaning
 WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])\w)+|[{SIGNS}]|-(?=[\d\s(.])")
 FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(1, SIZE + 1)], dtype=np.uint64)

@@ -66,7 +66,7 @@ class Url(Block):
     """A file of the same kinds at an http(s) URL."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^https?://[^/?#@\s]+([/?#]\S*)?$", description="Without a name or password.")
     sha256: Sha256
 
 

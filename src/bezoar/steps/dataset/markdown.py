@@ -23,4 +23,4 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
 
 def cell(value: Any) -> str:
     """A value as the text of a cell."""
-    return "" if value is None else printable(str(value).replace("|", "\\|").replace("\n", " "))
+    return "" if value is None else printable(str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " "))

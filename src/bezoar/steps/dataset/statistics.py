@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bezoar.steps.data.rows import rank
+from bezoar.steps.data.unspaced import UNSPACED
 
 SAMPLE = 2_000  # rows of which diversity is measured: it falls with the number of rows, so it needs a fixed one
 PARALLEL = 200  # rows of these that self-BLEU compares with each other
 LARGEST = 5  # clusters that are listed
-CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: each character is a word
-WORD = re.compile(rf"[{CJK}]|[^\W{CJK}]+|[^\w\s]")
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 RESPONSES = ("completion", "chosen", "rejected")
 Count = Callable[[list[str]], list[int]]
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bezoar.files import rounded, write_json
+from bezoar.files import rounded
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.report.item_differences import apart, item_differences
+from bezoar.steps.results.harness import HarnessReport
+from bezoar.steps.results.write import write
 
 
 def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
     comparisons = add_differences(models, by_item, block)
     report = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "order": list(block.checkpoints)}
-    write_json(out, report | {"comparisons": comparisons, "checkpoints": models})
+    write(out, report | {"comparisons": comparisons, "checkpoints": models}, HarnessReport)
     for checkpoint, tasks in models.items():
         line = ", ".join(
             f"{task} {name} {value['score']:.3f}"

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bezoar.files import rounded, write_json
+from bezoar.files import rounded
 from bezoar.logs import logger
 from bezoar.steps.data.rows import read_rows
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.significance import mean_p_value, separability
 from bezoar.steps.evaluate.stats import weighted_mean
 from bezoar.steps.report.differences import differences
+from bezoar.steps.results.likelihood import LikelihoodReport
+from bezoar.steps.results.write import write
 
 NOTE = "Log-likelihood of held-out answers in nats per token; higher is better. 95 % intervals resample families."
 
@@ -105,7 +107,7 @@ def write_report(paths: list[Path], block: Likelihood, seed: int, out: Path) -> 
             table[row.mix].append(row)
         tables[path.parent.name] = table
     report = {"evaluation": out.stem, **reported(tables, block, seed)}
-    write_json(out, report)
+    write(out, report, LikelihoodReport)
     for name, mixes in report["checkpoints"].items():
         for mix, one in mixes.items():
             logger.info(f"{name} on {mix}: {_shown(one)}{_gain(one['difference_to_first'])}")

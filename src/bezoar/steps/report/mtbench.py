@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.errors import BezoarError
-from bezoar.files import rounded, sha256, write_json
+from bezoar.files import rounded, sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, mtbench
@@ -21,6 +21,8 @@ from bezoar.steps.evaluate.significance import p_value, separability, within_ite
 from bezoar.steps.evaluate.stats import stratified_mean
 from bezoar.steps.report import differences as between
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.write import write
 
 DIFFERENCES = ("first", "previous")  # the other checkpoint of a comparison, by the order of the evaluation's list
 DIFFERENCE = (mtbench.SCALE[0] - mtbench.SCALE[1], mtbench.SCALE[1] - mtbench.SCALE[0])  # smallest and largest score
@@ -281,7 +283,7 @@ def write_report(
         "references_sha256": sha256(references),
     }
     report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
-    write_json(out, report)
+    write(out, report, MtbenchReport)
     for name, one in (report["models"] | report["controls"]).items():
         logger.log(*line_of(name, one))
     if report["no_score"]:

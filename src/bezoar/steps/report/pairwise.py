@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bezoar.errors import BezoarError
-from bezoar.files import rounded, sha256, write_json
+from bezoar.files import rounded, sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import pairwise, pairwise_gate, standings
@@ -22,6 +22,8 @@ from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 from bezoar.steps.evaluate.style import length_controlled, style_controlled
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.report.differences import differences
+from bezoar.steps.results.pairwise import PairwiseReport
+from bezoar.steps.results.write import write
 
 NO_FIT = "a model or a style feature decides all games, so no finite strength fits"
 Verdicts = Mapping[str, list[GameRow]]
@@ -328,6 +330,6 @@ def write_report(
         "references_sha256": sha256(references) if references else None,
     }
     report["questions"]["sha256"] = sha256(questions_path)
-    write_json(out, report)
+    write(out, report, PairwiseReport)
     for level, line in lines_of(report):
         logger.log(level, line)

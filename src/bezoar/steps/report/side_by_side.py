@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bezoar.files import write_json
 from bezoar.logs import logger
 from bezoar.steps.data.rows import AnswerRow, QuestionRow, TurnRow, read_rows
 from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.side_by_side import SideBySide
+from bezoar.steps.results.answers import AnswersReport
+from bezoar.steps.results.write import write
 
 NO_SCORE = "no judge: these answers are to be read, and they are not rated"
 
@@ -66,7 +67,7 @@ def write_report(results: Path, questions_path: Path, block: SideBySide, out: Pa
         ends = read_rows(results / name / "turns.jsonl", TurnRow)
         cut[name] = sum(row.finish_reason == "length" for row in ends)
     report = reported(read_questions(questions_path), answers, cut)
-    write_json(out, {"evaluation": out.stem, **report})
+    write(out, {"evaluation": out.stem, **report}, AnswersReport)
     for name, one in report["checkpoints"].items():
         counts = f"{one['answers']} answers, {one['empty']} empty, {one['cut']} cut by the token limit"
         logger.info(f"{name}: {counts}, {one['words_per_answer']} words per answer; {NO_SCORE}")

@@ -8,12 +8,9 @@ import sys
 import unicodedata
 from functools import cache
 
-# Scripts without spaces between words: each character is a word. Han, kana, Bopomofo, Yi, Thai, Lao, Myanmar, Khmer.
-SINGLE = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\uf900-\ufaff\U00016fe0-\U00018dff\U0001b000-\U0001b2ff\U00020000-\U0003ffff"
-)
-WORD = re.compile(rf"[^\W_{SINGLE}]+|(?=\w)[{SINGLE}]")
+from bezoar.steps.data.unspaced import UNSPACED
+
+WORD = re.compile(rf"[^\W_{UNSPACED}]+|(?=\w)[{UNSPACED}]")
 APOSTROPHES = re.compile("['`\u00b4\u02b9-\u02bf\u2018\u2019\u201b\u2032\ua78b\ua78c]")
 PUNCTUATION = re.compile(r"[^\w\s]|_")
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")

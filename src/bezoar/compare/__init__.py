@@ -1,0 +1,1 @@
+"""Scores of two revisions, recipes, folders or checkpoints, and whether they differ beyond chance."""

@@ -1,0 +1,175 @@
+"""Scores of single items, so that two checkpoints are compared on the same ones."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bezoar.compare.sides import Read
+from bezoar.errors import InputError, problem
+from bezoar.steps.results.harness import HarnessReport
+from bezoar.steps.results.likelihood import LikelihoodReport
+from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.report import Report
+
+Place = tuple[str, str]  # cluster of items that aren't independent, and a part of it
+ALL = "all"  # the stratum of items that have none
+
+
+@dataclass
+class Items:
+    """Scores by item.
+
+    Attributes:
+        scores: By place: the sum of its scores, and their number.
+        strata: By cluster, its stratum, of which the evaluation has a fixed number; ALL by default.
+        bounds: The smallest and the largest difference of two scores.
+    """
+
+    scores: dict[Place, tuple[float, float]] = field(default_factory=dict)
+    strata: dict[str, str] = field(default_factory=dict)
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+    @property
+    def mean(self) -> float:
+        """The mean of all scores."""
+        return math.fsum(total for total, _ in self.scores.values()) / sum(n for _, n in self.scores.values())
+
+
+class _Line(BaseModel):
+    """The keys of a line that are needed here."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class _Verdict(_Line):
+    question_id: int
+    turn: int
+    score: float | None
+    answer_empty: bool = False
+
+
+class _Question(_Line):
+    question_id: int
+    category: str
+
+
+class _Item(_Line):
+    task: str
+    id: str | int
+    filter: str
+    scores: dict[str, float]
+
+
+class _Answer(_Line):
+    mix: str
+    id: str
+    family: str
+    tokens: int = Field(ge=1)
+    loglikelihood: float
+
+
+Kind = TypeVar("Kind", bound=_Line)
+
+
+def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
+    """The lines of a file; None without the file.
+
+    Raises:
+        InputError: A line is of another form.
+    """
+    found = read(path)
+    if found is None:
+        return None
+    made = []
+    for number, line in enumerate(found.decode("utf-8").splitlines(), start=1):
+        try:
+            made.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{path}:{number}: {'.'.join(map(str, first['loc'])) or 'the line'} doesn't fit"
+            raise InputError(problem(what, found=first["msg"], expected=", ".join(kind.model_fields))) from error
+    return made
+
+
+def _mtbench(report: MtbenchReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The verdicts on a checkpoint: an empty answer scores 1."""
+    verdicts = _lines(_Verdict, f"data/judgments/{evaluation}/{checkpoint}/verdicts.jsonl", read)
+    questions = _lines(_Question, f"data/source/{report.questions.source}/rows.jsonl", read)
+    category = {str(one.question_id): one.category for one in questions or []}
+    found: dict[str, Items] = {}
+    for one in verdicts or []:
+        score = 1.0 if one.answer_empty else one.score
+        if score is None:
+            continue
+        cluster, turn = str(one.question_id), str(one.turn)
+        for name in ("average", f"turn {turn}", *([category[cluster]] if cluster in category else [])):
+            items = found.setdefault(name, Items(strata=category, bounds=(-9.0, 9.0)))
+            total, count = items.scores.get((cluster, turn), (0.0, 0.0))
+            items.scores[cluster, turn] = (total + score, count + 1)
+    for items in found.values():  # repeats of one judgment are no items of their own
+        items.scores = {place: (total / count, 1.0) for place, (total, count) in items.scores.items()}
+    return found
+
+
+def _harness(report: HarnessReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The documents of each task, for metrics that are means over them."""
+    found: dict[str, Items] = {}
+    for task, one in report.checkpoints[checkpoint].items():
+        lines = _lines(_Item, f"data/harness/{evaluation}/{checkpoint}/{task}/items.jsonl", read)
+        made: dict[str, Items] = {}
+        for item in lines or []:
+            for name, score in item.scores.items():
+                label = name if item.filter == "none" else f"{name} ({item.filter})"
+                made.setdefault(label, Items()).scores[f"{item.task}/{item.id}", ""] = (score, 1.0)
+        for label, items in made.items():
+            if label in one.metrics and math.isclose(items.mean, one.metrics[label].score, abs_tol=1e-5):
+                share = all(0 <= score <= 1 for score, _ in items.scores.values())
+                items.bounds = (-1.0, 1.0) if share else items.bounds
+                found[f"{task}: {label}"] = items
+    return found
+
+
+def _likelihood(report: LikelihoodReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The held-out answers by mix; those of one family aren't independent."""
+    found: dict[str, Items] = {}
+    for one in _lines(_Answer, f"data/likelihood/{evaluation}/{checkpoint}/scores.jsonl", read) or []:
+        items = found.setdefault(f"{one.mix}: nats/token", Items())
+        items.scores[one.family, one.id] = (one.loglikelihood, float(one.tokens))
+    return found
+
+
+READERS: dict[type[Report], Callable[..., dict[str, Items]]] = {
+    MtbenchReport: _mtbench,
+    HarnessReport: _harness,
+    LikelihoodReport: _likelihood,
+}
+
+
+def items_of(report: Report, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """By metric, the scores of a checkpoint's items, as far as there are any.
+
+    Raises:
+        BezoarError: They are on record, but can't be read.
+    """
+    reader = READERS.get(type(report))
+    return reader(report, evaluation, checkpoint, read) if reader else {}
+
+
+def common(one: Items, other: Items) -> Iterator[tuple[str, float, float]]:
+    """The differences of two checkpoints by cluster, each with its number of scores; of the places that both have.
+
+    Raises:
+        ValueError: A place has other numbers of scores: they count different things, such as tokens.
+    """
+    totals: dict[str, tuple[float, float]] = {}
+    for place in one.scores.keys() & other.scores.keys():
+        (mine, count), (theirs, others) = one.scores[place], other.scores[place]
+        if count != others:
+            raise ValueError("their tokens differ")
+        total, number = totals.get(place[0], (0.0, 0.0))
+        totals[place[0]] = (total + theirs - mine, number + count)
+    for cluster in sorted(totals):
+        yield (cluster, *totals[cluster])

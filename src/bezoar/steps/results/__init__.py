@@ -1,0 +1,1 @@
+"""The form of every file in results/, and what is made of all of them."""

@@ -1,0 +1,108 @@
+"""The report of a harness evaluation."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from bezoar.steps.results.report import Comparisons, Flagged, Form, Report, Score
+
+MAIN = ("acc_norm", "acc", "mc2", "exact_match", "f1", "pass@1", "prompt_level_strict_acc")  # shares, the best first
+NORMAL = 1.96  # standard errors of a 95 % interval
+
+
+class Metric(Form):
+    """A metric as the harness says it."""
+
+    score: float
+    standard_error: float | None
+
+
+class ItemGap(Flagged):
+    """A paired difference on the items that both checkpoints have."""
+
+    standard_error: float
+    items: int = Field(ge=1)
+
+
+class Compared(Metric):
+    """A metric; if it is a mean over items, with paired differences."""
+
+    difference_to_first: ItemGap | None = None
+    difference_to_previous: ItemGap | None = None
+    compared_to: dict[str, ItemGap | None] = {}
+
+
+class Separated(Comparisons):
+    """Also the share of pairs of checkpoints whose intervals are apart, by task and metric."""
+
+    separability: dict[str, float | None]
+
+
+class Clean(Form):
+    """The metrics over the items that no training row repeats; null for a metric that is no mean over items."""
+
+    questions: int = Field(ge=0)
+    left_out: int = Field(ge=0)
+    metrics: dict[str, Metric | None]
+
+
+class Task(Form):
+    """A task's metrics: `metric`, or `metric (filter)`."""
+
+    metrics: dict[str, Compared]
+    version: float | str | None
+    questions: int = Field(ge=0)
+    clean: Clean
+
+
+class HarnessReport(Report):
+    """All tasks of every checkpoint, with standard errors."""
+
+    method: ClassVar[str] = "harness"
+    marks: ClassVar[frozenset[str]] = frozenset({"num_fewshot", "checkpoints"})
+
+    evaluation: str
+    num_fewshot: int = Field(ge=0)
+    order: list[str] = Field(description="Differences are to the first, and to the previous one.")
+    comparisons: Separated
+    checkpoints: dict[str, dict[str, Task]]
+
+    def scores(self, evaluation: str) -> Iterator[Score]:
+        """Every metric of every task; a task's main one is a share, or the only one of an only task."""
+        for checkpoint, tasks in self.checkpoints.items():
+            for name, task in tasks.items():
+                chosen = main(task) or (next(iter(task.metrics), None) if len(tasks) == 1 else None)
+                for metric, one in task.metrics.items():
+                    low, high = ends(one, task.questions, share=metric == main(task))
+                    yield Score(
+                        evaluation,
+                        self.method,
+                        checkpoint,
+                        f"{name}: {metric}",
+                        one.score,
+                        low,
+                        high,
+                        task.questions,
+                        main=metric == chosen,
+                    )
+
+
+def main(task: Task) -> str | None:
+    """The task's metric that counts in an average over tasks, if it has one."""
+    labels = [(MAIN.index(name), label) for label in task.metrics if (name := label.partition(" (")[0]) in MAIN]
+    return min(labels)[1] if labels else None
+
+
+def ends(metric: Metric, questions: int, *, share: bool) -> tuple[float | None, float | None]:
+    """The 95 % interval of a metric from its standard error; none if the error isn't known.
+
+    Equal scores of all questions have no spread. If all are the least or the greatest that a share can have, another
+    mean up to the point where that has a chance of 2.5 % is possible (Clopper and Pearson 1934); else nothing is known.
+    """
+    if metric.standard_error:
+        return metric.score - NORMAL * metric.standard_error, metric.score + NORMAL * metric.standard_error
+    if metric.standard_error is None or not share or not questions or metric.score not in (0, 1):
+        return None, None
+    reach = 1 - 0.025 ** (1 / questions)
+    return (0.0, reach) if metric.score == 0 else (1 - reach, 1.0)

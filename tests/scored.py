@@ -1,0 +1,139 @@
+"""A folder with results of every method and the scores of items that they are made of, by the real reports."""
+
+import json
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from bezoar.steps.data.rows import QuestionRow, write_rows
+from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
+from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
+from bezoar.steps.evaluate.questions import answer_row
+from bezoar.steps.evaluate.side_by_side import SideBySide
+from bezoar.steps.report import harness, likelihood, side_by_side
+from bezoar.steps.report import mtbench as judged
+
+CHECKPOINTS = ["base", "sft", "dpo"]
+QUESTIONS = [
+    QuestionRow(question_id=number, category=["math", "writing"][number % 2], turns=["One?", "Two?"])
+    for number in range(24)
+]
+JUDGED = {
+    "method": "mtbench",
+    "answers": "asked",
+    "references": "known",
+    "judge_prompts": "prompts",
+    "judge": "judge",
+}
+
+
+def lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def rating(checkpoint: str, number: int, turn: int) -> float | None:
+    """A judge's rating: better by 2 at each step, and noisy."""
+    step = CHECKPOINTS.index(checkpoint) if checkpoint in CHECKPOINTS else -1
+    return 1.0 if step < 0 else float(2 + 2 * step + (number + turn) % 3)
+
+
+def verdict(model: str, number: int, turn: int, score: float | None, judge: str = "j") -> VerdictRow:
+    """A judge's verdict."""
+    return VerdictRow(
+        model=model,
+        judge_id=judge,
+        question_id=number,
+        turn=turn,
+        sample_index=0,
+        status="ok" if score is not None else "refused",
+        parse_flag="ok" if score is not None else "none",
+        score=score,
+        score_fastchat=score,
+        model_returned="parrot",
+        answer_empty=False,
+        answer_has_delimiter=False,
+        answer_has_rating=False,
+    )
+
+
+Rate = Callable[[str, int, int], float | None]
+
+
+def write_mtbench(root: Path, name: str = "judged", rate: Rate = rating, judge: str = "j") -> None:
+    """MT-Bench with one control."""
+    block = Mtbench(**JUDGED, checkpoints=CHECKPOINTS, controls=["empty"], bootstrap_samples=200)
+    folder = root / f"data/judgments/{name}"
+    for model in block.judged():
+        rows = [
+            verdict(model, one.question_id, turn, rate(model, one.question_id, turn), judge)
+            for one in QUESTIONS
+            for turn in (1, 2)
+        ]
+        write_rows(folder / model / "verdicts.jsonl", rows)
+    asked, other = root / "data/source/asked/rows.jsonl", root / "data/source/known/rows.jsonl"
+    write_rows(asked, QUESTIONS)
+    write_rows(other, [answer_row("known", QUESTIONS[0], ["a", "b"])])
+    judged.write_report(folder, asked, other, other, block, 0, root / f"results/{name}.json", {})
+
+
+def write_harness(root: Path, name: str = "harness", shift: int = 0) -> None:
+    """Two tasks: one of shares by item, and one with a metric that is no mean over items."""
+    block = Harness(method="harness", checkpoints=CHECKPOINTS, tasks=["choices", "words"])
+    folder = root / f"data/harness/{name}"
+    for step, checkpoint in enumerate(CHECKPOINTS):
+        right = [float((number * 7) % 10 < 3 + 2 * step + shift) for number in range(100)]
+        mean = sum(right) / 100
+        found = {"choices": {"acc,none": mean, "acc_stderr,none": (mean * (1 - mean) / 99) ** 0.5}}
+        found["words"] = {"bleu,strip": 20.0 + step, "bleu_stderr,strip": "N/A"}
+        for task, values in found.items():
+            result = {"results": {task: values}, "versions": {task: 1.0}, "n-samples": {task: {"effective": 100}}}
+            path = folder / checkpoint / task
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "result.json").write_text(json.dumps(result))
+            items = [
+                {"task": task, "id": str(n), "filter": "none", "scores": {"acc": one}} for n, one in enumerate(right)
+            ]
+            lines(path / "items.jsonl", items if task == "choices" else [])
+    harness.write_report(folder, block, root / f"results/{name}.json", {})
+
+
+def write_likelihood(root: Path, name: str = "held", tokens: int = 10) -> None:
+    """Twenty answers of ten families."""
+    block = Likelihood(method="likelihood", checkpoints=CHECKPOINTS, mixes=["sums"], bootstrap_samples=200)
+    noise = random.Random(0)
+    paths = [root / f"data/likelihood/{name}/{checkpoint}/scores.jsonl" for checkpoint in CHECKPOINTS]
+    base = [-20.0 - noise.random() for _ in range(20)]
+    for step, path in enumerate(paths):
+        values = [one + 2 * step + noise.random() / 10 for one in base]
+        write_rows(
+            path,
+            [
+                LikelihoodRow(mix="sums", id=f"{n}", family=f"{n // 2}", tokens=tokens, loglikelihood=round(one, 4))
+                for n, one in enumerate(values)
+            ],
+        )
+    likelihood.write_report(paths, block, 0, root / f"results/{name}.json")
+
+
+def write_answers(root: Path, name: str = "look") -> None:
+    """Answers side by side."""
+    block = SideBySide(method="answers", checkpoints=CHECKPOINTS, answers="asked")
+    folder = root / f"data/answers/{name}"
+    for checkpoint in CHECKPOINTS:
+        write_rows(
+            folder / checkpoint / "answers.jsonl",
+            [answer_row(checkpoint, one, ["one", ""]) for one in QUESTIONS],
+        )
+        end = {"turn": 1, "finish_reason": "stop", "tokens": 2, "logprob": -1.0}
+        ends = [{"question_id": one.question_id, **end} for one in QUESTIONS]
+        lines(folder / checkpoint / "turns.jsonl", ends)
+    write_rows(root / "data/source/asked/rows.jsonl", QUESTIONS)
+    side_by_side.write_report(folder, root / "data/source/asked/rows.jsonl", block, root / f"results/{name}.json")
+
+
+WRITERS = {"mtbench": write_mtbench, "harness": write_harness, "likelihood": write_likelihood, "answers": write_answers}
+NAMES = {"mtbench": "judged", "harness": "harness", "likelihood": "held", "answers": "look"}
