@@ -5,6 +5,7 @@ out:  data/comparisons/<eval>/<model>/verdicts.jsonl        a judge's verdicts o
                                                             judgments.jsonl; <model> is a checkpoint or a control
       data/gates/<eval>.json                                whether the judge passes the controls
       results/<eval>.json                                   win rates with their uncertainty
+      results/metrics/<eval>/<checkpoint>.json              averages, for `dvc metrics`
 """
 
 
@@ -86,6 +87,7 @@ rule report_pairwise:
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.pairwise)],
     output:
         report="results/{pairwise}.json",
+        metrics=directory("results/metrics/{pairwise}"),
     log:
         "logs/report/{pairwise}.log",
     threads: cores_of("report_pairwise", "pairwise")

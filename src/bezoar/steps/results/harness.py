@@ -30,7 +30,7 @@ class Compared(Metric):
 
     difference_to_first: ItemGap | None = None
     difference_to_previous: ItemGap | None = None
-    compared_to: dict[str, ItemGap | None] = {}
+    compared_to: dict[str, ItemGap | None] = Field({})
 
 
 class Separated(Comparisons):
