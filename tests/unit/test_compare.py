@@ -270,7 +270,7 @@ def test_a_result_of_another_version_is_named_and_the_others_are_compared(projec
     report = json.loads(Path("results/harness.json").read_text())
     Path("results/harness.json").write_text(json.dumps(report | {"later": 1}))
     made = compared(".", ".")
-    assert {one.evaluation for one in made.differences} == {"judged", "held"}
+    assert {one.evaluation for one in made.differences} == {"judged", "held", "pairs"}
     assert any("harness.json: later doesn't fit the form of harness reports" in note for note in made.notes)
     with pytest.raises(
         InputError, match=r"this folder and this folder can't be compared\n  found: .*harness\.json: later"
