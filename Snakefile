@@ -18,6 +18,9 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/pairwise.smk"
+include: "rules/graded.smk"
+include: "rules/checklist.smk"
+include: "rules/rubric.smk"
 
 
 rule all:

@@ -1,6 +1,7 @@
 """Writes the files beside it: all that constraints.txt pins, with the sha256 of each of its files; for `make lock`.
 
-`setup.txt` is what the project and its tests need, `slurm.txt` what the extra `slurm` needs besides. Three are apart:
+`setup.txt` is what the project and its tests need, `slurm.txt` and `ifeval.txt` what these extras need besides. Three
+are apart:
 `build.txt`, with which source distributions are built; `torch.txt`; `cuda.txt`, which torch needs unless it is a build
 for CPUs.
 """
@@ -49,14 +50,17 @@ def write(name: str, blocks: list[str]) -> None:
 
 def main(uv: str) -> None:
     """Write all files."""
-    plain, everything = compiled(uv, "dev"), compiled(uv, "dev", "slurm")
+    plain = compiled(uv, "dev")
+    extras = {name: compiled(uv, "dev", name) for name in ("slurm", "ifeval")}
+    everything = [name for blocks in (plain, *extras.values()) for name in blocks]
     apart = {name for name in everything for one in (BUILD, TORCH, CUDA) if one.fullmatch(name)}
     torch = plain["torch"]
     release = torch.split("==")[1].split()[0]
     torch += "".join(f" \\\n    --hash=sha256:{one}" for one in CPU_TORCH.get(release, ()))
     write("build.txt", [block for name, block in plain.items() if BUILD.fullmatch(name)])
     write("setup.txt", [block for name, block in plain.items() if name not in apart])
-    write("slurm.txt", [block for name, block in everything.items() if name not in plain])
+    for extra, blocks in extras.items():
+        write(f"{extra}.txt", [block for name, block in blocks.items() if name not in plain])
     write("torch.txt", [torch])
     write("cuda.txt", [block for name, block in plain.items() if CUDA.fullmatch(name)])
 

@@ -15,13 +15,17 @@ from bezoar.errors import BezoarError, problem
 from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
-from bezoar.steps.evaluate import answers, harness, tasks
+from bezoar.steps.evaluate import answers, harness, task, tasks
+from bezoar.steps.evaluate.checks import Authoring, Checking
+from bezoar.steps.evaluate.evaluation import AnsweredEval
 from bezoar.steps.evaluate.games import Comparing
-from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.gate import Gate
+from bezoar.steps.evaluate.graded import GradedEval
+from bezoar.steps.evaluate.gradings import Grading
 from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
+from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
 from bezoar.steps.train.merge import Merging
 
 try:
@@ -79,23 +83,12 @@ def downloads(section):
     return lambda wildcards: Network(HUB) if getattr(recipe, section)[wildcards[0]].downloads() else None
 
 
-def either(*needs):
-    """A function from a job's wildcards to all that it needs over a network, for one reason or another."""
-
-    def network(wildcards):
-        found = [one for need in needs if (one := need(wildcards)) is not None]
-        return reduce(Network.__or__, found) if found else None
-
-    return network
-
-
 # By rule, what its jobs need to reach others; own rules may add themselves.
 NETWORK = {
     **{rule: asks(rule) for rule, *_ in recipe.asking},
     "source": downloads("sources"),
     "base": downloads("models"),
-    "harness": either(downloads("evals"), asks("harness")),
-    "harness_targets": downloads("evals"),
+    "harness_tasks": downloads("evals"),
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
@@ -112,7 +105,10 @@ graph.attach(
     notes=lambda steps: memory.lines(recipe, steps),
     packaged=True,
     rerun_on=recipe.rerun_on,
-    together=[installed.find("scripts/evaluate/harness.py")],  # tasks of a checkpoint share the loaded model
+    together=[  # tasks of a checkpoint share the loaded model
+        installed.find("scripts/evaluate/harness.py"),
+        installed.find("scripts/evaluate/harness_tasks.py"),
+    ],
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.
@@ -139,16 +135,20 @@ def evals_of(method):
 
 
 wildcard_constraints:
+    agreement=one_of(evals_of("agreement")),
     answers=one_of(recipe.answers),
     baseline=one_of(name for name, block in recipe.filters.items() if not block.decides),
     checkpoint=one_of(CHECKPOINTS),
     control=f"{CONTROL}[a-z]+",
+    checklist=one_of(evals_of("checklist")),
+    graded=one_of([name for name, block in recipe.evals.items() if isinstance(block, GradedEval)]),
     harness=one_of(evals_of("harness")),
-    asked=one_of(name for name, block in recipe.evals.items() if QUESTIONS in block.targets()),
+    asked=one_of([name for name, block in recipe.evals.items() if isinstance(block, AnsweredEval)]),
     likelihood=one_of(evals_of("likelihood")),
     mtbench=one_of(evals_of("mtbench")),
     side_by_side=one_of(evals_of("answers")),
     model=r"[a-z][a-z0-9_]*",
+    rubric=one_of(evals_of("rubric")),
     scheme=one_of(recipe.schemes),
     shard=r"\d{4}",
     source=one_of(recipe.sources),
@@ -341,10 +341,14 @@ def evaluator(rule, wildcards):
 
 def harness_names(wildcards):
     """The parameters that the harness script reads."""
-    prompt = ["prompt"] if recipe.evals[wildcards.harness].chat_template else []
     server = recipe.server_names("harness", wildcards)
     keys = keys_of(harness.Asking if server else harness.Scoring, "evals", "harness")(wildcards)
-    return [*keys, *server, *prompt, "seed"]
+    return [*keys, *server, "seed"]
+
+
+def task_names(wildcards):
+    """The parameters that the script of a task's settings and data reads."""
+    return [*keys_of(task.Tasks, "evals", "harness")(wildcards), "prompt"]
 
 
 def task_files(wildcards):

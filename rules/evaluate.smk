@@ -2,8 +2,11 @@
 
 in:   data/base/<model>/, data/checkpoints/<stage>/       checkpoints to score
       data/mixes/<mix>/eval.jsonl                         held-out answers
-out:  data/targets/<eval>/<task>.jsonl                    what evaluations ask: rows of mixes are compared with it
-      data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results
+out:  data/tasks/<eval>/<task>/settings.json              how a task is asked, and its data from the hub in data.zip
+      data/targets/<eval>/<task>.jsonl                    what evaluations ask: rows of mixes are compared with it
+      data/harness/<eval>/<checkpoint>/<task>/result.json lm-evaluation-harness's own results; scores of each
+                                                          document in items.jsonl, prompts and responses in
+                                                          samples.parquet
       data/likelihood/<eval>/<checkpoint>/scores.jsonl    log-likelihood of held-out answers
       data/answers/<answers>/<checkpoint>/answers.jsonl   answers of checkpoints, and turns.jsonl: how each ended
       data/controls/<eval>/<control>/answers.jsonl        answers that no model wrote
@@ -14,16 +17,45 @@ out:  data/targets/<eval>/<task>.jsonl                    what evaluations ask: 
       results/summary.csv                                 a line for each score of all evaluations
 """
 
+TASK = ["data/tasks/{harness}/{task}/settings.json", "data/tasks/{harness}/{task}/data.zip"]
+
+
+rule harness_tasks:
+    input:
+        script=installed.find("scripts/evaluate/harness_tasks.py"),
+        data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
+        tasks=task_files,
+    output:
+        settings=TASK[0],
+        data=TASK[1],
+    log:
+        "logs/tasks/{harness}/{task}.log",
+    priority: 1  # before scores, so that tasks of a checkpoint can share its process
+    threads: cores_of("harness_tasks", "harness")
+    resources:
+        **resources_of("harness_tasks", "harness"),
+    params:
+        names=task_names,
+        values=values_of(task_names),
+    shell:
+        r"""
+        bezoar exec {output.settings:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --out data/tasks/{wildcards.harness}/{wildcards.task} --log {log:q}
+        """
+
 
 rule harness:
     input:
         script=lambda w: evaluator("harness", w),
         checkpoint=lambda w: checkpoint(w.checkpoint),
+        task=TASK,
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
         tasks=task_files,
     output:
         result="data/harness/{harness}/{checkpoint}/{task}/result.json",
         by_item="data/harness/{harness}/{checkpoint}/{task}/items.jsonl",
+        samples="data/harness/{harness}/{checkpoint}/{task}/samples.parquet",
     log:
         "logs/harness/{harness}/{checkpoint}/{task}.log",
     benchmark:
@@ -38,7 +70,7 @@ rule harness:
         r"""
         bezoar exec {output.result:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --checkpoint {input.checkpoint:q} \
+            --checkpoint {input.checkpoint:q} --task data/tasks/{wildcards.harness}/{wildcards.task} \
             --out data/harness/{wildcards.harness}/{wildcards.checkpoint}/{wildcards.task} --log {log:q}
         """
 
@@ -46,6 +78,7 @@ rule harness:
 rule harness_targets:
     input:
         script=installed.find("scripts/evaluate/harness_targets.py"),
+        task=TASK,
         data=lambda w: [rows_of(name) for name in recipe.evals[w.harness].data],
         tasks=task_files,
     output:
@@ -56,12 +89,13 @@ rule harness_targets:
     resources:
         **resources_of("harness_targets", "harness"),
     params:
-        names=keys_of(harness.Targets, "evals", "harness"),
-        values=values_of(keys_of(harness.Targets, "evals", "harness")),
+        names=keys_of(task.Targets, "evals", "harness"),
+        values=values_of(keys_of(task.Targets, "evals", "harness")),
     shell:
         r"""
         bezoar exec {output.targets:q} -- \
-            python {input.script:q} --params {params.names:q} --out {output.targets:q} --log {log:q}
+            python {input.script:q} --params {params.names:q} \
+            --task data/tasks/{wildcards.harness}/{wildcards.task} --out {output.targets:q} --log {log:q}
         """
 
 
@@ -357,4 +391,32 @@ rule summary:
         r"""
         bezoar exec {output.summary:q} -- \
             python {input.script:q} --reports {input.reports:q} --out {output.summary:q} --log {log:q}
+        """
+
+
+rule report_agreement:
+    input:
+        script=installed.find("scripts/report/agreement.py"),
+        verdicts=lambda w: expand(
+            "data/judgments/{eval}/{checkpoint}/verdicts.jsonl",
+            eval=recipe.evals[w.agreement].evals,
+            checkpoint=recipe.evals[w.agreement].checkpoints,
+        ),
+        reports=lambda w: expand("results/{eval}.json", eval=recipe.evals[w.agreement].evals),
+        questions=lambda w: rows_of(recipe.questions_of(recipe.evals[w.agreement].evals[0])),
+    output:
+        report="results/{agreement}.json",
+    log:
+        "logs/report/{agreement}.log",
+    threads: cores_of("report_agreement", "agreement")
+    resources:
+        **resources_of("report_agreement", "agreement"),
+    params:
+        values=values_of(lambda w: [f"evals.{w.agreement}", "seed"]),
+    shell:
+        r"""
+        bezoar exec {output.report:q} -- \
+            python {input.script:q} --params evals.{wildcards.agreement} seed \
+            --judgments data/judgments --reports {input.reports:q} --questions {input.questions:q} \
+            --out {output.report:q} --log {log:q}
         """

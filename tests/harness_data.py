@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from bezoar.steps.evaluate.task_data import pack
 
 LISTED = {"text": ["a hot stone", "some cold water"], "label": ["A", "B"]}
 # By task of the paper recipe: its folder and file in lm-eval, a document with all columns, and the texts in it.
@@ -94,6 +97,15 @@ STAND_INS = {
         ["The ice fell on the stone and _ broke."],
     ),
 }
+
+
+def write_settings(folder: Path, **settings: Any) -> Path:
+    """A task's settings in a folder, for a task that reads nothing of the hub."""
+    block = {"num_fewshot": 0, "chat_template": False, "system": None, "limit": None, "versions": {}, "data": []}
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(block | settings))
+    pack({}, folder / "data.zip")
+    return folder
 
 
 SPLITS = ("train", "validation", "test")

@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bezoar.steps.data.rows import QuestionRow, write_rows
+from bezoar.steps.evaluate.agreement import Agreement
+from bezoar.steps.evaluate.checklist import Checklist, CheckRow, ItemRow
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.evaluate.pairwise import GameRow, Pairwise
 from bezoar.steps.evaluate.questions import answer_row
+from bezoar.steps.evaluate.rubric import Rubric, RubricRow
 from bezoar.steps.evaluate.side_by_side import SideBySide
-from bezoar.steps.report import harness, likelihood, side_by_side
+from bezoar.steps.report import agreement, checklist, harness, likelihood, rubric, side_by_side
 from bezoar.steps.report import mtbench as judged
 from bezoar.steps.report import pairwise as pairs
 
@@ -153,10 +158,11 @@ def write_pairwise(root: Path, name: str = "pairs") -> None:
     for model in block.judged():
         rows = [game(model, one.question_id, number) for one in QUESTIONS for number in (1, 2)]
         write_rows(folder / model / "verdicts.jsonl", rows)
-    write_rows(root / "questions.jsonl", QUESTIONS)
+    asked = root / "data/source/asked/rows.jsonl"
+    write_rows(asked, QUESTIONS)
     (root / "prompts.jsonl").write_text("")
     out = root / f"results/{name}.json"
-    pairs.write_report(folder, root / "questions.jsonl", None, root / "prompts.jsonl", block, 0, out, {})
+    pairs.write_report(folder, asked, None, root / "prompts.jsonl", block, 0, out, {})
 
 
 def game(model: str, number: int, seat: int) -> GameRow:
@@ -185,11 +191,88 @@ def game(model: str, number: int, seat: int) -> GameRow:
     )
 
 
+def write_agreement(root: Path, name: str = "judges") -> None:
+    """The judge of MT-Bench beside another one, whose own report isn't among the results."""
+    block = Agreement(method="agreement", checkpoints=CHECKPOINTS, evals=["judged", "other"], bootstrap_samples=200)
+    for one in CHECKPOINTS:
+        rows = [verdict(one, asked.question_id, turn, 5.0 + turn) for asked in QUESTIONS for turn in (1, 2)]
+        write_rows(root / f"data/judgments/other/{one}/verdicts.jsonl", rows)
+    report = root / "results/judged.json"
+    other = root / "data/other.json"
+    other.write_bytes(report.read_bytes())
+    asked = root / "data/source/asked/rows.jsonl"
+    out = root / f"results/{name}.json"
+    agreement.write_report(root / "data/judgments", [report, other], asked, block, 0, out)
+
+
+def grade(model: str, number: int, turn: int, part: int, score: float) -> dict[str, Any]:
+    """A judge's grading, with what both methods' rows have."""
+    flags = dict.fromkeys(("answer_empty", "answer_has_delimiter", "answer_has_rating"), False)
+    place = {"model": model, "question_id": number, "turn": turn, "part": part, "score": score}
+    return place | flags | {"judge_id": "j", "status": "ok", "model_returned": "parrot"}
+
+
+def write_checklist(root: Path, name: str = "checked") -> None:
+    """Two items for each answer, and one control."""
+    keys = {"answers": "asked", "author": "author", "judge": "judge", "prompts": "p", "controls": ["empty"]}
+    block = Checklist(method="checklist", checkpoints=CHECKPOINTS, bootstrap_samples=200, **keys)
+    asked, items = root / "data/source/asked/rows.jsonl", root / f"data/checklists/{name}/items.jsonl"
+    write_rows(asked, QUESTIONS)
+    write_rows(items, [ItemRow(question_id=0, turn=1, item=0, text="Is it?", author="author")])
+    for model in block.judged():
+        rows = [
+            CheckRow(yes=(score - 1) / 9, **grade(model, one.question_id, turn, part, score))
+            for one in QUESTIONS
+            for turn in (1, 2)
+            for part in (0, 1)
+            if (score := rating(model, one.question_id, turn)) is not None
+        ]
+        write_rows(root / f"data/checks/{name}/{model}/checks.jsonl", rows)
+    inputs = checklist.Inputs(root / f"data/checks/{name}", asked, items, items)
+    checklist.write_report(inputs, block, 0, root / f"results/{name}.json", {})
+
+
+RUBRIC = {"version": 1, "criterion": "Is it?", "scores": dict.fromkeys(range(1, 6), "so")}
+
+
+def write_rubric(root: Path, name: str = "graded") -> None:
+    """Two gradings of each answer, and one control."""
+    keys = {"answers": "asked", "judge": "judge", "prompts": "p", "rubric": "r", "controls": ["empty"], "repeats": 2}
+    block = Rubric(method="rubric", checkpoints=CHECKPOINTS, bootstrap_samples=200, **keys)
+    asked, shown = root / "data/source/asked/rows.jsonl", root / "rubric.yaml"
+    write_rows(asked, QUESTIONS)
+    shown.write_text(yaml.safe_dump(RUBRIC))
+    for model in block.judged():
+        rows = [
+            RubricRow(parse_flag="ok", with_reference=False, **grade(model, one.question_id, turn, part, score))
+            for one in QUESTIONS
+            for turn in (1, 2)
+            for part in (0, 1)
+            if (score := rating(model, one.question_id, turn)) is not None
+        ]
+        rows = [row.model_copy(update={"score": (1 + (row.score or 0)) // 2}) for row in rows]  # from 1 to 5
+        write_rows(root / f"data/gradings/{name}/{model}/gradings.jsonl", rows)
+    inputs = rubric.Inputs(root / f"data/gradings/{name}", asked, shown, shown, None)
+    rubric.write_report(inputs, block, 0, root / f"results/{name}.json", {})
+
+
 WRITERS = {
     "mtbench": write_mtbench,
+    "checklist": write_checklist,
+    "rubric": write_rubric,
     "pairwise": write_pairwise,
     "harness": write_harness,
     "likelihood": write_likelihood,
     "answers": write_answers,
+    "agreement": write_agreement,
 }
-NAMES = {"mtbench": "judged", "pairwise": "pairs", "harness": "harness", "likelihood": "held", "answers": "look"}
+NAMES = {
+    "mtbench": "judged",
+    "checklist": "checked",
+    "rubric": "graded",
+    "pairwise": "pairs",
+    "harness": "harness",
+    "likelihood": "held",
+    "answers": "look",
+    "agreement": "judges",
+}

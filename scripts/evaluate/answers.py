@@ -1,4 +1,4 @@
-"""Answer MT-Bench questions with a checkpoint: two turns, the second after its own first answer."""
+"""Answer questions with a checkpoint: each turn after its own answers to the turns before it, or by itself."""
 
 from bezoar.blocks import Prompt
 from bezoar.script import Flags, run

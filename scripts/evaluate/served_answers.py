@@ -1,4 +1,4 @@
-"""Answer MT-Bench questions with a checkpoint that a server has loaded: two turns, as in answers.py."""
+"""Answer questions with a checkpoint that a server has loaded, as answers.py does."""
 
 from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget

@@ -1,6 +1,5 @@
 """Run one task of lm-evaluation-harness on one checkpoint that a server has loaded."""
 
-from bezoar.blocks import Prompt
 from bezoar.requests.blocks import Budget
 from bezoar.requests.openai import OpenAiBackend
 from bezoar.requests.server_locator import kept
@@ -12,12 +11,13 @@ from bezoar.steps.evaluate.served_harness import asked
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.path("checkpoint", "model directory that the server loads")
+    flags.path("task", "folder with settings.json and data.zip of the task")
     flags.folder("out", "folder to write result.json to; named by the task")
-    takes = {"eval": Asking, "backend": OpenAiBackend, "prompt": Prompt | None, "seed": int, "budget": Budget}
-    args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
+    takes = {"eval": Asking, "backend": OpenAiBackend, "seed": int, "budget": Budget}
+    args, evaluation, backend, seed, budget = flags.start(argv, **takes)
     with kept(backend):
         model = asked(args.checkpoint, backend, evaluation, seed, budget)
-        write_result(model, evaluation, prompt, seed, args.out)
+        write_result(model, evaluation, args.task, seed, args.out)
 
 
 if __name__ == "__main__":

@@ -34,12 +34,14 @@ class Reference:
         what: The error if none has it.
         formats: Formats that a source of this name may have; any if empty.
         trait: Attribute that has to be true for the named block; none if empty.
+        hint: What to do about a block without it.
     """
 
     sections: tuple[str, ...]
     what: str
     formats: tuple[str, ...] = ()
     trait: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

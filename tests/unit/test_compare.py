@@ -126,7 +126,7 @@ def test_what_the_cache_lacks_comes_from_the_remote(project, tmp_path):
 def test_what_is_nowhere_is_an_error_with_its_path(project):
     recorded()
     shutil.rmtree(".dvc/cache")
-    with pytest.raises(CacheError, match=r"results/harness\.json is on record(.|\n)*no remote(.|\n)*hint: `dvc fetch`"):
+    with pytest.raises(CacheError, match=r"results/checked\.json is on record(.|\n)*no remote(.|\n)*hint: `dvc fetch`"):
         compared("HEAD", ".")
 
 
@@ -195,7 +195,7 @@ def test_a_side_that_is_missing_is_a_clear_error(a, b, message, project):
 
 def test_an_evaluation_that_a_side_lacks_is_a_clear_error(project):
     with pytest.raises(
-        InputError, match=r"this folder has no results of this evaluation\n  found:    no\n  expected: harn"
+        InputError, match=r"this folder has no results of this evaluation\n  found:    no\n  expected: checked, "
     ):
         compared(".", ".", "no")
 
@@ -270,12 +270,39 @@ def test_a_result_of_another_version_is_named_and_the_others_are_compared(projec
     report = json.loads(Path("results/harness.json").read_text())
     Path("results/harness.json").write_text(json.dumps(report | {"later": 1}))
     made = compared(".", ".")
-    assert {one.evaluation for one in made.differences} == {"judged", "held", "pairs"}
+    assert {one.evaluation for one in made.differences} == {"judged", "checked", "graded", "pairs", "held"}
     assert any("harness.json: later doesn't fit the form of harness reports" in note for note in made.notes)
     with pytest.raises(
         InputError, match=r"this folder and this folder can't be compared\n  found: .*harness\.json: later"
     ):
         compared(".", ".", "harness")
+
+
+@pytest.mark.parametrize(("name", "difference"), [("judged", 4.0), ("checked", 4.0), ("graded", 2.0)])
+def test_every_judged_method_is_compared_answer_by_answer(project, name, difference):
+    made = compare_checkpoints(of_workspace(), "base", "dpo", [name], every=False, seed=0)
+    average = by_name(made)[name, None, "average"]
+    assert average.paired
+    assert average.difference == difference
+
+
+def test_pairs_are_compared_game_by_game(project):
+    made = compare_checkpoints(of_workspace(), "sft", "dpo", ["pairs"], every=True, seed=0)
+    found, report = by_name(made), json.loads(Path("results/pairs.json").read_text())
+    rates = [report["models"][name]["win_rate"]["mean"] for name in ("sft", "dpo")]
+    gap = found["pairs", None, "win rate"]
+    assert (gap.paired, gap.note) == (True, "")
+    assert gap.difference == pytest.approx(rates[1] - rates[0], abs=1e-4)
+    paired = {metric for (_, _, metric), one in found.items() if one.paired}
+    assert paired == {"win rate", "turn 1", "math", "writing"}
+
+
+def test_pairs_with_weights_are_compared_by_their_rates(project):
+    report = json.loads(Path("results/pairs.json").read_text())
+    report["judge"]["strong_weight"] = 3.0
+    Path("results/pairs.json").write_text(json.dumps(report))
+    made = compare_checkpoints(of_workspace(), "sft", "dpo", ["pairs"], every=False, seed=0)
+    assert [(one.paired, one.note) for one in made.differences] == [(False, "no scores of items in A and B")]
 
 
 def test_checkpoints_of_one_side_only_are_named(project, tmp_path, monkeypatch):

@@ -46,8 +46,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/harness": (PLAIN | DEMAND | {"problems", "together"}, {"chat", "evaluate"} | MODELS),
     "evaluate/harness_targets": (
         PLAIN | DEMAND | {"problems"},
-        {"chat", "data", "data.contamination", "data.rows", "data.unspaced", "evaluate"} | MODELS,
+        {"data", "data.contamination", "data.rows", "data.unspaced", "evaluate"},
     ),
+    "evaluate/harness_tasks": (PLAIN | {"problems", "together"}, {"evaluate"}),
     "evaluate/question_targets": (
         PLAIN | DEMAND | {"problems"},
         {"data", "data.contamination", "data.rows", "data.unspaced", "evaluate"},
@@ -69,7 +70,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluate/comparisons": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/gate_pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
+    "evaluate/checklists": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/checks": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/gradings": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/graded_gate": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/judgments": (ASKING, {"evaluate"} | BACKENDS),
+    "evaluate/null_answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
     "shard/evol": (DEALING, SHARDS),
@@ -77,6 +83,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
+    "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (
         PLAIN | DEMAND | {"problems"},
@@ -99,6 +106,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/summary": (PLAIN, {"results"}),
+    "report/checklist": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/rubric": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "train/*": (
         PLAIN,
         {
@@ -212,7 +221,11 @@ def test_what_counts_no_tokens_and_runs_no_model_depends_on_no_torch(monkeypatch
         "data/clearance",
         "evaluate/controls",
         "evaluate/gate",
+        "evaluate/graded_gate",
+        "evaluate/null_answers",
+        "report/checklist",
         "report/mtbench",
+        "report/rubric",
     ):
         assert set(found.parts(f"scripts/{name}.py")) & heavy == set(), name
     assert set(found.parts("scripts/train/sft.py")) & heavy != set()

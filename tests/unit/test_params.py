@@ -869,12 +869,17 @@ def test_a_task_that_no_file_of_the_task_folder_defines_is_refused(data):
     Path("tasks/choices.yaml").write_text("# own\ntask: choices\n")
     Path("tasks/more/both.yaml").write_text("group: both\ntask:\n  - choices\n  - 'quoted'\n")
     Path("tasks/more/quoted.yaml").write_text("task: 'quoted'\n")
-    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices", "both", "quoted"]}
+    data["evals"]["harness"] |= {
+        "texts": {},
+        "expected": None,
+        "task_folder": "tasks",
+        "tasks": ["choices", "both", "quoted"],
+    }
     written(data)
     load()
     data["evals"]["harness"]["tasks"][0] = "choice"
-    line = line_of(data, "- choice")
-    key, what = "evals.harness.tasks.0", "no such task in task_folder"
+    line = line_of(data, "    tasks:")
+    key, what = "evals.harness.tasks.choice", "no such task in task_folder"
     expected = "both, choices, quoted"
     assert refusal(data) == problem(line, key, what, "choice", expected, "did you mean `choices`?")
 
@@ -883,7 +888,7 @@ def test_a_task_that_includes_a_file_from_outside_its_folder_is_refused(data):
     Path("tasks/more").mkdir(parents=True)
     Path("tasks/more/base.yaml").write_text("output_type: multiple_choice\nprocess_docs: !function utils.changed\n")
     Path("tasks/choices.yaml").write_text("task: choices\ninclude: more/base.yaml\n")
-    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices"]}
+    data["evals"]["harness"] |= {"texts": {}, "expected": None, "task_folder": "tasks", "tasks": ["choices"]}
     written(data)
     load()
     Path("tasks/more/base.yaml").write_text("include:\n  - ../choices.yaml\n  - ../../elsewhere.yaml\n")
@@ -896,7 +901,8 @@ def test_data_of_a_task_that_is_no_source_of_its_evaluation_is_refused(data):
     Path("tasks").mkdir()
     text = "task: choices\ndataset_path: json\ndataset_kwargs: {data_files: {test: data/source/hh/rows.jsonl}}\n"
     Path("tasks/choices.yaml").write_text(text)
-    data["evals"]["harness"] |= {"texts": {}, "task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
+    own = {"texts": {}, "expected": None, "task_folder": "tasks", "tasks": ["choices"], "data": ["flan"]}
+    data["evals"]["harness"] |= own
     what, found = "a task reads undeclared data", "data/source/hh/rows.jsonl, in choices.yaml"
     expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
     assert refusal(data) == problem(line_of(data, "    data:"), "evals.harness.data", what, found, expected)
@@ -953,6 +959,7 @@ def test_an_evaluation_is_served_by_backends_with_a_checkpoint_of_it_each_by_one
     what = "two backends serve one checkpoint"
     assert refusal(data) == problem(line_of(data, "    - two"), f"{key}.1", what, found, "one of them")
     data["evals"]["harness"]["checkpoints"].remove(first)
+    del data["evals"]["harness"]["expected"]
     with_servers(data, ["two", "one"], one=first, two=second)
     what, found = "the backend serves a checkpoint that isn't evaluated here", f"one, which serves {first}"
     known = ", ".join(data["evals"]["harness"]["checkpoints"])
@@ -1093,6 +1100,7 @@ def test_what_nothing_else_takes_is_a_loose_end(short):
     written(short)
     assert load().loose_ends() == {"filters": [], "mixes": ["spare"], "stages": ["more"]}
     short["evals"] = {"h": {"method": "harness", "checkpoints": ["more"], "tasks": ["piqa"]}}
+    short["evals"]["h"]["revisions"] = {"baber/piqa": "a" * 40}
     short["mixes"].pop("spare")
     written(short)
     assert load().loose_ends() == {"filters": [], "mixes": [], "stages": []}
@@ -1309,6 +1317,7 @@ def test_a_block_names_the_stages_that_make_its_artifacts(data):
     scored = load().evals["harness"].checkpoints
     assert load().evals["harness"].stage_names() == [
         "report_harness-harness",
+        "harness_tasks-harness",
         "harness_targets-harness",
         *(f"harness-harness-{name}" for name in scored),
     ]

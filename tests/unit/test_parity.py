@@ -25,7 +25,7 @@ from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.base import local as base_local
 from bezoar.steps.base import template
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.evaluate.harness import Scoring, checkpoint_of, evaluated, loaded
+from bezoar.steps.evaluate.harness import Task, checkpoint_of, evaluated, loaded, through_template
 from bezoar.steps.train import conversations, dpo, sft, training
 from bezoar.steps.train.conversations import tokens_of
 from bezoar.steps.train.dpo import Dpo
@@ -160,7 +160,8 @@ def asked_locally(base: Path, dialogue: list[dict[str, str]]) -> list[int]:
 def test_a_training_rows_prompt_is_what_the_model_gets_when_it_is_asked(case):
     family, base = case
     tokenizer = models.load_tokenizer(base)
-    harness = checkpoint_of(base, chat_template=True, dtype="float32", batch_size=1, max_length=512)
+    harness = checkpoint_of(base, dtype="float32", batch_size=1, max_length=512)
+    through_template(harness, chat_template=True)
     for dialogue in dialogues(family):
         tokens = tokens_of(tokenizer, dialogue[:-1], dialogue[-1:], every_turn=False)
         prompt = tokens.ids[: tokens.spans[-1][0]]
@@ -281,9 +282,9 @@ def test_a_task_through_the_chat_template_scores_as_its_written_out_prompt_does(
         (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, text=text, folder=tmp_path))
     found = {}
     for name, chat_template in (("whole", False), ("plain", True), ("plain", False)):
-        keys = {"num_fewshot": 0, "max_length": 512, "batch_size": 2, "dtype": "float32", "task_folder": str(tmp_path)}
-        block = Scoring(**keys, chat_template=chat_template)
-        result = evaluated(loaded(bases["openbezoar", kind], block), name, block, SYSTEM, 0)
+        keys = {"num_fewshot": 0, "chat_template": chat_template, "limit": None, "versions": {}, "data": []}
+        task = Task(**keys, system=SYSTEM if chat_template else None)
+        result = evaluated(loaded(bases["openbezoar", kind], 2, 512, "float32"), name, task, str(tmp_path), 0)
         found[name, chat_template] = result["results"][name]["perplexity,none"]
     assert found["plain", True] == pytest.approx(found["whole", False], rel=1e-6)
     assert found["plain", False] != pytest.approx(found["whole", False], rel=1e-3)

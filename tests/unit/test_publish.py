@@ -139,6 +139,7 @@ RECORDS = Known(
         "data/adapters/sft_evol/history.json": [{"eval_loss": 1.5}, {"loss": 1.2}, {"eval_loss": 1.25}],
         "results/harness.json": {
             "num_fewshot": 0,
+            "tasks": {"boolq": {"num_fewshot": 0}},
             "checkpoints": {
                 "sft_hh": {"boolq": {"metrics": {"acc": {"score": 0.661, "standard_error": 0.008}}, "questions": 3270}}
             },

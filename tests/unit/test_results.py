@@ -71,7 +71,8 @@ def test_the_reports_of_a_method_fit_its_schema_and_no_other(results, method):
 def test_files_of_averages_and_lines_of_the_summary_fit_their_schemas(results):
     form = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/metrics.schema.json").read_text()))
     files = sorted(results.glob("metrics/*/*.json"))
-    assert {path.parent.name for path in files} == {"judged", "harness", "held", "pairs"}  # answers have no score
+    names = {"judged", "checked", "graded", "pairs", "harness", "held"}
+    assert {path.parent.name for path in files} == names  # answers have no score
     for path in files:
         form.validate(json.loads(path.read_text()))
     line = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/summary.schema.json").read_text()))
@@ -180,11 +181,11 @@ def test_the_summary_has_a_line_for_each_score_and_its_log_a_table(results, monk
     }
     parts = {row["metric"] for row in rows if row["evaluation"] == "judged"}
     assert parts == {"average", "turn 1", "turn 2", "math", "writing"}
-    # of each checkpoint: 5 of MT-Bench, 2 metrics, 1 mix, and a line that answers are not rated;
+    # of each checkpoint: 5 of each evaluation with ratings, 2 metrics, 1 mix, and a line that answers are not rated;
     # of the baseline of pairs one, of others raw, at equal length, of a turn and of two categories
-    assert len(rows) == len(CHECKPOINTS) * (5 + 2 + 1 + 1) + 1 + 2 * 5
+    assert len(rows) == len(CHECKPOINTS) * (3 * 5 + 2 + 1 + 1) + 1 + 2 * 5
     shown = caplog.messages[-1].splitlines()
-    assert len(shown) == 2 + len(CHECKPOINTS) * (1 + 1 + 1 + 1 + 1)  # bleu isn't a share: it is in the file only
+    assert len(shown) == 2 + len(CHECKPOINTS) * (3 + 1 + 1 + 1 + 1)  # bleu isn't a share: it is in the file only
     assert shown[1].split() == ["evaluation", "checkpoint", "metric", "score", "95", "%", "interval", "n"]
     assert any("judged" in one and f"{average['low']:.3f} to {average['high']:.3f}" in one for one in shown)
 

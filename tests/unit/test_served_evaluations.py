@@ -171,15 +171,16 @@ def tasks(tmp_path: Path) -> Path:
     return folder
 
 
-def asking(tasks: Path, *, chat_template: bool = False, max_length: int = 256) -> dict[str, Any]:
-    """The keys of a harness evaluation."""
-    given = {"num_fewshot": 1, "max_length": max_length, "chat_template": chat_template}
-    return {**given, "task_folder": str(tasks)}
+def loaded(student: Path) -> Any:
+    """The checkpoint, as a job loads it."""
+    return harness.loaded(student, 2, 256, "float32")
 
 
-def scores(model: Any, values: harness.Asking, task: str) -> dict[str, Any]:
+def scores(model: Any, tasks: Path, task: str, *, chat_template: bool = False) -> dict[str, Any]:
     """What the harness finds, and all that it asked."""
-    result = harness.evaluated(model, task, values, SYSTEM.system, 0)
+    system = SYSTEM.system if chat_template else None
+    asked = harness.Task(num_fewshot=1, chat_template=chat_template, system=system, limit=None, versions={}, data=[])
+    result = harness.evaluated(model, task, asked, str(tasks), 0)
     return {name: one for name, one in result["results"][task].items() if not isinstance(one, str)}
 
 
@@ -187,11 +188,10 @@ def scores(model: Any, values: harness.Asking, task: str) -> dict[str, Any]:
 def test_scores_through_a_server_are_those_of_a_job_that_loads_the_checkpoint(
     server, student, tasks, task, chat_template
 ):
-    values = asking(tasks, chat_template=chat_template)
-    local = harness.Scoring(**values, batch_size=2, dtype="float32")
-    wanted = scores(harness.loaded(student, local), local, task)
-    one = harness.Asking(**values)
-    found = scores(served_harness.asked(student, backend(concurrency=1), one, 0, ceilings()), one, task)
+    wanted = scores(loaded(student), tasks, task, chat_template=chat_template)
+    one = harness.Asking(max_length=256, task_folder=str(tasks))
+    model = served_harness.asked(student, backend(concurrency=1), one, 0, ceilings())
+    found = scores(model, tasks, task, chat_template=chat_template)
     assert found == pytest.approx(wanted, rel=1e-4)
     assert len(wanted) > 2
     assert {path for path, _ in server.asked} == {"/v1/completions"}
@@ -200,9 +200,10 @@ def test_scores_through_a_server_are_those_of_a_job_that_loads_the_checkpoint(
 
 @pytest.mark.parametrize("chat_template", [False, True])
 def test_tokens_and_texts_are_those_of_a_loaded_checkpoint(server, student, tasks, chat_template):
-    values = asking(tasks, chat_template=chat_template)
-    local = harness.loaded(student, harness.Scoring(**values, batch_size=2, dtype="float32"))
-    model = served_harness.asked(student, backend(), harness.Asking(**values), 0, ceilings())
+    local, values = loaded(student), harness.Asking(max_length=256, task_folder=str(tasks))
+    model = served_harness.asked(student, backend(), values, 0, ceilings())
+    for one in (local, model):
+        harness.through_template(one, chat_template=chat_template)
     start = local.tokenizer.bos_token
     for text in (*WORDS, f"{start}Why?", " a  b "):
         assert model.tok_encode(text) == local.tok_encode(text)
@@ -217,8 +218,8 @@ def test_tokens_and_texts_are_those_of_a_loaded_checkpoint(server, student, task
 
 def one_score(student: Path, tasks: Path, made: OpenAiBackend) -> dict[str, Any]:
     """The score of one task through a server."""
-    values = harness.Asking(**asking(tasks))
-    return scores(served_harness.asked(student, made, values, 0, ceilings()), values, "choices")
+    values = harness.Asking(max_length=256, task_folder=str(tasks))
+    return scores(served_harness.asked(student, made, values, 0, ceilings()), tasks, "choices")
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])

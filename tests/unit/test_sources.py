@@ -256,7 +256,7 @@ def test_the_order_of_rows_changes_no_shard(tmp_path):
     assert sum(content.count(b"\n") for content in shards.values()) == 20
 
 
-@pytest.mark.parametrize("url", ["https://ann:secret@host/a", "https://token@host", "ftp://host/a", "https://h/a b"])
+@pytest.mark.parametrize("url", ["https://ann:secret@host/a", "https://token@host", "ftp://host/a"])
 def test_an_address_with_a_password_is_refused(url):
     with pytest.raises(ValueError, match="url"):
         Url(kind="url", url=url, sha256="0" * 64)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness_data import STAND_INS
+from harness_data import STAND_INS, write_settings
 from mains import script
 
 from bezoar.errors import InputError
@@ -46,15 +46,17 @@ def test_the_paper_recipes_tasks_have_the_texts_that_it_names(tmp_path, task):
     assert set(fields) == set(STAND_INS)
     stand_in(task, tmp_path / "tasks")
     out = tmp_path / "harness" / f"{task}.jsonl"
-    write_harness_targets(task, fields[task], 0, str(tmp_path / "tasks"), out)
+    write_harness_targets(fields[task], write_settings(tmp_path / "plain"), str(tmp_path / "tasks"), out)
     items = list(read_rows(out, Item))
     assert [(one.eval, one.task, one.id, one.fewshot) for one in items] == [
         ("harness", task, "0", False),
         ("harness", task, "1", False),
     ]
     assert [text for texts in items[0].texts.values() for text in texts] == STAND_INS[task][3]
-    write_harness_targets(task, fields[task], 2, str(tmp_path / "tasks"), tmp_path / "more.jsonl")
-    shots = [one for one in read_rows(tmp_path / "more.jsonl", Item) if one.fewshot]
+    out = tmp_path / "more" / f"{task}.jsonl"
+    two = write_settings(tmp_path / "two", num_fewshot=2)
+    write_harness_targets(fields[task], two, str(tmp_path / "tasks"), out)
+    shots = [one for one in read_rows(out, Item) if one.fewshot]
     assert [one.id for one in shots] == ([] if task in NO_EXAMPLES else ["fewshot-0", "fewshot-1"])
     assert all(one.texts == items[0].texts for one in shots)
 
@@ -81,7 +83,9 @@ def own_task(folder, *documents, **more):
 
 def targets(tmp_path, *documents, fields=None, num_fewshot=0, **more):
     folder = own_task(tmp_path / "tasks", *documents, **more)
-    write_harness_targets("own", fields, num_fewshot, folder, tmp_path / "bench" / "own.jsonl")
+    shutil.rmtree(tmp_path / "own", ignore_errors=True)
+    task = write_settings(tmp_path / "own", num_fewshot=num_fewshot)
+    write_harness_targets(fields, task, folder, tmp_path / "bench" / "own.jsonl")
     return list(read_rows(tmp_path / "bench" / "own.jsonl", Item))
 
 
@@ -131,10 +135,11 @@ def test_solved_examples_of_a_tasks_own_are_items_if_they_are_shown(tmp_path):
 def test_the_scripts_write_tasks_and_every_turn_of_questions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own_task(tmp_path / "tasks", {"question": "Is ice cold?", "label": 1})
-    block = {"texts": {"own": ["question"]}, "num_fewshot": 0, "task_folder": "tasks"}
+    block = {"texts": {"own": ["question"]}, "task_folder": "tasks"}
+    task = str(write_settings(tmp_path / "data/tasks/bench/own"))
     Path("params.yaml").write_text(json.dumps({"evals": {"bench": block}}))
     names = [f"evals.bench.{key}" for key in block]
-    script("evaluate/harness_targets").main(["--params", *names, "--out", "targets/bench/own.jsonl"])
+    script("evaluate/harness_targets").main(["--params", *names, "--task", task, "--out", "targets/bench/own.jsonl"])
     assert [item.texts for item in read_rows("targets/bench/own.jsonl", Item)] == [{"question": ["Is ice cold?"]}]
     write_rows("questions.jsonl", [QuestionRow(question_id=81, category="math", turns=["One?", "And two?"])])
     flags = ["--questions", "questions.jsonl", "--out", "targets/look/questions.jsonl"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from harness_data import write_settings
 
 from bezoar.files import rounded
 from bezoar.steps.evaluate import harness
@@ -173,5 +174,6 @@ def test_a_folder_that_is_called_like_a_task_is_looked_into(tmp_path):
 def test_a_result_of_the_harness_is_written_alike_under_each_python(tmp_path, monkeypatch):
     found = {"results": {"odd": {"acc_stderr,none": 0.050369697187736706}}}  # ...776 since 3.12: `sum` of floats
     monkeypatch.setattr(harness, "evaluated", lambda *_: found)
-    harness.write_result(tmp_path, SimpleNamespace(task_folder=None), None, 0, tmp_path / "odd")
+    task = write_settings(tmp_path / "task")
+    harness.write_result(tmp_path, SimpleNamespace(task_folder=None), task, 0, tmp_path / "odd")
     assert json.loads((tmp_path / "odd" / "result.json").read_text()) == rounded(found) != found

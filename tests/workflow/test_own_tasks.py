@@ -120,8 +120,24 @@ def test_tasks_of_a_checkpoint_share_a_process_and_score_as_in_processes_of_thei
     shutil.rmtree(root / "data/harness")
     together, said = build(results)
     assert together == alone
-    assert len(re.findall("was made in the same process", said)) == 2
+    assert len(re.findall("^data/harness/.* was made in the same process", said, re.MULTILINE)) == 2
     assert "waiting for it" not in said  # jobs that a running process makes, too, aren't started beside it
     assert len(re.findall("^restored data/harness/", said, re.MULTILINE)) == 2
     logs = {path.stem: path.read_text() for path in (root / "logs/harness/own/served").glob("*.log")}
     assert {task for task, text in logs.items() if f"'alias': '{task}'" in text} == set(TASKS)  # each its own
+    # A second run asks the model nothing, and a change of one task asks it for that task alone.
+    _, said = build(results)
+    assert "Nothing to be done" in said
+    shared["evals"]["own"]["tasks"] = ["drawn", {"name": "other", "chat_template": False, "limit": 5}, "written"]
+    (root / "params.yaml").write_text(yaml.safe_dump(shared))
+    times = {task: (root / f"logs/harness/own/served/{task}.log").stat().st_mtime_ns for task in TASKS}
+    changed, _ = build(results)
+    assert [one == before for one, before in zip(changed, together, strict=True)] == [True, False, True]
+    assert json.loads(changed[1])["n-samples"]["other"]["effective"] == 5
+    ran = [task for task, then in times.items() if logs_of(root)[task].stat().st_mtime_ns != then]
+    assert ran == ["other"]
+
+
+def logs_of(root: Path) -> dict[str, Path]:
+    """The log of each task's score."""
+    return {path.stem: path for path in (root / "logs/harness/own/served").glob("*.log")}

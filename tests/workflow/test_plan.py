@@ -109,6 +109,17 @@ def test_an_eval_adds_its_own_jobs_only(workspace: Workspace, tiny: dict) -> Non
     assert after - before == Counter(own)
 
 
+def test_a_second_judge_rates_the_same_answers(workspace: Workspace, tiny: dict) -> None:
+    before = planned(workspace, tiny)
+    checkpoints = tiny["evals"]["mtbench"]["checkpoints"]
+    backends = {"other": {"kind": "verifier"}}
+    second = tiny["evals"]["mtbench"] | {"judge": "other"}
+    both = {"method": "agreement", "checkpoints": checkpoints, "evals": ["mtbench", "second"]}
+    after = planned(workspace, changed(workspace, tiny, backends=backends, evals={"second": second, "both": both}))
+    own = {"controls": 4, "judgments": 4 + len(checkpoints), "gate": 1, "report_mtbench": 1, "question_targets": 1}
+    assert after - before == Counter(own | {"report_agreement": 1})
+
+
 def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: dict) -> None:
     tiny["evals"]["held"] = {"method": "likelihood", "mixes": ["hh"], "checkpoints": ["sft_lamini"]}
     pretend_built(workspace, tiny)

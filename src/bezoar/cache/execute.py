@@ -121,15 +121,21 @@ class Execution:
         finally:
             self.hasher.save()
 
-    def is_to_make(self) -> bool:
-        """Whether there is no proof; if so, what is in the outputs' place goes, as before Snakemake starts a job."""
-        if self._lookup(self._action()):
-            return False
+    def is_done(self) -> bool:
+        """Whether there is a proof, and its outputs are on disk."""
+        proof = self._lookup(self._action())
+        return proof is not None and all(self.hasher.holds(path, one.md5) for path, one in proof.outputs.items())
+
+    def to_make(self) -> Action | None:
+        """The action if it has no proof; then what is in the outputs' place goes, as before Snakemake starts a job."""
+        action = self._action()
+        if self._lookup(action):
+            return None
         self._clear_folder()
         for path in self.step.outputs:
             set_aside(path, self.hasher, self.objects)
             remove(path)
-        return True
+        return action
 
     def _restore(self, action: Action) -> bool:
         proof = self._lookup(action)
@@ -147,14 +153,14 @@ class Execution:
 
         done, others = None, together.others(self)
         try:
-            done = run_job(self.job, self.run, action, self.hasher, self.held, [one.job for one in others])
+            done = run_job(self.job, self.run, action, self.hasher, self.held, [one.job for one, _ in others])
             if done.trace is not None:
                 self.keep(action, done)
             return done.status
         except Edited as error:
             raise self._edited(error.path, "while it ran") from error
         finally:
-            together.record(others, done, action.inputs)
+            together.record(others, done)
 
     def keep(self, action: Action, done: "Done") -> None:
         """Record what a command has made."""

@@ -1,9 +1,9 @@
-"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are here and in form.py.
+"""Snakemake's graph with our decision in it. All uses of Snakemake's internals are here, in form.py and producers.py.
 
 Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer one behaves differently. The uses:
-`snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides `update_needrun`,
-`delete_omitfrom_jobs`, `postprocess`, `check_output_mtime` and `ready_jobs`, reads `_finished` and the jobs that the
-workflow's `scheduler` has `running`, and writes `_needrun`,
+`snakemake.workflow.DAG` is replaced by a subclass before the graph is built. The subclass overrides
+`update_output_index` (producers.py), `update_needrun`, `delete_omitfrom_jobs`, `postprocess`, `check_output_mtime` and
+`ready_jobs`, reads `_finished` and the jobs that the workflow's `scheduler` has `running`, and writes `_needrun`,
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
 `remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
 `group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
@@ -42,6 +42,7 @@ from bezoar.cache.dvc import PARAMS
 from bezoar.cache.form import command_of, conda_file, shell_syntax
 from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.layout import Parts, RuleLayout
+from bezoar.cache.producers import Producers
 from bezoar.cache.resolved import Resolved
 from bezoar.cache.trace import provenance
 from bezoar.cache.why import unmade
@@ -300,6 +301,10 @@ class ProvenDAG(DAG):
             workflow.global_resources["_cores"] = None
             self.group_job_factory = Groups(getattr(workflow.executor_settings, "group_cores", None))
 
+    def update_output_index(self) -> None:
+        """Find the rules that make a file by both of its ends: shards may be thousands."""
+        self.output_index = Producers(self.rules)
+
     async def update_needrun(self, create_inventory: bool = False) -> None:
         """Decide which jobs run, and set Snakemake's reasons."""
         levels = [sorted(level, key=lambda job: (job.rule.name, *job.output)) for level in self.toposorted()]
@@ -393,19 +398,28 @@ class ProvenDAG(DAG):
 
     @property
     def ready_jobs(self) -> set[Any]:
-        """Jobs that are ready, without those that a running job's process makes, too: they would only wait for it."""
+        """Jobs that are ready, without those that a running job's process makes, too: they would only wait for it.
+
+        A job that may make others waits for their inputs, if these are being made or can be.
+        """
         assert self.attached
         ready: set[Any] = self._ready_jobs
         sharing = self.attached.build.sharing
         if not any(sharing.values()):
             return ready
         scheduler = self.workflow.scheduler
+        running = scheduler.running if scheduler else ()
+        at_work = {one for job in (*running, *ready) for one in (job if job.is_group() else [job])}
+        makers = {step.name: self.dependencies[job].keys() for job, step in self.steps.items() if step.name in sharing}
         taken: set[str] = set()
         found: set[Any] = set()
-        for job in [*(scheduler.running if scheduler else ()), *sorted(ready, key=_first)]:
+        for job in [*running, *sorted(ready, key=_first)]:
             steps = [self.steps[one] for one in (job if job.is_group() else [job]) if one in self.steps]
+            others = [other for step in steps for other in sharing.get(step.name, ())]
+            if job in ready and not all(at_work.isdisjoint(makers.get(other, ())) for other in others):
+                continue
             if job not in ready or taken.isdisjoint(step.name for step in steps):
-                taken.update(other for step in steps for other in sharing.get(step.name, ()))
+                taken.update(others)
                 found.add(job)
         return found & ready
 

@@ -44,7 +44,7 @@ def of_job(
         more: Variables of the environment for this job.
         reads: Further paths that it may read, such as a trace's hook.
         writes: Further files that it may write, such as a trace's log.
-        others: Jobs with equal inputs that are made in its process, too.
+        others: Jobs that are made in its process, too.
     """
     folder = os.path.abspath(f"{JOBS}/{hashlib.sha256(job.step.name.encode()).hexdigest()[:12]}")
     around = job.around.network
@@ -55,9 +55,9 @@ def of_job(
     _furnish(room)
     for path in (*_system(), *_packages(), *_programs(job.command), *_code(job, run), run.params, *reads):
         _allow_outside(room, path)
-    for path in job.step.inputs:
-        _allow_input(room, path, run.cache, given=path in job.around.given)
     for one in (job, *others):
+        for path in one.step.inputs:
+            _allow_input(room, path, run.cache, given=path in one.around.given)
         _allow_outputs(room, one)
     for path in _work_folders(job.command):
         _place(room, path)

@@ -116,7 +116,7 @@ def run_job(
         if isolation == Mode.ENFORCE and (why := explain(trace.attempts(log), room, step.rule)):
             show(why, file=sys.stderr)
         return Done(status, None, {}, {}, {})
-    places = [path for one in others for path in (one.step.folder, *one.step.outputs) if path]
+    places = [path for one in others for path in (one.step.folder, *one.step.inputs, *one.step.outputs) if path]
     used = _used(job, run_, log, room, isolation, hasher, places)
     remove(log)
     by_job = by_job or {step.name: taken}
@@ -136,7 +136,8 @@ def _used(
     """What a job was seen to use; what it wasn't held to declare is reported.
 
     Args:
-        more: Folders and outputs of other jobs in its process; their own records look into them. The rest is as above.
+        more: Folders, inputs and outputs of other jobs in its process; their own records look into them. The rest is
+            as above.
 
     Raises:
         Edited: Code that it used was edited while it ran.

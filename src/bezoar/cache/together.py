@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from bezoar.cache.objects import remove
 from bezoar.text import show
 
 if TYPE_CHECKING:
+    from bezoar.cache.action import Action
     from bezoar.cache.execute import Execution
     from bezoar.cache.running import Done
 
@@ -27,9 +28,9 @@ SECONDS = ("seconds", "cpu_seconds")
 def planned(jobs: Sequence[PlannedJob], scripts: Container[str]) -> list[PlannedJob]:
     """Planned jobs with the names of those that may share their process.
 
-    These are jobs of one block whose scripts, inputs, values, environments and needs of a network are equal. Their
-    forms may differ: an input may have a part's name. A forced job runs by itself, and so does one that makes a folder,
-    since Snakemake doesn't remove that at once.
+    These are jobs of one block whose scripts, values, environments and needs of a network are equal. Their inputs may
+    differ, such as those with a part's name. A forced job runs by itself, and so does one that makes a folder, since
+    Snakemake doesn't remove that at once.
 
     Args:
         jobs: All jobs that a run plans to run.
@@ -50,7 +51,7 @@ def _may_share(job: PlannedJob, scripts: Container[str]) -> bool:
 def _alike(job: PlannedJob) -> tuple[Any, ...]:
     """What the jobs of one process have in common."""
     step, before = job.step, job.command[: job.command.index(job.step.script)]
-    known = (step.rule, step.block, step.script, step.inputs, step.values, tuple(sorted(step.environment.items())))
+    known = (step.rule, step.block, step.script, step.values, tuple(sorted(step.environment.items())))
     return (*known, tuple(before), job.around.network, job.around.given)
 
 
@@ -59,8 +60,8 @@ def lock_of(step: Step) -> str:
     return f"{step.stage} (jobs that share a process)"
 
 
-def others(own: "Execution") -> list["Execution"]:
-    """The jobs to make in the process of a job: those that no other process makes, and that have no proof.
+def others(own: "Execution") -> list[tuple["Execution", "Action"]]:
+    """The jobs to make in the process of a job, with their actions: no other process makes them, they have no proof.
 
     Their places are cleared, and their locks are held with the job's own.
     """
@@ -73,29 +74,37 @@ def others(own: "Execution") -> list["Execution"]:
             job = read_job(name)
             if job and own.step.name in job.together:
                 one = type(own)(job, job.command, own.held, own.hasher)
-                if one.is_to_make():
+                if _are_made(one, {*one.step.inputs} - {*own.step.inputs}) and (action := one.to_make()):
                     own.held.append(lock)
-                    found.append(one)
+                    found.append((one, action))
                     continue
         lock.close()
     return found
 
 
-def record(found: Sequence["Execution"], done: "Done | None", inputs: dict[str, str]) -> None:
+def _are_made(one: "Execution", inputs: Iterable[str]) -> bool:
+    """Whether no job of this run is still to make one of these inputs of a job."""
+    for path in inputs:
+        job = read_job(path)
+        if job and not type(one)(job, job.command, one.held, one.hasher).is_done():
+            return False
+    return True
+
+
+def record(found: Sequence[tuple["Execution", "Action"]], done: "Done | None") -> None:
     """Record those jobs of a process that were done; what is left of others is removed.
 
     Snakemake may have removed a job's outputs meanwhile, since it starts that job. Then it isn't recorded.
 
     Args:
-        found: The jobs beside the process's own.
+        found: The jobs beside the process's own, with their actions when the process started.
         done: What became of the process; None if that can't be told.
-        inputs: Contents of their inputs when the process started.
     """
-    for one in found:
+    for one, action in found:
         cost = done.others.get(one.step.name) if done else None
         if done and cost is not None and all(map(os.path.exists, one.step.outputs)):
             try:
-                one.keep(one.step.action(inputs), done._replace(cost=cost))
+                one.keep(action, done._replace(cost=cost))
                 show(f"{one.step.name} was made in the same process", file=sys.stderr)
                 continue
             except (CacheError, OSError) as error:

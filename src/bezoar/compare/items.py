@@ -9,10 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.compare.sides import Read
 from bezoar.errors import InputError, problem
+from bezoar.steps.evaluate.pairwise import GameRow
+from bezoar.steps.results.checklist import ChecklistReport
+from bezoar.steps.results.graded import GradedReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.report import Report
+from bezoar.steps.results.rubric import RubricReport
 
 Place = tuple[str, str]  # cluster of items that aren't independent, and a part of it
 ALL = "all"  # the stratum of items that have none
@@ -71,7 +76,7 @@ class _Answer(_Line):
     loglikelihood: float
 
 
-Kind = TypeVar("Kind", bound=_Line)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
@@ -95,10 +100,24 @@ def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
 
 
 def _mtbench(report: MtbenchReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
-    """The verdicts on a checkpoint: an empty answer scores 1."""
-    verdicts = _lines(_Verdict, f"data/judgments/{evaluation}/{checkpoint}/verdicts.jsonl", read)
-    questions = _lines(_Question, f"data/source/{report.questions.source}/rows.jsonl", read)
-    category = {str(one.question_id): one.category for one in questions or []}
+    """The verdicts on a checkpoint."""
+    return _graded(report, f"data/judgments/{evaluation}/{checkpoint}/verdicts.jsonl", read, 9.0)
+
+
+def _checklist(report: ChecklistReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The checks of a checkpoint's answers."""
+    return _graded(report, f"data/checks/{evaluation}/{checkpoint}/checks.jsonl", read, 9.0)
+
+
+def _rubric(report: RubricReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The gradings of a checkpoint's answers."""
+    return _graded(report, f"data/gradings/{evaluation}/{checkpoint}/gradings.jsonl", read, 4.0)
+
+
+def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: float) -> dict[str, Items]:
+    """Scores of answers by a judge: an empty answer scores 1. `most`: the largest difference."""
+    verdicts = _lines(_Verdict, path, read)
+    category = _categories(report.questions.source, read)
     found: dict[str, Items] = {}
     for one in verdicts or []:
         score = 1.0 if one.answer_empty else one.score
@@ -106,11 +125,32 @@ def _mtbench(report: MtbenchReport, evaluation: str, checkpoint: str, read: Read
             continue
         cluster, turn = str(one.question_id), str(one.turn)
         for name in ("average", f"turn {turn}", *([category[cluster]] if cluster in category else [])):
-            items = found.setdefault(name, Items(strata=category, bounds=(-9.0, 9.0)))
+            items = found.setdefault(name, Items(strata=category, bounds=(-most, most)))
             total, count = items.scores.get((cluster, turn), (0.0, 0.0))
             items.scores[cluster, turn] = (total + score, count + 1)
-    for items in found.values():  # repeats of one judgment are no items of their own
+    for items in found.values():  # repeats, or a checklist's parts, are no items of their own
         items.scores = {place: (total / count, 1.0) for place, (total, count) in items.scores.items()}
+    return found
+
+
+def _categories(source: str, read: Read) -> dict[str, str]:
+    """The category of each question."""
+    questions = _lines(_Question, f"data/source/{source}/rows.jsonl", read)
+    return {str(one.question_id): one.category for one in questions or []}
+
+
+def _pairwise(report: PairwiseReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The games of a checkpoint; none if some count more than others, since their mean isn't the win rate then."""
+    if report.judge.strong_weight != 1:
+        return {}
+    category = _categories(report.questions.source, read)
+    found: dict[str, Items] = {}
+    for one in _lines(GameRow, f"data/comparisons/{evaluation}/{checkpoint}/verdicts.jsonl", read) or []:
+        cluster = str(one.question_id)
+        for name in ("win rate", f"turn {one.turn}", *([category[cluster]] if cluster in category else [])):
+            if one.points is not None:
+                items = found.setdefault(name, Items(strata=category, bounds=(-1.0, 1.0)))
+                items.scores[cluster, f"{one.turn} {one.game} {one.sample_index}"] = (one.points, 1.0)
     return found
 
 
@@ -143,6 +183,9 @@ def _likelihood(report: LikelihoodReport, evaluation: str, checkpoint: str, read
 
 READERS: dict[type[Report], Callable[..., dict[str, Items]]] = {
     MtbenchReport: _mtbench,
+    ChecklistReport: _checklist,
+    RubricReport: _rubric,
+    PairwiseReport: _pairwise,
     HarnessReport: _harness,
     LikelihoodReport: _likelihood,
 }

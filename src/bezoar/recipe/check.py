@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,8 @@ def _references(recipe: Recipe) -> Iterator[Problem]:
         fitting = [one for one, block in known.items() if not mark.trait or getattr(block, mark.trait)]
         if name not in fitting:
             own = key[1] if key[0] in mark.sections else None  # a block can't refer to itself
-            yield unknown(key, mark.what, name, [one for one in fitting if one != own])
+            problem = unknown(key, mark.what, name, [one for one in fitting if one != own])
+            yield replace(problem, hint=mark.hint) if mark.hint and name in known else problem
         elif mark.formats and known[name].format not in (*mark.formats, None):
             what, found = f"source `{name}` holds other rows", f"format {known[name].format}"
             yield Problem(key, what, found, " or ".join(mark.formats))

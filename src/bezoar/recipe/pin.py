@@ -18,6 +18,8 @@ from bezoar import yaml12
 from bezoar.errors import InputError, problem
 from bezoar.files import sha256
 from bezoar.problems import KeyPath, lines_of, parsed
+from bezoar.steps.evaluate import task_data, task_settings
+from bezoar.steps.evaluate.tasks import needs_hub
 
 COMMIT = re.compile("[0-9a-f]{40}")
 CHUNK = 1 << 18  # bytes per read
@@ -30,13 +32,13 @@ class Pin:
     Attributes:
         key: Its key.
         found: What is there now, for a message.
-        value: The commit or sha256.
+        value: The commit or sha256, or a map of commits.
         beside: The key of its block after which it is written if it isn't there.
     """
 
     key: KeyPath
     found: str
-    value: str
+    value: str | dict[str, str]
     beside: str
 
 
@@ -48,7 +50,11 @@ def pins_of(text: str, path: Path) -> list[Pin]:
     """
     data = parsed(text, path)
     lines_of(str(path), text)  # refuses a key that is there twice
-    return [*_of_sources(_blocks(data, "sources")), *_of_models(_blocks(data, "models"))]
+    return [
+        *_of_sources(_blocks(data, "sources")),
+        *_of_models(_blocks(data, "models")),
+        *_of_evals(_blocks(data, "evals")),
+    ]
 
 
 def _blocks(data: Any, section: str) -> dict[str, Any]:
@@ -78,6 +84,24 @@ def _of_models(blocks: dict[str, Any]) -> Iterator[Pin]:
         match block:
             case {"method": "hub", "repository": str(repository)}:
                 yield from _revision(("models", name), "model", repository, block.get("revision"))
+
+
+def _of_evals(blocks: dict[str, Any]) -> Iterator[Pin]:
+    """Commits of the data sets that tasks of the harness read, as far as their files say."""
+    for name, block in blocks.items():
+        folder = block.get("task_folder")
+        tasks = task_settings.names_of(block.get("tasks"), own=folder is not None)
+        if block.get("method") != "harness" or not tasks or (folder is not None and not needs_hub(Path(str(folder)))):
+            continue
+        key: KeyPath = ("evals", name, "revisions")
+        known = block.get("revisions")
+        known = known if isinstance(known, dict) else {}
+        wanted = {one: str(known.get(one) or "main") for one in (*known, *task_data.data_sets(tasks, folder))}
+        found = {one: _commit("dataset", one, at, key) for one, at in wanted.items() if not COMMIT.fullmatch(at)}
+        if known:
+            yield from (Pin((*key, one), str(known.get(one, "nothing")), at, [*known][-1]) for one, at in found.items())
+        elif found:
+            yield Pin(key, "nothing", found, "method")
 
 
 def _revision(key: KeyPath, kind: Literal["dataset", "model"], repository: str, found: Any) -> Iterator[Pin]:
@@ -154,10 +178,12 @@ def _edit(text: str, root: Any, pin: Pin) -> tuple[int, int, str] | None:
     node = root
     for name in pin.key[:-1]:
         node = _value(node, name) if node else None
-    value = pin.value if yaml12.load(pin.value) == pin.value else f'"{pin.value}"'  # digits alone are a number
+    flow = node is None or node.flow_style
+    value = _written(pin.value, None if flow else node.start_mark.column)
     there, beside = (_value(node, pin.key[-1]), _value(node, pin.beside)) if node else (None, None)
     if there is not None:
         start, end = there.start_mark.index, there.end_mark.index
+        value = _written(pin.value, None)
         return start, end, value if end > start else f" {value}"
     if beside is None:
         return None  # a block that takes its keys from another one
@@ -167,7 +193,18 @@ def _edit(text: str, root: Any, pin: Pin) -> tuple[int, int, str] | None:
     line = re.compile(r"[^\r\n]*").match(text, end)
     after = line.end() if line else end
     newline = "\r\n" if text[after : after + 2] == "\r\n" else "\n"
-    return after, after, f"{newline}{' ' * node.start_mark.column}{pin.key[-1]}: {value}"
+    line_of_key = f"{' ' * node.start_mark.column}{pin.key[-1]}:{'' if value.startswith(chr(10)) else ' '}{value}"
+    return after, after, newline + line_of_key.replace("\n", newline)
+
+
+def _written(value: str | dict[str, str], column: int | None) -> str:
+    """A value as YAML; a map in lines below a key at this column, or in one line without it."""
+    if isinstance(value, str):
+        return value if yaml12.load(value) == value else f'"{value}"'  # digits alone are a number
+    pairs = [f"{name}: {_written(one, None)}" for name, one in value.items()]
+    if column is None:
+        return "{" + ", ".join(pairs) + "}"
+    return "".join(f"\n{' ' * (column + 2)}{pair}" for pair in pairs)
 
 
 def _value(node: Any, name: str | int) -> Any:

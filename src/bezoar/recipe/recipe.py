@@ -20,12 +20,15 @@ from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
+from bezoar.steps.evaluate.agreement import Agreement
 from bezoar.steps.evaluate.answers import Answers
+from bezoar.steps.evaluate.checklist import Checklist
 from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, ServedBlock
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.evaluate.pairwise import Pairwise
+from bezoar.steps.evaluate.rubric import Rubric
 from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.filter.baseline import Baseline
 from bezoar.steps.filter.block import Filter
@@ -41,7 +44,10 @@ Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
-Eval = Annotated[Harness | Likelihood | Mtbench | Pairwise | SideBySide, Field(discriminator="method")]
+Eval = Annotated[
+    Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
+    Field(discriminator="method"),
+]
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 

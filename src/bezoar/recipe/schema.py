@@ -16,6 +16,7 @@ def schema() -> dict[str, Any]:
     found = Recipe.model_json_schema()
     blocks = found["$defs"]
     blocks["Part"] = _or_name(blocks["Part"])
+    blocks["Harness"]["properties"]["tasks"] = _or_list(blocks["Harness"]["properties"]["tasks"])
     blocks["Source"] = _or_path(blocks["Source"], blocks["File"])
     for section in SECTIONS:
         found["properties"][section]["additionalProperties"] = False  # of names that don't fit
@@ -25,6 +26,15 @@ def schema() -> dict[str, Any]:
 def _or_name(part: dict[str, Any]) -> dict[str, Any]:
     """A part of a mix, or its name alone."""
     return {"description": part["description"], "anyOf": [part["properties"]["name"], part]}
+
+
+def _or_list(tasks: dict[str, Any]) -> dict[str, Any]:
+    """Tasks as a map of settings by name, or as a list of names and of blocks with a name."""
+    name = {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}
+    block = {"type": "object", "required": ["name"], "properties": {"name": name}}
+    as_map = {key: value for key, value in tasks.items() if key not in ("description", "title")}
+    as_list = {"type": "array", "minItems": 1, "items": {"anyOf": [name, block]}}
+    return {"description": tasks["description"], "anyOf": [as_list, as_map]}
 
 
 def _or_path(source: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:

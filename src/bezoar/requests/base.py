@@ -4,7 +4,7 @@ import hashlib
 import json
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bezoar.blocks import Sampling
 
@@ -14,16 +14,21 @@ class Subject:
     """What a judge grades, apart from the text of the prompt.
 
     Attributes:
-        turns: Texts of user and assistant up to the graded answer.
-        response: The graded answer.
+        turns: User and assistant turns in alternation, user first and last.
+        response: The graded answer, to the last turn.
         rival: The answer that it is compared with; None for an answer that is graded by itself.
         labels: Verdicts on two answers, from best for the response to best for the rival; an odd number.
+        form: What is asked for: a `rating` from 1 to 10 in double brackets, a `result` from 1 to 5, the `items` of a
+            checklist for the turns, or yes or no to one `item`.
+        item: Text of that item.
     """
 
     turns: tuple[str, ...]
     response: str
     rival: str | None = None
     labels: tuple[str, ...] = ()
+    form: Literal["rating", "result", "items", "item"] = "rating"
+    item: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Request:
         subject: What is graded, for a judge; None for a call that writes.
         sample: Tells repeated draws of one request apart. Requests with equal samples share one answer from a paid API.
         schema: JSON schema of the answer; None for free text.
+        top_logprobs: Most likely alternatives of the answer's first token that are wanted; 0 for none.
     """
 
     key: str
@@ -45,6 +51,7 @@ class Request:
     subject: Subject | None = None
     schema: dict[str, Any] | None = None
     sample: str = "0"
+    top_logprobs: int = 0
 
     @property
     def system(self) -> str | None:
@@ -80,6 +87,8 @@ class Completion:
         model: The model's name as its server gives it.
         error: The server's message, if it refused the request.
         tokens: Sampled for the whole answer, with the one that ends it; None if it isn't known.
+        alternatives: Most likely first tokens, each with its log-probability at temperature 1, in nats; None if they
+            weren't asked for or aren't known.
         logprob: Sum of the sampled tokens' log-probabilities at temperature 1, in nats; None if it isn't known.
     """
 
@@ -89,6 +98,7 @@ class Completion:
     error: str = ""
     tokens: int | None = None
     logprob: float | None = field(default=None, compare=False)  # its last digits depend on the batch
+    alternatives: tuple[tuple[str, float], ...] | None = field(default=None, compare=False)
 
     @property
     def fault(self) -> str | None:

@@ -112,6 +112,11 @@ class BackendBlock(NamedBlock):
         return False
 
     @property
+    def gives_logprobs(self) -> bool:
+        """Whether it tells the log-probabilities of a token's alternatives."""
+        return False
+
+    @property
     def at_once(self) -> int | None:
         """Requests that it should get at once; None for all of a job's."""
         return AT_ONCE

@@ -126,6 +126,8 @@ class Client:
 
     def _end(self, work: Work, answer: Answer) -> Completion | None:
         """The completion that an answer makes; None if the request needs another try."""
+        if work.request.top_logprobs and answer.ending in ("stop", "length", "empty"):
+            return _first_token(answer)
         longer = min(work.limit * 2, self.block.max_output_tokens or work.limit * 2)
         at_token_limit = answer.ending == "length" and longer <= work.limit
         if answer.ending == "stop" or at_token_limit or work.tries + 1 == self.block.max_attempts:
@@ -334,3 +336,11 @@ class Client:
                 hint="start again: answers so far are stored and not paid for twice",
             )
         )
+
+
+def _first_token(answer: Answer) -> Completion:
+    """The completion of a request for the first token's alternatives: a longer answer has no others."""
+    tokens = answer.usage.completion
+    return Completion(
+        answer.text, "stop", answer.model, tokens=tokens if tokens >= 0 else None, alternatives=answer.alternatives
+    )

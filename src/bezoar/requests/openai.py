@@ -14,7 +14,17 @@ from bezoar.requests.exchange import exchanged, posted, results_at
 from bezoar.requests.failures import Failure
 from bezoar.requests.prices import Usage
 from bezoar.requests.provider import Answer, Ending, Result
-from bezoar.requests.reading import answer_of, count, custom_id, name_of, needed_count, parsed, stored_form, words_of
+from bezoar.requests.reading import (
+    alternatives_of,
+    answer_of,
+    count,
+    custom_id,
+    name_of,
+    needed_count,
+    parsed,
+    stored_form,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI  # slow to import (a second); only jobs that send need it
@@ -39,6 +49,11 @@ class OpenAiBackend(ApiBackend):
     def serves(self) -> bool:
         """Whether an evaluation may ask it about a checkpoint of the recipe."""
         return self.checkpoint is not None
+
+    @property
+    def gives_logprobs(self) -> bool:
+        """Whether it tells log-probabilities of a token's alternatives: models that refuse sampling don't."""
+        return self.sends_sampling
 
     def provider(self, weights: str = "") -> "OpenAi":
         """The API."""
@@ -77,6 +92,8 @@ class OpenAi(provider.Connected):
         }
         if self.block.sends_sampling:
             body |= {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
+        if request.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         if request.schema and self.block.json_schema:
             schema = {"name": "verdict", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -102,7 +119,7 @@ class OpenAi(provider.Connected):
         written = count(usage, "prompt_tokens_details", "cache_write_tokens")
         ending: Ending = "refusal" if refused else ENDINGS.get(str(finish), "other")
         used = Usage(prompt=prompt - cached - written, completion=completion, cached=cached, written=written)
-        return answer_of(said, ending, model, used, self.block.thinking)
+        return answer_of(said, ending, model, used, self.block.thinking, alternatives_of(choice.get("logprobs")))
 
     async def send(self, call: Call, seconds: float) -> str:
         return await posted(self.session, call.endpoint.removeprefix("/v1/"), call, seconds)

@@ -34,6 +34,7 @@ class Answer:
             is a success.
         model: The model's name as its server gives it.
         usage: As the server counts it; it may be wrong.
+        alternatives: The first token's most likely alternatives, each with its log-probability; None if there are none.
         replaced: Broken characters of the answer that are U+FFFD now.
     """
 
@@ -42,6 +43,7 @@ class Answer:
     model: str
     usage: Usage
     replaced: int = 0
+    alternatives: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,31 @@ def words_of(content: Any) -> str | None:
     return "".join(texts)
 
 
+def alternatives_of(logprobs: Any) -> tuple[tuple[str, float], ...] | None:
+    """The first token's alternatives with their log-probabilities; None if the server sends none, or none in order."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    listed = first.get("top_logprobs") if isinstance(first, dict) else None
+    found = [_alternative(one) for one in listed] if isinstance(listed, list) else []
+    kept = tuple(one for one in found if one is not None)
+    return kept if kept and len(kept) == len(found) else None
+
+
+def _alternative(one: Any) -> tuple[str, float] | None:
+    """A token and its log-probability, which is 0 or less; None if it is anything else."""
+    token, value = (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)
+    if not isinstance(token, str) or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return (replace_surrogates(token)[0], float(value)) if value <= 0 else None
+
+
 def answer_of(
-    content: str | None, ending: Ending, model: Any, usage: Usage, thinking: Iterable[Sequence[str]]
+    content: str | None,
+    ending: Ending,
+    model: Any,
+    usage: Usage,
+    thinking: Iterable[Sequence[str]],
+    alternatives: tuple[tuple[str, float], ...] | None = None,
 ) -> Answer:
     """The answer in a response.
 
@@ -93,6 +116,7 @@ def answer_of(
         model: The model's name.
         usage: What it used.
         thinking: Pairs of markers around the model's thinking.
+        alternatives: By `alternatives_of`.
     """
     said, replaced = replace_surrogates(content or "")
     said, closed = without_thinking(said, thinking)
@@ -101,4 +125,4 @@ def answer_of(
         ending = "other"
     elif ending == "stop":
         ending = "thinking" if not closed else "stop" if said else "empty"
-    return Answer(said, ending, replace_surrogates(str(model))[0], usage, replaced)
+    return Answer(said, ending, replace_surrogates(str(model))[0], usage, replaced, alternatives)

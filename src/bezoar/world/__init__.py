@@ -11,13 +11,14 @@ from typing import Any
 
 from bezoar.errors import InputError, problem
 from bezoar.world import sets, text
+from bezoar.world.checks import ITEMS, fifths, meets
 from bezoar.world.dialogue import parse
 from bezoar.world.judging import judge_prompts
 from bezoar.world.teaching import Lessons
 from bezoar.world.verifier import Grade, grade, held_out
 from bezoar.world.words import TOPICS
 
-__all__ = ["SETS", "TOPICS", "Grade", "build", "grade", "held_out", "parse"]
+__all__ = ["ITEMS", "SETS", "TOPICS", "Grade", "build", "fifths", "grade", "held_out", "meets", "parse"]
 
 _DRAWN: dict[str, Callable[[random.Random], Iterator[dict[str, Any]]]] = {
     "seed_tasks": sets.seed_tasks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -34,6 +35,11 @@ class LocalBackend(ChatBackend):
     )
     batch_size: int = Field(16, ge=1, description="Prompts in one batch.")
     dtype: Dtype = "bfloat16"
+
+    @property
+    def gives_logprobs(self) -> bool:
+        """Whether it tells the log-probabilities of a token's alternatives."""
+        return True
 
     def open(self, *, checkpoint: Path | None, system: str | None, seed: int, **_: Any) -> Local:
         """A model that answers requests.
@@ -121,8 +127,14 @@ class Local:
                 eos_token_id=sorted(self.ends),
                 logits_processor=LogitsProcessorList([sampling]),
             )[:, longest:].tolist()
-        logprobs = sampling.logprobs()
-        return [self._completion(*one) for one in zip(drawn, limits, logprobs, strict=True)]
+        drawn_rows = zip(drawn, limits, sampling.logprobs(), strict=True)
+        found = zip([self._completion(*one) for one in drawn_rows], requests, sampling.tops, strict=True)
+        return [replace(one, alternatives=self._alternatives(top, asked.top_logprobs)) for one, asked, top in found]
+
+    def _alternatives(self, top: list[tuple[int, float]], count: int) -> tuple[tuple[str, float], ...] | None:
+        """The most likely first tokens as texts, if they are wanted."""
+        found = [(self.tokenizer.decode([token]), round(logprob, 6)) for token, logprob in top[:count]]
+        return tuple(found) or None
 
     def _completion(self, row: list[int], limit: int, logprobs: list[float]) -> Completion:
         end = next((place for place, token in enumerate(row[:limit]) if token in self.ends), None)
@@ -149,6 +161,8 @@ class RowSampling:
         self.temperatures = torch.tensor([one.sampling.temperature for one in requests], device=device)
         self.top_p = torch.tensor([one.sampling.top_p for one in requests], device=device)
         self.generators = [torch.Generator(device).manual_seed(_seed(seed, request.key)) for request in requests]
+        self.most = max(one.top_logprobs for one in requests)
+        self.tops: list[list[tuple[int, float]]] = [[] for _ in requests]  # most likely first tokens, if any asks
         self.steps: list[torch.Tensor] = []  # of each step, the log-probability (batch,) of the token that is drawn
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -156,6 +170,9 @@ class RowSampling:
         import torch
 
         scores = scores.float()
+        if self.most and not self.steps:
+            values, tokens = scores.log_softmax(dim=1).topk(min(self.most, scores.shape[1]), dim=1)
+            self.tops = [[*zip(*row, strict=True)] for row in zip(tokens.tolist(), values.tolist(), strict=True)]
         ended = torch.isin(input_ids[:, self.prompt_length :], self.ends).any(dim=1)
         rows = ((self.temperatures > 0) & ~ended).nonzero()[:, 0]
         drawn = self._noisy(scores, rows) if len(rows) else scores

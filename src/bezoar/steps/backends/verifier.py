@@ -19,6 +19,11 @@ class VerifierBackend(BackendBlock):
 
     kind: Literal["verifier"]
 
+    @property
+    def gives_logprobs(self) -> bool:
+        """Its yes and no to a checklist's items are declared: probabilities of 0 or 1."""
+        return True
+
     def open(self, **_: Any) -> "Verifier":
         """A judge that answers requests."""
         return Verifier()
@@ -29,15 +34,27 @@ class Verifier:
 
     def complete(self, requests: list[Request], what: str) -> list[Completion]:
         """One verdict per request; raises ValueError for a request without a subject."""
-        return [Completion(_verdict(request), "stop", MODEL) for request in requests]
+        return [_completion(request) for request in requests]
+
+
+def _completion(request: Request) -> Completion:
+    subject = request.subject
+    if subject is not None and subject.form == "item":
+        said = "Yes" if world.meets(subject.turns, subject.response, subject.item) else "No"
+        return Completion(said, "stop", MODEL, alternatives=((said, 0.0),))
+    return Completion(_verdict(request), "stop", MODEL)
 
 
 def _verdict(request: Request) -> str:
     if request.subject is None:
         raise InputError("the verifier only grades; name another backend as teacher")
+    if request.subject.form == "items":
+        return json.dumps({"items": list(world.ITEMS)})
     grade = world.grade(request.subject.turns, request.subject.response)
     if request.subject.rival is not None:
         return _comparison(grade, request.subject.rival, request.subject)
+    if request.subject.form == "result":
+        return f"{grade.explanation} [RESULT] {world.fifths(grade.rating)}"
     if request.schema is None:
         return f"{grade.explanation}\nRating: [[{grade.rating}]]"
     reasons = list(grade.reasons)

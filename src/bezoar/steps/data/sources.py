@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bezoar import files, world
 from bezoar.blocks import Block, Commit, FolderPath, Licence, Name, NamedBlock, RowsPath, Sha256, Share
@@ -66,8 +66,15 @@ class Url(Block):
     """A file of the same kinds at an http(s) URL."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^https?://[^/?#@\s]+([/?#]\S*)?$", description="Without a name or password.")
+    url: str = Field(pattern=r"^https?://", description="Without a name or password, which cards would show.")
     sha256: Sha256
+
+    @field_validator("url")
+    @classmethod
+    def _open(cls, url: str) -> str:
+        if "@" in urllib.parse.urlsplit(url).netloc:
+            raise ValueError("an address with a name or password: a source has to be readable without")
+        return url
 
 
 class Hub(Block):

@@ -16,6 +16,13 @@ FILLER = "Thank you for this interesting question. I am happy to help you with i
 def control_answers(
     name: str, questions: list[QuestionRow], answers: list[AnswerRow], prompts: mtbench.JudgePrompts, seed: int
 ) -> list[list[str]]:
+    """As `answers_for`, with the spoof of MT-Bench's judge prompts."""
+    return answers_for(name, questions, answers, mtbench.spoof(prompts), seed)
+
+
+def answers_for(
+    name: str, questions: list[QuestionRow], answers: list[AnswerRow], spoof: str, seed: int
+) -> list[list[str]]:
     """The answers to each question, one for each turn.
 
     Args:
@@ -23,14 +30,14 @@ def control_answers(
             questions of another category, or to any other questions if there is one category only).
         questions: The questions.
         answers: For shuffled: the model's answers in the questions' order.
-        prompts: Judge prompts; the spoof fakes their markers.
+        spoof: The text of the control spoof.
         seed: Seed of the shuffle.
 
     Raises:
         ValueError: There is one question only, so nothing to shuffle.
     """
     if name != "shuffled":
-        text = {"empty": "", "filler": FILLER, "spoof": mtbench.spoof(prompts)}[name]
+        text = {"empty": "", "filler": FILLER, "spoof": spoof}[name]
         return [[text] * len(question.turns) for question in questions]
     if len(questions) == 1:
         raise InputError(

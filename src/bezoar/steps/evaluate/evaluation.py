@@ -30,9 +30,14 @@ class Scores(NamedTuple):
 
 
 class EvalBlock(NamedBlock):
-    """The base class of evaluations."""
+    """The base class of evaluations.
+
+    Attributes:
+        rates: Whether a judge rates each answer by itself, in data/judgments/<eval>/<model>/verdicts.jsonl.
+    """
 
     section: ClassVar[str] = "evals"
+    rates: ClassVar[bool] = False
 
     checkpoints: list[CheckpointName] = Field(
         min_length=1, description="Base models and stages, in the order of the report."

@@ -1,8 +1,8 @@
 """FastChat's reading of a judgment, as it is, for the column that compares with its tables.
 
-The rule of fastchat/llm_judge/common.py of lm-sys/FastChat at 0e6d3e4b: the first number in double brackets counts, else
-the first one in single brackets, in whatever range; a list index is a rating, and so is one that the answer is quoted
-with. The strict column reads judgments with bezoar.steps.evaluate.mtbench instead.
+The rule of fastchat/llm_judge/common.py of lm-sys/FastChat at 0e6d3e4b: the first number in double brackets counts,
+else the first one in single brackets, in any range. So a list index is a rating, and so is one that is quoted from the
+answer. The strict column reads judgments with bezoar.steps.evaluate.mtbench instead.
 """
 
 import re

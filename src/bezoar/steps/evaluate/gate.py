@@ -6,9 +6,9 @@ docs/recipe.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXi
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,54 +25,87 @@ CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # on a 
 DRAWS = 2000  # of an interval
 
 
-def control_score(control: str, verdicts: list[VerdictRow], questions: list[QuestionRow], seed: int) -> Estimate | None:
+class Method(NamedTuple):
+    """How an evaluation's method scores: what the gate needs of it.
+
+    Attributes:
+        row: Type of its verdicts, which have `status`, `score`, `judge_id` and `answer_empty`.
+        scale: Lowest and highest score.
+        cells: Scores (questions, turns) of verdicts, as `mtbench.cells`.
+        questions: Reads a file of questions.
+        readable: A judgment that can be read, in words.
+    """
+
+    row: type[Any]
+    scale: tuple[float, float]
+    cells: Callable[..., Any]
+    questions: Callable[[Path], list[QuestionRow]]
+    readable: str
+
+    def ceiling(self, control: str) -> float:
+        """The highest score that a control's interval may reach: the same share of every scale."""
+        low, high = self.scale
+        return low + (CEILINGS[control] - 1) / 9 * (high - low)
+
+
+MTBENCH = Method(
+    VerdictRow, mtbench.SCALE, mtbench.cells, mtbench.read_questions, "judgments that end with a rating such as [[5]]"
+)
+
+
+def control_score(
+    control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int, method: Method = MTBENCH
+) -> Estimate | None:
     """The score of a control's answers; None if no judgment has a readable rating.
 
-    A missing rating counts as 10, since a judge that doesn't answer detects nothing. Empty answers are the exception:
-    a judge is right to say that there is nothing to rate. The highest rating of the control bounds the interval, since
-    with a few equal ratings only, no pilot could pass otherwise.
+    A missing rating counts as the highest, since a judge that doesn't answer detects nothing. Empty answers are the
+    exception: a judge is right to say that there is nothing to rate. The highest rating of the control bounds the
+    interval, since with a few equal ratings only, no pilot could pass otherwise.
     """
     if all(row.score is None for row in verdicts):
         return None
-    cells = mtbench.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else 10.0)
-    bounds = (mtbench.SCALE[0], float(np.nanmax(cells)))
+    low, high = method.scale
+    cells = method.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else high)
+    bounds = (low, float(np.nanmax(cells)))
     return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, bounds)
 
 
-def failures(controls: Mapping[str, list[VerdictRow]], questions: list[QuestionRow], seed: int) -> dict[str, str]:
+def failures(
+    controls: Mapping[str, list[Any]], questions: list[QuestionRow], seed: int, method: Method = MTBENCH
+) -> dict[str, str]:
     """Controls that the judge fails, by the artifact's name, each with the reason."""
     failed = {}
     for name, verdicts in controls.items():
         control = name.removeprefix(mtbench.CONTROL)
-        score, ceiling = control_score(control, verdicts, questions, seed), CEILINGS[control]
+        score, ceiling = control_score(control, verdicts, questions, seed, method), method.ceiling(control)
         if score is None:
             failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
         elif (high := score.mean if score.high is None else score.high) > ceiling:
             end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
-            failed[name] = f"mean {score.mean:.2f}{end}, ceiling {ceiling}"
+            failed[name] = f"mean {score.mean:.2f}{end}, ceiling {round(ceiling, 4)}"
     return failed
 
 
-def unreadable(verdicts: Mapping[str, list[VerdictRow]]) -> bool:
+def unreadable(verdicts: Mapping[str, list[Any]]) -> bool:
     """Whether a judge gave no readable rating at all: there is no score then, and nothing is known of the judge."""
     return all(row.score is None for rows in verdicts.values() for row in rows)
 
 
-def no_score(verdicts: Mapping[str, list[VerdictRow]]) -> str:
+def no_score(verdicts: Mapping[str, list[Any]]) -> str:
     """Why there is no score, with the number of judgments by status."""
     statuses = Counter(row.status for rows in verdicts.values() for row in rows)
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
     return f"the judge gave no readable rating: {counts or 'no judgment'}"
 
 
-def refusal(controls: Mapping[str, list[VerdictRow]], failed: Mapping[str, str]) -> str:
+def refusal(controls: Mapping[str, list[Any]], failed: Mapping[str, str], method: Method = MTBENCH) -> str:
     """Why no table is written: the judge gave no readable rating, or rewarded a control."""
     if unreadable(controls):
         statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
         return problem(
             "the judge gave no readable rating",
             found=dict(sorted(statuses.items())),
-            expected="judgments that end with a rating such as [[5]]",
+            expected=method.readable,
             hint="look at the judgments; a small model may not be able to judge, the harness needs no judge",
         )
     found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
@@ -92,7 +125,9 @@ class Gate(NamedBlock):
     allow_compromised: bool
 
 
-def write_gate(verdicts: list[Path], questions_path: Path, block: Gate, seed: int, out: Path) -> None:
+def write_gate(
+    verdicts: list[Path], questions_path: Path, block: Gate, seed: int, out: Path, method: Method = MTBENCH
+) -> None:
     """Write the judge's id, and whether it is compromised.
 
     Args:
@@ -101,16 +136,17 @@ def write_gate(verdicts: list[Path], questions_path: Path, block: Gate, seed: in
         block: The evaluation.
         seed: Seed of the intervals.
         out: File to write to.
+        method: The evaluation's.
 
     Raises:
         BezoarError: The judge is compromised, and `allow_compromised` isn't set.
     """
-    questions = mtbench.read_questions(questions_path)
-    controls = {path.parent.name: list(read_rows(path, VerdictRow)) for path in verdicts}
-    failed = failures(controls, questions, seed)
+    questions = method.questions(questions_path)
+    controls = {path.parent.name: list(read_rows(path, method.row)) for path in verdicts}
+    failed = failures(controls, questions, seed, method)
     compromised = bool(failed) and not unreadable(controls)
     if failed:
-        message = refusal(controls, failed)
+        message = refusal(controls, failed, method)
         if not block.allow_compromised:
             raise BezoarError(message)
         logger.warning(message)

@@ -5,23 +5,36 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from bezoar.blocks import Dtype, FolderPath, Name, NamedBlock, Prompt, SourceName
+from bezoar.blocks import Block, Commit, Dtype, FolderPath, Name, NamedBlock, SourceName
 from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
+from bezoar.steps.evaluate import task_data, task_settings
 from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import Scores, ServedEval
+from bezoar.steps.evaluate.samples import item_scores, write_samples
+from bezoar.steps.evaluate.task import DATA, Task, read_task
+from bezoar.steps.evaluate.task_settings import TaskSettings
 from bezoar.steps.evaluate.tasks import names_in, needs_hub, outside, read_tasks, undeclared_data
 
 ADDRESS = re.compile(r"(<function [^<>]*) at 0x[0-9a-f]+>")  # a function whose source the harness can't read
-SAMPLES = "samples"
+SAMPLES = "samples"  # of the harness's result
 RUN_FACTS = ("date", "git_hash", "pretty_env_info", "upper_git_hash", "total_evaluation_time_seconds")
+
+
+class Expected(Block):
+    """Published scores, which a report compares those of this evaluation with."""
+
+    source: str = Field(min_length=1, description="Where they were published.")
+    decimals: int = Field(ge=1, le=6, description="Decimals that they were rounded to.")
+    scores: dict[Name, dict[Name, dict[str, float]]] = Field(
+        description="By checkpoint, task and metric, as the report names them."
+    )
 
 
 class Harness(ServedEval, ComparedEval):
@@ -30,9 +43,25 @@ class Harness(ServedEval, ComparedEval):
     served_rule: ClassVar[str] = "harness"
 
     method: Literal["harness"]
-    tasks: list[Name] = Field(min_length=1)
     task_folder: FolderPath | None = Field(
         None, description="Folder of your own task files; null for the harness's tasks."
+    )
+    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt, of tasks that don't say otherwise.")
+    chat_template: bool = Field(
+        False,
+        description="Ask through the checkpoint's chat template, under `prompt.system`; false sends the tasks' text as "
+        "it is. A task may say otherwise.",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="Documents of each task, from the first; null asks all. A task may say otherwise."
+    )
+    tasks: dict[Name, TaskSettings] = Field(
+        min_length=1,
+        description="Tasks, or groups of them: a list of names and of blocks with a `name` and settings of its own, "
+        "or a map of settings by name.",
+    )
+    revisions: dict[str, Commit] = Field(
+        {}, description="By data set of the hub that the tasks read, its commit; `bezoar recipe pin` writes them."
     )
     data: list[SourceName] = Field([], description="Sources that these task files read.")
     texts: dict[Name, list[str]] = Field(
@@ -40,18 +69,22 @@ class Harness(ServedEval, ComparedEval):
         description="By task, the fields of its documents that training rows are compared with, such as `question` or "
         "`choices.text`; a task that isn't named has all its texts of two words or more compared.",
     )
-    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt.")
     max_length: int = Field(2048, ge=16, description="Most tokens of prompt and response.")
-    chat_template: bool = Field(
-        False,
-        description="Ask through the checkpoint's chat template, under `prompt.system`; false sends the tasks' text as "
-        "it is.",
+    expected: Expected | None = Field(
+        None, description="Published scores; result and log say which of ours differ by more than two standard errors."
     )
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _complete(cls, tasks: Any, info: ValidationInfo) -> Any:
+        defaults = {name: one for name, one in info.data.items() if name in TaskSettings.model_fields}
+        return task_settings.completed(tasks, defaults, own=info.data.get("task_folder") is not None)
 
     def stage_names(self) -> list[str]:
         """A stage for each checkpoint, and the report."""
         return [
             f"report_harness-{self.name}",
+            f"harness_tasks-{self.name}",
             f"harness_targets-{self.name}",
             *(f"harness-{self.name}-{one}" for one in self.checkpoints),
         ]
@@ -72,26 +105,46 @@ class Harness(ServedEval, ComparedEval):
             for metric, value in sorted(one["metrics"].items())
             for error in [value["standard_error"]]
         )
-        text = f"lm-evaluation-harness, {report['num_fewshot']}-shot; ± is one standard error."
+        shots = {task: one["num_fewshot"] for task, one in report["tasks"].items()}
+        told = [f"{count}-shot{_of_tasks(shots, count)}" for count in sorted(set(shots.values()))]
+        text = f"lm-evaluation-harness, {', '.join(told)}; ± is one standard error."
         return Scores(text, ("task", "metric", "score", "±", "questions"), rows)
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Tasks that the task folder doesn't define (a group counts as a task), and files that are no inputs."""
         yield from super().problems(recipe)
+        yield from task_settings.problems(self.tasks, own=self.task_folder is not None)
         for task, fields in self.texts.items():
             if task not in self.tasks:
                 yield unknown(("texts", task), "no such task in `tasks`", task, self.tasks)
             elif not fields:
                 yield Problem(("texts", task), "a task without texts", "no field", "one field or more")
-        if self.task_folder and Path(self.task_folder).is_dir():
-            files = list(read_tasks(Path(self.task_folder)))
-            yield from _file_problems(Path(self.task_folder), files)
-            yield from self._data_problems(Path(self.task_folder), files)
-            tasks = [nodes for path, nodes in files if isinstance(nodes, dict) and path.suffix == ".yaml"]
-            defined = {task for nodes in tasks for task in names_in(nodes)}
-            for position, task in enumerate(self.tasks):
-                if task not in defined:
-                    yield unknown(("tasks", position), "no such task in task_folder", task, defined)
+        yield from self._expected_problems()
+        if self.task_folder is None or Path(self.task_folder).is_dir():
+            yield from self._folder_problems(Path(self.task_folder)) if self.task_folder else ()
+            if self.downloads() and not self.revisions:
+                what, expected = "the tasks read data sets of the hub, which can change", "their commits"
+                yield Problem(("revisions",), what, "nothing", expected, "`bezoar recipe pin` finds them out")
+
+    def _expected_problems(self) -> Iterator[Problem]:
+        for checkpoint, tasks in self.expected.scores.items() if self.expected else ():
+            key = ("expected", "scores", checkpoint)
+            if checkpoint not in self.checkpoints:
+                yield unknown(key, "a checkpoint that isn't evaluated here", checkpoint, self.checkpoints)
+            for task in tasks:
+                if task not in self.tasks:
+                    yield unknown((*key, task), "no such task in `tasks`", task, self.tasks)
+
+    def _folder_problems(self, folder: Path) -> Iterator[Problem]:
+        """Problems of the files in a task folder."""
+        files = list(read_tasks(folder))
+        yield from _file_problems(folder, files)
+        yield from self._data_problems(folder, files)
+        tasks = [nodes for path, nodes in files if isinstance(nodes, dict) and path.suffix == ".yaml"]
+        defined = {task for nodes in tasks for task in names_in(nodes)}
+        for task in self.tasks:
+            if task not in defined:
+                yield unknown(("tasks", task), "no such task in task_folder", task, defined)
 
     def _data_problems(self, folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Problem]:
         """Data that the tasks read and that are no inputs of their jobs, so that a change would rerun nothing."""
@@ -101,6 +154,12 @@ class Harness(ServedEval, ComparedEval):
             what, found = "a task reads undeclared data", f"{text}, in {path.relative_to(folder)}"
             expected = "a file below task_folder, or data/source/<name>/rows.jsonl of a source in `data`"
             yield Problem(("data",), what, found, expected)
+
+
+def _of_tasks(shots: dict[str, int], count: int) -> str:
+    """The tasks with a number of examples, if others have another one."""
+    names = [task for task, shown in shots.items() if shown == count]
+    return "" if len(names) == len(shots) else f" ({', '.join(names)})"
 
 
 def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Problem]:
@@ -114,24 +173,12 @@ def _file_problems(folder: Path, files: list[tuple[Path, Any]]) -> Iterator[Prob
             yield Problem(("task_folder",), what, f"{text}, in {shown}", "files below task_folder only")
 
 
-class Targets(NamedBlock):
-    """The keys of an evaluation that its tasks' documents depend on."""
-
-    section: ClassVar[str] = "evals"
-
-    texts: dict[str, list[str]]
-    num_fewshot: int
-    task_folder: str | None
-
-
 class Asking(NamedBlock):
     """The keys of an evaluation that a task's score depends on, also if a server has loaded the checkpoint."""
 
     section: ClassVar[str] = "evals"
 
-    num_fewshot: int
     max_length: int
-    chat_template: bool
     task_folder: str | None
 
 
@@ -142,18 +189,17 @@ class Scoring(Asking):
     dtype: Dtype
 
 
-def checkpoint_of(folder: Path, *, chat_template: bool = False, **settings: Any) -> Any:
+def checkpoint_of(folder: Path, **settings: Any) -> Any:
     """A checkpoint for the harness: every end token ends a response; its other generation settings don't count.
 
     Args:
         folder: The model directory.
-        chat_template: Whether texts come from its chat template, which writes the start token itself.
         settings: Of the harness's own class.
     """
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from bezoar.steps import chat, models
+    from bezoar.steps import models
 
     class Checkpoint(HFLM):
         def _model_generate(
@@ -168,40 +214,44 @@ def checkpoint_of(folder: Path, *, chat_template: bool = False, **settings: Any)
 
     made = Checkpoint(pretrained=str(folder), device=str(models.device()), **settings)
     models.ignore_generation_config(made.model, made.tokenizer)
-    if chat_template:
-        chat.check_template(made.tokenizer)
-        made.add_bos_token = False
     return made
 
 
-def loaded(checkpoint: Path, block: Scoring) -> Any:
+def loaded(checkpoint: Path, batch_size: int, max_length: int, dtype: Dtype) -> Any:
     """A checkpoint as an evaluation wants it."""
-    sizes = {"batch_size": block.batch_size, "max_length": block.max_length}
-    return checkpoint_of(checkpoint, chat_template=block.chat_template, dtype=block.dtype, **sizes)
+    return checkpoint_of(checkpoint, batch_size=batch_size, max_length=max_length, dtype=dtype)
 
 
-def evaluated(model: Any, task: str, block: Asking, system: str | None, seed: int) -> dict[str, Any]:
+def through_template(model: Any, *, chat_template: bool) -> None:
+    """Let a model's texts come from its chat template, which writes the start token itself, or not."""
+    from bezoar.steps import chat
+
+    if chat_template:
+        chat.check_template(model.tokenizer)
+    model.add_bos_token = False if chat_template else None
+
+
+def evaluated(model: Any, name: str, task: Task, task_folder: str | None, seed: int) -> dict[str, Any]:
     """The harness's result for a task, without values that differ between equal runs (times, machine), and its samples.
 
     Args:
         model: The checkpoint, as one of the harness's models.
-        task: The task's name.
-        block: The evaluation.
-        system: System text of requests through a chat template.
+        name: The task's name.
+        task: How it is asked.
+        task_folder: Folder with the project's own tasks.
         seed: Of all draws.
     """
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
 
-    own = {"include_path": block.task_folder, "include_defaults": False} if block.task_folder else {}
+    through_template(model, chat_template=task.chat_template)
     result = simple_evaluate(
         model=model,
-        tasks=[task],
-        apply_chat_template=block.chat_template,
-        system_instruction=system if block.chat_template else None,
-        num_fewshot=block.num_fewshot,
-        task_manager=TaskManager(**own),
-        bootstrap_iters=1000,
+        tasks=[name],
+        apply_chat_template=task.chat_template,
+        system_instruction=task.system,
+        num_fewshot=task.num_fewshot,
+        limit=task.limit,
+        task_manager=task_data.manager_of(task_folder),
         log_samples=True,
         random_seed=seed,
         numpy_random_seed=seed,
@@ -211,36 +261,32 @@ def evaluated(model: Any, task: str, block: Asking, system: str | None, seed: in
     return {name: value for name, value in result.items() if name not in RUN_FACTS}
 
 
-def write_result(model: Any, block: Asking, prompt: Prompt | None, seed: int, out_folder: Path) -> None:
-    """Run a task on a model; the output folder is named by the task, its parent by the checkpoint."""
+def write_result(model: Any, block: Asking, task_folder: Path, seed: int, out_folder: Path) -> None:
+    """Run a task on a model; the output folder is named by the task, its parent by the checkpoint.
+
+    Args:
+        model: The checkpoint, as one of the harness's models.
+        block: The evaluation.
+        task_folder: Folder with the task's settings and data.
+        seed: Of all draws.
+        out_folder: Folder to write to.
+    """
     import datasets
 
-    task = out_folder.name
+    name = out_folder.name
     _forget_task_code()
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, task_data.offline(task_folder / DATA):
         if block.task_folder:  # the shared cache would not notice a changed local file of equal size and time
             datasets.config.HF_DATASETS_CACHE = cache
-        result = evaluated(model, task, block, prompt.system if prompt else None, seed)
-    items = item_scores(result.pop(SAMPLES, {}))
+        result = evaluated(model, name, read_task(task_folder), block.task_folder, seed)
+    samples = result.pop(SAMPLES, {})
     with artifact(out_folder) as out:
-        (out / "items.jsonl").write_text("".join(json.dumps(rounded(item)) + "\n" for item in items), encoding="utf-8")
+        lines = (json.dumps(rounded(item)) + "\n" for item in item_scores(samples))
+        (out / "items.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_samples(samples, out / "samples.parquet")
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(ADDRESS.sub(r"\1>", text) + "\n", encoding="utf-8")
-    logger.info(f"harness {out_folder.parent.name}: {result['results'][task]}")
-
-
-def item_scores(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The scores of each document: task, number, filter, and all metrics that are a number for each document."""
-    return [
-        {
-            "task": task,
-            "id": str(one["doc_id"]),
-            "filter": one["filter"],
-            "scores": {name: float(one[name]) for name in one["metrics"] if isinstance(one[name], Real)},
-        }
-        for task, documents in sorted(samples.items())
-        for one in sorted(documents, key=lambda one: (one["filter"], one["doc_id"]))
-    ]
+    logger.info(f"harness {out_folder.parent.name}: {result['results'][name]}")
 
 
 def _forget_task_code() -> None:

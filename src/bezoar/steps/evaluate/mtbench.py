@@ -48,6 +48,7 @@ class Mtbench(AnsweredEval, ComparedEval):
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
     turns: ClassVar[int | None] = len(TURNS)
+    rates: ClassVar[bool] = True
 
     method: Literal["mtbench"]
     references: Annotated[Name, source_of("references")]
@@ -296,7 +297,7 @@ def judge_id(
     return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, protocol], sort_keys=True))
 
 
-def one_judge(verdicts: Mapping[str, list[VerdictRow]]) -> str:
+def one_judge(verdicts: Mapping[str, list[Any]]) -> str:
     """The id of the one judge of all verdicts; raises ValueError if there are several."""
     judges = {row.judge_id for rows in verdicts.values() for row in rows}
     if len(judges) != 1:
@@ -314,7 +315,7 @@ def cells(
     Args:
         verdicts: The judge's verdicts on the model.
         questions: The questions, in the order of the rows.
-        strict: An empty answer scores 1, and ratings are read strictly; otherwise all is read as FastChat does.
+        strict: An empty answer scores 1; otherwise it has the judge's rating, or none.
         missing: The score of each judgment without a rating; NaN leaves it out.
 
     Raises:
@@ -330,7 +331,7 @@ def cells(
             raise ValueError(
                 f"question {row.question_id}, turn {row.turn}: judged twice, or not a question of this evaluation"
             )
-        score = (1.0 if row.answer_empty else row.score) if strict else row.score_fastchat
+        score = 1.0 if strict and row.answer_empty else row.score
         scores[key] = missing if score is None else score
     table = np.full((len(questions), len(TURNS)), missing)
     for question in range(len(questions)):

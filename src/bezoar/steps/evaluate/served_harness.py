@@ -34,7 +34,7 @@ def asked(checkpoint: Path, server: OpenAiBackend, block: Asking, seed: int, bud
     from lm_eval.models.utils import normalize_gen_kwargs
     from transformers import AutoConfig
 
-    from bezoar.steps import chat, models
+    from bezoar.steps import models
 
     provider = server.provider(content_of(checkpoint))
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
@@ -88,7 +88,4 @@ def asked(checkpoint: Path, server: OpenAiBackend, block: Asking, seed: int, bud
         seed=seed,
     )
     made.add_bos_token = None
-    if block.chat_template:
-        chat.check_template(made.tokenizer)
-        made.add_bos_token = False  # the template writes the start token itself
     return made

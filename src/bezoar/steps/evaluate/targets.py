@@ -12,6 +12,8 @@ from bezoar.steps.data.contamination.items import Item
 from bezoar.steps.data.contamination.words import plain, words
 from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate.evaluation import QUESTIONS
+from bezoar.steps.evaluate.task import DATA, read_task
+from bezoar.steps.evaluate.task_data import manager_of, offline
 
 
 def write_question_targets(questions: Path, out: Path) -> None:
@@ -23,40 +25,36 @@ def write_question_targets(questions: Path, out: Path) -> None:
     _write(items, QUESTIONS, out)
 
 
-def write_harness_targets(
-    task: str, fields: list[str] | None, num_fewshot: int, task_folder: str | None, out: Path
-) -> None:
+def write_harness_targets(fields: list[str] | None, task: Path, task_folder: str | None, out: Path) -> None:
     """Write the texts of a task's documents, as lm-evaluation-harness reads them for its scores.
 
     Args:
-        task: A task, or a group of tasks.
         fields: Fields with texts, as `choices.text`; None takes all texts.
-        num_fewshot: Solved examples of the evaluation; if there are any, the documents that they are drawn from count.
+        task: Folder of a task, or of a group of tasks. If it has solved examples, the documents that they are drawn
+            from count.
         task_folder: Folder with the project's own tasks.
-        out: File to write to; its folder is named by the evaluation.
+        out: File to write to, named by the task; its folder is named by the evaluation.
 
     Raises:
         InputError: A document has no such field, or no document of the task has a text.
     """
     import datasets
 
-    with tempfile.TemporaryDirectory() as cache:
+    name, shots = out.stem, read_task(task).num_fewshot
+    with tempfile.TemporaryDirectory() as cache, offline(task / DATA):
         if task_folder:  # as for scores: the shared cache would not notice a changed file
             datasets.config.HF_DATASETS_CACHE = cache
         items = [
             item
-            for name, one in _tasks(task, task_folder, num_fewshot).items()
-            for item in _items(out.parent.name, name, one, fields)
+            for inner, one in _tasks(name, task_folder, shots).items()
+            for item in _items(out.parent.name, inner, one, fields)
         ]
-        _write(items, task, out)
+        _write(items, name, out)
 
 
 def _tasks(task: str, task_folder: str | None, num_fewshot: int) -> dict[str, Any]:
     """The tasks of a group, or the task, by name, each with the number of examples that the harness would give it."""
-    from lm_eval.tasks import TaskManager
-
-    own = {"include_path": task_folder, "include_defaults": False} if task_folder else {}
-    found = TaskManager(**own).load([task])["tasks"]
+    found = manager_of(task_folder).load([task])["tasks"]
     for one in found.values():
         if one.get_config("num_fewshot") != 0:  # a task that says 0 keeps it
             one.set_config(key="num_fewshot", value=num_fewshot)

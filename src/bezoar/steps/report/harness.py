@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from bezoar.errors import InputError, problem
 from bezoar.files import rounded
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
@@ -33,6 +34,21 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
         scores[label] = {"score": value, "standard_error": error if isinstance(error, float) else None}
     questions = sum(count["effective"] for count in result["n-samples"].values())  # a result has one task or group
     return {"metrics": scores, "version": result["versions"][task], "questions": questions}
+
+
+def compare(metrics: dict[str, Any], expected: dict[str, float], decimals: int) -> list[str]:
+    """Put a published score beside each of ours that has one; returns the metrics that differ from it.
+
+    A difference is more than two standard errors of ours and what rounding of the published score can make.
+    """
+    differs = []
+    for name, published in expected.items():
+        one = metrics[name]
+        allowed = 2 * (one["standard_error"] or 0.0) + 0.5 * 10**-decimals
+        away = abs(one["score"] - published) > allowed * (1 + 1e-9)
+        one["expected"] = {"score": published, "allowed": allowed, "differs": away}
+        differs += [name] if away else []
+    return differs
 
 
 def clean_scores(full: dict[str, Any], items: list[dict[str, Any]], gone: set[tuple[str, str]]) -> dict[str, Any]:
@@ -119,8 +135,12 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
                 by_item.setdefault(f"{task} {label}", {})[checkpoint] = values_of(label, items, metric["score"])
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
     comparisons = add_differences(models, by_item, block)
-    report = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "order": list(block.checkpoints)}
-    write(out, report | {"comparisons": comparisons, "checkpoints": models}, HarnessReport)
+    differs = _compared(models, block)
+    head = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _settings(block)}
+    report = {**head, "order": list(block.checkpoints), "comparisons": comparisons, "checkpoints": models}
+    if block.expected:
+        report["expected"] = {"source": block.expected.source, "differ": differs}
+    write(out, report, HarnessReport)
     for checkpoint, tasks in models.items():
         line = ", ".join(
             f"{task} {name} {value['score']:.3f}"
@@ -128,3 +148,31 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
             for name, value in one["metrics"].items()
         )
         logger.info(f"{checkpoint}: {line}")
+    if block.expected and not differs:
+        logger.info(f"all published scores are met: {block.expected.source}")
+    for line in differs:
+        logger.warning(f"{line} ({block.expected.source if block.expected else ''})")
+
+
+def _settings(block: Harness) -> dict[str, Any]:
+    return {task: settings.model_dump() for task, settings in block.tasks.items()}
+
+
+def _compared(models: dict[str, Any], block: Harness) -> list[str]:
+    """Compare the scores with those that are expected; a line for each that differs.
+
+    Raises:
+        InputError: A task has no such metric.
+    """
+    lines = []
+    for checkpoint, tasks in block.expected.scores.items() if block.expected else ():
+        for task, expected in tasks.items():
+            metrics = models[checkpoint][task]["metrics"]
+            if unknown := sorted(expected.keys() - metrics.keys()):
+                what = f"evals.{block.name}.expected.scores.{checkpoint}.{task}: no such metric"
+                raise InputError(problem(what, found=", ".join(unknown), expected=", ".join(metrics)))
+            for name in compare(metrics, expected, block.expected.decimals if block.expected else 0):
+                one = metrics[name]
+                text = f"{one['score']:.3f} ± {one['standard_error'] or 0.0:.3f}, published {expected[name]}"
+                lines.append(f"{checkpoint} {task} {name}: {text}")
+    return lines

@@ -64,7 +64,8 @@ def entry(
     for what, (name, cells) in others.items():
         difference = score(strict - cells, categories, DIFFERENCE)
         differences[f"difference_to_{what}"] = {"to": name} | difference if difference else None
-    fastchat = mtbench.cells(verdicts, questions, strict=False)
+    read = [row.model_copy(update={"score": row.score_fastchat}) for row in verdicts]
+    fastchat = mtbench.cells(read, questions, strict=False)
     return {
         "average": score(strict, categories),
         "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),

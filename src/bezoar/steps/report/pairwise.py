@@ -306,7 +306,7 @@ def write_report(
 
     Args:
         results: Folder of the evaluation, with <model>/verdicts.jsonl.
-        questions_path: rows.jsonl of the questions.
+        questions_path: rows.jsonl of the questions, in a folder with the source's name.
         references: rows.jsonl of the reference answers; None without any.
         judge_prompts: rows.jsonl of the judge prompts.
         block: The evaluation.
@@ -329,7 +329,7 @@ def write_report(
         "references": block.references,
         "references_sha256": sha256(references) if references else None,
     }
-    report["questions"]["sha256"] = sha256(questions_path)
+    report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
     write(out, report, PairwiseReport)
     for level, line in lines_of(report):
         logger.log(level, line)

@@ -7,15 +7,27 @@ from typing import Any
 from pydantic import ValidationError
 
 from bezoar.errors import InputError, problem
+from bezoar.steps.results.agreement import AgreementReport
 from bezoar.steps.results.answers import AnswersReport
+from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.mtbench import MtbenchReport
 from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.report import Report
+from bezoar.steps.results.rubric import RubricReport
 
 # The report of a new method is added here. No other list exists.
-REPORTS: tuple[type[Report], ...] = (MtbenchReport, PairwiseReport, HarnessReport, LikelihoodReport, AnswersReport)
+REPORTS: tuple[type[Report], ...] = (
+    MtbenchReport,
+    ChecklistReport,
+    RubricReport,
+    PairwiseReport,
+    HarnessReport,
+    LikelihoodReport,
+    AnswersReport,
+    AgreementReport,
+)
 
 
 def report_in(data: Any, path: Path | str) -> Report:

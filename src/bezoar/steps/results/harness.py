@@ -11,11 +11,20 @@ MAIN = ("acc_norm", "acc", "mc2", "exact_match", "f1", "pass@1", "prompt_level_s
 NORMAL = 1.96  # standard errors of a 95 % interval
 
 
+class Published(Form):
+    """A published score beside ours; `allowed` is two standard errors of ours and what its rounding can make."""
+
+    score: float
+    allowed: float
+    differs: bool
+
+
 class Metric(Form):
     """A metric as the harness says it."""
 
     score: float
     standard_error: float | None
+    expected: Published | None = None
 
 
 class ItemGap(Flagged):
@@ -56,6 +65,22 @@ class Task(Form):
     clean: Clean
 
 
+class Asked(Form):
+    """How a task was asked."""
+
+    num_fewshot: int = Field(ge=0)
+    chat_template: bool
+    system: str | None
+    limit: int | None
+
+
+class Expected(Form):
+    """The published scores: where they are from, and a line for each that ours differ from."""
+
+    source: str
+    differ: list[str]
+
+
 class HarnessReport(Report):
     """All tasks of every checkpoint, with standard errors."""
 
@@ -63,10 +88,12 @@ class HarnessReport(Report):
     marks: ClassVar[frozenset[str]] = frozenset({"num_fewshot", "checkpoints"})
 
     evaluation: str
-    num_fewshot: int = Field(ge=0)
+    num_fewshot: int = Field(ge=0, description="Of tasks that don't say otherwise.")
+    tasks: dict[str, Asked] = Field({}, description="How each was asked; results of earlier versions don't say it.")
     order: list[str] = Field(description="Differences are to the first, and to the previous one.")
     comparisons: Separated
     checkpoints: dict[str, dict[str, Task]]
+    expected: Expected | None = None
 
     def scores(self, evaluation: str) -> Iterator[Score]:
         """Every metric of every task; a task's main one is a share, or the only one of an only task."""

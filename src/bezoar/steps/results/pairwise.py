@@ -98,8 +98,9 @@ class Judge(Form):
 
 
 class Questions(Form):
-    """The questions."""
+    """The questions, which are rows of `source`."""
 
+    source: str
     count: int = Field(ge=0)
     categories: dict[str, int]
     sha256: str

@@ -1,0 +1,24 @@
+"""Write the checklist scores of every checkpoint and control, by category and turn, each with its 95 % interval."""
+
+from bezoar.script import Flags, run
+from bezoar.steps.evaluate.checklist import Checklist
+from bezoar.steps.report import clean
+from bezoar.steps.report.checklist import Inputs, write_report
+
+
+def main(argv: list[str] | None = None) -> None:
+    flags = Flags(__doc__)
+    flags.path("results", "folder of the evaluation, with a folder of each model")
+    flags.path("questions", "rows.jsonl of the questions")
+    flags.path("prompts", "YAML file with the prompts")
+    flags.path("items", "items.jsonl of the checklists")
+    clean.add_flag(flags)
+    flags.path("out", "file to write the report to")
+    args, evaluation, seed = flags.start(argv, eval=Checklist, seed=int)
+    left_out = clean.left_out(args.certificates, evaluation.name)
+    inputs = Inputs(args.results, args.questions, args.prompts, args.items)
+    write_report(inputs, evaluation, seed, args.out, left_out)
+
+
+if __name__ == "__main__":
+    run(main)

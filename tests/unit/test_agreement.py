@@ -1,0 +1,216 @@
+"""Judges side by side: how far they agree on the same answers, and that a recipe names judges of the same answers."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+from mains import script
+
+from bezoar.problems import RecipeError
+from bezoar.recipe.load import load
+from bezoar.steps.data.rows import QuestionRow, write_rows
+from bezoar.steps.evaluate import kappa
+from bezoar.steps.evaluate.agreement import Agreement
+from bezoar.steps.evaluate.mtbench import VerdictRow
+
+QUESTIONS = [
+    QuestionRow(question_id=number, category="a" if number < 11 else "b", turns=["One?", "Two?"])
+    for number in range(1, 21)
+]
+FIRST = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
+
+
+def test_weighted_kappa_by_hand():
+    # Cohen's weighted kappa of a table with 1 and 2: 3 of 4 equal, each judge has two 1 and two 2, or one and three
+    first, second = np.array([1.0, 1, 2, 2]), np.array([1.0, 2, 2, 2])
+    # observed: one square of 1 in 4. By chance: 1/2 * 3/4 + 1/2 * 1/4 = 1/2 of the pairs differ by 1
+    assert kappa.weighted_kappa(first, second) == pytest.approx(1 - 0.25 / 0.5)
+    assert kappa.weighted_kappa(FIRST, FIRST) == 1.0
+    # the same order, one higher: distance 1; chance 2 * 5.25 + 1
+    assert kappa.weighted_kappa(FIRST, FIRST + 1) == pytest.approx(1 - 1 / 11.5)
+    assert np.isnan(kappa.weighted_kappa(np.ones(3), np.ones(3)))
+
+
+def test_weighted_kappa_is_the_sum_over_cohens_table():
+    generator = np.random.default_rng(1)
+    first, second = generator.integers(1, 11, 200).astype(float), generator.integers(1, 11, 200).astype(float)
+    second[:120] = first[:120]
+    observed = expected = 0.0
+    for one in range(1, 11):
+        for other in range(1, 11):
+            weight = (one - other) ** 2
+            observed += weight * np.mean((first == one) & (second == other))
+            expected += weight * np.mean(first == one) * np.mean(second == other)
+    assert kappa.weighted_kappa(first, second) == pytest.approx(1 - observed / expected)
+
+
+def test_ranks_agree_though_one_judge_is_milder():
+    assert kappa.spearman(FIRST, FIRST / 2 + 5) == pytest.approx(1.0)
+    assert kappa.spearman(FIRST, -FIRST) == pytest.approx(-1.0)
+    assert kappa.spearman(np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
+    assert np.isnan(kappa.spearman(FIRST, np.ones(8)))
+
+
+def test_an_interval_is_for_other_questions_and_has_no_ends_where_a_figure_may_be_undefined():
+    generator = np.random.default_rng(0)
+    skill = generator.normal(size=(40, 1))
+    first, second = (skill + generator.normal(size=(40, 4)) for _ in range(2))
+    strata = ["a"] * 20 + ["b"] * 20
+    found = kappa.resampled(kappa.weighted_kappa, first, second, strata, 500, 0)
+    assert found
+    assert 0 < found.low < found.mean < found.high < 1
+    assert kappa.resampled(kappa.weighted_kappa, first, second, strata, 500, 0) == found
+    few = kappa.resampled(kappa.weighted_kappa, np.array([[1.0], [1.0], [2.0]]), np.array([[1.0], [1.0], [2.0]]), ["a"] * 3, 200, 0)  # fmt: skip # noqa: E501
+    assert few
+    assert (few.mean, few.low, few.high) == (1.0, None, None)  # three equal questions may be drawn
+    assert kappa.resampled(kappa.spearman, np.full((3, 1), np.nan), np.ones((3, 1)), ["a"] * 3, 100, 0) is None
+
+
+@pytest.mark.long
+def test_intervals_of_kappa_cover_with_answers_that_share_a_question():
+    generator = np.random.default_rng(5)
+
+    def drawn(count: int) -> tuple[Any, Any]:
+        hard = generator.normal(size=(count, 1)) * 2 + 5.5
+        return tuple(np.clip(np.rint(hard + generator.normal(size=(count, 6))), 1, 10) for _ in range(2))
+
+    truth = kappa.weighted_kappa(*(one.ravel() for one in drawn(200_000)))
+    inside = 0
+    for seed in range(400):
+        found = kappa.resampled(kappa.weighted_kappa, *drawn(80), ["a"] * 80, 300, seed)
+        assert found
+        inside += found.low <= truth <= found.high
+    assert 0.91 <= inside / 400 <= 0.98
+
+
+def verdict(number: int, turn: int, score: float | None, *, empty: bool = False) -> VerdictRow:
+    return VerdictRow(
+        model="tuned",
+        judge_id="j",
+        question_id=number,
+        turn=turn,
+        sample_index=0,
+        status="ok" if score is not None else "refused",
+        parse_flag="ok" if score is not None else "none",
+        score=score,
+        model_returned="parrot",
+        answer_empty=empty,
+        answer_has_delimiter=False,
+        answer_has_rating=False,
+    )
+
+
+def own_report(judge: str, **changes: Any) -> dict[str, Any]:
+    """What the report of an evaluation says of its judge."""
+    who = {"id": judge, "backend": judge, "models_returned": [f"{judge}-2"], "parser": 2}
+    who |= {"prompts_sha256": "p", "references_sha256": "r", "repeats": 1}
+    state = {"protocol": "mtbench-single-v1", "judge_compromised": False, "controls_that_failed": [], "no_score": None}
+    average = {"mean": 5.0, "low": 4.0, "high": 6.0}
+    return {"judge": who, **state, **changes, "models": {"tuned": {"average": average}}}
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """The report of two judges; the second gives one more to every answer of category b, and refuses question 1."""
+    monkeypatch.chdir(folder)
+    block = {"method": "agreement", "checkpoints": ["tuned"], "evals": ["one", "two"], "bootstrap_samples": 200}
+    Path("params.yaml").write_text(json.dumps({"evals": {"both": block}, "seed": 0}))
+    write_rows(Path("questions.jsonl"), QUESTIONS)
+    first = [verdict(q.question_id, turn, 1 + (3 * q.question_id + turn) % 9) for q in QUESTIONS for turn in (1, 2)]
+    second = [row.model_copy(update={"score": row.score + (row.question_id > 10)}) for row in first]
+    second[:2] = [verdict(1, 1, None), verdict(1, 2, 1.0, empty=True)]  # which the first judge rates, too
+    for name, rows in (("one", first), ("two", second)):
+        write_rows(Path("judgments", name, "tuned", "verdicts.jsonl"), rows)
+        Path(f"{name}.json").write_text(json.dumps(own_report(name, **(changes if name == "two" else {}))))
+    words = ["--params", "evals.both", "seed", "--judgments", "judgments", "--reports", "one.json", "two.json"]
+    script("report/agreement").main([*words, "--questions", "questions.jsonl", "--out", "both.json"])
+    found: dict[str, Any] = json.loads(Path("both.json").read_text())
+    return found
+
+
+def test_a_report_shows_judges_side_by_side(tmp_path, monkeypatch):
+    report = written(tmp_path, monkeypatch)
+    (pair,) = report["pairs"]
+    assert pair["evals"] == ["one", "two"]
+    assert pair["rated"] == {"both": 38, "only_first": 2, "only_second": 0, "neither": 0}
+    # questions 2 to 10 are equal: 18 of 38 answers that both rated, 18 of 40 that one rated
+    assert pair["agreement"]["mean"] == round(18 / 38, 4)
+    assert pair["agreement_if_missing_differ"] == 0.45
+    assert pair["within_one"]["mean"] == 1.0
+    assert pair["within_one"]["low"] < 1.0 == pair["within_one"]["high"]  # equal scores are not sure
+    assert pair["difference"]["mean"] == round(20 / 38, 4)
+    assert 0.9 < pair["weighted_kappa"]["mean"] < 1.0
+    assert pair["spearman"]["low"] <= pair["spearman"]["mean"] <= pair["spearman"]["high"]
+    assert report["averages"]["tuned"]["one"] == {"mean": 5.0, "low": 4.0, "high": 6.0}
+    assert {name: one["models_returned"] for name, one in report["judges"].items()} == {
+        "one": ["one-2"],
+        "two": ["two-2"],
+    }
+    assert {"id", "prompts_sha256", "references_sha256", "parser", "protocol"} <= set(report["judges"]["one"])
+
+
+def test_a_judge_that_is_compromised_is_named_in_the_log_and_the_report(tmp_path, monkeypatch, caplog):
+    with caplog.at_level(logging.WARNING):
+        report = written(tmp_path, monkeypatch, judge_compromised=True, controls_that_failed=["control_spoof"])
+    assert report["judges"]["two"]["controls_that_failed"] == ["control_spoof"]
+    assert "the judge of two can't be trusted: it rewards control_spoof" in caplog.text
+
+
+def test_a_model_card_has_each_judges_average(tmp_path, monkeypatch):
+    report = written(tmp_path, monkeypatch)
+    block = Agreement(method="agreement", checkpoints=["tuned"], evals=["one", "two"])
+    scores = block.scores_of("tuned", report)
+    assert scores.rows == (("`one`", "one-2", "5.00"), ("`two`", "two-2", "5.00"))
+    assert scores.text.startswith("judges side by side; one and two: weighted kappa 0.9")
+
+
+# --- in a recipe -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The embedded recipe with a second judge of the same answers, and their agreement."""
+    monkeypatch.chdir(ROOT)
+    data: dict[str, Any] = yaml.safe_load((ROOT / "recipes/tiny.yaml").read_text())
+    data["backends"]["other"] = {"kind": "verifier"}
+    data["evals"]["second"] = data["evals"]["mtbench"] | {"judge": "other"}
+    data["evals"]["both"] = {"method": "agreement", "checkpoints": ["dpo_hh"], "evals": ["mtbench", "second"]}
+    return data
+
+
+def loaded(data: dict[str, Any], tmp_path: Path) -> Any:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return load(path)
+
+
+def test_judges_of_the_same_answers_are_side_by_side(recipe, tmp_path):
+    found = loaded(recipe, tmp_path)
+    assert found.evals["both"].pairs() == [("mtbench", "second")]
+    assert "report_agreement-both" in found.stage_names()
+    assert [name for name in found.stage_names() if name == "answers-mtbench-dpo_hh"] == ["answers-mtbench-dpo_hh"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evals": ["mtbench", "harness"]}, "evals.both.evals.1: no evaluation whose judge rates answers"),
+        ({"evals": ["mtbench", "mtbench"]}, "evals.both.evals.1: an evaluation is named twice"),
+        ({"checkpoints": ["teacher"]}, "evals.both.checkpoints.0: evals.mtbench doesn't rate this checkpoint"),
+    ],
+)
+def test_what_no_two_judges_rated_is_refused(recipe, tmp_path, changes, message):
+    recipe["evals"]["both"] |= changes
+    with pytest.raises(RecipeError, match=message):
+        loaded(recipe, tmp_path)
+
+
+def test_judges_of_other_answers_are_refused(recipe, tmp_path):
+    recipe["answers"]["other"] = recipe["answers"]["mtbench"]
+    recipe["evals"]["second"]["answers"] = "other"
+    with pytest.raises(RecipeError, match=r"evals\.both\.evals\.1: its judge rates other answers"):
+        loaded(recipe, tmp_path)
