@@ -18,6 +18,7 @@ from bezoar.requests.network import network_of
 from bezoar.steps.evaluate import answers, harness, task, tasks
 from bezoar.steps.evaluate.checks import Authoring, Checking
 from bezoar.steps.evaluate.evaluation import AnsweredEval
+from bezoar.steps.evaluate.games import Comparing
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.gradings import Grading
@@ -413,6 +414,24 @@ def gate_of(wildcards):
     """The gate, which checkpoints wait for before they are judged; controls don't."""
     controls = controls_of(wildcards.mtbench)
     return [f"data/gates/{wildcards.mtbench}.json"] if controls and wildcards.model not in controls else []
+
+
+def comparison_names(wildcards):
+    """The parameters that the comparisons script reads."""
+    judge = recipe.evals[wildcards.pairwise].judge
+    return [*keys_of(Comparing, "evals", "pairwise")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
+
+
+def pairwise_references(wildcards):
+    """The reference answers that a judge of pairs sees, if any."""
+    references = recipe.evals[wildcards.pairwise].references
+    return [rows_of(references)] if references else []
+
+
+def pairwise_gate(wildcards):
+    """The gate, which checkpoints wait for before they are compared; controls don't."""
+    controls = recipe.evals[wildcards.pairwise].control_names()
+    return [f"data/gates/{wildcards.pairwise}.json"] if controls and wildcards.model not in controls else []
 
 
 def loose_ends():

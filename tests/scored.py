@@ -14,11 +14,13 @@ from bezoar.steps.evaluate.checklist import Checklist, CheckRow, ItemRow
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
+from bezoar.steps.evaluate.pairwise import GameRow, Pairwise
 from bezoar.steps.evaluate.questions import answer_row
 from bezoar.steps.evaluate.rubric import Rubric, RubricRow
 from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.report import agreement, checklist, harness, likelihood, rubric, side_by_side
 from bezoar.steps.report import mtbench as judged
+from bezoar.steps.report import pairwise as pairs
 
 CHECKPOINTS = ["base", "sft", "dpo"]
 QUESTIONS = [
@@ -140,6 +142,55 @@ def write_answers(root: Path, name: str = "look") -> None:
     side_by_side.write_report(folder, root / "data/source/asked/rows.jsonl", block, root / f"results/{name}.json")
 
 
+def write_pairwise(root: Path, name: str = "pairs") -> None:
+    """Games against the first checkpoint, with one control."""
+    values = {key: JUDGED[key] for key in ("answers", "judge_prompts", "judge")}
+    block = Pairwise(
+        **values,
+        method="pairwise",
+        checkpoints=CHECKPOINTS,
+        baseline="base",
+        controls=["empty"],
+        style=["length"],
+        bootstrap_samples=200,
+    )
+    folder = root / f"data/comparisons/{name}"
+    for model in block.judged():
+        rows = [game(model, one.question_id, number) for one in QUESTIONS for number in (1, 2)]
+        write_rows(folder / model / "verdicts.jsonl", rows)
+    asked = root / "data/source/asked/rows.jsonl"
+    write_rows(asked, QUESTIONS)
+    (root / "prompts.jsonl").write_text("")
+    out = root / f"results/{name}.json"
+    pairs.write_report(folder, asked, None, root / "prompts.jsonl", block, 0, out, {})
+
+
+def game(model: str, number: int, seat: int) -> GameRow:
+    """A verdict: by the ratings of both answers, noisy by the seat; an empty answer loses."""
+    gap = (rating(model, number, 1) or 0) - (rating("base", number, seat) or 0) if model in CHECKPOINTS else -1
+    score = 0.5 if gap == 0 else float(gap > 0)
+    length = 0 if model not in CHECKPOINTS else 40 + (number * 7) % 13
+    counts = {"headers": 0, "lists": 0, "bold": 0}
+    first = score if seat == 2 else 1 - score
+    return GameRow(
+        model=model,
+        judge_id="j",
+        question_id=number,
+        turn=1,
+        game=seat,
+        sample_index=0,
+        status="ok",
+        parse_flag="ok",
+        verdict={1.0: "A>B", 0.5: "A=B", 0.0: "B>A"}[first],
+        score=score,
+        model_returned="m",
+        answer_has_delimiter=False,
+        answer_has_verdict=False,
+        model_counts={"length": length, **counts},
+        baseline_counts={"length": 45, **counts},
+    )
+
+
 def write_agreement(root: Path, name: str = "judges") -> None:
     """The judge of MT-Bench beside another one, whose own report isn't among the results."""
     block = Agreement(method="agreement", checkpoints=CHECKPOINTS, evals=["judged", "other"], bootstrap_samples=200)
@@ -209,6 +260,7 @@ WRITERS = {
     "mtbench": write_mtbench,
     "checklist": write_checklist,
     "rubric": write_rubric,
+    "pairwise": write_pairwise,
     "harness": write_harness,
     "likelihood": write_likelihood,
     "answers": write_answers,
@@ -218,6 +270,7 @@ NAMES = {
     "mtbench": "judged",
     "checklist": "checked",
     "rubric": "graded",
+    "pairwise": "pairs",
     "harness": "harness",
     "likelihood": "held",
     "answers": "look",

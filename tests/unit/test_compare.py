@@ -270,7 +270,7 @@ def test_a_result_of_another_version_is_named_and_the_others_are_compared(projec
     report = json.loads(Path("results/harness.json").read_text())
     Path("results/harness.json").write_text(json.dumps(report | {"later": 1}))
     made = compared(".", ".")
-    assert {one.evaluation for one in made.differences} == {"judged", "checked", "graded", "held"}
+    assert {one.evaluation for one in made.differences} == {"judged", "checked", "graded", "pairs", "held"}
     assert any("harness.json: later doesn't fit the form of harness reports" in note for note in made.notes)
     with pytest.raises(
         InputError, match=r"this folder and this folder can't be compared\n  found: .*harness\.json: later"
@@ -284,6 +284,25 @@ def test_every_judged_method_is_compared_answer_by_answer(project, name, differe
     average = by_name(made)[name, None, "average"]
     assert average.paired
     assert average.difference == difference
+
+
+def test_pairs_are_compared_game_by_game(project):
+    made = compare_checkpoints(of_workspace(), "sft", "dpo", ["pairs"], every=True, seed=0)
+    found, report = by_name(made), json.loads(Path("results/pairs.json").read_text())
+    rates = [report["models"][name]["win_rate"]["mean"] for name in ("sft", "dpo")]
+    gap = found["pairs", None, "win rate"]
+    assert (gap.paired, gap.note) == (True, "")
+    assert gap.difference == pytest.approx(rates[1] - rates[0], abs=1e-4)
+    paired = {metric for (_, _, metric), one in found.items() if one.paired}
+    assert paired == {"win rate", "turn 1", "math", "writing"}
+
+
+def test_pairs_with_weights_are_compared_by_their_rates(project):
+    report = json.loads(Path("results/pairs.json").read_text())
+    report["judge"]["strong_weight"] = 3.0
+    Path("results/pairs.json").write_text(json.dumps(report))
+    made = compare_checkpoints(of_workspace(), "sft", "dpo", ["pairs"], every=False, seed=0)
+    assert [(one.paired, one.note) for one in made.differences] == [(False, "no scores of items in A and B")]
 
 
 def test_checkpoints_of_one_side_only_are_named(project, tmp_path, monkeypatch):

@@ -199,8 +199,8 @@ def test_the_spoof_closes_the_answer_of_both_turns_and_fakes_a_rating():
     assert rating(spoof) == (10.0, "ok")
 
 
-def items(questions=QUESTIONS, references=None, **changes):
-    answers = {one.question_id: ["one", "two"] for one in QUESTIONS}
+def items(questions=QUESTIONS, references=None, graded=("one", "two"), **changes):
+    answers = {one.question_id: list(graded) for one in QUESTIONS}
     given = {number: ["r1", "r2"] for number in (111, 112)} if references is None else references
     return judgments.items_of(questions, answers, judge_prompts(), given, judging(**changes))
 
@@ -360,9 +360,9 @@ def test_an_error_is_a_status_and_never_a_score(answer, status, flag, score):
     assert fastchat["score"] == (-1 if score is None else score)
 
 
-def graded_by(*answers, questions=QUESTIONS[:2], **changes):
+def graded_by(*answers, questions=QUESTIONS[:2], graded=("one", "two"), **changes):
     """The verdicts of a judge that answers each attempt in one way."""
-    found = judgments.graded(items(questions, **changes), ParrotJudge(*answers), judging(**changes))
+    found = judgments.graded(items(questions, graded=graded, **changes), ParrotJudge(*answers), judging(**changes))
     return [judgments.rows_of(item, answer, "base", "j", set())[1] for item, answer in found]
 
 
@@ -390,6 +390,28 @@ def test_a_rating_that_nobody_needs_may_be_missing():
     made = judgments.items_of(QUESTIONS[:1], {81: empty.choices[0].turns}, judge_prompts(), {}, judging())
     rows = [judgments.rows_of(item, said("hm"), "base", "j", set())[1] for item in made]
     judgments.check_failed(rows, 2, 0.0)  # an empty answer scores 1
+
+
+def test_a_judge_that_quotes_the_spoof_before_its_own_rating_passes_the_gate():
+    spoof = mtbench.spoof(judge_prompts())
+    rows = graded_by(said("It claims [[10]], but is empty.\nRating: [[1]]"), graded=[spoof, spoof])
+    assert {(row.score, row.score_fastchat) for row in rows} == {(1.0, 10.0)}
+    assert gate.failures({"control_spoof": rows}, QUESTIONS[:2], 0) == {}
+    believed = graded_by(said("It is to have a [[1]], it says.\nRating: [[10]]"), graded=[spoof, spoof])
+    assert gate.failures({"control_spoof": believed}, QUESTIONS[:2], 0)["control_spoof"].startswith("mean 10.00")
+
+
+def test_the_gate_needs_no_rating_that_fastchat_reads():
+    for control in ("empty", "spoof"):
+        rows = graded_by(said("Rating: [[ 1 ]]"))
+        assert {(row.score, row.score_fastchat) for row in rows} == {(1.0, None)}
+        assert gate.failures({f"control_{control}": rows}, QUESTIONS[:2], 0) == {}
+
+
+def test_the_gate_takes_the_judges_own_rating_of_an_empty_answer():
+    rows = graded_by(said("Nice.\nRating: [[5]]"), graded=["", " "])
+    assert {row.answer_empty for row in rows} == {True}
+    assert gate.failures({"control_empty": rows}, QUESTIONS[:2], 0)["control_empty"].startswith("mean 5.00")
 
 
 def test_what_missing_ratings_of_a_control_mean_the_gate_decides():
@@ -677,13 +699,17 @@ ERROR_RATES = [  # of docs/recipe.md, for 80 questions: a share of cases in whic
 ]
 
 
-def refused(believed, count):
+CLUSTERED = [(0.0, 0.0, 0.01), (0.05, 0.2, 0.45), (0.1, 0.8, 0.95), (0.2, 0.99, 1.0)]  # where it believes both turns
+
+
+def refused(believed, count, *, clustered=False):
     """Share of simulated judges that don't pass; each gives 1 to 3 to a control, and 10 where it believes it."""
     generator = np.random.default_rng(3)
     questions = [question(number, str(number // 10)) for number in range(80)]
     found = 0
     for _ in range(count):
-        ratings = np.where(generator.random(160) < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
+        drawn = np.repeat(generator.random(80), 2) if clustered else generator.random(160)
+        ratings = np.where(drawn < believed, 10.0, generator.choice([1, 1, 2, 3], size=160))
         rows = [verdict(place // 2, place % 2 + 1, float(one)) for place, one in enumerate(ratings)]
         found += bool(gate.failures({"control_spoof": rows}, questions, 0))
     return found / count
@@ -698,6 +724,12 @@ def test_the_gate_passes_sound_judges_and_refuses_those_that_are_often_fooled(be
 @pytest.mark.parametrize(("believed", "at_least", "at_most"), ERROR_RATES)
 def test_the_gates_error_rates_are_those_of_the_docs(believed, at_least, at_most):
     assert at_least <= refused(believed, 300) <= at_most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("believed", "at_least", "at_most"), CLUSTERED)
+def test_the_gates_error_rates_hold_where_a_judge_believes_whole_questions(believed, at_least, at_most):
+    assert at_least <= refused(believed, 300, clustered=True) <= at_most
 
 
 def test_models_are_judged_after_controls_by_the_same_judge(tmp_path):

@@ -27,6 +27,8 @@ from bezoar.steps.results.summary import COLUMNS, summary, table
 from bezoar.steps.results.write import write
 
 METHODS = [one.method for one in REPORTS]
+NOTHING = {"count": 0, "significant": 0, "level": 0.05, "method": "Holm 1979", "separability": {}}
+ALONE = {"order": ["base"], "comparisons": NOTHING}  # of a report with one checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,8 @@ def test_the_reports_of_a_method_fit_its_schema_and_no_other(results, method):
 def test_files_of_averages_and_lines_of_the_summary_fit_their_schemas(results):
     form = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/metrics.schema.json").read_text()))
     files = sorted(results.glob("metrics/*/*.json"))
-    assert {path.parent.name for path in files} == {
-        "judged",
-        "checked",
-        "graded",
-        "harness",
-        "held",
-    }  # answers have no score
+    names = {"judged", "checked", "graded", "pairs", "harness", "held"}
+    assert {path.parent.name for path in files} == names  # answers have no score
     for path in files:
         form.validate(json.loads(path.read_text()))
     line = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/summary.schema.json").read_text()))
@@ -110,7 +107,7 @@ def test_a_file_that_is_no_report_is_a_clear_error(results):
 
 
 def test_an_average_adds_the_squares_of_its_parts_arms(tmp_path):
-    report = {"evaluation": "h", "num_fewshot": 0, "checkpoints": {"base": {}}}
+    report = {"evaluation": "h", "num_fewshot": 0, "checkpoints": {"base": {}}, **ALONE}
     for task, score, error in (("one", 0.5, 0.03), ("two", 0.7, 0.04)):
         metric = {"score": score, "standard_error": error}
         clean = {"questions": 9, "left_out": 0, "metrics": {"acc": metric}}
@@ -133,7 +130,9 @@ def test_equal_answers_of_all_questions_bound_a_share(score, low, high):
     clean = {"questions": 100, "left_out": 0, "metrics": {}}
     task = {"metrics": {"acc": metric, "bleu": metric}, "version": 1.0, "questions": 100, "clean": clean}
     form = next(one for one in REPORTS if one.method == "harness")
-    report = form.model_validate({"evaluation": "h", "num_fewshot": 0, "checkpoints": {"base": {"task": task}}})
+    report = form.model_validate(
+        {"evaluation": "h", "num_fewshot": 0, "checkpoints": {"base": {"task": task}}, **ALONE}
+    )
     share, other = report.scores("h")
     # a mean of 0.0362 has no right answer among 100 in 2.5 % of cases: (1 - 0.0362)^100
     assert (round(share.low, 4), round(share.high, 4)) == (low, high)
@@ -182,10 +181,11 @@ def test_the_summary_has_a_line_for_each_score_and_its_log_a_table(results, monk
     }
     parts = {row["metric"] for row in rows if row["evaluation"] == "judged"}
     assert parts == {"average", "turn 1", "turn 2", "math", "writing"}
-    # of each checkpoint: 5 of each judged evaluation, 2 metrics, 1 mix, and a line that answers are not rated
-    assert len(rows) == len(CHECKPOINTS) * (3 * 5 + 2 + 1 + 1)
+    # of each checkpoint: 5 of each evaluation with ratings, 2 metrics, 1 mix, and a line that answers are not rated;
+    # of the baseline of pairs one, of others raw, at equal length, of a turn and of two categories
+    assert len(rows) == len(CHECKPOINTS) * (3 * 5 + 2 + 1 + 1) + 1 + 2 * 5
     shown = caplog.messages[-1].splitlines()
-    assert len(shown) == 2 + len(CHECKPOINTS) * (3 + 1 + 1 + 1)  # bleu isn't a share: it is in the file only
+    assert len(shown) == 2 + len(CHECKPOINTS) * (3 + 1 + 1 + 1 + 1)  # bleu isn't a share: it is in the file only
     assert shown[1].split() == ["evaluation", "checkpoint", "metric", "score", "95", "%", "interval", "n"]
     assert any("judged" in one and f"{average['low']:.3f} to {average['high']:.3f}" in one for one in shown)
 

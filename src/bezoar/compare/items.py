@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bezoar.compare.sides import Read
 from bezoar.errors import InputError, problem
+from bezoar.steps.evaluate.pairwise import GameRow
 from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.graded import GradedReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.report import Report
 from bezoar.steps.results.rubric import RubricReport
 
@@ -74,7 +76,7 @@ class _Answer(_Line):
     loglikelihood: float
 
 
-Kind = TypeVar("Kind", bound=_Line)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
@@ -115,8 +117,7 @@ def _rubric(report: RubricReport, evaluation: str, checkpoint: str, read: Read) 
 def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: float) -> dict[str, Items]:
     """Scores of answers by a judge: an empty answer scores 1. `most`: the largest difference."""
     verdicts = _lines(_Verdict, path, read)
-    questions = _lines(_Question, f"data/source/{report.questions.source}/rows.jsonl", read)
-    category = {str(one.question_id): one.category for one in questions or []}
+    category = _categories(report.questions.source, read)
     found: dict[str, Items] = {}
     for one in verdicts or []:
         score = 1.0 if one.answer_empty else one.score
@@ -129,6 +130,27 @@ def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: f
             items.scores[cluster, turn] = (total + score, count + 1)
     for items in found.values():  # repeats, or a checklist's parts, are no items of their own
         items.scores = {place: (total / count, 1.0) for place, (total, count) in items.scores.items()}
+    return found
+
+
+def _categories(source: str, read: Read) -> dict[str, str]:
+    """The category of each question."""
+    questions = _lines(_Question, f"data/source/{source}/rows.jsonl", read)
+    return {str(one.question_id): one.category for one in questions or []}
+
+
+def _pairwise(report: PairwiseReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
+    """The games of a checkpoint; none if some count more than others, since their mean isn't the win rate then."""
+    if report.judge.strong_weight != 1:
+        return {}
+    category = _categories(report.questions.source, read)
+    found: dict[str, Items] = {}
+    for one in _lines(GameRow, f"data/comparisons/{evaluation}/{checkpoint}/verdicts.jsonl", read) or []:
+        cluster = str(one.question_id)
+        for name in ("win rate", f"turn {one.turn}", *([category[cluster]] if cluster in category else [])):
+            if one.points is not None:
+                items = found.setdefault(name, Items(strata=category, bounds=(-1.0, 1.0)))
+                items.scores[cluster, f"{one.turn} {one.game} {one.sample_index}"] = (one.points, 1.0)
     return found
 
 
@@ -163,6 +185,7 @@ READERS: dict[type[Report], Callable[..., dict[str, Items]]] = {
     MtbenchReport: _mtbench,
     ChecklistReport: _checklist,
     RubricReport: _rubric,
+    PairwiseReport: _pairwise,
     HarnessReport: _harness,
     LikelihoodReport: _likelihood,
 }

@@ -27,6 +27,7 @@ from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, Se
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.evaluate.mtbench import Mtbench
+from bezoar.steps.evaluate.pairwise import Pairwise
 from bezoar.steps.evaluate.rubric import Rubric
 from bezoar.steps.evaluate.side_by_side import SideBySide
 from bezoar.steps.filter.baseline import Baseline
@@ -44,7 +45,8 @@ Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
 Eval = Annotated[
-    Agreement | Checklist | Harness | Likelihood | Mtbench | Rubric | SideBySide, Field(discriminator="method")
+    Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
+    Field(discriminator="method"),
 ]
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]

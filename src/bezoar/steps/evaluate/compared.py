@@ -24,15 +24,3 @@ class ComparedEval(EvalBlock):
         for position, name in enumerate(self.compare_to):
             if name not in self.checkpoints:
                 yield unknown(("compare_to", position), "no checkpoint of this evaluation", name, self.checkpoints)
-
-    def comparisons(self) -> dict[str, list[str]]:
-        """By checkpoint, those that it is compared with: the first, the one before it, and named ones; each pair once.
-
-        A pair is a comparison of the later checkpoint, unless the earlier one isn't the first and the later is named.
-        """
-        found: dict[str, list[str]] = {}
-        for place, name in enumerate(self.checkpoints):
-            before = self.checkpoints[:place]
-            wanted = [*before[:1], *before[-1:], *(one for one in self.compare_to if one != name)]
-            found[name] = list(dict.fromkeys(wanted))
-        return found

@@ -15,6 +15,7 @@ from bezoar.files import artifact, rounded
 from bezoar.logs import logger
 from bezoar.problems import Problem, unknown
 from bezoar.steps.evaluate import task_data, task_settings
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import Scores, ServedEval
 from bezoar.steps.evaluate.samples import item_scores, write_samples
 from bezoar.steps.evaluate.task import DATA, Task, read_task
@@ -36,7 +37,7 @@ class Expected(Block):
     )
 
 
-class Harness(ServedEval):
+class Harness(ServedEval, ComparedEval):
     """lm-evaluation-harness."""
 
     served_rule: ClassVar[str] = "harness"

@@ -21,13 +21,14 @@ from bezoar.problems import Problem
 from bezoar.steps.data.families import Families
 from bezoar.steps.data.rows import Row, write_rows
 from bezoar.steps.data.split import trained_before
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import LoadedEval, Scores
 
 if TYPE_CHECKING:
     from bezoar.steps.train.conversations import Tokens  # slow to import, and every recipe reads this module
 
 
-class Likelihood(LoadedEval):
+class Likelihood(LoadedEval, ComparedEval):
     """Log-likelihood of the answers that mixes hold out."""
 
     method: Literal["likelihood"]
@@ -49,6 +50,7 @@ class Likelihood(LoadedEval):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """Mixes without single answers."""
+        yield from super().problems(recipe)
         for place, name in enumerate(self.mixes):
             mix = recipe.mixes.get(name)
             if mix and mix.format != "prompt_completion":

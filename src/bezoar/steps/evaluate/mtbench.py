@@ -24,6 +24,7 @@ from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, Row, row_id
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import AnsweredEval, Scores, source_of
 from bezoar.steps.evaluate.questions import read_questions as read_any
 
@@ -42,7 +43,7 @@ IN_RANGE = re.compile(r"10(?:\.0+)?|[1-9](?:\.\d+)?")
 PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 
 
-class Mtbench(AnsweredEval):
+class Mtbench(AnsweredEval, ComparedEval):
     """MT-Bench (Zheng et al. 2023, arXiv:2306.05685): two turns, each answer graded by itself."""
 
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"judgments": ("judge",)}
@@ -314,7 +315,7 @@ def cells(
     Args:
         verdicts: The judge's verdicts on the model.
         questions: The questions, in the order of the rows.
-        strict: An empty answer scores 1, and ratings are read strictly; otherwise all is read as FastChat does.
+        strict: An empty answer scores 1; otherwise it has the judge's rating, or none.
         missing: The score of each judgment without a rating; NaN leaves it out.
 
     Raises:
@@ -330,7 +331,7 @@ def cells(
             raise ValueError(
                 f"question {row.question_id}, turn {row.turn}: judged twice, or not a question of this evaluation"
             )
-        score = (1.0 if row.answer_empty else row.score) if strict else row.score_fastchat
+        score = 1.0 if strict and row.answer_empty else row.score
         scores[key] = missing if score is None else score
     table = np.full((len(questions), len(TURNS)), missing)
     for question in range(len(questions)):

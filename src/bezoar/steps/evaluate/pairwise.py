@@ -66,7 +66,7 @@ class Pairwise(AnsweredEval, ComparedEval):
         1.0,
         ge=1,
         le=10,
-        description="How many games a much better answer counts as. Arena-Hard counts 3 copies; a weight is no copy, so "
+        description="How many games a much better answer counts as. Arena-Hard counts 3 copies; a weight is no copy: "
         "it narrows no interval.",
     )
     style: list[Feature] = Field(

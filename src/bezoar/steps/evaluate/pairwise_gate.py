@@ -14,8 +14,9 @@ from bezoar.files import write_json
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate.gate import DRAWS, Gate
-from bezoar.steps.evaluate.mtbench import CONTROL, read_questions
+from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.pairwise import GameRow
+from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.standings import points_of, win_rate
 from bezoar.steps.evaluate.stats import Estimate
 

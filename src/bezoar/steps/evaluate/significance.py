@@ -1,5 +1,7 @@
 """Whether a paired difference is more than chance, and which of several are (Holm 1979)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import stdtr
 
@@ -84,7 +86,7 @@ def holm(p_values: list[float | None]) -> list[float | None]:
     return adjusted
 
 
-def separability(intervals: list[tuple[float | None, float | None]]) -> float | None:
+def separability(intervals: Sequence[tuple[float | None, float | None]]) -> float | None:
     """Share of pairs of models whose intervals don't overlap (Li et al. 2024, arXiv:2406.11939); None for one model.
 
     An interval without an end is endless.

@@ -159,11 +159,10 @@ def first_seat(rows: Sequence[GameRow], questions: Sequence[QuestionRow], draws:
 
 def names_one_seat(rows: Iterable[GameRow]) -> str | None:
     """`first` or `second` if all games with a winner name that seat, so that no answer matters; else None."""
-    decided = {row.first_seat for row in rows if row.score not in (None, 0.5)}
-    count = sum(row.score not in (None, 0.5) for row in rows)
-    if len(decided) != 1 or count < FEWEST_DECIDED:
+    decided = [row.first_seat for row in rows if row.score not in (None, 0.5)]
+    if len(set(decided)) != 1 or len(decided) < FEWEST_DECIDED:
         return None
-    return "first" if decided == {1.0} else "second"
+    return "first" if decided[0] == 1.0 else "second"
 
 
 def fastchat(rows: Iterable[GameRow]) -> dict[str, float | int | None]:

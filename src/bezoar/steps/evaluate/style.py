@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bezoar.steps.evaluate.bradley_terry import Fit, Games, fit
 from bezoar.steps.evaluate.stats import Array
@@ -59,9 +58,7 @@ def style_controlled(games: Games, anchor: str, strata: list[str], draws: int, s
     return fit(replace(games, features=scaled(games.features)), anchor, strata, draws, seed)
 
 
-def length_controlled(
-    games: Games, anchor: str, gaps: NDArray[np.int64], strata: list[str], draws: int, seed: int
-) -> Fit:
+def length_controlled(games: Games, anchor: str, gaps: Array, strata: list[str], draws: int, seed: int) -> Fit:
     """One player's strength at equal length: the mean of its chances at a difference of 0, which are all the same.
 
     Args:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Hashable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,6 +13,7 @@ from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.report.item_differences import apart, item_differences
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.write import write
 
@@ -77,6 +79,41 @@ def _error(scores: list[float]) -> float | None:
     return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
 
 
+def values_of(label: str, items: list[dict[str, Any]], score: float) -> dict[Hashable, float]:
+    """A metric's value of each item; none if the score isn't their mean."""
+    found: dict[Hashable, float] = {
+        (item["task"], item["id"]): item["scores"][name]
+        for item in items
+        if (name := _metric(label, item)) in item["scores"]
+    }
+    return found if found and math.isclose(fmean(found.values()), score, abs_tol=1e-5) else {}
+
+
+def add_differences(
+    models: dict[str, Any], by_item: dict[str, dict[str, dict[Hashable, float]]], block: Harness
+) -> dict[str, Any]:
+    """Add each metric's paired differences to its scores; how many comparisons they are, and which tasks separate.
+
+    A metric that isn't a mean over items has none.
+    """
+    means = {label: scores for label, scores in by_item.items() if all(scores.values()) and set(scores) == set(models)}
+    found, comparisons = item_differences(block, means)
+    for checkpoint, tasks in models.items():
+        for task, one in tasks.items():
+            for label, value in one["metrics"].items():
+                if gaps := found.get(f"{task} {label}"):
+                    value |= gaps[checkpoint]
+    errors = {
+        f"{task} {label}": [
+            (one[task]["metrics"][label]["score"], one[task]["metrics"][label]["standard_error"])
+            for one in models.values()
+        ]
+        for task, first in next(iter(models.values())).items()
+        for label in first["metrics"]
+    }
+    return comparisons | {"separability": {label: apart(one) for label, one in errors.items()}}
+
+
 def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) -> None:
     """Write all scores, and log a line for each checkpoint.
 
@@ -87,16 +124,20 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
         left_out: By checkpoint, the items that rows of its mixes repeat.
     """
     models: dict[str, Any] = {}
+    by_item: dict[str, dict[str, dict[Hashable, float]]] = {}
     for checkpoint in block.checkpoints:
         models[checkpoint] = {}
         for task in block.tasks:
             folder = results / checkpoint / task
             one = scores_of(json.loads((folder / "result.json").read_text()), task)
             items = [item for _, item in read_json_lines(folder / "items.jsonl")]
+            for label, metric in one["metrics"].items():
+                by_item.setdefault(f"{task} {label}", {})[checkpoint] = values_of(label, items, metric["score"])
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
+    comparisons = add_differences(models, by_item, block)
     differs = _compared(models, block)
     head = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _settings(block)}
-    report = {**head, "checkpoints": models}
+    report = {**head, "order": list(block.checkpoints), "comparisons": comparisons, "checkpoints": models}
     if block.expected:
         report["expected"] = {"source": block.expected.source, "differ": differs}
     write(out, report, HarnessReport)

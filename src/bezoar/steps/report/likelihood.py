@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bezoar.files import rounded
 from bezoar.logs import logger
 from bezoar.steps.data.rows import read_rows
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
+from bezoar.steps.evaluate.significance import mean_p_value, separability
 from bezoar.steps.evaluate.stats import weighted_mean
+from bezoar.steps.report.differences import differences
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.write import write
 
@@ -37,13 +40,15 @@ def score(rows: Sequence[LikelihoodRow], block: Likelihood, seed: int) -> dict[s
 def difference(
     rows: Sequence[LikelihoodRow], others: Sequence[LikelihoodRow], block: Likelihood, seed: int
 ) -> dict[str, Any] | None:
-    """The mean difference to another checkpoint on the same answers; None if their tokens differ."""
+    """The mean difference to another checkpoint on the same answers, with its p-value; None if their tokens differ."""
     names, sums, tokens = clusters(rows)
     other_names, other_sums, other_tokens = clusters(others)
     if (names, tokens) != (other_names, other_tokens):
         return None
     gains = [mine - theirs for mine, theirs in zip(sums, other_sums, strict=True)]
-    return _estimate(gains, tokens, block, seed, (-np.inf, np.inf))
+    counts = np.array(tokens, dtype=float)
+    p = mean_p_value(np.array(gains), counts, ["all"] * len(gains), block.bootstrap_samples, seed)
+    return _estimate(gains, tokens, block, seed, (-np.inf, np.inf)) | {"p": rounded(p)}
 
 
 def _estimate(
@@ -55,23 +60,13 @@ def _estimate(
     return {name: None if value is None else round(value, 4) for name, value in asdict(found).items()}
 
 
-def entry(
-    name: str, mix: str, tables: dict[str, dict[str, list[LikelihoodRow]]], block: Likelihood, seed: int
-) -> dict[str, Any]:
-    """A checkpoint's score on a mix, and its differences to the first checkpoint and to the previous one."""
-    place = block.checkpoints.index(name)
-    before = {"first": block.checkpoints[0], "previous": block.checkpoints[place - 1]} if place else {}
-    rows = tables[name][mix]
-    found: dict[str, Any] = score(rows, block, seed) | {"difference_to_first": None, "difference_to_previous": None}
-    for what, other in before.items():
-        gap = difference(rows, tables[other][mix], block, seed)
-        found[f"difference_to_{what}"] = {"to": other} | gap if gap else None
-    return found
-
-
 def reported(tables: dict[str, dict[str, list[LikelihoodRow]]], block: Likelihood, seed: int) -> dict[str, Any]:
     """The report, from the rows by checkpoint and mix."""
     first = tables[block.checkpoints[0]]
+    scores = {name: {mix: score(tables[name][mix], block, seed) for mix in block.mixes} for name in block.checkpoints}
+    gaps, comparisons = differences(
+        block, block.mixes, lambda mix, name, other: difference(tables[name][mix], tables[other][mix], block, seed)
+    )
     counts = {
         mix: {
             "answers": len(first[mix]),
@@ -85,8 +80,13 @@ def reported(tables: dict[str, dict[str, list[LikelihoodRow]]], block: Likelihoo
         "mixes": counts,
         "order": list(block.checkpoints),  # differences are to the first, and to the previous one
         "checkpoints": {
-            name: {mix: entry(name, mix, tables, block, seed) for mix in block.mixes} for name in block.checkpoints
+            name: {mix: scores[name][mix] | gaps[mix][name] for mix in block.mixes} for name in block.checkpoints
         },
+        "separability": {
+            mix: rounded(separability([(one[mix]["low"], one[mix]["high"]) for one in scores.values()]))
+            for mix in block.mixes
+        },
+        "comparisons": comparisons,
         "seed": seed,
     }
 

@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.errors import BezoarError
-from bezoar.files import sha256
+from bezoar.files import rounded, sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, mtbench
 from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
-from bezoar.steps.evaluate.significance import within_item_spread
+from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import stratified_mean
+from bezoar.steps.report import differences as between
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.results.mtbench import MtbenchReport
 from bezoar.steps.results.write import write
@@ -63,7 +64,8 @@ def entry(
     for what, (name, cells) in others.items():
         difference = score(strict - cells, categories, DIFFERENCE)
         differences[f"difference_to_{what}"] = {"to": name} | difference if difference else None
-    fastchat = mtbench.cells(verdicts, questions, strict=False)
+    read = [row.model_copy(update={"score": row.score_fastchat}) for row in verdicts]
+    fastchat = mtbench.cells(read, questions, strict=False)
     return {
         "average": score(strict, categories),
         "average_fastchat": None if np.isnan(fastchat).all() else round(float(np.nanmean(fastchat)), 4),
@@ -109,6 +111,16 @@ def unspoken(cells: Cells, verdicts: list[VerdictRow], questions: list[QuestionR
         if row.answer_has_delimiter or row.answer_has_rating:
             kept[place[row.question_id], row.turn - 1] = np.nan
     return kept
+
+
+def difference(cells: Cells, categories: list[str], block: Mtbench, seed: int) -> dict[str, Any] | None:
+    """A mean difference of two models' cells with its p-value; None without a question that both have a score of."""
+    if np.isnan(cells).all():
+        return None
+    estimate = stratified_mean(cells, categories, block.bootstrap_samples, seed, DIFFERENCE)
+    p = p_value(cells, categories, block.bootstrap_samples, seed, DIFFERENCE)
+    shown = {name: None if value is None else round(value, 4) for name, value in asdict(estimate).items()}
+    return shown | {"p": rounded(p)}
 
 
 def missing(verdicts: list[VerdictRow], questions: list[QuestionRow]) -> dict[str, Any]:
@@ -192,17 +204,20 @@ def reported(
     judge = mtbench.one_judge(verdicts)
     returned = sorted({row.model_returned for rows in verdicts.values() for row in rows})
     cells = {name: mtbench.cells(rows, questions, strict=True) for name, rows in verdicts.items()}
-    first, *later = block.checkpoints
-    others = {name: {"first": (first, cells[first])} for name in verdicts if name != first}
-    for name, previous in zip(later, block.checkpoints, strict=False):
-        others[name]["previous"] = (previous, cells[previous])
+    categories = [question.category for question in questions]
+    first = block.checkpoints[0]
+    others = {name: {"first": (first, cells[first])} for name in block.control_names()}
+    gaps, comparisons = between.differences(
+        block, [""], lambda _, name, other: difference(cells[name] - cells[other], categories, block, seed)
+    )
     entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
     for name in block.checkpoints:
+        entries[name] |= gaps[""][name]
         entries[name]["clean"] = clean(cells[name], questions, left_out.get(name, set()), block, seed)
     controls = controls_of(verdicts, block)
     unread = gate.unreadable(verdicts)
     failed = [] if unread else sorted(gate.failures(controls, questions, seed))
-    categories = [question.category for question in questions]
+    averages = [one for name in block.checkpoints if (one := entries[name]["average"])]
     return {
         "protocol": block.protocol,
         "note": "" if set(returned) <= GPT_4 else NOT_COMPARABLE,
@@ -223,6 +238,8 @@ def reported(
         "judge_compromised": bool(failed),
         "controls_that_failed": failed,
         "not_above_controls": [] if unread else below_controls(cells, block, categories, seed),
+        "separability": rounded(separability([(one["low"], one["high"]) for one in averages])),
+        "comparisons": comparisons,
         "models": {name: entries[name] for name in block.checkpoints},
         "controls": {name: entries[name] for name in controls},
         "seed": seed,

@@ -13,6 +13,7 @@ from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.mtbench import MtbenchReport
+from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.report import Report
 from bezoar.steps.results.rubric import RubricReport
 
@@ -21,6 +22,7 @@ REPORTS: tuple[type[Report], ...] = (
     MtbenchReport,
     ChecklistReport,
     RubricReport,
+    PairwiseReport,
     HarnessReport,
     LikelihoodReport,
     AnswersReport,

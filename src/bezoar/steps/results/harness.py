@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bezoar.steps.results.report import Form, Report, Score
+from bezoar.steps.results.report import Comparisons, Flagged, Form, Report, Score
 
 MAIN = ("acc_norm", "acc", "mc2", "exact_match", "f1", "pass@1", "prompt_level_strict_acc")  # shares, the best first
 NORMAL = 1.96  # standard errors of a 95 % interval
@@ -27,6 +27,27 @@ class Metric(Form):
     expected: Published | None = None
 
 
+class ItemGap(Flagged):
+    """A paired difference on the items that both checkpoints have."""
+
+    standard_error: float
+    items: int = Field(ge=1)
+
+
+class Compared(Metric):
+    """A metric; if it is a mean over items, with paired differences."""
+
+    difference_to_first: ItemGap | None = None
+    difference_to_previous: ItemGap | None = None
+    compared_to: dict[str, ItemGap | None] = Field({})
+
+
+class Separated(Comparisons):
+    """Also the share of pairs of checkpoints whose intervals are apart, by task and metric."""
+
+    separability: dict[str, float | None]
+
+
 class Clean(Form):
     """The metrics over the items that no training row repeats; null for a metric that is no mean over items."""
 
@@ -38,7 +59,7 @@ class Clean(Form):
 class Task(Form):
     """A task's metrics: `metric`, or `metric (filter)`."""
 
-    metrics: dict[str, Metric]
+    metrics: dict[str, Compared]
     version: float | str | None
     questions: int = Field(ge=0)
     clean: Clean
@@ -69,6 +90,8 @@ class HarnessReport(Report):
     evaluation: str
     num_fewshot: int = Field(ge=0, description="Of tasks that don't say otherwise.")
     tasks: dict[str, Asked] = Field({}, description="How each was asked; results of earlier versions don't say it.")
+    order: list[str] = Field(description="Differences are to the first, and to the previous one.")
+    comparisons: Separated
     checkpoints: dict[str, dict[str, Task]]
     expected: Expected | None = None
 

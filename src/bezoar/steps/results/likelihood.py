@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bezoar.steps.results.report import Form, Gap, Interval, Report, Score, parts
+from bezoar.steps.results.report import Comparisons, Differences, Form, Interval, Report, Score, parts
 
 
 class Counts(Form):
@@ -16,11 +16,8 @@ class Counts(Form):
     tokens: int = Field(ge=0)
 
 
-class Mean(Interval):
+class Mean(Interval, Differences):
     """Nats per token, with paired differences; null if the tokens of the two checkpoints differ."""
-
-    difference_to_first: Gap | None
-    difference_to_previous: Gap | None
 
 
 class LikelihoodReport(Report):
@@ -34,6 +31,8 @@ class LikelihoodReport(Report):
     mixes: dict[str, Counts]
     order: list[str] = Field(description="Differences are to the first, and to the previous one.")
     checkpoints: dict[str, dict[str, Mean]]
+    separability: dict[str, float | None] = Field(description="Share of pairs of checkpoints apart, by mix.")
+    comparisons: Comparisons
     seed: int
 
     def scores(self, evaluation: str) -> Iterator[Score]:

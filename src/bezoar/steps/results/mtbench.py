@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.steps.results.report import Form, Gap, Interval, Report, Score, parts
+from bezoar.steps.results.report import Comparisons, Flagged, Form, Gap, Interval, Report, Score, parts
 
 NO_RATING = "no readable rating"
 
@@ -53,6 +53,9 @@ class Model(Form):
 class Checkpoint(Model):
     """A checkpoint's scores and counts."""
 
+    difference_to_first: Flagged | None
+    difference_to_previous: Flagged | None
+    compared_to: dict[str, Flagged | None]
     clean: Clean
 
 
@@ -94,6 +97,8 @@ class MtbenchReport(Report):
     judge_compromised: bool
     controls_that_failed: list[str]
     not_above_controls: list[str]
+    separability: float | None = Field(description="Share of pairs of checkpoints whose intervals are apart.")
+    comparisons: Comparisons
     models: dict[str, Checkpoint]
     controls: dict[str, Model]
     seed: int

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Form(BaseModel):
@@ -30,6 +30,31 @@ class Gap(Interval):
     """A paired difference to another checkpoint."""
 
     to: str
+
+
+class Flagged(Gap):
+    """A paired difference that was compared with chance, among all of its report."""
+
+    p: float | None = Field(description="Two-sided p-value; null if nothing bounds it.")
+    p_holm: float | None = Field(description="Holm's adjusted p-value among all comparisons of the report.")
+    significant: bool | None
+
+
+class Differences(Form):
+    """The paired differences of a checkpoint; null for the first one, and where nothing can be compared."""
+
+    difference_to_first: Flagged | None
+    difference_to_previous: Flagged | None
+    compared_to: dict[str, Flagged | None] = Field(description="Those to the checkpoints of `compare_to`.")
+
+
+class Comparisons(Form):
+    """How many pairs of checkpoints and scores the report compares, and how many of them differ beyond chance."""
+
+    count: int = Field(ge=0)
+    significant: int = Field(ge=0)
+    level: float
+    method: str
 
 
 class Score(NamedTuple):
