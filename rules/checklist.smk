@@ -8,22 +8,6 @@ out:  data/checklists/<eval>/items.jsonl                  items for every turn o
 """
 
 
-def asking_names(block, rule, wildcard):
-    """The parameters of a script whose jobs ask the one backend of a rule."""
-
-    def names(wildcards):
-        evaluation = recipe.evals[wildcards[wildcard]]
-        return [
-            *keys_of(block, "evals", wildcard)(wildcards),
-            *backends_of(evaluation, rule),
-            "prompt",
-            "seed",
-            "budget",
-        ]
-
-    return names
-
-
 rule checklists:
     input:
         script=installed.find("scripts/evaluate/checklists.py"),

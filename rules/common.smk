@@ -434,6 +434,49 @@ def pairwise_gate(wildcards):
     return [f"data/gates/{wildcards.pairwise}.json"] if controls and wildcards.model not in controls else []
 
 
+# By method, where a model's grades are.
+GRADES = {"checklist": "data/checks/{}/{}/checks.jsonl", "rubric": "data/gradings/{}/{}/gradings.jsonl"}
+
+
+def grades_of(name, models):
+    """The grades of checkpoints and controls in an evaluation."""
+    return [GRADES[recipe.evals[name].method].format(name, model) for model in models]
+
+
+def null_source(wildcards):
+    """The answers that the control `shuffled` is made from."""
+    block = recipe.evals[wildcards.graded]
+    return [answers_of(wildcards.graded, block.shuffled_from)] if wildcards.control == f"{CONTROL}shuffled" else []
+
+
+def graded_gate_of(name, model):
+    """The gate, which checkpoints wait for before they are graded; controls don't."""
+    controls = recipe.evals[name].control_names()
+    return [f"data/gates/{name}.json"] if controls and model not in controls else []
+
+
+def asking_names(block, rule, wildcard):
+    """The parameters of a script whose jobs ask the one backend of a rule."""
+
+    def names(wildcards):
+        evaluation = recipe.evals[wildcards[wildcard]]
+        return [
+            *keys_of(block, "evals", wildcard)(wildcards),
+            *backends_of(evaluation, rule),
+            "prompt",
+            "seed",
+            "budget",
+        ]
+
+    return names
+
+
+def rubric_references(wildcards):
+    """The reference answers of an evaluation, if it has any."""
+    source = recipe.evals[wildcards.rubric].references
+    return [rows_of(source)] if source else []
+
+
 def loose_ends():
     """The artifacts that nothing else uses: `all` makes them beside the results."""
     ends = recipe.loose_ends()

@@ -5,27 +5,6 @@ out:  data/controls/<eval>/<control>/answers.jsonl        answers that no model 
       data/gates/<eval>.json                              whether the judge passes the controls
 """
 
-# By method, where a model's grades are.
-GRADES = {"checklist": "data/checks/{}/{}/checks.jsonl", "rubric": "data/gradings/{}/{}/gradings.jsonl"}
-
-
-def grades_of(name, models):
-    """The grades of checkpoints and controls in an evaluation."""
-    return [GRADES[recipe.evals[name].method].format(name, model) for model in models]
-
-
-def null_source(wildcards):
-    """The answers that the control `shuffled` is made from."""
-    block = recipe.evals[wildcards.graded]
-    return [answers_of(wildcards.graded, block.shuffled_from)] if wildcards.control == f"{CONTROL}shuffled" else []
-
-
-def graded_gate_of(name, model):
-    """The gate, which checkpoints wait for before they are graded; controls don't."""
-    controls = recipe.evals[name].control_names()
-    return [f"data/gates/{name}.json"] if controls and model not in controls else []
-
-
 rule null_answers:
     input:
         script=installed.find("scripts/evaluate/null_answers.py"),

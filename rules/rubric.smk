@@ -7,18 +7,12 @@ out:  data/gradings/<eval>/<model>/gradings.jsonl         a judge's scores, and 
 """
 
 
-def references_of(wildcards):
-    """The reference answers of an evaluation, if it has any."""
-    source = recipe.evals[wildcards.rubric].references
-    return [rows_of(source)] if source else []
-
-
 rule gradings:
     input:
         script=installed.find("scripts/evaluate/gradings.py"),
         answers=lambda w: answers_of(w.rubric, w.model),
         questions=lambda w: rows_of(recipe.questions_of(w.rubric)),
-        references=references_of,
+        references=rubric_references,
         prompts=lambda w: recipe.evals[w.rubric].prompts,
         rubric=lambda w: recipe.evals[w.rubric].rubric,
         judge=lambda w: weights_of(recipe.evals[w.rubric].judge),
@@ -51,7 +45,7 @@ rule report_rubric:
         script=installed.find("scripts/report/rubric.py"),
         gradings=lambda w: grades_of(w.rubric, recipe.evals[w.rubric].judged()),
         questions=lambda w: rows_of(recipe.questions_of(w.rubric)),
-        references=references_of,
+        references=rubric_references,
         prompts=lambda w: recipe.evals[w.rubric].prompts,
         rubric=lambda w: recipe.evals[w.rubric].rubric,
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.rubric)],
