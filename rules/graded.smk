@@ -5,6 +5,7 @@ out:  data/controls/<eval>/<control>/answers.jsonl        answers that no model 
       data/gates/<eval>.json                              whether the judge passes the controls
 """
 
+
 rule null_answers:
     input:
         script=installed.find("scripts/evaluate/null_answers.py"),
