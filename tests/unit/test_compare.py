@@ -242,6 +242,42 @@ def test_items_of_one_side_only_are_left_out_and_counted(project, tmp_path):
     assert turn.n == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "value", "said"),
+    [
+        ("judged", ("protocol",), "mtbench-single-v1-fenced", "protocol mtbench-single-v1 and mtbench-single-v1-fenced"),
+        ("judged", ("questions", "sha256"), "0" * 64, " and 000000000000"),
+        ("graded", ("questions", "sha256"), "0" * 64, " and 000000000000"),
+        ("checked", ("questions", "sha256"), "0" * 64, " and 000000000000"),
+        ("pairs", ("baseline",), "sft", "baseline base and sft"),
+        ("harness", ("tasks", "choices", "num_fewshot"), 25, "num_fewshot 0 and 25"),
+        ("harness", ("tasks", "choices", "limit"), 10, "limit None and 10"),
+        ("harness", ("checkpoints", "dpo", "choices", "version"), 9.0, " and 9.0"),
+    ],
+)
+def test_scores_that_were_asked_in_another_way_are_not_paired_and_say_so(name, place, value, said, project, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    path = other / f"results/{name}.json"
+    report = json.loads(path.read_text())
+    part = report
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(report))
+    apart = [one for one in compared(".", "../other").differences if "asked in another way" in one.note]
+    assert {one.evaluation for one in apart} == {name}
+    assert {one.metric.partition(": ")[0] for one in apart} <= {"average", "win rate", "choices"}
+    assert all(said in one.note and not one.paired for one in apart)
+
+
+def test_a_line_separator_within_a_text_ends_no_line(project):
+    path = project / "data/source/asked/rows.jsonl"
+    path.write_text(path.read_text().replace('"turns": ["', '"turns": ["\u2028\u2029\x85', 1), encoding="utf-8")
+    made = compared(".", ".", "judged")
+    assert (made.notes, {one.paired for one in made.differences}) == ([], {True})
+
+
 def test_other_judges_and_withheld_scores_are_named(project, tmp_path):
     def silent(model: str, number: int, turn: int) -> float | None:
         return None if model == "sft" else rating(model, number, turn)

@@ -200,7 +200,10 @@ def differences(
         one, other = mine[metric].score, score.score
         if one is not None and other is not None:
             about = (b.evaluation, checkpoint, metric, one, other)
-            yield _difference(about, mine[metric], score, items.get(metric), others.get(metric), seed)
+            if apart := _asked(a, b, metric):
+                yield _unpaired(about, mine[metric], score, apart)
+            else:
+                yield _difference(about, mine[metric], score, items.get(metric), others.get(metric), seed)
     notes += [f"{a.evaluation}: {metric} only in A" for metric in mine if metric not in theirs]
 
 
@@ -216,6 +219,14 @@ def _apart(a: Half, b: Half, mine: Score, theirs: Score) -> Iterator[str]:
     judges = [getattr(getattr(half.report, "judge", None), "id", None) for half in (a, b)]
     if judges[0] != judges[1]:
         yield f"{name}: two judges, {mine.judge} ({judges[0]}) and {theirs.judge} ({judges[1]}): they differ, too"
+
+
+def _asked(a: Half, b: Half, metric: str) -> str:
+    """What differs in how a score was measured, such as its baseline or a task's examples; empty if nothing does."""
+    mine, theirs = (half.report.asked(half.checkpoint, metric) for half in (a, b))
+    names = dict.fromkeys([*mine, *theirs])
+    found = [f"{one} {mine.get(one)} and {theirs.get(one)}" for one in names if mine.get(one) != theirs.get(one)]
+    return f"asked in another way: {', '.join(found)}" if found else ""
 
 
 def _difference(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -89,7 +90,7 @@ def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
     if found is None:
         return None
     made = []
-    for number, line in enumerate(found.decode("utf-8").splitlines(), start=1):
+    for number, line in enumerate(StringIO(found.decode("utf-8")), start=1):
         try:
             made.append(kind.model_validate_json(line))
         except ValidationError as error:

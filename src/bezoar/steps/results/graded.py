@@ -1,6 +1,7 @@
 """What the reports of methods share that grade every answer by itself."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import Field
 
@@ -86,6 +87,10 @@ class GradedReport(Report):
                 yield self._score(evaluation, name, f"turn {turn}", mean, count)
             for category, mean in one.categories.items():
                 yield self._score(evaluation, name, category, mean, self.questions.categories[category])
+
+    def asked(self, checkpoint: str, metric: str) -> dict[str, Any]:
+        """The prompts' form and the questions."""
+        return {"protocol": self.protocol, "questions": self.questions.sha256[:12]}
 
     def _score(self, evaluation: str, checkpoint: str, metric: str, mean: Interval | None, count: int) -> Score:
         return Score(

@@ -1,7 +1,7 @@
 """The report of a harness evaluation."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -113,6 +113,15 @@ class HarnessReport(Report):
                         task.questions,
                         main=metric == chosen,
                     )
+
+    def asked(self, checkpoint: str, metric: str) -> dict[str, Any]:
+        """How the metric's task was asked, and its version."""
+        task = next(name for name in self.checkpoints[checkpoint] if metric.startswith(f"{name}: "))
+        return {"version": self.checkpoints[checkpoint][task].version} | self._settings(task)
+
+    def _settings(self, task: str) -> dict[str, Any]:
+        return self.tasks[task].model_dump() if task in self.tasks else {"num_fewshot": self.num_fewshot}
+
 
 
 def main(task: Task) -> str | None:

@@ -1,7 +1,7 @@
 """The report of an MT-Bench evaluation."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -112,6 +112,10 @@ class MtbenchReport(Report):
                 yield self._score(evaluation, name, f"turn {turn}", mean, count)
             for category, mean in one.categories.items():
                 yield self._score(evaluation, name, category, mean, self.questions.categories[category])
+
+    def asked(self, checkpoint: str, metric: str) -> dict[str, Any]:
+        """The prompts' form and the questions."""
+        return {"protocol": self.protocol, "questions": self.questions.sha256[:12]}
 
     def _score(self, evaluation: str, checkpoint: str, metric: str, mean: Interval | None, count: int) -> Score:
         return Score(

@@ -1,7 +1,7 @@
 """The report of games against a baseline."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -165,6 +165,10 @@ class PairwiseReport(Report):
                 yield self._score(evaluation, name, f"turn {turn}", rate, self.questions.count)
             for category, rate in (one.categories or {}).items():
                 yield self._score(evaluation, name, category, rate, self.questions.categories[category])
+
+    def asked(self, checkpoint: str, metric: str) -> dict[str, Any]:
+        """The prompts' form, the questions and the baseline."""
+        return {"protocol": self.protocol, "questions": self.questions.sha256[:12], "baseline": self.baseline}
 
     def _score(self, evaluation: str, checkpoint: str, metric: str, rate: Interval | None, count: int) -> Score:
         return Score(

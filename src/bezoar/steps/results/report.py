@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -98,6 +98,10 @@ class Report(Form):
     def scores(self, evaluation: str) -> Iterator[Score]:
         """Every score, checkpoint by checkpoint; `evaluation` is the name of the report's file."""
         raise NotImplementedError
+
+    def asked(self, checkpoint: str, metric: str) -> dict[str, Any]:
+        """How a score was measured, beside its judge and the checkpoint: other values here are another measure."""
+        return {}
 
 
 def averages(report: Report, evaluation: str) -> dict[str, dict[str, float]]:
