@@ -60,32 +60,55 @@ def test_an_interval_is_for_other_questions_and_has_no_ends_where_a_figure_may_b
     generator = np.random.default_rng(0)
     skill = generator.normal(size=(40, 1))
     first, second = (skill + generator.normal(size=(40, 4)) for _ in range(2))
-    strata = ["a"] * 20 + ["b"] * 20
-    found = kappa.resampled(kappa.weighted_kappa, first, second, strata, 500, 0)
+    found = kappa.jackknifed(kappa.weighted_kappa, first, second)
     assert found
     assert 0 < found.low < found.mean < found.high < 1
-    assert kappa.resampled(kappa.weighted_kappa, first, second, strata, 500, 0) == found
-    few = kappa.resampled(kappa.weighted_kappa, np.array([[1.0], [1.0], [2.0]]), np.array([[1.0], [1.0], [2.0]]), ["a"] * 3, 200, 0)  # fmt: skip # noqa: E501
-    assert few
-    assert (few.mean, few.low, few.high) == (1.0, None, None)  # three equal questions may be drawn
-    assert kappa.resampled(kappa.spearman, np.full((3, 1), np.nan), np.ones((3, 1)), ["a"] * 3, 100, 0) is None
+    equal = kappa.jackknifed(kappa.weighted_kappa, first, first)
+    assert equal
+    assert (equal.mean, equal.low, equal.high) == (1.0, None, None)  # nothing varies
+    few = np.array([[1.0], [1.0], [1.0], [2.0]])
+    less = kappa.jackknifed(kappa.spearman, few, few[::-1])
+    assert less
+    assert (less.low, less.high) == (None, None)  # without a question, a judge's ratings may be equal
+    assert kappa.jackknifed(kappa.spearman, np.full((3, 1), np.nan), np.ones((3, 1))) is None
+
+
+def test_a_question_without_ratings_changes_no_interval():
+    generator = np.random.default_rng(0)
+    first, second = (np.arange(12.0)[:, None] + generator.normal(size=(12, 2)) for _ in range(2))
+    none = np.full((1, 2), np.nan)
+    longer = (np.concatenate([one, none]) for one in (first, second))
+    assert kappa.jackknifed(kappa.spearman, *longer) == kappa.jackknifed(kappa.spearman, first, second)
+
+
+def judged(questions: int, count: int, generator: np.random.Generator) -> tuple[Any, Any]:
+    """(count, questions, 2) ratings of two judges: questions of 8 categories differ, and so do the judges on them."""
+    category = np.repeat(np.linspace(-1.5, 1.5, 8), questions // 8)[None, :, None]
+    quality = (
+        5.5 + category + generator.normal(0, 1.2, (count, questions, 1)) + generator.normal(0, 1, (count, questions, 2))
+    )
+    apart = (0.0, generator.normal(0, 0.8, (count, questions, 1)))
+    return tuple(np.clip(np.rint(quality + gap + generator.normal(0, 1.5, quality.shape)), 1, 10) for gap in apart)
+
+
+def coverage(statistic: Any, questions: int, tables: int) -> float:
+    """The share of tables whose interval holds the statistic of very many questions."""
+    generator = np.random.default_rng(5)
+    truth = statistic(*(one.ravel() for one in judged(questions, 20_000, generator)))
+    found = [kappa.jackknifed(statistic, *pair) for pair in zip(*judged(questions, tables, generator), strict=True)]
+    return float(np.mean([one.low <= truth <= one.high for one in found]))
+
+
+@pytest.mark.parametrize("statistic", [kappa.weighted_kappa, kappa.spearman])
+def test_intervals_of_kappa_and_ranks_hold_the_truth(statistic):
+    assert coverage(statistic, 16, 600) == pytest.approx(0.95, abs=0.025)  # sure to 0.018
 
 
 @pytest.mark.long
-def test_intervals_of_kappa_cover_with_answers_that_share_a_question():
-    generator = np.random.default_rng(5)
-
-    def drawn(count: int) -> tuple[Any, Any]:
-        hard = generator.normal(size=(count, 1)) * 2 + 5.5
-        return tuple(np.clip(np.rint(hard + generator.normal(size=(count, 6))), 1, 10) for _ in range(2))
-
-    truth = kappa.weighted_kappa(*(one.ravel() for one in drawn(200_000)))
-    inside = 0
-    for seed in range(400):
-        found = kappa.resampled(kappa.weighted_kappa, *drawn(80), ["a"] * 80, 300, seed)
-        assert found
-        inside += found.low <= truth <= found.high
-    assert 0.91 <= inside / 400 <= 0.98
+@pytest.mark.parametrize("questions", [16, 80])
+@pytest.mark.parametrize("statistic", [kappa.weighted_kappa, kappa.spearman])
+def test_intervals_of_kappa_and_ranks_hold_the_truth_in_94_to_96_percent_of_many_tables(statistic, questions):
+    assert coverage(statistic, questions, 6000) == pytest.approx(0.95, abs=0.012)
 
 
 def verdict(number: int, turn: int, score: float | None, *, empty: bool = False) -> VerdictRow:

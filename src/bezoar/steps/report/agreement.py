@@ -13,7 +13,7 @@ from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import mtbench
 from bezoar.steps.evaluate.agreement import Agreement
-from bezoar.steps.evaluate.kappa import resampled, spearman, weighted_kappa
+from bezoar.steps.evaluate.kappa import jackknifed, spearman, weighted_kappa
 from bezoar.steps.evaluate.mtbench import VerdictRow
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 from bezoar.steps.results.agreement import AgreementReport
@@ -56,14 +56,13 @@ def compared(first: Array, second: Array, strata: list[str], block: Agreement, s
         return np.where(np.isnan(gap), np.nan, (np.abs(gap) <= most).astype(float))
 
     equal = near(0)
-    drawn = (first, second, strata, block.bootstrap_samples, seed)
     return {
         "rated": rated,
         "agreement": mean(equal, (0.0, 1.0)),
         "agreement_if_missing_differ": round(float(np.nansum(equal)) / given, 4) if given else None,
         "within_one": mean(near(1), (0.0, 1.0)),
-        "weighted_kappa": shown(resampled(weighted_kappa, *drawn)),
-        "spearman": shown(resampled(spearman, *drawn)),
+        "weighted_kappa": shown(jackknifed(weighted_kappa, first, second)),
+        "spearman": shown(jackknifed(spearman, first, second)),
         "difference": mean(gap, (-RANGE, RANGE)),
     }
 
