@@ -245,7 +245,12 @@ def test_items_of_one_side_only_are_left_out_and_counted(project, tmp_path):
 @pytest.mark.parametrize(
     ("name", "place", "value", "said"),
     [
-        ("judged", ("protocol",), "mtbench-single-v1-fenced", "protocol mtbench-single-v1 and mtbench-single-v1-fenced"),
+        (
+            "judged",
+            ("protocol",),
+            "mtbench-single-v1-fenced",
+            "protocol mtbench-single-v1 and mtbench-single-v1-fenced",
+        ),
         ("judged", ("questions", "sha256"), "0" * 64, " and 000000000000"),
         ("graded", ("questions", "sha256"), "0" * 64, " and 000000000000"),
         ("checked", ("questions", "sha256"), "0" * 64, " and 000000000000"),

@@ -46,7 +46,7 @@ def jackknifed(statistic: Callable[[Array, Array], float], first: Array, second:
     if not both.any() or np.isnan(value := statistic(first[both], second[both])):
         return None
     rated = np.flatnonzero(both.any(axis=1))
-    shorter = np.array([_without(statistic, first, second, both, number) for number in rated])
+    shorter = np.array([_without(statistic, first, second, both, number) for number in rated.tolist()])
     if len(rated) < 3 or np.isnan(shorter).any() or (np.abs([*shorter, value]) >= 1).any():
         return Estimate(value, None, None)
     deviations = np.arctanh(shorter) - np.arctanh(shorter).mean()

@@ -123,7 +123,6 @@ class HarnessReport(Report):
         return self.tasks[task].model_dump() if task in self.tasks else {"num_fewshot": self.num_fewshot}
 
 
-
 def main(task: Task) -> str | None:
     """The task's metric that counts in an average over tasks, if it has one."""
     labels = [(MAIN.index(name), label) for label in task.metrics if (name := label.partition(" (")[0]) in MAIN]
