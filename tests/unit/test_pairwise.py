@@ -16,6 +16,7 @@ from bezoar.steps.evaluate import games as playing
 from bezoar.steps.evaluate import pairwise_gate, standings
 from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, judge_id, verdict
 from bezoar.steps.report import pairwise as table
+from bezoar.steps.results.pairwise import PairwiseReport
 
 ROOT = Path(__file__).parents[2]
 PROMPT_FILE = ROOT / "recipes/prompts/pairwise/v1.jsonl"
@@ -298,7 +299,11 @@ def verdicts_by(judge, evaluation=None, *, weak=None, strong=None):
 
 def report_of(judge, evaluation=None, **players):
     evaluation = evaluation or block()
-    return table.reported(verdicts_by(judge, evaluation, **players), QUESTIONS, evaluation, 0, {})
+    report = table.reported(verdicts_by(judge, evaluation, **players), QUESTIONS, evaluation, 0, {})
+    files = {"prompts_sha256": "", "references": None, "references_sha256": None}
+    asked = report["questions"] | {"source": "asked", "sha256": ""}
+    PairwiseReport.model_validate(report | {"judge": report["judge"] | files, "questions": asked})
+    return report
 
 
 def mean_of(report, name):

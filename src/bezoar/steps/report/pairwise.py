@@ -249,13 +249,16 @@ def reported(
     return withheld(report) if why else report
 
 
-SCORES = ("win_rate", "length_controlled", "difference_to_first", "difference_to_previous", "compared_to")
+SCORES = (
+    *("win_rate", "length_controlled", "difference_to_first", "difference_to_previous", "compared_to"),
+    *("fastchat", "turns", "categories", "clean"),
+)
 
 
 def withheld(report: dict[str, Any]) -> dict[str, Any]:
     """The report without scores of models; counts stay."""
     models = {
-        name: one | dict.fromkeys((*SCORES, "fastchat", "turns", "categories", "clean"))
+        name: one | dict.fromkeys(key for key in SCORES if key in one)  # the baseline has few of them
         for name, one in report["models"].items()
     }
     return report | {"models": models, "style_controlled": None, "separability": None, "comparisons": None}
