@@ -186,6 +186,19 @@ def test_an_honest_judge_passes_and_its_scores_have_intervals_and_paired_differe
 
 
 @METHODS
+def test_a_judge_that_rates_no_empty_answer_passes(desk, method):
+    class Strict(Judge):
+        def _said(self, request: Request) -> Completion:
+            if request.subject and request.subject.response:
+                return super()._said(request)
+            return Completion("", "refusal", "scripted")
+
+    found = desk(method).run(Strict())
+    assert (found["judge_compromised"], found["no_score"]) == (False, None)
+    assert found["controls"]["control_empty"]["average"]["mean"] == found["models"]["mute"]["average"]["mean"] == 1
+
+
+@METHODS
 def test_a_judge_that_falls_for_the_spoof_stops_before_any_checkpoint_is_graded(desk, method):
     place = desk(method)
     with pytest.raises(BezoarError, match="the judge is compromised") as error:

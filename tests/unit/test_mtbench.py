@@ -662,6 +662,15 @@ def test_a_control_that_the_judge_always_refuses_does_not_pass():
     assert failed([None], "empty") == "no readable rating, {'unparsed': 80}"
 
 
+def test_a_judge_that_rates_other_answers_may_refuse_every_empty_one():
+    silent = {"control_empty": fifty([None], "empty", status="refused")}
+    assert gate.failures(silent | {"control_filler": fifty([1], "filler")}, FORTY, 0) == {}
+    unread = silent | {"control_filler": fifty([None], "filler")}  # nothing is known of this one
+    assert list(gate.failures(unread, FORTY, 0)) == ["control_empty", "control_filler"]
+    rewarded = gate.failures(silent | {"control_filler": fifty([9], "filler")}, FORTY, 0)
+    assert list(rewarded) == ["control_filler"]
+
+
 @pytest.mark.parametrize(("given", "reason"), [([1], None), ([1] * 19 + [2], None), ([5], "mean 5.00, upper end")])
 def test_a_pilot_may_pass_though_few_equal_ratings_show_little(given, reason):
     # ten questions of one category; the scale alone would let the mean be 1 + 9 * 0.31

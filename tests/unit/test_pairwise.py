@@ -445,6 +445,15 @@ def test_missing_verdicts_of_a_control_count_as_won():
     assert pairwise_gate.failures(empty, QUESTIONS, 0) == {}
 
 
+def test_a_judge_that_compares_other_answers_may_refuse_every_empty_one():
+    controls = {name: rows for name, rows in verdicts_by(Scripted(by_merit)).items() if name.startswith("control_")}
+    nothing = {"score": None, "verdict": None, "status": "refused"}
+    controls["control_empty"] = [one.model_copy(update=nothing) for one in controls["control_empty"]]
+    assert pairwise_gate.failures(controls, QUESTIONS, 0) == {}
+    alone = {"control_empty": controls["control_empty"]}
+    assert list(pairwise_gate.failures(alone, QUESTIONS, 0)) == ["control_empty"]
+
+
 def test_a_judge_without_a_readable_verdict_is_blamed_for_nothing_else():
     report = report_of(Scripted(by_merit, refuses=1.0))
     assert report["no_score"] == "the judge gave no readable verdict: 480 refused"

@@ -73,13 +73,18 @@ def control_score(
 def failures(
     controls: Mapping[str, list[Any]], questions: list[QuestionRow], seed: int, method: Method = MTBENCH
 ) -> dict[str, str]:
-    """Controls that the judge fails, by the artifact's name, each with the reason."""
+    """Controls that the judge fails, by the artifact's name, each with the reason.
+
+    If it rates other controls and no empty answer, it passes: it is right that there is nothing to rate.
+    """
     failed = {}
+    silent = unreadable(controls)
     for name, verdicts in controls.items():
         control = name.removeprefix(mtbench.CONTROL)
         score, ceiling = control_score(control, verdicts, questions, seed, method), method.ceiling(control)
         if score is None:
-            failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
+            if control != "empty" or silent:
+                failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
         elif (high := score.mean if score.high is None else score.high) > ceiling:
             end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
             failed[name] = f"mean {score.mean:.2f}{end}, ceiling {round(ceiling, 4)}"

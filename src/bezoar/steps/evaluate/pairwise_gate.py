@@ -41,13 +41,18 @@ def control_score(control: str, rows: list[GameRow], questions: Sequence[Questio
 
 
 def failures(controls: Mapping[str, list[GameRow]], questions: Sequence[QuestionRow], seed: int) -> dict[str, str]:
-    """Controls that the judge fails, by the artifact's name, each with the reason."""
+    """Controls that the judge fails, by the artifact's name, each with the reason.
+
+    If it compares other controls and no empty answer, it passes: it is right that there is nothing to compare.
+    """
     failed = {}
+    silent = unreadable(controls)
     for name, rows in controls.items():
         control = name.removeprefix(CONTROL)
         score = control_score(control, rows, questions, seed)
         if score is None:
-            failed[name] = f"no readable verdict, {dict(sorted(Counter(row.status for row in rows).items()))}"
+            if control != "empty" or silent:
+                failed[name] = f"no readable verdict, {dict(sorted(Counter(row.status for row in rows).items()))}"
             continue
         low, high = (score.mean if end is None else end for end in (score.low, score.high))
         interval = f"win rate {score.mean:.2f}, 95 % interval {low:.2f} to {high:.2f}"
