@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bezoar.blocks import Sampling
-from bezoar.errors import BezoarError
+from bezoar.errors import BezoarError, InputError
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
@@ -253,6 +253,16 @@ def test_a_missing_answer_or_reference_is_an_error():
         items([question(83)])
     with pytest.raises(ValueError, match="question 112, of category math, has no reference answer"):
         items(references={111: ["r1", "r2"]})
+
+
+@pytest.mark.parametrize("texts", [[], ["one"]])
+def test_answers_or_references_to_a_part_of_the_turns_are_an_error(texts):
+    turn, expected = len(texts) + 1, rf"\n  found:    {len(texts)}\n  expected: 2, one a turn"
+    with pytest.raises(InputError, match=f"question 81 has no answer to turn {turn}{expected}"):
+        judgments.items_of([question(81)], {81: texts}, judge_prompts(), {}, judging())
+    message = f"question 112, of category math, has no reference answer to turn {turn}{expected}"
+    with pytest.raises(InputError, match=message):
+        items(references={111: ["r1", "r2"], 112: texts})
 
 
 def test_every_question_category_has_its_answer_temperature():

@@ -154,6 +154,15 @@ def test_missing_answers_references_and_too_many_turns_are_errors():
         games({}, {0: ["theirs"]})
     with pytest.raises(InputError, match="question 0, of category kind 0, has no reference answer"):
         games({0: ["mine"]}, {0: ["theirs"]}, references={}, reference_categories=["kind 0"])
+    two = [QuestionRow(question_id=0, category="c", turns=["a", "b"])]
+    for mine, theirs in ((["x"], ["y", "z"]), (["x", "y"], ["z"])):
+        with pytest.raises(
+            InputError, match=r"question 0 has no answer to turn 2\n  found:    1\n  expected: 2, one a"
+        ):
+            games({0: mine}, {0: theirs}, two)
+    for given in ([], ["r"]):
+        with pytest.raises(InputError, match=f"of category c, has no reference answer to turn {len(given) + 1}"):
+            games({0: ["x", "y"]}, {0: ["x", "y"]}, two, references={0: given}, reference_categories=["c"])
     long = [QuestionRow(question_id=0, category="c", turns=["a", "b", "c"])]
     with pytest.raises(InputError, match="question 0 has too many turns"):
         games({0: ["mine"] * 3}, {0: ["theirs"] * 3}, long)

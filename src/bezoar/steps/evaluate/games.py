@@ -16,7 +16,7 @@ from bezoar.steps.evaluate.controls import FILLER
 from bezoar.steps.evaluate.judgments import ENDINGS, check_gate
 from bezoar.steps.evaluate.mtbench import CONTROL, references
 from bezoar.steps.evaluate.pairwise import GAMES, GameRow, PairPrompts
-from bezoar.steps.evaluate.questions import read_questions
+from bezoar.steps.evaluate.questions import check_answers, read_questions, references_to
 from bezoar.steps.evaluate.style import counts
 
 
@@ -137,13 +137,11 @@ def games_of(
             raise InputError(
                 problem(f"question {number} has too many turns", found=len(question.turns), expected=expected)
             )
-        if number not in answers or number not in baseline:
-            raise InputError(f"question {number} has no answer")
+        check_answers(question, answers)
+        check_answers(question, baseline)
         reference = None
         if given is not None and question.category in block.reference_categories:
-            if number not in given:
-                raise InputError(f"question {number}, of category {question.category}, has no reference answer")
-            reference = given[number]
+            reference = references_to(question, given)
         for turn in range(1, len(question.turns) + 1):
             read = (question.turns, answers[number], baseline[number], reference or [])
             may_quote = pairwise.holds_verdict(text for texts in read for text in texts[:turn])

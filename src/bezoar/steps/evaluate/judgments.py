@@ -15,6 +15,7 @@ from bezoar.requests.blocks import BackendBlock
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import fastchat as fastchat_rule
 from bezoar.steps.evaluate import fencing, mtbench
+from bezoar.steps.evaluate.questions import check_answers, references_to
 
 ENDINGS = {
     "stop": "ok",
@@ -100,11 +101,8 @@ def items_of(
     items = []
     for question in questions:
         number = question.question_id
-        if number not in answers:
-            raise InputError(f"question {number} has no answer")
-        reference = references.get(number) if question.category in block.reference_categories else None
-        if question.category in block.reference_categories and reference is None:
-            raise InputError(f"question {number}, of category {question.category}, has no reference answer")
+        check_answers(question, answers)
+        reference = references_to(question, references) if question.category in block.reference_categories else None
         for turn in mtbench.TURNS:
             read = [text for texts in (question.turns, answers[number], reference or []) for text in texts[:turn]]
             may_quote = mtbench.holds_rating(read)

@@ -1,13 +1,33 @@
 """Questions of one or more turns, and answers to them in FastChat's schema."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from bezoar.errors import InputError, problem
 from bezoar.steps.data.rows import AnswerRow, Choice, QuestionRow, read_rows, row_id
 
 
 def read_questions(path: Path) -> list[QuestionRow]:
     """The questions of a file by id."""
     return sorted(read_rows(path, QuestionRow), key=lambda row: row.question_id)
+
+
+def check_answers(question: QuestionRow, answers: Mapping[int, list[str]]) -> None:
+    """Raise InputError if a turn of a question has no answer."""
+    _check_turns(f"question {question.question_id} has no answer", answers.get(question.question_id), question)
+
+
+def references_to(question: QuestionRow, references: Mapping[int, list[str]]) -> list[str]:
+    """The reference answers to all turns of a question; raises InputError if one is missing."""
+    what = f"question {question.question_id}, of category {question.category}, has no reference answer"
+    return _check_turns(what, references.get(question.question_id), question)
+
+
+def _check_turns(what: str, texts: list[str] | None, question: QuestionRow) -> list[str]:
+    texts, turns = texts or [], len(question.turns)
+    if len(texts) < turns:
+        raise InputError(problem(f"{what} to turn {len(texts) + 1}", found=len(texts), expected=f"{turns}, one a turn"))
+    return texts
 
 
 def answer_row(model: str, question: QuestionRow, turns: list[str]) -> AnswerRow:
