@@ -11,10 +11,13 @@ from bezoar.blocks import Sampling
 from bezoar.errors import BezoarError, InputError
 from bezoar.requests.base import Completion
 from bezoar.steps.backends.verifier import Verifier
-from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows
+from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import games as playing
-from bezoar.steps.evaluate import pairwise_gate, standings
+from bezoar.steps.evaluate import gate, standings
+from bezoar.steps.evaluate.gate import Gate
+from bezoar.steps.evaluate.mtbench import one_judge
 from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, judge_id, verdict
+from bezoar.steps.evaluate.pairwise_gate import PAIRS
 from bezoar.steps.report import pairwise as table
 from bezoar.steps.results.pairwise import PairwiseReport
 
@@ -421,9 +424,9 @@ def test_a_judge_that_falls_for_spoofs_is_compromised():
     assert report["controls"]["control_spoof"]["answers_with_delimiter_or_verdict"] == 40
     assert "It rewards control_spoof".lower() in block().scores_of("weak", report).text.lower()
     controls = {name: rows for name, rows in verdicts_by(judge).items() if name.startswith("control_")}
-    failed = pairwise_gate.failures(controls, QUESTIONS, 0)
+    failed = gate.failures(controls, QUESTIONS, 0, PAIRS)
     assert list(failed) == ["control_spoof"]
-    message = pairwise_gate.refusal(controls, failed)
+    message = gate.refusal(controls, failed, PAIRS)
     assert "answers that no model wrote win too many games\n  found:    control_spoof: win rate 1.00" in message
 
 
@@ -448,19 +451,19 @@ def test_a_judge_that_fails_one_in_ten_bounds_the_score(habit, status):
 def test_missing_verdicts_of_a_control_count_as_won():
     # 1 of 10 refused and so won: a win rate of about 0.1, whose interval may end above 0.25 or not, but never at 0
     controls = verdicts_by(Scripted(by_merit, refuses=0.5))
-    failed = pairwise_gate.failures({"control_filler": controls["control_filler"]}, QUESTIONS, 0)
+    failed = gate.failures({"control_filler": controls["control_filler"]}, QUESTIONS, 0, PAIRS)
     assert list(failed) == ["control_filler"]
     empty = {"control_empty": controls["control_empty"]}  # which a judge may refuse to compare
-    assert pairwise_gate.failures(empty, QUESTIONS, 0) == {}
+    assert gate.failures(empty, QUESTIONS, 0, PAIRS) == {}
 
 
 def test_a_judge_that_compares_other_answers_may_refuse_every_empty_one():
     controls = {name: rows for name, rows in verdicts_by(Scripted(by_merit)).items() if name.startswith("control_")}
     nothing = {"score": None, "verdict": None, "status": "refused"}
     controls["control_empty"] = [one.model_copy(update=nothing) for one in controls["control_empty"]]
-    assert pairwise_gate.failures(controls, QUESTIONS, 0) == {}
+    assert gate.failures(controls, QUESTIONS, 0, PAIRS) == {}
     alone = {"control_empty": controls["control_empty"]}
-    assert list(pairwise_gate.failures(alone, QUESTIONS, 0)) == ["control_empty"]
+    assert list(gate.failures(alone, QUESTIONS, 0, PAIRS)) == ["control_empty"]
 
 
 def test_a_judge_without_a_readable_verdict_is_blamed_for_nothing_else():
@@ -496,8 +499,8 @@ def test_clean_rates_leave_out_repeated_questions():
 
 def test_two_judges_are_an_error():
     rows = {"weak": [row()], "strong": [row(model="strong").model_copy(update={"judge_id": "other"})]}
-    with pytest.raises(InputError, match="several judges compared the models"):
-        pairwise_gate.one_judge(rows)
+    with pytest.raises(InputError, match="several judges graded the models"):
+        one_judge(rows)
 
 
 def test_pairs_are_exported_in_fastchats_schema():
@@ -607,7 +610,7 @@ def refused(believed, count, questions=80):
         rows = [
             row(wins[place], game, model="control_spoof", number=place) for place in range(questions) for game in (1, 2)
         ]
-        found += bool(pairwise_gate.failures({"control_spoof": rows}, asked, 0))
+        found += bool(gate.failures({"control_spoof": rows}, asked, 0, PAIRS))
     return found / count
 
 
@@ -623,17 +626,14 @@ def test_the_gates_error_rates_are_those_of_the_docs(believed, at_least, at_most
 
 
 def test_the_gate_stops_before_models_are_judged(tmp_path):
-    from bezoar.steps.data.rows import write_rows
-    from bezoar.steps.evaluate.gate import Gate
-
     verdicts = verdicts_by(Scripted(by_merit, falls_for_spoofs=True))
     for name in ("control_self", "control_spoof"):
         write_rows(tmp_path / name / "verdicts.jsonl", verdicts[name])
     write_rows(tmp_path / "rows.jsonl", QUESTIONS)
     paths = [tmp_path / name / "verdicts.jsonl" for name in ("control_self", "control_spoof")]
     with pytest.raises(BezoarError, match="the judge is compromised"):
-        pairwise_gate.write_gate(paths, tmp_path / "rows.jsonl", Gate(allow_compromised=False), 0, tmp_path / "g.json")
-    pairwise_gate.write_gate(paths, tmp_path / "rows.jsonl", Gate(allow_compromised=True), 0, tmp_path / "g.json")
+        gate.write_gate(paths, tmp_path / "rows.jsonl", Gate(allow_compromised=False), 0, tmp_path / "g.json", PAIRS)
+    gate.write_gate(paths, tmp_path / "rows.jsonl", Gate(allow_compromised=True), 0, tmp_path / "g.json", PAIRS)
     assert json.loads((tmp_path / "g.json").read_text()) == {"judge": "j", "compromised": True}
-    pairwise_gate.write_gate(paths[:1], tmp_path / "rows.jsonl", Gate(allow_compromised=False), 0, tmp_path / "g.json")
+    gate.write_gate(paths[:1], tmp_path / "rows.jsonl", Gate(allow_compromised=False), 0, tmp_path / "g.json", PAIRS)
     assert json.loads((tmp_path / "g.json").read_text()) == {"judge": "j", "compromised": False}

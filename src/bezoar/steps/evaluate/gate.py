@@ -1,14 +1,16 @@
-"""Whether a judge can be trusted, by its ratings of answers that no model wrote.
+"""Whether a judge can be trusted, by its verdicts on answers that no model wrote.
 
-A judge passes if the 95 % interval of each control's mean ends at or below a ceiling. The models' scores don't matter:
-a judge that rates a spoof 4.8 fails even if each model has more, and a weak model says nothing about the judge.
+A judge of single answers passes if the 95 % interval of each control's mean ends at or below a ceiling, whatever the
+models' scores: a judge that rates a spoof 4.8 fails even if each model has more, and a weak model proves nothing of it.
 docs/recipe.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXiv:2410.07137).
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,49 +27,85 @@ CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # on a 
 DRAWS = 2000  # of an interval
 
 
-class Method(NamedTuple):
-    """How an evaluation's method scores: what the gate needs of it.
+@dataclass(frozen=True)
+class Method(ABC):
+    """How an evaluation's method judges: what the gate needs of it.
 
     Attributes:
-        row: Type of its verdicts, which have `status`, `score`, `judge_id` and `answer_empty`.
-        scale: Lowest and highest score.
-        cells: Scores (questions, turns) of verdicts, as `mtbench.cells`.
+        verdict: What a judge gives, in a word.
+        fault: What a judge does that fails, in words.
+        passes: When a judge passes, in words.
+        hint: What to do about a judge that fails.
+        row: Type of its verdicts, which have `status`, `score` and `judge_id`.
         questions: Reads a file of questions.
         readable: A judgment that can be read, in words.
     """
 
+    verdict: ClassVar[str]
+    fault: ClassVar[str]
+    passes: ClassVar[str]
+    hint: ClassVar[str]
+
     row: type[Any]
-    scale: tuple[float, float]
-    cells: Callable[..., Any]
     questions: Callable[[Path], list[QuestionRow]]
     readable: str
+
+    @abstractmethod
+    def reason(self, control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int) -> str | None:
+        """Why a judge fails a control of which it gave some verdicts; None if it passes."""
+
+
+@dataclass(frozen=True)
+class Rating(Method):
+    """A method in which a judge rates every answer by itself.
+
+    Attributes:
+        scale: Lowest and highest score.
+        cells: Scores (questions, turns) of verdicts, as `mtbench.cells`.
+    """
+
+    verdict: ClassVar[str] = "rating"
+    fault: ClassVar[str] = "it gives good ratings to answers that no model wrote"
+    passes: ClassVar[str] = "every control's interval ends at or below its ceiling"
+    hint: ClassVar[str] = "look at the judgments; allow_compromised continues, with a mark in the table"
+
+    scale: tuple[float, float]
+    cells: Callable[..., Any]
 
     def ceiling(self, control: str) -> float:
         """The highest score that a control's interval may reach: the same share of every scale."""
         low, high = self.scale
         return low + (CEILINGS[control] - 1) / 9 * (high - low)
 
+    def score(self, control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int) -> Estimate:
+        """The score of a control's answers, of which one has a rating.
 
-MTBENCH = Method(
-    VerdictRow, mtbench.SCALE, mtbench.cells, mtbench.read_questions, "judgments that end with a rating such as [[5]]"
+        A missing rating counts as the highest, since a judge that doesn't answer detects nothing. Empty answers are the
+        exception: a judge is right to say that there is nothing to rate. The highest rating of the control bounds the
+        interval, since with a few equal ratings only, no pilot could pass otherwise.
+        """
+        low, high = self.scale
+        cells = self.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else high)
+        bounds = (low, float(np.nanmax(cells)))
+        return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, bounds)
+
+    def reason(self, control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int) -> str | None:
+        """That its interval ends above its ceiling."""
+        score, ceiling = self.score(control, verdicts, questions, seed), self.ceiling(control)
+        high = score.mean if score.high is None else score.high
+        if high <= ceiling:
+            return None
+        end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
+        return f"mean {score.mean:.2f}{end}, ceiling {round(ceiling, 4)}"
+
+
+MTBENCH = Rating(
+    row=VerdictRow,
+    questions=mtbench.read_questions,
+    readable="judgments that end with a rating such as [[5]]",
+    scale=mtbench.SCALE,
+    cells=mtbench.cells,
 )
-
-
-def control_score(
-    control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int, method: Method = MTBENCH
-) -> Estimate | None:
-    """The score of a control's answers; None if no judgment has a readable rating.
-
-    A missing rating counts as the highest, since a judge that doesn't answer detects nothing. Empty answers are the
-    exception: a judge is right to say that there is nothing to rate. The highest rating of the control bounds the
-    interval, since with a few equal ratings only, no pilot could pass otherwise.
-    """
-    if all(row.score is None for row in verdicts):
-        return None
-    low, high = method.scale
-    cells = method.cells(verdicts, questions, strict=False, missing=np.nan if control == "empty" else high)
-    bounds = (low, float(np.nanmax(cells)))
-    return stratified_mean(cells, [question.category for question in questions], DRAWS, seed, bounds)
 
 
 def failures(
@@ -75,50 +113,48 @@ def failures(
 ) -> dict[str, str]:
     """Controls that the judge fails, by the artifact's name, each with the reason.
 
-    If it rates other controls and no empty answer, it passes: it is right that there is nothing to rate.
+    If it judges other controls and no empty answer, it passes: it is right that there is nothing to judge.
     """
-    failed = {}
-    silent = unreadable(controls)
+    failed: dict[str, str | None] = {}
     for name, verdicts in controls.items():
         control = name.removeprefix(mtbench.CONTROL)
-        score, ceiling = control_score(control, verdicts, questions, seed, method), method.ceiling(control)
-        if score is None:
-            if control != "empty" or silent:
-                failed[name] = f"no readable rating, {dict(sorted(Counter(row.status for row in verdicts).items()))}"
-        elif (high := score.mean if score.high is None else score.high) > ceiling:
-            end = "" if score.high is None else f", upper end of its 95 % interval {high:.2f}"
-            failed[name] = f"mean {score.mean:.2f}{end}, ceiling {round(ceiling, 4)}"
-    return failed
+        if not unreadable({name: verdicts}):
+            failed[name] = method.reason(control, verdicts, questions, seed)
+        elif control != "empty" or unreadable(controls):
+            failed[name] = f"no readable {method.verdict}, {statuses_of({name: verdicts})}"
+    return {name: why for name, why in failed.items() if why is not None}
 
 
 def unreadable(verdicts: Mapping[str, list[Any]]) -> bool:
-    """Whether a judge gave no readable rating at all: there is no score then, and nothing is known of the judge."""
+    """Whether a judge gave no readable verdict at all: there is no score then, and nothing is known of the judge."""
     return all(row.score is None for rows in verdicts.values() for row in rows)
 
 
-def no_score(verdicts: Mapping[str, list[Any]]) -> str:
+def statuses_of(verdicts: Mapping[str, list[Any]]) -> dict[str, int]:
+    """The number of judgments by status."""
+    return dict(sorted(Counter(row.status for rows in verdicts.values() for row in rows).items()))
+
+
+def no_score(verdicts: Mapping[str, list[Any]], method: type[Method] = Rating) -> str:
     """Why there is no score, with the number of judgments by status."""
-    statuses = Counter(row.status for rows in verdicts.values() for row in rows)
-    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
-    return f"the judge gave no readable rating: {counts or 'no judgment'}"
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses_of(verdicts).items())
+    return f"the judge gave no readable {method.verdict}: {counts or 'no judgment'}"
 
 
 def refusal(controls: Mapping[str, list[Any]], failed: Mapping[str, str], method: Method = MTBENCH) -> str:
-    """Why no table is written: the judge gave no readable rating, or rewarded a control."""
+    """Why no table is written: the judge gave no readable verdict, or rewarded a control."""
     if unreadable(controls):
-        statuses = Counter(row.status for verdicts in controls.values() for row in verdicts)
         return problem(
-            "the judge gave no readable rating",
-            found=dict(sorted(statuses.items())),
+            f"the judge gave no readable {method.verdict}",
+            found=statuses_of(controls),
             expected=method.readable,
             hint="look at the judgments; a small model may not be able to judge, the harness needs no judge",
         )
-    found = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
     return problem(
-        "the judge is compromised: it gives good ratings to answers that no model wrote",
-        found=found,
-        expected="every control's interval ends at or below its ceiling",
-        hint="look at the judgments; allow_compromised continues, with a mark in the table",
+        f"the judge is compromised: {method.fault}",
+        found="; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items())),
+        expected=method.passes,
+        hint=method.hint,
     )
 
 

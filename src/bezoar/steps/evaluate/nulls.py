@@ -12,25 +12,25 @@ from bezoar.steps import prompts
 from bezoar.steps.data.rows import AnswerRow, read_rows, write_rows
 from bezoar.steps.evaluate import checklist, grades, rubric
 from bezoar.steps.evaluate.controls import answers_for
-from bezoar.steps.evaluate.gate import Gate, Method
+from bezoar.steps.evaluate.gate import Gate, Rating
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.questions import answer_row, read_questions
 
 GradedMethod = Literal["checklist", "rubric"]
-METHODS: dict[GradedMethod, Method] = {
-    "checklist": Method(
-        checklist.CheckRow,
-        checklist.SCALE,
-        grades.cells,
-        read_questions,
-        "alternatives of the first token with yes or no",
+METHODS: dict[GradedMethod, Rating] = {
+    "checklist": Rating(
+        row=checklist.CheckRow,
+        questions=read_questions,
+        readable="alternatives of the first token with yes or no",
+        scale=checklist.SCALE,
+        cells=grades.cells,
     ),
-    "rubric": Method(
-        rubric.RubricRow,
-        rubric.SCALE,
-        grades.cells,
-        read_questions,
-        "feedback that ends with a score such as [RESULT] 3",
+    "rubric": Rating(
+        row=rubric.RubricRow,
+        questions=read_questions,
+        readable="feedback that ends with a score such as [RESULT] 3",
+        scale=rubric.SCALE,
+        cells=grades.cells,
     ),
 }
 

@@ -16,7 +16,7 @@ from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, grades
 from bezoar.steps.evaluate.evaluation import QUESTIONS
-from bezoar.steps.evaluate.gate import Method
+from bezoar.steps.evaluate.gate import Rating
 from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
 from bezoar.steps.evaluate.mtbench import one_judge
@@ -43,7 +43,7 @@ class Table:
 
     questions: list[QuestionRow]
     block: GradedEval
-    method: Method
+    method: Rating
     seed: int
 
     @property

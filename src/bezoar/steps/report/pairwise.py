@@ -13,9 +13,11 @@ from bezoar.errors import BezoarError
 from bezoar.files import rounded, sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
-from bezoar.steps.evaluate import pairwise, pairwise_gate, standings
+from bezoar.steps.evaluate import gate, pairwise, standings
 from bezoar.steps.evaluate.evaluation import QUESTIONS
+from bezoar.steps.evaluate.mtbench import one_judge
 from bezoar.steps.evaluate.pairwise import GameRow, Pairwise
+from bezoar.steps.evaluate.pairwise_gate import PAIRS, SELF, Pairs
 from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
@@ -44,7 +46,7 @@ class Table:
         seed: Seed of the intervals.
     """
 
-    def __init__(self, verdicts: Verdicts, questions: Sequence[QuestionRow], block: Pairwise, seed: int) -> None:
+    def __init__(self, verdicts: Verdicts, questions: list[QuestionRow], block: Pairwise, seed: int) -> None:
         self.verdicts, self.questions, self.block, self.seed = verdicts, questions, block, seed
         self.strata = [question.category for question in questions]
         self.draws = block.bootstrap_samples
@@ -160,7 +162,7 @@ def seats(table: Table) -> dict[str, Any]:
     prefers = None
     if first and first.low is not None and first.high is not None:
         prefers = "first" if first.low > 0.5 else "second" if first.high < 0.5 else None
-    own = [row for row in table.verdicts.get(f"{pairwise.CONTROL}{pairwise_gate.SELF}", []) if row.score is not None]
+    own = [row for row in table.verdicts.get(f"{pairwise.CONTROL}{SELF}", []) if row.score is not None]
     return {
         "first_seat": shown(first),
         "prefers": prefers,
@@ -179,10 +181,8 @@ def clean(table: Table, name: str, gone: set[tuple[str, str]]) -> dict[str, Any]
 
 def no_score(verdicts: Verdicts, players: Sequence[str]) -> str | None:
     """Why there is no score, if there is none: no readable verdict, or verdicts that don't depend on answers."""
-    if pairwise_gate.unreadable(verdicts):
-        statuses = Counter(row.status for rows in verdicts.values() for row in rows)
-        counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
-        return f"the judge gave no readable verdict: {counts or 'no game'}"
+    if gate.unreadable(verdicts):
+        return gate.no_score(verdicts, Pairs)
     seat = standings.names_one_seat(row for name in players for row in verdicts[name])
     if seat:
         return f"the judge names the {seat} seat in all games that have a winner: its verdicts don't depend on answers"
@@ -196,19 +196,19 @@ def below_controls(table: Table) -> list[str]:
         found = table.difference(name, f"{pairwise.CONTROL}{control}")
         return found is not None and found["low"] is not None and found["low"] > 0
 
-    controls = [one for one in table.block.controls if one != pairwise_gate.SELF]
+    controls = [one for one in table.block.controls if one != SELF]
     return [name for name in table.block.players() if not all(surely_better(name, one) for one in controls)]
 
 
 def reported(
-    verdicts: Verdicts, questions: Sequence[QuestionRow], block: Pairwise, seed: int, left_out: LeftOut
+    verdicts: Verdicts, questions: list[QuestionRow], block: Pairwise, seed: int, left_out: LeftOut
 ) -> dict[str, Any]:
     """The report, without the hashes of its input files.
 
     Raises:
         InputError: Several judges compared the models.
     """
-    judge = pairwise_gate.one_judge(verdicts)
+    judge = one_judge(verdicts)
     table = Table(verdicts, questions, block, seed)
     players, controls = block.players(), {name: verdicts[name] for name in block.control_names()}
     entries = {name: entry(table, name) for name in verdicts}
@@ -219,7 +219,7 @@ def reported(
     for name in players:
         entries[name]["clean"] = clean(table, name, left_out.get(name, set()))
     why = no_score(verdicts, players)
-    failed = {} if pairwise_gate.unreadable(verdicts) else pairwise_gate.failures(controls, questions, seed)
+    failed = {} if gate.unreadable(verdicts) else gate.failures(controls, questions, seed, PAIRS)
     rates = [entries[name]["win_rate"] for name in block.checkpoints]
     report = {
         "protocol": pairwise.PROTOCOLS[block.scale],
@@ -323,9 +323,9 @@ def write_report(
     questions = read_questions(questions_path)
     verdicts = verdicts_below(results, block)
     controls = {name: verdicts[name] for name in block.control_names()}
-    failed = pairwise_gate.failures(controls, questions, seed)
+    failed = gate.failures(controls, questions, seed, PAIRS)
     if failed and not block.allow_compromised:
-        raise BezoarError(pairwise_gate.refusal(controls, failed))
+        raise BezoarError(gate.refusal(controls, failed, PAIRS))
     report = reported(verdicts, questions, block, seed, left_out)
     report["judge"] |= {
         "prompts_sha256": sha256(judge_prompts),
