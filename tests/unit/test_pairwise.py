@@ -331,6 +331,7 @@ def test_a_sound_judge_ranks_the_models_and_passes():
         "first_seat": report["seats"]["first_seat"],
         "prefers": None,
         "flips": report["seats"]["flips"],
+        "first_seat_between_equal_answers": {"mean": 0.5, "low": 0.5, "high": 0.5},
         "decided_between_equal_answers": 0.0,
     }
     assert (report["seats"]["first_seat"]["mean"], report["seats"]["flips"]["mean"]) == (0.5, 0.0)
@@ -370,6 +371,8 @@ def test_a_judge_that_prefers_the_first_seat_gets_no_score():
     assert report["models"]["strong"]["games"] == 80
     assert report["seats"]["prefers"] == "first"
     assert report["seats"]["flips"]["mean"] == report["seats"]["decided_between_equal_answers"] == 1.0
+    assert report["seats"]["first_seat_between_equal_answers"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert "control_self" in report["controls_that_failed"]
     assert any("no score: the judge names the first seat" in line for _, line in table.lines_of(report))
     assert "no score, since the judge names" in block().scores_of("weak", report).text
 
@@ -422,7 +425,7 @@ def test_a_judge_that_falls_for_spoofs_is_compromised():
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_spoof"])
     assert report["not_above_controls"] == ["weak", "strong"]
     assert report["controls"]["control_spoof"]["answers_with_delimiter_or_verdict"] == 40
-    assert "It rewards control_spoof".lower() in block().scores_of("weak", report).text.lower()
+    assert "The judge is compromised: it fails control_spoof." in block().scores_of("weak", report).text
     controls = {name: rows for name, rows in verdicts_by(judge).items() if name.startswith("control_")}
     failed = gate.failures(controls, QUESTIONS, 0, PAIRS)
     assert list(failed) == ["control_spoof"]
@@ -612,6 +615,55 @@ def refused(believed, count, questions=80):
         ]
         found += bool(gate.failures({"control_spoof": rows}, asked, 0, PAIRS))
     return found / count
+
+
+SEAT_RATES = [  # of docs/evaluations.md, for 80 questions: how often a judge names seat A, and a tie, of equal answers
+    (0.0, 1.0, 0.0, 0.01),
+    (0.5, 0.0, 0.0, 0.01),
+    (0.5, 0.5, 0.0, 0.01),
+    (0.7, 0.0, 0.0, 0.06),
+    (0.8, 0.0, 0.2, 0.6),
+    (0.9, 0.0, 0.9, 1.0),
+    (1.0, 0.0, 1.0, 1.0),
+]
+
+
+def refused_for_a_seat(first, tie, count, questions=80):
+    """Share of simulated judges that don't pass: each says of a question's equal answers the same in both games."""
+    asked = [QuestionRow(question_id=one, category=str(one // 10), turns=["q"]) for one in range(questions)]
+    generator, found = random.Random(3), 0
+    for _ in range(count):
+        said = generator.choices([1.0, 0.5, 0.0], [first, tie, 1 - first - tie], k=questions)  # points of seat A
+        rows = [
+            row(said[place] if game == 2 else 1 - said[place], game, model="control_self", number=place)
+            for place in range(questions)
+            for game in (1, 2)
+        ]
+        found += bool(gate.failures({"control_self": rows}, asked, 0, PAIRS))
+    return found / count
+
+
+@pytest.mark.parametrize(("first", "tie", "at_least", "at_most"), [SEAT_RATES[1], SEAT_RATES[6]])
+def test_the_gate_refuses_a_judge_that_always_names_one_seat_and_no_coin(first, tie, at_least, at_most):
+    assert at_least <= refused_for_a_seat(first, tie, 20) <= at_most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("first", "tie", "at_least", "at_most"), SEAT_RATES)
+def test_the_gates_error_rates_for_seats_are_those_of_the_docs(first, tie, at_least, at_most):
+    assert at_least <= refused_for_a_seat(first, tie, 300) <= at_most
+
+
+@pytest.mark.parametrize("seat", "AB")
+def test_a_judge_that_always_names_one_seat_stops_before_models_are_judged(tmp_path, seat):
+    verdicts = verdicts_by(Scripted(lambda first, second: {"A": "A>B", "B": "B>A"}[seat]))["control_self"]
+    write_rows(tmp_path / "control_self/verdicts.jsonl", verdicts)
+    write_rows(tmp_path / "rows.jsonl", QUESTIONS)
+    given = ([tmp_path / "control_self/verdicts.jsonl"], tmp_path / "rows.jsonl", Gate(allow_compromised=False), 0)
+    why = f"control_self: seat {seat}'s share of the points 1.00, 95 % interval 1.00 to 1.00, ceiling 0.9"
+    with pytest.raises(BezoarError, match=f"the judge is compromised: a seat or .*\n.*{why}"):
+        gate.write_gate(*given, tmp_path / "g.json", PAIRS)
+    assert not (tmp_path / "g.json").exists()
 
 
 @pytest.mark.parametrize(("believed", "at_least", "at_most"), [ERROR_RATES[0], ERROR_RATES[4]])

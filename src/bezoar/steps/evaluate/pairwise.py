@@ -124,7 +124,7 @@ class Pairwise(AnsweredEval, ComparedEval):
             return Scores(f"{text}no score, since {report['no_score']}.")
         text += f"wins {percent(one['win_rate'])}, at equal length {percent(one['length_controlled']['win_rate'])}."
         if report["judge_compromised"]:
-            text += f" The judge is compromised: it rewards {', '.join(report['controls_that_failed'])}."
+            text += f" The judge is compromised: it fails {', '.join(report['controls_that_failed'])}."
         return Scores(text)
 
     def problems(self, recipe: Any) -> Iterator[Problem]:

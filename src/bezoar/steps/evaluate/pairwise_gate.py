@@ -1,8 +1,10 @@
-"""Whether a judge of pairs can be trusted, by its games of answers that no model wrote against the baseline's.
+"""Whether a judge of pairs can be trusted, by games whose right verdict is known.
 
-A judge passes if the 95 % interval of each control's win rate ends at or below a ceiling, and if the baseline against
-itself may win half of the games. No other model's games matter. The baseline's do: where it says nothing useful, a
-control may win fairly, so it should be a checkpoint that answers. docs/evaluations.md has the rule's error rates.
+A judge passes if the 95 % interval of each control's win rate ends at or below a ceiling, and so does that of the share
+of points that one seat has between the baseline and itself. Both seats are played, so a seat that a judge prefers gives
+no player more points; but where it prefers one in nearly all games, its verdicts say nothing of the answers. No other
+model's games matter. The baseline's do: where it says nothing useful, a control may win fairly, so it should be a
+checkpoint that answers. docs/evaluations.md has the rule's error rates.
 """
 
 from dataclasses import dataclass
@@ -12,10 +14,10 @@ from bezoar.steps.data.rows import QuestionRow
 from bezoar.steps.evaluate.gate import DRAWS, Method
 from bezoar.steps.evaluate.pairwise import GameRow
 from bezoar.steps.evaluate.questions import read_questions
-from bezoar.steps.evaluate.standings import points_of, win_rate
+from bezoar.steps.evaluate.standings import points_of, seat_of_equals, win_rate
 from bezoar.steps.evaluate.stats import Estimate
 
-CEILINGS = {"empty": 0.1, "filler": 0.25, "spoof": 0.25}  # of win rates; `self` has 0.5
+CEILINGS = {"empty": 0.1, "filler": 0.25, "spoof": 0.25, "self": 0.9}  # of win rates; `self`: of a seat's points
 SELF = "self"
 
 
@@ -24,23 +26,24 @@ class Pairs(Method):
     """The method in which a judge compares two answers."""
 
     verdict: ClassVar[str] = "verdict"
-    fault: ClassVar[str] = "answers that no model wrote win too many games"
-    passes: ClassVar[str] = (
-        "every control's interval ends at or below its ceiling, and the baseline wins half against itself"
-    )
+    fault: ClassVar[str] = "a seat or answers that no model wrote win too many games"
+    passes: ClassVar[str] = "every control's interval ends at or below its ceiling"
     hint: ClassVar[str] = (
         "look at the judgments; if the baseline's answers are no better, take another baseline; "
         "allow_compromised continues, with a mark in the table"
     )
 
     def reason(self, control: str, verdicts: list[GameRow], questions: list[QuestionRow], seed: int) -> str | None:
-        """That its interval ends above its ceiling, or doesn't contain 0.5 if it is the baseline itself."""
-        score = control_score(control, verdicts, questions, seed)
-        low, high = (score.mean if end is None else end for end in (score.low, score.high))
-        interval = f"win rate {score.mean:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+        """That its interval ends above its ceiling; between equal answers that of the seat with more points."""
+        what, score = "win rate", control_score(control, verdicts, questions, seed)
+        mean, low, high = (score.mean if one is None else one for one in (score.mean, score.low, score.high))
         if control == SELF:
-            return None if low <= 0.5 <= high else f"{interval}, without 0.5"
-        return None if high <= CEILINGS[control] else f"{interval}, ceiling {CEILINGS[control]}"
+            what = "seat A's share of the points"
+            if 1 - low > high:
+                what, mean, low, high = "seat B's share of the points", 1 - mean, 1 - high, 1 - low
+        if high <= CEILINGS[control]:
+            return None
+        return f"{what} {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, ceiling {CEILINGS[control]}"
 
 
 PAIRS = Pairs(
@@ -51,16 +54,18 @@ PAIRS = Pairs(
 
 
 def control_score(control: str, rows: list[GameRow], questions: list[QuestionRow], seed: int) -> Estimate:
-    """A control's win rate by the judge's words, of which one has a verdict.
+    """A control's win rate by the judge's words, of which one has a verdict; of `self` seat A's share of the points.
 
-    A missing verdict counts as a game that the control wins, since a judge that doesn't answer detects nothing. Empty
-    answers are the exception: a judge is right to say that there is nothing to compare. The best question of the
-    control bounds the interval, since a pilot's few equal games couldn't pass otherwise.
+    A missing verdict counts as a game that the control wins, since a judge that doesn't answer detects nothing. Equal
+    and empty answers are exceptions: a judge is right to say that there is nothing to compare. The questions with the
+    most and the fewest points bound the interval, since a pilot's few equal games couldn't pass otherwise.
     """
-    missing = None if control in ("empty", SELF) else 1.0
-    points = points_of(rows, questions, strict=False, missing=missing)
-    there = points[1] > 0
-    highest = 1.0 if control == SELF else float((points[0][there] / points[1][there]).max())
-    found = win_rate(points, [question.category for question in questions], DRAWS, seed, (0.0, highest))
+    if control == SELF:
+        found = seat_of_equals(rows, questions, DRAWS, seed)
+    else:
+        points = points_of(rows, questions, strict=False, missing=None if control == "empty" else 1.0)
+        there = points[1] > 0
+        highest = float((points[0][there] / points[1][there]).max())
+        found = win_rate(points, [question.category for question in questions], DRAWS, seed, (0.0, highest))
     assert found is not None
     return found

@@ -157,6 +157,19 @@ def first_seat(rows: Sequence[GameRow], questions: Sequence[QuestionRow], draws:
     return _by_question(values, questions, draws, seed)
 
 
+def seat_of_equals(rows: Sequence[GameRow], questions: Sequence[QuestionRow], draws: int, seed: int) -> Estimate | None:
+    """Seat A's share of the points between equal answers; None without a verdict.
+
+    The questions' own shares bound the interval, since a pilot's few equal verdicts show no spread.
+    """
+    values = [(row.question_id, row.first_seat) for row in rows if row.first_seat is not None]
+    by_question: dict[int, list[float]] = {}
+    for number, value in values:
+        by_question.setdefault(number, []).append(value)
+    shares = [sum(one) / len(one) for one in by_question.values()] or [0.5]
+    return _by_question(values, questions, draws, seed, (min(shares), max(shares)))
+
+
 def names_one_seat(rows: Iterable[GameRow]) -> str | None:
     """`first` or `second` if all games with a winner name that seat, so that no answer matters; else None."""
     decided = [row.first_seat for row in rows if row.score not in (None, 0.5)]
@@ -178,7 +191,11 @@ def fastchat(rows: Iterable[GameRow]) -> dict[str, float | int | None]:
 
 
 def _by_question(
-    values: list[tuple[int, float]], questions: Sequence[QuestionRow], draws: int, seed: int
+    values: list[tuple[int, float]],
+    questions: Sequence[QuestionRow],
+    draws: int,
+    seed: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate | None:
     """The mean of values, whose interval redraws questions whole."""
     if not values:
@@ -189,7 +206,7 @@ def _by_question(
     width = max(map(len, by_question.values()))
     kept = [question for question in questions if question.question_id in by_question]
     cells = np.array([_padded(by_question[question.question_id], width) for question in kept])
-    return stratified_mean(cells, [question.category for question in kept], draws, seed, (0.0, 1.0))
+    return stratified_mean(cells, [question.category for question in kept], draws, seed, bounds)
 
 
 def _padded(values: list[float], width: int) -> list[float]:

@@ -167,6 +167,9 @@ def seats(table: Table) -> dict[str, Any]:
         "first_seat": shown(first),
         "prefers": prefers,
         "flips": shown(standings.flipped(rows, table.questions, table.draws, table.seed)),
+        "first_seat_between_equal_answers": shown(
+            standings.seat_of_equals(own, table.questions, table.draws, table.seed)
+        ),
         "decided_between_equal_answers": round(sum(row.score != 0.5 for row in own) / len(own), 4) if own else None,
     }
 

@@ -112,6 +112,9 @@ class Seats(Form):
     first_seat: Interval | None = Field(description="Seat A's share of the points.")
     prefers: Literal["first", "second"] | None
     flips: Interval | None
+    first_seat_between_equal_answers: Interval | None = Field(
+        None, description="The same between the baseline and itself: what the gate looks at."
+    )
     decided_between_equal_answers: float | None
 
 
