@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from bezoar.steps.evaluate.bradley_terry import LIMIT, Games, coefficients, fit
+from bezoar.steps.evaluate.bradley_terry import ALIKE, DECIDED, LIMIT, Games, coefficients, fit
 from bezoar.steps.evaluate.style import counts, difference, length_controlled, style_controlled
 
 
@@ -144,6 +144,31 @@ def test_length_that_decides_all_games_has_no_finite_fit():
     gaps = np.array([100.0, -100.0] * 20)
     found = length_controlled(games({"A": [1, 0] * 20}), "base", gaps, ["all"] * 40, 200, 0)
     assert not found.finite
+
+
+@pytest.mark.parametrize("questions", [1, 2, 40])
+def test_a_feature_that_is_the_same_in_all_games_is_no_estimate(questions):
+    one = games({"A": [1, 0.5, 1, 0.5] * 10})
+    one = Games(
+        one.first[:questions],
+        one.second[:questions],
+        *(values[:questions] for values in (one.share, one.weight, one.cluster)),
+        features=np.full((questions, 1), 0.2),
+    )
+    strata = ["all"] * questions
+    found = style_controlled(one, "base", strata, 200, 0)
+    assert (found.finite, found.why) == (False, ALIKE)
+    assert (found.rate("A").low, found.rate("A").high) == (0.0, 1.0)
+    for gap in (100.0, 100 + np.arange(questions) / 100):  # equal, or so nearly that tanh is 1 in all of them
+        held = length_controlled(one, "base", np.broadcast_to(gap, questions), strata, 200, 0)
+        assert (held.finite, held.why) == (False, ALIKE)
+
+
+def test_two_features_that_always_agree_are_no_estimate():
+    one = longer_wins()[0]
+    twice = Games(one.first, one.second, one.share, one.weight, one.cluster, np.hstack([one.features, -one.features]))
+    assert style_controlled(twice, "base", ["all"] * 200, 200, 0).why == ALIKE
+    assert fitted(games({"A": [1] * 12, "B": [1, 0] * 6})).why == DECIDED
 
 
 # --- Coverage -------------------------------------------------------------------------------------------------------

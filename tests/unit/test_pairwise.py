@@ -14,6 +14,7 @@ from bezoar.steps.backends.verifier import Verifier
 from bezoar.steps.data.rows import JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import games as playing
 from bezoar.steps.evaluate import gate, standings
+from bezoar.steps.evaluate.bradley_terry import ALIKE, DECIDED
 from bezoar.steps.evaluate.gate import Gate
 from bezoar.steps.evaluate.mtbench import one_judge
 from bezoar.steps.evaluate.pairwise import PROMPTS, GameRow, PairPrompts, Pairwise, judge_id, verdict
@@ -415,8 +416,19 @@ def test_a_judge_that_prefers_length_has_no_effect_left_at_equal_length():
 def test_length_that_decides_everything_is_said_instead_of_a_rate():
     report = report_of(Scripted(by_length), block(style=["length", "bold"]))
     held = report["models"]["strong"]["length_controlled"]
-    assert (held["win_rate"], held["why"]) == (None, table.NO_FIT)
-    assert report["style_controlled"] == {"win_rates": None, "effects": None, "why": table.NO_FIT}
+    assert (held["win_rate"], held["why"]) == (None, DECIDED)
+    assert report["style_controlled"] == {"win_rates": None, "effects": None, "why": DECIDED}
+
+
+def test_length_that_is_always_that_of_the_model_is_said_instead_of_a_rate():
+    generator = random.Random(5)
+    judge = Scripted(lambda first, second: generator.choice(["A>B", "B>A"]))
+    base = answers_of(0, 20, "base")
+    padded = {number: [f"{text}{' ' * 3}9"] for number, (text,) in base.items()}  # four characters more in each answer
+    report = report_of(judge, block(style=["bold"]), strong=padded)
+    held = report["models"]["strong"]["length_controlled"]
+    assert (held["win_rate"], held["why"]) == (None, ALIKE)
+    assert report["models"]["weak"]["length_controlled"]["win_rate"] is not None
 
 
 def test_a_judge_that_falls_for_spoofs_is_compromised():
@@ -480,7 +492,7 @@ def test_a_model_that_wins_all_games_has_a_bounded_rate():
     one = report["models"]["strong"]
     assert one["win_rate"]["mean"] == one["win_rate"]["high"] == 1.0
     assert 0.85 < one["win_rate"]["low"] < 1.0  # 40 questions: 0.912 by the rule of three
-    assert one["length_controlled"]["why"] == table.NO_FIT
+    assert one["length_controlled"]["why"] == DECIDED
 
 
 def test_repeats_show_their_spread_and_narrow_nothing():

@@ -15,6 +15,8 @@ from scipy.special import expit, stdtrit
 from bezoar.steps.evaluate.stats import FEWEST, ROUNDING, Array, Estimate, groups_of
 
 LIMIT = 15.0  # log-odds beyond it mean that no finite strength fits: a chance of 3 in 10 million
+DECIDED = "a model or a style feature decides all games, so no finite strength fits"
+ALIKE = "a style feature can't be told apart from a model or another feature, so several strengths fit equally well"
 CHUNK = 2_000_000  # numbers of an array of redrawn games in memory at a time
 
 
@@ -56,15 +58,19 @@ class Fit:
         found: (players + features,).
         low: Of the same; -inf where redrawn games have no finite one.
         high: Of the same; inf where redrawn games have no finite one.
-        finite: Whether finite strengths fit all games. If one player wins all its games, none do, and no number of this
-            fit is an estimate.
+        why: Why no number of this fit is an estimate: no finite strengths fit, or several do equally well; else None.
     """
 
     players: list[str]
     found: Array
     low: Array
     high: Array
-    finite: bool
+    why: str | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether one set of finite strengths fits the games best."""
+        return self.why is None
 
     def rate(self, player: str) -> Estimate:
         """The chance that a player beats the anchor with equal features, from 0 to 1."""
@@ -77,6 +83,15 @@ class Fit:
         place = len(self.players) + feature
         low, high = (float(one[place]) for one in (self.low, self.high))
         return Estimate(float(self.found[place]), *(one if np.isfinite(one) else None for one in (low, high)))
+
+
+def obstacle(games: Games, anchor: str) -> str | None:
+    """Why not one set of finite strengths fits the games best; None if one does."""
+    _, design = games.design(anchor)
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return ALIKE
+    found = coefficients(design, games.share, games.weight[None, :])[0]
+    return None if np.abs(design @ found).max() < LIMIT else DECIDED
 
 
 def fit(games: Games, anchor: str, strata: list[str], draws: int, seed: int) -> Fit:
@@ -96,17 +111,17 @@ def fit(games: Games, anchor: str, strata: list[str], draws: int, seed: int) -> 
     groups = groups_of(strata)
     rows = _Rows(design, games.share, games.weight, games.cluster, groups)
     found, variances = (one[0] for one in rows.fitted(np.ones((1, len(strata)))))
-    finite = bool(np.abs(design @ found).max() < LIMIT)
+    why = obstacle(games, anchor)
     errors = np.sqrt(variances.sum(axis=-1))
-    if not finite or len(strata) == 1 or errors.min() < ROUNDING:  # equal games say nothing about others
+    if why or len(strata) == 1 or errors.min() < ROUNDING:  # equal games say nothing about others
         endless = np.full(len(found), np.inf)
-        return Fit(players, found, -endless, endless, finite)
+        return Fit(players, found, -endless, endless, why)
     if min(map(len, groups)) < FEWEST:
         shares = variances**2 / [len(one) - 1 for one in groups]
         lowest, highest = stdtrit(errors**4 / shares.sum(axis=-1), np.array([[0.025], [0.975]]))
     else:
         lowest, highest = _pivot_ends(rows, found, len(strata), draws, seed)
-    return Fit(players, found, found - highest * errors, found - lowest * errors, finite)
+    return Fit(players, found, found - highest * errors, found - lowest * errors, None)
 
 
 @dataclass(frozen=True)

@@ -70,5 +70,6 @@ def length_controlled(games: Games, anchor: str, gaps: Array, strata: list[str],
         seed: Seed of the draws.
     """
     spread = gaps.std(ddof=1) if len(gaps) > 1 else 0.0
-    columns = np.tanh(gaps / spread)[:, None] if spread > 0 else np.zeros((len(gaps), 0))
+    columns = np.tanh(gaps / spread) if spread > 0 else np.sign(gaps)  # of equal gaps: its limit
+    columns = columns[:, None] if gaps.any() else np.zeros((len(gaps), 0))
     return fit(replace(games, features=columns), anchor, strata, draws, seed)

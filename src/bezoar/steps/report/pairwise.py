@@ -27,7 +27,6 @@ from bezoar.steps.report.differences import differences
 from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.write import write
 
-NO_FIT = "a model or a style feature decides all games, so no finite strength fits"
 Verdicts = Mapping[str, list[GameRow]]
 
 
@@ -82,7 +81,7 @@ class Table:
         gaps = standings.length_gaps(self.verdicts[name], self.questions)
         found = length_controlled(games, self.block.baseline, gaps, self.strata, self.draws, self.seed)
         if not found.finite:
-            return {"formula": "minimal", "win_rate": None, "why": NO_FIT}
+            return {"formula": "minimal", "win_rate": None, "why": found.why}
         effect = shown(found.effect(0)) if len(found.found) > 1 else None
         return {"formula": "minimal", "win_rate": shown(found.rate(name)), "length_effect": effect}
 
@@ -102,7 +101,7 @@ class Table:
         )
         found = style_controlled(games, block.baseline, self.strata, self.draws, self.seed)
         if not found.finite:
-            return {"win_rates": None, "effects": None, "why": NO_FIT}
+            return {"win_rates": None, "effects": None, "why": found.why}
         effects = {block.style[place]: shown(found.effect(number)) for number, place in enumerate(kept)}
         return {"win_rates": {name: shown(found.rate(name)) for name in found.players}, "effects": effects, "why": None}
 
