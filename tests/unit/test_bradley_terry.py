@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from bezoar.steps.evaluate.bradley_terry import ALIKE, DECIDED, LIMIT, Games, coefficients, fit
-from bezoar.steps.evaluate.style import counts, difference, length_controlled, style_controlled
+from bezoar.steps.evaluate.style import counts, difference, length_controlled, style_controlled, usable
 
 
 def games(results, weight=1.0, features=None):
@@ -162,6 +162,43 @@ def test_a_feature_that_is_the_same_in_all_games_is_no_estimate(questions):
     for gap in (100.0, 100 + np.arange(questions) / 100):  # equal, or so nearly that tanh is 1 in all of them
         held = length_controlled(one, "base", np.broadcast_to(gap, questions), strata, 200, 0)
         assert (held.finite, held.why) == (False, ALIKE)
+
+
+def with_headers(points):
+    """Games of which some, each in a question of its own, differ in length, and the last ones in a header, too."""
+    generator = np.random.default_rng(2)
+    share = np.array([*generator.choice([0, 0.25, 0.5, 0.75, 1], 77), *points])
+    features = np.zeros((len(share), 2))
+    features[:, 0] = generator.normal(0, 0.3, len(share))
+    features[77:, 1] = 0.2
+    return games({"A": share}, 2.0, features)
+
+
+def test_a_feature_without_a_finite_effect_is_left_out_with_its_turns():
+    strata = ["all"] * 78
+    rates = []
+    for points in (1.0, 0.0, 0.5):  # the limit of the fit is the same: the header takes its one turn all to itself
+        kept, names, left = usable(with_headers([points]), "base", ["length", "headers"])
+        found = style_controlled(kept, "base", strata, 200, 0)
+        rates.append(found.rate("A"))
+        assert found.finite
+        if points == 0.5:
+            assert (names, left) == (["length", "headers"], {})
+        else:
+            assert (names, list(left)) == (["length"], ["headers"])
+            assert left["headers"] == "its effect isn't finite; turns that differ in it are left out: 1"
+    assert [one.mean for one in rates] == pytest.approx([rates[0].mean] * 3)
+    assert all(0.3 < one.low < one.mean < one.high < 0.7 for one in rates)
+
+
+def test_redrawn_games_that_lose_one_effect_keep_the_others():
+    # without the one lost turn of three, which a redraw leaves out in a third of cases, a header wins all games
+    kept, names, _ = usable(with_headers([1.0, 1.0, 0.0]), "base", ["length", "headers"])
+    found = style_controlled(kept, "base", ["all"] * 80, 200, 0)
+    assert names == ["length", "headers"]
+    assert (found.effect(1).low, found.effect(1).high) == (None, None)
+    assert 0.3 < found.rate("A").low < found.rate("A").high < 0.7
+    assert found.effect(0).low is not None
 
 
 def test_two_features_that_always_agree_are_no_estimate():

@@ -417,7 +417,18 @@ def test_length_that_decides_everything_is_said_instead_of_a_rate():
     report = report_of(Scripted(by_length), block(style=["length", "bold"]))
     held = report["models"]["strong"]["length_controlled"]
     assert (held["win_rate"], held["why"]) == (None, DECIDED)
-    assert report["style_controlled"] == {"win_rates": None, "effects": None, "why": DECIDED}
+    none = {"bold": "no answer differs in it from the baseline's"}
+    assert report["style_controlled"] == {"win_rates": None, "effects": None, "left_out": none, "why": DECIDED}
+
+
+@pytest.mark.parametrize("wins", [True, False])
+def test_a_header_in_one_turn_leaves_the_rates_at_equal_style(wins):
+    weak = answers_of(-3, 20, "weak")
+    weak[7] = [f"# Title\n\nworth {30 if wins else 0}"]
+    style = report_of(Scripted(by_merit), block(style=["headers"]), weak=weak)["style_controlled"]
+    assert style["left_out"] == {"headers": "its effect isn't finite; turns that differ in it are left out: 1"}
+    assert (list(style["win_rates"]), style["effects"], style["why"]) == (["strong", "weak"], {}, None)
+    assert style["win_rates"]["weak"]["high"] < 0.5 < style["win_rates"]["strong"]["low"]
 
 
 def test_length_that_is_always_that_of_the_model_is_said_instead_of_a_rate():

@@ -48,6 +48,13 @@ class Games:
         ]
         return players, np.hstack([np.array(signs).reshape(len(self.first), len(players)), self.features])
 
+    def part(self, rows: NDArray[np.bool_], features: list[int]) -> "Games":
+        """Some of the rows, with some of the features."""
+        kept = np.flatnonzero(rows)
+        first, second = ([names[row] for row in kept] for names in (self.first, self.second))
+        values = (self.share[kept], self.weight[kept], self.cluster[kept])
+        return Games(first, second, *values, self.features[kept][:, features])
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -113,14 +120,18 @@ def fit(games: Games, anchor: str, strata: list[str], draws: int, seed: int) -> 
     found, variances = (one[0] for one in rows.fitted(np.ones((1, len(strata)))))
     why = obstacle(games, anchor)
     errors = np.sqrt(variances.sum(axis=-1))
-    if why or len(strata) == 1 or errors.min() < ROUNDING:  # equal games say nothing about others
+    if why or len(strata) == 1:
         endless = np.full(len(found), np.inf)
         return Fit(players, found, -endless, endless, why)
     if min(map(len, groups)) < FEWEST:
-        shares = variances**2 / [len(one) - 1 for one in groups]
-        lowest, highest = stdtrit(errors**4 / shares.sum(axis=-1), np.array([[0.025], [0.975]]))
+        shares = (variances**2 / [len(one) - 1 for one in groups]).sum(axis=-1)
+        freedom = np.divide(errors**4, shares, out=np.ones_like(errors), where=shares > 0)
+        lowest, highest = stdtrit(freedom, np.array([[0.025], [0.975]]))
     else:
         lowest, highest = _pivot_ends(rows, found, len(strata), draws, seed)
+    equal = errors < ROUNDING  # equal games say nothing about others
+    lowest, highest = np.where(equal, -np.inf, lowest), np.where(equal, np.inf, highest)
+    errors = np.maximum(errors, ROUNDING)
     return Fit(players, found, found - highest * errors, found - lowest * errors, None)
 
 
@@ -172,13 +183,14 @@ def _pivot_ends(rows: _Rows, found: Array, questions: int, draws: int, seed: int
     for one in rows.groups:
         drawn[:, one] = generator.multinomial(len(one), np.full(len(one), 1 / len(one)), size=draws)
     size = max(1, CHUNK // (len(rows.share) * len(found)))
-    pivots = []
+    pivots, most = [], np.abs(rows.design).max(axis=0)
     for start in range(0, draws, size):
         again, variances = rows.fitted(drawn[start : start + size])
         errors = np.sqrt(variances.sum(axis=-1))
         distances = again - found
         endless = np.copysign(np.inf, distances)  # no finite coefficients, or no spread
         lost = np.abs(again @ rows.design.T).max(axis=1, keepdims=True) >= LIMIT
+        lost = lost & (np.abs(again) * most >= LIMIT / len(found))  # where another column's is lost, others are found
         pivots.append(np.where(lost | (errors < ROUNDING), endless, distances / np.maximum(errors, ROUNDING)))
     table = np.concatenate(pivots)
     ends = [np.percentile(table, 2.5, axis=0, method="lower"), np.percentile(table, 97.5, axis=0, method="higher")]

@@ -8,12 +8,14 @@ are those at equal style; length counts characters; questions are drawn whole, a
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bezoar.steps.evaluate.bradley_terry import Fit, Games, fit
+from bezoar.steps.evaluate.bradley_terry import DECIDED, Fit, Games, fit, obstacle
 from bezoar.steps.evaluate.stats import Array
 
 Feature = Literal["length", "headers", "lists", "bold"]
@@ -48,6 +50,43 @@ def scaled(features: Array) -> Array:
     spread = np.sqrt((features**2).mean(axis=0))
     found: Array = features / np.where(spread > 0, spread, 1)
     return found
+
+
+def usable(games: Games, anchor: str, names: Sequence[Feature]) -> tuple[Games, list[Feature], dict[str, str]]:
+    """The games and features of a fit, and why other features are left out.
+
+    A rare feature may have no finite effect: one header, in a turn that is won. It is left out, and so are the turns
+    that differ in it, if most of the turns are equal in it and determine all strengths.
+
+    Args:
+        games: The games, with a column for each feature.
+        anchor: The player with strength 0.
+        names: Names of the columns.
+    """
+    rows, left = np.ones(len(games.share), dtype=bool), dict[str, str]()
+    while True:
+        columns = [games.features[:, place] != 0 for place in range(len(names))]
+        kept = [place for place, one in enumerate(columns) if (one & rows).any()]
+        endless = next((place for place in range(len(kept)) if _endless(games, rows, kept[: place + 1], anchor)), None)
+        if endless is None:
+            others = [name for place, name in enumerate(names) if place not in kept]
+            left |= {name: "no answer differs in it from the baseline's" for name in others if name not in left}
+            return games.part(rows, kept), [names[place] for place in kept], left
+        place = kept[endless]
+        count = int((rows & columns[place]).sum())
+        left[names[place]] = f"its effect isn't finite; turns that differ in it are left out: {count}"
+        rows &= ~columns[place]
+
+
+def _endless(games: Games, rows: NDArray[np.bool_], features: list[int], anchor: str) -> bool:
+    """Whether the last feature has no finite effect, and most of the rows determine all strengths without it."""
+    part = games.part(rows, features)
+    if obstacle(replace(part, features=scaled(part.features)), anchor) != DECIDED:
+        return False
+    equal = rows & (games.features[:, features[-1]] == 0)
+    rest = games.part(equal, [])
+    same = {*rest.first, *rest.second} == {*games.first, *games.second}
+    return bool(same and equal.sum() > len(equal) / 2 and obstacle(rest, anchor) is None)
 
 
 def style_controlled(games: Games, anchor: str, strata: list[str], draws: int, seed: int) -> Fit:

@@ -21,7 +21,7 @@ from bezoar.steps.evaluate.pairwise_gate import PAIRS, SELF, Pairs
 from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
-from bezoar.steps.evaluate.style import length_controlled, style_controlled
+from bezoar.steps.evaluate.style import length_controlled, style_controlled, usable
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.report.differences import differences
 from bezoar.steps.results.pairwise import PairwiseReport
@@ -92,18 +92,18 @@ class Table:
         if not block.style:
             return None
         games = standings.games_of(players, self.questions, block.baseline, block.strong_weight, block.style)
-        kept = [place for place in range(len(block.style)) if np.abs(games.features[:, place]).max(initial=0) > 0]
-        if not games.first or not kept:
-            why = "no readable verdict" if not games.first else "no answer differs in style from the baseline's"
-            return {"win_rates": None, "effects": None, "why": why}
-        games = standings.games_of(
-            players, self.questions, block.baseline, block.strong_weight, [block.style[place] for place in kept]
-        )
+        if not games.first:
+            return {"win_rates": None, "effects": None, "left_out": {}, "why": "no readable verdict"}
+        if not games.features.any():
+            why = "no answer differs in style from the baseline's"
+            return {"win_rates": None, "effects": None, "left_out": {}, "why": why}
+        games, names, left_out = usable(games, block.baseline, block.style)
         found = style_controlled(games, block.baseline, self.strata, self.draws, self.seed)
         if not found.finite:
-            return {"win_rates": None, "effects": None, "why": found.why}
-        effects = {block.style[place]: shown(found.effect(number)) for number, place in enumerate(kept)}
-        return {"win_rates": {name: shown(found.rate(name)) for name in found.players}, "effects": effects, "why": None}
+            return {"win_rates": None, "effects": None, "left_out": left_out, "why": found.why}
+        effects = {name: shown(found.effect(place)) for place, name in enumerate(names)}
+        rates = {name: shown(found.rate(name)) for name in found.players}
+        return {"win_rates": rates, "effects": effects, "left_out": left_out, "why": None}
 
 
 def entry(table: Table, name: str) -> dict[str, Any]:

@@ -123,6 +123,7 @@ class Style(Form):
 
     win_rates: dict[str, Interval | None] | None
     effects: dict[str, Interval | None] | None
+    left_out: dict[str, str] = Field({}, description="Features that are no part of the regression, and why.")
     why: str | None
 
 
