@@ -310,12 +310,17 @@ def verdicts_by(judge, evaluation=None, *, weak=None, strong=None):
     return found
 
 
+def form_of(report):
+    """The report in its form, with hashes of input files."""
+    files = {"prompts_sha256": "", "references": None, "references_sha256": None}
+    asked = report["questions"] | {"source": "asked", "sha256": ""}
+    return PairwiseReport.model_validate(report | {"judge": report["judge"] | files, "questions": asked})
+
+
 def report_of(judge, evaluation=None, **players):
     evaluation = evaluation or block()
     report = table.reported(verdicts_by(judge, evaluation, **players), QUESTIONS, evaluation, 0, {})
-    files = {"prompts_sha256": "", "references": None, "references_sha256": None}
-    asked = report["questions"] | {"source": "asked", "sha256": ""}
-    PairwiseReport.model_validate(report | {"judge": report["judge"] | files, "questions": asked})
+    assert list(form_of(report).scores("pairs"))
     return report
 
 
@@ -439,6 +444,10 @@ def test_length_that_is_always_that_of_the_model_is_said_instead_of_a_rate():
     report = report_of(judge, block(style=["bold"]), strong=padded)
     held = report["models"]["strong"]["length_controlled"]
     assert (held["win_rate"], held["why"]) == (None, ALIKE)
+    scores = {
+        one.checkpoint: one.withheld for one in form_of(report).scores("pairs") if one.metric == "at equal length"
+    }
+    assert scores == {"weak": None, "strong": ALIKE}
     assert report["models"]["weak"]["length_controlled"]["win_rate"] is not None
 
 

@@ -161,8 +161,8 @@ class PairwiseReport(Report):
             if isinstance(one, Baseline):
                 continue
             if one.length_controlled:
-                rate = one.length_controlled.win_rate
-                yield self._score(evaluation, name, "at equal length", rate, self.questions.count)
+                rate, why = one.length_controlled.win_rate, one.length_controlled.why
+                yield self._score(evaluation, name, "at equal length", rate, self.questions.count, why)
             if styles:
                 yield self._score(evaluation, name, "at equal style", styles.get(name), self.questions.count)
             for turn, rate in (one.turns or {}).items():
@@ -174,7 +174,9 @@ class PairwiseReport(Report):
         """The prompts' form, the questions and the baseline."""
         return {"protocol": self.protocol, "questions": self.questions.sha256[:12], "baseline": self.baseline}
 
-    def _score(self, evaluation: str, checkpoint: str, metric: str, rate: Interval | None, count: int) -> Score:
+    def _score(
+        self, evaluation: str, checkpoint: str, metric: str, rate: Interval | None, count: int, why: str | None = None
+    ) -> Score:
         return Score(
             evaluation,
             self.method,
@@ -184,6 +186,6 @@ class PairwiseReport(Report):
             count,
             judge=" ".join(self.judge.models_returned),
             compromised=self.judge_compromised,
-            withheld=self.no_score or (None if rate else "no finite fit, or no readable verdict"),
+            withheld=self.no_score or (None if rate else why or "no readable verdict"),
             main=metric == "win rate",
         )
