@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from harness_data import write_settings
 
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
@@ -93,6 +94,7 @@ def written(folder, checkpoint, values, *, score=None):
     mean = sum(values) / len(values) if score is None else score
     results = {"acc,none": mean, "acc_stderr,none": 0.05, "f1,none": 0.3, "f1_stderr,none": "N/A"}
     result = {"results": {"task": results}, "n-samples": {"task": {"effective": len(values)}}, "versions": {"task": 1}}
+    result["n-shot"] = {"task": 0}
     (path / "result.json").write_text(json.dumps(result))
     rows = [
         {"task": "task", "id": str(number), "filter": "none", "scores": {"acc": value, "f1": value}}
@@ -106,7 +108,8 @@ def test_a_report_of_the_harness_has_paired_differences_of_means_over_items(tmp_
     right = [1.0, 0.0] * 50
     for name, values in {"base": right, "sft": [1.0] * 90 + [0.0] * 10, "dpo": right}.items():
         written(tmp_path, name, values)
-    harness_table.write_report(tmp_path, evaluation, tmp_path / "bench.json", {})
+    write_settings(tmp_path / "tasks/task")
+    harness_table.write_report(tmp_path, tmp_path / "tasks", evaluation, tmp_path / "bench.json", {})
     report = json.loads((tmp_path / "bench.json").read_text())
     acc = report["checkpoints"]["sft"]["task"]["metrics"]["acc"]
     assert (acc["score"], acc["difference_to_first"]["mean"]) == (0.9, 0.4)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from harness_data import STAND_INS, write_harness_data
+from harness_data import STAND_INS, write_harness_data, write_settings
 from hub import Hub
 from mains import script
 from pydantic import ValidationError
@@ -24,7 +24,7 @@ from bezoar.steps.evaluate.evaluation import Scores
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.task import DATA, SETTINGS, read_task
 from bezoar.steps.evaluate.task_settings import GROUPS
-from bezoar.steps.report.harness import compare
+from bezoar.steps.report.harness import compare, write_report
 
 ROOT = Path(__file__).parents[2]
 BLOCK = {"method": "harness", "checkpoints": ["base"]}
@@ -126,6 +126,35 @@ def test_a_system_text_counts_only_through_a_chat_template(project: Path) -> Non
     tasks[1] = {"name": "second", "chat_template": True, "system": "Be short."}
     written("c", tasks=tasks)
     assert read_task(Path("c/second")).system == "Be short."
+
+
+def test_a_report_says_how_tasks_were_asked_and_not_what_the_recipe_says(tmp_path: Path) -> None:
+    tasks = [{"name": "group", "limit": 3}, {"name": "zero", "chat_template": True}, "five"]
+    block = harness(tasks=tasks, num_fewshot=5)
+    # what the harness showed: tasks whose file says 0 keep it, and those of a group may differ
+    shots = {"group": {"one": 5, "two": 0}, "zero": {"zero": 0}, "five": {"five": 5}}
+    for task, shown in shots.items():
+        chat_template = block.tasks[task].chat_template
+        system = "Be kind." if chat_template else None  # of `prompt.system`
+        settings = {"num_fewshot": 5, "limit": block.tasks[task].limit}
+        write_settings(tmp_path / "tasks" / task, chat_template=chat_template, system=system, **settings)
+        folder = tmp_path / "results" / "base" / task
+        folder.mkdir(parents=True)
+        result = {"results": {task: {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "versions": {task: 1}}
+        result |= {"n-samples": {task: {"effective": 9}}, "n-shot": shown}
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "items.jsonl").write_text("")
+    write_report(tmp_path / "results", tmp_path / "tasks", block, tmp_path / "bench.json", {})
+    found = json.loads((tmp_path / "bench.json").read_text())
+    plain = {"num_fewshot": 5, "chat_template": False, "system": None, "limit": None}
+    assert found["tasks"] == {
+        "group": plain | {"num_fewshot": None, "limit": 3},
+        "zero": plain | {"num_fewshot": 0, "chat_template": True, "system": "Be kind."},
+        "five": plain,
+    }
+    shown_of = block.scores_of("base", found)
+    assert isinstance(shown_of, Scores)
+    assert "lm-evaluation-harness, 0-shot (zero), 5-shot (five), mixed-shot (group); " in shown_of.text
 
 
 # --- Data of the hub -------------------------------------------------------------------------------------------------
@@ -329,17 +358,20 @@ def test_result_and_log_say_which_published_scores_are_not_met(tmp_path: Path, m
     expected = {"source": "a table", "decimals": 2, "scores": {"base": {"wic": {"acc": 0.50}, "rte": {"acc": 0.55}}}}
     block = BLOCK | {"checkpoints": ["base", "tuned"], "tasks": ["wic", {"name": "rte", "num_fewshot": 2}]}
     scores = {"wic": 0.51, "rte": 0.65}
+    write_settings(Path("tasks_of/wic"))
+    write_settings(Path("tasks_of/rte"), num_fewshot=2)
     for checkpoint in block["checkpoints"]:
         for task, score in scores.items():
             folder = Path("results_of", checkpoint, task)
             folder.mkdir(parents=True)
             result = {"results": {task: {"acc,none": score, "acc_stderr,none": 0.02}}, "versions": {task: 1}}
+            result["n-shot"] = {task: 2 if task == "rte" else 0}
             (folder / "result.json").write_text(json.dumps(result | {"n-samples": {task: {"effective": 600}}}))
             (folder / "items.jsonl").write_text("")
 
     def report(**keys: Any) -> Any:
         Path("params.yaml").write_text(json.dumps({"seed": 0, "evals": {"bench": block | keys}}))
-        flags = ["--results", "results_of", "--out", "bench.json", "--certificates"]
+        flags = ["--results", "results_of", "--tasks", "tasks_of", "--out", "bench.json", "--certificates"]
         script("report/harness").main(["--params", "evals.bench", "seed", *flags])
         return json.loads(Path("bench.json").read_text())
 

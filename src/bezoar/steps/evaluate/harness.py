@@ -1,6 +1,7 @@
 """One task of EleutherAI's lm-evaluation-harness on one checkpoint; the artifact is the harness's own result."""
 
 import json
+import math
 import re
 import sys
 import tempfile
@@ -106,7 +107,8 @@ class Harness(ServedEval, ComparedEval):
             for error in [value["standard_error"]]
         )
         shots = {task: one["num_fewshot"] for task, one in report["tasks"].items()}
-        told = [f"{count}-shot{_of_tasks(shots, count)}" for count in sorted(set(shots.values()))]
+        counts = sorted(set(shots.values()), key=lambda count: math.inf if count is None else count)
+        told = [f"{'mixed' if count is None else count}-shot{_of_tasks(shots, count)}" for count in counts]
         text = f"lm-evaluation-harness, {', '.join(told)}; ± is one standard error."
         return Scores(text, ("task", "metric", "score", "±", "questions"), rows)
 
@@ -156,7 +158,7 @@ class Harness(ServedEval, ComparedEval):
             yield Problem(("data",), what, found, expected)
 
 
-def _of_tasks(shots: dict[str, int], count: int) -> str:
+def _of_tasks(shots: dict[str, int | None], count: int | None) -> str:
     """The tasks with a number of examples, if others have another one."""
     names = [task for task, shown in shots.items() if shown == count]
     return "" if len(names) == len(shots) else f" ({', '.join(names)})"

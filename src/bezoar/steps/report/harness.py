@@ -12,6 +12,7 @@ from bezoar.files import rounded
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.task import read_task
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.report.item_differences import apart, item_differences
 from bezoar.steps.results.harness import HarnessReport
@@ -114,29 +115,33 @@ def add_differences(
     return comparisons | {"separability": {label: apart(one) for label, one in errors.items()}}
 
 
-def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) -> None:
+def write_report(results: Path, settings: Path, block: Harness, out: Path, left_out: LeftOut) -> None:
     """Write all scores, and log a line for each checkpoint.
 
     Args:
         results: Folder of the evaluation, with <checkpoint>/<task>/result.json and items.jsonl.
+        settings: Folder of the evaluation, with <task>/settings.json.
         block: The evaluation.
         out: File to write to.
         left_out: By checkpoint, the items that rows of its mixes repeat.
     """
     models: dict[str, Any] = {}
     by_item: dict[str, dict[str, dict[Hashable, float]]] = {}
+    shots: dict[str, set[int]] = {}
     for checkpoint in block.checkpoints:
         models[checkpoint] = {}
         for task in block.tasks:
             folder = results / checkpoint / task
-            one = scores_of(json.loads((folder / "result.json").read_text()), task)
+            result = json.loads((folder / "result.json").read_text())
+            one = scores_of(result, task)
+            shots.setdefault(task, set()).update(result["n-shot"].values())
             items = [item for _, item in read_json_lines(folder / "items.jsonl")]
             for label, metric in one["metrics"].items():
                 by_item.setdefault(f"{task} {label}", {})[checkpoint] = values_of(label, items, metric["score"])
             models[checkpoint][task] = one | {"clean": clean_scores(one, items, left_out.get(checkpoint, set()))}
     comparisons = add_differences(models, by_item, block)
     differs = _compared(models, block)
-    head = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _settings(block)}
+    head = {"evaluation": out.stem, "num_fewshot": block.num_fewshot, "tasks": _asked(settings, shots)}
     report = {**head, "order": list(block.checkpoints), "comparisons": comparisons, "checkpoints": models}
     if block.expected:
         report["expected"] = {"source": block.expected.source, "differ": differs}
@@ -154,8 +159,18 @@ def write_report(results: Path, block: Harness, out: Path, left_out: LeftOut) ->
         logger.warning(f"{line} ({block.expected.source if block.expected else ''})")
 
 
-def _settings(block: Harness) -> dict[str, Any]:
-    return {task: settings.model_dump() for task, settings in block.tasks.items()}
+def _asked(folder: Path, shots: dict[str, set[int]]) -> dict[str, Any]:
+    """How each task was asked: by the settings that its jobs read, with the numbers of examples that the harness says.
+
+    Args:
+        folder: Folder of the evaluation's tasks.
+        shots: By task, the numbers of examples of the tasks in it.
+    """
+    found = {}
+    for task, counts in shots.items():
+        sent = read_task(folder / task).model_dump(include={"chat_template", "system", "limit"})
+        found[task] = {"num_fewshot": counts.pop() if len(counts) == 1 else None, **sent}
+    return found
 
 
 def _compared(models: dict[str, Any], block: Harness) -> list[str]:

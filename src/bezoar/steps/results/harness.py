@@ -68,9 +68,11 @@ class Task(Form):
 class Asked(Form):
     """How a task was asked."""
 
-    num_fewshot: int = Field(ge=0)
+    num_fewshot: int | None = Field(
+        ge=0, description="Solved examples that the harness says it showed; null if the tasks of a group differ."
+    )
     chat_template: bool
-    system: str | None
+    system: str | None = Field(description="The system text that was sent; null if none was.")
     limit: int | None
 
 
