@@ -46,6 +46,7 @@ def test_a_task_has_its_own_settings_over_those_of_its_evaluation() -> None:
         "gsm8k": (5, False, None, None),
         "wic": (1, True, None, 10),
     }
+    assert harness(tasks=["piqa"]).tasks["piqa"].num_fewshot is None  # that of its own file
     again = Harness.model_validate(block.model_dump())  # as a job reads the values of a run
     assert again.tasks == block.tasks
     assert list(harness(tasks={"piqa": None, "wic": {"limit": 3}}).tasks) == ["piqa", "wic"]

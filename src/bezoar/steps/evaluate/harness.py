@@ -47,7 +47,12 @@ class Harness(ServedEval, ComparedEval):
     task_folder: FolderPath | None = Field(
         None, description="Folder of your own task files; null for the harness's tasks."
     )
-    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt, of tasks that don't say otherwise.")
+    num_fewshot: int | None = Field(
+        None,
+        ge=0,
+        description="Solved examples in the prompt, of tasks that don't say otherwise; null takes the number of each "
+        "task's own file, 0 if it has none.",
+    )
     chat_template: bool = Field(
         False,
         description="Ask through the checkpoint's chat template, under `prompt.system`; false sends the tasks' text as "

@@ -38,11 +38,12 @@ class Task(Block):
     """A task as it is asked, in data/tasks/<eval>/<task>/settings.json.
 
     Attributes:
+        num_fewshot: Solved examples in the prompt; None takes the number of the task's own file.
         versions: Versions of the harness's own task, and of the tasks in it if it is a group.
         data: Data sets of the hub that it reads, with their commits.
     """
 
-    num_fewshot: int
+    num_fewshot: int | None
     chat_template: bool
     system: str | None
     limit: int | None

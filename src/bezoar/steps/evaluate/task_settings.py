@@ -42,7 +42,12 @@ PACKAGES = {"ifeval": IFEVAL, "leaderboard_ifeval": IFEVAL}  # that tasks need b
 class TaskSettings(Block):
     """How a task is asked."""
 
-    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt. Default: the evaluation's.")
+    num_fewshot: int | None = Field(
+        None,
+        ge=0,
+        description="Solved examples in the prompt; null takes the number of the task's own file, 0 if it has none. A "
+        "task whose file says 0 keeps it. Default: the evaluation's.",
+    )
     chat_template: bool = Field(
         False, description="Ask through the checkpoint's chat template. Default: the evaluation's."
     )

@@ -90,7 +90,7 @@ class HarnessReport(Report):
     marks: ClassVar[frozenset[str]] = frozenset({"num_fewshot", "checkpoints"})
 
     evaluation: str
-    num_fewshot: int = Field(ge=0, description="Of tasks that don't say otherwise.")
+    num_fewshot: int | None = Field(ge=0, description="As the recipe says it; null leaves it to each task's file.")
     tasks: dict[str, Asked] = Field({}, description="How each was asked; results of earlier versions don't say it.")
     order: list[str] = Field(description="Differences are to the first, and to the previous one.")
     comparisons: Separated
