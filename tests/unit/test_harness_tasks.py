@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -22,9 +23,11 @@ from bezoar.recipe.pin import pinned, pins_of
 from bezoar.steps.evaluate import task_data, task_settings
 from bezoar.steps.evaluate.evaluation import Scores
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.samples import item_scores
 from bezoar.steps.evaluate.task import DATA, SETTINGS, read_task
 from bezoar.steps.evaluate.task_settings import GROUPS
 from bezoar.steps.report.harness import compare, write_report
+from bezoar.steps.results.summary import summary
 
 ROOT = Path(__file__).parents[2]
 BLOCK = {"method": "harness", "checkpoints": ["base"]}
@@ -156,6 +159,45 @@ def test_a_report_says_how_tasks_were_asked_and_not_what_the_recipe_says(tmp_pat
     shown_of = block.scores_of("base", found)
     assert isinstance(shown_of, Scores)
     assert "lm-evaluation-harness, 0-shot (zero), 5-shot (five), mixed-shot (group); " in shown_of.text
+
+
+def test_a_score_that_is_no_finite_number_is_null_with_the_reason(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="bezoar")
+    found = {"acc,none": math.nan, "acc_stderr,none": math.nan, "ppl,none": math.inf, "ppl_stderr,none": "N/A"}
+    found |= {"chrf,none": 3, "chrf_stderr,none": math.nan}
+    write_settings(tmp_path / "tasks/odd")
+    items = item_scores({"odd": [{"doc_id": 0, "filter": "none", "metrics": ["acc", "f1"], "acc": math.nan, "f1": 1}]})
+    assert items[0]["scores"] == {"f1": 1.0}
+    for checkpoint in ("base", "tuned"):
+        folder = tmp_path / "data/harness/bench" / checkpoint / "odd"
+        folder.mkdir(parents=True)
+        result = {"results": {"odd": found}, "versions": {"odd": 1}, "n-samples": {"odd": {"effective": 1}}}
+        (folder / "result.json").write_text(json.dumps(result | {"n-shot": {"odd": 0}}))
+        (folder / "items.jsonl").write_text(json.dumps(items[0] | {"scores": {"acc": math.nan}}))
+    expected = {"source": "a table", "decimals": 2, "scores": {"base": {"odd": {"acc": 0.5}}}}
+    block = harness(checkpoints=["base", "tuned"], tasks=["odd"], expected=expected)
+    out = tmp_path / "results/bench.json"
+    write_report(tmp_path / "data/harness/bench", tmp_path / "tasks", block, out, {})
+    report = json.loads(out.read_text())
+    metrics = report["checkpoints"]["tuned"]["odd"]["metrics"]
+    assert metrics == {
+        "acc": {"score": None, "standard_error": None, "why": "the harness says nan"},
+        "ppl": {"score": None, "standard_error": None, "why": "the harness says inf"},
+        "chrf": {"score": 3, "standard_error": None},
+    }
+    assert report["checkpoints"]["tuned"]["odd"]["clean"]["metrics"] == dict.fromkeys(metrics)
+    differ = "base odd acc: no score (the harness says nan) ± 0.000, published 0.5"
+    assert report["expected"]["differ"] == [differ]
+    assert "tuned: odd acc no score (the harness says nan), odd ppl" in caplog.text
+    assert json.loads((tmp_path / "results/metrics/bench/base.json").read_text()) == {}  # no average
+    assert {one.metric: (one.score, one.withheld) for one in summary([out])} == {
+        "odd: acc": (None, "the harness says nan"),
+        "odd: ppl": (None, "the harness says inf"),
+        "odd: chrf": (3.0, None),
+    }
+    shown = block.scores_of("base", report)
+    assert isinstance(shown, Scores)
+    assert shown.rows[0] == ("odd", "acc", None, None, 1)
 
 
 # --- Data of the hub -------------------------------------------------------------------------------------------------

@@ -106,10 +106,10 @@ class Harness(ServedEval, ComparedEval):
     def scores_of(self, checkpoint: str, report: Any) -> Scores:
         """Every metric of every task with its standard error."""
         rows = tuple(
-            (task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"])
+            (task, metric, *(None if one is None else f"{one:.3f}" for one in pair), one["questions"])
             for task, one in sorted(report["checkpoints"][checkpoint].items())
             for metric, value in sorted(one["metrics"].items())
-            for error in [value["standard_error"]]
+            for pair in [(value["score"], value["standard_error"])]
         )
         shots = {task: one["num_fewshot"] for task, one in report["tasks"].items()}
         counts = sorted(set(shots.values()), key=lambda count: math.inf if count is None else count)

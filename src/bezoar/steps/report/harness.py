@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -23,30 +23,39 @@ def scores_of(result: dict[str, Any], task: str) -> dict[str, Any]:
     """Score and standard error of each metric; the harness names them `metric,filter` and `metric_stderr,filter`.
 
     A group of tasks, such as mmlu, has no questions of its own: the questions of its tasks are counted, at any depth.
+    A score that isn't a finite number, such as a perplexity of nothing, is None, with the reason.
     """
     values = result["results"][task]
-    scores = {}
+    scores: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         metric, _, chain = name.partition(",")
         if not chain or metric.endswith("_stderr"):
             continue
-        error = values.get(f"{metric}_stderr,{chain}")
+        score, error = _finite(value), _finite(values.get(f"{metric}_stderr,{chain}"))
         label = metric if chain == "none" else f"{metric} ({chain})"
-        scores[label] = {"score": value, "standard_error": error if isinstance(error, float) else None}
+        if score is None:
+            scores[label] = {"score": None, "standard_error": None, "why": f"the harness says {value!r:.60}"}
+        else:
+            scores[label] = {"score": score, "standard_error": error}
     questions = sum(count["effective"] for count in result["n-samples"].values())  # a result has one task or group
     return {"metrics": scores, "version": result["versions"][task], "questions": questions}
+
+
+def _finite(value: Any) -> float | None:
+    return value if isinstance(value, float | int) and math.isfinite(value) else None
 
 
 def compare(metrics: dict[str, Any], expected: dict[str, float], decimals: int) -> list[str]:
     """Put a published score beside each of ours that has one; returns the metrics that differ from it.
 
-    A difference is more than two standard errors of ours and what rounding of the published score can make.
+    A difference is more than two standard errors of ours and what rounding of the published score can make. A missing
+    score differs.
     """
     differs = []
     for name, published in expected.items():
         one = metrics[name]
         allowed = 2 * (one["standard_error"] or 0.0) + 0.5 * 10**-decimals
-        away = abs(one["score"] - published) > allowed * (1 + 1e-9)
+        away = one["score"] is None or abs(one["score"] - published) > allowed * (1 + 1e-9)
         one["expected"] = {"score": published, "allowed": allowed, "differs": away}
         differs += [name] if away else []
     return differs
@@ -64,10 +73,14 @@ def clean_scores(full: dict[str, Any], items: list[dict[str, Any]], gone: set[tu
     for label, one in full["metrics"].items():
         pairs = [(item, item["scores"][name]) for item in items if (name := _metric(label, item)) in item["scores"]]
         kept = [score for item, score in pairs if (item["task"], item["id"]) not in gone]
-        is_mean = bool(pairs) and math.isclose(fmean(score for _, score in pairs), one["score"], abs_tol=1e-5)
+        is_mean = _is_mean([score for _, score in pairs], one["score"])
         means[label] = {"score": fmean(kept), "standard_error": _error(kept)} if is_mean and kept else None
     asked = {(item["task"], item["id"]) for item in items}
     return {"questions": len(asked - gone), "left_out": len(asked & gone), "metrics": rounded(means)}
+
+
+def _is_mean(scores: Collection[float], score: float | None) -> bool:
+    return bool(scores) and score is not None and math.isclose(fmean(scores), score, abs_tol=1e-5)
 
 
 def _metric(label: str, item: dict[str, Any]) -> str | None:
@@ -80,14 +93,14 @@ def _error(scores: list[float]) -> float | None:
     return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
 
 
-def values_of(label: str, items: list[dict[str, Any]], score: float) -> dict[Hashable, float]:
+def values_of(label: str, items: list[dict[str, Any]], score: float | None) -> dict[Hashable, float]:
     """A metric's value of each item; none if the score isn't their mean."""
     found: dict[Hashable, float] = {
         (item["task"], item["id"]): item["scores"][name]
         for item in items
         if (name := _metric(label, item)) in item["scores"]
     }
-    return found if found and math.isclose(fmean(found.values()), score, abs_tol=1e-5) else {}
+    return found if _is_mean(found.values(), score) else {}
 
 
 def add_differences(
@@ -148,9 +161,7 @@ def write_report(results: Path, settings: Path, block: Harness, out: Path, left_
     write(out, report, HarnessReport)
     for checkpoint, tasks in models.items():
         line = ", ".join(
-            f"{task} {name} {value['score']:.3f}"
-            for task, one in tasks.items()
-            for name, value in one["metrics"].items()
+            f"{task} {name} {_shown(value)}" for task, one in tasks.items() for name, value in one["metrics"].items()
         )
         logger.info(f"{checkpoint}: {line}")
     if block.expected and not differs:
@@ -173,6 +184,10 @@ def _asked(folder: Path, shots: dict[str, set[int]]) -> dict[str, Any]:
     return found
 
 
+def _shown(metric: dict[str, Any]) -> str:
+    return f"no score ({metric['why']})" if metric["score"] is None else f"{metric['score']:.3f}"
+
+
 def _compared(models: dict[str, Any], block: Harness) -> list[str]:
     """Compare the scores with those that are expected; a line for each that differs.
 
@@ -188,6 +203,6 @@ def _compared(models: dict[str, Any], block: Harness) -> list[str]:
                 raise InputError(problem(what, found=", ".join(unknown), expected=", ".join(metrics)))
             for name in compare(metrics, expected, block.expected.decimals if block.expected else 0):
                 one = metrics[name]
-                text = f"{one['score']:.3f} ± {one['standard_error'] or 0.0:.3f}, published {expected[name]}"
+                text = f"{_shown(one)} ± {one['standard_error'] or 0.0:.3f}, published {expected[name]}"
                 lines.append(f"{checkpoint} {task} {name}: {text}")
     return lines

@@ -22,8 +22,9 @@ class Published(Form):
 class Metric(Form):
     """A metric as the harness says it."""
 
-    score: float
+    score: float | None = Field(description="Null if it isn't a finite number.")
     standard_error: float | None
+    why: str | None = Field(None, description="Why there is no score.")
     expected: Published | None = None
 
 
@@ -113,6 +114,7 @@ class HarnessReport(Report):
                         low,
                         high,
                         task.questions,
+                        withheld=one.why,
                         main=metric == chosen,
                     )
 
@@ -137,6 +139,8 @@ def ends(metric: Metric, questions: int, *, share: bool) -> tuple[float | None, 
     Equal scores of all questions have no spread. If all are the least or the greatest that a share can have, another
     mean up to the point where that has a chance of 2.5 % is possible (Clopper and Pearson 1934); else nothing is known.
     """
+    if metric.score is None:
+        return None, None
     if metric.standard_error:
         return metric.score - NORMAL * metric.standard_error, metric.score + NORMAL * metric.standard_error
     if metric.standard_error is None or not share or not questions or metric.score not in (0, 1):
