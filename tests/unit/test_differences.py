@@ -11,7 +11,7 @@ from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.report import harness as harness_table
 from bezoar.steps.report.differences import differences
-from bezoar.steps.report.item_differences import apart, paired_mean
+from bezoar.steps.report.item_differences import paired_mean
 
 
 def block(**changes):
@@ -82,9 +82,12 @@ def test_a_paired_mean_is_students():
     assert paired_mean({1: 2.0, 2: 3.0}, {1: 1.0, 2: 2.0})["p"] is None
 
 
-def test_scores_separate_by_their_errors():
-    assert apart([(0.5, 0.1), (0.9, 0.1), (0.6, 0.1)]) == pytest.approx(1 / 3)  # 0.5 + 0.196 < 0.9 - 0.196
-    assert apart([(0.5, None), (0.9, 0.1)]) == 0.0
+def test_a_paired_difference_of_shares_stays_on_their_scale():
+    one, other = dict(enumerate([1.0] * 9 + [0.5])), dict.fromkeys(range(10), 0.0)
+    found = paired_mean(one, other)  # 0.95 + 2.262 * 0.05 = 1.063
+    assert (found["mean"], found["high"]) == (0.95, 1.0)
+    assert paired_mean(other, one)["low"] == -1.0
+    assert paired_mean(one | {9: 2.0}, other)["high"] > 1.1 + 0.1  # no shares
 
 
 def written(folder, checkpoint, values, *, score=None):

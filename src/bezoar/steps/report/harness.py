@@ -12,10 +12,11 @@ from bezoar.files import rounded
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.significance import separability
 from bezoar.steps.evaluate.task import read_task
 from bezoar.steps.report.clean import LeftOut
-from bezoar.steps.report.item_differences import apart, item_differences
-from bezoar.steps.results.harness import HarnessReport
+from bezoar.steps.report.item_differences import item_differences
+from bezoar.steps.results.harness import HarnessReport, ends
 from bezoar.steps.results.write import write
 
 
@@ -117,15 +118,17 @@ def add_differences(
             for label, value in one["metrics"].items():
                 if gaps := found.get(f"{task} {label}"):
                     value |= gaps[checkpoint]
-    errors = {
-        f"{task} {label}": [
-            (one[task]["metrics"][label]["score"], one[task]["metrics"][label]["standard_error"])
-            for one in models.values()
-        ]
+    intervals = {
+        f"{task} {label}": [_ends(one[task], label) for one in models.values()]
         for task, first in next(iter(models.values())).items()
         for label in first["metrics"]
     }
-    return comparisons | {"separability": {label: apart(one) for label, one in errors.items()}}
+    return comparisons | {"separability": rounded({name: separability(one) for name, one in intervals.items()})}
+
+
+def _ends(task: dict[str, Any], label: str) -> tuple[float | None, float | None]:
+    metric = task["metrics"][label]
+    return ends(label, metric["score"], metric["standard_error"], task["questions"])
 
 
 def write_report(results: Path, settings: Path, block: Harness, out: Path, left_out: LeftOut) -> None:
