@@ -89,8 +89,8 @@ rule harness_targets:
     resources:
         **resources_of("harness_targets", "harness"),
     params:
-        names=keys_of(task.Targets, "evals", "harness"),
-        values=values_of(keys_of(task.Targets, "evals", "harness")),
+        names=target_names,
+        values=values_of(target_names),
     shell:
         r"""
         bezoar exec {output.targets:q} -- \

@@ -25,7 +25,7 @@ from bezoar.steps.evaluate.evaluation import Scores
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.samples import item_scores
 from bezoar.steps.evaluate.task import DATA, SETTINGS, read_task
-from bezoar.steps.evaluate.task_settings import GROUPS
+from bezoar.steps.evaluate.task_settings import GROUPS, KNOWN
 from bezoar.steps.report.harness import compare, write_report
 from bezoar.steps.results.summary import summary
 
@@ -44,7 +44,7 @@ def harness(**keys: Any) -> Harness:
 def test_a_task_has_its_own_settings_over_those_of_its_evaluation() -> None:
     tasks = ["piqa", {"name": "gsm8k", "num_fewshot": 5, "limit": None}, {"name": "wic", "chat_template": True}]
     block = harness(tasks=tasks, num_fewshot=1, limit=10)
-    assert {name: tuple(one.model_dump().values()) for name, one in block.tasks.items()} == {
+    assert {name: tuple(one.model_dump(exclude={"revisions"}).values()) for name, one in block.tasks.items()} == {
         "piqa": (1, False, None, 10),
         "gsm8k": (5, False, None, None),
         "wic": (1, True, None, 10),
@@ -86,6 +86,25 @@ def test_the_harness_has_all_tasks_of_the_groups() -> None:
     assert {task for group in GROUPS.values() for task in group} <= index.keys()
     data = ["Rowan/hellaswag", "allenai/ai2_arc", "allenai/winogrande", "cais/mmlu", "openai/gsm8k"]
     assert task_data.data_sets(GROUPS["open_llm_leaderboard_v1"], None) == [*data, "truthfulqa/truthful_qa"]
+    known = {task: [data for data, tasks in task_settings.DATA.items() if task in tasks] for task in KNOWN}
+    assert {task: task_data.data_sets([task], None) for task in KNOWN} == known
+    assert {task for group in GROUPS.values() for task in group} == KNOWN
+
+
+def test_a_commit_concerns_the_tasks_that_may_read_its_data() -> None:
+    commits = {"allenai/ai2_arc": "a" * 40, "baber/piqa": "b" * 40, "some/data": "c" * 40}
+    tasks: list[Any] = ["arc_easy", "piqa", "other", {"name": "wic", "revisions": {"my/wic": "d" * 40}}]
+    block = harness(tasks=tasks, revisions=commits)
+    assert {name: "".join(one[0] for one in found.revisions.values()) for name, found in block.tasks.items()} == {
+        "arc_easy": "ac",  # some/data may be where its data are by now
+        "piqa": "bc",
+        "other": "abc",
+        "wic": "d",
+    }
+    more = harness(tasks=[*tasks, "rte"], revisions={**commits, "nyu-mll/glue": "e" * 40})
+    assert [more.tasks[name] == block.tasks[name] for name in block.tasks] == [True, True, False, True]
+    own = harness(tasks=["piqa"], revisions=commits, task_folder="tasks")  # a task of the folder, which may read others
+    assert own.tasks["piqa"].revisions == commits
 
 
 @pytest.fixture
@@ -104,10 +123,9 @@ def written(folder: str, **keys: Any) -> dict[str, bytes]:
     block = harness(**{"task_folder": "tasks", "tasks": ["first", "second"], **keys})
     recipe = {"prompt": {"system": "Be kind."}, "evals": {"own": block.model_dump(mode="json")}}
     Path("params.yaml").write_text(json.dumps(recipe))
-    names = [f"evals.own.{key}" for key in ("tasks", "revisions", "task_folder")]
-    for task in block.tasks:
-        out = f"{folder}/{task}"
-        script("evaluate/harness_tasks").main(["--params", *names, "prompt", "--out", out])
+    for task, settings in block.tasks.items():
+        names = [f"evals.own.tasks.{task}", "evals.own.task_folder", *(["prompt"] if settings.takes_prompt else [])]
+        script("evaluate/harness_tasks").main(["--params", *names, "--out", f"{folder}/{task}"])
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.*"))}
 
 

@@ -61,13 +61,13 @@ class Harness(ServedEval, ComparedEval):
     limit: int | None = Field(
         None, ge=1, description="Documents of each task, from the first; null asks all. A task may say otherwise."
     )
+    revisions: dict[str, Commit] = Field(
+        {}, description="By data set of the hub that the tasks read, its commit; `bezoar recipe pin` writes them."
+    )
     tasks: dict[Name, TaskSettings] = Field(
         min_length=1,
         description="Tasks, or groups of them: a list of names and of blocks with a `name` and settings of its own, "
         "or a map of settings by name.",
-    )
-    revisions: dict[str, Commit] = Field(
-        {}, description="By data set of the hub that the tasks read, its commit; `bezoar recipe pin` writes them."
     )
     data: list[SourceName] = Field([], description="Sources that these task files read.")
     texts: dict[Name, list[str]] = Field(
@@ -129,7 +129,7 @@ class Harness(ServedEval, ComparedEval):
         yield from self._expected_problems()
         if self.task_folder is None or Path(self.task_folder).is_dir():
             yield from self._folder_problems(Path(self.task_folder)) if self.task_folder else ()
-            if self.downloads() and not self.revisions:
+            if self.downloads() and not any(task.revisions for task in self.tasks.values()):
                 what, expected = "the tasks read data sets of the hub, which can change", "their commits"
                 yield Problem(("revisions",), what, "nothing", expected, "`bezoar recipe pin` finds them out")
 
