@@ -55,6 +55,13 @@ def test_a_task_has_its_own_settings_over_those_of_its_evaluation() -> None:
     assert list(harness(tasks={"piqa": None, "wic": {"limit": 3}}).tasks) == ["piqa", "wic"]
 
 
+@pytest.mark.parametrize("name", ["tiny", "smollm2-135m", "openbezoar-3b"])
+def test_the_shipped_recipes_show_no_solved_example(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())["evals"]["harness"]
+    assert {one.num_fewshot for one in Harness.model_validate(found).tasks.values()} == {0}
+
+
 def test_a_group_brings_its_tasks_with_their_numbers_of_examples() -> None:
     leaderboard = {"arc_challenge": 25, "hellaswag": 10, "mmlu": 5, "truthfulqa_mc2": 0, "winogrande": 5, "gsm8k": 5}
     block = harness(tasks=[{"name": "open_llm_leaderboard_v1", "limit": 7}, "piqa"], num_fewshot=2)
