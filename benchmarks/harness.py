@@ -102,8 +102,8 @@ def measured(folder: Path, count: int, number: int) -> dict[str, dict[str, Any]]
 
 def ours(folder: Path, out: Path, tasks: list[str]) -> None:
     """The processes of our jobs: one for the settings of all tasks, one for all scores."""
-    names = [f"evals.own.{key}" for key in ("tasks", "revisions", "task_folder")]
-    settings = [["--params", *names, "prompt", "--out", f"{out}/tasks/{task}"] for task in tasks]
+    names = [[f"evals.own.tasks.{task}", "evals.own.task_folder"] for task in tasks]
+    settings = [["--params", *own, "--out", f"{out}/tasks/{task}"] for task, own in zip(tasks, names, strict=True)]
     together(folder, out, "harness_tasks", settings)
     names = [f"evals.own.{key}" for key in BLOCK]
     flags = ["--params", *names, "seed", "--checkpoint", "weights"]

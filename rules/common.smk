@@ -347,8 +347,15 @@ def harness_names(wildcards):
 
 
 def task_names(wildcards):
-    """The parameters that the script of a task's settings and data reads."""
-    return [*keys_of(task.Tasks, "evals", "harness")(wildcards), "prompt"]
+    """The parameters that the script of a task's settings and data reads: none of other tasks."""
+    name, block = f"evals.{wildcards.harness}", recipe.evals[wildcards.harness].tasks[wildcards.task]
+    return [f"{name}.tasks.{wildcards.task}", f"{name}.task_folder", *(["prompt"] if block.takes_prompt else [])]
+
+
+def target_names(wildcards):
+    """The parameters that the script of a task's documents reads: none of other tasks."""
+    name, texts = f"evals.{wildcards.harness}", recipe.evals[wildcards.harness].texts
+    return [*([f"{name}.texts.{wildcards.task}"] if wildcards.task in texts else []), f"{name}.task_folder"]
 
 
 def task_files(wildcards):

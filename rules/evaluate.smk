@@ -89,8 +89,8 @@ rule harness_targets:
     resources:
         **resources_of("harness_targets", "harness"),
     params:
-        names=keys_of(task.Targets, "evals", "harness"),
-        values=values_of(keys_of(task.Targets, "evals", "harness")),
+        names=target_names,
+        values=values_of(target_names),
     shell:
         r"""
         bezoar exec {output.targets:q} -- \
@@ -134,6 +134,7 @@ rule report_harness:
             checkpoint=recipe.evals[w.harness].checkpoints,
             task=recipe.evals[w.harness].tasks,
         ),
+        settings=lambda w: expand(TASK[0], harness=w.harness, task=recipe.evals[w.harness].tasks),
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.harness)],
     output:
         report="results/{harness}.json",
@@ -150,7 +151,8 @@ rule report_harness:
         r"""
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.harness} seed \
-            --results data/harness/{wildcards.harness} --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
+            --results data/harness/{wildcards.harness} --tasks data/tasks/{wildcards.harness} \
+            --certificates {params.certificates:q} --out {output.report:q} --log {log:q}
         """
 
 

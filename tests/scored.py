@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from harness_data import write_settings
 
 from bezoar.steps.data.rows import QuestionRow, write_rows
 from bezoar.steps.evaluate.agreement import Agreement
@@ -98,6 +99,7 @@ def write_harness(root: Path, name: str = "harness", shift: int = 0) -> None:
         found["words"] = {"bleu,strip": 20.0 + step, "bleu_stderr,strip": "N/A"}
         for task, values in found.items():
             result = {"results": {task: values}, "versions": {task: 1.0}, "n-samples": {task: {"effective": 100}}}
+            result["n-shot"] = {task: 0}
             path = folder / checkpoint / task
             path.mkdir(parents=True, exist_ok=True)
             (path / "result.json").write_text(json.dumps(result))
@@ -105,7 +107,9 @@ def write_harness(root: Path, name: str = "harness", shift: int = 0) -> None:
                 {"task": task, "id": str(n), "filter": "none", "scores": {"acc": one}} for n, one in enumerate(right)
             ]
             lines(path / "items.jsonl", items if task == "choices" else [])
-    harness.write_report(folder, block, root / f"results/{name}.json", {})
+    for task in block.tasks:
+        write_settings(root / f"data/tasks/{name}/{task}")
+    harness.write_report(folder, root / f"data/tasks/{name}", block, root / f"results/{name}.json", {})
 
 
 def write_likelihood(root: Path, name: str = "held", tokens: int = 10) -> None:

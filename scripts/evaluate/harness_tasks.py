@@ -9,7 +9,7 @@ from bezoar.together import run
 def main(argv: list[str] | None = None) -> None:
     flags = Flags(__doc__)
     flags.folder("out", "folder to write settings.json and data.zip to; named by the task")
-    args, evaluation, prompt = flags.start(argv, eval=Tasks, prompt=Prompt)
+    args, evaluation, prompt = flags.start(argv, eval=Tasks, prompt=Prompt | None)
     write_task(evaluation, prompt, args.out)
 
 

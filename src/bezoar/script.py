@@ -61,8 +61,9 @@ class Flags(argparse.ArgumentParser):
         Args:
             argv: The command line.
             takes: Type of each value by role. A block class takes a block (`stages.dpo_hh`) or single keys of one
-                (`evals.mtbench.batch_size`); any other type takes the key with the role's name (`seed=int`). A value
-                may be missing if its type allows None. `dict[str, KIND]` takes any number of blocks by name.
+                (`evals.mtbench.batch_size`), also those of its maps (`evals.harness.tasks.arc_easy`); any other type
+                takes the key with the role's name (`seed=int`). A value may be missing if its type allows None.
+                `dict[str, KIND]` takes any number of blocks by name.
 
         Raises:
             SystemExit: The flags don't fit; the message is on stderr.
@@ -129,7 +130,7 @@ def _form(role: str, kind: Any) -> str:
 
 def _takes(role: str, kind: Any, name: str) -> bool:
     section, *rest = name.split(".")
-    return section == _section(kind) and len(rest) in (1, 2) if _section(kind) else name == role
+    return section == _section(kind) and 1 <= len(rest) <= 3 if _section(kind) else name == role
 
 
 def _block(name: str) -> str:
@@ -144,7 +145,13 @@ def _value(path: Path, params: Any, kind: Any, names: list[str]) -> Any:
     if _is_map(kind):
         return {_block(name).split(".")[1]: _value(path, params, typing.get_args(kind)[1], [name]) for name in names}
     parts = {name: _found(path, params, name) for name in names}
-    keys = {name.split(".")[2]: part for name, part in parts.items() if name.count(".") == 2}
+    keys: dict[str, Any] = {}
+    for name, part in parts.items():
+        match name.split(".")[2:]:
+            case [key]:
+                keys[key] = part
+            case [key, inner]:
+                keys.setdefault(key, {})[inner] = part
     try:
         value = TypeAdapter(kind).validate_python(keys or parts[names[0]], strict=True if kind in STRICT else None)
     except ValidationError as error:

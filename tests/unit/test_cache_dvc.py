@@ -410,6 +410,24 @@ def test_a_stage_is_folded_when_all_its_jobs_are_proven(objects):
     assert (out["size"], out["nfiles"]) == (3 * len("gen/up/0/rows"), 3)
 
 
+def test_parts_may_read_values_of_their_own(objects):
+    write("words", "Ann\n")
+    own = [{"a": 1, f"tasks.{number}": number} for number in range(3)]
+    steps = [replace(one, params=found, values=typed_digest(found)) for one, found in zip(SHARDS, own, strict=True)]
+    proofs = [proven(objects, one, one.name) for one in steps]
+    lock = folded(objects, steps, proofs)["generate-up"]
+    every = {"a": 1, "tasks.0": 0, "tasks.1": 1, "tasks.2": 2}
+    assert lock["params"]["params.resolved.yaml"] == every
+    assert written(steps)["generate-up"]["params"][1] == {"params.resolved.yaml": [*every]}
+    recorded = lock_entry(objects, lock)
+    assert [recorded.proof(one).action for one in steps] == [one.action for one in proofs]
+    for changed in ({"a": 1, "tasks.0": 9}, {"a": 2, "tasks.0": 0}, {"a": 1, "tasks.9": 0}):
+        other = replace(steps[0], params=changed, values=typed_digest(changed))
+        assert recorded.proof(other).action != other.action({"words": md5("Ann\n")})
+    alone = replace(steps[0], parts=1, params={"a": 1}, values=typed_digest({"a": 1}))  # a lone job read all values
+    assert recorded.proof(alone).action != alone.action({"words": md5("Ann\n")})
+
+
 def test_an_empty_file_has_its_size_in_the_lock_as_dvc_writes_it(objects):
     write("words", "")
     lock = folded(objects, [MIX], [proven(objects, MIX, "")])

@@ -165,9 +165,9 @@ def wait(condition: Callable[[], object]) -> None:
 def test_jobs_share_a_process_if_only_their_part_differs() -> None:
     a, b = job("a"), job("b")
     inputs = (*b.step.inputs, "data/tasks/e/b/settings.json")  # one is named by a part
-    b = replace(b, step=replace(b.step, form="e" * 64, inputs=inputs))
+    values = {"evals.e.tasks.b": {"limit": 1}}  # and so is one of its values
+    b = replace(b, step=replace(b.step, form="e" * 64, inputs=inputs, params=values, values=typed_digest(values)))
     strangers = [
-        replace(a, step=replace(b.step, outputs=("2",), values=typed_digest({"x": 1}))),
         replace(a, step=replace(b.step, outputs=("3",), script="scripts/other.py")),
         replace(a, step=replace(b.step, outputs=("4",), environment={"MODE": "x"})),
         replace(a, step=replace(b.step, outputs=("5",), block=("e", "other"))),

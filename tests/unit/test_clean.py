@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from harness_data import write_settings
 from mains import script
 
 from bezoar.steps.evaluate.harness import item_scores
@@ -65,6 +66,7 @@ def test_the_report_has_both(tmp_path, monkeypatch):
         "results": {"own": {"acc,none": 0.5, "acc_stderr,none": 0.29, "alias": "own"}},
         "versions": {"own": 1.0},
         "n-samples": {"own": {"effective": 4}},
+        "n-shot": {"own": 0},
     }
     for checkpoint in block["checkpoints"]:
         folder = Path("harness", checkpoint, "own")
@@ -72,7 +74,8 @@ def test_the_report_has_both(tmp_path, monkeypatch):
         (folder / "result.json").write_text(json.dumps(result))
         (folder / "items.jsonl").write_text("".join(json.dumps(one) + "\n" for one in item_scores(SAMPLES)))
     path = certificate(tmp_path / "mix.json", ("bench", "own", "0"))
-    flags = ["--results", "harness", "--out", "bench.json", "--certificates", f"sft={path}"]
+    write_settings(Path("tasks/own"))
+    flags = ["--results", "harness", "--tasks", "tasks", "--out", "bench.json", "--certificates", f"sft={path}"]
     script("report/harness").main(["--params", "evals.bench", "seed", *flags])
     report = json.loads(Path("bench.json").read_text())["checkpoints"]
     assert report["base"]["own"]["clean"]["metrics"]["acc"]["score"] == 0.5

@@ -208,10 +208,11 @@ def test_an_unpaired_difference_is_that_of_independent_scores(project, tmp_path)
     shutil.rmtree(tmp_path / "other/data")
     one = by_name(compared(".", "../other"))["harness", "base", "choices: acc"]
     assert (one.a, one.b, one.n) == (0.3, 0.4, None)
-    error = math.sqrt(0.3 * 0.7 / 99 + 0.4 * 0.6 / 99)
-    assert one.low == pytest.approx(0.1 - 1.96 * error)
-    assert one.high == pytest.approx(0.1 + 1.96 * error)
-    assert one.p == pytest.approx(math.erfc(0.1 / error / math.sqrt(2)), abs=1e-4)
+    # Wilson's intervals of 30 and 40 right answers of 100; the difference's arms as Newcombe 1998, method 10
+    (low, high), (its_low, its_high) = (0.21895, 0.39585), (0.30940, 0.49800)
+    down, up = math.hypot(0.4 - its_low, high - 0.3), math.hypot(its_high - 0.4, 0.3 - low)
+    assert (one.low, one.high) == pytest.approx((0.1 - down, 0.1 + up), abs=1e-5)
+    assert one.p == pytest.approx(math.erfc(1.959964 * 0.1 / down / math.sqrt(2)), abs=1e-4)
 
 
 def test_a_paired_difference_is_narrower_than_an_unpaired_one(project, tmp_path):

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import binom
 
 from bezoar.steps.evaluate import standings
 from bezoar.steps.evaluate.stats import stratified_mean, weighted_mean
 from bezoar.steps.report.item_differences import paired_mean
+from bezoar.steps.results.harness import ends
 
 STRATA = [str(place // 10) for place in range(80)]
 
@@ -83,6 +85,36 @@ def items(count, number=200):
     one, other = tables(count)
     found = [paired_mean(dict(enumerate(b)), dict(enumerate(a))) for a, b in zip(one, other, strict=True)]
     return np.mean([held(SimpleNamespace(**gap), truth) for gap in found])
+
+
+def shares(number, least, most):
+    """The chance that the interval of a share of right answers holds the truth, for truths in a range; exact."""
+    right = np.arange(number + 1)
+    found = [ends("acc", k / number, np.sqrt(k * (number - k) / number**2 / (number - 1)), number) for k in right]
+    low, high = np.array(found).T
+    assert (low >= 0).all()
+    assert (high <= 1).all()
+    truths = np.linspace(least, most, 400)
+    return np.mean([binom.pmf(right, number, p)[(low <= p) & (p <= high)].sum() for p in truths])
+
+
+def parts(count, number=100):
+    """Share of tables whose interval holds the truth: of means of values between 0 and 1, most of which are 1."""
+    generator = np.random.default_rng(7)
+    values = generator.choice([0.0, 0.4, 0.8, 1.0], (count, number), p=[0.02, 0.05, 0.13, 0.8])
+    truth = 0.05 * 0.4 + 0.13 * 0.8 + 0.8
+    found = [ends("f1", one.mean(), one.std(ddof=1) / np.sqrt(number), number) for one in values]
+    return np.mean([low <= truth <= high and high <= 1 for low, high in found])
+
+
+@pytest.mark.parametrize("number", [20, 50, 100, 200, 1000])
+@pytest.mark.parametrize(("least", "most"), [(0.02, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 0.98)])
+def test_intervals_of_a_harness_tasks_share_hold_the_truth_and_stay_on_its_scale(number, least, most):
+    assert shares(number, least, most) == pytest.approx(0.95, abs=0.01)
+
+
+def test_intervals_of_means_of_parts_hold_the_truth():
+    assert parts(4000) == pytest.approx(0.94, abs=0.01)  # few of 100 values are far from 1; sure to 0.007
 
 
 @pytest.mark.parametrize("strong", [1.0, 3.0])

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from harness_data import write_settings
 
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.report import harness as harness_table
 from bezoar.steps.report.differences import differences
-from bezoar.steps.report.item_differences import apart, paired_mean
+from bezoar.steps.report.item_differences import paired_mean
 
 
 def block(**changes):
@@ -81,9 +82,12 @@ def test_a_paired_mean_is_students():
     assert paired_mean({1: 2.0, 2: 3.0}, {1: 1.0, 2: 2.0})["p"] is None
 
 
-def test_scores_separate_by_their_errors():
-    assert apart([(0.5, 0.1), (0.9, 0.1), (0.6, 0.1)]) == pytest.approx(1 / 3)  # 0.5 + 0.196 < 0.9 - 0.196
-    assert apart([(0.5, None), (0.9, 0.1)]) == 0.0
+def test_a_paired_difference_of_shares_stays_on_their_scale():
+    one, other = dict(enumerate([1.0] * 9 + [0.5])), dict.fromkeys(range(10), 0.0)
+    found = paired_mean(one, other)  # 0.95 + 2.262 * 0.05 = 1.063
+    assert (found["mean"], found["high"]) == (0.95, 1.0)
+    assert paired_mean(other, one)["low"] == -1.0
+    assert paired_mean(one | {9: 2.0}, other)["high"] > 1.1 + 0.1  # no shares
 
 
 def written(folder, checkpoint, values, *, score=None):
@@ -93,6 +97,7 @@ def written(folder, checkpoint, values, *, score=None):
     mean = sum(values) / len(values) if score is None else score
     results = {"acc,none": mean, "acc_stderr,none": 0.05, "f1,none": 0.3, "f1_stderr,none": "N/A"}
     result = {"results": {"task": results}, "n-samples": {"task": {"effective": len(values)}}, "versions": {"task": 1}}
+    result["n-shot"] = {"task": 0}
     (path / "result.json").write_text(json.dumps(result))
     rows = [
         {"task": "task", "id": str(number), "filter": "none", "scores": {"acc": value, "f1": value}}
@@ -106,7 +111,8 @@ def test_a_report_of_the_harness_has_paired_differences_of_means_over_items(tmp_
     right = [1.0, 0.0] * 50
     for name, values in {"base": right, "sft": [1.0] * 90 + [0.0] * 10, "dpo": right}.items():
         written(tmp_path, name, values)
-    harness_table.write_report(tmp_path, evaluation, tmp_path / "bench.json", {})
+    write_settings(tmp_path / "tasks/task")
+    harness_table.write_report(tmp_path, tmp_path / "tasks", evaluation, tmp_path / "bench.json", {})
     report = json.loads((tmp_path / "bench.json").read_text())
     acc = report["checkpoints"]["sft"]["task"]["metrics"]["acc"]
     assert (acc["score"], acc["difference_to_first"]["mean"]) == (0.9, 0.4)

@@ -13,7 +13,11 @@ from mains import script
 
 from bezoar import yaml12
 from bezoar.files import rounded
+from bezoar.steps.data.contamination.items import Item
+from bezoar.steps.data.rows import read_rows
 from bezoar.steps.evaluate import harness
+from bezoar.steps.evaluate.targets import write_harness_targets
+from bezoar.steps.evaluate.task import read_task
 
 SEED, SHOTS, SYSTEM = 3, 2, "Be kind."
 WORDS = ["Name three rivers.", "Why is the sky blue?", "Say what melts ice.", "Tell me a tale.", "Count to three."]
@@ -129,3 +133,30 @@ def test_samples_have_all_prompts_responses_and_metrics(place: Path, tmp_path: P
     assert written["target"].strip() == "no"
     assert "exact_match" in json.loads(written["metrics"])
     assert found["rolling"][0]["prompts"] == [WORDS[0]]
+
+
+OWN_SHOTS = {"two": "num_fewshot: 2\n", "zero": "num_fewshot: 0\n", "none": ""}
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [(None, {"two": 2, "zero": 0, "none": 0}), (1, {"two": 1, "zero": 0, "none": 1})],
+)
+def test_a_task_has_its_own_number_of_examples_unless_a_recipe_says_another(
+    place: Path, tmp_path: Path, asked: int | None, shown: dict[str, int]
+) -> None:
+    for name, own in OWN_SHOTS.items():
+        data = DATA.replace("ROWS", str(place / "rows.jsonl"))
+        text = f"task: {name}\n{own}{data}{SPLITS}{TASKS['choices']}"
+        (tmp_path / "tasks").mkdir(exist_ok=True)
+        (tmp_path / f"tasks/{name}.yaml").write_text(text)
+    model = harness.loaded(place / "weights", 2, 256, "float32")
+    settings = read_task(write_settings(tmp_path / "settings", num_fewshot=asked, limit=2))
+    for name, count in shown.items():
+        result = harness.evaluated(model, name, settings, str(tmp_path / "tasks"), SEED)
+        assert result["n-shot"] == {name: count}
+        prompt = result["samples"][name][0]["arguments"][0][0]
+        assert sum(prompt.count(one) for one in WORDS) == count + 1  # and the question itself
+        write_harness_targets(None, tmp_path / "settings", str(tmp_path / "tasks"), tmp_path / f"own/{name}.jsonl")
+        items = read_rows(tmp_path / f"own/{name}.jsonl", Item)
+        assert any(item.fewshot for item in items) == (count > 0)

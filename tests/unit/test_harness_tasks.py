@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from harness_data import STAND_INS, write_harness_data
+from harness_data import STAND_INS, write_harness_data, write_settings
 from hub import Hub
 from mains import script
 from pydantic import ValidationError
@@ -22,9 +23,11 @@ from bezoar.recipe.pin import pinned, pins_of
 from bezoar.steps.evaluate import task_data, task_settings
 from bezoar.steps.evaluate.evaluation import Scores
 from bezoar.steps.evaluate.harness import Harness
+from bezoar.steps.evaluate.samples import item_scores
 from bezoar.steps.evaluate.task import DATA, SETTINGS, read_task
-from bezoar.steps.evaluate.task_settings import GROUPS
-from bezoar.steps.report.harness import compare
+from bezoar.steps.evaluate.task_settings import GROUPS, KNOWN
+from bezoar.steps.report.harness import compare, write_report
+from bezoar.steps.results.summary import summary
 
 ROOT = Path(__file__).parents[2]
 BLOCK = {"method": "harness", "checkpoints": ["base"]}
@@ -41,14 +44,22 @@ def harness(**keys: Any) -> Harness:
 def test_a_task_has_its_own_settings_over_those_of_its_evaluation() -> None:
     tasks = ["piqa", {"name": "gsm8k", "num_fewshot": 5, "limit": None}, {"name": "wic", "chat_template": True}]
     block = harness(tasks=tasks, num_fewshot=1, limit=10)
-    assert {name: tuple(one.model_dump().values()) for name, one in block.tasks.items()} == {
+    assert {name: tuple(one.model_dump(exclude={"revisions"}).values()) for name, one in block.tasks.items()} == {
         "piqa": (1, False, None, 10),
         "gsm8k": (5, False, None, None),
         "wic": (1, True, None, 10),
     }
+    assert harness(tasks=["piqa"]).tasks["piqa"].num_fewshot is None  # that of its own file
     again = Harness.model_validate(block.model_dump())  # as a job reads the values of a run
     assert again.tasks == block.tasks
     assert list(harness(tasks={"piqa": None, "wic": {"limit": 3}}).tasks) == ["piqa", "wic"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "smollm2-135m", "openbezoar-3b"])
+def test_the_shipped_recipes_show_no_solved_example(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())["evals"]["harness"]
+    assert {one.num_fewshot for one in Harness.model_validate(found).tasks.values()} == {0}
 
 
 def test_a_group_brings_its_tasks_with_their_numbers_of_examples() -> None:
@@ -82,6 +93,25 @@ def test_the_harness_has_all_tasks_of_the_groups() -> None:
     assert {task for group in GROUPS.values() for task in group} <= index.keys()
     data = ["Rowan/hellaswag", "allenai/ai2_arc", "allenai/winogrande", "cais/mmlu", "openai/gsm8k"]
     assert task_data.data_sets(GROUPS["open_llm_leaderboard_v1"], None) == [*data, "truthfulqa/truthful_qa"]
+    known = {task: [data for data, tasks in task_settings.DATA.items() if task in tasks] for task in KNOWN}
+    assert {task: task_data.data_sets([task], None) for task in KNOWN} == known
+    assert {task for group in GROUPS.values() for task in group} == KNOWN
+
+
+def test_a_commit_concerns_the_tasks_that_may_read_its_data() -> None:
+    commits = {"allenai/ai2_arc": "a" * 40, "baber/piqa": "b" * 40, "some/data": "c" * 40}
+    tasks: list[Any] = ["arc_easy", "piqa", "other", {"name": "wic", "revisions": {"my/wic": "d" * 40}}]
+    block = harness(tasks=tasks, revisions=commits)
+    assert {name: "".join(one[0] for one in found.revisions.values()) for name, found in block.tasks.items()} == {
+        "arc_easy": "ac",  # some/data may be where its data are by now
+        "piqa": "bc",
+        "other": "abc",
+        "wic": "d",
+    }
+    more = harness(tasks=[*tasks, "rte"], revisions={**commits, "nyu-mll/glue": "e" * 40})
+    assert [more.tasks[name] == block.tasks[name] for name in block.tasks] == [True, True, False, True]
+    own = harness(tasks=["piqa"], revisions=commits, task_folder="tasks")  # a task of the folder, which may read others
+    assert own.tasks["piqa"].revisions == commits
 
 
 @pytest.fixture
@@ -100,10 +130,9 @@ def written(folder: str, **keys: Any) -> dict[str, bytes]:
     block = harness(**{"task_folder": "tasks", "tasks": ["first", "second"], **keys})
     recipe = {"prompt": {"system": "Be kind."}, "evals": {"own": block.model_dump(mode="json")}}
     Path("params.yaml").write_text(json.dumps(recipe))
-    names = [f"evals.own.{key}" for key in ("tasks", "revisions", "task_folder")]
-    for task in block.tasks:
-        out = f"{folder}/{task}"
-        script("evaluate/harness_tasks").main(["--params", *names, "prompt", "--out", out])
+    for task, settings in block.tasks.items():
+        names = [f"evals.own.tasks.{task}", "evals.own.task_folder", *(["prompt"] if settings.takes_prompt else [])]
+        script("evaluate/harness_tasks").main(["--params", *names, "--out", f"{folder}/{task}"])
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.*"))}
 
 
@@ -126,6 +155,74 @@ def test_a_system_text_counts_only_through_a_chat_template(project: Path) -> Non
     tasks[1] = {"name": "second", "chat_template": True, "system": "Be short."}
     written("c", tasks=tasks)
     assert read_task(Path("c/second")).system == "Be short."
+
+
+def test_a_report_says_how_tasks_were_asked_and_not_what_the_recipe_says(tmp_path: Path) -> None:
+    tasks = [{"name": "group", "limit": 3}, {"name": "zero", "chat_template": True}, "five"]
+    block = harness(tasks=tasks, num_fewshot=5)
+    # what the harness showed: tasks whose file says 0 keep it, and those of a group may differ
+    shots = {"group": {"one": 5, "two": 0}, "zero": {"zero": 0}, "five": {"five": 5}}
+    for task, shown in shots.items():
+        chat_template = block.tasks[task].chat_template
+        system = "Be kind." if chat_template else None  # of `prompt.system`
+        settings = {"num_fewshot": 5, "limit": block.tasks[task].limit}
+        write_settings(tmp_path / "tasks" / task, chat_template=chat_template, system=system, **settings)
+        folder = tmp_path / "results" / "base" / task
+        folder.mkdir(parents=True)
+        result = {"results": {task: {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "versions": {task: 1}}
+        result |= {"n-samples": {task: {"effective": 9}}, "n-shot": shown}
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "items.jsonl").write_text("")
+    write_report(tmp_path / "results", tmp_path / "tasks", block, tmp_path / "bench.json", {})
+    found = json.loads((tmp_path / "bench.json").read_text())
+    plain = {"num_fewshot": 5, "chat_template": False, "system": None, "limit": None}
+    assert found["tasks"] == {
+        "group": plain | {"num_fewshot": None, "limit": 3},
+        "zero": plain | {"num_fewshot": 0, "chat_template": True, "system": "Be kind."},
+        "five": plain,
+    }
+    shown_of = block.scores_of("base", found)
+    assert isinstance(shown_of, Scores)
+    assert "lm-evaluation-harness, 0-shot (zero), 5-shot (five), mixed-shot (group); " in shown_of.text
+
+
+def test_a_score_that_is_no_finite_number_is_null_with_the_reason(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="bezoar")
+    found = {"acc,none": math.nan, "acc_stderr,none": math.nan, "ppl,none": math.inf, "ppl_stderr,none": "N/A"}
+    found |= {"chrf,none": 3, "chrf_stderr,none": math.nan}
+    write_settings(tmp_path / "tasks/odd")
+    items = item_scores({"odd": [{"doc_id": 0, "filter": "none", "metrics": ["acc", "f1"], "acc": math.nan, "f1": 1}]})
+    assert items[0]["scores"] == {"f1": 1.0}
+    for checkpoint in ("base", "tuned"):
+        folder = tmp_path / "data/harness/bench" / checkpoint / "odd"
+        folder.mkdir(parents=True)
+        result = {"results": {"odd": found}, "versions": {"odd": 1}, "n-samples": {"odd": {"effective": 1}}}
+        (folder / "result.json").write_text(json.dumps(result | {"n-shot": {"odd": 0}}))
+        (folder / "items.jsonl").write_text(json.dumps(items[0] | {"scores": {"acc": math.nan}}))
+    expected = {"source": "a table", "decimals": 2, "scores": {"base": {"odd": {"acc": 0.5}}}}
+    block = harness(checkpoints=["base", "tuned"], tasks=["odd"], expected=expected)
+    out = tmp_path / "results/bench.json"
+    write_report(tmp_path / "data/harness/bench", tmp_path / "tasks", block, out, {})
+    report = json.loads(out.read_text())
+    metrics = report["checkpoints"]["tuned"]["odd"]["metrics"]
+    assert metrics == {
+        "acc": {"score": None, "standard_error": None, "why": "the harness says nan"},
+        "ppl": {"score": None, "standard_error": None, "why": "the harness says inf"},
+        "chrf": {"score": 3, "standard_error": None},
+    }
+    assert report["checkpoints"]["tuned"]["odd"]["clean"]["metrics"] == dict.fromkeys(metrics)
+    differ = "base odd acc: no score (the harness says nan) ± 0.000, published 0.5"
+    assert report["expected"]["differ"] == [differ]
+    assert "tuned: odd acc no score (the harness says nan), odd ppl" in caplog.text
+    assert json.loads((tmp_path / "results/metrics/bench/base.json").read_text()) == {}  # no average
+    assert {one.metric: (one.score, one.withheld) for one in summary([out])} == {
+        "odd: acc": (None, "the harness says nan"),
+        "odd: ppl": (None, "the harness says inf"),
+        "odd: chrf": (3.0, None),
+    }
+    shown = block.scores_of("base", report)
+    assert isinstance(shown, Scores)
+    assert shown.rows[0] == ("odd", "acc", None, None, 1)
 
 
 # --- Data of the hub -------------------------------------------------------------------------------------------------
@@ -329,17 +426,20 @@ def test_result_and_log_say_which_published_scores_are_not_met(tmp_path: Path, m
     expected = {"source": "a table", "decimals": 2, "scores": {"base": {"wic": {"acc": 0.50}, "rte": {"acc": 0.55}}}}
     block = BLOCK | {"checkpoints": ["base", "tuned"], "tasks": ["wic", {"name": "rte", "num_fewshot": 2}]}
     scores = {"wic": 0.51, "rte": 0.65}
+    write_settings(Path("tasks_of/wic"))
+    write_settings(Path("tasks_of/rte"), num_fewshot=2)
     for checkpoint in block["checkpoints"]:
         for task, score in scores.items():
             folder = Path("results_of", checkpoint, task)
             folder.mkdir(parents=True)
             result = {"results": {task: {"acc,none": score, "acc_stderr,none": 0.02}}, "versions": {task: 1}}
+            result["n-shot"] = {task: 2 if task == "rte" else 0}
             (folder / "result.json").write_text(json.dumps(result | {"n-samples": {task: {"effective": 600}}}))
             (folder / "items.jsonl").write_text("")
 
     def report(**keys: Any) -> Any:
         Path("params.yaml").write_text(json.dumps({"seed": 0, "evals": {"bench": block | keys}}))
-        flags = ["--results", "results_of", "--out", "bench.json", "--certificates"]
+        flags = ["--results", "results_of", "--tasks", "tasks_of", "--out", "bench.json", "--certificates"]
         script("report/harness").main(["--params", "evals.bench", "seed", *flags])
         return json.loads(Path("bench.json").read_text())
 

@@ -116,11 +116,13 @@ def test_an_average_adds_the_squares_of_its_parts_arms(tmp_path):
     form = next(one for one in REPORTS if one.method == "harness")
     write(tmp_path / "results/h.json", report, form)
     assert json.loads((tmp_path / "results/h.json").read_text()) == report  # as it was
-    # 1.96 times the standard error of a mean of two independent means: sqrt(0.03^2 + 0.04^2) / 2 = 0.025
+    # Wilson's ends: of 0.5 with 0.5 * 0.5 / 0.03^2 + 1 = 278.8 answers 0.4418 and 0.5582; of 0.7 with
+    # 0.7 * 0.3 / 0.04^2 + 1 = 132.25 answers 0.6171 and 0.7716.
+    # The average's arms are sqrt(0.0582^2 + 0.0829^2) / 2 and sqrt(0.0582^2 + 0.0716^2) / 2
     assert json.loads((tmp_path / "results/metrics/h/base.json").read_text()) == {
         "average": 0.6,
-        "low": 0.551,
-        "high": 0.649,
+        "low": 0.5494,
+        "high": 0.6461,
     }
 
 

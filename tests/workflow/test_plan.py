@@ -127,6 +127,16 @@ def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: di
     assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1, "summary": 1})
 
 
+def test_a_new_task_is_looked_up_and_scored_alone(workspace: Workspace, tiny: dict) -> None:
+    block = tiny["evals"]["harness"]
+    pretend_built(workspace, with_eval(tiny, "harness", tasks=block["tasks"][:2]))
+    jobs = planned(workspace, tiny)
+    assert (jobs["harness_tasks"], jobs["harness_targets"]) == (1, 1)
+    texts = {block["tasks"][0]: ["question"]}
+    jobs = planned(workspace, with_eval(tiny, "harness", tasks=block["tasks"][:2], texts=texts))
+    assert (jobs["harness_tasks"], jobs["harness_targets"]) == (0, 1)
+
+
 def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Workspace, tiny: dict) -> None:
     connection = {"base_url_env": None, "api_key_env": "JUDGE_API_KEY", "concurrency": 8, "requests_per_minute": None}
     connection |= {"tokens_per_minute": None, "timeout": 60.0, "deadline": 600.0, "batch": False, "server": None}

@@ -138,6 +138,7 @@ def statement(jobs: list[Job], subjects: list[dict[str, Any]]) -> dict[str, Any]
         CacheError: It doesn't have the form that in-toto and SLSA define.
     """
     actions = {min(job.outputs): job.action for job in jobs}
+    values = {name: value for job in jobs for name, value in job.values.items()}
     made = {
         "_type": STATEMENT,
         "subject": subjects,
@@ -145,7 +146,7 @@ def statement(jobs: list[Job], subjects: list[dict[str, Any]]) -> dict[str, Any]
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
-                "externalParameters": {"stage": jobs[0].stage, "values": jobs[0].values},
+                "externalParameters": {"stage": jobs[0].stage, "values": values},
                 "internalParameters": {"actions": actions},
                 "resolvedDependencies": _dependencies(jobs),
             },

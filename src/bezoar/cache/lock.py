@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -49,7 +50,7 @@ class LockEntry:
         self.made = {path: one["md5"] for path, one in self.outs.items()}
         values = as_map(entry.get("params"))
         self.params: dict[str, Any] = as_map(values.get(RESOLVED))
-        self.values = typed_digest(self.params)
+        self._values: dict[frozenset[str], tuple[dict[str, Any], str]] = {}
         self._files: dict[str, dict[str, str]] = {}
         self._folders: dict[str, dict[str, dict[str, Content]]] = {}
 
@@ -70,14 +71,15 @@ class LockEntry:
         known = {path: md5 for path, md5 in inputs.items() if md5}
         outputs = {path: self._sized(path, md5) for path, md5 in found.items() if md5}
         record = self.record
+        params, values = self._of(step.params if step.parts > 1 else self.params)
         action = Action(
             step.rule,
             record.form(step) if record else "",
             known,
-            self.values,
+            values,
             record.environment if record else {},
             sorted(step.outputs),
-            params=self.params,
+            params=params,
         )
         if record is None:
             return Proof(action, outputs)
@@ -87,13 +89,21 @@ class LockEntry:
 
     def unknown_list(self, action: Action) -> tuple[str, str] | None:
         """A folder in the entry, and its list of files, if this action needs that list and it is missing."""
-        if self.values != action.values:
+        if self._of(action.params)[1] != action.values:
             return None
         if any(self._content(path, self.deps) != md5 for path, md5 in action.inputs.items()):
             return None
         folders = {cover(path, self.made) for path in action.outputs} - {None, *action.outputs}
         lists = [(folder, self.made[folder]) for folder in folders if folder and _is_list(self.made[folder])]
         return next((one for one in lists if self.objects.listing(one[1]) is None), None)
+
+    def _of(self, names: Iterable[str]) -> tuple[dict[str, Any], str]:
+        """Those of the entry's values that have these names, with their digest: its parts may read other ones."""
+        key = frozenset(names)
+        if key not in self._values:  # once: a block may have thousands of parts
+            params = {name: value for name, value in self.params.items() if name in key}
+            self._values[key] = params, typed_digest(params)
+        return self._values[key]
 
     def _sized(self, path: str, md5: str) -> Content:
         one = self.outs.get(path, {})
@@ -175,17 +185,17 @@ def fold(
         deps = {path: made.get(path) or _dep(path, inputs, hasher, by_dvc=by_dvc) for path in paths}
         if None in deps.values():
             continue  # of a folder that is only partly in this graph
-        step = stage.steps[0]
+        params = stage.params
         after[name] = {
             "cmd": stage.command,
             "deps": [_entry(path, content, before.get(name)) for path, content in sorted(deps.items()) if content],
             "params": {  # in DVC's own order
                 CODE_LOCK: {f"stages.{name}": prints[name]},
-                RESOLVED: {key: step.params[key] for key in sorted(step.params)},
+                RESOLVED: {key: params[key] for key in sorted(params)},
             },
             "outs": [_entry(out, made[out], before.get(name)) for out in stage.outs],
         }
-        if not step.params:
+        if not params:
             del after[name]["params"][RESOLVED]
         used.stages[name] = signer.record(stage, after[name], proofs, known.stages.get(name))
         traces = [proofs[step.name].trace for step in stage.steps]

@@ -61,7 +61,9 @@ class Code:
         step = stage.steps[0]
         forms = sorted({one.form for one in stage.steps})
         closure = self.closures.print_of(step.script)
-        return digest_of([forms, step.values, step.environment, closure, changes])[:LENGTH]
+        values = sorted({one.values for one in stage.steps})
+        found = values[0] if len(values) == 1 else values
+        return digest_of([forms, found, step.environment, closure, changes])[:LENGTH]
 
     def _more(self, scripts: Iterable[str], traces: Iterable[list[Trace]]) -> list[str]:
         """Files of the project with code, of all closures and traces."""

@@ -40,6 +40,11 @@ class DvcStage:
         return sorted({out for step in self.steps for out in step.outs})
 
     @property
+    def params(self) -> dict[str, Any]:
+        """All values that its steps read, by name: a part may read some of its own."""
+        return {name: value for step in self.steps for name, value in step.params.items()}
+
+    @property
     def complete(self) -> bool:
         """Whether all its steps are in the graph, not only those of one target."""
         return len(self.steps) == self.steps[0].parts
@@ -139,7 +144,7 @@ def _kept(out: str) -> dict[str, dict[str, bool]]:
 
 def _params(stage: DvcStage) -> list[dict[str, list[str]]]:
     """The values of a stage and its digest in code.lock, as DVC's `params`."""
-    found = {CODE_LOCK: [f"stages.{stage.name}"], RESOLVED: sorted(stage.steps[0].params)}
+    found = {CODE_LOCK: [f"stages.{stage.name}"], RESOLVED: sorted(stage.params)}
     return [{path: names} for path, names in found.items() if names]
 
 

@@ -28,9 +28,9 @@ SECONDS = ("seconds", "cpu_seconds")
 def planned(jobs: Sequence[PlannedJob], scripts: Container[str]) -> list[PlannedJob]:
     """Planned jobs with the names of those that may share their process.
 
-    These are jobs of one block whose scripts, values, environments and needs of a network are equal. Their inputs may
-    differ, such as those with a part's name. A forced job runs by itself, and so does one that makes a folder, since
-    Snakemake doesn't remove that at once.
+    These are jobs of one block whose scripts, environments and needs of a network are equal. Their inputs and values
+    may differ, such as those with a part's name. A forced job runs by itself, and so does one that makes a folder,
+    since Snakemake doesn't remove that at once.
 
     Args:
         jobs: All jobs that a run plans to run.
@@ -51,7 +51,7 @@ def _may_share(job: PlannedJob, scripts: Container[str]) -> bool:
 def _alike(job: PlannedJob) -> tuple[Any, ...]:
     """What the jobs of one process have in common."""
     step, before = job.step, job.command[: job.command.index(job.step.script)]
-    known = (step.rule, step.block, step.script, step.values, tuple(sorted(step.environment.items())))
+    known = (step.rule, step.block, step.script, tuple(sorted(step.environment.items())))
     return (*known, tuple(before), job.around.network, job.around.given)
 
 

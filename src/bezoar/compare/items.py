@@ -166,7 +166,8 @@ def _harness(report: HarnessReport, evaluation: str, checkpoint: str, read: Read
                 label = name if item.filter == "none" else f"{name} ({item.filter})"
                 made.setdefault(label, Items()).scores[f"{item.task}/{item.id}", ""] = (score, 1.0)
         for label, items in made.items():
-            if label in one.metrics and math.isclose(items.mean, one.metrics[label].score, abs_tol=1e-5):
+            whole = one.metrics[label].score if label in one.metrics else None
+            if whole is not None and math.isclose(items.mean, whole, abs_tol=1e-5):
                 share = all(0 <= score <= 1 for score, _ in items.scores.values())
                 items.bounds = (-1.0, 1.0) if share else items.bounds
                 found[f"{task}: {label}"] = items

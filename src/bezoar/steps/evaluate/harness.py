@@ -1,6 +1,7 @@
 """One task of EleutherAI's lm-evaluation-harness on one checkpoint; the artifact is the harness's own result."""
 
 import json
+import math
 import re
 import sys
 import tempfile
@@ -46,7 +47,12 @@ class Harness(ServedEval, ComparedEval):
     task_folder: FolderPath | None = Field(
         None, description="Folder of your own task files; null for the harness's tasks."
     )
-    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt, of tasks that don't say otherwise.")
+    num_fewshot: int | None = Field(
+        None,
+        ge=0,
+        description="Solved examples in the prompt, of tasks that don't say otherwise; null takes the number of each "
+        "task's own file, 0 if it has none.",
+    )
     chat_template: bool = Field(
         False,
         description="Ask through the checkpoint's chat template, under `prompt.system`; false sends the tasks' text as "
@@ -55,13 +61,13 @@ class Harness(ServedEval, ComparedEval):
     limit: int | None = Field(
         None, ge=1, description="Documents of each task, from the first; null asks all. A task may say otherwise."
     )
+    revisions: dict[str, Commit] = Field(
+        {}, description="By data set of the hub that the tasks read, its commit; `bezoar recipe pin` writes them."
+    )
     tasks: dict[Name, TaskSettings] = Field(
         min_length=1,
         description="Tasks, or groups of them: a list of names and of blocks with a `name` and settings of its own, "
         "or a map of settings by name.",
-    )
-    revisions: dict[str, Commit] = Field(
-        {}, description="By data set of the hub that the tasks read, its commit; `bezoar recipe pin` writes them."
     )
     data: list[SourceName] = Field([], description="Sources that these task files read.")
     texts: dict[Name, list[str]] = Field(
@@ -100,13 +106,14 @@ class Harness(ServedEval, ComparedEval):
     def scores_of(self, checkpoint: str, report: Any) -> Scores:
         """Every metric of every task with its standard error."""
         rows = tuple(
-            (task, metric, f"{value['score']:.3f}", None if error is None else f"{error:.3f}", one["questions"])
+            (task, metric, *(None if one is None else f"{one:.3f}" for one in pair), one["questions"])
             for task, one in sorted(report["checkpoints"][checkpoint].items())
             for metric, value in sorted(one["metrics"].items())
-            for error in [value["standard_error"]]
+            for pair in [(value["score"], value["standard_error"])]
         )
         shots = {task: one["num_fewshot"] for task, one in report["tasks"].items()}
-        told = [f"{count}-shot{_of_tasks(shots, count)}" for count in sorted(set(shots.values()))]
+        counts = sorted(set(shots.values()), key=lambda count: math.inf if count is None else count)
+        told = [f"{'mixed' if count is None else count}-shot{_of_tasks(shots, count)}" for count in counts]
         text = f"lm-evaluation-harness, {', '.join(told)}; ± is one standard error."
         return Scores(text, ("task", "metric", "score", "±", "questions"), rows)
 
@@ -122,7 +129,7 @@ class Harness(ServedEval, ComparedEval):
         yield from self._expected_problems()
         if self.task_folder is None or Path(self.task_folder).is_dir():
             yield from self._folder_problems(Path(self.task_folder)) if self.task_folder else ()
-            if self.downloads() and not self.revisions:
+            if self.downloads() and not any(task.revisions for task in self.tasks.values()):
                 what, expected = "the tasks read data sets of the hub, which can change", "their commits"
                 yield Problem(("revisions",), what, "nothing", expected, "`bezoar recipe pin` finds them out")
 
@@ -156,7 +163,7 @@ class Harness(ServedEval, ComparedEval):
             yield Problem(("data",), what, found, expected)
 
 
-def _of_tasks(shots: dict[str, int], count: int) -> str:
+def _of_tasks(shots: dict[str, int | None], count: int | None) -> str:
     """The tasks with a number of examples, if others have another one."""
     names = [task for task, shown in shots.items() if shown == count]
     return "" if len(names) == len(shots) else f" ({', '.join(names)})"

@@ -6,6 +6,7 @@ opens them.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
@@ -19,16 +20,20 @@ ROWS = 1000  # in a group
 
 
 def item_scores(samples: Samples) -> list[dict[str, Any]]:
-    """The scores of each document: task, number, filter, and all metrics that are a number for each document."""
+    """The scores of each document: task, number, filter, and its metrics that are finite numbers."""
     return [
         {
             "task": task,
             "id": str(one["doc_id"]),
             "filter": one["filter"],
-            "scores": {name: float(one[name]) for name in one["metrics"] if isinstance(one[name], Real)},
+            "scores": {name: float(one[name]) for name in one["metrics"] if _is_finite(one[name])},
         }
         for task, one in _sorted(samples)
     ]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _sorted(samples: Samples) -> Iterator[tuple[str, dict[str, Any]]]:

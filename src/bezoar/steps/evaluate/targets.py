@@ -52,11 +52,11 @@ def write_harness_targets(fields: list[str] | None, task: Path, task_folder: str
         _write(items, name, out)
 
 
-def _tasks(task: str, task_folder: str | None, num_fewshot: int) -> dict[str, Any]:
+def _tasks(task: str, task_folder: str | None, num_fewshot: int | None) -> dict[str, Any]:
     """The tasks of a group, or the task, by name, each with the number of examples that the harness would give it."""
     found = manager_of(task_folder).load([task])["tasks"]
     for one in found.values():
-        if one.get_config("num_fewshot") != 0:  # a task that says 0 keeps it
+        if num_fewshot is not None and one.get_config("num_fewshot") != 0:  # a task that says 0 keeps it
             one.set_config(key="num_fewshot", value=num_fewshot)
     return dict(found)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Block
+from bezoar.blocks import Block, Commit
 from bezoar.problems import Problem
 
 # By group, the solved examples of each task in it.
@@ -35,6 +35,22 @@ GROUPS: dict[str, dict[str, int]] = {
         0,
     ),
 }
+# By data set of the hub, the tasks of these groups that read it: its commit concerns no other of them.
+DATA: dict[str, tuple[str, ...]] = {
+    "EleutherAI/drop": ("drop",),
+    "Rowan/hellaswag": ("hellaswag",),
+    "allenai/ai2_arc": ("arc_challenge", "arc_easy"),
+    "allenai/openbookqa": ("openbookqa",),
+    "allenai/winogrande": ("winogrande",),
+    "aps/super_glue": ("boolq", "record", "wic"),
+    "baber/piqa": ("piqa",),
+    "cais/mmlu": ("mmlu",),
+    "facebook/anli": ("anli_r1", "anli_r2", "anli_r3"),
+    "nyu-mll/glue": ("rte",),
+    "openai/gsm8k": ("gsm8k",),
+    "truthfulqa/truthful_qa": ("truthfulqa_mc1", "truthfulqa_mc2"),
+}
+KNOWN = {task for tasks in DATA.values() for task in tasks}
 IFEVAL = ("immutabledict", "langdetect", "nltk")
 PACKAGES = {"ifeval": IFEVAL, "leaderboard_ifeval": IFEVAL}  # that tasks need beside the harness's own
 
@@ -42,7 +58,12 @@ PACKAGES = {"ifeval": IFEVAL, "leaderboard_ifeval": IFEVAL}  # that tasks need b
 class TaskSettings(Block):
     """How a task is asked."""
 
-    num_fewshot: int = Field(0, ge=0, description="Solved examples in the prompt. Default: the evaluation's.")
+    num_fewshot: int | None = Field(
+        None,
+        ge=0,
+        description="Solved examples in the prompt; null takes the number of the task's own file, 0 if it has none. A "
+        "task whose file says 0 keeps it. Default: the evaluation's.",
+    )
     chat_template: bool = Field(
         False, description="Ask through the checkpoint's chat template. Default: the evaluation's."
     )
@@ -53,6 +74,16 @@ class TaskSettings(Block):
     limit: int | None = Field(
         None, ge=1, description="Documents to ask, from the first; null asks all. Default: the evaluation's."
     )
+    revisions: dict[str, Commit] = Field(
+        {},
+        description="By data set of the hub that it reads, its commit. Default: those of the evaluation, but for data "
+        "sets that only other tasks are known to read.",
+    )
+
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether it sends the recipe's system text, `prompt.system`."""
+        return self.chat_template and self.system is None
 
 
 def completed(tasks: Any, defaults: Mapping[str, Any], *, own: bool) -> Any:
@@ -70,8 +101,15 @@ def completed(tasks: Any, defaults: Mapping[str, Any], *, own: bool) -> Any:
             if task in found:
                 raise PydanticCustomError("task", "each task once, also among those of groups")
             of_group = {} if shots is None else {"num_fewshot": shots}
-            found[task] = {**defaults, **of_group, **settings} if isinstance(settings, dict) else settings
+            of_task = {**defaults, "revisions": _revisions(task, defaults.get("revisions", {}), own=own)}
+            found[task] = {**of_task, **of_group, **settings} if isinstance(settings, dict) else settings
     return found
+
+
+def _revisions(task: str, commits: Mapping[str, str], *, own: bool) -> dict[str, str]:
+    """The commits that may concern a task; all of them if nothing is known of what it reads."""
+    known = KNOWN if not own else ()
+    return {name: commit for name, commit in commits.items() if task not in known or task in DATA.get(name, [task])}
 
 
 def _written(tasks: Any) -> Iterator[tuple[Any, Any]]:

@@ -8,7 +8,6 @@ from scipy.special import stdtr, stdtrit
 
 from bezoar.files import rounded
 from bezoar.steps.evaluate.compared import ComparedEval
-from bezoar.steps.evaluate.significance import separability
 from bezoar.steps.report.differences import differences
 
 Scores = Mapping[str, Mapping[Hashable, float]]  # by checkpoint and item
@@ -31,8 +30,10 @@ def paired_mean(one: Mapping[Hashable, float], other: Mapping[Hashable, float]) 
     if error == 0:
         return {**rounded(found), "p": 1.0 if mean == 0 else None}
     reach = float(stdtrit(len(gaps) - 1, 0.975)) * error
+    least = -1.0 if all(0 <= score <= 1 for score in (*one.values(), *other.values())) else -np.inf
     p = float(2 * stdtr(len(gaps) - 1, -abs(mean) / error))
-    return {**rounded(found | {"low": mean - reach, "high": mean + reach, "p": p})}
+    low, high = max(least, mean - reach), min(-least, mean + reach)
+    return {**rounded(found | {"low": low, "high": high, "p": p})}
 
 
 def item_differences(
@@ -45,12 +46,3 @@ def item_differences(
         scores: The scores of each item, by the name of the score, checkpoint, and item.
     """
     return differences(block, scores, lambda score, name, other: paired_mean(scores[score][name], scores[score][other]))
-
-
-def apart(errors: list[tuple[float, float | None]]) -> float | None:
-    """Share of pairs of checkpoints whose 95 % intervals don't overlap, from scores and their standard errors."""
-    intervals = [
-        (None, None) if error is None else (score - 1.96 * error, score + 1.96 * error) for score, error in errors
-    ]
-    found: float | None = rounded(separability(intervals))
-    return found

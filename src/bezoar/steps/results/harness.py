@@ -1,5 +1,6 @@
 """The report of a harness evaluation."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -8,7 +9,8 @@ from pydantic import Field
 from bezoar.steps.results.report import Comparisons, Flagged, Form, Report, Score
 
 MAIN = ("acc_norm", "acc", "mc2", "exact_match", "f1", "pass@1", "prompt_level_strict_acc")  # shares, the best first
-NORMAL = 1.96  # standard errors of a 95 % interval
+SHARES = {*MAIN, "acc_bytes", "acc_mutual_info", "em", "prompt_level_loose_acc"}  # from 0 to 1, of documents
+NORMAL = 1.959964  # standard errors of a 95 % interval
 
 
 class Published(Form):
@@ -22,8 +24,9 @@ class Published(Form):
 class Metric(Form):
     """A metric as the harness says it."""
 
-    score: float
+    score: float | None = Field(description="Null if it isn't a finite number.")
     standard_error: float | None
+    why: str | None = Field(None, description="Why there is no score.")
     expected: Published | None = None
 
 
@@ -68,9 +71,11 @@ class Task(Form):
 class Asked(Form):
     """How a task was asked."""
 
-    num_fewshot: int = Field(ge=0)
+    num_fewshot: int | None = Field(
+        ge=0, description="Solved examples that the harness says it showed; null if the tasks of a group differ."
+    )
     chat_template: bool
-    system: str | None
+    system: str | None = Field(description="The system text that was sent; null if none was.")
     limit: int | None
 
 
@@ -88,7 +93,7 @@ class HarnessReport(Report):
     marks: ClassVar[frozenset[str]] = frozenset({"num_fewshot", "checkpoints"})
 
     evaluation: str
-    num_fewshot: int = Field(ge=0, description="Of tasks that don't say otherwise.")
+    num_fewshot: int | None = Field(ge=0, description="As the recipe says it; null leaves it to each task's file.")
     tasks: dict[str, Asked] = Field({}, description="How each was asked; results of earlier versions don't say it.")
     order: list[str] = Field(description="Differences are to the first, and to the previous one.")
     comparisons: Separated
@@ -101,7 +106,7 @@ class HarnessReport(Report):
             for name, task in tasks.items():
                 chosen = main(task) or (next(iter(task.metrics), None) if len(tasks) == 1 else None)
                 for metric, one in task.metrics.items():
-                    low, high = ends(one, task.questions, share=metric == main(task))
+                    low, high = ends(metric, one.score, one.standard_error, task.questions)
                     yield Score(
                         evaluation,
                         self.method,
@@ -111,6 +116,7 @@ class HarnessReport(Report):
                         low,
                         high,
                         task.questions,
+                        withheld=one.why,
                         main=metric == chosen,
                     )
 
@@ -125,19 +131,43 @@ class HarnessReport(Report):
 
 def main(task: Task) -> str | None:
     """The task's metric that counts in an average over tasks, if it has one."""
-    labels = [(MAIN.index(name), label) for label in task.metrics if (name := label.partition(" (")[0]) in MAIN]
+    labels = [(MAIN.index(name), label) for label in task.metrics if (name := _name(label)) in MAIN]
     return min(labels)[1] if labels else None
 
 
-def ends(metric: Metric, questions: int, *, share: bool) -> tuple[float | None, float | None]:
+def ends(label: str, score: float | None, error: float | None, questions: int) -> tuple[float | None, float | None]:
     """The 95 % interval of a metric from its standard error; none if the error isn't known.
 
-    Equal scores of all questions have no spread. If all are the least or the greatest that a share can have, another
-    mean up to the point where that has a chance of 2.5 % is possible (Clopper and Pearson 1934); else nothing is known.
+    That of a share is Wilson's (1927), with as many right or wrong answers as have this error: of a metric that is
+    right or wrong, these are the questions. So it stays between 0 and 1, and holds the truth near them, too. Equal
+    scores of all questions have no spread: if all are 0 or 1, another mean up to the point where that has a chance of
+    2.5 % is possible (Clopper and Pearson 1934); else nothing is known.
+
+    Args:
+        label: The metric's name in the report.
+        score: None if it isn't a finite number.
+        error: Its standard error.
+        questions: Their number.
     """
-    if metric.standard_error:
-        return metric.score - NORMAL * metric.standard_error, metric.score + NORMAL * metric.standard_error
-    if metric.standard_error is None or not share or not questions or metric.score not in (0, 1):
+    if score is None or error is None:
+        return None, None
+    if not (_name(label) in SHARES and 0 <= score <= 1):
+        return (score - NORMAL * error, score + NORMAL * error) if error else (None, None)
+    if error:
+        return _wilson(score, score * (1 - score) / error**2 + 1)
+    if not questions or score not in (0, 1):
         return None, None
     reach = 1 - 0.025 ** (1 / questions)
-    return (0.0, reach) if metric.score == 0 else (1 - reach, 1.0)
+    return (0.0, reach) if score == 0 else (1 - reach, 1.0)
+
+
+def _wilson(share: float, number: float) -> tuple[float, float]:
+    """Wilson's interval of a share of so many independent answers."""
+    weight = NORMAL**2 / number
+    centre = (share + weight / 2) / (1 + weight)
+    reach = math.sqrt(weight * share * (1 - share) + weight**2 / 4) / (1 + weight)
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def _name(label: str) -> str:
+    return label.partition(" (")[0]
