@@ -43,7 +43,8 @@ def row(item: int, yes: float | None, **changes: Any) -> CheckRow:
     status = "unparsed" if yes is None else "ok"
     common = {"model": "m", "judge_id": "j", "question_id": 2, "turn": 1, "model_returned": "judge"}
     flags = dict.fromkeys(("answer_empty", "answer_has_delimiter", "answer_has_rating"), False)
-    return CheckRow(**common | flags | {"part": item, "yes": yes, "score": score, "status": status} | changes)
+    found = {"part": item, "yes": yes, "mass": 1.0, "score": score, "status": status}
+    return CheckRow(**common | flags | found | changes)
 
 
 @pytest.mark.parametrize(
@@ -51,18 +52,29 @@ def row(item: int, yes: float | None, **changes: Any) -> CheckRow:
     [
         ({"Yes": 0.6, "No": 0.2}, 0.75),
         ({"Yes": 0.3, "No": 0.2, " yes": 0.2, "YES": 0.1}, 0.75),  # one word, in four tokens
-        ({"▁No": 0.5, "Nope": 0.3}, 0.0),
-        ({"Yes": 1e-30, "The": 0.9}, 1.0),
-        ({"The": 0.9, "Yesterday": 0.05, "No.": 0.05}, None),
-        ({}, None),
+        ({"▁No": 0.51, "Nope": 0.3}, 0.0),
     ],
 )
 def test_yes_is_weighed_against_no_only(found, expected):
-    assert probability(alternatives(**found)) == (expected if expected is None else pytest.approx(expected))
+    assert probability(alternatives(**found))[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "mass"),
+    [
+        ({"The": 0.99, "It": 0.007, "Based": 0.002, "A": 0.001, "No": 0.0001}, 0.0001),  # it isn't a certain no
+        ({"Yes": 1e-30, "The": 0.9}, 1e-30),
+        ({"The": 0.5, "Yes": 0.3, "No": 0.19}, 0.49),
+        ({"The": 0.9, "Yesterday": 0.05, "No.": 0.05}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_judge_that_mostly_says_something_else_has_not_answered(found, mass):
+    assert probability(alternatives(**found)) == (None, pytest.approx(mass))
 
 
 def test_no_alternatives_have_no_probability():
-    assert probability(None) is None
+    assert probability(None) == (None, 0)
 
 
 def test_an_item_without_yes_and_no_is_missing_and_bounded():
@@ -153,22 +165,23 @@ def test_the_judge_sees_the_dialogue_the_fenced_answer_and_one_item():
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "yes"),
+    ("answer", "status", "yes", "mass"),
     [
-        (Completion("Yes", "stop", "j", alternatives=alternatives(Yes=0.6, No=0.2)), "ok", 0.75),
-        (Completion("Yes", "length", "j", alternatives=alternatives(Yes=0.6, No=0.2)), "ok", 0.75),
-        (Completion("", "refusal", "j", alternatives=alternatives(Yes=0.6)), "refused", None),
-        (Completion("Yes", "stop", "j"), "no_logprobs", None),
-        (Completion("", "length", "j"), "truncated", None),
-        (Completion("The", "stop", "j", alternatives=alternatives(The=0.9)), "unparsed", None),
-        (Completion("", "error", "j", "HTTP 400"), "error", None),
-        (Completion("", "thinking", "j"), "error", None),
+        (Completion("Yes", "stop", "j", alternatives=alternatives(Yes=0.6, No=0.2)), "ok", 0.75, 0.8),
+        (Completion("Yes", "length", "j", alternatives=alternatives(Yes=0.6, No=0.2)), "ok", 0.75, 0.8),
+        (Completion("", "refusal", "j", alternatives=alternatives(Yes=0.6)), "refused", None, None),
+        (Completion("Yes", "stop", "j"), "no_logprobs", None, None),
+        (Completion("", "length", "j"), "truncated", None, None),
+        (Completion("The", "stop", "j", alternatives=alternatives(The=0.9)), "unparsed", None, 0),
+        (Completion("The", "stop", "j", alternatives=alternatives(The=0.9, No=0.01)), "unparsed", None, 0.01),
+        (Completion("", "error", "j", "HTTP 400"), "error", None, None),
+        (Completion("", "thinking", "j"), "error", None, None),
     ],
 )
-def test_every_way_to_fail_has_a_status(answer, status, yes):
+def test_every_way_to_fail_has_a_status(answer, status, yes, mass):
     item = ItemRow(question_id=2, turn=1, item=0, text="Is it a sea?", author="a")
     found = checks.row_of(checks.Check(Graded(QUESTIONS[1], 1, ["Baltic"]), item), answer, "m", "j", "")
-    assert (found.status, found.yes) == (status, yes)
+    assert (found.status, found.yes, found.mass) == (status, yes, mass)
     assert found.score == (None if yes is None else 7.75)
 
 

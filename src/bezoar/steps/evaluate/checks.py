@@ -161,7 +161,7 @@ def row_of(check: Check, answer: Completion, model: str, judge_id: str, end: str
         status = "ok"  # one token is all that was asked for
     elif status == "ok":
         status = "no_logprobs"
-    yes = checklist.probability(answer.alternatives) if status == "ok" else None
+    yes, mass = checklist.probability(answer.alternatives) if status == "ok" else (None, None)
     if status == "ok" and yes is None:
         status = "unparsed"
     return CheckRow(
@@ -172,6 +172,7 @@ def row_of(check: Check, answer: Completion, model: str, judge_id: str, end: str
         part=check.item.item,
         status=status,
         yes=None if yes is None else round(yes, 4),
+        mass=None if mass is None else round(mass, 4),
         score=None if yes is None else round(checklist.on_scale(yes), 4),
         model_returned=answer.model,
         **grades.flags(check.graded.answer, [end], checklist.holds_verdict),

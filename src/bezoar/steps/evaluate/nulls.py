@@ -23,7 +23,7 @@ METHODS: dict[GradedMethod, Method] = {
         checklist.SCALE,
         grades.cells,
         read_questions,
-        "alternatives of the first token with yes or no",
+        "first tokens that are mostly yes or no",
     ),
     "rubric": Method(
         rubric.RubricRow,
