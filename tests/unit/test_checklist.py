@@ -25,7 +25,7 @@ QUESTIONS = [
     QuestionRow(question_id=1, category="a", turns=["Name a river.", "And a lake."]),
     QuestionRow(question_id=2, category="b", turns=["Name a sea."]),
 ]
-AUTHOR = {"author_sampling": Sampling(), "most_items": 3, "max_attempts": 2}
+AUTHOR = {"author_sampling": Sampling(), "max_items": 3, "max_attempts": 2}
 
 
 def alternatives(**probabilities: float) -> tuple[tuple[str, float], ...]:
@@ -199,7 +199,7 @@ def test_the_worlds_items_are_its_verifiers_reasons():
     assert [meets((task,), "", item) for item in ITEMS] == [False] * len(ITEMS)
     with pytest.raises(ValueError, match="no item of the world's checklist"):
         meets((task,), "", "Is it nice?")
-    request = checks.author_request(QUESTIONS[0], 2, checks.Authoring(**AUTHOR | {"most_items": 9}), "{dialogue}", 0)
+    request = checks.author_request(QUESTIONS[0], 2, checks.Authoring(**AUTHOR | {"max_items": 9}), "{dialogue}", 0)
     (said,) = VerifierBackend(kind="verifier").open().complete([request], "ask")
     assert read_items(said.text, 9) == list(ITEMS)
     assert json.loads(said.text) == {"items": list(ITEMS)}

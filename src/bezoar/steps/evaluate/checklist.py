@@ -29,7 +29,7 @@ SCALE = (1.0, 10.0)
 TOP = 5  # alternatives of the first token; servers give at least as many
 LEAST_MASS = 0.5  # of yes and no together: below, the judge more likely says something else. Our choice
 NEEDS = {
-    "author": ("dialogue", "most_items"),
+    "author": ("dialogue", "max_items"),
     "judge": ("dialogue", "response", "item", "fence"),
 }
 ONE_TOKEN = Sampling(temperature=0.0, max_new_tokens=1)
@@ -58,7 +58,7 @@ class Checklist(GradedEval):
         description="Backend that checks the items; it has to give log-probabilities of a token's alternatives: a "
         "checkpoint of this recipe, or an OpenAI-compatible server."
     )
-    most_items: int = Field(10, ge=1, le=30, description="Most items for one turn of a question.")
+    max_items: int = Field(10, ge=1, le=30, description="Most items for one turn of a question.")
     max_attempts: int = Field(2, ge=1, description="Most tries of an unreadable list of items.")
 
     def stage_names(self) -> list[str]:
@@ -132,13 +132,13 @@ def on_scale(yes: float) -> float:
     return (SCALE[1] - SCALE[0]) * yes + SCALE[0]
 
 
-def items_schema(most_items: int) -> dict[str, Any]:
+def items_schema(max_items: int) -> dict[str, Any]:
     """JSON schema of a checklist, for servers that enforce one."""
-    items = {"type": "array", "items": {"type": "string"}, "maxItems": most_items}
+    items = {"type": "array", "items": {"type": "string"}, "maxItems": max_items}
     return {"type": "object", "properties": {"items": items}, "required": ["items"], "additionalProperties": False}
 
 
-def read_items(text: str, most_items: int) -> list[str] | None:
+def read_items(text: str, max_items: int) -> list[str] | None:
     """The items in an author's answer: of its last JSON object that has some; None without, or with too many."""
     found: list[str] | None = None
     start = text.find("{")
@@ -151,7 +151,7 @@ def read_items(text: str, most_items: int) -> list[str] | None:
         if isinstance(listed, list) and all(isinstance(one, str) and one.strip() for one in listed):
             found = list(dict.fromkeys(" ".join(one.split()) for one in listed))
         start = text.find("{", end)
-    return found if found and len(found) <= most_items else None
+    return found if found and len(found) <= max_items else None
 
 
 def holds_verdict(text: str) -> bool:

@@ -26,7 +26,7 @@ class Authoring(NamedBlock):
     section: ClassVar[str] = "evals"
 
     author_sampling: Sampling
-    most_items: int
+    max_items: int
     max_attempts: int
 
 
@@ -42,12 +42,12 @@ def author_request(question: QuestionRow, turn: int, block: Authoring, template:
     """The request for the items of a turn; the author sees what the user says, and no answer."""
     said = question.turns[:turn]
     shown = "\n\n".join(f"User: {text}" for text in said) if turn > 1 else said[0]
-    user = prompts.fill(template, dialogue=shown, most_items=str(block.most_items))
+    user = prompts.fill(template, dialogue=shown, max_items=str(block.max_items))
     key = f"checklist:{question.question_id}:{turn}:{attempt}"
     request = ask(key, user, block.author_sampling, sample=str(attempt))
     alternating = tuple(text for place, one in enumerate(said) for text in ((one,) if not place else ("", one)))
     subject = Subject(alternating, "", form="items")
-    return replace(request, subject=subject, schema=checklist.items_schema(block.most_items))
+    return replace(request, subject=subject, schema=checklist.items_schema(block.max_items))
 
 
 def authored(questions: list[QuestionRow], author: Backend, block: Authoring, template: str) -> list[ItemRow]:
@@ -64,7 +64,7 @@ def authored(questions: list[QuestionRow], author: Backend, block: Authoring, te
         requests = [author_request(*asked[place], block, template, attempt) for place in waiting]
         answers |= zip(waiting, author.complete(requests, "checklists"), strict=True)
         for place in waiting:
-            texts = None if answers[place].fault else checklist.read_items(answers[place].text, block.most_items)
+            texts = None if answers[place].fault else checklist.read_items(answers[place].text, block.max_items)
             if texts:
                 found[place] = _item_rows(*asked[place], texts, answers[place].model)
         waiting = [place for place in waiting if place not in found]
@@ -83,7 +83,7 @@ def _no_items(asked: tuple[QuestionRow, int], answer: Completion, missing: int, 
     return problem(
         f"{missing:,} of {wanted:,} turns have no checklist, such as question {question.question_id}, turn {turn}",
         found=answer.error or answer.fault or f"{answer.text[:200]!r}",
-        expected='a JSON object {"items": [...]} with at least one item, and no more than `most_items`',
+        expected='a JSON object {"items": [...]} with at least one item, and no more than `max_items`',
     )
 
 
