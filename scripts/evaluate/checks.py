@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
     inputs = Inputs(args.answers, args.questions, args.items, args.prompts, args.judge, args.gate)
     judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
-    write_checks(inputs, evaluation, backend, judge, seed, args.out)
+    write_checks(inputs, evaluation, backend, judge, args.out, seed=seed, system=prompt.system)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bezoar.blocks import Sampling
 from bezoar.errors import InputError
 from bezoar.requests.base import Completion, Request
 from bezoar.steps import prompts
+from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import checklist, checks, grades
@@ -183,6 +185,25 @@ def test_every_way_to_fail_has_a_status(answer, status, yes, mass):
     found = checks.row_of(checks.Check(Graded(QUESTIONS[1], 1, ["Baltic"]), item), answer, "m", "j", "")
     assert (found.status, found.yes, found.mass) == (status, yes, mass)
     assert found.score == (None if yes is None else 7.75)
+
+
+def test_every_part_of_a_judges_prompt_changes_its_id(tmp_path):
+    for name in ("prompts", "items", "other"):
+        (tmp_path / name).write_text(name)
+    inputs = checks.Inputs(tmp_path, tmp_path, tmp_path / "items", tmp_path / "prompts", None, None)
+    small, rules = LocalBackend(kind="local", checkpoint="small"), VerifierBackend(kind="verifier")
+    asked = {"inputs": inputs, "backend": small, "seed": 0, "system": "Be brief."}
+    changes = [
+        {"inputs": replace(inputs, prompts=tmp_path / "other")},
+        {"inputs": replace(inputs, items=tmp_path / "other")},
+        {"backend": rules},
+        {"seed": 1},  # another fence
+        {"system": "Be kind."},  # a local judge reads it
+    ]
+    ids = [checks.judge_id_of(**asked | change) for change in [{}, *changes]]
+    assert len(set(ids)) == 1 + len(changes)
+    asked["backend"] = rules
+    assert checks.judge_id_of(**asked) == checks.judge_id_of(**asked | {"system": "Be kind."})  # others don't
 
 
 def test_answers_that_speak_to_the_judge_are_flagged():

@@ -117,14 +117,13 @@ class Desk:
         answers, out = self.root / "answers" / name / "answers.jsonl", self.root / "grades" / name
         if self.method == "checklist":
             inputs = checks.Inputs(answers, questions, self.root / "items.jsonl", self.prompts, None, gate)
-            checks.write_checks(
-                inputs, checks.Checking(max_failed_share=block.max_failed_share), BACKEND, judge, 0, out
-            )
+            keys = checks.Checking(max_failed_share=block.max_failed_share)
+            checks.write_checks(inputs, keys, BACKEND, judge, out, seed=0, system=None)
             return out / "checks.jsonl"
         rubric = JUDGING / "helpfulness.yaml"
-        keys = {key: getattr(block, key) for key in gradings.Grading.model_fields}
+        values = {key: getattr(block, key) for key in gradings.Grading.model_fields}
         graded = gradings.Inputs(answers, questions, None, self.prompts, rubric, None, gate)
-        gradings.write_gradings(graded, gradings.Grading(**keys), BACKEND, judge, out)
+        gradings.write_gradings(graded, gradings.Grading(**values), BACKEND, judge, out)
         return out / "gradings.jsonl"
 
     def run(self, judge: Any) -> dict[str, Any]:

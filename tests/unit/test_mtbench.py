@@ -12,6 +12,7 @@ import pytest
 from bezoar.blocks import Sampling
 from bezoar.errors import BezoarError
 from bezoar.requests.base import Completion
+from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
@@ -486,6 +487,7 @@ def test_every_part_of_a_judge_changes_its_id():
         "prompts_sha256": "prompts",
         "references_sha256": "references",
         "protocol": mtbench.PROTOCOL,
+        "seed": None,
     }
     others = {
         "backend": {"kind": "openai", "model": "n"},
@@ -496,11 +498,20 @@ def test_every_part_of_a_judge_changes_its_id():
         "prompts_sha256": "other prompts",
         "references_sha256": "other references",
         "protocol": "mtbench-single-v1-fenced",
+        "seed": 0,
     }
     own = mtbench.judge_id(**parts)
     assert len({own, *(mtbench.judge_id(**parts | {name: other}) for name, other in others.items())}) == 1 + len(parts)
     same = {"backend": {"model": "m", "kind": "openai"}, "reference_categories": ["coding", "math"]}
     assert mtbench.judge_id(**parts | same) == own
+
+
+@pytest.mark.parametrize(("protocol", "ids"), [("mtbench-single-v1", 1), ("mtbench-single-v1-fenced", 2)])
+def test_a_seed_is_part_of_a_judges_id_where_it_makes_fences(tmp_path, protocol, ids):
+    (tmp_path / "file").write_text("")
+    inputs = judgments.Inputs(*[tmp_path / "file"] * 4, judge=None, gate=None)
+    block, backend = judging(protocol=protocol), VerifierBackend(kind="verifier")
+    assert len({judgments.judge_id_of(inputs, block, backend, seed) for seed in (0, 1)}) == ids
 
 
 # --- Scores ---------------------------------------------------------------------------------------------------------

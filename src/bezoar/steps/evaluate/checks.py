@@ -13,6 +13,7 @@ from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject, ask
 from bezoar.requests.blocks import BackendBlock
 from bezoar.steps import prompts
+from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import checklist, grades
 from bezoar.steps.evaluate.checklist import CheckRow, ItemRow
@@ -179,8 +180,15 @@ def row_of(check: Check, answer: Completion, model: str, judge_id: str, end: str
     )
 
 
-def judge_id_of(inputs: Inputs, backend: BackendBlock) -> str:
-    """The identity of the judge, with the items that it checks."""
+def judge_id_of(inputs: Inputs, backend: BackendBlock, seed: int, system: str | None) -> str:
+    """The identity of the judge, with the items that it checks.
+
+    Args:
+        inputs: Of its job.
+        backend: Its block.
+        seed: Of the fences in its prompts.
+        system: The recipe's system text, which the prompts of a local judge begin with.
+    """
     return grades.identity(
         checklist.PROTOCOL,
         checklist.PARSER,
@@ -188,18 +196,27 @@ def judge_id_of(inputs: Inputs, backend: BackendBlock) -> str:
         weights=digest(inputs.judge) if inputs.judge else None,
         prompts=sha256(inputs.prompts),
         items=sha256(inputs.items),
+        seed=seed,
+        system=system if isinstance(backend, LocalBackend) else None,
     )
 
 
 def write_checks(
-    inputs: Inputs, block: Checking, backend: BackendBlock, judge: Backend, seed: int, out_folder: Path
+    inputs: Inputs,
+    block: Checking,
+    backend: BackendBlock,
+    judge: Backend,
+    out_folder: Path,
+    *,
+    seed: int,
+    system: str | None,
 ) -> None:
-    """Check all answers of a model, which has the name of the output folder.
+    """Check all answers of a model, which has the name of the output folder; seed and system as in `judge_id_of`.
 
     Raises:
         ValueError: The gate is another judge's, an answer or an item is missing, or too few checks have a score.
     """
-    model, judge_id = out_folder.name, judge_id_of(inputs, backend)
+    model, judge_id = out_folder.name, judge_id_of(inputs, backend, seed, system)
     grades.check_gate(inputs.gate, judge_id)
     template = prompts.load(inputs.prompts, checklist.NEEDS)["judge"]
     answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers)

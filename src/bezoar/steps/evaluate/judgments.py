@@ -216,8 +216,8 @@ def check_gate(path: Path, judge_id: str) -> None:
         raise InputError(problem(f"{path}: another judge graded the controls", found=found, expected=judge_id))
 
 
-def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
-    """The identity of the judge."""
+def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock, seed: int) -> str:
+    """The identity of the judge; the seed is that of the fences, if it is asked with some."""
     return mtbench.judge_id(
         backend=backend.identity(),
         weights=digest(inputs.judge) if inputs.judge else None,
@@ -227,6 +227,7 @@ def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
         prompts_sha256=sha256(inputs.judge_prompts),
         references_sha256=sha256(inputs.references),
         protocol=block.protocol,
+        seed=seed if block.protocol == fencing.PROTOCOL else None,
     )
 
 
@@ -243,7 +244,7 @@ def write_judgments(
     answers = {row.question_id: row.choices[0].turns for row in read_rows(inputs.answers, AnswerRow)}
     prompts = mtbench.JudgePrompts.of(read_rows(inputs.judge_prompts, JudgePromptRow))
     references = mtbench.references(read_rows(inputs.references, AnswerRow))
-    judge_id = judge_id_of(inputs, block, backend)
+    judge_id = judge_id_of(inputs, block, backend, seed)
     if inputs.gate:
         check_gate(inputs.gate, judge_id)
     found = graded(items_of(questions, answers, prompts, references, block, seed), judge, block)

@@ -280,6 +280,7 @@ def judge_id(
     prompts_sha256: str,
     references_sha256: str,
     protocol: str = PROTOCOL,
+    seed: int | None = None,
 ) -> str:
     """A judge's identity: it changes with everything that can change a judgment of the same answer.
 
@@ -292,9 +293,11 @@ def judge_id(
         prompts_sha256: Of the file of judge prompts.
         references_sha256: Of the file of reference answers.
         protocol: How it is asked.
+        seed: Of the fences; None for a protocol without.
     """
     judge = [dict(backend), weights, dict(sampling), attempts, sorted(reference_categories)]
-    return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, protocol], sort_keys=True))
+    asked = [prompts_sha256, references_sha256, PARSER, protocol, *([] if seed is None else [seed])]
+    return row_id(json.dumps([*judge, *asked], sort_keys=True))
 
 
 def one_judge(verdicts: Mapping[str, list[Any]]) -> str:
