@@ -1,5 +1,6 @@
 """Methods that grade every answer by itself, against scripted judges: what gate, file and log say of each failing."""
 
+import inspect
 import json
 import logging
 import math
@@ -15,7 +16,7 @@ from bezoar.errors import BezoarError, InputError
 from bezoar.requests.base import Completion, Request
 from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.rows import QuestionRow, write_rows
-from bezoar.steps.evaluate import checks, gradings, nulls
+from bezoar.steps.evaluate import checks, gradings, judgments, nulls
 from bezoar.steps.evaluate.checklist import Checklist, ItemRow
 from bezoar.steps.evaluate.gate import write_gate
 from bezoar.steps.evaluate.questions import answer_row
@@ -306,3 +307,9 @@ def test_repeats_that_differ_have_a_spread_and_several_results_are_counted(desk)
 def test_a_ceiling_is_the_same_share_of_both_scales():
     assert nulls.METHODS["checklist"].ceiling("filler") == pytest.approx(3.0)
     assert nulls.METHODS["rubric"].ceiling("filler") == pytest.approx(1 + 4 * 2 / 9)
+
+
+def test_a_fence_needs_a_seed():
+    # with a default that is forgotten, authors of answers could compute the fence
+    for function in (judgments.items_of, judgments.write_judgments, checks.write_checks):
+        assert inspect.signature(function).parameters["seed"].default is inspect.Parameter.empty

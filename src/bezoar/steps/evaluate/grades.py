@@ -71,12 +71,9 @@ class Graded:
 
 
 def dialogue(question: QuestionRow, turn: int, answers: list[str]) -> tuple[str, ...]:
-    """The texts before the answer to a turn; without answers, the user's alone."""
-    if not answers:
-        return tuple(question.turns[:turn])
-    pairs = zip(question.turns, answers, strict=False)
-    before = [text for _, pair in zip(range(turn - 1), pairs, strict=False) for text in pair]
-    return (*before, question.turns[turn - 1])
+    """The texts before the answer to a turn."""
+    pairs = zip(question.turns[: turn - 1], answers[: turn - 1], strict=True)
+    return (*(text for pair in pairs for text in pair), question.turns[turn - 1])
 
 
 def told(turns: tuple[str, ...]) -> str:

@@ -90,7 +90,7 @@ def items_of(
     prompts: mtbench.JudgePrompts,
     references: dict[int, list[str]],
     block: Judging,
-    seed: int = 0,
+    seed: int,
 ) -> list[Item]:
     """Every grading of every answer, for both turns; the seed makes the fences of the fenced protocol.
 
@@ -232,7 +232,7 @@ def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock, seed: int
 
 
 def write_judgments(
-    inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path, seed: int = 0
+    inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path, seed: int
 ) -> None:
     """Grade all answers of a model, which has the name of the output folder; the seed makes the fences.
 
