@@ -181,8 +181,28 @@ def test_an_honest_judge_passes_and_its_scores_have_intervals_and_paired_differe
     assert strong["average"]["low"] <= strong["average"]["mean"] <= strong["average"]["high"] <= high
     assert list(strong["turns"]) == ["1", "2"]
     assert (found["models"]["mute"]["empty_answers"], found["questions"]["count"]) == (TURNS, 20)
+    assert "p" not in found["controls"]["control_empty"]["difference_to_first"]  # no comparison of the report
     assert f"strong: {means['strong']:.2f} [" in caplog.text
     assert "not clearly above every control: weak, mute" in caplog.text
+
+
+@METHODS
+def test_differences_are_compared_with_chance_among_all_of_the_report(desk, method):
+    models = {"weak": "bad", "poor": "bad too", "strong": "good", "mute": ""}
+    found = desk(method, models, compare_to=["strong"]).run(Judge())
+    # weak with poor, strong, mute; poor with strong; strong with mute; each pair once, in whichever direction
+    assert (found["comparisons"]["count"], found["comparisons"]["method"]) == (5, "Holm 1979")
+    weak, poor, strong, mute = (found["models"][name] for name in models)
+    assert (weak["difference_to_first"], weak["difference_to_previous"]) == (None, None)
+    assert (weak["compared_to"]["strong"]["to"], weak["compared_to"]["strong"]["significant"]) == ("strong", True)
+    assert strong["difference_to_first"]["p"] < 0.05 / 5
+    assert strong["difference_to_first"]["p"] <= strong["difference_to_first"]["p_holm"] < 0.05
+    same = poor["difference_to_first"]
+    assert (same["mean"], same["p"], same["p_holm"], same["significant"]) == (0, 1, 1, False)
+    assert strong["compared_to"] == {}
+    assert mute["difference_to_previous"]["mean"] == -strong["average"]["mean"] + mute["average"]["mean"]
+    assert found["separability"] is not None
+    assert 0 < found["separability"] < 1  # weak and poor overlap
 
 
 @METHODS

@@ -229,6 +229,7 @@ def refused(tmp_path: Path, **changes: Any) -> str:
             {"references": "world_references", "reference_categories": ["maths"]},
             "hint: did you mean `math`?",
         ),
+        ({"compare_to": ["tiny_llama", "sft"]}, "graded.compare_to.1: "),
         ({"controls": ["shuffled"]}, "graded.shuffled_from: the control `shuffled` has no answers"),
         ({"rubric": "nowhere.yaml"}, "graded.rubric: no such file"),
     ],

@@ -123,6 +123,7 @@ class Mtbench(AnsweredEval, ComparedEval):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""
+        yield from super().problems(recipe)
         yield from self._shuffled()
         answers = recipe.answers.get(self.answers)
         for position, category in enumerate(self.reference_categories if answers else []):
