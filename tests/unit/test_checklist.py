@@ -132,7 +132,8 @@ class Author:
 def test_every_turn_gets_a_checklist_and_the_author_sees_no_answer(tmp_path):
     write_rows(tmp_path / "questions.jsonl", QUESTIONS)
     author = Author('{"items": ["one"]}', "no json", '{"items": ["three"]}', '{"items": ["two", "too"]}')
-    checks.write_checklists(tmp_path / "questions.jsonl", PROMPTS, author, checks.Authoring(**AUTHOR), tmp_path / "out")
+    questions, block = tmp_path / "questions.jsonl", checks.Authoring(**AUTHOR)
+    checks.write_checklists(questions, PROMPTS, author, block, tmp_path / "out", single_turn=False)
     rows = list(read_rows(tmp_path / "out/items.jsonl", ItemRow))
     places = [(one.question_id, one.turn, one.item, one.text) for one in rows]
     assert places == [(1, 1, 0, "one"), (1, 2, 0, "two"), (1, 2, 1, "too"), (2, 1, 0, "three")]
@@ -143,10 +144,9 @@ def test_every_turn_gets_a_checklist_and_the_author_sees_no_answer(tmp_path):
 def test_a_turn_without_items_is_an_error_that_names_it(tmp_path):
     write_rows(tmp_path / "questions.jsonl", QUESTIONS)
     author = Author('{"items": ["one"]}', *["nothing"] * 4)
+    questions, block = tmp_path / "questions.jsonl", checks.Authoring(**AUTHOR)
     with pytest.raises(InputError, match="2 of 3 turns have no checklist, such as question 1, turn 2"):
-        checks.write_checklists(
-            tmp_path / "questions.jsonl", PROMPTS, author, checks.Authoring(**AUTHOR), tmp_path / "out"
-        )
+        checks.write_checklists(questions, PROMPTS, author, block, tmp_path / "out", single_turn=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -226,10 +226,21 @@ def test_the_worlds_items_are_its_verifiers_reasons():
     assert json.loads(said.text) == {"items": list(ITEMS)}
 
 
+def test_a_turn_that_was_asked_by_itself_is_checked_by_itself(tmp_path):
+    write_rows(tmp_path / "answers.jsonl", [answer_row("m", QUESTIONS[0], ["The Rhine.", "Lake Como."])])
+    for single_turn, turns in ((True, ("And a lake.",)), (False, ("Name a river.", "The Rhine.", "And a lake."))):
+        (_, second) = grades.graded_answers(QUESTIONS[:1], tmp_path / "answers.jsonl", single_turn=single_turn)
+        assert (second.turns, second.answer, second.turn) == (turns, "Lake Como.", 2)
+    block = checks.Authoring(**AUTHOR)
+    asked = checks.author_request(QUESTIONS[0], 2, block, "{dialogue} {max_items}", 0, single_turn=True)
+    assert asked.turns == ["And a lake. 3"]  # its author expects nothing of the first turn either
+    assert asked.subject.turns == ("And a lake.",)
+
+
 def test_a_missing_answer_or_checklist_is_an_error(tmp_path: Path):
     write_rows(tmp_path / "answers.jsonl", [answer_row("m", QUESTIONS[0], ["The Rhine."])])
     with pytest.raises(InputError, match="question 1 lacks an answer"):
-        grades.graded_answers(QUESTIONS, tmp_path / "answers.jsonl")
+        grades.graded_answers(QUESTIONS, tmp_path / "answers.jsonl", single_turn=False)
     item = ItemRow(question_id=1, turn=1, item=0, text="x", author="a")
     with pytest.raises(InputError, match="question 1, turn 2 has no checklist"):
         checks.checks_of([Graded(QUESTIONS[0], 2, ["a", "b"])], [item])

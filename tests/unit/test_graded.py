@@ -119,12 +119,12 @@ class Desk:
         if self.method == "checklist":
             inputs = checks.Inputs(answers, questions, self.root / "items.jsonl", self.prompts, None, gate)
             keys = checks.Checking(max_failed_share=block.max_failed_share)
-            checks.write_checks(inputs, keys, BACKEND, judge, out, seed=0, system=None)
+            checks.write_checks(inputs, keys, BACKEND, judge, out, seed=0, system=None, single_turn=False)
             return out / "checks.jsonl"
         rubric = JUDGING / "helpfulness.yaml"
         values = {key: getattr(block, key) for key in gradings.Grading.model_fields}
         graded = gradings.Inputs(answers, questions, None, self.prompts, rubric, None, gate)
-        gradings.write_gradings(graded, gradings.Grading(**values), BACKEND, judge, out)
+        gradings.write_gradings(graded, gradings.Grading(**values), BACKEND, judge, out, single_turn=False)
         return out / "gradings.jsonl"
 
     def run(self, judge: Any) -> dict[str, Any]:

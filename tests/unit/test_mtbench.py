@@ -206,6 +206,24 @@ def items(questions=QUESTIONS, references=None, graded=("one", "two"), **changes
     return judgments.items_of(questions, answers, judge_prompts(), given, judging(**changes), 0)
 
 
+@pytest.mark.parametrize("protocol", ["mtbench-single-v1", "mtbench-single-v1-fenced"])
+def test_turns_that_were_asked_by_themselves_are_judged_by_themselves(protocol):
+    given, references = {111: ["uno", "due [[3]]"]}, {111: ["r1", "r2"]}
+    block, asked = judging(protocol=protocol), [question(111, "math")]
+    made = judgments.items_of(asked, given, judge_prompts(), references, block, 0, single_turn=True)
+    first, second = made
+    assert [item.prompt_name for item in made] == ["single-math-v1"] * 2  # no prompt of two turns
+    assert [item.turn for item in made] == [1, 2]
+    shown = [text in second.user for text in ("second 111", "due [[3]]", "r2", "first 111", "uno", "r1")]
+    assert shown == [True] * 3 + [False] * 3
+    assert [item.may_quote for item in made] == [False, True]
+    request = second.request(block, 0)
+    assert (request.subject.turns, request.subject.response) == (("second 111",), "due [[3]]")
+    assert request.key != first.request(block, 0).key
+    fastchat, row = judgments.rows_of(second, said("[[4]]"), "base", "j", set())
+    assert (row.question_id, row.turn, row.score, row.answer_has_rating, fastchat["turn"]) == (111, 2, 4, True, 2)
+
+
 def test_every_answer_is_judged_as_often_as_it_repeats():
     made = items(repeats=3)
     keys = [item.request(judging(), 0).key for item in made]

@@ -39,10 +39,12 @@ class Checking(NamedBlock):
     max_failed_share: float
 
 
-def author_request(question: QuestionRow, turn: int, block: Authoring, template: str, attempt: int) -> Request:
+def author_request(
+    question: QuestionRow, turn: int, block: Authoring, template: str, attempt: int, *, single_turn: bool = False
+) -> Request:
     """The request for the items of a turn; the author sees what the user says, and no answer."""
-    said = question.turns[:turn]
-    shown = "\n\n".join(f"User: {text}" for text in said) if turn > 1 else said[0]
+    said = question.turns[turn - 1 if single_turn else 0 : turn]
+    shown = "\n\n".join(f"User: {text}" for text in said) if len(said) > 1 else said[0]
     user = prompts.fill(template, dialogue=shown, max_items=str(block.max_items))
     key = f"checklist:{question.question_id}:{turn}:{attempt}"
     request = ask(key, user, block.author_sampling, sample=str(attempt))
@@ -51,8 +53,10 @@ def author_request(question: QuestionRow, turn: int, block: Authoring, template:
     return replace(request, subject=subject, schema=checklist.items_schema(block.max_items))
 
 
-def authored(questions: list[QuestionRow], author: Backend, block: Authoring, template: str) -> list[ItemRow]:
-    """The items of every turn; an answer that can't be read is drawn again.
+def authored(
+    questions: list[QuestionRow], author: Backend, block: Authoring, template: str, *, single_turn: bool
+) -> list[ItemRow]:
+    """The items of every turn, by itself or after those before it; an answer that can't be read is drawn again.
 
     Raises:
         ValueError: A turn has no items after all attempts.
@@ -62,7 +66,9 @@ def authored(questions: list[QuestionRow], author: Backend, block: Authoring, te
     answers: dict[int, Completion] = {}
     waiting = list(range(len(asked)))
     for attempt in range(block.max_attempts):
-        requests = [author_request(*asked[place], block, template, attempt) for place in waiting]
+        requests = [
+            author_request(*asked[place], block, template, attempt, single_turn=single_turn) for place in waiting
+        ]
         answers |= zip(waiting, author.complete(requests, "checklists"), strict=True)
         for place in waiting:
             texts = None if answers[place].fault else checklist.read_items(answers[place].text, block.max_items)
@@ -89,12 +95,12 @@ def _no_items(asked: tuple[QuestionRow, int], answer: Completion, missing: int, 
 
 
 def write_checklists(
-    questions_path: Path, prompt_file: Path, author: Backend, block: Authoring, out_folder: Path
+    questions_path: Path, prompt_file: Path, author: Backend, block: Authoring, out_folder: Path, *, single_turn: bool
 ) -> None:
     """Write items.jsonl: a checklist for each turn of each question."""
     questions = read_questions(questions_path)
     template = prompts.load(prompt_file, checklist.NEEDS)["author"]
-    rows = authored(questions, author, block, template)
+    rows = authored(questions, author, block, template, single_turn=single_turn)
     with artifact(out_folder) as out:
         write_rows(out / "items.jsonl", rows)
     logger.info(f"checklists of {out_folder.name}: {len(rows):,} items for {len(questions):,} questions")
@@ -210,8 +216,11 @@ def write_checks(
     *,
     seed: int,
     system: str | None,
+    single_turn: bool,
 ) -> None:
     """Check all answers of a model, which has the name of the output folder; seed and system as in `judge_id_of`.
+
+    With single_turn, the judge sees each turn without those before it.
 
     Raises:
         ValueError: The gate is another judge's, an answer or an item is missing, or too few checks have a score.
@@ -219,7 +228,7 @@ def write_checks(
     model, judge_id = out_folder.name, judge_id_of(inputs, backend, seed, system)
     grades.check_gate(inputs.gate, judge_id)
     template = prompts.load(inputs.prompts, checklist.NEEDS)["judge"]
-    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers)
+    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers, single_turn=single_turn)
     checks = checks_of(answers, list(read_rows(inputs.items, ItemRow)))
     said = judge.complete([check.request(template, seed) for check in checks], "checks")
     end = grades.delimiter(template, "response")

@@ -1,13 +1,33 @@
 """Questions of one or more turns, and answers to them in FastChat's schema."""
 
 from pathlib import Path
+from typing import ClassVar
 
+from bezoar.blocks import NamedBlock
 from bezoar.steps.data.rows import AnswerRow, Choice, QuestionRow, read_rows, row_id
 
 
 def read_questions(path: Path) -> list[QuestionRow]:
     """The questions of a file by id."""
     return sorted(read_rows(path, QuestionRow), key=lambda row: row.question_id)
+
+
+class Asked(NamedBlock):
+    """The keys of a block of `answers` that a judge's prompts depend on.
+
+    Attributes:
+        single_turn: Whether every turn was asked by itself: then a judge doesn't see the turns before it either.
+    """
+
+    section: ClassVar[str] = "answers"
+
+    single_turn: bool
+
+
+def by_itself(question: QuestionRow, turn: int, *said: list[str]) -> tuple[QuestionRow, list[list[str]]]:
+    """A turn as a question of its own, and of each list of texts, such as answers, the one of that turn."""
+    asked = question.model_copy(update={"turns": question.turns[turn - 1 : turn]})
+    return asked, [texts[turn - 1 : turn] for texts in said]
 
 
 def answer_row(model: str, question: QuestionRow, turns: list[str]) -> AnswerRow:
