@@ -77,6 +77,7 @@ def prepare(workers: int) -> None:
     judge = {"kind": "openai", "model": "bench", "token_limit_field": "max_tokens"}
     params = {
         "evals": {"mtbench": evaluation},
+        "answers": {"asked": {"single_turn": False}},
         "backends": {"judge": judge | {"connection": CONNECTION | {"concurrency": workers}}},
         "prompt": {"system": None},
         "seed": 0,
@@ -96,11 +97,11 @@ def our_script() -> Any:
 
 def ours(workers: int) -> int:
     """Our job; the number of ratings in its verdicts."""
-    names = ["evals.mtbench", "backends.judge", "prompt", "seed", "budget"]
+    names = ["answers.asked.single_turn", "backends.judge", "prompt", "seed", "budget"]
     words = [
         "--params",
         *(f"evals.mtbench.{key}" for key in yaml.safe_load(Path("params.yaml").read_text())["evals"]["mtbench"]),
-        *names[1:],
+        *names,
     ]
     for flag in ("answers", "questions", "references"):
         words += [f"--{flag}", f"{flag}.jsonl"]

@@ -26,6 +26,7 @@ from bezoar.steps.evaluate.judgments import Judging
 from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
+from bezoar.steps.evaluate.questions import Asked
 from bezoar.steps.train.merge import Merging
 
 try:
@@ -388,10 +389,16 @@ def answer_names(wildcards):
     return [*keys, *server, "prompt", "seed"]
 
 
+def asked_names(name):
+    """What a judge's prompts depend on beside an evaluation's keys: how its answers were asked for."""
+    return [f"answers.{recipe.evals[name].answers}.{key}" for key in Asked.model_fields]
+
+
 def judgment_names(wildcards):
     """The parameters that the judgments script reads."""
     judge = recipe.evals[wildcards.mtbench].judge
-    return [*keys_of(Judging, "evals", "mtbench")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
+    keys = [*keys_of(Judging, "evals", "mtbench")(wildcards), *asked_names(wildcards.mtbench)]
+    return [*keys, f"backends.{judge}", "prompt", "seed", "budget"]
 
 
 def answers_of(name, model):
@@ -426,7 +433,8 @@ def gate_of(wildcards):
 def comparison_names(wildcards):
     """The parameters that the comparisons script reads."""
     judge = recipe.evals[wildcards.pairwise].judge
-    return [*keys_of(Comparing, "evals", "pairwise")(wildcards), f"backends.{judge}", "prompt", "seed", "budget"]
+    keys = [*keys_of(Comparing, "evals", "pairwise")(wildcards), *asked_names(wildcards.pairwise)]
+    return [*keys, f"backends.{judge}", "prompt", "seed", "budget"]
 
 
 def pairwise_references(wildcards):
@@ -469,6 +477,7 @@ def asking_names(block, rule, wildcard):
         evaluation = recipe.evals[wildcards[wildcard]]
         return [
             *keys_of(block, "evals", wildcard)(wildcards),
+            *asked_names(evaluation.name),
             *backends_of(evaluation, rule),
             "prompt",
             "seed",

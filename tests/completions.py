@@ -49,7 +49,11 @@ class ModelServer:
             raise ValueError("prompt and answer are longer than the model's context")
         written, finish = self.written(ids, limit)
         message = {"role": "assistant", "content": self.tokenizer.decode(written, skip_special_tokens=True)}
-        return self.form(body, ids, written, {"message": message, "finish_reason": finish})
+        choice = {"message": message, "finish_reason": finish}
+        if body.get("logprobs"):
+            own = self.logprobs([*ids, *written])["token_logprobs"][len(ids) :] if written else []
+            choice["logprobs"] = {"content": [{"token": "t", "logprob": one, "top_logprobs": []} for one in own]}
+        return self.form(body, ids, written, choice)
 
     def text(self, body: Json) -> Json:
         """A completion of the tokens of one prompt."""

@@ -225,7 +225,7 @@ def write_checklist(root: Path, name: str = "checked") -> None:
     write_rows(items, [ItemRow(question_id=0, turn=1, item=0, text="Is it?", author="author")])
     for model in block.judged():
         rows = [
-            CheckRow(yes=(score - 1) / 9, **grade(model, one.question_id, turn, part, score))
+            CheckRow(yes=(score - 1) / 9, mass=1.0, **grade(model, one.question_id, turn, part, score))
             for one in QUESTIONS
             for turn in (1, 2)
             for part in (0, 1)

@@ -5,6 +5,7 @@ from bezoar.requests.blocks import Budget
 from bezoar.script import Flags, run
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.evaluate.checks import Authoring, write_checklists
+from bezoar.steps.evaluate.questions import Asked
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -13,10 +14,17 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("prompts", "YAML file with the prompts")
     flags.path("author", "model directory of a local author", optional=True)
     flags.folder("out", "folder to write items.jsonl to; named by the evaluation")
-    takes = {"eval": Authoring, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
-    args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
+    takes = {
+        "eval": Authoring,
+        "answers": Asked,
+        "backend": AnyBackend,
+        "prompt": Prompt,
+        "seed": int,
+        "budget": Budget,
+    }
+    args, evaluation, asked, backend, prompt, seed, budget = flags.start(argv, **takes)
     author = backend.open(checkpoint=args.author, system=prompt.system, seed=seed, budget=budget)
-    write_checklists(args.questions, args.prompts, author, evaluation, args.out)
+    write_checklists(args.questions, args.prompts, author, evaluation, args.out, single_turn=asked.single_turn)
 
 
 if __name__ == "__main__":

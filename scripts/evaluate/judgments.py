@@ -5,6 +5,7 @@ from bezoar.requests.blocks import Budget
 from bezoar.script import Flags, run
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.evaluate.judgments import Inputs, Judging, write_judgments
+from bezoar.steps.evaluate.questions import Asked
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,11 +17,11 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.path("gate", "gate file of this judge; none for a control", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
-    takes = {"eval": Judging, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
-    args, evaluation, backend, prompt, seed, budget = flags.start(argv, **takes)
+    takes = {"eval": Judging, "answers": Asked, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
+    args, evaluation, asked, backend, prompt, seed, budget = flags.start(argv, **takes)
     inputs = Inputs(args.answers, args.questions, args.references, args.judge_prompts, args.judge, args.gate)
     judge = backend.open(checkpoint=args.judge, system=prompt.system, seed=seed, budget=budget)
-    write_judgments(inputs, evaluation, backend, judge, args.out, seed)
+    write_judgments(inputs, evaluation, backend, judge, args.out, seed, single_turn=asked.single_turn)
 
 
 if __name__ == "__main__":

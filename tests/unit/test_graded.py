@@ -1,5 +1,6 @@
 """Methods that grade every answer by itself, against scripted judges: what gate, file and log say of each failing."""
 
+import inspect
 import json
 import logging
 import math
@@ -15,7 +16,7 @@ from bezoar.errors import BezoarError, InputError
 from bezoar.requests.base import Completion, Request
 from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.rows import QuestionRow, write_rows
-from bezoar.steps.evaluate import checks, gradings, nulls
+from bezoar.steps.evaluate import checks, gradings, judgments, nulls
 from bezoar.steps.evaluate.checklist import Checklist, ItemRow
 from bezoar.steps.evaluate.gate import write_gate
 from bezoar.steps.evaluate.questions import answer_row
@@ -117,14 +118,13 @@ class Desk:
         answers, out = self.root / "answers" / name / "answers.jsonl", self.root / "grades" / name
         if self.method == "checklist":
             inputs = checks.Inputs(answers, questions, self.root / "items.jsonl", self.prompts, None, gate)
-            checks.write_checks(
-                inputs, checks.Checking(max_failed_share=block.max_failed_share), BACKEND, judge, 0, out
-            )
+            keys = checks.Checking(max_failed_share=block.max_failed_share)
+            checks.write_checks(inputs, keys, BACKEND, judge, out, seed=0, system=None, single_turn=False)
             return out / "checks.jsonl"
         rubric = JUDGING / "helpfulness.yaml"
-        keys = {key: getattr(block, key) for key in gradings.Grading.model_fields}
+        values = {key: getattr(block, key) for key in gradings.Grading.model_fields}
         graded = gradings.Inputs(answers, questions, None, self.prompts, rubric, None, gate)
-        gradings.write_gradings(graded, gradings.Grading(**keys), BACKEND, judge, out)
+        gradings.write_gradings(graded, gradings.Grading(**values), BACKEND, judge, out, single_turn=False)
         return out / "gradings.jsonl"
 
     def run(self, judge: Any) -> dict[str, Any]:
@@ -181,6 +181,7 @@ def test_an_honest_judge_passes_and_its_scores_have_intervals_and_paired_differe
     assert strong["average"]["low"] <= strong["average"]["mean"] <= strong["average"]["high"] <= high
     assert list(strong["turns"]) == ["1", "2"]
     assert (found["models"]["mute"]["empty_answers"], found["questions"]["count"]) == (TURNS, 20)
+    assert "p" not in found["controls"]["control_empty"]["difference_to_first"]  # no comparison of the report
     assert f"strong: {means['strong']:.2f} [" in caplog.text
     assert "not clearly above every control: weak, mute" in caplog.text
 
@@ -196,6 +197,25 @@ def test_a_judge_that_rates_no_empty_answer_passes(desk, method):
     found = desk(method).run(Strict())
     assert (found["judge_compromised"], found["no_score"]) == (False, None)
     assert found["controls"]["control_empty"]["average"]["mean"] == found["models"]["mute"]["average"]["mean"] == 1
+
+
+@METHODS
+def test_differences_are_compared_with_chance_among_all_of_the_report(desk, method):
+    models = {"weak": "bad", "poor": "bad too", "strong": "good", "mute": ""}
+    found = desk(method, models, compare_to=["strong"]).run(Judge())
+    # weak with poor, strong, mute; poor with strong; strong with mute; each pair once, in whichever direction
+    assert (found["comparisons"]["count"], found["comparisons"]["method"]) == (5, "Holm 1979")
+    weak, poor, strong, mute = (found["models"][name] for name in models)
+    assert (weak["difference_to_first"], weak["difference_to_previous"]) == (None, None)
+    assert (weak["compared_to"]["strong"]["to"], weak["compared_to"]["strong"]["significant"]) == ("strong", True)
+    assert strong["difference_to_first"]["p"] < 0.05 / 5
+    assert strong["difference_to_first"]["p"] <= strong["difference_to_first"]["p_holm"] < 0.05
+    same = poor["difference_to_first"]
+    assert (same["mean"], same["p"], same["p_holm"], same["significant"]) == (0, 1, 1, False)
+    assert strong["compared_to"] == {}
+    assert mute["difference_to_previous"]["mean"] == -strong["average"]["mean"] + mute["average"]["mean"]
+    assert found["separability"] is not None
+    assert 0 < found["separability"] < 1  # weak and poor overlap
 
 
 @METHODS
@@ -320,3 +340,9 @@ def test_repeats_that_differ_have_a_spread_and_several_results_are_counted(desk)
 def test_a_ceiling_is_the_same_share_of_both_scales():
     assert nulls.METHODS["checklist"].ceiling("filler") == pytest.approx(3.0)
     assert nulls.METHODS["rubric"].ceiling("filler") == pytest.approx(1 + 4 * 2 / 9)
+
+
+def test_a_fence_needs_a_seed():
+    # with a default that is forgotten, authors of answers could compute the fence
+    for function in (judgments.items_of, judgments.write_judgments, checks.write_checks):
+        assert inspect.signature(function).parameters["seed"].default is inspect.Parameter.empty

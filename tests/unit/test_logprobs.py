@@ -102,6 +102,40 @@ def test_a_servers_alternatives_are_asked_for_once_stored_and_replayed(desk, mon
         desk.client().complete([wanted("row 0000", 3)], "test")  # another number is another call
 
 
+def summed(*values: Any, tokens: int | None = None) -> Step:
+    """A chat completion with these log-probabilities of its tokens, of which it counts so many."""
+    content = [{"token": "t", "logprob": value} for value in values]
+    count = len(values) if tokens is None else tokens
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Yes, it is."}}
+    usage = {"prompt_tokens": 5, "completion_tokens": count, "total_tokens": 5 + count}
+    return Step(body={"model": "rules", "choices": [choice | {"logprobs": {"content": content}}], "usage": usage})
+
+
+@only_openai
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (summed(-0.5, -0.25, -2), -2.75),
+        (summed(0.0), 0.0),
+        (summed(-0.5, -0.25, tokens=3), None),  # without the token that ends it: no sum of the whole answer
+        (summed(-0.5, None), None),
+        (summed(-0.5, 0.5), None),
+        (summed(-0.5, -math.inf), None),
+        (summed(-0.5, -(10**400)), None),
+        (OK, None),  # no list, as from `transformers serve`
+    ],
+)
+def test_a_servers_answer_has_the_sum_of_its_log_probabilities_and_keeps_it(desk, monkeypatch, step, expected):
+    desk.server.script("row 0000", step)
+    asked = replace(ask("row 0000", "row 0000", Sampling(max_new_tokens=9)), logprobs=True)
+    (found,) = desk.client().complete([asked], "test")
+    assert found.logprob == expected
+    assert desk.server.calls[0].body["logprobs"] is True
+    assert "top_logprobs" not in desk.server.calls[0].body
+    monkeypatch.setenv("BEZOAR_REPLAY_ONLY", "1")
+    assert desk.client().complete([asked], "test")[0].logprob == expected
+
+
 @only_openai
 def test_a_call_without_alternatives_has_the_key_of_before(desk):
     desk.client().complete([ask("row 0000", "row 0000", ONE_TOKEN)], "test")

@@ -160,7 +160,7 @@ def test_all_160_prompts_are_fastchats_to_the_byte(real):
         max_failed_share=0.0,
         protocol=mtbench.PROTOCOL,
     )
-    made = judgments.items_of(questions, answers, mtbench.JudgePrompts.of(rows), references, block)
+    made = judgments.items_of(questions, answers, mtbench.JudgePrompts.of(rows), references, block, 0)
     by_name = {row.name: row for row in rows}
     assert len(made) == 160
     for item in made:

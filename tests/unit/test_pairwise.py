@@ -142,6 +142,21 @@ def games(answers, baseline, questions=QUESTIONS[:1], references=None, **changes
     return playing.games_of(questions, answers, baseline, five(), references, comparing(block(**changes)))
 
 
+def test_turns_that_were_asked_by_themselves_are_compared_by_themselves():
+    question = QuestionRow(question_id=1, category="math", turns=["q1", "q2"])
+    given = [{1: ["m1", "m2 [[A>B]]"]}, {1: ["b1", "b2"]}, five(), {1: ["r1", "r2"]}, comparing(block())]
+    made = playing.games_of([question], *given, single_turn=True)
+    assert [game.turn for game in made] == [1, 1, 2, 2]
+    assert {game.prompt_name for game in made} == {"pair-5-math-v1"}  # no prompt of two turns
+    second = made[3]
+    shown = [text in second.user for text in ("q2", "m2", "b2", "r2", "q1", "m1", "b1", "r1")]
+    assert shown == [True] * 4 + [False] * 4
+    subject = second.request(comparing(block()), 0).subject
+    assert (subject.turns, subject.response, subject.rival) == (("q2",), "m2 [[A>B]]", "b2")
+    row = playing.row_of(second, Completion("[[A>B]]", "stop", "judge"), "m", "j", 5, [])
+    assert (row.turn, row.score, row.model_counts["length"], row.answer_has_verdict) == (2, 1, 10, True)
+
+
 def test_each_turn_is_played_in_both_seats_and_each_draw_is_its_own():
     made = games({0: ["mine"]}, {0: ["theirs"]}, repeats=2)
     assert [(one.number, one.sample_index) for one in made] == [(1, 0), (1, 1), (2, 0), (2, 1)]

@@ -100,7 +100,9 @@ def judged(folder: Path, judge: Judge, evaluation: Mtbench, model: str, guard: P
     place = folder / ("controls" if model.startswith(mtbench.CONTROL) else "answers") / model / "answers.jsonl"
     files = (place, *(folder / f"{name}.jsonl" for name in ("questions", "references", "prompts")))
     inputs = judgments.Inputs(*files, judge=None, gate=guard)
-    judgments.write_judgments(inputs, own, VerifierBackend(kind="verifier"), judge, folder / "judged" / model, seed=3)
+    judgments.write_judgments(
+        inputs, own, VerifierBackend(kind="verifier"), judge, folder / "judged" / model, seed=3, single_turn=False
+    )
 
 
 def evaluated(folder: Path, judge: Judge, **changes: Any) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Request:
         sample: Tells repeated draws of one request apart. Requests with equal samples share one answer from a paid API.
         schema: JSON schema of the answer; None for free text.
         top_logprobs: Most likely alternatives of the answer's first token that are wanted; 0 for none.
+        logprobs: Whether the log-probability of the answer is wanted; a backend may know it anyway, or not at all.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Request:
     schema: dict[str, Any] | None = None
     sample: str = "0"
     top_logprobs: int = 0
+    logprobs: bool = False
 
     @property
     def system(self) -> str | None:
@@ -89,7 +91,8 @@ class Completion:
         tokens: Sampled for the whole answer, with the one that ends it; None if it isn't known.
         alternatives: Most likely first tokens, each with its log-probability at temperature 1, in nats; None if they
             weren't asked for or aren't known.
-        logprob: Sum of the sampled tokens' log-probabilities at temperature 1, in nats; None if it isn't known.
+        logprob: Sum of the sampled tokens' log-probabilities at temperature 1, or as its server gives them, in nats;
+            None if it isn't known.
     """
 
     text: str

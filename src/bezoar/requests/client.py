@@ -133,7 +133,8 @@ class Client:
         if answer.ending == "stop" or at_token_limit or work.tries + 1 == self.block.max_attempts:
             finish = "stop" if answer.ending == "empty" else answer.ending
             tokens = answer.usage.completion
-            return Completion(answer.text, finish, answer.model, tokens=tokens if tokens >= 0 else None)
+            known = tokens if tokens >= 0 else None
+            return Completion(answer.text, finish, answer.model, tokens=known, logprob=answer.logprob)
         work.tries += 1
         if answer.ending == "length":
             work.limit = longer

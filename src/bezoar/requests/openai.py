@@ -19,6 +19,7 @@ from bezoar.requests.reading import (
     answer_of,
     count,
     custom_id,
+    logprob_of,
     name_of,
     needed_count,
     parsed,
@@ -94,6 +95,8 @@ class OpenAi(provider.Connected):
             body |= {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
         if request.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        elif request.logprobs and self.block.gives_logprobs:
+            body["logprobs"] = True
         if request.schema and self.block.json_schema:
             schema = {"name": "verdict", "schema": request.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -119,7 +122,9 @@ class OpenAi(provider.Connected):
         written = count(usage, "prompt_tokens_details", "cache_write_tokens")
         ending: Ending = "refusal" if refused else ENDINGS.get(str(finish), "other")
         used = Usage(prompt=prompt - cached - written, completion=completion, cached=cached, written=written)
-        return answer_of(said, ending, model, used, self.block.thinking, alternatives_of(choice.get("logprobs")))
+        listed = choice.get("logprobs")
+        found = alternatives_of(listed), logprob_of(listed, completion)
+        return answer_of(said, ending, model, used, self.block.thinking, *found)
 
     async def send(self, call: Call, seconds: float) -> str:
         return await posted(self.session, call.endpoint.removeprefix("/v1/"), call, seconds)

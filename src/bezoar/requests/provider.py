@@ -36,6 +36,7 @@ class Answer:
         usage: As the server counts it; it may be wrong.
         alternatives: The first token's most likely alternatives, each with its log-probability; None if there are none.
         replaced: Broken characters of the answer that are U+FFFD now.
+        logprob: Sum of all sampled tokens' log-probabilities, in nats; None if the server doesn't give each of them.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Answer:
     usage: Usage
     replaced: int = 0
     alternatives: tuple[tuple[str, float], ...] | None = None
+    logprob: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Reading responses: the model's text and the server's token counts; a body may hold anything."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from bezoar.requests.provider import Answer, Ending
 from bezoar.text import replace_surrogates, without_thinking
 
 NO_COUNT = -1  # of tokens, where a server sends anything but a whole number from 0 on
+LEAST_LOGPROB = -1e9  # stands for minus infinity, and for a number with too many digits
 THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts of an answer that aren't its text
 
 
@@ -92,12 +94,25 @@ def alternatives_of(logprobs: Any) -> tuple[tuple[str, float], ...] | None:
     return kept if kept and len(kept) == len(found) else None
 
 
+def logprob_of(logprobs: Any, tokens: int) -> float | None:
+    """The sum of an answer's log-probabilities; None if the server doesn't send one for each of its tokens.
+
+    Args:
+        logprobs: Of a chat completion's choice.
+        tokens: As many as the server counts, with the one that ends the answer.
+    """
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    found = [_alternative(one) for one in content] if isinstance(content, list) else []
+    values = [one[1] for one in found if one is not None and one[1] > LEAST_LOGPROB]
+    return round(math.fsum(values), 4) if len(values) == len(found) == tokens else None
+
+
 def _alternative(one: Any) -> tuple[str, float] | None:
     """A token and its log-probability, which is 0 or less; None if it is anything else."""
     token, value = (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)
     if not isinstance(token, str) or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return (replace_surrogates(token)[0], float(value)) if value <= 0 else None
+    return (replace_surrogates(token)[0], float(max(value, LEAST_LOGPROB))) if value <= 0 else None
 
 
 def answer_of(
@@ -107,6 +122,7 @@ def answer_of(
     usage: Usage,
     thinking: Iterable[Sequence[str]],
     alternatives: tuple[tuple[str, float], ...] | None = None,
+    logprob: float | None = None,
 ) -> Answer:
     """The answer in a response.
 
@@ -117,6 +133,7 @@ def answer_of(
         usage: What it used.
         thinking: Pairs of markers around the model's thinking.
         alternatives: By `alternatives_of`.
+        logprob: By `logprob_of`.
     """
     said, replaced = replace_surrogates(content or "")
     said, closed = without_thinking(said, thinking)
@@ -125,4 +142,4 @@ def answer_of(
         ending = "other"
     elif ending == "stop":
         ending = "thinking" if not closed else "stop" if said else "empty"
-    return Answer(said, ending, replace_surrogates(str(model))[0], usage, replaced, alternatives)
+    return Answer(said, ending, replace_surrogates(str(model))[0], usage, replaced, alternatives, logprob)

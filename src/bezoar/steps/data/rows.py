@@ -192,7 +192,8 @@ class TurnRow(Row):
     finish_reason: str
     tokens: int | None = Field(description="Sampled, with the one that ends the answer; null if a server doesn't say.")
     logprob: float | None = Field(
-        description="Sum of the sampled tokens' log-probabilities at temperature 1, in nats; null if it isn't known."
+        description="Sum of the sampled tokens' log-probabilities at temperature 1, or as the server gives them, in "
+        "nats; null if it doesn't give each of them."
     )
 
 

@@ -1,8 +1,8 @@
 """Checklist grading: a strong model writes yes-or-no items for each question once, and a small judge checks them.
 
 An item's score is the judge's probability of yes, from the log-probabilities of its first token.
-Protocol: RocketEval (Wei et al. 2025, arXiv:2503.05142). An item whose alternatives hold neither yes nor no is counted
-as missing, where a mean over what is there would hide it.
+Protocol: RocketEval (Wei et al. 2025, arXiv:2503.05142). We differ: an item whose judge mostly says neither yes nor no
+is counted as missing, where the share of yes in the rest would hide it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
 
 PROTOCOL = "checklist-v1"
-PARSER = 1  # raise it when the reading of answers changes: it is part of a judge's identity
+PARSER = 2  # raise it when the reading of answers changes: it is part of a judge's identity
 SCALE = (1.0, 10.0)
 TOP = 5  # alternatives of the first token; servers give at least as many
+LEAST_MASS = 0.5  # of yes and no together: below, the judge more likely says something else. Our choice
 NEEDS = {
-    "author": ("dialogue", "most_items"),
+    "author": ("dialogue", "max_items"),
     "judge": ("dialogue", "response", "item", "fence"),
 }
 ONE_TOKEN = Sampling(temperature=0.0, max_new_tokens=1)
@@ -57,7 +58,7 @@ class Checklist(GradedEval):
         description="Backend that checks the items; it has to give log-probabilities of a token's alternatives: a "
         "checkpoint of this recipe, or an OpenAI-compatible server."
     )
-    most_items: int = Field(10, ge=1, le=30, description="Most items for one turn of a question.")
+    max_items: int = Field(10, ge=1, le=30, description="Most items for one turn of a question.")
     max_attempts: int = Field(2, ge=1, description="Most tries of an unreadable list of items.")
 
     def stage_names(self) -> list[str]:
@@ -106,21 +107,24 @@ class ItemRow(Row):
 class CheckRow(GradeRow):
     """A judge's check of one item for one answer."""
 
-    yes: float | None = Field(description="P(yes) / (P(yes) + P(no)); null if the alternatives hold neither.")
+    yes: float | None = Field(description="P(yes) / (P(yes) + P(no)); null if the mass is below 0.5.")
+    mass: float | None = Field(description="P(yes) + P(no), by the alternatives; null without alternatives.")
 
 
-def probability(alternatives: Iterable[tuple[str, float]] | None) -> float | None:
-    """P(yes) / (P(yes) + P(no)) by a first token's alternatives; None if they hold neither.
+def probability(alternatives: Iterable[tuple[str, float]] | None) -> tuple[float | None, float]:
+    """P(yes) / (P(yes) + P(no)) by a first token's alternatives, and the mass P(yes) + P(no).
 
-    Tokens that differ in case and in white space only count as one word.
+    The first is None if the mass is below LEAST_MASS. Tokens that differ in case and in white space only count as one
+    word. A word that isn't among the alternatives counts as 0: its token has at most the smallest listed probability,
+    which is at most 0.125 of five with this mass.
     """
     found = {"yes": 0.0, "no": 0.0}
     for text, logprob in alternatives or ():
         word = text.strip(" \n\t▁Ġ").casefold()
         if word in found:
             found[word] += math.exp(logprob)
-    whole = found["yes"] + found["no"]
-    return found["yes"] / whole if whole > 0 else None
+    mass = found["yes"] + found["no"]
+    return found["yes"] / mass if mass >= LEAST_MASS else None, mass
 
 
 def on_scale(yes: float) -> float:
@@ -128,13 +132,13 @@ def on_scale(yes: float) -> float:
     return (SCALE[1] - SCALE[0]) * yes + SCALE[0]
 
 
-def items_schema(most_items: int) -> dict[str, Any]:
+def items_schema(max_items: int) -> dict[str, Any]:
     """JSON schema of a checklist, for servers that enforce one."""
-    items = {"type": "array", "items": {"type": "string"}, "maxItems": most_items}
+    items = {"type": "array", "items": {"type": "string"}, "maxItems": max_items}
     return {"type": "object", "properties": {"items": items}, "required": ["items"], "additionalProperties": False}
 
 
-def read_items(text: str, most_items: int) -> list[str] | None:
+def read_items(text: str, max_items: int) -> list[str] | None:
     """The items in an author's answer: of its last JSON object that has some; None without, or with too many."""
     found: list[str] | None = None
     start = text.find("{")
@@ -147,7 +151,7 @@ def read_items(text: str, most_items: int) -> list[str] | None:
         if isinstance(listed, list) and all(isinstance(one, str) and one.strip() for one in listed):
             found = list(dict.fromkeys(" ".join(one.split()) for one in listed))
         start = text.find("{", end)
-    return found if found and len(found) <= most_items else None
+    return found if found and len(found) <= max_items else None
 
 
 def holds_verdict(text: str) -> bool:

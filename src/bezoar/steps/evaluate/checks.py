@@ -13,6 +13,7 @@ from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject, ask
 from bezoar.requests.blocks import BackendBlock
 from bezoar.steps import prompts
+from bezoar.steps.backends.local import LocalBackend
 from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import checklist, grades
 from bezoar.steps.evaluate.checklist import CheckRow, ItemRow
@@ -26,7 +27,7 @@ class Authoring(NamedBlock):
     section: ClassVar[str] = "evals"
 
     author_sampling: Sampling
-    most_items: int
+    max_items: int
     max_attempts: int
 
 
@@ -38,20 +39,24 @@ class Checking(NamedBlock):
     max_failed_share: float
 
 
-def author_request(question: QuestionRow, turn: int, block: Authoring, template: str, attempt: int) -> Request:
+def author_request(
+    question: QuestionRow, turn: int, block: Authoring, template: str, attempt: int, *, single_turn: bool = False
+) -> Request:
     """The request for the items of a turn; the author sees what the user says, and no answer."""
-    said = question.turns[:turn]
-    shown = "\n\n".join(f"User: {text}" for text in said) if turn > 1 else said[0]
-    user = prompts.fill(template, dialogue=shown, most_items=str(block.most_items))
+    said = question.turns[turn - 1 if single_turn else 0 : turn]
+    shown = "\n\n".join(f"User: {text}" for text in said) if len(said) > 1 else said[0]
+    user = prompts.fill(template, dialogue=shown, max_items=str(block.max_items))
     key = f"checklist:{question.question_id}:{turn}:{attempt}"
     request = ask(key, user, block.author_sampling, sample=str(attempt))
     alternating = tuple(text for place, one in enumerate(said) for text in ((one,) if not place else ("", one)))
     subject = Subject(alternating, "", form="items")
-    return replace(request, subject=subject, schema=checklist.items_schema(block.most_items))
+    return replace(request, subject=subject, schema=checklist.items_schema(block.max_items))
 
 
-def authored(questions: list[QuestionRow], author: Backend, block: Authoring, template: str) -> list[ItemRow]:
-    """The items of every turn; an answer that can't be read is drawn again.
+def authored(
+    questions: list[QuestionRow], author: Backend, block: Authoring, template: str, *, single_turn: bool
+) -> list[ItemRow]:
+    """The items of every turn, by itself or after those before it; an answer that can't be read is drawn again.
 
     Raises:
         ValueError: A turn has no items after all attempts.
@@ -61,10 +66,12 @@ def authored(questions: list[QuestionRow], author: Backend, block: Authoring, te
     answers: dict[int, Completion] = {}
     waiting = list(range(len(asked)))
     for attempt in range(block.max_attempts):
-        requests = [author_request(*asked[place], block, template, attempt) for place in waiting]
+        requests = [
+            author_request(*asked[place], block, template, attempt, single_turn=single_turn) for place in waiting
+        ]
         answers |= zip(waiting, author.complete(requests, "checklists"), strict=True)
         for place in waiting:
-            texts = None if answers[place].fault else checklist.read_items(answers[place].text, block.most_items)
+            texts = None if answers[place].fault else checklist.read_items(answers[place].text, block.max_items)
             if texts:
                 found[place] = _item_rows(*asked[place], texts, answers[place].model)
         waiting = [place for place in waiting if place not in found]
@@ -83,17 +90,17 @@ def _no_items(asked: tuple[QuestionRow, int], answer: Completion, missing: int, 
     return problem(
         f"{missing:,} of {wanted:,} turns have no checklist, such as question {question.question_id}, turn {turn}",
         found=answer.error or answer.fault or f"{answer.text[:200]!r}",
-        expected='a JSON object {"items": [...]} with at least one item, and no more than `most_items`',
+        expected='a JSON object {"items": [...]} with at least one item, and no more than `max_items`',
     )
 
 
 def write_checklists(
-    questions_path: Path, prompt_file: Path, author: Backend, block: Authoring, out_folder: Path
+    questions_path: Path, prompt_file: Path, author: Backend, block: Authoring, out_folder: Path, *, single_turn: bool
 ) -> None:
     """Write items.jsonl: a checklist for each turn of each question."""
     questions = read_questions(questions_path)
     template = prompts.load(prompt_file, checklist.NEEDS)["author"]
-    rows = authored(questions, author, block, template)
+    rows = authored(questions, author, block, template, single_turn=single_turn)
     with artifact(out_folder) as out:
         write_rows(out / "items.jsonl", rows)
     logger.info(f"checklists of {out_folder.name}: {len(rows):,} items for {len(questions):,} questions")
@@ -161,7 +168,7 @@ def row_of(check: Check, answer: Completion, model: str, judge_id: str, end: str
         status = "ok"  # one token is all that was asked for
     elif status == "ok":
         status = "no_logprobs"
-    yes = checklist.probability(answer.alternatives) if status == "ok" else None
+    yes, mass = checklist.probability(answer.alternatives) if status == "ok" else (None, None)
     if status == "ok" and yes is None:
         status = "unparsed"
     return CheckRow(
@@ -172,14 +179,22 @@ def row_of(check: Check, answer: Completion, model: str, judge_id: str, end: str
         part=check.item.item,
         status=status,
         yes=None if yes is None else round(yes, 4),
+        mass=None if mass is None else round(mass, 4),
         score=None if yes is None else round(checklist.on_scale(yes), 4),
         model_returned=answer.model,
         **grades.flags(check.graded.answer, [end], checklist.holds_verdict),
     )
 
 
-def judge_id_of(inputs: Inputs, backend: BackendBlock) -> str:
-    """The identity of the judge, with the items that it checks."""
+def judge_id_of(inputs: Inputs, backend: BackendBlock, seed: int, system: str | None) -> str:
+    """The identity of the judge, with the items that it checks.
+
+    Args:
+        inputs: Of its job.
+        backend: Its block.
+        seed: Of the fences in its prompts.
+        system: The recipe's system text, which the prompts of a local judge begin with.
+    """
     return grades.identity(
         checklist.PROTOCOL,
         checklist.PARSER,
@@ -187,21 +202,33 @@ def judge_id_of(inputs: Inputs, backend: BackendBlock) -> str:
         weights=digest(inputs.judge) if inputs.judge else None,
         prompts=sha256(inputs.prompts),
         items=sha256(inputs.items),
+        seed=seed,
+        system=system if isinstance(backend, LocalBackend) else None,
     )
 
 
 def write_checks(
-    inputs: Inputs, block: Checking, backend: BackendBlock, judge: Backend, seed: int, out_folder: Path
+    inputs: Inputs,
+    block: Checking,
+    backend: BackendBlock,
+    judge: Backend,
+    out_folder: Path,
+    *,
+    seed: int,
+    system: str | None,
+    single_turn: bool,
 ) -> None:
-    """Check all answers of a model, which has the name of the output folder.
+    """Check all answers of a model, which has the name of the output folder; seed and system as in `judge_id_of`.
+
+    With single_turn, the judge sees each turn without those before it.
 
     Raises:
         ValueError: The gate is another judge's, an answer or an item is missing, or too few checks have a score.
     """
-    model, judge_id = out_folder.name, judge_id_of(inputs, backend)
+    model, judge_id = out_folder.name, judge_id_of(inputs, backend, seed, system)
     grades.check_gate(inputs.gate, judge_id)
     template = prompts.load(inputs.prompts, checklist.NEEDS)["judge"]
-    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers)
+    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers, single_turn=single_turn)
     checks = checks_of(answers, list(read_rows(inputs.items, ItemRow)))
     said = judge.complete([check.request(template, seed) for check in checks], "checks")
     end = grades.delimiter(template, "response")

@@ -11,12 +11,12 @@ from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject
 from bezoar.requests.blocks import BackendBlock
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
-from bezoar.steps.evaluate import pairwise
+from bezoar.steps.evaluate import grades, pairwise
 from bezoar.steps.evaluate.controls import FILLER
 from bezoar.steps.evaluate.judgments import ENDINGS, check_gate
 from bezoar.steps.evaluate.mtbench import CONTROL, references
 from bezoar.steps.evaluate.pairwise import GAMES, GameRow, PairPrompts
-from bezoar.steps.evaluate.questions import check_answers, read_questions, references_to
+from bezoar.steps.evaluate.questions import by_itself, check_answers, read_questions, references_to
 from bezoar.steps.evaluate.style import counts
 
 
@@ -58,7 +58,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Game:
-    """One game: one turn of a question, in one order of seats."""
+    """One game: one turn of a question, in one order of seats.
+
+    Attributes:
+        question: As the judge sees it: with the turn alone if every turn was asked by itself.
+        model: The model's answers to the turns that the judge sees, and perhaps to later ones.
+        baseline: Those of the baseline.
+        turn: From 1 on, of the whole question.
+    """
 
     question: QuestionRow
     model: list[str]
@@ -71,14 +78,17 @@ class Game:
     system: str
     user: str
 
+    @property
+    def place(self) -> int:
+        """The turn's number among those that the judge sees."""
+        return min(self.turn, len(self.question.turns))
+
     def request(self, block: Comparing, attempt: int) -> Request:
         """The request. Its sample names the game, since both games of equal answers have one prompt."""
-        turns = [self.question.turns[0]]
-        for number in range(1, self.turn):
-            turns += [self.model[number - 1], self.question.turns[number]]
+        turns = grades.dialogue(self.question, self.place, self.model)
         first, second = seats(self.model, self.baseline, self.number)
         labels = pairwise.LABELS[block.scale]
-        subject = Subject(tuple(turns), first[self.turn - 1], second[self.turn - 1], labels)
+        subject = Subject(turns, first[self.place - 1], second[self.place - 1], labels)
         sample = f"{self.number}.{self.sample_index}.{attempt}"
         messages = (("system", self.system), ("user", self.user))
         return Request(
@@ -115,6 +125,8 @@ def games_of(
     prompts: PairPrompts,
     given: dict[int, list[str]] | None,
     block: Comparing,
+    *,
+    single_turn: bool = False,
 ) -> list[Game]:
     """Both games of every turn.
 
@@ -125,6 +137,7 @@ def games_of(
         prompts: Judge prompts.
         given: Reference answers by question; None shows the judge none.
         block: The evaluation.
+        single_turn: Whether every turn was asked by itself, and so is shown by itself.
 
     Raises:
         InputError: A question has no answer, lacks its reference answer, or has more than two turns.
@@ -143,12 +156,14 @@ def games_of(
         if given is not None and question.category in block.reference_categories:
             reference = references_to(question, given)
         for turn in range(1, len(question.turns) + 1):
-            read = (question.turns, answers[number], baseline[number], reference or [])
-            may_quote = pairwise.holds_verdict(text for texts in read for text in texts[:turn])
+            asked, said, place = question, [answers[number], baseline[number], reference or []], turn
+            if single_turn:
+                asked, said, place = *by_itself(question, turn, *said), 1
+            may_quote = pairwise.holds_verdict(text for texts in (asked.turns, *said) for text in texts[:place])
             for game in GAMES:
-                prompt = prompts.prompt_of(question, seats(answers[number], baseline[number], game), turn, reference)
+                prompt = prompts.prompt_of(asked, seats(said[0], said[1], game), place, said[2])
                 games += [
-                    Game(question, answers[number], baseline[number], turn, game, sample, may_quote, *prompt)
+                    Game(asked, said[0], said[1], turn, game, sample, may_quote, *prompt)
                     for sample in range(block.repeats)
                 ]
     return games
@@ -180,7 +195,7 @@ def row_of(game: Game, answer: Completion, model: str, judge_id: str, scale: int
         status = "unparsed"
     found = found if status == "ok" else None
     first = None if found is None else pairwise.POINTS[found]
-    text, other = game.model[game.turn - 1], game.baseline[game.turn - 1]
+    text, other = game.model[game.place - 1], game.baseline[game.place - 1]
     return GameRow(
         model=model,
         judge_id=judge_id,
@@ -269,8 +284,10 @@ def texts_by_question(path: Path) -> dict[int, list[str]]:
     return {row.question_id: row.choices[0].turns for row in read_rows(path, AnswerRow)}
 
 
-def write_verdicts(inputs: Inputs, block: Comparing, backend: BackendBlock, judge: Backend, out_folder: Path) -> None:
-    """Judge all games of a model or control, which has the name of the output folder.
+def write_verdicts(
+    inputs: Inputs, block: Comparing, backend: BackendBlock, judge: Backend, out_folder: Path, *, single_turn: bool
+) -> None:
+    """Judge all games of a model or control, which has the name of the output folder; single_turn as in `games_of`.
 
     Raises:
         ValueError: The gate is another judge's, an answer or reference is missing, or too few verdicts are readable.
@@ -288,7 +305,7 @@ def write_verdicts(inputs: Inputs, block: Comparing, backend: BackendBlock, judg
     judge_id = judge_id_of(inputs, block, backend)
     if inputs.gate:
         check_gate(inputs.gate, judge_id)
-    games = games_of(questions, answers, baseline, prompts, given, block)
+    games = games_of(questions, answers, baseline, prompts, given, block, single_turn=single_turn)
     ends = prompts.ends()
     found = [
         (game, answer, row_of(game, answer, model, judge_id, block.scale, ends))

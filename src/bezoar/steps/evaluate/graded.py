@@ -9,11 +9,12 @@ from pydantic import Field
 
 from bezoar.blocks import FilePath, Name, Share
 from bezoar.problems import Problem, unknown
+from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import AnsweredEval, Scores
 from bezoar.steps.evaluate.mtbench import CONTROL
 
 
-class GradedEval(AnsweredEval):
+class GradedEval(AnsweredEval, ComparedEval):
     """The base class of evaluations in which a judge grades every answer by itself."""
 
     prompts: FilePath = Field(description="YAML file with the judge's prompts.")
@@ -64,6 +65,7 @@ class GradedEval(AnsweredEval):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """The control `shuffled` needs a named checkpoint of this evaluation, and several questions."""
+        yield from super().problems(recipe)
         found, answers = self.shuffled_from, recipe.answers.get(self.answers)
         if "shuffled" in self.controls and found is None:
             expected = f"a checkpoint of {', '.join(self.checkpoints)}"

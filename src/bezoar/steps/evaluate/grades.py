@@ -48,11 +48,13 @@ class Graded:
         question: Its question.
         turn: From 1 on.
         answers: The model's answers up to this turn.
+        single_turn: Whether every turn was asked by itself, and so is shown by itself.
     """
 
     question: QuestionRow
     turn: int
     answers: list[str]
+    single_turn: bool = False
 
     @property
     def answer(self) -> str:
@@ -62,6 +64,8 @@ class Graded:
     @property
     def turns(self) -> tuple[str, ...]:
         """User and assistant turns before the answer, user first and last."""
+        if self.single_turn:
+            return (self.question.turns[self.turn - 1],)
         return dialogue(self.question, self.turn, self.answers)
 
     @property
@@ -71,12 +75,9 @@ class Graded:
 
 
 def dialogue(question: QuestionRow, turn: int, answers: list[str]) -> tuple[str, ...]:
-    """The texts before the answer to a turn; without answers, the user's alone."""
-    if not answers:
-        return tuple(question.turns[:turn])
-    pairs = zip(question.turns, answers, strict=False)
-    before = [text for _, pair in zip(range(turn - 1), pairs, strict=False) for text in pair]
-    return (*before, question.turns[turn - 1])
+    """The texts before the answer to a turn."""
+    pairs = zip(question.turns[: turn - 1], answers[: turn - 1], strict=True)
+    return (*(text for pair in pairs for text in pair), question.turns[turn - 1])
 
 
 def told(turns: tuple[str, ...]) -> str:
@@ -86,8 +87,8 @@ def told(turns: tuple[str, ...]) -> str:
     return "\n\n".join(f"{ROLES[place % 2]}: {text}" for place, text in enumerate(turns))
 
 
-def graded_answers(questions: list[QuestionRow], path: Path) -> list[Graded]:
-    """Every answer of a model, by question and turn.
+def graded_answers(questions: list[QuestionRow], path: Path, *, single_turn: bool) -> list[Graded]:
+    """Every answer of a model, by question and turn; `single_turn`: each is shown without the turns before it.
 
     Raises:
         ValueError: A turn of a question has no answer.
@@ -99,7 +100,7 @@ def graded_answers(questions: list[QuestionRow], path: Path) -> list[Graded]:
         if len(said) != len(question.turns):
             what = f"{path}: question {question.question_id} lacks an answer"
             raise InputError(problem(what, found=f"{len(said)} answers", expected=f"{len(question.turns)}, one a turn"))
-        found += [Graded(question, turn + 1, said) for turn in range(len(said))]
+        found += [Graded(question, turn + 1, said, single_turn) for turn in range(len(said))]
     return found
 
 

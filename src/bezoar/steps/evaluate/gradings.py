@@ -167,8 +167,10 @@ def judge_id_of(inputs: Inputs, block: Grading, backend: BackendBlock) -> str:
     )
 
 
-def write_gradings(inputs: Inputs, block: Grading, backend: BackendBlock, judge: Backend, out_folder: Path) -> None:
-    """Grade all answers of a model, which has the name of the output folder.
+def write_gradings(
+    inputs: Inputs, block: Grading, backend: BackendBlock, judge: Backend, out_folder: Path, *, single_turn: bool
+) -> None:
+    """Grade all answers of a model, which has the name of the output folder; single_turn: each turn without the others.
 
     Raises:
         ValueError: The gate is another judge's, an answer or reference is missing, or too few gradings have a score.
@@ -176,7 +178,7 @@ def write_gradings(inputs: Inputs, block: Grading, backend: BackendBlock, judge:
     model, judge_id = out_folder.name, judge_id_of(inputs, block, backend)
     grades.check_gate(inputs.gate, judge_id)
     references = mtbench.references(read_rows(inputs.references, AnswerRow)) if inputs.references else None
-    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers)
+    answers = grades.graded_answers(read_questions(inputs.questions), inputs.answers, single_turn=single_turn)
     texts = prompts.load(inputs.prompts, rubric.NEEDS)
     items = items_of(answers, references, texts, rubric.read_rubric(inputs.rubric).text, block)
     ends = {grades.delimiter(texts[name], "response") for name in ("user", "user_with_reference")}

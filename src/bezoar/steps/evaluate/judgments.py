@@ -14,8 +14,8 @@ from bezoar.requests.base import Backend, Completion, Request, Subject
 from bezoar.requests.blocks import BackendBlock
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import fastchat as fastchat_rule
-from bezoar.steps.evaluate import fencing, mtbench
-from bezoar.steps.evaluate.questions import check_answers, references_to
+from bezoar.steps.evaluate import fencing, grades, mtbench
+from bezoar.steps.evaluate.questions import by_itself, check_answers, references_to
 
 ENDINGS = {
     "stop": "ok",
@@ -63,7 +63,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Item:
-    """One grading of one answer."""
+    """One grading of one answer.
+
+    Attributes:
+        question: As the judge sees it: with the graded turn alone if every turn was asked by itself.
+        answers: To the turns that the judge sees, and perhaps to later ones.
+        turn: From 1 on, of the whole question.
+    """
 
     question: QuestionRow
     answers: list[str]
@@ -74,14 +80,17 @@ class Item:
     system: str
     user: str
 
+    @property
+    def answer(self) -> str:
+        """The graded answer."""
+        return self.answers[min(self.turn, len(self.question.turns)) - 1]
+
     def request(self, block: Judging, attempt: int) -> Request:
         """The request."""
-        turns = [self.question.turns[0]]
-        if self.turn == 2:
-            turns += [self.answers[0], self.question.turns[1]]
+        turns = grades.dialogue(self.question, min(self.turn, len(self.question.turns)), self.answers)
         key = f"{self.question.question_id}:{self.turn}:{self.sample_index}:{attempt}"
         messages = (("system", self.system), ("user", self.user))
-        subject = Subject(tuple(turns), self.answers[self.turn - 1])
+        subject = Subject(turns, self.answer)
         return Request(key, messages, block.judge_sampling, subject, sample=f"{self.sample_index}.{attempt}")
 
 
@@ -91,9 +100,20 @@ def items_of(
     prompts: mtbench.JudgePrompts,
     references: dict[int, list[str]],
     block: Judging,
-    seed: int = 0,
+    seed: int,
+    *,
+    single_turn: bool = False,
 ) -> list[Item]:
-    """Every grading of every answer, for both turns; the seed makes the fences of the fenced protocol.
+    """Every grading of every answer, for both turns.
+
+    Args:
+        questions: The questions, of two turns.
+        answers: The model's answers by question.
+        prompts: Judge prompts.
+        references: Reference answers by question.
+        block: The evaluation.
+        seed: Makes the fences of the fenced protocol.
+        single_turn: Whether every turn was asked by itself, and so is shown by itself.
 
     Raises:
         ValueError: A question has no answer, or lacks the reference answer that its category needs.
@@ -104,13 +124,16 @@ def items_of(
         check_answers(question, answers)
         reference = references_to(question, references) if question.category in block.reference_categories else None
         for turn in mtbench.TURNS:
-            read = [text for texts in (question.turns, answers[number], reference or []) for text in texts[:turn]]
+            asked, said, place = question, [answers[number], reference or []], turn
+            if single_turn:
+                asked, said, place = *by_itself(question, turn, *said), 1
+            read = [text for texts in (asked.turns, *said) for text in texts[:place]]
             may_quote = mtbench.holds_rating(read)
             for sample in range(block.repeats):
                 mark = fencing.mark_of(seed, f"{number}:{turn}:{sample}", read)
                 fence = mark if block.protocol == fencing.PROTOCOL else None
-                prompt = _prompt(prompts, question, answers[number], turn, reference, fence)
-                items.append(Item(question, answers[number], turn, sample, may_quote, *prompt))
+                prompt = _prompt(prompts, asked, said[0], place, said[1], fence)
+                items.append(Item(asked, said[0], turn, sample, may_quote, *prompt))
     return items
 
 
@@ -151,7 +174,7 @@ def rows_of(
     item: Item, answer: Completion, model: str, judge_id: str, delimiters: set[str]
 ) -> tuple[dict[str, Any], mtbench.VerdictRow]:
     """A judgment as FastChat's row, and as ours."""
-    text = item.answers[item.turn - 1]
+    text = item.answer
     score, flag = mtbench.rating(answer.text, may_quote=item.may_quote)
     status = ENDINGS[answer.finish_reason]
     if status == "ok" and score is None:
@@ -214,8 +237,8 @@ def check_gate(path: Path, judge_id: str) -> None:
         raise InputError(problem(f"{path}: another judge graded the controls", found=found, expected=judge_id))
 
 
-def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
-    """The identity of the judge."""
+def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock, seed: int) -> str:
+    """The identity of the judge; the seed is that of the fences, if it is asked with some."""
     return mtbench.judge_id(
         backend=backend.identity(),
         weights=digest(inputs.judge) if inputs.judge else None,
@@ -225,13 +248,21 @@ def judge_id_of(inputs: Inputs, block: Judging, backend: BackendBlock) -> str:
         prompts_sha256=sha256(inputs.judge_prompts),
         references_sha256=sha256(inputs.references),
         protocol=block.protocol,
+        seed=seed if block.protocol == fencing.PROTOCOL else None,
     )
 
 
 def write_judgments(
-    inputs: Inputs, block: Judging, backend: BackendBlock, judge: Backend, out_folder: Path, seed: int = 0
+    inputs: Inputs,
+    block: Judging,
+    backend: BackendBlock,
+    judge: Backend,
+    out_folder: Path,
+    seed: int,
+    *,
+    single_turn: bool,
 ) -> None:
-    """Grade all answers of a model, which has the name of the output folder; the seed makes the fences.
+    """Grade all answers of a model, which has the name of the output folder; seed and single_turn as in `items_of`.
 
     Raises:
         ValueError: The gate is another judge's, an answer or reference is missing, or too few ratings are readable.
@@ -241,10 +272,12 @@ def write_judgments(
     answers = {row.question_id: row.choices[0].turns for row in read_rows(inputs.answers, AnswerRow)}
     prompts = mtbench.JudgePrompts.of(read_rows(inputs.judge_prompts, JudgePromptRow))
     references = mtbench.references(read_rows(inputs.references, AnswerRow))
-    judge_id = judge_id_of(inputs, block, backend)
+    judge_id = judge_id_of(inputs, block, backend, seed)
     if inputs.gate:
         check_gate(inputs.gate, judge_id)
-    found = graded(items_of(questions, answers, prompts, references, block, seed), judge, block)
+    found = graded(
+        items_of(questions, answers, prompts, references, block, seed, single_turn=single_turn), judge, block
+    )
     delimiters = prompts.delimiters()
     rows = [rows_of(item, answer, model, judge_id, delimiters) for item, answer in found]
     wanted = len(questions) * len(mtbench.TURNS) * block.repeats

@@ -123,6 +123,7 @@ class Mtbench(AnsweredEval, ComparedEval):
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""
+        yield from super().problems(recipe)
         yield from self._shuffled()
         answers = recipe.answers.get(self.answers)
         for position, category in enumerate(self.reference_categories if answers else []):
@@ -280,6 +281,7 @@ def judge_id(
     prompts_sha256: str,
     references_sha256: str,
     protocol: str = PROTOCOL,
+    seed: int | None = None,
 ) -> str:
     """A judge's identity: it changes with everything that can change a judgment of the same answer.
 
@@ -292,9 +294,11 @@ def judge_id(
         prompts_sha256: Of the file of judge prompts.
         references_sha256: Of the file of reference answers.
         protocol: How it is asked.
+        seed: Of the fences; None for a protocol without.
     """
     judge = [dict(backend), weights, dict(sampling), attempts, sorted(reference_categories)]
-    return row_id(json.dumps([*judge, prompts_sha256, references_sha256, PARSER, protocol], sort_keys=True))
+    asked = [prompts_sha256, references_sha256, PARSER, protocol, *([] if seed is None else [seed])]
+    return row_id(json.dumps([*judge, *asked], sort_keys=True))
 
 
 def one_judge(verdicts: Mapping[str, list[Any]]) -> str:

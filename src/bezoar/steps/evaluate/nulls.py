@@ -21,7 +21,7 @@ METHODS: dict[GradedMethod, Rating] = {
     "checklist": Rating(
         row=checklist.CheckRow,
         questions=read_questions,
-        readable="alternatives of the first token with yes or no",
+        readable="first tokens that are mostly yes or no",
         scale=checklist.SCALE,
         cells=grades.cells,
     ),

@@ -133,7 +133,9 @@ class Pairwise(AnsweredEval, ComparedEval):
         if self.baseline not in self.checkpoints:
             yield unknown(("baseline",), "no answers of this checkpoint are made", self.baseline, self.checkpoints)
         if not self.players():
-            yield Problem(("checkpoints",), "nobody plays against the baseline", "no other checkpoint", "one or more")
+            yield Problem(
+                ("checkpoints",), "nothing is compared with the baseline", "no other checkpoint", "one or more"
+            )
         for role in ("judge_prompts", "references"):
             source = recipe.sources.get(getattr(self, role))
             for part in ("limit", "sample") if source else ():

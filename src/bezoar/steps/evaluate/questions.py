@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
+from bezoar.blocks import NamedBlock
 from bezoar.errors import InputError, problem
 from bezoar.steps.data.rows import AnswerRow, Choice, QuestionRow, read_rows, row_id
 
@@ -28,6 +30,24 @@ def _check_turns(what: str, texts: list[str] | None, question: QuestionRow) -> l
     if len(texts) < turns:
         raise InputError(problem(f"{what} to turn {len(texts) + 1}", found=len(texts), expected=f"{turns}, one a turn"))
     return texts
+
+
+class Asked(NamedBlock):
+    """The keys of a block of `answers` that a judge's prompts depend on.
+
+    Attributes:
+        single_turn: Whether every turn was asked by itself: then a judge doesn't see the turns before it either.
+    """
+
+    section: ClassVar[str] = "answers"
+
+    single_turn: bool
+
+
+def by_itself(question: QuestionRow, turn: int, *said: list[str]) -> tuple[QuestionRow, list[list[str]]]:
+    """A turn as a question of its own, and of each list of texts, such as answers, the one of that turn."""
+    asked = question.model_copy(update={"turns": question.turns[turn - 1 : turn]})
+    return asked, [texts[turn - 1 : turn] for texts in said]
 
 
 def answer_row(model: str, question: QuestionRow, turns: list[str]) -> AnswerRow:

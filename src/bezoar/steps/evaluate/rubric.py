@@ -22,7 +22,7 @@ from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
 
 PROTOCOL = "rubric-absolute-v1"
-PARSER = 1  # raise it when the reading of scores changes: it is part of a judge's identity
+PARSER = 2  # raise it when the reading of scores changes: it is part of a judge's identity
 SCALE = (1.0, 5.0)
 SCORES = tuple(range(1, 6))
 NEEDS = {
@@ -31,8 +31,9 @@ NEEDS = {
     "user_with_reference": ("instruction", "response", "rubric", "reference_answer"),
 }
 MARKER = re.compile(r"\[RESULT\]")
-RESULT = re.compile(r"\[RESULT\] ?([^\s\[\]]{1,12})")
-CLOSING = re.compile(rf"(?:^|\s){RESULT.pattern}$")
+RESULT = re.compile(r"\[RESULT\][\s:*_(]*([^\s\[\]:*_(]{1,12})")  # perhaps in bold, and on two lines
+CLOSING = re.compile(rf"(?:^|[\s.!?:;()*_]){RESULT.pattern}$")  # not behind a quotation mark
+LAYOUT = " \t\r\n.!*_)"  # may follow a score; a quotation mark may not
 
 
 class Rubric(GradedEval):
@@ -119,12 +120,17 @@ def result(text: str) -> tuple[float | None, str]:
     """The score at the end of a judge's whole text, from 1 to 5, and a flag; None with none, elsewhere or invalid."""
     if not MARKER.search(text):
         return None, "none"
-    last = CLOSING.search(text.strip().rpartition("\n")[2])
+    last = CLOSING.search(text.rstrip(LAYOUT))
     if not last:
         return None, "elsewhere"
-    if last[1] not in map(str, SCORES):
+    if _score(last[1]) not in map(str, SCORES):
         return None, "invalid"
-    return float(last[1]), "multi" if len(set(RESULT.findall(text))) > 1 else "ok"
+    return float(_score(last[1])), "multi" if len(set(map(_score, RESULT.findall(text)))) > 1 else "ok"
+
+
+def _score(found: str) -> str:
+    """A score as it was found, without layout, and without `/5`."""
+    return found.rstrip(f"{LAYOUT},;").removesuffix("/5")
 
 
 def holds_result(text: str) -> bool:

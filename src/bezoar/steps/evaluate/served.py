@@ -40,7 +40,7 @@ class Served:
         """
         fitted = [self._fitted(request) for request in requests]
         answers = iter(self.client.complete([one for one in fitted if one], what))
-        found = [next(answers) if one else Completion("", "length", self.name, tokens=0) for one in fitted]
+        found = [next(answers) if one else Completion("", "length", self.name, tokens=0, logprob=0.0) for one in fitted]
         refused = [one for one in found if one.finish_reason == "error"]
         if refused:
             shown = f"{len(refused):,} of {len(found):,}: {refused[0].error}"
@@ -64,7 +64,8 @@ class Served:
         sampling = request.sampling
         sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, room)})
         messages = tuple((turn["role"], turn["content"]) for turn in turns)
-        return Request(request.key, messages, sampling, sample=str(self.seed) if sampling.temperature else "0")
+        sample = str(self.seed) if sampling.temperature else "0"
+        return Request(request.key, messages, sampling, sample=sample, logprobs=True)
 
 
 def served(checkpoint: Path, block: OpenAiBackend, prompt: Prompt, seed: int, budget: Budget) -> Served:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.errors import BezoarError
-from bezoar.files import sha256
+from bezoar.files import rounded, sha256
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
 from bezoar.steps.evaluate import gate, grades
@@ -20,8 +20,9 @@ from bezoar.steps.evaluate.gate import Rating
 from bezoar.steps.evaluate.graded import GradedEval
 from bezoar.steps.evaluate.grades import GradeRow
 from bezoar.steps.evaluate.mtbench import one_judge
-from bezoar.steps.evaluate.significance import within_item_spread
+from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import stratified_mean
+from bezoar.steps.report import differences as between
 from bezoar.steps.report.clean import LeftOut
 from bezoar.steps.results.report import Report
 from bezoar.steps.results.write import write
@@ -69,8 +70,8 @@ class Table:
         estimate = stratified_mean(cells, names, self.block.bootstrap_samples, self.seed, bounds or self.method.scale)
         return {name: None if one is None else round(one, 4) for name, one in asdict(estimate).items()}
 
-    def entry(self, rows: list[GradeRow], others: Mapping[str, tuple[str, Cells]]) -> dict[str, Any]:
-        """A model's scores and counts; `others`: by comparison, another checkpoint and its cells."""
+    def entry(self, rows: list[GradeRow]) -> dict[str, Any]:
+        """A model's scores and counts."""
         cells, categories = self.cells(rows), self.categories
         places = {one: [n for n, name in enumerate(categories) if name == one] for one in sorted(set(categories))}
         needed = grades.needed(rows)
@@ -82,8 +83,6 @@ class Table:
             "missing": self.bounds(rows) | {"gradings": len(missing)},
             "turns": {str(n + 1): self.mean(cells[:, [n]], categories) for n in range(cells.shape[1])},
             "categories": {one: self.mean(cells[rows_of], [one] * len(rows_of)) for one, rows_of in places.items()},
-            "difference_to_first": self.difference(cells, others.get("first")),
-            "difference_to_previous": self.difference(cells, others.get("previous")),
             "gradings": len(rows),
             "status": dict(sorted(Counter(row.status for row in rows).items())),
             "empty_answers": len({(row.question_id, row.turn) for row in rows if row.answer_empty}),
@@ -92,10 +91,19 @@ class Table:
             "complete": not missing,
         }
 
-    def difference(self, cells: Cells, other: tuple[str, Cells] | None) -> dict[str, Any] | None:
-        """The paired difference to another checkpoint."""
-        found = self.mean(cells - other[1], self.categories, self.distance) if other else None
-        return {"to": other[0]} | found if other and found else None
+    def difference(self, cells: Cells, others: Cells) -> dict[str, Any] | None:
+        """The paired difference to another checkpoint with its p-value; None without a common score."""
+        found = self.mean(cells - others, self.categories, self.distance)
+        if found is None:
+            return None
+        p = p_value(cells - others, self.categories, self.block.bootstrap_samples, self.seed, self.distance)
+        return found | {"p": rounded(p)}
+
+    def to_first(self, cells: Cells, first: Cells) -> dict[str, Any]:
+        """A control's difference to the first checkpoint, which is none of the report's comparisons."""
+        found = self.mean(cells - first, self.categories, self.distance)
+        gap = {"to": self.block.checkpoints[0]} | found if found else None
+        return {"difference_to_first": gap, "difference_to_previous": None}
 
     def bounds(self, rows: list[GradeRow]) -> dict[str, float | None]:
         """The mean if every grading without a score had the lowest, or the highest one."""
@@ -158,13 +166,15 @@ def reported(by_model: Grades, table: Table, protocol: str, left_out: LeftOut) -
     judge = one_judge(by_model)
     unread = gate.unreadable(by_model)
     cells = {name: table.cells(rows) for name, rows in by_model.items()}
-    first, *later = block.checkpoints
-    others = {name: {"first": (first, cells[first])} for name in by_model if name != first}
-    for name, previous in zip(later, block.checkpoints, strict=False):
-        others[name]["previous"] = (previous, cells[previous])
-    entries = {name: table.entry(rows, others.get(name, {})) for name, rows in by_model.items()}
+    entries = {name: table.entry(rows) for name, rows in by_model.items()}
+    gaps, comparisons = between.differences(
+        block, [""], lambda _, name, other: table.difference(cells[name], cells[other])
+    )
     for name in block.checkpoints:
-        entries[name]["clean"] = table.clean(by_model[name], left_out.get(name, set()))
+        entries[name] |= gaps[""][name] | {"clean": table.clean(by_model[name], left_out.get(name, set()))}
+    for name in controls:
+        entries[name] |= table.to_first(cells[name], cells[block.checkpoints[0]])
+    averages = [one for name in block.checkpoints if (one := entries[name]["average"])]
     returned = sorted({row.model_returned for rows in by_model.values() for row in rows})
     return {
         "protocol": protocol,
@@ -181,6 +191,8 @@ def reported(by_model: Grades, table: Table, protocol: str, left_out: LeftOut) -
         "controls_that_failed": [] if unread else sorted(failed),
         "why_compromised": {} if unread else dict(sorted(failed.items())),
         "not_above_controls": [] if unread else table.not_above(by_model),
+        "separability": rounded(separability([(one["low"], one["high"]) for one in averages])),
+        "comparisons": comparisons,
         "models": {name: entries[name] for name in block.checkpoints},
         "controls": {name: entries[name] for name in controls},
         "seed": seed,

@@ -4,14 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bezoar.steps.results.graded import Clean, GradedModel, GradedReport
+from bezoar.steps.results.graded import GradedCheckpoint, GradedModel, GradedReport
 from bezoar.steps.results.report import Form
-
-
-class CheckedCheckpoint(GradedModel):
-    """A checkpoint's scores and counts."""
-
-    clean: Clean
 
 
 class ChecklistJudge(Form):
@@ -41,10 +35,10 @@ class ChecklistReport(GradedReport):
 
     judge: ChecklistJudge
     checklists: Checklists
-    models: dict[str, CheckedCheckpoint]
+    models: dict[str, GradedCheckpoint]
     controls: dict[str, GradedModel]
 
-    def entry(self, checkpoint: str) -> GradedModel:
+    def entry(self, checkpoint: str) -> GradedCheckpoint:
         """A checkpoint's part."""
         return self.models[checkpoint]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from bezoar.steps.results.report import Form, Gap, Interval, Report, Score, parts
+from bezoar.steps.results.report import Comparisons, Flagged, Form, Gap, Interval, Report, Score, parts
 
 
 class Missing(Form):
@@ -43,6 +43,15 @@ class GradedModel(Form):
     complete: bool
 
 
+class GradedCheckpoint(GradedModel):
+    """A checkpoint's scores and counts."""
+
+    difference_to_first: Flagged | None
+    difference_to_previous: Flagged | None
+    compared_to: dict[str, Flagged | None]
+    clean: Clean
+
+
 class GradedQuestions(Form):
     """The questions."""
 
@@ -68,9 +77,11 @@ class GradedReport(Report):
     controls_that_failed: list[str]
     why_compromised: dict[str, str] = Field(description="By control, what the judge gave it.")
     not_above_controls: list[str]
+    separability: float | None = Field(description="Share of pairs of checkpoints whose intervals are apart.")
+    comparisons: Comparisons
     seed: int
 
-    def entry(self, checkpoint: str) -> GradedModel:
+    def entry(self, checkpoint: str) -> GradedCheckpoint:
         """A checkpoint's part."""
         raise NotImplementedError
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bezoar.steps.results.graded import Clean, GradedModel, GradedReport
+from bezoar.steps.results.graded import GradedCheckpoint, GradedModel, GradedReport
 from bezoar.steps.results.report import Form
 
 
@@ -18,10 +18,8 @@ class RubricModel(GradedModel):
     )
 
 
-class RubricCheckpoint(RubricModel):
+class RubricCheckpoint(GradedCheckpoint, RubricModel):
     """A checkpoint's scores and counts."""
-
-    clean: Clean
 
 
 class RubricJudge(Form):
@@ -56,7 +54,7 @@ class RubricReport(GradedReport):
     models: dict[str, RubricCheckpoint]
     controls: dict[str, RubricModel]
 
-    def entry(self, checkpoint: str) -> GradedModel:
+    def entry(self, checkpoint: str) -> RubricCheckpoint:
         """A checkpoint's part."""
         return self.models[checkpoint]
 
