@@ -278,7 +278,7 @@ def test_a_missing_answer_or_reference_is_an_error():
 def test_answers_or_references_to_a_part_of_the_turns_are_an_error(texts):
     turn, expected = len(texts) + 1, rf"\n  found:    {len(texts)}\n  expected: 2, one a turn"
     with pytest.raises(InputError, match=f"question 81 has no answer to turn {turn}{expected}"):
-        judgments.items_of([question(81)], {81: texts}, judge_prompts(), {}, judging())
+        judgments.items_of([question(81)], {81: texts}, judge_prompts(), {}, judging(), 0)
     message = f"question 112, of category math, has no reference answer to turn {turn}{expected}"
     with pytest.raises(InputError, match=message):
         items(references={111: ["r1", "r2"], 112: texts})

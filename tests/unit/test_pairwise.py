@@ -581,7 +581,7 @@ def problems(sources=None, **changes):
 def test_a_baseline_has_to_be_answered_and_somebody_has_to_play():
     assert problems() == {}
     assert problems(baseline="other") == {("baseline",): "no answers of this checkpoint are made"}
-    assert problems(checkpoints=["base"]) == {("checkpoints",): "nobody plays against the baseline"}
+    assert problems(checkpoints=["base"]) == {("checkpoints",): "nothing is compared with the baseline"}
     part = SimpleNamespace(name="judge_prompts", limit=2, sample=None)
     assert problems({"judge_prompts": part}) == {("judge_prompts",): "evals.pairs needs all of its rows"}
 
