@@ -10,7 +10,7 @@ from harness_data import write_settings
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
 from bezoar.steps.report import harness as harness_table
-from bezoar.steps.report.differences import differences
+from bezoar.steps.report.differences import differences, draws_of
 from bezoar.steps.report.item_differences import paired_mean
 
 
@@ -45,6 +45,21 @@ def test_a_named_checkpoint_is_compared_with_all_others_and_no_pair_counts_twice
     assert list(table["a"]["base"]["compared_to"]) == list(table["a"]["dpo"]["compared_to"]) == ["sft"]
     assert table["a"]["sft"]["compared_to"] == {}
     assert summary["count"] == 3
+
+
+@pytest.mark.parametrize(("checkpoints", "scores"), [(3, 1), (40, 1), (40, 8)])
+def test_the_smallest_p_value_is_flagged_among_any_number_of_comparisons(checkpoints, scores):
+    names = [f"c{number}" for number in range(checkpoints)]
+    evaluation = block(checkpoints=names, compare_to=[names[1]])
+    draws = draws_of(evaluation, scores, 100)
+    smallest = {frozenset((names[2], names[1])): 2 / (draws + 1)}
+    _, summary, _ = compared(evaluation, smallest, tuple(map(str, range(scores))))
+    assert summary["significant"] == scores
+    assert draws == max(100, 40 * summary["count"])
+
+
+def test_few_comparisons_have_the_draws_of_the_other_intervals():
+    assert draws_of(block(), 1, 2000) == 2000
 
 
 def test_a_flag_is_holms_among_all_comparisons_of_all_scores():

@@ -1,5 +1,6 @@
 """Paired differences of a report's checkpoints, and which of them are more than chance among all of them."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -46,6 +47,21 @@ def differences(
     }
     significant = sum(bool(flag["significant"]) for flag in flags.values())
     return table, {"count": len(flags), "significant": significant, "level": LEVEL, "method": "Holm 1979"}
+
+
+def draws_of(block: ComparedEval, scores: int, samples: int) -> int:
+    """Bootstrap draws of a report's differences: at least `samples`, and so many that Holm's rule can flag one.
+
+    A p-value is at least 2 / (draws + 1), and the smallest of all is multiplied by their number.
+
+    Args:
+        block: The evaluation.
+        scores: Number of the scores that are compared.
+        samples: Bootstrap draws of its other intervals.
+    """
+    names = block.checkpoints
+    count = scores * sum(len(_others(names, place, block.compare_to)) for place in range(len(names)))
+    return max(samples, math.ceil(2 * count / LEVEL))
 
 
 def _others(names: list[str], place: int, named: list[str]) -> list[str]:

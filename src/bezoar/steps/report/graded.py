@@ -63,11 +63,14 @@ class Table:
         found: Cells = self.method.cells(rows, self.questions, strict=True, missing=missing)
         return found
 
-    def mean(self, cells: Cells, names: list[str], bounds: tuple[float, float] | None = None) -> dict[str, Any] | None:
+    def mean(
+        self, cells: Cells, names: list[str], bounds: tuple[float, float] | None = None, draws: int | None = None
+    ) -> dict[str, Any] | None:
         """The mean with its 95 % interval; None without any score."""
         if np.isnan(cells).all():
             return None
-        estimate = stratified_mean(cells, names, self.block.bootstrap_samples, self.seed, bounds or self.method.scale)
+        draws = draws or self.block.bootstrap_samples
+        estimate = stratified_mean(cells, names, draws, self.seed, bounds or self.method.scale)
         return {name: None if one is None else round(one, 4) for name, one in asdict(estimate).items()}
 
     def entry(self, rows: list[GradeRow]) -> dict[str, Any]:
@@ -91,12 +94,12 @@ class Table:
             "complete": not missing,
         }
 
-    def difference(self, cells: Cells, others: Cells) -> dict[str, Any] | None:
+    def difference(self, cells: Cells, others: Cells, draws: int) -> dict[str, Any] | None:
         """The paired difference to another checkpoint with its p-value; None without a common score."""
-        found = self.mean(cells - others, self.categories, self.distance)
+        found = self.mean(cells - others, self.categories, self.distance, draws)
         if found is None:
             return None
-        p = p_value(cells - others, self.categories, self.block.bootstrap_samples, self.seed, self.distance)
+        p = p_value(cells - others, self.categories, draws, self.seed, self.distance)
         return found | {"p": rounded(p)}
 
     def to_first(self, cells: Cells, first: Cells) -> dict[str, Any]:
@@ -167,8 +170,9 @@ def reported(by_model: Grades, table: Table, protocol: str, left_out: LeftOut) -
     unread = gate.unreadable(by_model)
     cells = {name: table.cells(rows) for name, rows in by_model.items()}
     entries = {name: table.entry(rows) for name, rows in by_model.items()}
+    draws = between.draws_of(block, 1, block.bootstrap_samples)
     gaps, comparisons = between.differences(
-        block, [""], lambda _, name, other: table.difference(cells[name], cells[other])
+        block, [""], lambda _, name, other: table.difference(cells[name], cells[other], draws)
     )
     for name in block.checkpoints:
         entries[name] |= gaps[""][name] | {"clean": table.clean(by_model[name], left_out.get(name, set()))}

@@ -13,7 +13,7 @@ from bezoar.steps.data.rows import read_rows
 from bezoar.steps.evaluate.likelihood import Likelihood, LikelihoodRow
 from bezoar.steps.evaluate.significance import mean_p_value, separability
 from bezoar.steps.evaluate.stats import weighted_mean
-from bezoar.steps.report.differences import differences
+from bezoar.steps.report.differences import differences, draws_of
 from bezoar.steps.results.likelihood import LikelihoodReport
 from bezoar.steps.results.write import write
 
@@ -34,11 +34,11 @@ def clusters(rows: Sequence[LikelihoodRow]) -> tuple[list[str], list[float], lis
 def score(rows: Sequence[LikelihoodRow], block: Likelihood, seed: int) -> dict[str, Any]:
     """The mean over all tokens, with its interval for other families of answers."""
     _, sums, tokens = clusters(rows)
-    return _estimate(sums, tokens, block, seed, (-np.inf, 0.0))
+    return _estimate(sums, tokens, block.bootstrap_samples, seed, (-np.inf, 0.0))
 
 
 def difference(
-    rows: Sequence[LikelihoodRow], others: Sequence[LikelihoodRow], block: Likelihood, seed: int
+    rows: Sequence[LikelihoodRow], others: Sequence[LikelihoodRow], draws: int, seed: int
 ) -> dict[str, Any] | None:
     """The mean difference to another checkpoint on the same answers, with its p-value; None if their tokens differ."""
     names, sums, tokens = clusters(rows)
@@ -47,16 +47,14 @@ def difference(
         return None
     gains = [mine - theirs for mine, theirs in zip(sums, other_sums, strict=True)]
     counts = np.array(tokens, dtype=float)
-    p = mean_p_value(np.array(gains), counts, ["all"] * len(gains), block.bootstrap_samples, seed)
-    return _estimate(gains, tokens, block, seed, (-np.inf, np.inf)) | {"p": rounded(p)}
+    p = mean_p_value(np.array(gains), counts, ["all"] * len(gains), draws, seed)
+    return _estimate(gains, tokens, draws, seed, (-np.inf, np.inf)) | {"p": rounded(p)}
 
 
 def _estimate(
-    sums: list[float], tokens: list[int], block: Likelihood, seed: int, bounds: tuple[float, float]
+    sums: list[float], tokens: list[int], draws: int, seed: int, bounds: tuple[float, float]
 ) -> dict[str, Any]:
-    found = weighted_mean(
-        np.array(sums), np.array(tokens, dtype=float), ["all"] * len(sums), block.bootstrap_samples, seed, bounds
-    )
+    found = weighted_mean(np.array(sums), np.array(tokens, dtype=float), ["all"] * len(sums), draws, seed, bounds)
     return {name: None if value is None else round(value, 4) for name, value in asdict(found).items()}
 
 
@@ -64,8 +62,9 @@ def reported(tables: dict[str, dict[str, list[LikelihoodRow]]], block: Likelihoo
     """The report, from the rows by checkpoint and mix."""
     first = tables[block.checkpoints[0]]
     scores = {name: {mix: score(tables[name][mix], block, seed) for mix in block.mixes} for name in block.checkpoints}
+    draws = draws_of(block, len(block.mixes), block.bootstrap_samples)
     gaps, comparisons = differences(
-        block, block.mixes, lambda mix, name, other: difference(tables[name][mix], tables[other][mix], block, seed)
+        block, block.mixes, lambda mix, name, other: difference(tables[name][mix], tables[other][mix], draws, seed)
     )
     counts = {
         mix: {

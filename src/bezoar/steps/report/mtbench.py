@@ -113,12 +113,12 @@ def unspoken(cells: Cells, verdicts: list[VerdictRow], questions: list[QuestionR
     return kept
 
 
-def difference(cells: Cells, categories: list[str], block: Mtbench, seed: int) -> dict[str, Any] | None:
+def difference(cells: Cells, categories: list[str], draws: int, seed: int) -> dict[str, Any] | None:
     """A mean difference of two models' cells with its p-value; None without a question that both have a score of."""
     if np.isnan(cells).all():
         return None
-    estimate = stratified_mean(cells, categories, block.bootstrap_samples, seed, DIFFERENCE)
-    p = p_value(cells, categories, block.bootstrap_samples, seed, DIFFERENCE)
+    estimate = stratified_mean(cells, categories, draws, seed, DIFFERENCE)
+    p = p_value(cells, categories, draws, seed, DIFFERENCE)
     shown = {name: None if value is None else round(value, 4) for name, value in asdict(estimate).items()}
     return shown | {"p": rounded(p)}
 
@@ -207,8 +207,9 @@ def reported(
     categories = [question.category for question in questions]
     first = block.checkpoints[0]
     others = {name: {"first": (first, cells[first])} for name in block.control_names()}
+    draws = between.draws_of(block, 1, block.bootstrap_samples)
     gaps, comparisons = between.differences(
-        block, [""], lambda _, name, other: difference(cells[name] - cells[other], categories, block, seed)
+        block, [""], lambda _, name, other: difference(cells[name] - cells[other], categories, draws, seed)
     )
     entries = {name: entry(rows, questions, others.get(name, {}), block, seed) for name, rows in verdicts.items()}
     for name in block.checkpoints:

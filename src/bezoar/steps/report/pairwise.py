@@ -23,7 +23,7 @@ from bezoar.steps.evaluate.significance import p_value, separability, within_ite
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 from bezoar.steps.evaluate.style import length_controlled, style_controlled, usable
 from bezoar.steps.report.clean import LeftOut
-from bezoar.steps.report.differences import differences
+from bezoar.steps.report.differences import differences, draws_of
 from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.write import write
 
@@ -63,14 +63,14 @@ class Table:
         strata = [self.strata[place] for place in kept]
         return standings.win_rate((sums[kept], weights[kept]), strata, self.draws, self.seed)
 
-    def difference(self, name: str, other: str) -> dict[str, Any] | None:
+    def difference(self, name: str, other: str, draws: int) -> dict[str, Any] | None:
         """The difference of two win rates on the same questions, with its p-value; the baseline's rate is 0.5."""
         cells = standings.paired(self.points[name], self.points[other])
         if cells is None:
             return None
         bounds = (-1.0, 1.0)
-        p = p_value(cells, self.strata, self.draws, self.seed, bounds)
-        return rounded({**asdict(stratified_mean(cells, self.strata, self.draws, self.seed, bounds)), "p": p})
+        p = p_value(cells, self.strata, draws, self.seed, bounds)
+        return rounded({**asdict(stratified_mean(cells, self.strata, draws, self.seed, bounds)), "p": p})
 
     def at_equal_length(self, name: str) -> dict[str, Any]:
         """A model's win rate at equal length, or why there is none."""
@@ -195,7 +195,7 @@ def below_controls(table: Table) -> list[str]:
     """Players that aren't clearly better than every control of `controls` but the baseline itself."""
 
     def surely_better(name: str, control: str) -> bool:
-        found = table.difference(name, f"{pairwise.CONTROL}{control}")
+        found = table.difference(name, f"{pairwise.CONTROL}{control}", table.draws)
         return found is not None and found["low"] is not None and found["low"] > 0
 
     controls = [one for one in table.block.controls if one != SELF]
@@ -215,7 +215,8 @@ def reported(
     players, controls = block.players(), {name: verdicts[name] for name in block.control_names()}
     entries = {name: entry(table, name) for name in verdicts}
     entries[block.baseline] = {"win_rate": shown(Estimate(0.5, 0.5, 0.5)), "length_controlled": None}
-    gaps, comparisons = differences(block, [""], lambda _, name, other: table.difference(name, other))
+    draws = draws_of(block, 1, table.draws)
+    gaps, comparisons = differences(block, [""], lambda _, name, other: table.difference(name, other, draws))
     for name in block.checkpoints:
         entries[name] |= gaps[""][name]
     for name in players:
