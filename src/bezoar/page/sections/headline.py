@@ -1,0 +1,65 @@
+"""What was made of what: the recipe in one picture of words, and its size."""
+
+from typing import NamedTuple
+
+from bezoar.page.block import Page
+from bezoar.page.files import sources
+from bezoar.page.html import Section, render
+from bezoar.page.inputs import Artifact, Inputs
+from bezoar.steps.data.accounting import Ledger
+
+
+class Tile(NamedTuple):
+    """A number of the headline, and the artifacts that it is the sum of."""
+
+    label: str
+    value: int
+    artifacts: list[Artifact]
+
+
+def section(inputs: Inputs) -> Section | None:
+    """The headline."""
+    page = inputs.page
+    tiles = [tile for tile in (_generated(inputs), _kept(inputs), _mixed(inputs)) if tile.artifacts]
+    counts = {"sources": len(sources(page)), "schemes": len(page.schemes), "mixes": len(page.mixes)}
+    counts |= {"training stages": len(page.stages), "evaluations": len(page.evals)}
+    body = render("headline.html.j2", chains=chains(page), tiles=tiles, counts=counts, page=page)
+    return Section("headline", "What was made of what", body)
+
+
+def chains(page: Page) -> list[list[str]]:
+    """Each way from a base model to a stage that no other stage starts from."""
+    starts = {stage.init_from for stage in page.stages.values()}
+    return [_chain(page, name) for name in page.stages if name not in starts]
+
+
+def _chain(page: Page, name: str) -> list[str]:
+    found = [name]
+    while found[0] in page.stages and (before := page.stages[found[0]].init_from) not in found:
+        found.insert(0, before)
+    return found
+
+
+def _ledgers(inputs: Inputs, kind: str, paths: list[str], label: str) -> Tile:
+    """The rows that came out of a step, all blocks and shards together."""
+    ledgers = [Ledger.of_report(kind, inputs.json(path), path) for path in paths]
+    return Tile(label, sum(one.kept for one in ledgers), [inputs.artifact(path) for path in paths])
+
+
+def _generated(inputs: Inputs) -> Tile:
+    page = inputs.page
+    names = dict.fromkeys(page.filters.values())
+    paths = [f"data/generated/{name}/{shard}/report.json" for name in names for shard in page.shard_names()]
+    return _ledgers(inputs, "generate", paths, "rows generated")
+
+
+def _kept(inputs: Inputs) -> Tile:
+    page = inputs.page
+    paths = [f"data/filtered/{name}/{shard}/report.json" for name in page.filters for shard in page.shard_names()]
+    return _ledgers(inputs, "filter", paths, "rows kept by filters")
+
+
+def _mixed(inputs: Inputs) -> Tile:
+    paths = [f"data/mixes/{name}/report.json" for name in inputs.page.mixes]
+    total = sum(inputs.json(path)["train"] for path in paths)
+    return Tile("rows to train on, in all mixes", total, [inputs.artifact(path) for path in paths])
