@@ -49,7 +49,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "count": count, "signed": signed, "words": words, "share": share}
+    made.filters |= {one.__name__: one for one in (chance, count, number, share, signed, words)}
     return made
 
 
@@ -61,6 +61,11 @@ def number(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference, with its sign."""
     return DASH if value is None else f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def chance(value: float | None) -> str:
+    """A p-value."""
+    return DASH if value is None else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def count(value: int | None) -> str:

@@ -2,45 +2,112 @@
 
 from typing import NamedTuple
 
-from bezoar.page.gaps import gap_of
+from markupsafe import Markup
+
+from bezoar.page import gaps
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
-from bezoar.steps.results.report import Gap, Score
+from bezoar.page.intervals import Bar, drawing
+from bezoar.steps.results.agreement import AgreementReport
+from bezoar.steps.results.report import Gap, Report, Score
 
 
-class Column(NamedTuple):
-    """A main score of an evaluation.
+class Cell(NamedTuple):
+    """A score of a checkpoint.
 
     Attributes:
-        cells: By checkpoint, the score and its difference to the checkpoint before.
+        before: Its difference to the checkpoint before in the report.
+        others: Its differences to the first one, and to those of `compare_to`.
     """
 
-    evaluation: str
-    method: str
+    score: Score
+    before: Gap | None = None
+    others: tuple[Gap, ...] = ()
+
+
+class Measure(NamedTuple):
+    """A metric of an evaluation, by checkpoint."""
+
     metric: str
+    cells: dict[str, Cell]
+
+    @property
+    def digits(self) -> int:
+        """Decimals: three for shares, two for others."""
+        values = [one.score.score for one in self.cells.values() if one.score.score is not None]
+        return 3 if all(abs(value) <= 1 for value in values) else 2
+
+    def first(self) -> Score:
+        """A score that says what all of them share: questions, judge."""
+        return next(iter(self.cells.values())).score
+
+
+class Scored(NamedTuple):
+    """An evaluation.
+
+    Attributes:
+        main: Its scores.
+        parts: Scores of their parts, such as turns and categories.
+    """
+
+    name: str
+    method: str
     artifact: Artifact
-    cells: dict[str, tuple[Score, Gap | None]]
+    main: list[Measure]
+    parts: list[Measure]
+    drawings: list[Markup]
+
+    @property
+    def unit(self) -> str:
+        """What a score is the mean of."""
+        return {"harness": "items", "likelihood": "answers"}.get(self.method, "questions")
+
+    def checkpoints(self) -> list[str]:
+        """In the order of the report."""
+        return list(dict.fromkeys(name for one in self.main for name in one.cells))
+
+    def compared(self) -> bool:
+        """Whether there are differences besides those to the checkpoint before."""
+        return any(cell.others for one in self.main for cell in one.cells.values())
 
 
 def section(inputs: Inputs) -> Section | None:
-    """The table; None without a score."""
-    columns = [column for name in inputs.page.evals for column in _columns(inputs, name)]
-    if not columns:
+    """The table and what it is made of; None without a score."""
+    reports = {name: inputs.report(name) for name in inputs.page.evals}
+    found = [_scored(inputs, name, report) for name, report in reports.items() if report.scored]
+    judges = {
+        name: (report, inputs.artifact(f"results/{name}.json"))
+        for name, report in reports.items()
+        if isinstance(report, AgreementReport)
+    }
+    if not found and not judges:
         return None
-    scored = {name for column in columns for name in column.cells}
-    rows = [name for name in inputs.page.checkpoints() if name in scored]
-    body = render("scores.html.j2", columns=columns, rows=rows, page=inputs.page)
+    named = {name for one in found for name in one.checkpoints()}
+    columns = [name for name in inputs.page.checkpoints() if name in named]
+    body = render("scores.html.j2", evaluations=found, columns=columns, judges=judges)
     return Section("scores", "Scores by checkpoint", body)
 
 
-def _columns(inputs: Inputs, evaluation: str) -> list[Column]:
-    """The main scores of an evaluation, a column for each metric."""
-    report = inputs.report(evaluation)
-    found: dict[str, Column] = {}
-    for score in report.scores(evaluation):
-        if score.main:
-            artifact = inputs.artifact(f"results/{evaluation}.json")
-            new = Column(evaluation, report.method, score.metric, artifact, {})
-            column = found.setdefault(score.metric, new)
-            column.cells[score.checkpoint] = (score, gap_of(report, score))
+def _scored(inputs: Inputs, name: str, report: Report) -> Scored:
+    scores = list(report.scores(name))
+    main = _measures(report, [one for one in scores if one.main])
+    drawn = [] if report.method == "harness" else [_drawing(name, one) for one in main]  # which has its own section
+    parts = [] if report.method == "harness" else _measures(None, [one for one in scores if not one.main])
+    return Scored(name, report.method, inputs.artifact(f"results/{name}.json"), main, parts, drawn)
+
+
+def _measures(report: Report | None, scores: list[Score]) -> list[Measure]:
+    found: dict[str, Measure] = {}
+    for one in scores:
+        measure = found.setdefault(one.metric, Measure(one.metric, {}))
+        known = (gaps.before(report, one), tuple(gaps.others(report, one))) if report else ()
+        measure.cells[one.checkpoint] = Cell(one, *known)
     return list(found.values())
+
+
+def _drawing(evaluation: str, measure: Measure) -> Markup:
+    """The scores with their intervals; nothing if all are withheld."""
+    known = [cell.score for cell in measure.cells.values()]
+    bars = [Bar(one.checkpoint, one.score, one.low, one.high) for one in known if one.score is not None]
+    label = f"{evaluation}, {measure.metric}: scores of checkpoints with 95 % intervals"
+    return drawing(bars, label, measure.digits) if bars else Markup("")
