@@ -5,12 +5,16 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bezoar.errors import InputError, problem
 from bezoar.page.block import Page
 from bezoar.steps.results.any import read_report
 from bezoar.steps.results.report import Report
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,21 @@ class Inputs:
             return json.loads(Path(path).read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise InputError(problem(f"{path}: can't be read", found=error, expected="JSON")) from error
+
+    def checked(self, path: Path | str, form: type[Kind]) -> Kind:
+        """The content of a JSON file, as its form.
+
+        Raises:
+            InputError: It isn't JSON, or doesn't fit.
+        """
+        try:
+            return TypeAdapter(form).validate_json(Path(path).read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            expected = "what its step writes in this version of bezoar"
+            message = problem(f"{path}: {place} doesn't fit", found=first["msg"], expected=expected)
+            raise InputError(message) from error
 
     def report(self, evaluation: str) -> Report:
         """The report of an evaluation, checked against its form."""

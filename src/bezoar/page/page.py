@@ -13,13 +13,14 @@ from bezoar.logs import logger
 from bezoar.page.block import Page
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Inputs
-from bezoar.page.sections import curves, headline, scores
+from bezoar.page.sections import curves, headline, scores, waterfall
 
 # In the order of the page. A new section is added here. No other list exists.
 SECTIONS: tuple[Callable[[Inputs], Section | None], ...] = (
     headline.section,
     scores.section,
     curves.section,
+    waterfall.section,
 )
 
 

@@ -3,25 +3,14 @@
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bezoar.errors import InputError, problem
 from bezoar.page.charts import SERIES, Margins, svg
+from bezoar.page.forms import Point
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
 
 WIDTH, HEIGHT = 300, 170
 MOST = 400  # points of a curve; a longer one is thinned evenly
-
-
-class Point(BaseModel):
-    """A line of a stage's history, as far as it is drawn."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    step: int
-    loss: float | None = None
-    eval_loss: float | None = None
 
 
 class Curve(NamedTuple):
@@ -50,18 +39,8 @@ def section(inputs: Inputs) -> Section | None:
 
 
 def history(inputs: Inputs, stage: str) -> list[Point]:
-    """The history of a stage.
-
-    Raises:
-        InputError: It isn't one.
-    """
-    path = f"data/adapters/{stage}/history.json"
-    try:
-        return TypeAdapter(list[Point]).validate_python(inputs.json(path))
-    except ValidationError as error:
-        found = error.errors()[0]
-        expected = "what a stage writes: step, loss, eval_loss"
-        raise InputError(problem(f"{path}: not a learning curve", found=found["msg"], expected=expected)) from error
+    """The history of a stage."""
+    return inputs.checked(f"data/adapters/{stage}/history.json", list[Point])
 
 
 def _curve(inputs: Inputs, name: str) -> Curve:

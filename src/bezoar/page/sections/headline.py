@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from bezoar.page.block import Page
 from bezoar.page.files import sources
+from bezoar.page.forms import Mixed
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.steps.data.accounting import Ledger
@@ -61,5 +62,5 @@ def _kept(inputs: Inputs) -> Tile:
 
 def _mixed(inputs: Inputs) -> Tile:
     paths = [f"data/mixes/{name}/report.json" for name in inputs.page.mixes]
-    total = sum(inputs.json(path)["train"] for path in paths)
+    total = sum(inputs.checked(path, Mixed).train for path in paths)
     return Tile("rows to train on, in all mixes", total, [inputs.artifact(path) for path in paths])
