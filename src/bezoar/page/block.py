@@ -5,6 +5,13 @@ from pydantic import Field
 from bezoar.blocks import Block
 
 
+class PageModel(Block):
+    """A base model."""
+
+    method: str
+    sources: list[str] = Field(description="Sources that it is trained on here; [] if it comes from elsewhere.")
+
+
 class PageStage(Block):
     """A stage of training."""
 
@@ -18,7 +25,8 @@ class PageScheme(Block):
 
     method: str
     seeds: str = Field(description="The source of its seed rows.")
-    teacher: str | None = Field(description="The model that writes its rows.")
+    teacher: str = Field(description="The backend that writes its rows.")
+    weights: str | None = Field(description="The checkpoint of this recipe that the backend has, if it has one.")
 
 
 class PagePart(Block):
@@ -44,7 +52,7 @@ class Page(Block):
     recipe: str
     shards: int
     sources: list[str]
-    models: dict[str, str] = Field(description="Base models: their method by name.")
+    models: dict[str, PageModel] = Field(description="Base models.")
     schemes: dict[str, PageScheme]
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
     mixes: dict[str, list[PagePart]]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SERIES = ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)")
 MUTED, GRID, INK = "var(--muted)", "var(--grid)", "var(--ink)"
-LETTER = 6.3  # pixels of a letter of a label, on average
+LETTER = 6.7  # pixels of a letter of a label, on average
 VEGA_LITE = "6.4"
 
 
@@ -40,7 +40,7 @@ def svg(chart: "alt.TopLevelMixin", label: str, margins: Margins, kind: str = ""
     fixed = {"autosize": {"type": "none"}, "padding": margins._asdict(), "config": _config(margins)}
     drawn = vl_convert.vegalite_to_svg(chart.to_dict() | fixed, vl_version=VEGA_LITE)
     head, _, rest = drawn.partition(">")
-    size = head[head.index('viewBox="') :]
+    size = head[head.index('width="') :]
     start = Markup('<svg xmlns="http://www.w3.org/2000/svg" class="chart {}" role="img" aria-label="{}" ')
     return start.format(kind, label) + Markup(f"{size}>{rest}")  # Vega escapes what it draws
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from bezoar.page.block import Page, PageEval, PagePart, PageScheme, PageStage
+from bezoar.page.block import Page, PageEval, PageModel, PagePart, PageScheme, PageStage
 from bezoar.steps.evaluate.evaluation import AnsweredEval
 
 if TYPE_CHECKING:
@@ -15,9 +15,16 @@ def page_of(recipe: "Recipe") -> Page:
         recipe=recipe.recipe,
         shards=recipe.shards,
         sources=list(recipe.sources),
-        models={name: block.method for name, block in recipe.models.items()},
+        models={
+            name: PageModel(method=block.method, sources=list(block.sources())) for name, block in recipe.models.items()
+        },
         schemes={
-            name: PageScheme(method=block.method, seeds=block.seeds, teacher=block.teacher)
+            name: PageScheme(
+                method=block.method,
+                seeds=block.seeds,
+                teacher=block.teacher,
+                weights=recipe.backends[block.teacher].weights,
+            )
             for name, block in recipe.schemes.items()
         },
         filters={name: recipe.scheme_of(name) for name in recipe.filters},
