@@ -177,6 +177,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "every score has its interval and its controls": (
         "unit/test_agreement.py",
+        "unit/test_answered.py",
         "unit/test_answers.py",
         "unit/test_audit_labels.py",
         "tiny/test_pairwise_recipe.py",
