@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from scored import game, grade, lines, verdict
 
+from bezoar.page.block import Page, PageEval, PagePart, PageScheme
 from bezoar.steps.data.rows import QuestionRow, write_rows
 from bezoar.steps.evaluate.checklist import CheckRow, ItemRow
 from bezoar.steps.evaluate.questions import answer_row
@@ -163,3 +164,63 @@ def _said(number: int) -> str:
 
 def _places() -> Iterable[tuple[int, int]]:
     return ((one.question_id, turn) for one in QUESTIONS for turn in TURNS)
+
+
+def page() -> Page:
+    """What a page knows of a recipe with these rows and answers."""
+    evals = {
+        name: PageEval(method=one["method"], checkpoints=CHECKPOINTS, models=[], answers="asked", questions="questions")
+        for name, one in recipe()["evals"].items()
+    }
+    return Page(
+        recipe="hostile",
+        shards=2,
+        sources=["seeds"],
+        models={},
+        schemes={"evol": PageScheme(method="evol", seeds="seeds", teacher="teacher")},
+        filters={"evol": "evol"},
+        mixes={"all": [PagePart(kind="scheme", name="evol"), PagePart(kind="source", name="seeds")]},
+        stages={},
+        evals=evals,
+    )
+
+
+def write_steps(root: Path, repeat: int = 1) -> None:
+    """Write the rows of each step: of both shards, every text is kept and rejected `repeat` times.
+
+    The mix and the certificate write down only the ids of the rows that they leave out.
+    """
+    lines(root / "data/source/seeds/dropped.jsonl", [dropped("not JSON", TEXTS["bidi"], {"value": TEXTS["script"]})])
+    lines(root / "data/source/seeds/rows.jsonl", [{"id": "s0", "instruction": "Seed?", "response": "Seed."}])
+    for shard in ("0000", "0001"):
+        rows = [generated(f"{shard}{n}{name}", text) for n in range(repeat) for name, text in TEXTS.items()]
+        parent = {"instruction": TEXTS["handler"], "parent": "p", "operation": "deepen", "round": 1}
+        lines(root / f"data/generated/evol/{shard}/dropped.jsonl", [dropped("equals its parent", "", parent)])
+        folder = root / f"data/filtered/evol/{shard}"
+        lines(folder / "kept.jsonl", rows)
+        lines(folder / "rejected.jsonl", [dropped("judge: wrong", row["reason"], row) for row in rows])
+    mixed = [
+        {
+            "id": f"m{name}",
+            "prompt": [{"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": "A"}],
+        }
+        for name, text in TEXTS.items()
+    ]
+    lines(root / "data/mixes/all/dropped.jsonl", [dropped("duplicate", "", {"id": "s0", "part": "seeds"})])
+    lines(root / "data/mixes/all/train.jsonl", mixed)
+    lines(root / "data/mixes/all/eval.jsonl", [])
+    hit = {"split": "train", "id": "mscript"}
+    lines(root / "data/certified/all/dropped.jsonl", [dropped("evaluation item", "rated 1", hit)])
+    lines(root / "data/certified/all/train.jsonl", mixed[1:])
+    lines(root / "data/certified/all/eval.jsonl", [])
+
+
+def dropped(reason: str, detail: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row that a step left out."""
+    return {"reason": reason, "detail": detail, "row": row}
+
+
+def generated(name: str, text: str) -> dict[str, Any]:
+    """A row of a scheme with the judge's verdict."""
+    return {"id": name, "instruction": text, "response": f"Answer to {text}", "rating": 3.0, "reason": f"So: {text}"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bezoar.page.block import Page, PageEval
+from bezoar.page.block import Page, PageEval, PagePart
 
 # By method, where the judgments of a model's answers are, and the files with the judge's words.
 JUDGED = {
@@ -24,6 +24,8 @@ def files(page: Page) -> list[str]:
 def _rows(page: Page) -> Iterator[str]:
     for name in sources(page):
         yield from (f"data/source/{name}/{file}" for file in ("report.json", "dropped.jsonl"))
+    for part in (part for parts in page.mixes.values() for part in parts):
+        yield from rows_of_part(page, part)
     for shard in page.shard_names():
         for name in dict.fromkeys(page.filters.values()):
             folder = f"data/generated/{name}/{shard}"
@@ -32,7 +34,8 @@ def _rows(page: Page) -> Iterator[str]:
             folder = f"data/filtered/{name}/{shard}"
             yield from (f"{folder}/{file}" for file in ("report.json", "kept.jsonl", "rejected.jsonl"))
     for name in page.mixes:
-        yield from (f"data/mixes/{name}/{file}" for file in ("report.json", "dropped.jsonl"))
+        files = ("report.json", "dropped.jsonl", "train.jsonl", "eval.jsonl")
+        yield from (f"data/mixes/{name}/{file}" for file in files)
         yield f"data/certificates/{name}.json"
         yield from (f"data/certified/{name}/{file}.jsonl" for file in ("train", "eval", "dropped"))
 
@@ -43,7 +46,8 @@ def _scores(page: Page) -> Iterator[str]:
         if block.questions:
             yield f"data/source/{block.questions}/rows.jsonl"
         if block.answers:
-            yield from (f"data/answers/{block.answers}/{one}/answers.jsonl" for one in block.checkpoints)
+            for one in block.checkpoints:
+                yield from (f"data/answers/{block.answers}/{one}/{file}.jsonl" for file in ("answers", "turns"))
         yield from (str(path) for paths in judged(name, block).values() for path in paths)
         if block.method == "checklist":
             yield f"data/checklists/{name}/items.jsonl"
@@ -62,3 +66,10 @@ def sources(page: Page) -> list[str]:
     seeds = [page.schemes[scheme].seeds for scheme in page.filters.values()]
     parts = [part.name for mix in page.mixes.values() for part in mix if part.kind == "source"]
     return list(dict.fromkeys([*seeds, *parts]))
+
+
+def rows_of_part(page: Page, part: PagePart) -> list[str]:
+    """The files with the rows that a mix reads of a part."""
+    if part.kind == "scheme":
+        return [f"data/filtered/{part.name}/{shard}/kept.jsonl" for shard in page.shard_names()]
+    return [f"data/source/{part.name}/rows.jsonl"]

@@ -13,7 +13,18 @@ from bezoar.logs import logger
 from bezoar.page.block import Page
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Inputs
-from bezoar.page.sections import certificates, curves, graph, harness, headline, scores, tokens, waterfall
+from bezoar.page.sections import (
+    answers,
+    certificates,
+    curves,
+    graph,
+    harness,
+    headline,
+    rows,
+    scores,
+    tokens,
+    waterfall,
+)
 
 # In the order of the page. A new section is added here. No other list exists.
 SECTIONS: tuple[Callable[[Inputs], Section | None], ...] = (
@@ -21,6 +32,8 @@ SECTIONS: tuple[Callable[[Inputs], Section | None], ...] = (
     scores.section,
     curves.section,
     waterfall.section,
+    rows.section,
+    answers.section,
     harness.section,
     certificates.section,
     tokens.section,
