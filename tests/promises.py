@@ -187,6 +187,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_coverage.py",
         "unit/test_differences.py",
         "unit/test_likelihood.py",
+        "unit/test_page_integrity.py",
         "unit/test_pairwise.py",
         "unit/test_significance.py",
         "unit/test_side_by_side.py",
