@@ -10,7 +10,7 @@ from bezoar.page.charts import INK, MUTED, SERIES, Margins, fitting, svg
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Inputs
 
-WIDE, TALL = 112, 34  # pixels of a box
+WIDE, TALL = 122, 34  # pixels of a box
 COLOURS = {"data": SERIES[0], "model": SERIES[1], "evaluation": SERIES[2]}
 GROUPS = {
     "source": "data",
