@@ -26,7 +26,7 @@ class PageScheme(Block):
     method: str
     seeds: str = Field(description="The source of its seed rows.")
     teacher: str = Field(description="The backend that writes its rows.")
-    weights: str | None = Field(description="The checkpoint of this recipe that the backend has, if it has one.")
+    weights: str | None = Field(None, description="The checkpoint of this recipe that the backend has, if it has one.")
 
 
 class PagePart(Block):

@@ -56,6 +56,7 @@ def _config(margins: Margins) -> dict[str, Any]:
         "domainColor": GRID,
         "gridColor": GRID,
         "labelColor": MUTED,
+        "labelFlush": False,
         "labelFontSize": 11,
         "labelLimit": 0,
         "labelOverlap": False,

@@ -1,6 +1,7 @@
 """HTML from templates: everything that comes from data is escaped."""
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -56,6 +57,11 @@ def environment() -> Environment:
 def number(value: float | None, digits: int = 2) -> str:
     """A number with so many decimals; a dash for None."""
     return DASH if value is None else f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """How many decimals to show: three of shares, two of others."""
+    return 3 if all(abs(value) <= 1 for value in values if value is not None) else 2
 
 
 def signed(value: float | None, digits: int = 2) -> str:

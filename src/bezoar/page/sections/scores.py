@@ -5,7 +5,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from bezoar.page import gaps
-from bezoar.page.html import Section, render
+from bezoar.page.html import Section, decimals, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.intervals import Bar, drawing
 from bezoar.steps.results.agreement import AgreementReport
@@ -33,9 +33,8 @@ class Measure(NamedTuple):
 
     @property
     def digits(self) -> int:
-        """Decimals: three for shares, two for others."""
-        values = [one.score.score for one in self.cells.values() if one.score.score is not None]
-        return 3 if all(abs(value) <= 1 for value in values) else 2
+        """Decimals of its scores."""
+        return decimals(one.score.score for one in self.cells.values())
 
     def first(self) -> Score:
         """A score that says what all of them share: questions, judge."""
@@ -63,7 +62,7 @@ class Scored(NamedTuple):
         return {"harness": "items", "likelihood": "answers"}.get(self.method, "questions")
 
     def checkpoints(self) -> list[str]:
-        """In the order of the report."""
+        """In the order of the recipe."""
         return list(dict.fromkeys(name for one in self.main for name in one.cells))
 
     def compared(self) -> bool:
@@ -89,7 +88,8 @@ def section(inputs: Inputs) -> Section | None:
 
 
 def _scored(inputs: Inputs, name: str, report: Report) -> Scored:
-    scores = list(report.scores(name))
+    order = inputs.page.checkpoints()
+    scores = sorted(report.scores(name), key=lambda one: order.index(one.checkpoint))
     main = _measures(report, [one for one in scores if one.main])
     drawn = [] if report.method == "harness" else [_drawing(name, one) for one in main]  # which has its own section
     parts = [] if report.method == "harness" else _measures(None, [one for one in scores if not one.main])
