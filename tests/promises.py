@@ -67,6 +67,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_compare.py",
         "unit/test_installed.py",
         "unit/test_logs.py",
+        "unit/test_page.py",
         "unit/test_project.py",
         "unit/test_script.py",
         "unit/test_settings.py",
@@ -75,6 +76,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_compare_recipes.py",
         "workflow/test_identity.py",
         "workflow/test_init.py",
+        "workflow/test_page_in_browser.py",
     ),
     "bad input is a clear error, and nothing is lost": (
         "unit/test_cache_altered.py",

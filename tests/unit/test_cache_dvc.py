@@ -155,7 +155,9 @@ def test_neighbours_with_one_beginning_are_no_overlap():
 
 
 def test_scores_are_metrics_and_all_else_is_stored():
-    stage = written([step("score", outputs=("results/a.json", "results/b.csv", "results/c.html", "data/a"), inputs=("b",))])["score"]
+    stage = written(
+        [step("score", outputs=("results/a.json", "results/b.csv", "results/c.html", "data/a"), inputs=("b",))]
+    )["score"]
     assert stage == {
         "cmd": "bezoar build score",
         "deps": ["b"],

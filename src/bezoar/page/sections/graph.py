@@ -63,15 +63,10 @@ def edges(page: Page) -> Iterator[tuple[Name, Name]]:
 
 def layout(arrows: Sequence[tuple[Name, Name]]) -> tuple[dict[Name, Place], list[list[Place]]]:
     """Places of the blocks, and the points of each arrow, by Sugiyama's method; parts of the graph side by side."""
-    from grandalf.graphs import Edge, Graph, Vertex
+    from grandalf.graphs import Graph
     from grandalf.layouts import SugiyamaLayout
 
-    vertices = {name: Vertex(name) for name in dict.fromkeys(name for arrow in arrows for name in arrow)}
-    for vertex in vertices.values():
-        vertex.view = _View()
-    lines = [Edge(vertices[source], vertices[target]) for source, target in arrows]
-    for line in lines:
-        line.view = _View()
+    vertices, lines = _numbered(arrows)
     left = 0.0
     for part in Graph(list(vertices.values()), lines).C:
         sugiyama = SugiyamaLayout(part)
@@ -81,6 +76,30 @@ def layout(arrows: Sequence[tuple[Name, Name]]) -> tuple[dict[Name, Place], list
         left = _shift(list(part.sV), list(part.sE), left)
     places = {name: Place(*vertex.view.xy) for name, vertex in vertices.items()}
     return places, [[Place(*point) for point in line.view.points] for line in lines]
+
+
+def _numbered(arrows: Sequence[tuple[Name, Name]]) -> tuple[dict[Name, Any], list[Any]]:
+    """Vertices and edges of grandalf whose hashes are numbers: by default they are addresses, and a layout varies."""
+    from grandalf.graphs import Edge, Vertex
+
+    class Numbered:
+        number: int
+        view: _View
+
+        def __hash__(self) -> int:
+            return self.number
+
+    class Box(Numbered, Vertex):
+        pass
+
+    class Arrow(Numbered, Edge):
+        pass
+
+    vertices = {name: Box(name) for name in dict.fromkeys(name for arrow in arrows for name in arrow)}
+    lines = [Arrow(vertices[source], vertices[target]) for source, target in arrows]
+    for number, one in enumerate([*vertices.values(), *lines]):
+        one.number, one.view = number, _View()
+    return vertices, lines
 
 
 class _View:

@@ -36,7 +36,7 @@ def section(inputs: Inputs) -> Section | None:
     falls = [_scheme(inputs, name) for name in page.filters] + [_mix(inputs, name) for name in page.mixes]
     if not falls:
         return None
-    return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls))
+    return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls, ordered=ordered))
 
 
 def ledger(inputs: Inputs, kind: str, paths: list[str]) -> Ledger:
@@ -45,10 +45,15 @@ def ledger(inputs: Inputs, kind: str, paths: list[str]) -> Ledger:
     return sum(others, start=first)
 
 
+def ordered(reasons: dict[str, int]) -> list[tuple[str, int]]:
+    """The most frequent reasons first."""
+    return sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+
+
 def few(reasons: dict[str, int]) -> dict[str, int]:
     """The most frequent reasons, the others together."""
-    ordered = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
-    named, rest = (ordered, []) if len(ordered) <= MOST + 1 else (ordered[:MOST], ordered[MOST:])
+    every = ordered(reasons)
+    named, rest = (every, []) if len(every) <= MOST + 1 else (every[:MOST], every[MOST:])
     return dict(named) | ({f"{len(rest)} other reasons": sum(count for _, count in rest)} if rest else {})
 
 
