@@ -177,7 +177,7 @@ def page() -> Page:
         shards=2,
         sources=["seeds"],
         models={},
-        schemes={"evol": PageScheme(method="evol", seeds="seeds", teacher="teacher")},
+        schemes={"evol": PageScheme(method="evol", seeds="seeds", teacher="teacher", weights=None)},
         filters={"evol": "evol"},
         mixes={"all": [PagePart(kind="scheme", name="evol"), PagePart(kind="source", name="seeds")]},
         stages={},

@@ -108,7 +108,7 @@ def _(report: MtbenchReport) -> Judge:
         report=report,
         why={},
         controls={name: _rated(one) for name, one in report.controls.items()},
-        checkpoints={name: _rated(one) for name, one in report.models.items()},
+        checkpoints={name: _rated(report.models[name]) for name in report.checkpoints},
         seats=None,
     )
 
@@ -124,7 +124,7 @@ def _(report: ChecklistReport | RubricReport) -> Judge:
         report=report,
         why=report.why_compromised,
         controls={name: _graded(one) for name, one in report.controls.items()},
-        checkpoints={name: _graded(one) for name, one in report.models.items()},
+        checkpoints={name: _graded(report.models[name]) for name in report.checkpoints},
         seats=None,
     )
 
@@ -132,7 +132,7 @@ def _(report: ChecklistReport | RubricReport) -> Judge:
 @judge_of.register
 def _(report: PairwiseReport) -> Judge:
     judge = report.judge
-    models = {name: one for name, one in report.models.items() if not isinstance(one, Baseline)}
+    models = {name: report.models[name] for name in report.checkpoints}
     return Judge(
         models=judge.models_returned,
         identity=(judge.backend, judge.id),
@@ -140,7 +140,7 @@ def _(report: PairwiseReport) -> Judge:
         report=report,
         why={},
         controls={name: _played(one) for name, one in report.controls.items()},
-        checkpoints={name: _played(one) for name, one in models.items()},
+        checkpoints={name: _played(one) for name, one in models.items() if not isinstance(one, Baseline)},
         seats=report.seats,
     )
 
