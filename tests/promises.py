@@ -131,6 +131,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cleaning.py",
         "unit/test_audit_rows.py",
         "unit/test_page_browsers.py",
+        "workflow/test_page_filters.py",
         "unit/test_audit_trace.py",
         "unit/test_baseline.py",
         "unit/test_dataset.py",

@@ -44,6 +44,12 @@ function options(select, pairs) {
   select.value = pairs.some(([value]) => value === before) ? before : pairs[0][0];
 }
 
+// Show a browser in the place of the note that there is none without this script.
+function reveal(box, note) {
+  box.hidden = false;
+  document.getElementById(note).hidden = true;
+}
+
 function dataOf(id) {
   const found = document.getElementById(id);
   return found === null ? null : JSON.parse(found.textContent);
@@ -115,12 +121,12 @@ function dataOf(id) {
     step.value = data.counts.find((one) => one.step.startsWith("filter "))?.step ?? "";
     outcomes();
     form.addEventListener("submit", (event) => event.preventDefault());
-    step.addEventListener("change", outcomes);
-    for (const kind of ["change", "input"]) form.addEventListener(kind, () => { start = 0; show(); });
+    step.addEventListener("input", outcomes); // not "change": it comes when the text loses the focus, to a row perhaps
+    form.addEventListener("input", () => { start = 0; show(); });
     before.addEventListener("click", () => turn(-ROWS));
     after.addEventListener("click", () => turn(ROWS));
     show();
-    box.hidden = false;
+    reveal(box, "rows-without");
   }
 }
 
@@ -203,6 +209,6 @@ function dataOf(id) {
     before.addEventListener("click", () => turn(-1));
     after.addEventListener("click", () => turn(1));
     choose();
-    box.hidden = false;
+    reveal(box, "answers-without");
   }
 }
