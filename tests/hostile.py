@@ -169,7 +169,9 @@ def _places() -> Iterable[tuple[int, int]]:
 def page() -> Page:
     """What a page knows of a recipe with these rows and answers."""
     evals = {
-        name: PageEval(method=one["method"], checkpoints=CHECKPOINTS, models=[], answers="asked", questions="questions")
+        name: PageEval(
+            method=one["method"], checkpoints=CHECKPOINTS, models=CHECKPOINTS, answers="asked", questions="questions"
+        )
         for name, one in recipe()["evals"].items()
     }
     return Page(

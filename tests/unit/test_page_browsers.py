@@ -12,6 +12,7 @@ import pytest
 from hostile import CHECKPOINTS, LONG, QUESTIONS, TEXTS, page, write_answers, write_steps
 from scored import lines
 
+from bezoar.page.files import files
 from bezoar.page.inputs import Inputs
 from bezoar.page.page import html_of
 from bezoar.page.sampling import Sample
@@ -195,6 +196,17 @@ def test_questions_are_sampled_by_category(project: Path, monkeypatch: pytest.Mo
     assert made is not None
     assert f"2 of {len(TEXTS)} questions of" in made.body
     assert sorted(one["category"] for one in answer_data()["questions"]) == ["math", "writing"]
+
+
+def test_the_job_declares_every_file_that_is_read(project: Path) -> None:
+    inputs, declared = Inputs(page()), set(files(page()))
+    for section in (rows.section, answers.section):
+        assert section(inputs)
+    assert set(inputs.used) <= declared
+    assert {path for step in rows.steps_of(page()) for path in step.before} <= declared
+    there = {str(path.relative_to(project)) for path in (project / "data").rglob("*.jsonl")}
+    unread = {path for path in there - set(inputs.used) if path not in declared}
+    assert unread == set()
 
 
 def test_recipes_without_rows_or_answers_have_no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
