@@ -147,7 +147,7 @@ function dataOf(id) {
 
     const judgment = (one) => {
       const score = one.score === null ? `no score, ${one.status}` : String(Math.round(one.score * 100) / 100);
-      const head = [element("b", {}, score), ` ${one.eval}${one.part ? `: ${one.part}` : ""}`];
+      const head = [element("b", {}, score), ` ${one.eval}`, ...(one.part ? [": ", element("bdi", {}, one.part)] : [])];
       if (!one.text[0].trim()) return element("p", { class: "judgment" }, ...head);
       return element("details", { class: "judgment" }, element("summary", {}, ...head), textOf(...one.text));
     };
