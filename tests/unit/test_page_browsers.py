@@ -113,7 +113,7 @@ def test_every_step_has_its_rows_by_outcome_with_their_texts(project: Path) -> N
     kept = next(row for row in data["rows"] if row["id"] == "00010script" and row["outcome"] == "kept")
     assert (kept["file"], kept["line"]) == ("data/filtered/evol/0001/kept.jsonl", 1)
     assert kept["texts"] == [["instruction", TEXTS["script"], 0], ["response", f"Answer to {TEXTS['script']}", 0]]
-    assert set(data["files"]) >= {row["file"] for row in data["rows"]}
+    assert set(data["files"]) == {row["file"] for row in data["rows"]}
 
 
 def test_many_rows_are_sampled_and_the_page_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

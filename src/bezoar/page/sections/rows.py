@@ -93,7 +93,7 @@ def section(inputs: Inputs) -> Section | None:
     found = sample.take(BUDGET, lambda stratum, row: shown(stratum, row, texts.get((stratum[0], row.id), {})))
     counts = [Tally(step, outcome, sample.counts[step, outcome], len(rows)) for (step, outcome), rows in found.items()]
     rows = [row for rows in found.values() for row in rows]
-    data = {"counts": [one._asdict() for one in counts], "files": _files(artifacts), "rows": rows}
+    data = {"counts": [one._asdict() for one in counts], "files": _files(artifacts, rows), "rows": rows}
     body = render(
         "rows.html.j2",
         counts=counts,
@@ -182,6 +182,7 @@ def shown(stratum: Stratum, row: Row, before: dict[str, Any]) -> dict[str, Any]:
     return {**place, "facts": facts, "texts": texts}
 
 
-def _files(artifacts: list[Artifact]) -> dict[str, list[str]]:
-    """By path, its place on the page and the first digits of its digest."""
-    return {one.path: [one.anchor, one.short] for one in artifacts}
+def _files(artifacts: list[Artifact], rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """By path of the rows' files, its place on the page and the first digits of its digest."""
+    named = {row["file"] for row in rows}
+    return {one.path: [one.anchor, one.short] for one in artifacts if one.path in named}
