@@ -16,7 +16,7 @@ from paged import certificate, page, put, write_project, write_stage
 from scored import NAMES
 
 from bezoar.errors import InputError
-from bezoar.page import gaps
+from bezoar.page import charts, gaps
 from bezoar.page.block import Page, PageStage
 from bezoar.page.files import files
 from bezoar.page.flows import layout, steps
@@ -152,6 +152,17 @@ def test_a_withheld_score_says_why(inputs, monkeypatch):
     body = str(scores.section(alone).body)
     assert "withheld: the judge &lt;b&gt;rates&lt;/b&gt; nothing" in body
     assert "<svg" not in body
+
+
+def test_a_drawing_does_not_depend_on_the_machines_fonts(inputs, monkeypatch):
+    def drawn(font):
+        monkeypatch.setattr(charts, "_config", lambda margins: original(margins) | {"font": font})
+        found = "".join(str(one.section(inputs).body) for one in (curves, graph, harness, scores, tokens, waterfall))
+        assert f'font-family="{font}"' in found
+        return found.replace(f'font-family="{font}"', "")
+
+    original = charts._config
+    assert drawn("monospace") == drawn("serif")
 
 
 def test_a_learning_curve_begins_before_training(inputs):

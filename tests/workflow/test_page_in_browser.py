@@ -209,7 +209,7 @@ def test_hostile_texts_do_nothing(harmful, opened, theme):
 
 
 def test_the_page_is_whole_on_paper(report, opened, tmp_path):
-    shown = opened(report, theme="dark")
+    shown = opened(report, 760, "dark")  # a sheet of A4 without its margins
     pages = shown.pdf(path=tmp_path / "report.pdf", format="A4")
     assert pages.startswith(b"%PDF")
     shown.emulate_media(media="print", color_scheme="dark")
@@ -220,6 +220,7 @@ def test_the_page_is_whole_on_paper(report, opened, tmp_path):
         ".filter((right) => right > innerWidth)"
     )
     assert wide == []
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 760
 
 
 def test_without_scripts_and_motion_it_is_all_there(report, opened):
