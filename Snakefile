@@ -30,4 +30,4 @@ rule all:
         expand("results/{eval}.json", eval=recipe.evals),
         ["results/summary.csv"] if recipe.evals else [],
         loose_ends(),
-        "results/report.html",
+        ["results/report.html"] if page_files() else [],

@@ -18,9 +18,10 @@ from scored import NAMES
 from bezoar.errors import InputError
 from bezoar.page import charts, gaps
 from bezoar.page.block import Page, PageStage
+from bezoar.page.cleaned import Clean, cleaned
 from bezoar.page.files import files
 from bezoar.page.flows import layout, steps
-from bezoar.page.html import DASH, json_data, number, signed
+from bezoar.page.html import DASH, Section, json_data, number, render, signed
 from bezoar.page.inputs import Inputs
 from bezoar.page.page import SECTIONS, html_of, write_page
 from bezoar.page.sections import certificates, curves, graph, harness, headline, scores, tokens, waterfall
@@ -142,6 +143,18 @@ def test_every_main_score_is_shown_with_its_interval_and_its_difference(inputs):
         assert before == ({"sft", "dpo"} if report.scored else set()), method
     assert "judges: judges side by side" in text
     assert "judged and other 144" in text  # 24 questions, 2 turns, 3 checkpoints
+
+
+def test_scores_without_repeated_questions_are_beside_the_others(inputs):
+    report = read_report(Path("results/judged.json"))
+    assert cleaned(report) == {}  # no row repeats a question of this project
+    clean = report.models["sft"].clean.model_copy(update={"left_out": [1, 2]})
+    report.models["sft"] = report.models["sft"].model_copy(update={"clean": clean})
+    assert cleaned(report)["sft"] == Clean(clean.average, 2)
+    made = render("scores.html.j2", evaluations=[scores._scored(inputs, "judged", report)], columns=[], judges={})
+    mean = clean.average
+    shown = f"{number(mean.mean)} {number(mean.low)} to {number(mean.high)} 2 left out"
+    assert shown in words(Section("scores", "Scores", made))
 
 
 def test_a_withheld_score_says_why(inputs, monkeypatch):

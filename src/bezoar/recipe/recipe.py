@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 from bezoar.blocks import Block, Name, NamedBlock, Prompt
 from bezoar.cluster.resources import Resources
 from bezoar.page.block import Page
+from bezoar.page.files import files
 from bezoar.recipe import licences
 from bezoar.recipe.cards import card_of
 from bezoar.recipe.pages import page_of
@@ -258,7 +259,8 @@ class Recipe(Block):
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
         names = [name for block in self.blocks() for name in block.stage_names()]
-        return list(dict.fromkeys([*names, *([SUMMARY] if self.evals else []), PAGE]))
+        last = {SUMMARY: bool(self.evals), PAGE: bool(files(self.page()))}
+        return list(dict.fromkeys([*names, *(name for name, made in last.items() if made)]))
 
     def resources_of(self, stage: str) -> Resources:
         """Resources of a stage's jobs on a cluster: the stage's own, its rule's, or the default."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from bezoar.page import gaps
+from bezoar.page.cleaned import Clean, cleaned
 from bezoar.page.html import Section, decimals, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.intervals import Bar, drawing
@@ -47,6 +48,7 @@ class Scored(NamedTuple):
     Attributes:
         main: Its scores.
         parts: Scores of their parts, such as turns and categories.
+        clean: By checkpoint, the score over questions that no training row repeats.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Scored(NamedTuple):
     main: list[Measure]
     parts: list[Measure]
     drawings: list[Markup]
+    clean: dict[str, Clean]
 
     @property
     def unit(self) -> str:
@@ -93,7 +96,7 @@ def _scored(inputs: Inputs, name: str, report: Report) -> Scored:
     main = _measures(report, [one for one in scores if one.main])
     drawn = [] if report.method == "harness" else [_drawing(name, one) for one in main]  # which has its own section
     parts = [] if report.method == "harness" else _measures(None, [one for one in scores if not one.main])
-    return Scored(name, report.method, inputs.artifact(f"results/{name}.json"), main, parts, drawn)
+    return Scored(name, report.method, inputs.artifact(f"results/{name}.json"), main, parts, drawn, cleaned(report))
 
 
 def _measures(report: Report | None, scores: list[Score]) -> list[Measure]:
