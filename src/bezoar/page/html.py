@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bezoar.text import printable
 
@@ -50,7 +50,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {one.__name__: one for one in (chance, count, number, share, signed, words)}
+    made.filters |= {one.__name__: one for one in (breakable, chance, count, number, share, signed, words)}
     return made
 
 
@@ -82,6 +82,11 @@ def count(value: int | None) -> str:
 def share(part: float, whole: float) -> str:
     """A part of a whole in per cent."""
     return f"{part / whole:.1%}" if whole else DASH
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken after underscores where there is little room."""
+    return escape(words(text)).replace("_", Markup("_<wbr>"))
 
 
 def words(text: str) -> str:
