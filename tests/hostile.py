@@ -141,7 +141,7 @@ def _judged(root: Path, name: str, score: float) -> None:
     )
     write_rows(
         root / f"data/checks/checked/{name}/checks.jsonl",
-        [CheckRow(yes=0.5, **grade(name, *one, score)) for one in parts],
+        [CheckRow(yes=0.5, mass=1.0, **grade(name, *one, score)) for one in parts],
     )
 
 

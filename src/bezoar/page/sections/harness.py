@@ -87,14 +87,15 @@ def _panel(report: HarnessReport, name: str) -> Panel:
 
 def _cell(task: Task, metric: str) -> Cell:
     one = task.metrics[metric]
-    low, high = ends(one, task.questions, share=metric == main(task))
+    low, high = ends(metric, one.score, one.standard_error, task.questions)
     return Cell(one, low, high, task.clean.metrics.get(metric))
 
 
 def _drawing(name: str, tasks: dict[str, Task]) -> Markup:
+    chosen = {one: (task.metrics[metric], metric, task) for one, task in tasks.items() if (metric := main(task))}
     bars = [
-        Bar(checkpoint, task.metrics[metric].score, *ends(task.metrics[metric], task.questions, share=True))
-        for checkpoint, task in tasks.items()
-        if (metric := main(task))
+        Bar(one, found.score, *ends(metric, found.score, found.standard_error, task.questions))
+        for one, (found, metric, task) in chosen.items()
+        if found.score is not None
     ]
     return drawing(bars, f"{name}: scores of checkpoints with 95 % intervals", 3) if bars else Markup("")
