@@ -1,11 +1,12 @@
 """Whether judges can be trusted: controls, judgments without a score, and scores that are withheld."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from typing import Any, NamedTuple
 
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
+from bezoar.steps.evaluate import ceilings
 from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.graded import GradedModel
 from bezoar.steps.results.mtbench import Model, MtbenchReport
@@ -49,6 +50,7 @@ class Judge(NamedTuple):
         unit: What a score is.
         report: The report, for what all methods share.
         why: By control that the judge fails, the reason where the report has one.
+        ceilings: By control, what the end of its interval may reach.
         seats: Whether the seat of an answer matters, of games.
     """
 
@@ -59,6 +61,7 @@ class Judge(NamedTuple):
     why: Mapping[str, str]
     controls: dict[str, Line]
     checkpoints: dict[str, Line]
+    ceilings: Mapping[str, float]
     seats: Seats | None
 
 
@@ -109,6 +112,7 @@ def _(report: MtbenchReport) -> Judge:
         why={},
         controls={name: _rated(one) for name, one in report.controls.items()},
         checkpoints={name: _rated(report.models[name]) for name in report.checkpoints},
+        ceilings=_ceilings(report.controls, (1.0, 10.0)),
         seats=None,
     )
 
@@ -125,6 +129,7 @@ def _(report: ChecklistReport | RubricReport) -> Judge:
         why=report.why_compromised,
         controls={name: _graded(one) for name, one in report.controls.items()},
         checkpoints={name: _graded(report.models[name]) for name in report.checkpoints},
+        ceilings=_ceilings(report.controls, report.scale),
         seats=None,
     )
 
@@ -133,6 +138,7 @@ def _(report: ChecklistReport | RubricReport) -> Judge:
 def _(report: PairwiseReport) -> Judge:
     judge = report.judge
     models = {name: report.models[name] for name in report.checkpoints}
+    known = {name: control_of(name) for name in report.controls if control_of(name) != "self"}  # a seat has its ceiling
     return Judge(
         models=judge.models_returned,
         identity=(judge.backend, judge.id),
@@ -141,8 +147,20 @@ def _(report: PairwiseReport) -> Judge:
         why={},
         controls={name: _played(one) for name, one in report.controls.items()},
         checkpoints={name: _played(one) for name, one in models.items() if not isinstance(one, Baseline)},
+        ceilings={name: ceilings.WIN_RATES[one] for name, one in known.items() if one in ceilings.WIN_RATES},
         seats=report.seats,
     )
+
+
+def _ceilings(controls: Iterable[str], scale: tuple[float, float]) -> dict[str, float]:
+    """By control, the ceiling of its ratings."""
+    known = {name: control_of(name) for name in controls}
+    return {name: ceilings.on_scale(control, scale) for name, control in known.items() if control in ceilings.RATINGS}
+
+
+def control_of(name: str) -> str:
+    """A control by the name of its artifacts, such as control_empty."""
+    return name.partition("_")[2]
 
 
 def _rated(one: Model) -> Line:
