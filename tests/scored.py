@@ -71,9 +71,12 @@ def verdict(model: str, number: int, turn: int, score: float | None, judge: str 
 Rate = Callable[[str, int, int], float | None]
 
 
-def write_mtbench(root: Path, name: str = "judged", rate: Rate = rating, judge: str = "j") -> None:
-    """MT-Bench with one control."""
-    block = Mtbench(**JUDGED, checkpoints=CHECKPOINTS, controls=["empty"], bootstrap_samples=200)
+def write_mtbench(
+    root: Path, name: str = "judged", rate: Rate = rating, judge: str = "j", *, allow: bool = False
+) -> None:
+    """MT-Bench with one control; `allow` goes on with a judge that fails it."""
+    keys = {"controls": ["empty"], "bootstrap_samples": 200, "allow_compromised": allow}
+    block = Mtbench(**JUDGED, checkpoints=CHECKPOINTS, **keys)
     folder = root / f"data/judgments/{name}"
     for model in block.judged():
         rows = [

@@ -170,6 +170,31 @@ def test_the_part_of_a_reason_before_its_colon_takes_all_of_it(tree, capsys):
     assert all(reason.startswith("judge: ") for reason in reasons)
 
 
+def test_kept_rows_are_those_of_the_last_step_that_is_built(tree, capsys):
+    assert main(["rows", "schemes.evol", "--kept", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    files = [Path(f"data/filtered/evol/{shard}/kept.jsonl") for shard in ("0000", "0001")]
+    assert [row["id"] for row in shown] == ids(files)
+    assert {(row["step"], row["reason"]) for row in shown} == {("filter", "kept")}
+    assert main(["rows", "all", "--kept"]) == 0  # whose certificate isn't built
+    lines = capsys.readouterr().out.splitlines()
+    places = [line.partition(": kept")[0] for line in lines if not line.startswith(" ")]
+    assert {place.rpartition(":")[0] for place in places} == {
+        f"data/mixes/all/{one}.jsonl" for one in ("train", "eval")
+    }
+    assert len(places) == len(ids([Path("data/mixes/all/train.jsonl"), Path("data/mixes/all/eval.jsonl")]))
+    assert main(["rows", "all", "--kept", "--export", "kept.csv"]) == 0
+    assert capsys.readouterr().out == f"kept.csv: {len(places):,} rows\n"
+
+
+def test_kept_rows_that_are_not_here_are_an_error(tree, capsys):
+    import shutil
+
+    shutil.rmtree("data/source/more")
+    assert main(["rows", "sources.more", "--kept"]) == 1
+    assert "source more: no kept row is here" in capsys.readouterr().err
+
+
 def test_an_unknown_reason_is_an_error_with_the_known_ones(tree, capsys):
     assert main(["rows", "mine", "--reason", "nothing"]) == 1
     assert "found:    nothing\n  expected: duplicate; empty; " in capsys.readouterr().err

@@ -155,12 +155,18 @@ def test_neighbours_with_one_beginning_are_no_overlap():
 
 
 def test_scores_are_metrics_and_all_else_is_stored():
-    stage = written([step("score", outputs=("results/a.json", "data/a"), inputs=("b",))])["score"]
+    stage = written(
+        [step("score", outputs=("results/a.json", "results/b.csv", "results/c.html", "data/a"), inputs=("b",))]
+    )["score"]
     assert stage == {
         "cmd": "bezoar build score",
         "deps": ["b"],
         "params": [{"code.lock": ["stages.score"]}],
-        "outs": [{"data/a": {"persist": True}}],  # else DVC removes them before anybody can look whose they are
+        "outs": [  # which persist: else DVC removes them before anybody can look whose they are
+            {"data/a": {"persist": True}},
+            {"results/b.csv": {"persist": True}},
+            {"results/c.html": {"persist": True}},
+        ],
         "metrics": [{"results/a.json": {"persist": True}}],
     }
 

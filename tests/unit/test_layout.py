@@ -104,6 +104,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "report/harness": (PLAIN | DEMAND | {"problems"}, {"chat", "evaluate", "report", "results"} | MODELS),
     "report/mtbench": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
+    "report/page": (PLAIN | {"page"}, {"data", "evaluate", "evaluate.answered", "evaluate.ceilings", "results"}),
     "report/pairwise": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/summary": (PLAIN, {"results"}),
     "report/checklist": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),

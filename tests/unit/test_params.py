@@ -1068,7 +1068,7 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     recipe = load()
     assert len(SHORT.splitlines()) <= 15
     mixed = [f"{rule}-mine" for rule in ("mix", "certificate", "certified", "clearance", "dataset")]
-    assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft"]
+    assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft", "page"]
     assert recipe.loose_ends() == {"filters": [], "mixes": [], "stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 

@@ -341,7 +341,8 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
     tokenizer = Words()
     ends = tokenizer("<end>", add_special_tokens=False).input_ids
     found = conversations.count(path, tokenizer, ends, 10, every_turn=True)
-    assert found == {"rows": 3, "cut": 1, "dropped": 1}
+    # 10 tokens of each of the first two rows, the last 2 of them of the answer
+    assert found == {"rows": 3, "cut": 1, "dropped": 1, "tokens": 20, "trained_tokens": 4}
 
 
 def test_figures_that_are_not_finite_can_still_be_written():

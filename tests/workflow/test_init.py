@@ -22,6 +22,7 @@ STAGES = {
     "clearance-instructions",
     "merge-sft",
     "mix-instructions",
+    "page",
     "source-instructions",
     "source-text",
     "train-sft",

@@ -12,6 +12,7 @@ from conftest import ROOT, Workspace
 from bezoar.requests.blocks import Budget, Connection
 
 LARGE = ROOT / "recipes" / "openbezoar-3b.yaml"
+SHOWN = {"summary": 1, "page": 1}  # made of all scores
 
 
 def planned(workspace: Workspace, recipe: dict, *targets: str) -> Counter[str]:
@@ -124,7 +125,7 @@ def test_another_checkpoint_reruns_no_likelihoods(workspace: Workspace, tiny: di
     tiny["evals"]["held"] = {"method": "likelihood", "mixes": ["hh"], "checkpoints": ["sft_lamini"]}
     pretend_built(workspace, tiny)
     more = with_eval(tiny, "held", checkpoints=["sft_lamini", "sft_orca"])  # which was trained on another mix, too
-    assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1, "summary": 1})
+    assert planned(workspace, more) == Counter({"likelihood": 1, "report_likelihood": 1} | SHOWN)
 
 
 def test_a_new_task_is_looked_up_and_scored_alone(workspace: Workspace, tiny: dict) -> None:
@@ -154,7 +155,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     pretend_built(workspace, tiny)
     checkpoints, tasks = tiny["evals"]["mtbench"]["checkpoints"], len(tiny["evals"]["harness"]["tasks"])
 
-    reported = {"report_mtbench": 1, "summary": 1}
+    reported = {"report_mtbench": 1} | SHOWN
     # another checkpoint: its answers and their judgment
     more = with_eval(tiny, "mtbench", checkpoints=["teacher", *checkpoints])
     assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1} | reported)
@@ -162,7 +163,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
     more = with_eval(tiny, "mtbench", checkpoints=[*checkpoints, "teacher"])
     assert planned(workspace, more) == Counter({"answers": 1, "judgments": 1} | reported)
     more = with_eval(tiny, "harness", checkpoints=[*tiny["evals"]["harness"]["checkpoints"], "teacher"])
-    assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1, "summary": 1})
+    assert planned(workspace, more) == Counter({"harness": tasks, "report_harness": 1} | SHOWN)
     # another control: its judgment, and, if it lets the gate say something else, those of all checkpoints
     more = with_eval(tiny, "mtbench", controls=["empty", "filler", "shuffled"])
     every = {"judgments": 1 + len(checkpoints), "gate": 1} | reported
@@ -198,7 +199,7 @@ def test_a_change_of_an_evaluation_reruns_only_what_it_touches(workspace: Worksp
             "harness": tasks,
             "report_mtbench": 1,
             "report_harness": 1,
-            "summary": 1,
+            **SHOWN,
         }
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bezoar.errors import InputError, problem
+from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data.rows import DroppedRow, placed_rows
 
@@ -116,6 +117,15 @@ def left_out(steps: list[Step], reason: str | None = None) -> Iterator[LeftOut]:
             for place, row in placed_rows(path, DroppedRow):
                 if reason is None or reason in (row.reason, row.reason.partition(":")[0]):
                     yield LeftOut(step, place, row)
+
+
+def kept(step: Step) -> Iterator[LeftOut]:
+    """The rows that came out of a step, as far as they are here, in the form of those that it left out."""
+    for path in step.kept:
+        for number, row in read_json_lines(path):
+            if not isinstance(row, dict):
+                raise InputError(problem(f"{path}:{number}: not a row", found=type(row).__name__, expected="columns"))
+            yield LeftOut(step, f"{path}:{number}", DroppedRow(reason="kept", detail="", row=row))
 
 
 def _step(kind: str, name: str, recipe: Recipe) -> Step:

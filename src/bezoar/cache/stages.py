@@ -133,7 +133,7 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code
 
 def _metrics(stage: DvcStage) -> list[str]:
     """The outputs that `dvc metrics` shows: scores, or if a stage has some in METRICS, only those."""
-    scores = [out for out in stage.outs if out.startswith(RESULTS) and not out.endswith(".csv")]
+    scores = [out for out in stage.outs if out.startswith(RESULTS) and not out.endswith((".csv", ".html"))]
     return [out for out in scores if out.startswith(METRICS)] or scores
 
 

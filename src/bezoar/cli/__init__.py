@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bezoar import __version__
 from bezoar.cli import (
     accept,
+    answers,
     attest,
     build,
     cache,
@@ -60,6 +61,7 @@ COMMANDS = (
     publish,
     key,
     compare,
+    answers,
     costs,
     cache,
     gc,

@@ -24,9 +24,11 @@ def add(commands: "Commands") -> None:
         "others by reason. `bezoar trace` goes on from one row.",
     )
     parser.add_argument("name", metavar="MIX|SCHEME|SOURCE", help="its name, or schemes.NAME")
-    parser.add_argument("--reason", metavar="R", help="show rows left out for it; `judge` takes all of its kinds")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--reason", metavar="R", help="show rows left out for it; `judge` takes all of its kinds")
+    chosen.add_argument("--kept", action="store_true", help="show the rows that came out of the last step built here")
     parser.add_argument(
-        "--export", metavar="FILE", type=Path, help="write these rows, else all, to .jsonl, .csv, .parquet"
+        "--export", metavar="FILE", type=Path, help="write these rows, else all left out, to .jsonl, .csv, .parquet"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if others:
         show(f"{section}.{name}; for the other of this name, write {' or '.join(others)}", file=sys.stderr)
     steps = chain(section, name, recipe)
-    return _rows(steps, args) if args.reason or args.export else _waterfall(steps, args)
+    return _rows(steps, args) if args.reason or args.kept or args.export else _waterfall(steps, args)
 
 
 def _waterfall(steps: "list[Step]", args: argparse.Namespace) -> int:
@@ -58,11 +60,12 @@ def _waterfall(steps: "list[Step]", args: argparse.Namespace) -> int:
 
 
 def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
-    from bezoar.audit.chain import left_out
+    from bezoar.audit.chain import kept, left_out
     from bezoar.audit.export import export, record
     from bezoar.audit.redact import without_secrets
 
-    rows = left_out(steps, args.reason)
+    built = [step for step in steps if not step.missing] or steps
+    rows = kept(built[-1]) if args.kept else left_out(steps, args.reason)
     if args.export:
         number = export(rows, args.export)
     else:
@@ -71,6 +74,8 @@ def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
             number += 1
             shown = without_secrets(record(one))
             show(json.dumps(shown) if args.json else _text(shown))
+    if number == 0 and args.kept:
+        raise _nothing(steps)
     if number == 0 and args.reason:
         raise _unknown(steps, args.reason)
     if args.export:
@@ -94,3 +99,15 @@ def _unknown(steps: "list[Step]", reason: str) -> Exception:
     hint = "rows that a step didn't need are counted, but not kept" if reason in known else ""
     what = "no row here was left out for this reason"
     return InputError(problem(what, found=reason, expected="; ".join(known) or "rows that are built", hint=hint))
+
+
+def _nothing(steps: "list[Step]") -> Exception:
+    """The error about rows of which none came out of a step, or none is here."""
+    from bezoar.errors import InputError, problem
+
+    label = f"{steps[-1].kind} {steps[-1].name}"
+    expected, hint = (
+        "rows of a step that is built",
+        "`snakemake` builds it; without --kept, `bezoar rows` says how many",
+    )
+    return InputError(problem(f"{label}: no kept row is here", found="none", expected=expected, hint=hint))

@@ -3,13 +3,10 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from io import StringIO
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from bezoar.compare.sides import Read
-from bezoar.errors import InputError, problem
+from bezoar.steps.data.lines import Line, Read, lines
 from bezoar.steps.evaluate.pairwise import GameRow
 from bezoar.steps.results.checklist import ChecklistReport
 from bezoar.steps.results.graded import GradedReport
@@ -44,60 +41,31 @@ class Items:
         return math.fsum(total for total, _ in self.scores.values()) / sum(n for _, n in self.scores.values())
 
 
-class _Line(BaseModel):
-    """The keys of a line that are needed here."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-
-class _Verdict(_Line):
+class _Verdict(Line):
     question_id: int
     turn: int
     score: float | None
     answer_empty: bool = False
 
 
-class _Question(_Line):
+class _Question(Line):
     question_id: int
     category: str
 
 
-class _Item(_Line):
+class _Item(Line):
     task: str
     id: str | int
     filter: str
     scores: dict[str, float]
 
 
-class _Answer(_Line):
+class _Answer(Line):
     mix: str
     id: str
     family: str
     tokens: int = Field(ge=1)
     loglikelihood: float
-
-
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-def _lines(kind: type[Kind], path: str, read: Read) -> list[Kind] | None:
-    """The lines of a file; None without the file.
-
-    Raises:
-        InputError: A line is of another form.
-    """
-    found = read(path)
-    if found is None:
-        return None
-    made = []
-    for number, line in enumerate(StringIO(found.decode("utf-8")), start=1):
-        try:
-            made.append(kind.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{path}:{number}: {'.'.join(map(str, first['loc'])) or 'the line'} doesn't fit"
-            raise InputError(problem(what, found=first["msg"], expected=", ".join(kind.model_fields))) from error
-    return made
 
 
 def _mtbench(report: MtbenchReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
@@ -117,7 +85,7 @@ def _rubric(report: RubricReport, evaluation: str, checkpoint: str, read: Read) 
 
 def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: float) -> dict[str, Items]:
     """Scores of answers by a judge: an empty answer scores 1. `most`: the largest difference."""
-    verdicts = _lines(_Verdict, path, read)
+    verdicts = lines(_Verdict, path, read)
     category = _categories(report.questions.source, read)
     found: dict[str, Items] = {}
     for one in verdicts or []:
@@ -136,7 +104,7 @@ def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: f
 
 def _categories(source: str, read: Read) -> dict[str, str]:
     """The category of each question."""
-    questions = _lines(_Question, f"data/source/{source}/rows.jsonl", read)
+    questions = lines(_Question, f"data/source/{source}/rows.jsonl", read)
     return {str(one.question_id): one.category for one in questions or []}
 
 
@@ -146,7 +114,7 @@ def _pairwise(report: PairwiseReport, evaluation: str, checkpoint: str, read: Re
         return {}
     category = _categories(report.questions.source, read)
     found: dict[str, Items] = {}
-    for one in _lines(GameRow, f"data/comparisons/{evaluation}/{checkpoint}/verdicts.jsonl", read) or []:
+    for one in lines(GameRow, f"data/comparisons/{evaluation}/{checkpoint}/verdicts.jsonl", read) or []:
         cluster = str(one.question_id)
         for name in ("win rate", f"turn {one.turn}", *([category[cluster]] if cluster in category else [])):
             if one.points is not None:
@@ -159,9 +127,9 @@ def _harness(report: HarnessReport, evaluation: str, checkpoint: str, read: Read
     """The documents of each task, for metrics that are means over them."""
     found: dict[str, Items] = {}
     for task, one in report.checkpoints[checkpoint].items():
-        lines = _lines(_Item, f"data/harness/{evaluation}/{checkpoint}/{task}/items.jsonl", read)
+        rows = lines(_Item, f"data/harness/{evaluation}/{checkpoint}/{task}/items.jsonl", read)
         made: dict[str, Items] = {}
-        for item in lines or []:
+        for item in rows or []:
             for name, score in item.scores.items():
                 label = name if item.filter == "none" else f"{name} ({item.filter})"
                 made.setdefault(label, Items()).scores[f"{item.task}/{item.id}", ""] = (score, 1.0)
@@ -177,7 +145,7 @@ def _harness(report: HarnessReport, evaluation: str, checkpoint: str, read: Read
 def _likelihood(report: LikelihoodReport, evaluation: str, checkpoint: str, read: Read) -> dict[str, Items]:
     """The held-out answers by mix; those of one family aren't independent."""
     found: dict[str, Items] = {}
-    for one in _lines(_Answer, f"data/likelihood/{evaluation}/{checkpoint}/scores.jsonl", read) or []:
+    for one in lines(_Answer, f"data/likelihood/{evaluation}/{checkpoint}/scores.jsonl", read) or []:
         items = found.setdefault(f"{one.mix}: nats/token", Items())
         items.scores[one.family, one.id] = (one.loglikelihood, float(one.tokens))
     return found

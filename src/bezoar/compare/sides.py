@@ -1,7 +1,7 @@
 """The two sides of a comparison: whose results they are, and how their files are read without checking anything out."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from bezoar.cache.hashing import Hasher
 from bezoar.cache.objects import Objects
 from bezoar.cache.stages import RESULTS, cover
 from bezoar.errors import InputError, problem
+from bezoar.steps.data.lines import Read
 
-Read = Callable[[str], bytes | None]  # the content of a path of the project; None if there is none
 PARAMS_VARIABLE = "BEZOAR_PARAMS"
 
 

@@ -8,8 +8,11 @@ from pydantic import Field, JsonValue, model_validator
 
 from bezoar.blocks import Block, Name, NamedBlock, Prompt
 from bezoar.cluster.resources import Resources
+from bezoar.page.block import Page
+from bezoar.page.files import files
 from bezoar.recipe import licences
 from bezoar.recipe.cards import card_of
+from bezoar.recipe.pages import page_of
 from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
 from bezoar.steps.base.hub import HubModel
@@ -52,7 +55,7 @@ Eval = Annotated[
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 SUMMARY = "summary"  # the stage of results/summary.csv
-CARDS = "cards"  # of the values of a run
+CARDS, PAGE = "cards", "page"  # of the values of a run
 SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
 
 
@@ -97,7 +100,9 @@ class Recipe(Block):
         """Complete short forms: the kind of each part of a mix, and the default methods of filters and stages."""
         if not isinstance(data, dict):
             return data
-        data = {key: value for key, value in data.items() if key != CARDS}  # a process of a run reads its values
+        data = {
+            key: value for key, value in data.items() if key not in (CARDS, PAGE)
+        }  # a process of a run reads its values
         mixes, filters = data.get("mixes"), data.get("filters")
         if isinstance(mixes, dict):
             filtered = {*(data.get("schemes") or {}), *(filters if isinstance(filters, dict) else {})}
@@ -122,7 +127,7 @@ class Recipe(Block):
         return self.model_dump(mode="json")
 
     def values(self) -> dict[str, Any]:
-        """What jobs read: the whole recipe without licences, and the cards of its mixes, which state them.
+        """What jobs read: the whole recipe without licences; the cards of its mixes, which state them; and the page's.
 
         So an edit of a licence reruns no other job.
         """
@@ -131,11 +136,16 @@ class Recipe(Block):
         for section, key in licences.KEYS.items():
             for block in found[section].values():
                 del block[key]
-        return found | {CARDS: {name: self.card(name).model_dump(mode="json") for name in self.mixes}}
+        cards = {name: self.card(name).model_dump(mode="json") for name in self.mixes}
+        return found | {CARDS: cards, PAGE: self.page().model_dump(mode="json")}
 
     def card(self, mix: str) -> Card:
         """The values of a mix's card."""
         return card_of(self, mix)
+
+    def page(self) -> Page:
+        """The values of the page results/report.html."""
+        return page_of(self)
 
     def scheme_of(self, filter_name: str) -> str:
         """The scheme whose rows a filter keeps."""
@@ -249,7 +259,8 @@ class Recipe(Block):
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
         names = [name for block in self.blocks() for name in block.stage_names()]
-        return list(dict.fromkeys([*names, *([SUMMARY] if self.evals else [])]))
+        last = {SUMMARY: bool(self.evals), PAGE: bool(files(self.page()))}
+        return list(dict.fromkeys([*names, *(name for name, made in last.items() if made)]))
 
     def resources_of(self, stage: str) -> Resources:
         """Resources of a stage's jobs on a cluster: the stage's own, its rule's, or the default."""

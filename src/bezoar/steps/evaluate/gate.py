@@ -19,11 +19,10 @@ from bezoar.errors import BezoarError, problem
 from bezoar.files import write_json
 from bezoar.logs import logger
 from bezoar.steps.data.rows import QuestionRow, read_rows
-from bezoar.steps.evaluate import mtbench
+from bezoar.steps.evaluate import ceilings, mtbench
 from bezoar.steps.evaluate.mtbench import VerdictRow
 from bezoar.steps.evaluate.stats import Estimate, stratified_mean
 
-CEILINGS = {"empty": 1.5, "filler": 3.0, "spoof": 3.0, "shuffled": 3.0}  # on a scale from 1 to 10
 DRAWS = 2000  # of an interval
 
 
@@ -73,9 +72,8 @@ class Rating(Method):
     cells: Callable[..., Any]
 
     def ceiling(self, control: str) -> float:
-        """The highest score that a control's interval may reach: the same share of every scale."""
-        low, high = self.scale
-        return low + (CEILINGS[control] - 1) / 9 * (high - low)
+        """The highest score that a control's interval may reach."""
+        return ceilings.on_scale(control, self.scale)
 
     def score(self, control: str, verdicts: list[Any], questions: list[QuestionRow], seed: int) -> Estimate:
         """The score of a control's answers, of which one has a rating.

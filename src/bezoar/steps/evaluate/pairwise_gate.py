@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bezoar.steps.data.rows import QuestionRow
+from bezoar.steps.evaluate.ceilings import WIN_RATES
 from bezoar.steps.evaluate.gate import DRAWS, Method
 from bezoar.steps.evaluate.pairwise import GameRow
 from bezoar.steps.evaluate.questions import read_questions
 from bezoar.steps.evaluate.standings import points_of, seat_of_equals, win_rate
 from bezoar.steps.evaluate.stats import Estimate
 
-CEILINGS = {"empty": 0.1, "filler": 0.25, "spoof": 0.25, "self": 0.9}  # of win rates; `self`: of a seat's points
 SELF = "self"
 
 
@@ -41,9 +41,9 @@ class Pairs(Method):
             what = "seat A's share of the points"
             if 1 - low > high:
                 what, mean, low, high = "seat B's share of the points", 1 - mean, 1 - high, 1 - low
-        if high <= CEILINGS[control]:
+        if high <= WIN_RATES[control]:
             return None
-        return f"{what} {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, ceiling {CEILINGS[control]}"
+        return f"{what} {mean:.2f}, 95 % interval {low:.2f} to {high:.2f}, ceiling {WIN_RATES[control]}"
 
 
 PAIRS = Pairs(

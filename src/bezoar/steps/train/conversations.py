@@ -102,9 +102,11 @@ def read(path: Path, tokenizer: Any, *, every_turn: bool) -> Iterator[list[Token
 
 
 def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every_turn: bool) -> dict[str, int]:
-    """The number of rows, and of rows that are too long: TRL cuts them, or drops them if no answer starts in time.
+    """Counts of rows, of their tokens, and of rows that are too long.
 
-    A row's length is that of its prompt with the longest response.
+    TRL cuts such rows, or drops them if no answer starts in time. A row's length is that of its prompt with the longest
+    response. `tokens` are those of all responses with their prompts, as far as they are kept, and `trained_tokens`
+    those among them that the loss is taken on.
 
     Args:
         path: A mix's file.
@@ -116,7 +118,7 @@ def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every
     Raises:
         InputError: An answer isn't ended by an end token, so the model wouldn't learn to stop.
     """
-    counts = {"rows": 0, "cut": 0, "dropped": 0}
+    counts = dict.fromkeys(("rows", "cut", "dropped", "tokens", "trained_tokens"), 0)
     early = 0
     for number, row in enumerate(read(path, tokenizer, every_turn=every_turn), start=1):
         found = [sum(one in ends for one in tokens.ids[slice(*span)]) for tokens in row for span in tokens.spans]
@@ -127,6 +129,9 @@ def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every
         longest = max(len(tokens.ids) for tokens in row)
         counts["rows"] += 1
         counts["dropped" if first >= max_length else "cut"] += longest > max_length
+        if first < max_length:
+            counts["tokens"] += sum(min(len(tokens.ids), max_length) for tokens in row)
+            counts["trained_tokens"] += sum(sum(tokens.mask[:max_length]) for tokens in row)
     if early:
         logger.warning(f"{path}: {early:,} rows have an end token within an answer: the model learns to stop there")
     return counts

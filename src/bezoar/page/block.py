@@ -1,0 +1,68 @@
+"""What the page knows of the recipe: which blocks there are, and what they are made of."""
+
+from pydantic import Field
+
+from bezoar.blocks import Block
+
+
+class PageModel(Block):
+    """A base model."""
+
+    method: str
+    sources: list[str] = Field(description="Sources that it is trained on here; [] if it comes from elsewhere.")
+
+
+class PageStage(Block):
+    """A stage of training."""
+
+    method: str
+    init_from: str
+    mix: str
+
+
+class PageScheme(Block):
+    """A scheme of generated rows."""
+
+    method: str
+    seeds: str = Field(description="The source of its seed rows.")
+    teacher: str = Field(description="The backend that writes its rows.")
+    weights: str | None = Field(None, description="The checkpoint of this recipe that the backend has, if it has one.")
+
+
+class PagePart(Block):
+    """A part of a mix: rows of a scheme, as its filter or a baseline keeps them, or of a source."""
+
+    kind: str
+    name: str
+
+
+class PageEval(Block):
+    """An evaluation."""
+
+    method: str
+    checkpoints: list[str]
+    models: list[str] = Field(description="Whose answers are judged: controls and checkpoints; [] without a judge.")
+    answers: str | None = Field(description="Block of `answers`, if checkpoints answer questions.")
+    questions: str | None = Field(description="The source of these questions.")
+
+
+class Page(Block):
+    """The values of the page; `params.resolved.yaml` has them."""
+
+    recipe: str
+    shards: int
+    sources: list[str]
+    models: dict[str, PageModel] = Field(description="Base models.")
+    schemes: dict[str, PageScheme]
+    filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
+    mixes: dict[str, list[PagePart]]
+    stages: dict[str, PageStage]
+    evals: dict[str, PageEval]
+
+    def shard_names(self) -> list[str]:
+        """Names of the shards: 0000, 0001, ..."""
+        return [f"{shard:04d}" for shard in range(self.shards)]
+
+    def checkpoints(self) -> list[str]:
+        """Base models and stages."""
+        return [*self.models, *self.stages]
