@@ -70,6 +70,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_project.py",
         "unit/test_script.py",
         "unit/test_settings.py",
+        "unit/test_terminal.py",
         "workflow/test_attest.py",
         "workflow/test_commands.py",
         "workflow/test_compare_recipes.py",
