@@ -27,6 +27,7 @@ from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
 from bezoar.steps.evaluate.questions import Asked
+from bezoar.steps.results import headline
 from bezoar.steps.train.merge import Merging
 
 try:
@@ -110,6 +111,7 @@ graph.attach(
         installed.find("scripts/evaluate/harness.py"),
         installed.find("scripts/evaluate/harness_tasks.py"),
     ],
+    closing=headline.parts,
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.

@@ -73,6 +73,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_terminal.py",
         "workflow/test_attest.py",
         "workflow/test_commands.py",
+        "workflow/test_output.py",
         "workflow/test_compare_recipes.py",
         "workflow/test_identity.py",
         "workflow/test_init.py",

@@ -1,12 +1,17 @@
-"""What a terminal shows: snapshots at 80 and 160 columns, of a dumb terminal, with NO_COLOR, and in a pipe."""
+"""What a terminal shows of plans and runs: at 80 and 160 columns, as a dumb one, with NO_COLOR, and in a pipe."""
 
 import io
 import json
+import logging
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import scored
+from snakemake_interface_logger_plugins.common import LogEvent
 
 from bezoar import terminal
 from bezoar.cache.decide import Reason
@@ -14,6 +19,8 @@ from bezoar.cache.plan import JobToRun, Plan, PlannedStage, Restored
 from bezoar.cache.plan_table import drawn
 from bezoar.cli import main, project
 from bezoar.recipe.estimate import Expected
+from bezoar.steps.results import headline
+from snakemake_logger_plugin_bezoar import LogHandler
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
 COLOUR = re.compile(r"\x1b\[[\d;]*[34]\d[;m]")
@@ -179,3 +186,133 @@ def test_what_others_wrote_controls_no_terminal():
     shown = terminal.plain(*drawn(hostile))
     assert "\x1b" not in shown
     assert r"a\x1b[2J[red]: '\u202e' -> 1" in shown
+
+
+# --- the end of a run -----------------------------------------------------------------------------------------------
+
+SCORES_AT_80 = """\
+average scores with 95 % intervals
+checkpoint  checked             harness             judged
+base        3.000 [2.80, 3.16]  0.300 [0.22, 0.40]  3.000 [2.80, 3.16]
+sft         5.000 [4.80, 5.16]  0.500 [0.40, 0.60]  5.000 [4.80, 5.16]
+dpo         7.000 [6.80, 7.16]  0.700 [0.60, 0.78]  7.000 [6.80, 7.16]
+
+checkpoint  pairs               unread
+base        0.500 [0.50, 0.50]  3.000 [2.80, 3.16]
+sft         1.000 [0.85, 1.00]  -
+dpo         1.000 [0.85, 1.00]  7.000 [6.80, 7.16]
+unread: 1 score withheld: the judge gave no readable rating: 48 refused
+see results/checked.json, results/harness.json, results/judged.json,
+results/pairs.json, results/unread.json"""
+
+SCORES_AT_160 = """\
+average scores with 95 % intervals
+checkpoint  checked             harness             judged              pairs               unread
+base        3.000 [2.80, 3.16]  0.300 [0.22, 0.40]  3.000 [2.80, 3.16]  0.500 [0.50, 0.50]  3.000 [2.80, 3.16]
+sft         5.000 [4.80, 5.16]  0.500 [0.40, 0.60]  5.000 [4.80, 5.16]  1.000 [0.85, 1.00]  -
+dpo         7.000 [6.80, 7.16]  0.700 [0.60, 0.78]  7.000 [6.80, 7.16]  1.000 [0.85, 1.00]  7.000 [6.80, 7.16]
+unread: 1 score withheld: the judge gave no readable rating: 48 refused
+see results/checked.json, results/harness.json, results/judged.json, results/pairs.json, results/unread.json"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with results of several methods."""
+    root = tmp_path_factory.mktemp("scored")
+    for write in (scored.write_mtbench, scored.write_harness, scored.write_checklist, scored.write_pairwise):
+        write(root)
+    scored.write_mtbench(
+        root, "unread", rate=lambda name, *place: None if name == "sft" else scored.rating(name, *place)
+    )
+    return root
+
+
+@pytest.mark.parametrize(("width", "expected"), [(80, SCORES_AT_80), (160, SCORES_AT_160)])
+def test_a_run_ends_with_the_scores_of_all_evaluations(results, monkeypatch, width, expected):
+    monkeypatch.chdir(results)
+    made = ["data/mixes/hh/train.jsonl", *(f"results/{path.name}" for path in Path("results").glob("*.json"))]
+    shown = terminal.plain(*headline.parts(made), width=width)
+    assert shown == expected
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_run_without_results_ends_without_scores(results, monkeypatch):
+    monkeypatch.chdir(results)
+    assert headline.parts(["data/mixes/hh/train.jsonl"]) == []
+    Path("results/own.json").write_text("[1]")  # of a rule of the project's own
+    assert headline.parts(["results/own.json"]) == []
+    pages = terminal.plain(*headline.parts(["results/judged.json", "results/summary.csv", "results/report.html"]))
+    assert pages.splitlines()[-1] == "see results/report.html"
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------
+
+SAID = {"printshellcmds": False, "nocolor": False, "quiet": set(), "debug_dag": False, "show_failed_logs": True}
+
+
+def log(made: Terminal, *records: tuple[int, str | None, dict[str, Any]], **settings: Any) -> str:
+    """What Snakemake's log shows of some records, by our handler."""
+    handler = LogHandler(
+        SimpleNamespace(**{**SAID, "verbose": False, "stdout": False, "dryrun": False, **settings}), None
+    )
+    for level, text, facts in records:
+        handler.handle(logging.makeLogRecord({"levelno": level, "msg": text, **facts}))
+    return made.getvalue()
+
+
+def job(number: int, rule: str, *wildcards: str) -> tuple[int, str | None, dict[str, Any]]:
+    """A job starts."""
+    facts = {"jobid": number, "rule_name": rule, "wildcards": dict(enumerate(wildcards)), "output": ["data/x"]}
+    facts |= {"rule_msg": None, "local": True, "is_checkpoint": False, "input": ["data/w"], "log": [], "reason": "code"}
+    facts |= {"benchmark": None, "priority": 0, "threads": 1, "resources": {}, "indent": False}
+    return logging.INFO, f"Rule: {rule}", {"event": LogEvent.JOB_INFO, **facts}
+
+
+RUN = (
+    (logging.INFO, "Building DAG of jobs...", {}),
+    (logging.INFO, "Provided cores: 2", {"event": LogEvent.RESOURCES_INFO}),
+    (logging.INFO, "Job stats: ...", {"event": LogEvent.RUN_INFO, "stats": {"train": 2, "merge": 1, "all": 1}}),
+    job(3, "train", "sft"),
+    (logging.INFO, "Finished jobid: 3", {"event": LogEvent.JOB_FINISHED, "job_id": 3}),
+    (logging.INFO, None, {"event": LogEvent.PROGRESS, "done": 1, "total": 4}),
+    job(4, "train", "a\x1b[2J"),
+    (logging.WARNING, "the cache lacked 2 outputs", {}),
+    (
+        logging.ERROR,
+        "Error in rule train, jobid: 4",
+        {
+            "event": LogEvent.JOB_ERROR, "rule_name": "train", "rule_msg": "m", "jobid": 4, "input": ["data/w"],
+            "output": ["data/x"], "log": [], "conda_env": None, "shellcmd": "bezoar exec x", "aux": {}, "indent": False,
+        },
+    ),
+)  # fmt: skip
+
+
+def test_a_run_says_a_line_for_each_start_and_end_and_errors_whole(monkeypatch):
+    shown = log(screen(monkeypatch, NO_COLOR="1"), *RUN, nocolor=True)
+    lines = STYLE.sub("", shown).splitlines()
+    assert lines[:5] == [
+        "run    3 jobs: 2 train, 1 merge",
+        "start  train sft",
+        "done   train sft, 1 of 3",
+        r"start  train a\x1b[2J",
+        "the cache lacked 2 outputs",
+    ]
+    assert "Error in rule train:" in lines
+    assert "        bezoar exec x" in lines
+
+
+def test_verbose_runs_and_dry_runs_show_jobs_as_snakemake_does(monkeypatch):
+    verbose = log(screen(monkeypatch, TERM="dumb"), *RUN, verbose=True)
+    assert "Building DAG of jobs..." in verbose
+    assert "localrule train:" in verbose
+    dry = log(screen(monkeypatch, TERM="dumb"), *RUN, dryrun=True, stdout=True)
+    assert "Building DAG" not in dry
+    assert "Job stats: ..." in dry
+    assert "    reason: code" in dry
+
+
+@pytest.mark.parametrize(("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_run_has_colours_on_a_terminal_that_wants_them(monkeypatch, variables, colours):
+    shown = log(screen(monkeypatch, **variables), *RUN[:6])
+    assert bool(COLOUR.search(shown)) == colours
