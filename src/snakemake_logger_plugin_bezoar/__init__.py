@@ -7,6 +7,7 @@
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ UNSAID = {
     LogEvent.RULEGRAPH,
 }
 SHOWN_RULES = 6
+SECONDS_BETWEEN_LOOKS = 10.0
 
 
 class LogHandler(LogHandlerBase):
@@ -45,6 +47,7 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[int, str] = {}  # by Snakemake's number: the job's name
         self.ended: list[int] = []  # since the last line
         self.done = self.total = 0
+        self.looked = time.monotonic()  # at how long the run still takes
 
     @property
     def writes_to_stream(self) -> bool:
@@ -110,11 +113,21 @@ class LogHandler(LogHandlerBase):
             names, self.ended = [self.jobs.pop(one) for one in self.ended if one in self.jobs], []
             for name in names:
                 self.done += 1
-                self._line("done", f"{name}, {self.done:,} of {self.total:,}")
+                self._line("done", f"{name}, {self.done:,} of {self.total:,}{self._left()}")
         elif event == LogEvent.RUN_INFO:
             rules = {name: int(count) for name, count in facts["stats"].items() if name not in ("total", "all")}
             self.total = sum(rules.values())
             self._line("run", _counts(rules))
+
+    def _left(self) -> str:
+        """How long the run still takes, now and then."""
+        if time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
+            return ""
+        self.looked = time.monotonic()
+        from bezoar.cache import progress, status
+
+        found = progress.look()
+        return f", {status.left(found, time.time())}" if found and (found.running or found.waiting) else ""
 
     def _line(self, word: str, text: str) -> None:
         style = {"start": "dim", "done": "green"}.get(word, "bold")

@@ -14,9 +14,12 @@ import scored
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from bezoar import terminal
+from bezoar.cache import history, locks, progress, status
 from bezoar.cache.decide import Reason
+from bezoar.cache.pace import pace
 from bezoar.cache.plan import JobToRun, Plan, PlannedStage, Restored
 from bezoar.cache.plan_table import drawn
+from bezoar.cache.progress import Planned, Progress, Waiting
 from bezoar.cli import main, project
 from bezoar.recipe.estimate import Expected
 from bezoar.steps.results import headline
@@ -316,3 +319,122 @@ def test_verbose_runs_and_dry_runs_show_jobs_as_snakemake_does(monkeypatch):
 def test_a_run_has_colours_on_a_terminal_that_wants_them(monkeypatch, variables, colours):
     shown = log(screen(monkeypatch, **variables), *RUN[:6])
     assert bool(COLOUR.search(shown)) == colours
+
+
+# --- bezoar status --------------------------------------------------------------------------------------------------
+
+
+def waiting(name: str, seconds: float | None, *after: str, threads: int = 1, log: str = "") -> Waiting:
+    """A planned job."""
+    return Waiting(name, name, name.split()[0], seconds, threads, after, log)
+
+
+JOBS = [
+    waiting("generate evol 0", 60.0),
+    waiting("generate evol 1", None),
+    waiting("mix evol", 10.0, "generate evol 0", "generate evol 1"),
+    waiting("train sft", 100.0, "mix evol", threads=2, log="train.log"),
+    waiting("merge sft", 5.0, "train sft"),
+]
+TRAINING = """\
+09:59:50 train sft: from step 0 to 148
+23:59:58 train sft: step 30 of 148, loss 0.127 nats, 0.4 min left
+00:00:08 train sft: step 100 of 148, loss 0.024 nats, 950 tokens/s, 0.1 min left
+"""
+STATUS_AT_80 = """\
+3 of 5 jobs done in 3 min 20 s; 1 running, 1 waiting; about 1 min 5 s left; $1.25 so far
+
+running     for   last time  progress
+train sft  40 s  1 min 40 s  100 of 148 steps, 7 steps/s, 950 tokens/s
+
+rule      up to date  done  running  waiting
+source            12     -        -        -
+generate           -     2        -        -
+mix                -     1        -        -
+train              -     -        1        -
+merge              -     -        -        1"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Progress:
+    """A run that trains."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(status, "spending", lambda: 1.25)
+    Path("train.log").write_text(TRAINING)
+    done: dict[str, float | None] = {"generate evol 0": 61.0, "generate evol 1": 50.0, "mix evol": None}
+    return Progress(Planned(1000.0, 2, {"source": 12}, JOBS), True, done, {"train sft": 1160.0}, [])
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_status_says_what_runs_how_fast_and_how_long_still(run, width):
+    shown = terminal.plain(*status.of_run(run, 1200.0), width=width)
+    expected = STATUS_AT_80 if width == 160 else STATUS_AT_80.replace("; $1.25 so far", ";\n$1.25 so far")
+    assert shown == expected
+
+
+def test_what_failed_is_named(run):
+    failed = Progress(run.planned, True, run.done, {}, ["train sft"])
+    shown = terminal.plain(*status.of_run(failed, 1200.0))
+    assert "\nfailed: train sft\n" in shown
+    assert re.search(r"^train +- +- +- +- +1$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("cores", "seconds"),
+    [
+        (2, 60 + 10 + 100 + 5),  # both at once, the second as long as the first
+        (1, 60 + 60 + 10 + 100 + 5),  # a job that takes more cores than there are runs alone
+        (None, 60 + 10 + 100 + 5),
+    ],
+)
+def test_the_time_left_is_that_of_jobs_that_wait_for_inputs_and_cores(cores, seconds):
+    assert Progress(Planned(0.0, cores, {}, JOBS), True, {}, {}, []).left(0.0) == (seconds, 1)
+
+
+def test_the_time_left_counts_what_a_running_job_has_done(run):
+    assert run.left(1200.0) == (60 + 5, 0)
+    assert run.left(9999.0) == (5, 0)  # longer than the last time
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (TRAINING, "100 of 148 steps, 7 steps/s, 950 tokens/s"),
+        ("10:00:00 generate evol 0000: 1,034 of 5,340, 1.2 min left", "1,034 of 5,340 rows"),
+        ("10:00:00 a: 20 of 40, b\n10:00:10 a: 5 of 90, b", "5 of 90 rows"),  # another piece of work
+        ("10:00:00 generate evol: 271 rows of 534 candidates", ""),
+        ("\x1b[2J", ""),
+    ],
+)
+def test_a_log_says_how_fast_its_job_is(tmp_path, text, expected):
+    (tmp_path / "log").write_text(text)
+    assert pace(str(tmp_path / "log")) == expected
+    assert pace(str(tmp_path / "none")) == ""
+
+
+def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert progress.look() is None
+    Path(".snakemake/bezoar").mkdir(parents=True)
+    Planned(1000.0, None, {"source": 12}, JOBS).write()
+    for name in ("generate evol 0", "generate evol 1", "mix evol"):
+        history.note(name, history.STARTED)
+    history.note("generate evol 0", history.RUN)
+    history.note("generate evol 1", history.RESTORED)
+    history.note("generate evol 1", history.STARTED)  # a second try
+    locks.ALIVE.touch()
+    locks.AT_WORK.mkdir()
+    held = locks.hold("generate evol 1")
+    found = progress.look()
+    assert found
+    assert found.is_going_on
+    assert found.done.keys() == {"generate evol 0"}
+    assert found.running.keys() == {"generate evol 1"}
+    assert found.failed == ["mix evol"]
+    assert [one.name for one in found.waiting] == ["train sft", "merge sft"]
+    assert found.planned.jobs == JOBS
+    assert history.outcomes() == {history.RUN: 1, history.RESTORED: 1}
+    for file in held:
+        file.close()
+    Path(progress.FILE).write_text('{"started": -1}')
+    assert progress.look() is None

@@ -1,6 +1,8 @@
 """What a run says with the default profile's logger: a line for each job, errors whole, and what it did at its end."""
 
+import json
 import re
+import time
 from pathlib import Path
 
 from conftest import ROOT
@@ -33,3 +35,27 @@ def test_a_run_says_what_it_starts_what_is_done_and_what_it_did(graph: Graph) ->
     assert "Error in rule train:\n    message: None\n    jobid: " in failed
     assert "bezoar exec data/adapters/sft -- python scripts/train.py" in failed
     assert "localrule train:" in graph.refused("snakemake", "--verbose", "data/adapters/sft")
+
+
+def test_status_follows_a_run_and_says_what_is_up_to_date_after_it(graph: Graph) -> None:
+    graph.special(slow="data/adapters/sft")
+    running = graph.start("snakemake", "--cores", "2", log=graph.log)
+    end = time.monotonic() + 120
+    while "data/adapters/sft" not in graph.started():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    said = json.loads(graph.run("bezoar", "status", "--json"))
+    assert [one["job"] for one in said["running"]] == ["data/adapters/sft"]
+    assert said["rules"]["generate"] == {"done": 6}
+    assert said["waiting"] == ["data/adapters/dpo", "results/score.json"]
+    assert re.match(r"10 of 13 jobs done in .*; 1 running, 2 waiting; ", graph.run("bezoar", "status"))
+    watched = graph.root / "watched.log"
+    watching = graph.start("bezoar", "status", "--watch", log=watched)
+    while "10 of 13" not in watched.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    (graph.work / "go").touch()
+    assert running.wait(120) == watching.wait(120) == 0
+    assert re.search(r"^13 of 13 jobs done in .*; 0 running, 0 waiting$", watched.read_text(), re.MULTILINE)
+    assert "no run is going on; 13 jobs up to date, 0 to run\n" in graph.run("bezoar", "status")
+    assert graph.run("bezoar", "status", "--json") == "null\n"

@@ -35,7 +35,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed, terminal
-from bezoar.cache import CacheError, absent, committed, git, locks
+from bezoar.cache import CacheError, absent, committed, git, locks, progress
 from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -409,11 +409,22 @@ class ProvenDAG(DAG):
                 plan = (lambda step: command_of(jobs[step.name])), (lambda step: self.around(jobs[step.name]))
                 if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
-            if not self._needrun:  # Snakemake calls no hook then
+            if self._needrun:
+                self._write_progress()
+            else:  # Snakemake calls no hook then
                 self.attached.close()
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
                 self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
+
+    def _write_progress(self) -> None:
+        """Write what the run has planned, for `bezoar status`."""
+        assert self.attached
+        jobs = {step.name: job for job, step in self.steps.items()}
+        threads = {name: int(job.threads) for name, job in jobs.items()}
+        logs = {name: str(next(iter(job.log), "")) for name, job in jobs.items()}
+        cores = self.workflow.global_resources["_cores"]
+        progress.of_build(self.attached.build, threads, logs, getattr(cores, "value", cores)).write()
 
     def around(self, job: Any) -> Surroundings:
         """What a job touches beside its inputs."""
