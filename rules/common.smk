@@ -98,7 +98,10 @@ NETWORK = {
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
-    plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
+    plots={
+        "train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]},
+        "summary": {"x": "checkpoint", "y": ["score"], "template": installed.find("rules/plots/scores.json")},
+    },
     params=str(active()),
     values=resolved,
     spending=approval,

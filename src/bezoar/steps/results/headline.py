@@ -28,7 +28,8 @@ class Headline:
     def __init__(self, reports: dict[str, Report]) -> None:
         self.averages = {name: averages(report, name) for name, report in reports.items() if report.scored}
         self.notes = [line for name, report in reports.items() for line in _notes(name, report)]
-        self.checkpoints = list(dict.fromkeys(one for found in self.averages.values() for one in found))
+        longest = sorted(self.averages.values(), key=len, reverse=True)  # each has them in the order of its chain
+        self.checkpoints = list(dict.fromkeys(one for found in longest for one in found))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["RenderableType"]:
         first = max(map(len, ("checkpoint", *self.checkpoints)))
