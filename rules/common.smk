@@ -94,6 +94,10 @@ NETWORK = {
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
+
+report: "captions/recipe.rst"
+
+
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,

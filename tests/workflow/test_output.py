@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from graph import Graph
 
@@ -59,3 +61,18 @@ def test_status_follows_a_run_and_says_what_is_up_to_date_after_it(graph: Graph)
     assert re.search(r"^13 of 13 jobs done in .*; 0 running, 0 waiting$", watched.read_text(), re.MULTILINE)
     assert "no run is going on; 13 jobs up to date, 0 to run\n" in graph.run("bezoar", "status")
     assert graph.run("bezoar", "status", "--json") == "null\n"
+
+
+def test_a_report_has_the_runtimes_of_proofs(built: Graph) -> None:
+    shutil.rmtree(built.root / ".snakemake/metadata", ignore_errors=True)  # as `drop-metadata` leaves it
+    said = built.run("snakemake", "--report", "report.html")
+    assert "Missing metadata" not in said
+    drawn = re.findall(r'"rule": "(\w+)", "runtime": ([\d.]+)', (built.root / "report.html").read_text())
+    rules = [rule for rule, _ in drawn]
+    assert {rule: rules.count(rule) for rule in rules} == {
+        "generate": 6, "mix": 2, "score": 1, "shard": 1, "source": 1, "train": 2
+    }  # fmt: skip
+    lines = [re.split("  +", line) for line in built.run("bezoar", "costs").splitlines()]
+    costs = {line[0]: float(line[lines[0].index("seconds")]) for line in lines[1:]}
+    trained = sorted(float(seconds) for rule, seconds in drawn if rule == "train")
+    assert trained == pytest.approx(sorted(costs[f"train-{name}"] for name in ("sft", "dpo")), abs=0.01)

@@ -7,7 +7,8 @@ Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer 
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
 `remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
 `group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
-`snakemake.logging.DefaultFormatter` are escaped. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a
+`snakemake.logging.DefaultFormatter` are escaped. For a report, the workflow's `create_report` is wrapped, and
+`FilePersistence.metadata` is replaced. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a
 subclass in place of `snakemake.workflow.FilePersistence`.
 """
 
@@ -35,7 +36,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
 from bezoar import installed, terminal
-from bezoar.cache import CacheError, absent, committed, git, locks, progress
+from bezoar.cache import CacheError, absent, committed, git, locks, progress, runtimes
 from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
@@ -240,7 +241,21 @@ def attach(
         snakemake.workflow.DAG = ProvenDAG
         workflow.onsuccess(_succeed)
         workflow.onerror(_finish)
+        workflow.create_report = functools.partial(_create_report, workflow.create_report)
         workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
+
+
+def _create_report(create: Callable[..., None], **settings: Any) -> None:
+    """Let Snakemake's report take runtimes from proofs, since there are no records of Snakemake's own."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def metadata(persistence: Any, target: Any) -> Any:
+        if not found and ProvenDAG.attached:
+            found.update(runtimes.records(ProvenDAG.attached.build))
+        return found.get(str(target))
+
+    FilePersistence.metadata = metadata
+    create(**settings)
 
 
 def facts(names: Iterable[str]) -> dict[str, str]:
