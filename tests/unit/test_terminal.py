@@ -400,8 +400,9 @@ def test_the_time_left_counts_what_a_running_job_has_done(run):
     ("text", "expected"),
     [
         (TRAINING, "100 of 148 steps, 7 steps/s, 950 tokens/s"),
-        ("10:00:00 generate evol 0000: 1,034 of 5,340, 1.2 min left", "1,034 of 5,340 rows"),
-        ("10:00:00 a: 20 of 40, b\n10:00:10 a: 5 of 90, b", "5 of 90 rows"),  # another piece of work
+        ("10:00:00 generate evol 0000: 1,034 of 5,340, 1.2 min left", "1,034 of 5,340"),
+        ("10:00:00 a: 20 of 40, 1 min left\n10:00:10 a: 30 of 40, 1 min left", "30 of 40, 1/s"),
+        ("10:00:00 a: 20 of 40, b\n10:00:10 a: 5 of 90, b", "5 of 90"),  # another piece of work
         ("10:00:00 generate evol: 271 rows of 534 candidates", ""),
         ("\x1b[2J", ""),
     ],

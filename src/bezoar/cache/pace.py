@@ -23,10 +23,10 @@ def pace(path: str) -> str:
     if not lines:
         return ""
     (first, _), (last, line) = lines[0], lines[-1]
-    unit = "steps" if last["unit"] else "rows"
-    parts = [f"{last['done']} of {last['all']} {unit}"]
+    unit = " steps" if last["unit"] else ""  # of training; other lines don't say what they count
+    parts = [f"{last['done']} of {last['all']}{unit}"]
     if rate := _rate(first, last):
-        parts.append(f"{rate:,.3g} {unit}/s")
+        parts.append(f"{rate:,.3g}{unit}/s")
     return ", ".join([*parts, *RATES.findall(line)])
 
 
