@@ -388,7 +388,17 @@ def test_what_failed_is_named(run):
     ],
 )
 def test_the_time_left_is_that_of_jobs_that_wait_for_inputs_and_cores(cores, seconds):
-    assert Progress(Planned(0.0, cores, {}, JOBS), True, {}, {}, []).left(0.0) == (seconds, 1)
+    assert Progress(Planned(0.0, cores, {}, JOBS), True, {}, {}, []).left(0.0) == (seconds, 0)
+
+
+def test_jobs_of_a_rule_without_a_known_time_are_guesses():
+    unknown = [waiting("a x", None), waiting("b x", None, "a x"), waiting("c x", None, "b x")]
+    begun = Progress(Planned(0.0, 2, {}, unknown), True, {}, {"a x": 0.0}, [])
+    assert begun.left(5.0) == (0, 2)
+    assert status.left(begun, 5.0) == "time left unknown"
+    found = Progress(Planned(0.0, 2, {}, unknown), True, {"a x": 8.0}, {"b x": 8.0}, [])
+    assert found.left(10.0) == (6 + 8, 1)
+    assert status.left(found, 10.0) == "about 14 s left, 1 job guessed"
 
 
 def test_the_time_left_counts_what_a_running_job_has_done(run):

@@ -144,26 +144,32 @@ class Progress:
         return [one for one in self.planned.jobs if one.name not in begun]
 
     def left(self, now: float) -> tuple[float, int]:
-        """The seconds until all is done, by the last build, and for how many jobs no time is known.
+        """The seconds until all is done, and for how many jobs they are a guess.
 
-        Jobs start when their inputs are made and cores are free. One without a known time takes as long as the others
-        of its rule did on average, here or in the last build.
+        Jobs start when their inputs are made and cores are free. A job takes as long as in the last build; one without
+        a record as long as others of its rule did on average, here or in the last build; and where no job of its rule
+        has ended, as long as all others: such jobs are guesses.
         """
         jobs = {one.name: one for one in self.planned.jobs}
-        guess = self._guesses()
+        means, mean = self._means()
+
+        def guess(job: Waiting) -> float:
+            return means.get(job.rule, mean) if job.seconds is None else job.seconds
+
         going = {name: max(0.0, guess(jobs[name]) - (now - since)) for name, since in self.running.items()}
         waiting = self.waiting
-        unknown = sum(1 for one in waiting if one.seconds is None)
-        return _simulated(waiting, going, jobs, guess, self.planned.cores), unknown
+        guesses = sum(1 for one in waiting if one.seconds is None and one.rule not in means)
+        return _simulated(waiting, going, jobs, guess, self.planned.cores), guesses
 
-    def _guesses(self) -> Guess:
+    def _means(self) -> tuple[dict[str, float], float]:
+        """The mean seconds of jobs by rule, as far as they are known, and of all jobs."""
         taken: dict[str, list[float]] = {}
         for one in self.planned.jobs:
             seconds = self.done.get(one.name) or one.seconds
             if seconds is not None:
                 taken.setdefault(one.rule, []).append(seconds)
         means = {rule: sum(all_) / len(all_) for rule, all_ in taken.items()}
-        return lambda job: means.get(job.rule, 0.0) if job.seconds is None else job.seconds
+        return means, sum(map(sum, taken.values())) / max(1, sum(map(len, taken.values())))
 
 
 def _simulated(

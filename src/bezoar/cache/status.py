@@ -44,10 +44,10 @@ def head(found: Progress, now: float) -> str:
 
 def left(found: Progress, now: float) -> str:
     """How long a run still takes, for people."""
-    seconds, unknown = found.left(now)
+    seconds, guesses = found.left(now)
     if not seconds:
         return "time left unknown"
-    return f"about {duration(seconds)} left" + f", {unknown:,} times unknown" * bool(unknown)
+    return f"about {duration(seconds)} left" + f", {guesses:,} job{'s' * (guesses != 1)} guessed" * bool(guesses)
 
 
 def _running(found: Progress, now: float) -> "RenderableType":
@@ -87,13 +87,13 @@ def at_rest(build: "Build") -> list["RenderableType"]:
 def as_json(found: Progress) -> str:
     """How far a run is, for programs."""
     now = time.time()
-    seconds, unknown = found.left(now)
+    seconds, guesses = found.left(now)
     jobs = {one.name: one for one in found.planned.jobs}
     data: dict[str, Any] = {
         "started": found.planned.started,
         "seconds": now - found.planned.started,
         "seconds_left": seconds,
-        "times_unknown": unknown,
+        "jobs_guessed": guesses,
         "dollars": spending(),
         "rules": progress.counts(found),
         "running": [
