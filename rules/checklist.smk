@@ -75,7 +75,12 @@ rule report_checklist:
         prompts=lambda w: recipe.evals[w.checklist].prompts,
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.checklist)],
     output:
-        report="results/{checklist}.json",
+        report=report(
+            "results/{checklist}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{checklist}"},
+        ),
         metrics=directory("results/metrics/{checklist}"),
     log:
         "logs/report/{checklist}.log",

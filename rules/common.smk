@@ -28,6 +28,7 @@ from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
 from bezoar.steps.evaluate.questions import Asked
+from bezoar.steps.results import headline
 from bezoar.steps.train.merge import Merging
 
 try:
@@ -94,11 +95,18 @@ NETWORK = {
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
+
+report: "captions/recipe.rst"
+
+
 # Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},
-    plots={"train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]}},
+    plots={
+        "train": {"file": "history.json", "x": "step", "y": ["loss", "eval_loss"]},
+        "summary": {"x": "checkpoint", "y": ["score"], "template": installed.find("rules/plots/scores.json")},
+    },
     params=str(active()),
     values=resolved,
     spending=approval,
@@ -111,6 +119,7 @@ graph.attach(
         installed.find("scripts/evaluate/harness.py"),
         installed.find("scripts/evaluate/harness_tasks.py"),
     ],
+    closing=headline.parts,
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.

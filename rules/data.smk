@@ -193,7 +193,12 @@ rule mix:
         eval="data/mixes/{mix}/eval.jsonl",
         origins="data/mixes/{mix}/origins.jsonl",
         dropped="data/mixes/{mix}/dropped.jsonl",
-        report="data/mixes/{mix}/report.json",
+        report=report(
+            "data/mixes/{mix}/report.json",
+            caption="captions/mix.rst",
+            category="Data",
+            labels={"mix": "{mix}", "what": "rows"},
+        ),
     log:
         "logs/mix/{mix}.log",
     benchmark:
@@ -220,7 +225,12 @@ rule certificate:
         eval="data/mixes/{mix}/eval.jsonl",
         targets=recipe.targets(),
     output:
-        certificate="data/certificates/{mix}.json",
+        certificate=report(
+            "data/certificates/{mix}.json",
+            caption="captions/certificate.rst",
+            category="Data",
+            labels={"mix": "{mix}", "what": "certificate"},
+        ),
     log:
         "logs/certificate/{mix}.log",
     benchmark:

@@ -137,7 +137,12 @@ rule report_harness:
         settings=lambda w: expand(TASK[0], harness=w.harness, task=recipe.evals[w.harness].tasks),
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.harness)],
     output:
-        report="results/{harness}.json",
+        report=report(
+            "results/{harness}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{harness}"},
+        ),
         metrics=directory("results/metrics/{harness}"),
     log:
         "logs/report/{harness}.log",
@@ -192,7 +197,12 @@ rule report_likelihood:
             checkpoint=recipe.evals[w.likelihood].checkpoints,
         ),
     output:
-        report="results/{likelihood}.json",
+        report=report(
+            "results/{likelihood}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{likelihood}"},
+        ),
         metrics=directory("results/metrics/{likelihood}"),
     log:
         "logs/report/{likelihood}.log",
@@ -247,7 +257,12 @@ rule report_answers:
         ),
         questions=lambda w: rows_of(recipe.questions_of(w.side_by_side)),
     output:
-        report="results/{side_by_side}.json",
+        report=report(
+            "results/{side_by_side}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{side_by_side}"},
+        ),
     log:
         "logs/report/{side_by_side}.log",
     threads: cores_of("report_answers", "side_by_side")
@@ -356,7 +371,12 @@ rule report_mtbench:
         judge_prompts=source_for("judge_prompts"),
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.mtbench)],
     output:
-        report="results/{mtbench}.json",
+        report=report(
+            "results/{mtbench}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{mtbench}"},
+        ),
         metrics=directory("results/metrics/{mtbench}"),
     log:
         "logs/report/{mtbench}.log",
@@ -381,7 +401,12 @@ rule summary:
         script=installed.find("scripts/report/summary.py"),
         reports=expand("results/{eval}.json", eval=recipe.evals),
     output:
-        summary="results/summary.csv",
+        summary=report(
+            "results/summary.csv",
+            caption="captions/summary.rst",
+            category="Scores",
+            labels={"evaluation": "all"},
+        ),
     log:
         "logs/report/summary.log",
     threads: cores_of("summary")
@@ -407,7 +432,12 @@ rule report_agreement:
         reports=lambda w: expand("results/{eval}.json", eval=recipe.evals[w.agreement].evals),
         questions=lambda w: rows_of(recipe.questions_of(recipe.evals[w.agreement].evals[0])),
     output:
-        report="results/{agreement}.json",
+        report=report(
+            "results/{agreement}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{agreement}"},
+        ),
     log:
         "logs/report/{agreement}.log",
     threads: cores_of("report_agreement", "agreement")

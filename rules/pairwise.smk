@@ -86,7 +86,12 @@ rule report_pairwise:
         judge_prompts=lambda w: rows_of(recipe.evals[w.pairwise].judge_prompts),
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.pairwise)],
     output:
-        report="results/{pairwise}.json",
+        report=report(
+            "results/{pairwise}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{pairwise}"},
+        ),
         metrics=directory("results/metrics/{pairwise}"),
     log:
         "logs/report/{pairwise}.log",

@@ -50,7 +50,12 @@ rule report_rubric:
         rubric=lambda w: recipe.evals[w.rubric].rubric,
         certificates=lambda w: [pair.partition("=")[2] for pair in certificates_of(w.rubric)],
     output:
-        report="results/{rubric}.json",
+        report=report(
+            "results/{rubric}.json",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"evaluation": "{rubric}"},
+        ),
         metrics=directory("results/metrics/{rubric}"),
     log:
         "logs/report/{rubric}.log",

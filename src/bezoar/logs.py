@@ -16,6 +16,7 @@ from bezoar.text import printable
 Item = TypeVar("Item")
 logger = logging.getLogger("bezoar")
 SECONDS_BETWEEN_LINES = 15.0
+JOB = "BEZOAR_JOB"  # set for the jobs of a run
 LAUNCHED = "BEZOAR_LAUNCHED"  # set for the processes of a training on several devices
 
 
@@ -70,8 +71,11 @@ def _facts_of_the_run() -> str:
 
 
 def on_terminal() -> bool:
-    """Whether stderr is a terminal: progress is then a bar, otherwise log lines."""
-    return sys.stderr.isatty()
+    """Whether stderr is a terminal of a script that was started by hand: progress is then a bar, otherwise log lines.
+
+    Jobs of a run share its terminal, and their logs say how far they are (`bezoar status`).
+    """
+    return sys.stderr.isatty() and JOB not in os.environ
 
 
 class Bar:

@@ -171,9 +171,20 @@ def test_scores_are_metrics_and_all_else_is_stored():
     }
 
 
-def test_a_plot_names_a_file_inside_an_output():
-    text = dvc_yaml([step("train", outputs=("data/a",))], {"train": {"file": "h.json", "x": "step"}})
-    assert yaml.safe_load(text)["plots"] == [{"data/a/h.json": {"x": "step"}}]
+def test_a_plot_has_a_curve_for_each_stage_of_its_rule():
+    steps = [step("train", name, outputs=(f"data/{name}",)) for name in ("a", "b")]
+    text = dvc_yaml([*steps, step("other")], {"train": {"file": "h.json", "x": "step", "y": ["loss", "eval_loss"]}})
+    one, other = yaml.safe_load(text)["plots"]
+    curves = {"data/a/h.json": "loss", "data/b/h.json": "loss"}
+    assert one == {"train: loss": {"x": "step", "y": curves, "y_label": "loss", "title": "train: loss"}}
+    assert other["train: eval_loss"]["y"] == dict.fromkeys(curves, "eval_loss")
+    assert "plots" not in yaml.safe_load(dvc_yaml([step("other")], {"train": {"y": ["loss"]}}))
+
+
+def test_a_plot_of_an_output_itself_may_have_a_template():
+    text = dvc_yaml([step("sum", outputs=("s.csv",))], {"sum": {"x": "a", "y": ["b"], "template": "/x/scores.json"}})
+    [plot] = yaml.safe_load(text)["plots"]
+    assert plot["sum: b"] == {"x": "a", "template": "scores", "y": {"s.csv": "b"}, "y_label": "b", "title": "sum: b"}
 
 
 def test_dvc_yaml_names_each_value_and_not_what_it_is():

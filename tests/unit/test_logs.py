@@ -75,6 +75,14 @@ def test_a_bar_without_a_terminal_logs_how_far_it_is_and_nothing_once_all_is_don
     assert caplog.messages == ["send: 1 of 3, 0.5 min left"]
 
 
+def test_a_job_of_a_run_logs_how_far_it_is_also_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.delenv("BEZOAR_JOB", raising=False)
+    assert logs.on_terminal()
+    monkeypatch.setenv("BEZOAR_JOB", "train-sft/sft")
+    assert not logs.on_terminal()
+
+
 def test_the_log_goes_to_stderr_and_to_its_file_anew(tmp_path):
     path = tmp_path / "logs" / "filter.log"
     path.parent.mkdir()

@@ -1,8 +1,10 @@
 """What is in results/: each file has the form of its schema, averages are for DVC, and one table has all scores."""
 
 import csv
+import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from bezoar.recipe.recipe import Eval
 from bezoar.steps.results import schema
 from bezoar.steps.results.any import REPORTS, read_report
 from bezoar.steps.results.report import averages
-from bezoar.steps.results.summary import COLUMNS, summary, table
+from bezoar.steps.results.summary import COLUMNS, summary, table, text
 from bezoar.steps.results.write import write
 
 METHODS = [one.method for one in REPORTS]
@@ -79,7 +81,7 @@ def test_files_of_averages_and_lines_of_the_summary_fit_their_schemas(results):
     scores = summary(sorted(results.glob("*.json")))
     assert len(scores) > 20
     for one in scores:
-        line.validate({name: value for name, value in one._asdict().items() if name in COLUMNS})
+        line.validate(one._asdict())
 
 
 @pytest.mark.parametrize("change", [{"more": 1}, {"checkpoints": None}, {"num_fewshot": -1}], ids=str)
@@ -180,6 +182,7 @@ def test_the_summary_has_a_line_for_each_score_and_its_log_a_table(results, monk
         "judge": "parrot",
         "compromised": "false",
         "withheld": "",
+        "main": "true",
     }
     parts = {row["metric"] for row in rows if row["evaluation"] == "judged"}
     assert parts == {"average", "turn 1", "turn 2", "math", "writing"}
@@ -190,6 +193,28 @@ def test_the_summary_has_a_line_for_each_score_and_its_log_a_table(results, monk
     assert len(shown) == 2 + len(CHECKPOINTS) * (3 + 1 + 1 + 1 + 1)  # bleu isn't a share: it is in the file only
     assert shown[1].split() == ["evaluation", "checkpoint", "metric", "score", "95", "%", "interval", "n"]
     assert any("judged" in one and f"{average['low']:.3f} to {average['high']:.3f}" in one for one in shown)
+
+
+def test_dvc_draws_the_main_scores_of_the_summary_with_their_intervals(results):
+    from dvc_render.vega import VegaRenderer  # slow to import
+
+    rows = list(csv.DictReader(io.StringIO(text(summary(sorted(results.glob("*.json")))))))
+    template = str(ROOT / "rules/plots/scores.json")
+    rows = [{**row, "rev": "workspace"} for row in rows]
+    drawn = VegaRenderer(rows, "scores", x="checkpoint", y="score", template=template).get_filled_template()
+    assert drawn["data"]["values"] == rows
+    said = json.dumps({name: part for name, part in drawn.items() if name != "data"})
+    assert "<DVC" not in said
+    assert set(re.findall(r"datum\.(\w+)|datum\['(\w+)'\]", said)) == {
+        *((name, "") for name in ("main", "low", "high")),
+        ("", "score"),
+    }
+    assert {"main", "low", "high", "score"} <= set(COLUMNS)
+
+
+def test_scores_of_the_harness_come_in_the_order_of_the_chain(results):
+    scores = read_report(results / "harness.json").scores("harness")
+    assert list(dict.fromkeys(one.checkpoint for one in scores)) == CHECKPOINTS
 
 
 SHOW = "from dvc.cli import main; main(['metrics', 'show']); print('--', flush=True); main(['metrics', 'diff'])"

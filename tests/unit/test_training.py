@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 from templates import Words, answered, said, student_prompt
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 from trl import DPOConfig, SFTConfig
 
 from bezoar.files import digest, rounded
@@ -348,3 +348,19 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
 def test_figures_that_are_not_finite_can_still_be_written():
     figures = {"loss": 0.5, "grad_norm": math.inf, "epoch": 1, "train_runtime": 3.0}
     assert curves.repeatable(figures) == {"loss": 0.5, "grad_norm": None, "epoch": 1}
+
+
+def test_the_log_of_a_training_says_tokens_per_second(monkeypatch, caplog):
+    clock = iter([0.0, 2.0, 12.0, 18.0])  # at the start, and at each logged step
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    log, state = training.LogCallback("sft"), TrainerState(max_steps=100)
+    with caplog.at_level("INFO", logger="bezoar"):
+        log.on_train_begin(None, state, None)
+        for step, tokens in ((10, 500), (20, 3500), (30, 3500)):
+            state.global_step = step
+            log.on_log(None, state, None, {"loss": 0.5, "num_tokens": tokens})
+    assert caplog.messages == [
+        "train sft: from step 0 to 100",
+        "train sft: step 20 of 100, loss 0.500 nats, 300 tokens/s, 0.8 min left",
+        "train sft: step 30 of 100, loss 0.500 nats, 0.7 min left",
+    ]

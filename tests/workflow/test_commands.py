@@ -182,6 +182,13 @@ def test_what_a_failed_run_of_a_job_spent_is_part_of_its_cost(graph: Graph) -> N
     assert (line[head.index("dollars")], line[head.index("prompt_tokens")]) == ("4.5", "30")
 
 
+def clone_of(built: Graph) -> Graph:
+    """A clone of what is built, with nothing of it on disk, and with a remote that has it."""
+    built.commit()
+    built.run("dvc", "push", "--quiet")
+    return built.clone(built.root.with_name("clone"))
+
+
 def test_dvc_compares_metrics_and_parameters_and_runs_experiments(built: Graph) -> None:
     built.run("dvc", "exp", "run", "--quiet", "-S", "stages.dpo.rate=0.9")
     assert built.ran() == ["data/adapters/dpo", "results/score.json"]
@@ -191,6 +198,9 @@ def test_dvc_compares_metrics_and_parameters_and_runs_experiments(built: Graph) 
     changed = {"stages.dpo.rate": {"old": 0.1, "new": 0.9, "diff": 0.8}}
     assert params.pop("code.lock").keys() == {"stages.train-dpo"}
     assert params == {"params.yaml": changed, "params.resolved.yaml": changed}
-    built.run("dvc", "plots", "show", "--out", "plots")
-    page = (built.root / "plots/index.html").read_text()
-    assert "data/adapters/dpo/history.json" in page
+    for place in (built, clone_of(built)):
+        said = place.run("dvc", "plots", "show", "--out", "plots")
+        assert re.fullmatch(r"file://\S+/plots/index.html\s*", said)  # and no warning
+        page = (place.root / "plots/index.html").read_text()
+        assert page.count('"sft/history.json"') > 1
+        assert page.count('"dpo/history.json"') > 1

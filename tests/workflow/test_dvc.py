@@ -72,5 +72,11 @@ def test_stages_know_their_metrics_plots_and_parameters() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     assert pipeline["stages"]["report_mtbench-mtbench"]["metrics"] == [{"results/metrics/mtbench": {"persist": True}}]
     assert pipeline["stages"]["summary"]["outs"] == [{"results/summary.csv": {"persist": True}}]
-    assert {"data/adapters/dpo_hh/history.json"} <= {path for one in pipeline["plots"] for path in one}
+    plots = {name: plot for one in pipeline["plots"] for name, plot in one.items()}
+    assert plots["train: eval_loss"]["y"]["data/adapters/dpo_hh/history.json"] == "eval_loss"
+    assert plots["summary: score"]["y"] == {"results/summary.csv": "score"}
     assert {"params.resolved.yaml": ["seed", "stages.dpo_hh"]} in pipeline["stages"]["train-dpo_hh"]["params"]
+
+
+def test_the_template_of_scores_is_where_dvc_looks_for_it() -> None:
+    assert (ROOT / ".dvc/plots/scores.json").read_bytes() == (ROOT / "rules/plots/scores.json").read_bytes()

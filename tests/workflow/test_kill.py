@@ -85,7 +85,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 def killed_after(workspace: Any, log: Path, jobs: int, seconds: float) -> str:
     """What Snakemake said until it had finished some jobs and gone on for some seconds, or was done before that."""
-    process = workspace.start("snakemake", "--cores", "2", *TARGETS, log=log)
+    process = workspace.start("snakemake", "--verbose", "--cores", "2", *TARGETS, log=log)
     deadline = time.monotonic() + 120
     while len(FINISHED.findall(log.read_text())) < jobs:
         if process.poll() is not None:
@@ -131,7 +131,7 @@ def test_a_killed_build_goes_on_and_redoes_nothing(workspace, server):
         said = killed_after(workspace, root.parent / f"{number}.log", jobs, seconds)
         assert jobs_in(said) <= planned - len(done)  # one that finished unheard isn't in `done`
         done |= completed(root, said)
-    said = workspace.snakemake(*TARGETS)
+    said = workspace.snakemake("--verbose", *TARGETS)
     assert jobs_in(said) <= planned - len(done)
     assert len(done) >= sum(jobs for jobs, _ in KILLS[:-1])  # a fast machine leaves nothing to the last one
     assert {folder: completed_at(folder) for folder in done} == done

@@ -103,6 +103,7 @@ class Build:
         self.decision = Decision()
         self.whole = True  # whether the graph is that of all results, not of some targets only
         self.complete = True  # whether it has all jobs of all results
+        self.counts: Counter[str] = Counter()  # what became of the run's jobs, by history.COUNTS
         self._targets: list[str] = []
         self._forced: set[str] = set()
         self._lost: set[str] = set()  # objects that are missing or damaged on the remote
@@ -240,6 +241,7 @@ class Build:
         """Record what became of the jobs, for `bezoar cache`."""
         restored, planned = len(self.decision.restore), len(self.decision.reasons)
         counts = outcomes + Counter(restored=restored, up_to_date=len(self.steps) - planned - restored)
+        self.counts = counts
         history.record(counts, run=identity(), by="dvc" if STAGE in os.environ else "snakemake")
 
     def _warn_of_refuted(self, made: frozenset[str]) -> None:

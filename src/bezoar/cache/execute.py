@@ -152,6 +152,8 @@ class Execution:
         from bezoar.cache.running import Edited, run_job  # only a job that runs needs it
 
         done, others = None, together.others(self)
+        for name in (self.step.name, *(one.step.name for one, _ in others)):
+            history.note(name, history.STARTED)
         try:
             done = run_job(self.job, self.run, action, self.hasher, self.held, [one.job for one, _ in others])
             if done.trace is not None:

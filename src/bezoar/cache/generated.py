@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bezoar")
 HEAD = "# Generated: a digest of each stage's code, command and values, for DVC. `bezoar dvc` writes it.\n"
 CONFIG = ".dvc/config"  # DVC's folder
+TEMPLATES = Path(".dvc/plots")
 
 
 def write(build: "Build") -> list[str]:
@@ -67,6 +68,18 @@ def write_pipeline(build: "Build") -> bool:
     return True
 
 
+def write_templates(build: "Build") -> list[str]:
+    """Write the templates of DVC's plots that the repository lacks, where DVC looks for them; returns those."""
+    sources = [Path(how["template"]) for how in build.plots.values() if "template" in how]
+    lacking = {TEMPLATES / f"{stages.template_name(str(one))}.json": one for one in sources}
+    new = [path for path in lacking if os.path.exists(CONFIG) and not path.exists()]
+    for path in new:
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as partial:
+            partial.write_bytes(lacking[path].read_bytes())
+    return [str(path) for path in new]
+
+
 def add_code(paths: list[str]) -> list[str]:
     """Add files with code to the stage `code` in dvc.yaml; returns those that it lacked.
 
@@ -101,6 +114,7 @@ def bring_into_step(build: "Build", *, by_dvc: bool) -> list[str]:
     if not by_dvc and build.resolved.is_own and _bring_pipeline(build, written):
         changed.append(dvc.PIPELINE)
         written = dvc.read(dvc.PIPELINE)
+    changed += write_templates(build) if written else []
     if changed and not by_dvc:
         logger.warning(f"updated {' and '.join(sorted(changed))} to match the rules, the code and {dvc.PARAMS}")
     return stages.check(build.stages, written, whole=build.whole) if written else []

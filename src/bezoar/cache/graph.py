@@ -7,7 +7,8 @@ Written for snakemake 9.27.1; tests/workflow/test_contracts.py fails if a newer 
 `_n_until_ready`, `_ready_jobs`, `_checkpoint_jobs`, `_len` and the jobs' reasons. A wrapper runs before jobs'
 `remove_existing_output`. For executors other than the local one, the workflow's `global_resources` and
 `group_job_factory` are changed, and entries of `iocache.exists_local` are dropped. Control characters in the output of
-`snakemake.logging.DefaultFormatter` are escaped. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a
+`snakemake.logging.DefaultFormatter` are escaped. For a report, the workflow's `create_report` is wrapped, and
+`FilePersistence.metadata` is replaced. `loaded` calls the workflow's `_prepare_dag` and `_build_dag`, with a
 subclass in place of `snakemake.workflow.FilePersistence`.
 """
 
@@ -15,9 +16,10 @@ import functools
 import itertools
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -29,16 +31,17 @@ from snakemake.dag import DAG
 from snakemake.exceptions import MissingRuleException, RuleException, WorkflowError
 from snakemake.io import is_flagged
 from snakemake.jobs import GroupJobFactory, Job
-from snakemake.logging import DefaultFormatter
+from snakemake.logging import DefaultFormatter, logger
 from snakemake.persistence.file import FilePersistence
 from snakemake_interface_common.exceptions import ApiError
 
-from bezoar import installed
-from bezoar.cache import CacheError, absent, committed, git, locks
+from bezoar import installed, terminal
+from bezoar.cache import CacheError, absent, committed, git, locks, progress, runtimes
 from bezoar.cache.action import MADE
 from bezoar.cache.build import STAGE, Build
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.dvc import PARAMS
+from bezoar.cache.ending import summary
 from bezoar.cache.form import command_of, conda_file, shell_syntax
 from bezoar.cache.job import Network, Step, Surroundings
 from bezoar.cache.layout import Parts, RuleLayout
@@ -53,6 +56,7 @@ from bezoar.text import printable
 NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't pass the force to a stage's command
 GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
 Networks = Mapping[str, Callable[[Any], Network | None]]
+Closing = Callable[[list[str]], list[Any]]
 
 
 def _print_safely() -> None:
@@ -105,6 +109,7 @@ class Attached:
             `rerun_on`, by name with `made.` before it.
         varies: Whether the Snakefile names such variables or facts, set or not.
         together: Scripts that can do several jobs in one process.
+        closing: What the end of a run shows of the outputs that are up to date, for rich.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -120,7 +125,9 @@ class Attached:
     environment: dict[str, str]
     varies: bool
     together: frozenset[str]
+    closing: Closing
     decides: bool = True
+    started: float = field(default_factory=time.monotonic)
 
     @cached_property
     def build(self) -> Build:
@@ -135,6 +142,16 @@ class Attached:
             varies=self.varies,
             sharing=self.together,
         )
+
+    def close(self) -> None:
+        """End the output of a run with what it did and made; the runs that make up a `dvc repro` don't."""
+        if STAGE in os.environ:
+            return
+        proofs = self.build.decision.proofs
+        made = [path for step in self.build.steps if step.name in proofs for path in step.outputs]
+        taken = time.monotonic() - self.started
+        parts = [terminal.line(summary(self.build.counts, taken), "bold"), *self.closing(made)]
+        logger.info(terminal.plain(*parts), extra={"drawn": parts})
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets and, unless only its steps are needed, decide what runs.
@@ -178,6 +195,7 @@ def attach(
     environment: Iterable[str] = (),
     rerun_on: Iterable[str] = (),
     together: Iterable[str] = (),
+    closing: Closing = lambda outputs: [],
 ) -> None:
     """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
@@ -198,6 +216,7 @@ def attach(
             it again; by default they are recorded only.
         together: Scripts that can do several jobs in one process (`bezoar.together`). Jobs of one block that differ in
             their part only share one then.
+        closing: A function from the outputs that are up to date to what the end of a run shows of them, for rich.
     """
     Job.remove_existing_output = _spare_and_remove
     if workflow.is_main_process:
@@ -217,11 +236,26 @@ def attach(
             depends,
             bool(names or facts_),
             frozenset(together),
+            closing,
         )
         snakemake.workflow.DAG = ProvenDAG
-        workflow.onsuccess(_finish)
+        workflow.onsuccess(_succeed)
         workflow.onerror(_finish)
+        workflow.create_report = functools.partial(_create_report, workflow.create_report)
         workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
+
+
+def _create_report(create: Callable[..., None], **settings: Any) -> None:
+    """Let Snakemake's report take runtimes from proofs, since there are no records of Snakemake's own."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def metadata(persistence: Any, target: Any) -> Any:
+        if not found and ProvenDAG.attached:
+            found.update(runtimes.records(ProvenDAG.attached.build))
+        return found.get(str(target))
+
+    FilePersistence.metadata = metadata
+    create(**settings)
 
 
 def facts(names: Iterable[str]) -> dict[str, str]:
@@ -255,6 +289,13 @@ async def _spare_and_remove(job: Any) -> None:
     await _remove(job)
     for path in logs:
         os.replace(f"{path}.kept", path)
+
+
+def _succeed(log: str) -> None:
+    _finish(log)
+    assert ProvenDAG.attached
+    if not ProvenDAG.attached.workflow.touch:
+        ProvenDAG.attached.close()
 
 
 def _finish(log: str) -> None:
@@ -383,9 +424,22 @@ class ProvenDAG(DAG):
                 plan = (lambda step: command_of(jobs[step.name])), (lambda step: self.around(jobs[step.name]))
                 if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
+            if self._needrun:
+                self._write_progress()
+            else:  # Snakemake calls no hook then
+                self.attached.close()
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
                 self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
+
+    def _write_progress(self) -> None:
+        """Write what the run has planned, for `bezoar status`."""
+        assert self.attached
+        jobs = {step.name: job for job, step in self.steps.items()}
+        threads = {name: int(job.threads) for name, job in jobs.items()}
+        logs = {name: str(next(iter(job.log), "")) for name, job in jobs.items()}
+        cores = self.workflow.global_resources["_cores"]
+        progress.of_build(self.attached.build, threads, logs, getattr(cores, "value", cores)).write()
 
     def around(self, job: Any) -> Surroundings:
         """What a job touches beside its inputs."""

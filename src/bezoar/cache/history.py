@@ -14,22 +14,32 @@ RUNS = ".dvc/tmp/bezoar-runs.jsonl"
 MOST = 100  # runs
 OUTCOMES = f"{FOLDER}/outcomes.jsonl"  # of the jobs of this run
 RUN, RESTORED, UP_TO_DATE = COUNTS = ("run", "restored", "up_to_date")
+STARTED = "started"
 
 
 def note(output: str, outcome: str) -> None:
-    """Note what a job of this run did: it ran, or its outputs were restored."""
+    """Note what a job of this run does: it starts, it ran, or its outputs were restored."""
     with suppress(OSError), open(OUTCOMES, "a", encoding="utf-8") as file:
-        file.write(json.dumps([output, outcome]) + "\n")
+        file.write(json.dumps([output, outcome, round(time.time(), 3)]) + "\n")
+
+
+def events() -> list[tuple[str, str, float]]:
+    """What the jobs of this run did, in that order: the first output, STARTED, RUN or RESTORED, and when."""
+    found = []
+    with suppress(OSError, foreign.Malformed):
+        for line in foreign.read(OUTCOMES).splitlines():
+            with suppress(foreign.Malformed, ValueError):  # the end of a line that a killed job wrote
+                output, outcome, when = foreign.array(foreign.from_json(line))
+                found.append((foreign.text(output), foreign.text(outcome), foreign.quantity(when)))
+    return found
 
 
 def outcomes() -> Counter[str]:
     """How many jobs of this run ran, and how many were restored; one that ran may be restored later."""
     found: dict[str, str] = {}
-    with suppress(OSError, foreign.Malformed):
-        for line in foreign.read(OUTCOMES).splitlines():
-            with suppress(foreign.Malformed, ValueError):  # the end of a line that a killed job wrote
-                output, outcome = foreign.texts(foreign.from_json(line))
-                found[output] = RUN if found.get(output) == RUN else outcome
+    for output, outcome, _ in events():
+        if outcome != STARTED:
+            found[output] = RUN if found.get(output) == RUN else outcome
     return Counter(found.values())
 
 

@@ -102,6 +102,11 @@ def _is_free(lock: Path) -> bool:
     return True
 
 
+def is_run_alive() -> bool:
+    """Whether a run of this folder, or a command of one, is alive."""
+    return not _is_free(ALIVE)
+
+
 @contextmanager
 def no_run() -> Iterator[None]:
     """Keep runs of this folder, and DVC's commands, from starting.

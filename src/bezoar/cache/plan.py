@@ -27,6 +27,22 @@ from bezoar.text import printable
 
 PARAMS_VARIABLE = "BEZOAR_PARAMS"  # the params file of the Snakefile
 SHOWN = 4  # reasons in a line
+RESTORED = 10  # artifacts that are named
+
+
+@dataclass(frozen=True)
+class JobToRun:
+    """A job that runs.
+
+    Attributes:
+        name: Its first output.
+        seconds: Its time in the last build; None if that isn't known.
+    """
+
+    name: str
+    stage: str
+    seconds: float | None
+    reasons: list[Reason]
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class PlannedStage:
     """The jobs of one stage that run.
 
     Attributes:
+        rule: The rule that they are of.
         jobs: How many of its jobs run, of `of`.
         certain: False if all of them only run if their inputs, which are made again, come out different.
         new: Whether none of them was ever built.
@@ -42,6 +59,7 @@ class PlannedStage:
     """
 
     stage: str
+    rule: str
     jobs: int
     of: int
     certain: bool
@@ -75,6 +93,7 @@ class Plan:
         summary: Their total, beside the budget.
         contradictions: Outputs on which two records of one job disagree.
         notes: What else the recipe says of the jobs that run.
+        jobs: Each job that runs, in topological order.
     """
 
     stages: list[PlannedStage]
@@ -85,6 +104,7 @@ class Plan:
     summary: str = ""
     contradictions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    jobs: list[JobToRun] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -112,20 +132,32 @@ class Plan:
             indent=2,
         )
 
-    def text(self) -> str:
-        """The plan for people."""
+    def head(self) -> list[str]:
+        """How many jobs run, and how long they took in the last build."""
         count = sum(stage.jobs for stage in self.stages)
+        if not count:
+            return ["nothing to run"]
         unknown = sum(stage.jobs for stage in self.stages if stage.seconds is None)
-        lines = [f"{count:,} to run, {self.proven:,} up to date" if count else "nothing to run"]
-        if count:
-            known = f"about {duration(self.seconds)} of work, by the last build" if self.seconds else ""
-            missing = f"time unknown for {unknown:,} of them" if unknown else ""
-            lines.append("; ".join(part for part in (known, missing) if part))
+        known = f"about {duration(self.seconds)} of work, by the last build" if self.seconds else ""
+        missing = f"time unknown for {unknown:,} of them" if unknown else ""
+        times = "; ".join(part for part in (known, missing) if part)
+        return [f"{count:,} to run, {self.proven:,} up to date", *([times] if times else [])]
+
+    def text(self, *, every: bool = False) -> str:
+        """The plan for people, a line for each stage; with `every`, one for each job and artifact."""
+        lines = self.head()
+        if every:
+            lines += [f"  {one.name}  {'; '.join(map(str, one.reasons))}" for one in self.jobs]
+            return "\n".join([*lines, *self.rest(every=True)])
         width = max((len(stage.stage) for stage in self.stages), default=0)
         for stage in self.stages:
             jobs = f" ({stage.jobs:,} of {stage.of:,} jobs)" if stage.of > 1 else ""
             lines.append(f"  {stage.stage:<{width}}  {_why(stage)}{jobs}")
-        lines += [f"model requests of {one}" for one in self.spending]
+        return "\n".join([*lines, *self.rest()])
+
+    def rest(self, *, every: bool = False) -> list[str]:
+        """Lines about requests, devices, artifacts to restore, accepted changes and contradictions."""
+        lines = [f"model requests of {one}" for one in self.spending]
         lines += [self.summary] * bool(self.summary)
         lines += self.notes
         for source in ("cache", "remote"):
@@ -133,11 +165,12 @@ class Plan:
             if found:
                 size, plural = sum(one.bytes for one in found), "s" * (len(found) != 1)
                 lines.append(f"restored from the {source}: {len(found):,} artifact{plural}, {size:,} bytes")
-                lines += [f"  {one.path}" for one in found[:10]]
-                lines += [f"  and {len(found) - 10:,} more"] * (len(found) > 10)
+                shown = found if every else found[:RESTORED]
+                lines += [f"  {one.path}" for one in shown]
+                lines += [f"  and {len(found) - len(shown):,} more"] * (len(found) > len(shown))
         for name, reason in self.accepted.items():
             lines.append(f"accepted in {ACCEPTED}: a change of {name}: {reason}")
-        return "\n".join([*lines, *self.contradictions])
+        return [*lines, *self.contradictions]
 
 
 def _why(stage: PlannedStage) -> str:
@@ -196,6 +229,11 @@ def _set(settings: list[str]) -> Iterator[None]:
 def planned(build: Build) -> Plan:
     """The plan of a build after its decision."""
     stages = []
+    jobs = [
+        JobToRun(step.name, step.stage, _seconds(build, step), build.decision.reasons[step.name])
+        for step in build.steps
+        if step.name in build.decision.reasons
+    ]
     for stage in build.stages.values():
         steps = [step for step in stage.steps if step.name in build.decision.reasons]
         if steps:
@@ -207,6 +245,7 @@ def planned(build: Build) -> Plan:
             stages.append(
                 PlannedStage(
                     stage=stage.name,
+                    rule=stage.steps[0].rule,
                     jobs=len(steps),
                     of=len(stage.steps),
                     certain=any(one.kind != "upstream" for one in reasons),
@@ -218,7 +257,8 @@ def planned(build: Build) -> Plan:
             )
     why = acceptances_used(build)
     contradictions = list(map(str, build.decision.contradictions))
-    return Plan(stages, len(build.decision.proofs), _restored(build), why, contradictions=contradictions)
+    proven, restored = len(build.decision.proofs), _restored(build)
+    return Plan(stages, proven, restored, why, contradictions=contradictions, jobs=jobs)
 
 
 def _seconds(build: Build, step: Step) -> float | None:

@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -107,13 +108,12 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code
 
     Args:
         stages: The stages of the whole graph.
-        plots: By rule: `file` inside its output, and DVC's plot settings.
+        plots: By rule: `file` inside its output, unless that is the file, and DVC's plot settings. A list of names
+            as `y` makes a plot of each, with a curve for each of the rule's stages. `template` is the template's path.
         code: The stage `code`.
     """
     written: dict[str, Any] = {CODE_STAGE: code}
-    drawn = []
     for name, stage in sorted(stages.items()):
-        step = stage.steps[0]
         metrics = _metrics(stage)
         outs = [out for out in stage.outs if out not in metrics]
         entry = {
@@ -124,11 +124,26 @@ def pipeline(stages: dict[str, DvcStage], plots: dict[str, dict[str, Any]], code
             "metrics": [_kept(out) for out in metrics],
         }
         written[name] = {field: value for field, value in entry.items() if value}
-        if step.rule in plots:
-            settings_ = dict(plots[step.rule])
-            drawn.append({f"{outs[0]}/{settings_.pop('file')}": settings_})
+    drawn = [plot for rule, how in sorted(plots.items()) for plot in _plots(rule, how, stages)]
     text = yaml.dump({"stages": written, **({"plots": drawn} if drawn else {})}, Dumper=Dumper, sort_keys=False)
     return HEAD + text
+
+
+def _plots(rule: str, how: dict[str, Any], stages: dict[str, DvcStage]) -> Iterator[dict[str, Any]]:
+    """DVC's plots of the outputs of a rule's stages."""
+    settings = {name: value for name, value in how.items() if name not in ("file", "y")}
+    if "template" in settings:
+        settings["template"] = template_name(settings["template"])
+    outs = [stage.outs[0] for _, stage in sorted(stages.items()) if stage.steps[0].rule == rule]
+    files = [f"{out}/{how['file']}" if "file" in how else out for out in outs]
+    for y in how["y"] if files else []:
+        name = f"{rule}: {y}"
+        yield {name: {**settings, "y": dict.fromkeys(files, y), "y_label": y, "title": name}}
+
+
+def template_name(path: str) -> str:
+    """The name by which DVC finds the template of a plot among those of the repository."""
+    return Path(path).stem
 
 
 def _metrics(stage: DvcStage) -> list[str]:

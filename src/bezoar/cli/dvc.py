@@ -38,7 +38,7 @@ def generate() -> None:
 
     dvc.read(dvc.LOCK)  # in a merge with conflicts, the user has to use `--resolve`
     with loaded(decide=False) as attached:
-        for path in generated.write(attached.build):
+        for path in (*generated.write(attached.build), *generated.write_templates(attached.build)):
             show(f"wrote {path}")
         if generated.write_pipeline(attached.build):
             show(f"wrote {dvc.PIPELINE}: {len(attached.build.stages) + 1} stages")

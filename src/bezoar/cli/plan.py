@@ -21,14 +21,20 @@ def add(commands: "Commands") -> None:
         metavar="NAME=VALUE",
         help="plan as if params.yaml had this value; may be given more than once; +NAME=VALUE is the same",
     )
+    parser.add_argument("--all", action="store_true", help="every job with all its reasons, not a line for each rule")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
+    from bezoar import terminal
     from bezoar.cache.plan import plan  # slow to import: it brings Snakemake
+    from bezoar.cache.plan_table import drawn
 
     found = plan(args.targets, args.settings)
-    show(found.json() if args.json else found.text())
+    if args.json or not terminal.is_terminal():
+        show(found.json() if args.json else found.text(every=args.all))
+    else:
+        terminal.draw(*drawn(found, every=args.all))
     return 0

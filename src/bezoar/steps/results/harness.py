@@ -102,7 +102,8 @@ class HarnessReport(Report):
 
     def scores(self, evaluation: str) -> Iterator[Score]:
         """Every metric of every task; a task's main one is a share, or the only one of an only task."""
-        for checkpoint, tasks in self.checkpoints.items():
+        for checkpoint in sorted(self.checkpoints, key=self.order.index):
+            tasks = self.checkpoints[checkpoint]
             for name, task in tasks.items():
                 chosen = main(task) or (next(iter(task.metrics), None) if len(tasks) == 1 else None)
                 for metric, one in task.metrics.items():

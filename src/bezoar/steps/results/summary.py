@@ -13,7 +13,7 @@ from bezoar.steps.results.any import read_report
 from bezoar.steps.results.report import Score
 from bezoar.text import printable
 
-COLUMNS = [name for name in Score._fields if name != "main"]
+COLUMNS = list(Score._fields)
 HEAD = ("evaluation", "checkpoint", "metric", "score", "95 % interval", "n", "")
 REASON = 60  # characters of the reason for a withheld score; the file has all
 
@@ -29,7 +29,7 @@ def text(scores: Iterable[Score]) -> str:
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in scores:
-        writer.writerow([_cell(value) for name, value in one._asdict().items() if name in COLUMNS])
+        writer.writerow([_cell(value) for value in one])
     return made.getvalue()
 
 

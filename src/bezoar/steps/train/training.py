@@ -89,6 +89,7 @@ class LogCallback(TrainerCallback):
 
     def __init__(self, name: str) -> None:
         self.name, self.started, self.first, self.spoken = name, 0.0, 0, 0.0
+        self.counted: tuple[float, float] | None = None  # when, and the tokens so far
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.started = self.spoken = time.monotonic()
@@ -99,14 +100,26 @@ class LogCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         now = time.monotonic()
-        if "loss" not in (logs or {}) or now - self.spoken < 5:
+        if "loss" not in (logs or {}):
+            return
+        self.counted = self.counted or (now, float(logs.get("num_tokens", 0)))
+        if now - self.spoken < 5:
             return
         self.spoken = now
         left = (now - self.started) / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
         logger.info(
             f"train {self.name}: step {state.global_step:,} of {state.max_steps:,}, "
-            f"loss {float(logs['loss']):.3f} nats, {left / 60:.1f} min left"
+            f"loss {float(logs['loss']):.3f} nats, {self._speed(now, logs)}{left / 60:.1f} min left"
         )
+
+    def _speed(self, now: float, logs: Any) -> str:
+        """Tokens per second since the last line, where the trainer counts them."""
+        assert self.counted
+        (then, before), tokens = self.counted, float(logs.get("num_tokens", 0))
+        if tokens <= before or now <= then:
+            return ""
+        self.counted = (now, tokens)
+        return f"{(tokens - before) / (now - then):,.0f} tokens/s, "
 
 
 class GracefulStop(TrainerCallback):
