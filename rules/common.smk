@@ -93,7 +93,7 @@ NETWORK = {
     "train": lambda w: Network(local=True) if resources_for("train", "stage")(w).gpus > 1 else None,
 }
 
-# Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
+# Proofs decide what runs (docs/explanation/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},

@@ -64,6 +64,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_attest.py",
         "unit/test_cache_why.py",
         "unit/test_cli.py",
+        "unit/test_docs.py",
         "unit/test_compare.py",
         "unit/test_installed.py",
         "unit/test_logs.py",

@@ -1,0 +1,116 @@
+"""Links between pages lead somewhere, in a repository's web view and on the site; files that code names exist."""
+
+import re
+import subprocess
+import unicodedata
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^( *)(```+).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.+?)#*$", re.MULTILINE)
+NAMED = re.compile(r"(?<![\w/.-])docs/[\w/-]+\.(?:md|svg)(?! of )")  # not of another repository
+TEXTS = (".py", ".smk", ".yaml", ".yml", ".toml", ".md", ".txt", ".json", ".jinja", "Makefile", "Snakefile")
+
+
+def tracked() -> list[Path]:
+    """The files of the repository, also those that git doesn't know yet, but not ignored ones."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [path for path in (ROOT / name for name in names) if path.is_file()]
+
+
+FILES = tracked()
+PAGES = [path for path in FILES if path.suffix == ".md"]
+
+
+def prose(path: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", path.read_text(encoding="utf-8")))
+
+
+def anchors(path: Path, web: bool) -> set[str]:
+    """Names of a page's headings: as a repository's web view makes them, or as the site does (Python-Markdown)."""
+    found = set()
+    for heading in HEADING.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").strip()
+        if web:
+            found.add(re.sub(r"[^\w\s-]", "", text.lower()).replace(" ", "-"))
+        else:
+            ascii_ = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+            found.add(re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", ascii_).strip().lower()))
+    return found
+
+
+def broken(page: Path, text: str) -> list[str]:
+    """The links of a page's text that lead nowhere, each with the reason."""
+    found = []
+    for link in (one or other for one, other in LINK.findall(text)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        if not place.exists():
+            found.append(f"{link}: no such file")
+        elif DOCS in page.parents and DOCS not in place.parents:
+            found.append(f"{link}: leads out of docs/, which the site doesn't have; write it as code")
+        elif anchor and anchor not in anchors(place, web=True) & anchors(place, web=False):
+            found.append(f"{link}: no such heading, or one with two names; give it a simpler one")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    assert broken(page, prose(page)) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "why"),
+    [
+        ("gone.md", "no such file"),
+        ("index.md#gone", "no such heading"),
+        ("../README.md", "leads out of docs/"),
+        ("appendix/scale.md#100000-rows-3-schemes", "one with two names"),  # a web view writes rows--3
+    ],
+)
+def test_a_broken_link_is_found(link: str, why: str) -> None:
+    [found] = broken(DOCS / "index.md", f"See [this]({link}).")
+    assert why in found
+    assert broken(DOCS / "index.md", "See [this](appendix/scale.md#units).") == []
+
+
+def test_files_of_docs_that_other_files_name_exist() -> None:
+    texts = [path for path in FILES if path.name.endswith(TEXTS)]
+    gone = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in texts
+        for name in NAMED.findall(path.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    ]
+    assert gone == []
+
+
+def pages(entries: list) -> list[str]:
+    """The pages of a navigation, in order."""
+    found = []
+    for entry in entries:
+        for value in entry.values() if isinstance(entry, dict) else [entry]:
+            found += pages(value) if isinstance(value, list) else [value]
+    return found
+
+
+def test_the_navigation_has_each_page_once() -> None:
+    named = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert sorted(named) == sorted(str(path.relative_to(DOCS)) for path in PAGES if DOCS in path.parents)
+
+
+def test_each_page_begins_with_its_title_and_has_no_other() -> None:
+    for page in PAGES:
+        if DOCS in page.parents:
+            text = FENCE.sub("", page.read_text(encoding="utf-8"))
+            assert text.startswith("# "), page
+            assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
