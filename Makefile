@@ -79,6 +79,8 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules src/bezoar/template
 	$(BIN)/python -m bezoar.settings > docs/reference/settings.md
+	$(BIN)/python -m bezoar.cli.reference > docs/reference/cli.md
+	$(BIN)/python -m bezoar.recipe.reference docs/reference/params
 	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
 	$(BIN)/python -m bezoar.steps.results.schema schemas
 	$(BIN)/bezoar dvc

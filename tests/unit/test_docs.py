@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bezoar.cli import reference as cli
+from bezoar.recipe import reference as params
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^( *)(```+).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
@@ -92,6 +95,14 @@ def test_files_of_docs_that_other_files_name_exist() -> None:
         if not (ROOT / name).exists()
     ]
     assert gone == []
+
+
+def test_generated_pages_are_what_the_code_says() -> None:
+    cure = "hint: run `make format` and commit the result"
+    generated = {"cli.md": cli.page()} | {f"params/{name}": text for name, text in params.pages().items()}
+    for name, text in generated.items():
+        assert (DOCS / "reference" / name).read_text(encoding="utf-8") == text, f"docs/reference/{name}\n{cure}"
+    assert {path.name for path in (DOCS / "reference/params").iterdir()} == params.pages().keys(), cure
 
 
 def pages(entries: list) -> list[str]:
