@@ -41,9 +41,8 @@ def _commands(made: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argument
 
 def _section(made: argparse.ArgumentParser, says: str) -> str:
     arguments = [one for one in made._actions if one.help != argparse.SUPPRESS and one.dest != "help"]
-    usage = made.usage or " ".join(
-        [made.prog, *map(_usage, sorted(arguments, key=lambda one: bool(one.option_strings)))]
-    )
+    words = [_usage(one) for one in sorted(arguments, key=lambda one: bool(one.option_strings))]
+    usage = made.usage or " ".join([made.prog, *words])
     lines = [f"## {made.prog}", "", _sentence(made.description or says), "", "```text", usage, "```", ""]
     if arguments:
         lines += ["| argument | says |", "|---|---|"]

@@ -58,10 +58,7 @@ def _index(recipe: Schema) -> str:
         "",
         "| section | methods or kinds |",
         "|---|---|",
-        *(
-            f"| [`{one}`]({one}.md) | {', '.join(f'`{name}`' for name in _methods(recipe, one)) or '–'} |"
-            for one in SECTIONS
-        ),
+        *(f"| [`{one}`]({one}.md) | {_methods(recipe, one)} |" for one in SECTIONS),
         "",
         "## Other keys",
         "",
@@ -88,8 +85,9 @@ def _content(recipe: Schema, section: str) -> Schema:
     return dict(content)
 
 
-def _methods(recipe: Schema, section: str) -> list[str]:
-    return list(_content(recipe, section).get("discriminator", {}).get("mapping", {}))
+def _methods(recipe: Schema, section: str) -> str:
+    """The methods or kinds of a section's blocks; none if all blocks are alike."""
+    return ", ".join(f"`{one}`" for one in _content(recipe, section).get("discriminator", {}).get("mapping", {}))
 
 
 def _nested(recipe: Schema, roots: Any, shown: set[str] | None = None) -> list[str]:
@@ -130,7 +128,7 @@ def _block(name: str, recipe: Schema) -> list[str]:
 
 
 def _row(name: str, one: Schema, recipe: Schema, required: bool = False) -> str:
-    default = _default(one["default"]) if "default" in one else "needed" if required else "–"
+    default = _default(one["default"]) if "default" in one else "needed" if required else ""
     return " | ".join([f"| `{name}`", _form(one, recipe), default, _text(one.get("description", ""))]).rstrip() + " |"
 
 
