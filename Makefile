@@ -25,7 +25,7 @@ define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
 endef
 
-.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs setup lock clean
+.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs wheel setup lock clean
 
 run: $(INSTALLED)  ## The main job: results/mtbench.json, by every stage of the recipe
 	$(BIN)/snakemake --cores all results/mtbench.json
@@ -91,6 +91,11 @@ docs: .venv/installed-docs  ## The site of docs/, in site/; a broken link is an 
 .venv/installed-docs: $(INSTALLED)
 	$(HASHED) --requirement requirements/docs.txt
 	touch $@
+
+wheel: $(INSTALLED)  ## The package in dist/, with its sha256
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cd dist && sha256sum *.whl | tee SHA256SUMS
 
 setup: $(INSTALLED)
 
