@@ -1,13 +1,19 @@
-"""Links between pages lead somewhere, in a repository's web view and on the site; files that code names exist."""
+"""Links of pages lead somewhere, on the site and in a repository's web view; their commands exist."""
 
 import re
+import shlex
 import subprocess
 import unicodedata
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import guide
 import pytest
 import yaml
+from dvc.cli import DvcParserError
+from dvc.cli.parser import get_main_parser
 
+from bezoar import cli as commands
 from bezoar.cli import reference as cli
 from bezoar.recipe import reference as params
 
@@ -97,6 +103,68 @@ def test_files_of_docs_that_other_files_name_exist() -> None:
     assert gone == []
 
 
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SEPARATOR = re.compile(r"&&|\|\||[;|()]")
+VARIABLE = re.compile(r"[A-Z_]+=")
+
+
+def calls(text: str) -> Iterator[list[str]]:
+    """The words of each program call in the commands of a page's text."""
+    for command in (one.text for block in CONSOLE.findall(text) for one in guide.commands(block)):
+        quoted = {f"Q{number}Q": part for number, part in enumerate(re.findall(r"'[^']*'|\"[^\"]*\"", command))}
+        for name, part in quoted.items():
+            command = command.replace(part, name, 1)
+        for call in SEPARATOR.split(command):
+            words = [word for word in shlex.split(call) if not VARIABLE.match(word)]
+            yield [quoted.get(word, word) for word in words]
+
+
+def make_targets() -> set[str]:
+    rules = re.findall(r"^([\w-]+(?: [\w-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return {name for rule in rules for name in rule.split()}
+
+
+def unknown(words: list[str]) -> str:
+    """What is wrong with a call of bezoar, dvc or make; empty if nothing is, or if it is of another program."""
+    program, arguments = words[0], words[1:]
+    if program == "make":
+        return " ".join(one for one in arguments if "=" not in one and one not in make_targets())
+    parsers: dict[str, Callable[[], object]] = {
+        "bezoar": lambda: commands.parser().parse_args(arguments),
+        "dvc": lambda: get_main_parser().parse_args(arguments),
+    }
+    try:
+        parsers.get(program, lambda: None)()
+    except (SystemExit, DvcParserError):
+        return f"refused: {' '.join(words)}"
+    return ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_pages_have_the_arguments_that_they_show(page: Path) -> None:
+    found = [unknown(words) for words in calls(page.read_text(encoding="utf-8")) if words]
+    assert [one for one in found if one] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("bezoar plan --none", "refused: bezoar plan --none"),
+        ("true && X=1 bezoar pla", "refused: bezoar pla"),
+        ("dvc repro --none", "refused: dvc repro --none"),
+        ("make test-none check", "test-none"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command: str, why: str) -> None:
+    text = f"```console\n$ bezoar plan\n$ {command}  # a comment\nwhat it shows\n```\n"
+    assert [unknown(words) for words in calls(text) if unknown(words)] == [why]
+
+
+# --- The site ---------------------------------------------------------------------------------------------------------
+
+
 def test_generated_pages_are_what_the_code_says() -> None:
     cure = "hint: run `make format` and commit the result"
     generated = {"cli.md": cli.page()} | {f"params/{name}": text for name, text in params.pages().items()}
@@ -125,3 +193,26 @@ def test_each_page_begins_with_its_title_and_has_no_other() -> None:
             text = FENCE.sub("", page.read_text(encoding="utf-8"))
             assert text.startswith("# "), page
             assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
+
+
+# --- Workflows --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").iterdir()), ids=lambda path: path.name)
+def test_workflows_call_make_targets_that_exist(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    steps = [(job, step["run"]) for job in jobs.values() for step in job["steps"] if "run" in step]
+    named = set()
+    for job, text in steps:
+        for target in job.get("strategy", {}).get("matrix", {}).get("target", [""]):
+            words = shlex.split(re.sub(r"\$\{\{.*?\}\}", "=", text.replace("${{ matrix.target }}", target)))
+            named |= {one for one in words[1:] if words[0] == "make" and "=" not in one}
+    assert named
+    assert named <= make_targets()
+
+
+def test_a_change_has_to_pass_what_ci_runs() -> None:
+    text = (ROOT / ".github/workflows/check.yml").read_text()
+    called = re.findall(r"^make ([\w-]+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert called
+    assert all(f"run: make {one}\n" in text for one in called)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from guide import changed
 
 from bezoar.steps.data.rows import SeedRow, read_rows
 
@@ -23,22 +24,6 @@ NO_COPY = shutil.ignore_patterns("__pycache__")
 def code_of(page: str) -> list[tuple[str, str, str]]:
     """The code of a page: path, language and text of each block."""
     return BLOCK.findall((GUIDES / f"{page}.md").read_text(encoding="utf-8"))
-
-
-def changed(text: str, change: str) -> str:
-    """A text with a change: in each group of its lines, `+` comes behind the line before, which stays or goes (`-`)."""
-    lines = text.splitlines()
-    for group in change.strip("\n").split("\n\n"):
-        place = 0
-        for line in group.splitlines():
-            sign, content = line[:1], line[1:]
-            if sign == "+":
-                lines.insert(place, content)
-                place += 1
-            else:
-                place = lines.index(content, place) + (sign == " ")
-                del lines[place : place + (sign == "-")]
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
