@@ -20,20 +20,22 @@ ELSEWHERE = {
     "how-to/compare.md": "workflow/test_compare_recipes.py",
     "how-to/labels.md": "unit/test_audit_labels.py",
     "how-to/model-servers.md": "workflow/test_serve.py",
-    "how-to/paper-recipe.md": "workflow/test_spending.py",
     "how-to/plan.md": "workflow/test_commands.py",
     "how-to/project.md": "workflow/test_init.py",
     "how-to/public-cache.md": "workflow/test_public_cache.py",
     "how-to/remote-upkeep.md": "cluster/test_remotes.py",
+    "how-to/remote-servers.md": "cluster/test_remotes.py",
     "how-to/remotes.md": "cluster/test_remotes.py",
     "how-to/rows.md": "unit/test_audit_rows.py",
     "how-to/share-responses.md": "workflow/test_spending.py",
     "how-to/slurm.md": "cluster/test_slurm.py",
     "how-to/your-data.md": "unit/test_pin.py",
 }
+PAPER_MIXES = ("lamini", "orca", "evol")
 FOLLOWED = {
     "how-to/blocks.md",
     "how-to/own-rules.md",
+    "how-to/paper-recipe.md",
     "how-to/publish.md",
     "how-to/share.md",
     "how-to/upkeep.md",
@@ -134,6 +136,25 @@ def test_two_people_share_what_they_build(graph: Graph) -> None:
 
 def test_blocks_are_added_to_a_recipe(tmp_path: Path) -> None:
     newcomer(tmp_path).follow("how-to/blocks.md")
+
+
+def test_the_papers_recipe_is_planned_without_a_network(tmp_path: Path) -> None:
+    """The plan is all that runs here: the recipe itself needs a GPU, the hub and paid APIs."""
+    needs = "it needs a GPU, the hub and paid APIs"
+    shard, mixes = "data/filtered/lamini/0000/kept.jsonl", [f"data/mixes/{one}/train.jsonl" for one in PAPER_MIXES]
+    follower = newcomer(
+        tmp_path,
+        skipped={
+            f"BEZOAR_APPROVE=70 snakemake --cores all {shard}": needs,
+            "snakemake --cores all --resources gpu=1": needs,
+            f"snakemake --cores all {' '.join(mixes)}": needs,
+            "make slurm": "it installs packages; tests/cluster/test_slurm.py runs on a SLURM",
+            "snakemake --profile profiles/slurm --dry-run": "it needs that SLURM",
+            "BEZOAR_APPROVE=300 snakemake --profile profiles/slurm": "it needs that SLURM",
+        },
+    )
+    follower.run(Command("bezoar init paper --recipe tiny && cd paper", ()), "a project")
+    follower.follow("how-to/paper-recipe.md")
 
 
 @pytest.mark.end_to_end
