@@ -73,11 +73,11 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_settings.py",
         "workflow/test_attest.py",
         "workflow/test_commands.py",
-        "workflow/test_compared.py",
-        "workflow/test_guides.py",
         "workflow/test_compare_recipes.py",
         "workflow/test_identity.py",
         "workflow/test_init.py",
+        "workflow/test_compared.py",
+        "workflow/test_guides.py",
     ),
     "bad input is a clear error, and nothing is lost": (
         "unit/test_cache_altered.py",
