@@ -21,11 +21,7 @@ ELSEWHERE = {
     "how-to/labels.md": "unit/test_audit_labels.py",
     "how-to/model-servers.md": "workflow/test_serve.py",
     "how-to/plan.md": "workflow/test_commands.py",
-    "how-to/project.md": "workflow/test_init.py",
-    "how-to/public-cache.md": "workflow/test_public_cache.py",
-    "how-to/remote-upkeep.md": "cluster/test_remotes.py",
     "how-to/remote-servers.md": "cluster/test_remotes.py",
-    "how-to/remotes.md": "cluster/test_remotes.py",
     "how-to/rows.md": "unit/test_audit_rows.py",
     "how-to/share-responses.md": "workflow/test_spending.py",
     "how-to/slurm.md": "cluster/test_slurm.py",
@@ -36,7 +32,11 @@ FOLLOWED = {
     "how-to/blocks.md",
     "how-to/own-rules.md",
     "how-to/paper-recipe.md",
+    "how-to/project.md",
+    "how-to/public-cache.md",
     "how-to/publish.md",
+    "how-to/remote-upkeep.md",
+    "how-to/remotes.md",
     "how-to/share.md",
     "how-to/upkeep.md",
     "how-to/why.md",
@@ -49,7 +49,7 @@ FOLLOWED = {
 def newcomer(home: Path, **others: Any) -> Reader:
     """Somebody with an empty home folder and this environment, who begins in a folder beside their projects."""
     folder = home / "clone"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     path = warm.path(os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
     environment = {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": str(GUARD)}
     return Reader(folder, environment | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}, **others)
@@ -134,6 +134,52 @@ def test_two_people_share_what_they_build(graph: Graph) -> None:
     assert "Nothing to be done" in graph.build()
 
 
+def test_a_folder_is_a_remote_and_is_looked_after(built: Graph) -> None:
+    there = Graph(built.root.with_name("there"), built.environment)
+    remote, made = built.root.with_name("srv"), "mkdir -m 2775 /srv/bezoar && chgrp lab /srv/bezoar"
+
+    def fill(_: Reader) -> None:
+        there.run("dvc", "remote", "default", "--local", "shared")
+        there.run("dvc", "push", "results/score.json")
+
+    follower = colleague(
+        built,
+        instead={
+            "ADDRESS there && cd there": f"{built.root} {there.root} && cd {there.root}",
+            "/srv/bezoar": str(remote),
+            "chgrp lab": "chgrp $(id -g)",
+            "&& git commit": "&& git commit --allow-empty -m shared",
+            "dvc gc": "dvc gc --force",  # nobody is there to ask
+        },
+        before={
+            made: lambda _: there.run("dvc", "remote", "remove", "shared"),
+            "dvc gc --cloud --workspace --all-branches --all-tags --dry": fill,
+        },
+        skipped={"snakemake results/mtbench.json": "no server is here; tests/cluster/test_remotes.py has one"},
+    )
+    follower.follow("how-to/remotes.md", "how-to/remote-upkeep.md")
+    assert there.ran() == []
+    assert (remote / "files/md5").is_dir()
+
+
+def test_a_public_cache_is_signed(built: Graph) -> None:
+    clone = "git clone ADDRESS there && cd there && dvc remote default --local mirror"
+    line = "grep -rhoE 'ed25519 .* ci$' $HOME/line"
+    follower = colleague(
+        built,
+        instead={
+            "data/checkpoints/dpo_hh": "data/adapters/dpo",
+            "bezoar key new ci": "bezoar key new ci 2>&1 | tee $HOME/line",
+            "echo 'ed25519 … ci'": line,
+            " && git commit": " && git commit -m signed",
+        },
+        skipped={f"{clone} && snakemake results/mtbench.json": "tests/workflow/test_public_cache.py has a server"},
+    )
+    follower.follow("how-to/public-cache.md")
+    assert "signature" in (built.root / "traces.lock").read_text()
+    assert (built.root / "dpo_hh.intoto.json").exists()
+
+
 def test_blocks_are_added_to_a_recipe(tmp_path: Path) -> None:
     newcomer(tmp_path).follow("how-to/blocks.md")
 
@@ -176,3 +222,5 @@ def test_the_tutorial_leads_from_a_clone_to_a_model_of_ones_own(tmp_path: Path) 
     )
     pages = ("tutorial/index.md", "tutorial/your-rows.md", "tutorial/your-model.md")
     follower.follow(*pages, "how-to/publish.md", "how-to/own-rules.md")
+    wheel = {"pip install bezoar-*.whl": "tests/workflow/test_init.py installs a wheel"}
+    newcomer(tmp_path, skipped=wheel).follow("how-to/project.md")
