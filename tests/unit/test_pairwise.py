@@ -664,7 +664,7 @@ def refused(believed, count, questions=80):
     return found / count
 
 
-SEAT_RATES = [  # of docs/explanation/scores.md, 80 questions: how often a judge names seat A, and a tie, of equal answers
+SEAT_RATES = [  # of docs/explanation/scores.md, 80 questions: how often a judge names seat A, or a tie, of equals
     (0.0, 1.0, 0.0, 0.01),
     (0.5, 0.0, 0.0, 0.01),
     (0.5, 0.5, 0.0, 0.01),
