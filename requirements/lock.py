@@ -1,9 +1,8 @@
 """Writes the files beside it: all that constraints.txt pins, with the sha256 of each of its files; for `make lock`.
 
-`setup.txt` is what the project and its tests need, `slurm.txt` and `ifeval.txt` what these extras need besides. Three
-are apart:
-`build.txt`, with which source distributions are built; `torch.txt`; `cuda.txt`, which torch needs unless it is a build
-for CPUs.
+`setup.txt` is what the project and its tests need, `slurm.txt`, `ifeval.txt` and `docs.txt` what these extras need
+besides. Three are apart: `build.txt`, with which source distributions are built; `torch.txt`; `cuda.txt`, which torch
+needs unless it is a build for CPUs.
 """
 
 import re
@@ -51,7 +50,7 @@ def write(name: str, blocks: list[str]) -> None:
 def main(uv: str) -> None:
     """Write all files."""
     plain = compiled(uv, "dev")
-    extras = {name: compiled(uv, "dev", name) for name in ("slurm", "ifeval")}
+    extras = {name: compiled(uv, "dev", name) for name in ("slurm", "ifeval", "docs")}
     everything = [name for blocks in (plain, *extras.values()) for name in blocks]
     apart = {name for name in everything for one in (BUILD, TORCH, CUDA) if one.fullmatch(name)}
     torch = plain["torch"]

@@ -99,7 +99,7 @@ NETWORK = {
 report: "captions/recipe.rst"
 
 
-# Proofs decide what runs (docs/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
+# Proofs decide what runs (docs/explanation/how-it-decides.md). A DVC stage covers all shards, or all tasks, of its block.
 graph.attach(
     workflow,
     parts={"shard": lambda w: SHARDS, "task": lambda w: recipe.evals[w.harness].tasks},

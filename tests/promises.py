@@ -64,6 +64,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_cache_attest.py",
         "unit/test_cache_why.py",
         "unit/test_cli.py",
+        "unit/test_docs.py",
         "unit/test_compare.py",
         "unit/test_installed.py",
         "unit/test_logs.py",
@@ -79,6 +80,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "workflow/test_identity.py",
         "workflow/test_init.py",
         "workflow/test_page_in_browser.py",
+        "workflow/test_compared.py",
+        "workflow/test_guides.py",
     ),
     "bad input is a clear error, and nothing is lost": (
         "unit/test_cache_altered.py",

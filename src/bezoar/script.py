@@ -19,7 +19,7 @@ from bezoar.errors import BezoarError, InputError, problem
 from bezoar.files import check_empty
 
 # A script's imports are a million objects and no garbage. Repeated collections, and one at the end, took a third of the
-# CPU time of a small job (docs/benchmarks.md). Objects outside cycles are freed as before.
+# CPU time of a small job (docs/appendix/benchmarks.md). Objects outside cycles are freed as before.
 gc.set_threshold(50_000, 20, 100)
 atexit.register(gc.freeze)
 

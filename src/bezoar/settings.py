@@ -1,4 +1,4 @@
-"""Every `BEZOAR_*` variable, in one table; `make format` writes docs/settings.md from it.
+"""Every `BEZOAR_*` variable, in one table; `make format` writes docs/reference/settings.md from it.
 
 Code names a variable where it reads it. It doesn't import this table, so that a change of a text here is no change of
 any step's code; a test compares the two.
@@ -13,7 +13,7 @@ PAGE = """\
 
 For everybody who runs a build. The environment variables that Bezoar reads. All of them are optional, and none is part
 of a key: they change how a build runs, never what it makes. Credentials of servers have names of your own, in a
-backend's `api_key_env` and `base_url_env` ([requests.md](requests.md)).
+backend's `api_key_env` and `base_url_env` ([Model requests](../explanation/requests.md)).
 
 This page is written by `make format` from `src/bezoar/settings.py`.
 """
@@ -31,7 +31,7 @@ YOURS = (
     Setting(
         "BEZOAR_APPROVE",
         "Dollars that this run may cost. A run needs it above `budget.approve_above` where there is no terminal to ask "
-        "at ([requests.md](requests.md#before-you-spend))",
+        "at ([Before you spend](../how-to/plan.md#before-you-spend))",
         "Bezoar asks at a terminal, and stops without one",
     ),
     Setting(
@@ -69,7 +69,7 @@ YOURS = (
     Setting(
         "BEZOAR_SIGNING_KEY",
         "The private key, a file outside the repository, that signs the records of what is built here, and "
-        "attestations ([remotes.md](remotes.md#a-public-cache))",
+        "attestations ([Signatures](../how-to/public-cache.md#signatures))",
         "nothing is signed",
     ),
     Setting(
@@ -106,7 +106,7 @@ INTERNAL = (
 
 
 def page() -> str:
-    """docs/settings.md."""
+    """docs/reference/settings.md."""
     parts = [
         PAGE,
         _table("Set by you", YOURS),

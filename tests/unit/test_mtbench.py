@@ -737,7 +737,7 @@ def test_no_readable_rating_at_all_is_a_message_of_its_own():
     assert "  expected: every control's interval ends at or below its ceiling" in message
 
 
-ERROR_RATES = [  # of docs/recipe.md, for 80 questions: a share of cases in which a judge believes a control
+ERROR_RATES = [  # of docs/explanation/scores.md, for 80 questions: a share of cases in which a judge believes a control
     (0.0, 0.0, 0.01),
     (0.05, 0.0, 0.06),
     (0.1, 0.4, 0.7),

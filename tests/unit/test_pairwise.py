@@ -642,7 +642,7 @@ def test_the_verifier_compares_its_two_ratings(scale, expected):
 
 # --- The gate -------------------------------------------------------------------------------------------------------
 
-ERROR_RATES = [  # of docs/evaluations.md, for 80 questions: a share of questions in which a judge believes a control
+ERROR_RATES = [  # of docs/explanation/scores.md, for 80 questions: a share of them in which a judge believes a control
     (0.0, 0.0, 0.01),
     (0.1, 0.0, 0.08),
     (0.2, 0.55, 0.95),
@@ -664,7 +664,7 @@ def refused(believed, count, questions=80):
     return found / count
 
 
-SEAT_RATES = [  # of docs/evaluations.md, for 80 questions: how often a judge names seat A, and a tie, of equal answers
+SEAT_RATES = [  # of docs/explanation/scores.md, 80 questions: how often a judge names seat A, or a tie, of equals
     (0.0, 1.0, 0.0, 0.01),
     (0.5, 0.0, 0.0, 0.01),
     (0.5, 0.5, 0.0, 0.01),

@@ -201,7 +201,7 @@ NEARLY_CONSTANT = {
     "5 % tens": (rare(0.05, 1.0, 10.0), 0.95),
     "10 % tens": (rare(0.1, 1.0, 10.0), 0.94),
     "2 % ones": (rare(0.02, 10.0, 1.0), 0.97),
-    "one varied category": (one_varied_category(), 0.85),  # docs/recipe.md: too few
+    "one varied category": (one_varied_category(), 0.85),  # docs/explanation/coverage.md: too few
     "ten questions": (rare(0.1, 10.0, 1.0, rows=10), 0.97),
 }
 

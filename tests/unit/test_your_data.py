@@ -1,4 +1,4 @@
-"""Rows as people have them: docs/your-data.md row by row, files of all kinds, and formats found by looking."""
+"""Rows as people have them: docs/reference/formats.md row by row, files of all kinds, and formats found by looking."""
 
 import bz2
 import csv
@@ -26,12 +26,12 @@ from bezoar.steps.data.sources import Source, rows_of
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| `(\w+)`[^|]*\| `(\{.*?\})` \| (.*) \|$", re.MULTILINE)
-EXAMPLES = TABLE.findall((ROOT / "docs/your-data.md").read_text(encoding="utf-8"))
+EXAMPLES = TABLE.findall((ROOT / "docs/reference/formats.md").read_text(encoding="utf-8"))
 ROWS = [{"question": f'What is "{n}", é?', "answer": f"It is {n};\nor, {n}."} for n in range(1, 6)]
 
 
 def shown(row) -> str:
-    """A row as docs/your-data.md writes it."""
+    """A row as docs/reference/formats.md writes it."""
     match row:
         case ChatRow():
             parts = [(one.role, one.content) for one in row.messages]

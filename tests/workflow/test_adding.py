@@ -1,4 +1,4 @@
-"""docs/adding.md, word by word: each section is applied to a copy of the repository, and works there."""
+"""Pages of docs/contributing, word by word: each is applied to a copy of the repository, and works there."""
 
 import json
 import os
@@ -12,46 +12,30 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from guide import changed
 
 from bezoar.steps.data.rows import SeedRow, read_rows
 
-GUIDE = (ROOT / "docs/adding.md").read_text(encoding="utf-8")
+GUIDES = ROOT / "docs/contributing"
 BLOCK = re.compile(r"(?:^`([^`\n]+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NO_COPY = shutil.ignore_patterns("__pycache__")
 
 
-def section(title: str) -> list[tuple[str, str, str]]:
-    """The code of a section: path, language and text of each block."""
-    text = GUIDE[GUIDE.index(f"## {title}\n") :].split("\n## ", 1)[0]
-    return BLOCK.findall(text)
-
-
-def changed(text: str, change: str) -> str:
-    """A text with a change: in each group of its lines, `+` comes behind the line before, which stays or goes (`-`)."""
-    lines = text.splitlines()
-    for group in change.strip("\n").split("\n\n"):
-        place = 0
-        for line in group.splitlines():
-            sign, content = line[:1], line[1:]
-            if sign == "+":
-                lines.insert(place, content)
-                place += 1
-            else:
-                place = lines.index(content, place) + (sign == " ")
-                del lines[place : place + (sign == "-")]
-    return "\n".join(lines) + "\n"
+def code_of(page: str) -> list[tuple[str, str, str]]:
+    """The code of a page: path, language and text of each block."""
+    return BLOCK.findall((GUIDES / f"{page}.md").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Applies a section to a copy of the repository and gives its folder."""
+    """Applies a page to a copy of the repository and gives its folder."""
 
-    def apply(title: str) -> Path:
+    def apply(page: str) -> Path:
         for name in ("src", "scripts", "rules", "recipes"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=NO_COPY)
         for name in ("Snakefile", "params.yaml"):
             shutil.copy(ROOT / name, tmp_path / name)
-        for path, language, text in section(title):
+        for path, language, text in code_of(page):
             place = tmp_path / path
             if language == "diff":
                 place.write_text(changed(place.read_text(), text))
@@ -82,7 +66,7 @@ def run(*words: str) -> str:
 
 
 def test_a_training_method_is_one_module_with_its_script_and_a_line(applied):
-    applied("A training method")
+    applied("training-method")
     planned = run("snakemake", "-n", "--quiet", "host")
     assert "train dft_lamini" in planned or "data/adapters/dft_lamini" in planned
     assert "data/checkpoints/dft_lamini" in planned
@@ -90,7 +74,7 @@ def test_a_training_method_is_one_module_with_its_script_and_a_line(applied):
 
 
 def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
-    applied("An evaluation")
+    applied("evaluation")
     planned = run("snakemake", "-n", "results/heldout.json")
     assert "rule perplexity:" in planned
     assert "data/checkpoints/sft_lamini" in planned
@@ -105,7 +89,7 @@ def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
 
 
 def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):
-    folder = applied("A row format")
+    folder = applied("row-format")
     answers = {"text": ["Rhine.", "None."], "score": [7, 2]}
     rows = [{"title": f"Name {n} rivers.", "selftext": "", "answers": answers} for n in range(3)]
     (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -117,7 +101,7 @@ def test_a_row_format_is_one_module_and_is_found_by_its_columns(applied):
 
 
 def test_a_backend_is_one_module_and_a_line(applied):
-    folder = applied("A backend")
+    folder = applied("backend")
     run("bezoar", "recipe", "check")
     seeds = folder / "seeds.jsonl"
     seed = {"id": "0a", "instruction": "name a river", "context": None, "response": None, "category": None}

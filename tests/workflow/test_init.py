@@ -1,4 +1,4 @@
-"""`bezoar init` makes a project that builds, and the example of docs/your-own-rules.md works in it, word by word."""
+"""`bezoar init` makes a project that builds; docs/how-to/own-rules-example.md works in it, word by word."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import GUARD, ROOT, Workspace
 
-GUIDE = (ROOT / "docs/your-own-rules.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs/how-to/own-rules-example.md").read_text(encoding="utf-8")
 FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAGES = {
     "base-base",

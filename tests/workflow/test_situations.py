@@ -1,4 +1,4 @@
-"""What must hold whatever happens between two builds: the situations of docs/how-it-decides.md, for both front ends."""
+"""What must hold whatever happens between two builds, for both front ends: docs/explanation/how-it-decides.md."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The action cache: an artifact is up to date only if a proof records its origin (docs/architecture.md)."""
+"""The action cache: an artifact is up to date only if a proof records its origin (docs/contributing/cache.md)."""
 
 from bezoar.errors import BezoarError
 

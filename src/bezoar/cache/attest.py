@@ -1,7 +1,7 @@
 """`bezoar attest`: how an artifact was made, as an in-toto statement with SLSA's provenance.
 
 Other tools read these formats: in-toto's Statement v1, the predicate https://slsa.dev/provenance/v1 and, if signed, a
-DSSE envelope. docs/remotes.md says what our own fields mean.
+DSSE envelope. docs/how-to/remotes.md says what our own fields mean.
 """
 
 import base64

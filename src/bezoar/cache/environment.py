@@ -11,7 +11,7 @@ ENVIRONMENT = {
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # glibc returns the memory of large tensors to the system after each training step and requests it again for the
-    # next one: a quarter of a small training's CPU time. Both variables are needed (docs/benchmarks.md).
+    # next one: a quarter of a small training's CPU time. Both variables are needed (docs/appendix/benchmarks.md).
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "268435456",
     "OMP_WAIT_POLICY": "passive",  # a waiting thread that spins takes the core from the thread that it waits for

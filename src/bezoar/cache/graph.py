@@ -526,7 +526,7 @@ class ProvenDAG(DAG):
                     f"rule {job.rule.name} doesn't go through the cache",
                     found="a command without `bezoar exec`, or no input named script",
                     expected="`bezoar exec OUTPUT -- COMMAND`",
-                    hint="see docs/your-own-rules.md for the form",
+                    hint="see docs/how-to/own-rules.md for the form",
                 )
             )
         if job.params.get("values") is None:
@@ -535,7 +535,7 @@ class ProvenDAG(DAG):
                     f"rule {job.rule.name} doesn't say which parameters it reads",
                     found="no params named values",
                     expected="a map of dotted names to values, empty if it reads none",
-                    hint="see docs/your-own-rules.md for the form",
+                    hint="see docs/how-to/own-rules.md for the form",
                 )
             )
         if found := shell_syntax(job.rule.shellcmd):

@@ -38,7 +38,7 @@ CREDENTIALS = {  # by the remote's kind: commands that set credentials
     "http": f"{LOCAL} auth basic`, the same for user and password",
     "": "ask who owns the folder to let you read it",
 }
-OTHERS = "see docs/remotes.md for where credentials of this kind go"
+OTHERS = "see docs/how-to/remotes.md for where credentials of this kind go"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of this machine's disk, since the remote is only read
 REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
 UNREACHABLE = "ConnectionRefused|gaierror|ConnectError|ConnectTimeout|EndpointConnection|No route to host"

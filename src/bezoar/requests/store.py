@@ -2,7 +2,7 @@
 
 Each job that gets answers writes `<stage>/<part>-<time>-<random>.answers.jsonl`, with a `.ledger.jsonl` and, at its
 end, an `.index` beside it. So a shared file system needs no locks, a kill loses at most the last line, and copying
-merges two people's folders. A million answers in 100 sessions open in 0.34 s (docs/benchmarks.md).
+merges two people's folders. A million answers in 100 sessions open in 0.34 s (docs/appendix/benchmarks-requests.md).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Traces: what a job was seen to use, and whether a job would use the same now (docs/architecture.md)."""
+"""Traces: what a job was seen to use, and whether a job would use the same now (docs/contributing/cache.md)."""
 
 from bezoar.cache.trace.log import attempts, variables
 from bezoar.cache.trace.origin import builds, provenance

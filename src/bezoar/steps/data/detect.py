@@ -52,7 +52,8 @@ def found_format(rows: Sequence[Any], source: str) -> str:
                 found=columns_of(rows),
                 expected="\n            ".join(str(one) for one in FORMATS.values() if one.columns),
                 hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}; name the "
-                f"format in sources.{source}.format, or add one (docs/your-data.md, docs/adding.md)",
+                f"format in sources.{source}.format (docs/reference/formats.md), or add one "
+                "(docs/contributing/row-format.md)",
             )
         )
     widest = max(len(one.columns) for one in fitting)

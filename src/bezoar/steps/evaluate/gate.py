@@ -1,8 +1,8 @@
 """Whether a judge can be trusted, by its verdicts on answers that no model wrote.
 
-A judge of single answers passes if the 95 % interval of each control's mean ends at or below a ceiling, whatever the
-models' scores: a judge that rates a spoof 4.8 fails even if each model has more, and a weak model proves nothing of it.
-docs/recipe.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXiv:2410.07137).
+A judge passes if the 95 % interval of each control's mean ends at or below a ceiling. The models' scores don't matter:
+a judge that rates a spoof 4.8 fails even if each model has more, and a weak model says nothing about the judge.
+docs/explanation/scores.md has the rule's error rates. Why controls: Zheng et al. 2024 (arXiv:2410.07137).
 """
 
 from abc import ABC, abstractmethod

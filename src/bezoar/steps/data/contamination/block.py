@@ -19,7 +19,7 @@ class Contamination(Block):
         gt=0.5,
         le=1,
         description="Share of an item's words, from 13 words on, in pairs that a row has close together: it finds "
-        "edited items. Measured in docs/data.md.",
+        "edited items. Measured in docs/appendix/contamination.md.",
     )
     max_dropped_share: Share = Field(
         0.5, description="Share of a mix's rows that may be dropped; if there are more, nothing is trained on it."
