@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bezoar.cache.build import Build
 
 FILE = f"{FOLDER}/progress.json"
+LOOKED_AT = 100  # ready jobs that need more cores than are free
 Guess = Callable[["Waiting"], float]  # the seconds that a job takes
 
 
@@ -178,7 +179,7 @@ def _simulated(
     """The seconds until all jobs are done, if each starts as soon as it can."""
     import heapq
 
-    free = float("inf") if cores is None else cores - sum(jobs[name].threads for name in going)
+    free = float("inf") if cores is None else max(1, cores) - sum(jobs[name].threads for name in going)
     ends = [(seconds, name) for name, seconds in going.items()]
     heapq.heapify(ends)
     pending = {one.name for one in waiting} | going.keys()
@@ -187,23 +188,24 @@ def _simulated(
     for one in waiting:
         for before in blockers[one.name]:
             blocked.setdefault(before, []).append(one)
-    ready = [one for one in waiting if not blockers[one.name]]
+    ready = deque(one for one in waiting if not blockers[one.name])
     now = 0.0
     while ready or ends:
-        later = []
-        for one in ready:
+        too_large: list[Waiting] = []
+        while ready and free > 0 and len(too_large) < LOOKED_AT:
+            one = ready.popleft()
             if one.threads <= free or not ends:
                 free -= one.threads
                 heapq.heappush(ends, (now + guess(one), one.name))
             else:
-                later.append(one)
+                too_large.append(one)
+        ready.extendleft(reversed(too_large))
         now, name = heapq.heappop(ends)
         free += jobs[name].threads
         for one in blocked.get(name, []):
             blockers[one.name].discard(name)
             if not blockers[one.name]:
-                later.append(one)
-        ready = later
+                ready.append(one)
     return now
 
 
