@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import hypothesis
 import promises
 import pytest
 import warm
@@ -27,6 +28,10 @@ KEYS = ("TEACHER_API_KEY", "FILTER_API_KEY", "JUDGE_API_KEY")
 OWN = ("PROXY", "_API_KEY", "_BASE_URL", "_AUTH_TOKEN", "HF_TOKEN")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
+
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

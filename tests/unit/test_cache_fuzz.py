@@ -301,7 +301,7 @@ def crosses(kind: str, data: bytes) -> None:
 
 
 def fuzz(kind: str, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(some.integers(0, 2**64))
     def run(seed: int) -> None:
         crosses(kind, mutation(kind, Random(seed)))

@@ -18,7 +18,7 @@ from bezoar.steps.data.shingles import jaccard, shingles
 from bezoar.steps.data.source import write_source
 from bezoar.steps.data.sources import Source
 
-SOME = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 VALUE = st.one_of(st.none(), st.integers(), st.text("ab \x00\ud83d", max_size=3), st.lists(st.integers(), max_size=1))
 LINE = st.one_of(VALUE, st.dictionaries(st.sampled_from(["instruction", "output", "id"]), VALUE))
 ANSWERS = st.lists(st.integers(0, 9), min_size=12, max_size=12)

@@ -26,7 +26,7 @@ from bezoar.requests.provider import Provider
 from bezoar.requests.sender import Sender
 from bezoar.requests.store import FOLDER, Store
 
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FEW = settings(max_examples=200, suppress_health_check=list(HealthCheck), derandomize=True)
 MANY = settings(FEW, max_examples=10_000)
 BODY = {"model": "rules", "messages": [{"role": "user", "content": "row"}], "max_tokens": 16}
 WHOLE = {
