@@ -25,7 +25,7 @@ define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
 endef
 
-.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs wheel setup lock clean
+.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs pictures wheel setup lock clean
 
 run: $(INSTALLED)  ## The main job: every stage and evaluation of the recipe, and results/report.html, which shows them
 	$(BIN)/snakemake --cores all
@@ -84,6 +84,9 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 	$(BIN)/python -m bezoar.recipe.schema > params.schema.json
 	$(BIN)/python -m bezoar.steps.results.schema schemas
 	$(BIN)/bezoar dvc
+
+pictures: $(INSTALLED)  ## The README's pictures of results/report.html, in Chromium
+	$(BIN)/python tests/pictures.py results/report.html docs/images
 
 docs: .venv/installed-docs  ## The site of docs/, in site/; a broken link is an error
 	$(BIN)/zensical build --strict --clean

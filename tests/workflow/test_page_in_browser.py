@@ -1,13 +1,14 @@
 """The page in Chromium: every figure is drawn in both themes and on a phone, and texts of models do nothing."""
 
-import os
-import shutil
+import struct
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hostile
 import paged
+import pictures
 import pytest
 
 from bezoar.page.html import Section
@@ -23,14 +24,10 @@ TITLE = "made-up: report"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        own = driver.chromium.executable_path
-        program = shutil.which("chromium") or shutil.which("google-chrome") or (own if os.path.exists(own) else None)
-        if program is None:
-            pytest.skip("needs Chromium: apt-get install chromium")
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with pictures.chromium() as started:
+        if started is None:
+            pytest.skip(pictures.HINT)
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +229,14 @@ def test_without_scripts_and_motion_it_is_all_there(report, opened):
         opened(report, reduced_motion="reduce").evaluate("getComputedStyle(document.documentElement).scrollBehavior")
         == "auto"
     )
+
+
+def test_pictures_are_taken_in_both_themes(report, browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "chromium", lambda: nullcontext(browser))
+    pictures.take(report, tmp_path / "images")
+    made = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+    assert made.keys() == {f"{name}-{theme}.png" for name in pictures.VIEWS for theme in pictures.THEMES}
+    for name, (width, _, height) in pictures.VIEWS.items():
+        light, dark = made[f"{name}-light.png"], made[f"{name}-dark.png"]
+        assert light != dark
+        assert struct.unpack(">II", light[16:24]) == (width, height)  # of a PNG's header

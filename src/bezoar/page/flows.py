@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from bezoar.page.charts import SERIES, Margins, fitting, svg
 
-WIDTH, TALL = 400, 170  # pixels between the first and the last column; of the largest column
+WIDTH, TALL = 360, 170  # pixels between the first and the last column; of the largest column
 NODE, SPACE, LINE, LABEL = 9, 7, 15, 165  # width, distance, height of a label, and its width
 POINTS = 16  # of a link's edge
 
