@@ -83,7 +83,7 @@ def test_an_evaluation_is_one_module_with_its_rule_and_a_line(applied):
     run("python", "-c", written + "write(out, {'perplexity': {'sft_lamini': 3.5}, 'rows': 9}, Report)")
     run("python", "scripts/report/summary.py", "--reports", "results/heldout.json", "--out", "results/summary.csv")
     assert Path("results/summary.csv").read_text().splitlines()[1:] == [
-        "heldout,perplexity,sft_lamini,perplexity,3.5,,,9,,,"
+        "heldout,perplexity,sft_lamini,perplexity,3.5,,,9,,,,true"
     ]
     assert json.loads(Path("results/metrics/heldout/sft_lamini.json").read_text()) == {"average": 3.5}
 
