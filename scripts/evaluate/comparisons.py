@@ -18,15 +18,9 @@ def main(argv: list[str] | None = None) -> None:
     flags.path("judge", "model directory of a local judge", optional=True)
     flags.path("gate", "gate file of this judge; none for a control", optional=True)
     flags.folder("out", "folder to write judgments.jsonl and verdicts.jsonl to; named by the model")
-    takes = {
-        "eval": Comparing,
-        "answers": Asked,
-        "backend": AnyBackend,
-        "prompt": Prompt,
-        "seed": int,
-        "budget": Budget,
-    }
-    args, evaluation, asked, backend, prompt, seed, budget = flags.start(argv, **takes)
+    args, evaluation, asked, backend, prompt, seed, budget = flags.start(
+        argv, eval=Comparing, answers=Asked, backend=AnyBackend, prompt=Prompt, seed=int, budget=Budget
+    )
     inputs = Inputs(
         args.answers, args.baseline, args.questions, args.references, args.judge_prompts, args.judge, args.gate
     )

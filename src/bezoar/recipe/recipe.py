@@ -9,7 +9,6 @@ from pydantic import Field, JsonValue, model_validator
 from bezoar.blocks import Block, Name, NamedBlock, Prompt
 from bezoar.cluster.resources import Resources
 from bezoar.page.block import Page
-from bezoar.page.files import files
 from bezoar.recipe import licences
 from bezoar.recipe.cards import card_of
 from bezoar.recipe.pages import page_of
@@ -259,7 +258,8 @@ class Recipe(Block):
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
         names = [name for block in self.blocks() for name in block.stage_names()]
-        last = {SUMMARY: bool(self.evals), PAGE: bool(files(self.page()))}
+        shown = bool(self.filters or self.mixes or self.stages or self.evals)
+        last = {SUMMARY: bool(self.evals), PAGE: shown}
         return list(dict.fromkeys([*names, *(name for name, made in last.items() if made)]))
 
     def resources_of(self, stage: str) -> Resources:
