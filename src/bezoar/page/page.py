@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from bezoar.files import whole
 from bezoar.logs import logger
 from bezoar.page.block import Page
 from bezoar.page.html import Section, render
-from bezoar.page.inputs import Inputs
+from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.sections import (
     answers,
     certificates,
@@ -53,14 +54,39 @@ def write_page(page: Page, out: Path) -> None:
     logger.info(f"{out}: {len(found)} sections of {len(inputs.used)} artifacts, {len(text.encode()) / 1e6:.2f} MB")
 
 
+class Kind(NamedTuple):
+    """A kind of page.
+
+    Attributes:
+        name: What it is, in a word.
+        about: What it is about.
+        artifacts: What the files in its list are.
+        other: File name and name of another page beside it, if there is one.
+    """
+
+    name: str
+    about: str
+    artifacts: str
+    other: tuple[str, str] | None = None
+
+
+REPORT = Kind("report", "report of a recipe", "The files that the numbers of this page are from.")
+
+
 def html_of(page: Page, sections: list[Section], inputs: Inputs) -> str:
-    """The whole page."""
+    """The whole report."""
+    return document(page.recipe, REPORT, sections, inputs.used.values())
+
+
+def document(recipe: str, kind: Kind, sections: list[Section], artifacts: Iterable[Artifact]) -> str:
+    """A whole page of a kind."""
     style, script = static(".css"), static(".js")
     return render(
         "page.html.j2",
-        page=page,
+        recipe=recipe,
+        kind=kind,
         sections=sections,
-        artifacts=sorted(inputs.used.values(), key=lambda one: one.path),
+        artifacts=sorted(artifacts, key=lambda one: one.path),
         style=Markup(style),  # of this package
         script=Markup(script),
         policy=policy(style, script),

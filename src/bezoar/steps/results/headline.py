@@ -13,7 +13,7 @@ from bezoar.steps.results.report import Report, averages
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-RESULTS, PAGE, SUMMARY = "results/", "results/report.html", "results/summary.csv"
+RESULTS, PAGE, RUN, SUMMARY = "results/", "results/report.html", "results/run.html", "results/summary.csv"
 NONE = "-"
 REASON = 60  # characters of the reason for a withheld score; the report has all
 
@@ -89,4 +89,5 @@ def parts(outputs: Iterable[str]) -> list["RenderableType"]:
         found += [terminal.line("average scores with 95 % intervals", "bold"), shown]
     best = next((one for one in (PAGE, SUMMARY) if one in made), None)
     where = [best] if best else [f"{RESULTS}{name}.json" for name in reports]
+    where += [RUN] if RUN in made else []
     return [*found, *([terminal.line(f"see {', '.join(where)}", "bold")] if where else [])]
