@@ -1,15 +1,20 @@
 """What a terminal shows of plans and runs: at 80 and 160 columns, as a dumb one, with NO_COLOR, and in a pipe."""
 
+import html
 import io
 import json
 import logging
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import recording
 import scored
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -451,3 +456,23 @@ def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
         file.close()
     Path(progress.FILE).write_text('{"started": -1}')
     assert progress.look() is None
+
+
+# --- the recording in README -----------------------------------------------------------------------------------------
+
+
+def test_the_recording_shows_what_commands_say_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")  # of who takes it
+    code = "import os, sys; print('\\033[31mred\\033[0m', sys.stdout.isatty(), *os.get_terminal_size(), *os.environ)"
+    command = shlex.join(["python", "-c", code])
+    text = recording.said(command)
+    assert text.startswith("\x1b[31mred\x1b[0m True 88 100 ")
+    assert "NO_COLOR" not in text
+    made = recording.drawn(["python -c 'print(6 * 7)'", "python -c 'print(\"<b>\")'"], "a title")
+    ElementTree.fromstring(made)
+    shown = html.unescape(re.sub(r"<[^>]+>", "", made.split("</style>")[1])).replace("\xa0", " ")
+    said = ["a title", "$ python -c 'print(6 * 7)'", "42", "$ python -c 'print(\"<b>\")'", "<b>"]
+    assert [line.strip() for line in shown.splitlines() if line.strip()] == said
+    assert "http" not in made.replace("http://www.w3.org/2000/svg", "").replace("https://www.textualize.io", "")
+    with pytest.raises(subprocess.CalledProcessError):
+        recording.said("python -c 'raise SystemExit(3)'")
