@@ -33,7 +33,7 @@ class EvalBlock(NamedBlock):
     """The base class of evaluations.
 
     Attributes:
-        rates: Whether a judge rates each answer by itself, in data/judgments/<eval>/<model>/verdicts.jsonl.
+        rates: Whether a judge rates each answer by itself, on the method's scale.
     """
 
     section: ClassVar[str] = "evals"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ from bezoar.steps.evaluate.mtbench import CONTROL
 
 class GradedEval(AnsweredEval, ComparedEval):
     """The base class of evaluations in which a judge grades every answer by itself."""
+
+    rates: ClassVar[bool] = True
 
     prompts: FilePath = Field(description="YAML file with the judge's prompts.")
     max_failed_share: Share = Field(
