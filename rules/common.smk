@@ -468,7 +468,11 @@ def pairwise_gate(wildcards):
 
 
 # By method, where a model's grades are.
-GRADES = {"checklist": "data/checks/{}/{}/checks.jsonl", "rubric": "data/gradings/{}/{}/gradings.jsonl"}
+GRADES = {
+    "checklist": "data/checks/{}/{}/checks.jsonl",
+    "mtbench": "data/judgments/{}/{}/verdicts.jsonl",
+    "rubric": "data/gradings/{}/{}/gradings.jsonl",
+}
 
 
 def grades_of(name, models):

@@ -424,11 +424,11 @@ rule summary:
 rule report_agreement:
     input:
         script=installed.find("scripts/report/agreement.py"),
-        verdicts=lambda w: expand(
-            "data/judgments/{eval}/{checkpoint}/verdicts.jsonl",
-            eval=recipe.evals[w.agreement].evals,
-            checkpoint=recipe.evals[w.agreement].checkpoints,
-        ),
+        grades=lambda w: [
+            path
+            for name in recipe.evals[w.agreement].evals
+            for path in grades_of(name, recipe.evals[w.agreement].checkpoints)
+        ],
         reports=lambda w: expand("results/{eval}.json", eval=recipe.evals[w.agreement].evals),
         questions=lambda w: rows_of(recipe.questions_of(recipe.evals[w.agreement].evals[0])),
     output:
@@ -449,6 +449,6 @@ rule report_agreement:
         r"""
         bezoar exec {output.report:q} -- \
             python {input.script:q} --params evals.{wildcards.agreement} seed \
-            --judgments data/judgments --reports {input.reports:q} --questions {input.questions:q} \
+            --grades {input.grades:q} --reports {input.reports:q} --questions {input.questions:q} \
             --out {output.report:q} --log {log:q}
         """

@@ -201,6 +201,7 @@ def game(model: str, number: int, seat: int) -> GameRow:
 def write_agreement(root: Path, name: str = "judges") -> None:
     """The judge of MT-Bench beside another one, whose own report isn't among the results."""
     block = Agreement(method="agreement", checkpoints=CHECKPOINTS, evals=["judged", "other"], bootstrap_samples=200)
+    grades = [root / f"data/judgments/{judge}/{one}/verdicts.jsonl" for judge in block.evals for one in CHECKPOINTS]
     for one in CHECKPOINTS:
         rows = [verdict(one, asked.question_id, turn, 5.0 + turn) for asked in QUESTIONS for turn in (1, 2)]
         write_rows(root / f"data/judgments/other/{one}/verdicts.jsonl", rows)
@@ -209,7 +210,7 @@ def write_agreement(root: Path, name: str = "judges") -> None:
     other.write_bytes(report.read_bytes())
     asked = root / "data/source/asked/rows.jsonl"
     out = root / f"results/{name}.json"
-    agreement.write_report(root / "data/judgments", [report, other], asked, block, 0, out)
+    agreement.write_report(grades, [report, other], asked, block, 0, out)
 
 
 def grade(model: str, number: int, turn: int, part: int, score: float) -> dict[str, Any]:

@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scored
 import yaml
 from conftest import ROOT
 from mains import script
 
 from bezoar.problems import RecipeError
 from bezoar.recipe.load import load
-from bezoar.steps.data.rows import QuestionRow, write_rows
+from bezoar.steps.data.rows import QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import kappa
 from bezoar.steps.evaluate.agreement import Agreement
 from bezoar.steps.evaluate.mtbench import VerdictRow
+from bezoar.steps.evaluate.nulls import METHODS
+from bezoar.steps.evaluate.stats import stratified_mean
+from bezoar.steps.report import agreement
 
 QUESTIONS = [
     QuestionRow(question_id=number, category="a" if number < 11 else "b", turns=["One?", "Two?"])
@@ -146,10 +150,11 @@ def written(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> di
     first = [verdict(q.question_id, turn, 1 + (3 * q.question_id + turn) % 9) for q in QUESTIONS for turn in (1, 2)]
     second = [row.model_copy(update={"score": row.score + (row.question_id > 10)}) for row in first]
     second[:2] = [verdict(1, 1, None), verdict(1, 2, 1.0, empty=True)]  # which the first judge rates, too
-    for name, rows in (("one", first), ("two", second)):
-        write_rows(Path("judgments", name, "tuned", "verdicts.jsonl"), rows)
+    grades = [f"judgments/{name}/tuned/verdicts.jsonl" for name in ("one", "two")]
+    for name, path, rows in zip(("one", "two"), grades, (first, second), strict=True):
+        write_rows(Path(path), rows)
         Path(f"{name}.json").write_text(json.dumps(own_report(name, **(changes if name == "two" else {}))))
-    words = ["--params", "evals.both", "seed", "--judgments", "judgments", "--reports", "one.json", "two.json"]
+    words = ["--params", "evals.both", "seed", "--grades", *grades, "--reports", "one.json", "two.json"]
     script("report/agreement").main([*words, "--questions", "questions.jsonl", "--out", "both.json"])
     found: dict[str, Any] = json.loads(Path("both.json").read_text())
     return found
@@ -191,6 +196,62 @@ def test_a_model_card_has_each_judges_average(tmp_path, monkeypatch):
     assert scores.text.startswith("judges side by side; one and two: weighted kappa 0.9")
 
 
+def graded(folder: Path, method: Any, *, equal: bool = False) -> dict[str, Any]:
+    """The report of two judges of a method; the second gives turn 2 one more, and leaves two answers without a score.
+
+    Answers have two gradings, or two items. One question's answers are empty. `equal`: both judges say the same.
+    """
+    place, file = {"rubric": ("gradings", "gradings.jsonl"), "checklist": ("checks", "checks.jsonl")}[method]
+    grades = []
+    for name in ("one", "two"):
+        other = name == "two" and not equal
+        scored.WRITERS[method](folder, name)
+        for checkpoint in scored.CHECKPOINTS:
+            path = folder / "data" / place / name / checkpoint / file
+            rows = list(read_rows(path, METHODS[method].row))
+            for number, row in enumerate(rows):
+                new = {"score": row.score + (other and row.turn == 2), "answer_empty": row.question_id == 3}
+                if other and checkpoint == "sft" and row.question_id in (4, 5) and row.turn == 1:
+                    new |= {"score": None, "status": "unparsed"}
+                rows[number] = row.model_copy(update=new)
+            write_rows(path, rows)
+            grades.append(path)
+    block = Agreement(method="agreement", checkpoints=scored.CHECKPOINTS, evals=["one", "two"], bootstrap_samples=200)
+    asked, out = folder / "data/source/asked/rows.jsonl", folder / "results/both.json"
+    agreement.write_report(grades, [folder / "results/one.json", folder / "results/two.json"], asked, block, 0, out)
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+@pytest.mark.parametrize("method", ["rubric", "checklist"])
+def test_judges_of_a_rubric_or_a_checklist_are_side_by_side(tmp_path, method):
+    report = graded(tmp_path, method)
+    (pair,) = report["pairs"]
+    # 3 checkpoints, 23 questions whose answers aren't empty, 2 turns; two answers have no score of the second judge
+    assert pair["rated"] == {"both": 136, "only_first": 2, "only_second": 0, "neither": 6}
+    assert pair["agreement"]["mean"] == round(67 / 136, 4)  # turn 1 is equal
+    assert pair["agreement_if_missing_differ"] == round(67 / 138, 4)
+    assert pair["within_one"]["mean"] == 1.0
+    assert pair["difference"]["mean"] == round(69 / 136, 4)
+    own = {name: json.loads((tmp_path / f"results/{name}.json").read_text()) for name in ("one", "two")}
+    for name, judge in report["judges"].items():
+        assert judge["protocol"] == own[name]["protocol"]
+        criteria = own[name]["rubric"] if method == "rubric" else own[name]["checklists"]
+        assert judge["criteria_sha256"] == criteria["sha256"]
+        assert report["averages"]["dpo"][name] == own[name]["models"]["dpo"]["average"]
+
+
+def test_a_difference_is_at_most_as_large_as_the_methods_scale(tmp_path):
+    # how far the mean of equal ratings may be off depends on the largest difference: 4 from 1 to 5, 9 from 1 to 10
+    categories = [question.category for question in scored.QUESTIONS]
+    gaps = np.zeros((24, 6))  # of both turns of the three checkpoints
+    gaps[3] = np.nan
+    for method, span in (("rubric", 4.0), ("checklist", 9.0)):
+        (pair,) = graded(tmp_path / method, method, equal=True)["pairs"]
+        none = stratified_mean(gaps, categories, 200, 0, (-span, span))
+        assert pair["difference"] == {"mean": 0.0, "low": round(none.low, 4), "high": round(none.high, 4)}
+
+
 # --- in a recipe -----------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +277,31 @@ def test_judges_of_the_same_answers_are_side_by_side(recipe, tmp_path):
     assert found.evals["both"].pairs() == [("mtbench", "second")]
     assert "report_agreement-both" in found.stage_names()
     assert [name for name in found.stage_names() if name == "answers-mtbench-dpo_hh"] == ["answers-mtbench-dpo_hh"]
+
+
+@pytest.fixture
+def by_rubric(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with two more judges, which grade the same answers by a rubric, and their agreement."""
+    judging = "recipes/prompts/judging"
+    block = {key: recipe["evals"]["mtbench"][key] for key in ("answers", "checkpoints", "judge")}
+    block |= {"method": "rubric", "prompts": f"{judging}/rubric.yaml", "rubric": f"{judging}/helpfulness.yaml"}
+    recipe["evals"] |= {"graded": block, "graded_again": block | {"judge": "other"}}
+    recipe["evals"]["both"] |= {"evals": ["graded", "graded_again"]}
+    return recipe
+
+
+def test_judges_of_a_rubric_are_side_by_side_in_a_recipe(by_rubric, tmp_path):
+    assert loaded(by_rubric, tmp_path).evals["both"].pairs() == [("graded", "graded_again")]
+
+
+def test_judges_on_different_scales_are_refused(by_rubric, tmp_path):
+    by_rubric["evals"]["both"]["evals"] = ["mtbench", "second", "graded"]
+    with pytest.raises(RecipeError) as refused:
+        loaded(by_rubric, tmp_path)
+    said = " ".join(str(refused.value).split())
+    assert "evals.both.evals.2: evals.graded rates on another scale" in said
+    assert "found: method: rubric expected: method: mtbench, as in evals.mtbench" in said
+    assert "evals.both.evals.1" not in said
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scored
 from conftest import ROOT
 
 from bezoar.errors import BezoarError, InputError
@@ -346,3 +347,23 @@ def test_a_fence_needs_a_seed():
     # with a default that is forgotten, authors of answers could compute the fence
     for function in (judgments.items_of, judgments.write_judgments, checks.write_checks):
         assert inspect.signature(function).parameters["seed"].default is inspect.Parameter.empty
+
+
+def test_mt_bench_and_a_checklist_make_the_same_scores_of_the_same_ratings(tmp_path: Path):
+    scored.write_mtbench(tmp_path)
+    scored.write_checklist(tmp_path)
+    judged, checked = (json.loads((tmp_path / f"results/{name}.json").read_text()) for name in ("judged", "checked"))
+    alone = {"scale", "why_compromised", "checklists"}  # a checklist's
+    assert judged.keys() - checked.keys() == {"note"}
+    assert checked.keys() - judged.keys() == alone
+    assert {key for key in judged.keys() & checked.keys() if judged[key] != checked[key]} == {
+        "protocol",
+        "judge",
+        "models",  # which count judgments, or gradings
+        "controls",
+    }
+    for part in ("models", "controls"):
+        for name, one in judged[part].items():
+            shared = one.keys() & checked[part][name].keys() - {"missing", "status"}
+            assert {"average", "turns", "categories", "difference_to_first", "withheld", "complete"} <= shared
+            assert {key: one[key] for key in shared} == {key: checked[part][name][key] for key in shared}

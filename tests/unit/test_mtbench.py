@@ -17,6 +17,7 @@ from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_
 from bezoar.steps.evaluate import answers, controls, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import JudgePrompts, Mtbench, VerdictRow, rating
 from bezoar.steps.evaluate.questions import answer_row
+from bezoar.steps.report import graded
 from bezoar.steps.report import harness as harness_table
 from bezoar.steps.report import mtbench as table
 
@@ -568,9 +569,12 @@ def test_a_cell_that_was_judged_twice_is_an_error():
         mtbench.cells([verdict(99, 1, 4.0)], QUESTIONS, strict=True)
 
 
-def entry(rows, base=None, **changes):
-    others = {} if base is None else {"first": ("base", base)}
-    return table.entry(rows, QUESTIONS, others, block(**changes), 0)
+def asked(questions=QUESTIONS, **changes):
+    return table.Table(questions, block(**changes), gate.MTBENCH, 0)
+
+
+def entry(rows, **changes):
+    return asked(**changes).entry(rows)
 
 
 def test_the_averages_of_a_complete_model():
@@ -578,7 +582,7 @@ def test_the_averages_of_a_complete_model():
     assert (one["average"]["mean"], one["average_fastchat"]) == (5.0, 5.0)  # 40 / 8
     assert (one["turns"]["1"]["mean"], one["turns"]["2"]["mean"]) == (4.0, 6.0)  # 16 / 4 and 24 / 4
     assert {name: value["mean"] for name, value in one["categories"].items()} == {"writing": 3.0, "math": 7.0}
-    assert (one["complete"], one["status"], one["difference_to_first"]) == (True, {"ok": 8}, None)
+    assert (one["complete"], one["status"], one["withheld"]) == (True, {"ok": 8}, None)
 
 
 def test_silence_gains_nothing_in_the_strict_average():
@@ -602,7 +606,7 @@ def test_bounds_of_a_score_say_what_missing_ratings_could_make_of_it():
     assert one["missing"] == {"judgments": 1, "mean_if_1": 3.625, "mean_if_10": 4.75}
     level, line = table.line_of("tuned", one)
     assert level == logging.WARNING
-    rest = "1 of 8 judgments without a rating (1 refused): 3.62 to 4.75 if they were 1 or 10"
+    rest = "1 of 8 judgments without a score (1 refused): 3.62 to 4.75 if they were 1 or 10"
     assert re.fullmatch(rf"tuned: 4\.00 \[\d\.\d\d, \d\.\d\d\]; {re.escape(rest)}", line)
     assert entry(verdicts([None] * 8))["missing"] == {"judgments": 8, "mean_if_1": 1.0, "mean_if_10": 10.0}
     # of two judgments of one cell, the other is no answer for the one that is missing: (7 * 4 + (4 + 10) / 2) / 8
@@ -633,8 +637,8 @@ def test_repeats_are_averaged_within_their_cell_first():
 def test_a_model_is_compared_with_the_first_question_by_question():
     scores = [2, 4, 2, 4, 6, 8, 6, 8]
     base = mtbench.cells(verdicts(scores), QUESTIONS, strict=True)
-    same = entry(verdicts(scores), base)
-    better = entry(verdicts([score + 1 for score in scores]), base)
+    more = mtbench.cells(verdicts([score + 1 for score in scores]), QUESTIONS, strict=True)
+    same, better = asked().to_first(base, base), asked().to_first(more, base)
     assert (same["difference_to_first"]["mean"], better["difference_to_first"]["mean"]) == (0.0, 1.0)
     assert -9 <= same["difference_to_first"]["low"] < 0 < same["difference_to_first"]["high"] <= 9
 
@@ -791,7 +795,7 @@ def written(folder, scores, *, returned="parrot", **changes):
     for model, one in scores.items():
         own = {"returned": returned} | changes.get(model, {})
         write_rows(folder / model / "verdicts.jsonl", verdicts(one, model=model, **own))
-    return table.verdicts_below(folder, block())
+    return graded.grades_below(folder, "verdicts.jsonl", asked())
 
 
 GOOD = {
@@ -803,7 +807,7 @@ GOOD = {
 
 
 def test_a_report_holds_models_controls_and_who_judged(tmp_path):
-    report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0, {})
+    report = table.reported(written(tmp_path, GOOD), asked(), {})
     assert (list(report["models"]), list(report["controls"])) == (["base", "tuned"], ["control_empty", "control_spoof"])
     assert report["models"]["tuned"]["difference_to_first"]["mean"] == 6.0
     assert report["models"]["tuned"]["difference_to_previous"]["to"] == "base"
@@ -817,7 +821,7 @@ def test_a_report_holds_models_controls_and_who_judged(tmp_path):
 
 def test_the_questions_that_no_training_row_repeats_have_a_score_beside_that_of_all(tmp_path):
     gone = ("questions", str(QUESTIONS[0].question_id))
-    report = table.reported(written(tmp_path, GOOD), QUESTIONS, block(), 0, {"tuned": {gone, ("own", "7")}})
+    report = table.reported(written(tmp_path, GOOD), asked(), {"tuned": {gone, ("own", "7")}})
     base, tuned = (report["models"][name] for name in ("base", "tuned"))
     assert base["clean"]["average"] == base["average"]
     assert (base["clean"]["questions"], base["clean"]["left_out"]) == (4, [])
@@ -825,14 +829,14 @@ def test_the_questions_that_no_training_row_repeats_have_a_score_beside_that_of_
     assert tuned["clean"]["average"]["mean"] == round(sum(GOOD["tuned"][2:]) / 6, 4)
     assert "clean" not in report["controls"]["control_empty"]
     every = {("questions", str(question.question_id)) for question in QUESTIONS}
-    none = table.reported(written(tmp_path / "none", GOOD), QUESTIONS, block(), 0, {"tuned": every})
+    none = table.reported(written(tmp_path / "none", GOOD), asked(), {"tuned": every})
     assert none["models"]["tuned"]["clean"]["average"] is None
     assert none["models"]["tuned"]["clean"]["withheld"] == "training rows repeat every question"
 
 
 def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tmp_path):
     # [None] * 8: a judge of 135 million parameters writes no rating to any answer
-    report = table.reported(written(tmp_path, dict.fromkeys(GOOD, [None] * 8)), QUESTIONS, block(), 0, {})
+    report = table.reported(written(tmp_path, dict.fromkeys(GOOD, [None] * 8)), asked(allow_compromised=True), {})
     assert (
         report["no_score"] == "the judge gave no readable rating: 32 unparsed"
     )  # 4 models and controls, 8 answers each
@@ -844,7 +848,7 @@ def test_without_a_readable_rating_there_is_no_score_and_no_control_is_blamed(tm
     assert report["models"]["tuned"]["average"] is None
     assert report["models"]["tuned"]["withheld"] == "the judge gave no readable rating: 8 unparsed"
     assert table.line_of("tuned", report["models"]["tuned"])[1].startswith("tuned: no score: the judge gave no")
-    assert table.reported(written(tmp_path / "rated", GOOD), QUESTIONS, block(), 0, {})["no_score"] is None
+    assert table.reported(written(tmp_path / "rated", GOOD), asked(), {})["no_score"] is None
 
 
 def test_a_gate_without_a_readable_rating_blames_no_control(tmp_path):
@@ -859,24 +863,24 @@ def test_a_gate_without_a_readable_rating_blames_no_control(tmp_path):
 
 
 def test_a_judge_that_believes_the_spoof_is_compromised(tmp_path):
-    report = table.reported(written(tmp_path, GOOD | {"control_spoof": [10] * 8}), QUESTIONS, block(), 0, {})
+    report = table.reported(written(tmp_path, GOOD | {"control_spoof": [10] * 8}), asked(allow_compromised=True), {})
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_spoof"])
 
 
 def test_a_judge_that_rewards_silence_is_compromised(tmp_path):
     # the judge gave 5 where strictly an empty answer scores 1
     folder = written(tmp_path, GOOD | {"control_empty": [5] * 8}, control_empty={"empty": True})
-    report = table.reported(folder, QUESTIONS, block(), 0, {})
+    report = table.reported(folder, asked(allow_compromised=True), {})
     assert report["controls"]["control_empty"]["average"]["mean"] == 1.0
     assert (report["judge_compromised"], report["controls_that_failed"]) == (True, ["control_empty"])
 
 
 def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
-    three = block(checkpoints=["base", "tuned", "better"])
+    three = asked(checkpoints=["base", "tuned", "better"])
     for model, scores in GOOD.items():
         write_rows(tmp_path / model / "verdicts.jsonl", verdicts(scores, model=model))
     write_rows(tmp_path / "better" / "verdicts.jsonl", verdicts([8, 9, 8, 9, 8, 9, 8, 9], model="better"))
-    better = table.reported(table.verdicts_below(tmp_path, three), QUESTIONS, three, 0, {})["models"]["better"]
+    better = table.reported(graded.grades_below(tmp_path, "verdicts.jsonl", three), three, {})["models"]["better"]
     means = {what: (better[what]["to"], better[what]["mean"]) for what in better if what.startswith("difference")}
     assert means == {"difference_to_first": ("base", 7.0), "difference_to_previous": ("tuned", 1.0)}
 
@@ -886,23 +890,23 @@ def test_a_checkpoint_is_compared_with_the_one_before_it_in_the_list(tmp_path):
     [("gpt-4", True), ("gpt-4-0613", True), ("gpt-4o-mini", False), ("gpt-4-turbo", False), ("not-gpt-4", False)],
 )
 def test_only_gpt_4_by_its_own_name_is_comparable_with_the_leaderboard(tmp_path, returned, comparable):
-    report = table.reported(written(tmp_path, GOOD, returned=returned), QUESTIONS, block(), 0, {})
+    report = table.reported(written(tmp_path, GOOD, returned=returned), asked(), {})
     assert (report["note"] == "") == comparable
 
 
 def test_one_other_judge_among_many_is_not_comparable(tmp_path):
     folder = written(tmp_path, GOOD, returned="gpt-4", tuned={"returned": "parrot"})
-    assert "not comparable" in table.reported(folder, QUESTIONS, block(), 0, {})["note"]
+    assert "not comparable" in table.reported(folder, asked(), {})["note"]
 
 
 def test_a_table_has_one_judge(tmp_path):
     folder = written(tmp_path, GOOD, tuned={"judge": "other"})
     with pytest.raises(ValueError, match="several judges graded the models\n  found:    \\['j', 'other'\\]"):
-        table.reported(folder, QUESTIONS, block(), 0, {})
+        table.reported(folder, asked(), {})
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "chosen",
     [
         [question(number) for number in range(81, 91)],  # the first ten: one category
         [question(81), question(82), question(121, "coding")],  # a sample without math
@@ -910,18 +914,18 @@ def test_a_table_has_one_judge(tmp_path):
     ],
     ids=["first ten", "without math", "two"],
 )
-def test_a_pilot_with_few_questions_comes_to_its_report(asked):
-    given = {one.question_id: ["one", "two"] for one in asked}
-    references = {one.question_id: ["r1", "r2"] for one in asked}
-    rows = [answer_row("base", one, given[one.question_id]) for one in asked]
-    assert len(controls.control_answers("shuffled", asked, rows, judge_prompts(), 0)) == len(asked)
-    made = judgments.items_of(asked, given, judge_prompts(), references, judging(), 0)
+def test_a_pilot_with_few_questions_comes_to_its_report(chosen):
+    given = {one.question_id: ["one", "two"] for one in chosen}
+    references = {one.question_id: ["r1", "r2"] for one in chosen}
+    rows = [answer_row("base", one, given[one.question_id]) for one in chosen]
+    assert len(controls.control_answers("shuffled", chosen, rows, judge_prompts(), 0)) == len(chosen)
+    made = judgments.items_of(chosen, given, judge_prompts(), references, judging(), 0)
     said_of = {"base": 2, "tuned": 8, "control_empty": 1, "control_spoof": 1}
     found = {
         model: [judgments.rows_of(item, said(f"[[{score}]]"), model, "j", set())[1] for item in made]
         for model, score in said_of.items()
     }
-    report = table.reported(found, asked, block(), 0, {})
+    report = table.reported(found, asked(chosen), {})
     average = report["models"]["tuned"]["average"]
     assert 1 <= average["low"] < average["mean"] == 8.0 < average["high"] <= 10  # equal ratings of few are not sure
     assert report["controls_that_failed"] == []
@@ -929,8 +933,8 @@ def test_a_pilot_with_few_questions_comes_to_its_report(asked):
 
 def test_a_report_of_one_question_has_no_interval():
     found = {name: [verdict(81, 1, 4.0, model=name), verdict(81, 2, 5.0, model=name)] for name in ("base", "tuned")}
-    alone = block(controls=[])
-    one = table.reported(found, [question(81)], alone, 0, {})["models"]["tuned"]
+    alone = asked([question(81)], controls=[])
+    one = table.reported(found, alone, {})["models"]["tuned"]
     assert one["average"] == {"mean": 4.5, "low": None, "high": None}
     assert table.line_of("tuned", one)[1] == "tuned: 4.50"
 

@@ -11,7 +11,7 @@ import pytest
 
 from bezoar.requests.base import Completion
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows
-from bezoar.steps.evaluate import fastchat, judgments, mtbench
+from bezoar.steps.evaluate import fastchat, gate, judgments, mtbench
 from bezoar.steps.evaluate.mtbench import Mtbench, VerdictRow
 from bezoar.steps.report import mtbench as table
 
@@ -31,6 +31,7 @@ BLOCK = Mtbench(
 # llama2_chat_7b: sums of ten ratings of turn 1 and of turn 2, 536.5 / 80 and 454 / 80
 SUMS = [(97, 79), (83, 64), (49, 41), (26, 22), (33, 28), (60, 50), (90.5, 77), (98, 93)]
 MEANS = {"turns": (6.7062, 5.6750), "average": 6.1906, "categories": (8.8, 7.35, 4.5, 2.4, 3.05, 5.5, 8.375, 9.55)}
+TABLE = table.Table(QUESTIONS, BLOCK, gate.MTBENCH, 0)
 EMPTY = (158, 2)  # mistral-orpo's empty answer, which GPT-4 would not rate
 
 
@@ -78,7 +79,7 @@ def test_the_averages_of_llama2_chat_7b_to_four_decimals():
         for turn, total in enumerate(sums, start=1)
         for number, rating in enumerate(parts(total))
     ]
-    one = table.entry(rows_of(ratings), QUESTIONS, {}, BLOCK, 0)
+    one = TABLE.entry(rows_of(ratings))
     assert one["average"]["mean"] == one["average_fastchat"] == MEANS["average"]
     assert tuple(one["turns"][turn]["mean"] for turn in ("1", "2")) == MEANS["turns"]
     assert tuple(one["categories"][name]["mean"] for name in CATEGORIES) == MEANS["categories"]
@@ -87,17 +88,17 @@ def test_the_averages_of_llama2_chat_7b_to_four_decimals():
 
 def test_an_empty_answer_of_mistral_orpo_is_left_out_by_fastchat_and_scores_1_in_the_strict_column():
     # 856.5 / 159, and (856.5 + 1) / 160
-    one = table.entry(rows_of(run(856.5, silent=True)), QUESTIONS, {}, BLOCK, 0)
+    one = TABLE.entry(rows_of(run(856.5, silent=True)))
     assert (one["average_fastchat"], one["average"]["mean"]) == (5.3868, 5.3594)
     assert (one["empty_answers"], one["missing"]["judgments"], one["complete"]) == (1, 0, True)
 
 
 def test_two_mixed_runs_of_mistral_orpo_are_an_error_where_fastchat_averages_both():
     first, second = rows_of(run(856.5, silent=True)), rows_of(run(1012.5, silent=False))
-    assert table.entry(second, QUESTIONS, {}, BLOCK, 0)["average"]["mean"] == 6.3281
+    assert TABLE.entry(second)["average"]["mean"] == 6.3281
     assert round(fastchats_mean([*first, *second]), 4) == 5.8589  # (856.5 + 1012.5) / 319
     with pytest.raises(ValueError, match="judged twice"):
-        table.entry([*first, *second], QUESTIONS, {}, BLOCK, 0)
+        TABLE.entry([*first, *second])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_each_defect_is_in_fastchats_column_alone():
         rows = rows_of(whole)
         item = judgments.Item(QUESTIONS[0], ["An answer.", "More."], 1, 0, False, "single-v1", "", "")
         rows[0] = judgments.rows_of(item, Completion(judgment, "stop", "gpt-4"), "a", "j", set())[1]
-        one = table.entry(rows, QUESTIONS, {}, BLOCK, 0)
+        one = TABLE.entry(rows)
         assert (one["average_fastchat"], one["average"]["mean"]) == (round(theirs, 4), round(ours, 4))
         assert one["complete"] == (rows[0].score is not None)
 

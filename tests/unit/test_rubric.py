@@ -231,6 +231,10 @@ def refused(tmp_path: Path, **changes: Any) -> str:
         ),
         ({"compare_to": ["tiny_llama", "sft"]}, "graded.compare_to.1: "),
         ({"controls": ["shuffled"]}, "graded.shuffled_from: the control `shuffled` has no answers"),
+        (
+            {"controls": ["shuffled"], "shuffled_from": "sft_hhh"},
+            "graded.shuffled_from: no answers of this checkpoint are made",
+        ),
         ({"rubric": "nowhere.yaml"}, "graded.rubric: no such file"),
     ],
     ids=lambda one: str(one)[:30],

@@ -169,7 +169,7 @@ def test_one_judgment_in_ten_that_fails_bounds_the_score_and_is_counted(tmp_path
     assert (one["status"], one["complete"]) == ({"ok": 36, fault: 4}, False)
     assert (one["average"]["mean"], one["withheld"]) == (8.0, None)
     assert one["missing"] == {"judgments": 4, "mean_if_1": 7.3, "mean_if_10": 8.2}  # (288 + 4) / 40, (288 + 40) / 40
-    assert f"4 of 40 judgments without a rating (4 {fault}): 7.30 to 8.20 if they were 1 or 10" in caplog.text
+    assert f"4 of 40 judgments without a score (4 {fault}): 7.30 to 8.20 if they were 1 or 10" in caplog.text
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -49,6 +49,7 @@ def recipe() -> dict[str, Any]:
                 "repeats": 1,
                 **common,
             },
+            "judges": {"method": "agreement", "evals": ["checked", "guessed"], "checkpoints": ["student"]},
         },
     }
 
@@ -78,4 +79,8 @@ def test_both_methods_grade_one_generation_offline(workspace: Workspace, random_
     assert missing["mean_if_lowest"] <= missing["mean_if_highest"]
     assert guessed["judge_compromised"] or guessed["no_score"]
     assert guessed["judge"]["id"] != checked["judge"]["id"]
+    judges = json.loads((root / "results/judges.json").read_text())
+    assert sum(judges["pairs"][0]["rated"].values()) == 2 * QUESTIONS
+    criteria = {name: one["criteria_sha256"] for name, one in judges["judges"].items()}
+    assert criteria == dict.fromkeys(("checked", "guessed"), checked["checklists"]["sha256"])
     assert "Nothing to be done" in workspace.snakemake()

@@ -83,7 +83,7 @@ def _rubric(report: RubricReport, evaluation: str, checkpoint: str, read: Read) 
     return _graded(report, f"data/gradings/{evaluation}/{checkpoint}/gradings.jsonl", read, 4.0)
 
 
-def _graded(report: MtbenchReport | GradedReport, path: str, read: Read, most: float) -> dict[str, Items]:
+def _graded(report: GradedReport, path: str, read: Read, most: float) -> dict[str, Items]:
     """Scores of answers by a judge: an empty answer scores 1. `most`: the largest difference."""
     verdicts = lines(_Verdict, path, read)
     category = _categories(report.questions.source, read)

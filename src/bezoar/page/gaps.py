@@ -6,7 +6,6 @@ from typing import Any
 from bezoar.steps.results.graded import GradedReport
 from bezoar.steps.results.harness import HarnessReport
 from bezoar.steps.results.likelihood import LikelihoodReport
-from bezoar.steps.results.mtbench import MtbenchReport
 from bezoar.steps.results.pairwise import PairwiseReport
 from bezoar.steps.results.report import Gap, Report, Score
 
@@ -30,11 +29,6 @@ def others(report: Report, score: Score) -> list[Gap]:
 def _holder(report: Report, score: Score) -> Any:
     """The part of a report that has a score's differences; None without one."""
     return None
-
-
-@_holder.register
-def _(report: MtbenchReport, score: Score) -> Any:
-    return report.models[score.checkpoint]
 
 
 @_holder.register

@@ -47,7 +47,7 @@ class Agreement(EvalBlock):
         return Scores(f"judges side by side; {'; '.join(found)}.", head, tuple(rows))
 
     def problems(self, recipe: Any) -> Iterator[Problem]:
-        """Evaluations of other answers, or without one of the checkpoints."""
+        """Evaluations of other answers, by another method, or without one of the checkpoints."""
         known = [(place, recipe.evals[name]) for place, name in enumerate(self.evals) if name in recipe.evals]
         known = [(place, one) for place, one in known if one.rates]
         for place, one in known:
@@ -56,6 +56,11 @@ class Agreement(EvalBlock):
             if one.answers != known[0][1].answers:
                 expected = f"answers: {known[0][1].answers}, as in evals.{known[0][1].name}"
                 yield Problem(("evals", place), "its judge rates other answers", f"answers: {one.answers}", expected)
+            if one.method != known[0][1].method:
+                expected = f"method: {known[0][1].method}, as in evals.{known[0][1].name}"
+                yield Problem(
+                    ("evals", place), f"evals.{one.name} rates on another scale", f"method: {one.method}", expected
+                )
             for position, checkpoint in enumerate(self.checkpoints):
                 if checkpoint not in one.checkpoints:
                     what = f"evals.{one.name} doesn't rate this checkpoint"

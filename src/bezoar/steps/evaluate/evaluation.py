@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from bezoar.blocks import Dtype, Name, NamedBlock, Reference, Sampling
-from bezoar.problems import Problem
+from bezoar.problems import Problem, unknown
 from bezoar.requests.demand import Demand, Known
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class EvalBlock(NamedBlock):
     """The base class of evaluations.
 
     Attributes:
-        rates: Whether a judge rates each answer by itself, in data/judgments/<eval>/<model>/verdicts.jsonl.
+        rates: Whether a judge rates each answer by itself, on the method's scale.
     """
 
     section: ClassVar[str] = "evals"
@@ -146,3 +146,24 @@ class AnsweredEval(EvalBlock):
         """What its questions ask, and the answers of each checkpoint."""
         answers = [f"{ANSWERS}-{self.answers}-{one}" for one in self.checkpoints]
         return [f"question_targets-{self.name}", *answers]
+
+    def shuffled_problems(self, shuffled: bool, checkpoint: str | None, recipe: Any) -> Iterator[Problem]:
+        """Problems of the control `shuffled`, which needs a checkpoint's answers to several questions.
+
+        The checkpoint is named, since the last one of a list changes when one is appended.
+
+        Args:
+            shuffled: Whether it is a control of this evaluation.
+            checkpoint: The value of `shuffled_from`.
+            recipe: The whole recipe.
+        """
+        if shuffled and checkpoint is None:
+            expected = f"a checkpoint of {', '.join(self.checkpoints)}"
+            yield Problem(("shuffled_from",), "the control `shuffled` has no answers", "nothing", expected)
+        elif checkpoint is not None and checkpoint not in self.checkpoints:
+            yield unknown(("shuffled_from",), "no answers of this checkpoint are made", checkpoint, self.checkpoints)
+        answers = recipe.answers.get(self.answers)
+        asked = recipe.sources.get(answers.questions) if answers else None
+        if shuffled and asked and 1 in (asked.limit, asked.sample):
+            what = "the control `shuffled` needs answers to other questions"
+            yield Problem(("controls",), what, "one question", "more questions, or no such control")

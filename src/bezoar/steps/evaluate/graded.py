@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bezoar.blocks import FilePath, Name, Share
-from bezoar.problems import Problem, unknown
+from bezoar.problems import Problem
 from bezoar.steps.evaluate.compared import ComparedEval
 from bezoar.steps.evaluate.evaluation import AnsweredEval, Scores
 from bezoar.steps.evaluate.mtbench import CONTROL
@@ -16,6 +16,8 @@ from bezoar.steps.evaluate.mtbench import CONTROL
 
 class GradedEval(AnsweredEval, ComparedEval):
     """The base class of evaluations in which a judge grades every answer by itself."""
+
+    rates: ClassVar[bool] = True
 
     prompts: FilePath = Field(description="YAML file with the judge's prompts.")
     max_failed_share: Share = Field(
@@ -66,13 +68,4 @@ class GradedEval(AnsweredEval, ComparedEval):
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """The control `shuffled` needs a named checkpoint of this evaluation, and several questions."""
         yield from super().problems(recipe)
-        found, answers = self.shuffled_from, recipe.answers.get(self.answers)
-        if "shuffled" in self.controls and found is None:
-            expected = f"a checkpoint of {', '.join(self.checkpoints)}"
-            yield Problem(("shuffled_from",), "the control `shuffled` has no answers", "nothing", expected)
-        elif found is not None and found not in self.checkpoints:
-            yield unknown(("shuffled_from",), "no answers of this checkpoint are made", found, self.checkpoints)
-        asked = recipe.sources.get(answers.questions) if answers else None
-        if "shuffled" in self.controls and asked and 1 in (asked.limit, asked.sample):
-            what = "the control `shuffled` needs answers to other questions"
-            yield Problem(("controls",), what, "one question", "more questions, or no such control")
+        yield from self.shuffled_problems("shuffled" in self.controls, self.shuffled_from, recipe)

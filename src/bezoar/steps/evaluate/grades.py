@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def cells(
     questions: list[QuestionRow],
     *,
     strict: bool,
-    missing: float | None = None,
+    missing: float = math.nan,
     lowest: float = 1.0,
 ) -> NDArray[np.float64]:
     """Scores (questions, turns) of one model: means over repeats or items; NaN without a score, or without a turn.
@@ -118,7 +119,7 @@ def cells(
         rows: The judge's gradings of the model.
         questions: The questions, in the order of the cells.
         strict: An empty answer has the lowest score; otherwise the judge's, or none.
-        missing: The score of each grading without one; None or NaN leaves it out.
+        missing: The score of each grading without one; NaN leaves it out.
         lowest: The lowest score.
 
     Raises:
@@ -135,7 +136,7 @@ def cells(
             raise ValueError(f"question {row.question_id}, turn {row.turn}: graded twice, or not of this evaluation")
         seen.add(key)
         score = lowest if strict and row.answer_empty else missing if row.score is None else row.score
-        if score is not None and not np.isnan(score):
+        if not np.isnan(score):
             scores[place[row.question_id], row.turn - 1].append(score)
     table = np.full((len(questions), max(len(question.turns) for question in questions)), np.nan)
     for where, given in scores.items():

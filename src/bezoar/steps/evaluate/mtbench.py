@@ -124,7 +124,7 @@ class Mtbench(AnsweredEval, ComparedEval):
     def problems(self, recipe: Any) -> Iterator[Problem]:
         """A pilot may take some of the questions, but needs all references and prompts."""
         yield from super().problems(recipe)
-        yield from self._shuffled()
+        yield from self.shuffled_problems("shuffled" in self.controls, self.shuffled_from, recipe)
         answers = recipe.answers.get(self.answers)
         for position, category in enumerate(self.reference_categories if answers else []):
             if category not in answers.temperatures:
@@ -137,19 +137,6 @@ class Mtbench(AnsweredEval, ComparedEval):
                     what = f"evals.{self.name} needs all of its rows"
                     expected = "null, even with few questions"
                     yield Problem((role,), what, f"sources.{source.name}.{part}: {found}", expected)
-        asked = recipe.sources.get(answers.questions) if answers else None
-        if "shuffled" in self.controls and asked and 1 in (asked.limit, asked.sample):
-            what = "the control `shuffled` needs answers to other questions"
-            yield Problem(("controls",), what, "one question", "more questions, or no such control")
-
-    def _shuffled(self) -> Iterator[Problem]:
-        """The control `shuffled` needs a named checkpoint: the last of a list changes when one is appended."""
-        found = self.shuffled_from
-        if "shuffled" in self.controls and found is None:
-            expected = f"a checkpoint of {', '.join(self.checkpoints)}"
-            yield Problem(("shuffled_from",), "the control `shuffled` has no answers", "nothing", expected)
-        elif found is not None and found not in self.checkpoints:
-            yield unknown(("shuffled_from",), "no answers of this checkpoint are made", found, self.checkpoints)
 
 
 class VerdictRow(Row):

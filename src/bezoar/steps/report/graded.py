@@ -1,8 +1,11 @@
-"""The part of a report that methods share that grade every answer by itself: scores with intervals, and failures."""
+"""The part of a report that methods share that grade every answer by itself: scores with intervals, and failures.
+
+Rows of grades are of each method's own type, `Rating.row`.
+"""
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +21,18 @@ from bezoar.steps.evaluate import gate, grades
 from bezoar.steps.evaluate.evaluation import QUESTIONS
 from bezoar.steps.evaluate.gate import Rating
 from bezoar.steps.evaluate.graded import GradedEval
-from bezoar.steps.evaluate.grades import GradeRow
-from bezoar.steps.evaluate.mtbench import one_judge
+from bezoar.steps.evaluate.mtbench import Mtbench, one_judge
 from bezoar.steps.evaluate.significance import p_value, separability, within_item_spread
 from bezoar.steps.evaluate.stats import stratified_mean
 from bezoar.steps.report import differences as between
 from bezoar.steps.report.clean import LeftOut
+from bezoar.steps.results.graded import NO_RATING
 from bezoar.steps.results.report import Report
 from bezoar.steps.results.write import write
 
 Cells = NDArray[np.float64]  # (questions, turns)
-Grades = dict[str, list[GradeRow]]  # by checkpoint or control
+Line = Callable[[str, dict[str, Any]], tuple[int, str]]
+Grades = dict[str, list[Any]]  # by checkpoint or control
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Table:
     """
 
     questions: list[QuestionRow]
-    block: GradedEval
+    block: GradedEval | Mtbench
     method: Rating
     seed: int
 
@@ -58,7 +62,7 @@ class Table:
         low, high = self.method.scale
         return low - high, high - low
 
-    def cells(self, rows: list[GradeRow], missing: float | None = None) -> Cells:
+    def cells(self, rows: list[Any], missing: float = np.nan) -> Cells:
         """A model's scores, with the lowest one for empty answers."""
         found: Cells = self.method.cells(rows, self.questions, strict=True, missing=missing)
         return found
@@ -73,13 +77,13 @@ class Table:
         estimate = stratified_mean(cells, names, draws, self.seed, bounds or self.method.scale)
         return {name: None if one is None else round(one, 4) for name, one in asdict(estimate).items()}
 
-    def entry(self, rows: list[GradeRow]) -> dict[str, Any]:
+    def entry(self, rows: list[Any]) -> dict[str, Any]:
         """A model's scores and counts."""
         cells, categories = self.cells(rows), self.categories
         places = {one: [n for n, name in enumerate(categories) if name == one] for one in sorted(set(categories))}
         needed = grades.needed(rows)
         missing = [row for row in needed if row.score is None]
-        unspoken = self.cells([row for row in rows if not _speaks(row)])
+        unspoken = self.cells([row for row in rows if not speaks(row)])
         return {
             "average": self.mean(cells, categories),
             "withheld": gate.no_score({"": missing}) if np.isnan(cells).all() else None,
@@ -89,7 +93,7 @@ class Table:
             "gradings": len(rows),
             "status": dict(sorted(Counter(row.status for row in rows).items())),
             "empty_answers": len({(row.question_id, row.turn) for row in rows if row.answer_empty}),
-            "answers_with_delimiter_or_rating": len({(row.question_id, row.turn) for row in rows if _speaks(row)}),
+            "answers_with_delimiter_or_rating": len({(row.question_id, row.turn) for row in rows if speaks(row)}),
             "without_delimiters_or_ratings": self.mean(unspoken, categories),
             "complete": not missing,
         }
@@ -108,21 +112,21 @@ class Table:
         gap = {"to": self.block.checkpoints[0]} | found if found else None
         return {"difference_to_first": gap, "difference_to_previous": None}
 
-    def bounds(self, rows: list[GradeRow]) -> dict[str, float | None]:
+    def bounds(self, rows: list[Any]) -> dict[str, float | None]:
         """The mean if every grading without a score had the lowest, or the highest one."""
         means = [float(np.nanmean(self.cells(rows, missing=score))) for score in self.method.scale]
         return {"mean_if_lowest": round(means[0], 4), "mean_if_highest": round(means[1], 4)}
 
-    def clean(self, rows: list[GradeRow], gone: set[tuple[str, str]]) -> dict[str, Any]:
+    def clean(self, rows: list[Any], gone: set[tuple[str, str]]) -> dict[str, Any]:
         """The average over the questions that no training row repeats, with the questions that are left out."""
         out = [row.question_id for row in self.questions if (QUESTIONS, str(row.question_id)) in gone]
         places = [place for place, row in enumerate(self.questions) if row.question_id not in out]
         cells = self.cells(rows)[places]
         average = self.mean(cells, [self.categories[place] for place in places]) if places else None
-        why = None if average else "no readable score" if places else "training rows repeat every question"
+        why = None if average else NO_RATING if places else "training rows repeat every question"
         return {"average": average, "withheld": why, "questions": len(places), "left_out": out}
 
-    def not_above(self, by_model: Mapping[str, list[GradeRow]]) -> list[str]:
+    def not_above(self, by_model: Mapping[str, list[Any]]) -> list[str]:
         """Checkpoints that aren't clearly better than every control: they may be untrained."""
         cells = {name: self.cells(rows) for name, rows in by_model.items()}
 
@@ -134,12 +138,12 @@ class Table:
         return [one for one in self.block.checkpoints if not all(above(one, control) for control in controls)]
 
 
-def _speaks(row: GradeRow) -> bool:
+def speaks(row: Any) -> bool:
     """Whether an answer speaks to the judge."""
     return row.answer_has_delimiter or row.answer_has_rating
 
 
-def within_item_sd(rows: list[GradeRow]) -> float | None:
+def within_item_sd(rows: list[Any]) -> float | None:
     """The judge's noise: the standard deviation of repeated gradings of one answer; None without repeats."""
     by_answer: dict[tuple[int, int], list[float]] = defaultdict(list)
     for row in rows:
@@ -203,31 +207,41 @@ def reported(by_model: Grades, table: Table, protocol: str, left_out: LeftOut) -
     }
 
 
-def line_of(name: str, one: dict[str, Any]) -> tuple[int, str]:
-    """A model's line in the log, and the line's level."""
+def line_of(
+    name: str, one: dict[str, Any], unit: str = "gradings", ends: tuple[str, str] = ("lowest", "highest")
+) -> tuple[int, str]:
+    """A model's line in the log, and the line's level.
+
+    Args:
+        name: The model's name.
+        one: Its entry.
+        unit: What the entry counts.
+        ends: How the entry calls the lowest and the highest score.
+    """
     average, gaps = one["average"], one["missing"]
     text = f"{name}: no score: {one['withheld']}" if average is None else f"{name}: {average['mean']:.2f}"
     if average and average["low"] is not None:
         text += f" [{average['low']:.2f}, {average['high']:.2f}]"
-    if not gaps["gradings"]:
+    if not gaps[unit]:
         return logging.INFO, text
     statuses = ", ".join(f"{count} {status}" for status, count in one["status"].items() if status != "ok")
-    bounds = f"{gaps['mean_if_lowest']:.2f} to {gaps['mean_if_highest']:.2f} if they were the lowest or the highest"
+    means = " to ".join(f"{gaps[f'mean_if_{end}']:.2f}" for end in ends)
+    bounds = f"{means} if they were {' or '.join(ends)}"
     return (
         logging.WARNING,
-        f"{text}; {gaps['gradings']} of {one['gradings']} gradings without a score ({statuses}): {bounds}",
+        f"{text}; {gaps[unit]} of {one[unit]} {unit} without a score ({statuses}): {bounds}",
     )
 
 
-def finish(report: dict[str, Any], form: type[Report], questions_path: Path, out: Path) -> None:
+def finish(report: dict[str, Any], form: type[Report], questions_path: Path, out: Path, line: Line = line_of) -> None:
     """Write a report in its form, and log a line for each model and what is wrong."""
     report["questions"] |= {"source": questions_path.parent.name, "sha256": sha256(questions_path)}
     write(out, report, form)
     for name, one in (report["models"] | report["controls"]).items():
-        logger.log(*line_of(name, one))
+        logger.log(*line(name, one))
     if report["no_score"]:
         logger.warning(f"no score: {report['no_score']}")
-    for name, why in report["why_compromised"].items():
+    for name, why in report.get("why_compromised", {}).items():
         logger.warning(f"the judge is compromised: {name}: {why}")
     if report["not_above_controls"]:
         logger.warning(f"not clearly above every control: {', '.join(report['not_above_controls'])}")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bezoar.files import sha256
 from bezoar.steps.evaluate import rubric
@@ -32,7 +31,7 @@ def write_report(inputs: Inputs, block: Rubric, seed: int, out: Path, left_out: 
         BezoarError: The judge is compromised, and `allow_compromised` isn't set.
     """
     table = graded.Table(read_questions(inputs.questions), block, METHODS["rubric"], seed)
-    rows: dict[str, list[Any]] = {**graded.grades_below(inputs.results, "gradings.jsonl", table)}
+    rows = graded.grades_below(inputs.results, "gradings.jsonl", table)
     report = graded.reported(rows, table, rubric.PROTOCOL, left_out)
     for name, one in (report["models"] | report["controls"]).items():
         one |= {

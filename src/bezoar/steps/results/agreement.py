@@ -16,7 +16,8 @@ class Judge(Form):
     models_returned: list[str]
     parser: int
     prompts_sha256: str
-    references_sha256: str
+    references_sha256: str | None = Field(description="null without reference answers.")
+    criteria_sha256: str | None = Field(description="Of the rubric, or of the checklists' items; null for MT-Bench.")
     protocol: str
     judge_compromised: bool
     controls_that_failed: list[str]

@@ -33,6 +33,8 @@ class ChecklistReport(GradedReport):
     method: ClassVar[str] = "checklist"
     marks: ClassVar[frozenset[str]] = frozenset({"protocol", "models", "controls", "not_above_controls", "checklists"})
 
+    scale: tuple[float, float]
+    why_compromised: dict[str, str] = Field(description="By control, what the judge gave it.")
     judge: ChecklistJudge
     checklists: Checklists
     models: dict[str, GradedCheckpoint]

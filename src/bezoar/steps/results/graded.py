@@ -7,6 +7,8 @@ from pydantic import Field
 
 from bezoar.steps.results.report import Comparisons, Flagged, Form, Gap, Interval, Report, Score, parts
 
+NO_RATING = "no readable rating"
+
 
 class Missing(Form):
     """Gradings without a score, and the mean if all of them had the lowest or the highest."""
@@ -25,22 +27,29 @@ class Clean(Form):
     left_out: list[int]
 
 
-class GradedModel(Form):
-    """A control's scores and counts."""
+class JudgedModel(Form):
+    """A control's scores and counts, as far as every method has them."""
 
     average: Interval | None = Field(description="An empty answer has the lowest score. null without any score.")
     withheld: str | None = Field(description="Why there is no average; null if there is one.")
-    missing: Missing
     turns: dict[str, Interval | None]
     categories: dict[str, Interval | None]
     difference_to_first: Gap | None
     difference_to_previous: Gap | None
-    gradings: int = Field(ge=0)
     status: dict[str, int]
     empty_answers: int = Field(ge=0)
     answers_with_delimiter_or_rating: int = Field(ge=0)
-    without_delimiters_or_ratings: Interval | None
+    without_delimiters_or_ratings: Interval | None = Field(
+        description="The average over answers without a prompt's delimiter or a rating."
+    )
     complete: bool
+
+
+class GradedModel(JudgedModel):
+    """A control's scores and counts."""
+
+    missing: Missing
+    gradings: int = Field(ge=0)
 
 
 class GradedCheckpoint(GradedModel):
@@ -55,7 +64,7 @@ class GradedCheckpoint(GradedModel):
 class GradedQuestions(Form):
     """The questions."""
 
-    answers: str
+    answers: str = Field(description="Block of `answers`.")
     source: str
     count: int = Field(ge=0)
     categories: dict[str, int]
@@ -65,23 +74,21 @@ class GradedQuestions(Form):
 class GradedReport(Report):
     """Scores of every checkpoint and control; `models` and `judge` are each method's own.
 
-    A subclass adds `judge`, `models` and `controls`.
+    A subclass adds `judge`, `models` and `controls`, and perhaps its scale.
     """
 
     protocol: str
-    scale: tuple[float, float]
     questions: GradedQuestions
     checkpoints: list[str] = Field(description="In order: comparisons are with the first, and with the previous one.")
     no_score: str | None = Field(description="Why the scores say nothing; null if they do.")
     judge_compromised: bool
     controls_that_failed: list[str]
-    why_compromised: dict[str, str] = Field(description="By control, what the judge gave it.")
     not_above_controls: list[str]
     separability: float | None = Field(description="Share of pairs of checkpoints whose intervals are apart.")
     comparisons: Comparisons
     seed: int
 
-    def entry(self, checkpoint: str) -> GradedCheckpoint:
+    def entry(self, checkpoint: str) -> JudgedModel:
         """A checkpoint's part."""
         raise NotImplementedError
 
@@ -113,6 +120,6 @@ class GradedReport(Report):
             count,
             judge=self.judged_by(),
             compromised=self.judge_compromised,
-            withheld=self.no_score or (None if mean else self.entry(checkpoint).withheld or "no readable score"),
+            withheld=self.no_score or (None if mean else self.entry(checkpoint).withheld or NO_RATING),
             main=metric == "average",
         )

@@ -49,6 +49,8 @@ class RubricReport(GradedReport):
     method: ClassVar[str] = "rubric"
     marks: ClassVar[frozenset[str]] = frozenset({"protocol", "models", "controls", "not_above_controls", "rubric"})
 
+    scale: tuple[float, float]
+    why_compromised: dict[str, str] = Field(description="By control, what the judge gave it.")
     judge: RubricJudge
     rubric: RubricText
     models: dict[str, RubricCheckpoint]
