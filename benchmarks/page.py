@@ -35,9 +35,8 @@ def page() -> Page:
     return Page(
         recipe="many",
         shards=1,
-        sources=["seeds"],
         models={name: PageModel(method="hub", sources=[]) for name in CHECKPOINTS},
-        schemes={"evol": PageScheme(method="evol", seeds="seeds", teacher="teacher", weights=None)},
+        schemes={"evol": PageScheme(method="evol", seeds="seeds", weights=None)},
         filters={"evol": "evol"},
         mixes={"all": [PagePart(kind="scheme", name="evol")]},
         stages={},

@@ -177,9 +177,8 @@ def page() -> Page:
     return Page(
         recipe="hostile",
         shards=2,
-        sources=["seeds"],
         models={},
-        schemes={"evol": PageScheme(method="evol", seeds="seeds", teacher="teacher", weights=None)},
+        schemes={"evol": PageScheme(method="evol", seeds="seeds", weights=None)},
         filters={"evol": "evol"},
         mixes={"all": [PagePart(kind="scheme", name="evol"), PagePart(kind="source", name="seeds")]},
         stages={},

@@ -28,7 +28,7 @@ from bezoar.page.sections import certificates, curves, graph, harness, headline,
 from bezoar.recipe.load import load
 from bezoar.steps.results.any import read_report
 
-EMPTY = Page(recipe="empty", shards=1, sources=[], models={}, schemes={}, filters={}, mixes={}, stages={}, evals={})
+EMPTY = Page(recipe="empty", shards=1, models={}, schemes={}, filters={}, mixes={}, stages={}, evals={})
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def page(**methods: str) -> Page:
         name: PageEval(method=method, checkpoints=CHECKPOINTS, models=[], answers=None, questions=None)
         for name, method in methods.items()
     }
-    empty = {"sources": [], "models": {}, "schemes": {}, "filters": {}, "mixes": {}, "stages": {}}
+    empty = {"models": {}, "schemes": {}, "filters": {}, "mixes": {}, "stages": {}}
     return Page(recipe="scored", shards=1, evals=evals, **empty)
 
 

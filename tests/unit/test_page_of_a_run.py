@@ -30,7 +30,6 @@ HOST = "the-name-of-a-machine"
 PAGE = Page(
     recipe="made-up",
     shards=1,
-    sources=["seeds"],
     models={"base": PageModel(method="hub", sources=[])},
     schemes={},
     filters={},

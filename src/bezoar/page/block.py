@@ -25,7 +25,6 @@ class PageScheme(Block):
 
     method: str
     seeds: str = Field(description="The source of its seed rows.")
-    teacher: str = Field(description="The backend that writes its rows.")
     weights: str | None = Field(None, description="The checkpoint of this recipe that the backend has, if it has one.")
 
 
@@ -51,7 +50,6 @@ class Page(Block):
 
     recipe: str
     shards: int
-    sources: list[str]
     models: dict[str, PageModel] = Field(description="Base models.")
     schemes: dict[str, PageScheme]
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")

@@ -4,6 +4,8 @@ Colours are CSS variables, so that one drawing fits the light and the dark theme
 measured by fonts would differ between machines.
 """
 
+import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
@@ -49,6 +51,11 @@ def fitting(text: str, width: float) -> str:
     """A label that is cut if it is wider than so many pixels."""
     most = max(4, int(width / LETTER))
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def labels_of(names: Iterable[str]) -> str:
+    """The labels of an axis whose places are numbers, as an expression of Vega."""
+    return f"{json.dumps(list(names))}[datum.value]"
 
 
 def _config(margins: Margins) -> dict[str, Any]:

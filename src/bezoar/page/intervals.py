@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from bezoar.page.charts import SERIES, Margins, fitting, svg
+from bezoar.page.charts import SERIES, Margins, fitting, labels_of, svg
 from bezoar.page.html import number
 
 WIDTH, ROW, LABELS = 210, 26, 104
@@ -25,7 +25,13 @@ def drawing(bars: Sequence[Bar], label: str, digits: int = 2) -> Markup:
     import altair as alt  # slow to import
 
     values = [_value(place, bar, digits) for place, bar in enumerate(bars)]
-    names = alt.Axis(grid=False, domain=False, labelAlign="left", labelPadding=LABELS, labelExpr=_labels(bars))
+    names = alt.Axis(
+        grid=False,
+        domain=False,
+        labelAlign="left",
+        labelPadding=LABELS,
+        labelExpr=labels_of(fitting(bar.name, LABELS) for bar in bars),
+    )
     y = alt.Y("place:O", axis=names, sort=None)
     scale = alt.Scale(zero=False, nice=True)
     base = alt.Chart(alt.Data(values=values)).encode(y=y, description="text:N")
@@ -42,10 +48,3 @@ def _value(place: int, bar: Bar, digits: int) -> dict[str, Any]:
     low, high = (bar.low, bar.high) if known else (bar.score, bar.score)
     text = f"{bar.name}: {number(bar.score, digits)}{ends}"
     return {"place": place, "score": bar.score, "low": low, "high": high, "text": text}
-
-
-def _labels(bars: Sequence[Bar]) -> str:
-    """The names of rows, as an expression of Vega."""
-    import json
-
-    return f"{json.dumps([fitting(bar.name, LABELS) for bar in bars])}[datum.value]"

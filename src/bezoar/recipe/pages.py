@@ -14,7 +14,6 @@ def page_of(recipe: "Recipe") -> Page:
     return Page(
         recipe=recipe.recipe,
         shards=recipe.shards,
-        sources=list(recipe.sources),
         models={
             name: PageModel(method=block.method, sources=list(block.sources())) for name, block in recipe.models.items()
         },
@@ -22,7 +21,6 @@ def page_of(recipe: "Recipe") -> Page:
             name: PageScheme(
                 method=block.method,
                 seeds=block.seeds,
-                teacher=block.teacher,
                 weights=recipe.backends[block.teacher].weights,
             )
             for name, block in recipe.schemes.items()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.page.block import Page
-from bezoar.page.files import JUDGED
+from bezoar.page.files import JUDGED, files
 from bezoar.page.html import Section, json_data, render, words
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.sampling import Sample
@@ -56,10 +56,11 @@ def _judges(method: str, block: str | None, answers: str) -> bool:
 
 
 def _reader(inputs: Inputs, artifacts: dict[str, Artifact]) -> Callable[[str], bytes | None]:
-    """Reads files that are there, and keeps which ones."""
+    """Reads files that the page is made from and that are there, and keeps which ones."""
+    declared = set(files(inputs.page))
 
     def read(path: str) -> bytes | None:
-        if not Path(path).is_file():
+        if path not in declared or not Path(path).is_file():
             return None
         artifacts[path] = inputs.artifact(path)
         return Path(path).read_bytes()

@@ -52,7 +52,7 @@ def edges(page: Page) -> Iterator[tuple[Name, Name]]:
     yield from ((("scheme", scheme), ("filter", name)) for name, scheme in page.filters.items() if name != scheme)
     kept = {name: ("scheme" if name == scheme else "filter", name) for name, scheme in page.filters.items()}
     for name, parts in page.mixes.items():
-        yield from ((kept.get(part.name, ("source", part.name)), ("mix", name)) for part in parts)
+        yield from ((kept[p.name] if p.kind == "scheme" else ("source", p.name), ("mix", name)) for p in parts)
     for name, stage in page.stages.items():
         yield checkpoints[stage.init_from], ("stage", name)
         yield ("mix", stage.mix), ("stage", name)

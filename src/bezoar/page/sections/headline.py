@@ -1,4 +1,4 @@
-"""What was made of what: the recipe in one picture of words, and its size."""
+"""Overview: the recipe in one picture of words, and its size."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ def section(inputs: Inputs) -> Section | None:
     counts = {"sources": len(sources(page)), "schemes": len(page.schemes), "mixes": len(page.mixes)}
     counts |= {"training stages": len(page.stages), "evaluations": len(page.evals)}
     body = render("headline.html.j2", chains=chains(page), tiles=tiles, counts=counts, page=page)
-    return Section("headline", "What was made of what", body)
+    return Section("headline", "Overview", body)
 
 
 def chains(page: Page) -> list[list[str]]:

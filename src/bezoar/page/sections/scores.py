@@ -76,7 +76,8 @@ class Scored(NamedTuple):
 def section(inputs: Inputs) -> Section | None:
     """The table and what it is made of; None without a score."""
     reports = {name: inputs.report(name) for name in inputs.page.evals}
-    found = [_scored(inputs, name, report) for name, report in reports.items() if report.scored]
+    scored = [_scored(inputs, name, report) for name, report in reports.items() if report.scored]
+    found = [one for one in scored if one.main]  # tasks without a share, such as perplexities, are in the harness's own
     judges = {
         name: (report, inputs.artifact(f"results/{name}.json"))
         for name, report in reports.items()

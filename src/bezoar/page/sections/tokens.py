@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from bezoar.page.charts import SERIES, Margins, fitting, svg
+from bezoar.page.charts import SERIES, Margins, fitting, labels_of, svg
 from bezoar.page.forms import Rows
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
@@ -60,7 +60,7 @@ def _drawing(stages: list[Seen]) -> Markup:
     values = [value for place, one in enumerate(stages) for value in _values(place, one)]
     if not values:
         return Markup("")
-    labels = f"{[fitting(one.name, LABELS) for one in stages]!r}[datum.value]"
+    labels = labels_of(fitting(one.name, LABELS) for one in stages)
     axis = alt.Axis(grid=False, domain=False, labelAlign="left", labelPadding=LABELS, labelExpr=labels)
     colours = alt.Scale(domain=["with loss", "without loss"], range=[SERIES[0], "var(--series-1-soft)"])
     chart = (

@@ -1,9 +1,9 @@
 """Whether a judge of pairs can be trusted, by games whose right verdict is known.
 
-A judge passes if the 95 % interval of each control's win rate ends at or below a ceiling, and if the baseline against
-itself may win half of the games. No other model's games matter. The baseline's do: where it says nothing useful, a
-control may win fairly, so it should be a checkpoint that answers. docs/explanation/scores.md has the rule's error
-rates.
+A judge passes if the 95 % interval of each control's win rate ends at or below a ceiling, and if, between equal
+answers, that of a seat's share of the points ends at or below 0.9. No other model's games matter. The baseline's do:
+where it says nothing useful, a control may win fairly, so it should be a checkpoint that answers.
+docs/explanation/scores.md has the rule's error rates.
 """
 
 from dataclasses import dataclass
