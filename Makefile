@@ -87,7 +87,7 @@ format: $(INSTALLED)  ## Bring the code into form, and what is generated from it
 
 pictures: $(INSTALLED)  ## The README's pictures, after a build: results/report.html in Chromium, and a terminal
 	$(BIN)/python tests/pictures.py results/report.html docs/images
-	$(BIN)/python tests/recording.py docs/images/terminal.svg
+	$(BIN)/python tests/recording.py docs/images
 
 docs: .venv/installed-docs  ## The site of docs/, in site/; a broken link is an error
 	$(BIN)/zensical build --strict --clean

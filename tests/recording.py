@@ -60,7 +60,7 @@ def drawn(commands: Iterable[str], title: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="the SVG file to write")
-    out: Path = parser.parse_args().out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(drawn(COMMANDS, "bezoar"), encoding="utf-8")
+    parser.add_argument("folder", type=Path, help="folder to write terminal.svg to")
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "terminal.svg").write_text(drawn(COMMANDS, "bezoar"), encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pictures
 import pytest
 from test_cache_decide import CACHE, SCRIPT, TRACE, Chain, step
 
@@ -175,6 +176,28 @@ def test_a_run_that_did_nothing_leaves_the_page_of_the_one_before(build: Any) ->
     assert Path("results/run.html").stat().st_mtime_ns == before
     build.counts = Counter(restored=1)
     assert write_after(build, PAGE) == ["results/run.html"]
+
+
+@pytest.mark.long
+def test_it_is_sound_in_a_browser(build: Any) -> None:
+    pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra `dev`")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    page = write(build, PAGE).resolve().as_uri()
+    with pictures.chromium() as browser:
+        if browser is None:
+            pytest.skip(pictures.HINT)
+        for width, theme in ((390, "dark"), (1440, "light")):
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+            shown, said = context.new_page(), []
+            shown.on("console", lambda message, said=said: said.append(message.text))
+            shown.on("pageerror", lambda error, said=said: said.append(str(error)))
+            shown.goto(page)
+            found = axe.run(shown).response["violations"]
+            assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+            assert shown.evaluate("document.documentElement.scrollWidth") == width
+            failed = shown.locator("svg.states g.failed rect")
+            assert failed.evaluate("(box) => getComputedStyle(box).strokeDasharray") != "none"
+            assert said == []
 
 
 def test_a_folder_without_a_run_has_a_page(build: Any) -> None:
