@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ from scored import NAMES
 
 from bezoar.errors import InputError
 from bezoar.page import charts, gaps
-from bezoar.page.block import Page, PageStage
+from bezoar.page.block import Page, PagePart, PageStage
 from bezoar.page.cleaned import Clean, cleaned
 from bezoar.page.files import files
 from bezoar.page.flows import layout, steps
@@ -143,6 +144,21 @@ def test_every_main_score_is_shown_with_its_interval_and_its_difference(inputs):
         assert before == ({"sft", "dpo"} if report.scored else set()), method
     assert "judges: judges side by side" in text
     assert "judged and other 144" in text  # 24 questions, 2 turns, 3 checkpoints
+
+
+def test_tasks_without_a_share_have_no_line_among_the_scores(tmp_path, monkeypatch):
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = Path("results/harness.json")
+    report = json.loads(path.read_text())
+    for one in report["checkpoints"].values():
+        del one["choices"]
+        one["words too"] = one["words"]
+    path.write_text(json.dumps(report | {"tasks": {}}))
+    made = Inputs(page())
+    assert "harness" not in words(scores.section(made))
+    assert "bleu" in words(harness.section(made))
+    write_page(page(), tmp_path / "report.html")
 
 
 def test_scores_without_repeated_questions_are_beside_the_others(inputs):
@@ -308,6 +324,12 @@ def test_the_graph_goes_from_sources_to_evaluations():
     assert (
         min(right - left for row in rows.values() for left, right in pairwise(sorted(row))) >= graph.WIDE
     )  # no box over another
+
+
+def test_a_source_of_a_mix_may_have_the_name_of_a_scheme():
+    parts = [PagePart(kind="source", name="evol"), PagePart(kind="scheme", name="evol")]
+    arrows = list(graph.edges(page().model_copy(update={"mixes": {"all": parts}})))
+    assert [source for source, target in arrows if target == ("mix", "all")] == [("source", "evol"), ("scheme", "evol")]
 
 
 def test_parts_of_a_graph_stand_side_by_side():

@@ -12,8 +12,9 @@ import pytest
 from hostile import CHECKPOINTS, LONG, QUESTIONS, TEXTS, page, write_answers, write_steps
 from scored import lines
 
+from bezoar.page.block import PageEval
 from bezoar.page.files import files
-from bezoar.page.inputs import Inputs
+from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.page import html_of
 from bezoar.page.sampling import Sample
 from bezoar.page.sections import answers, rows
@@ -223,3 +224,15 @@ def test_the_same_files_give_the_same_bytes(project: Path) -> None:
     before = {row["id"] for row in row_data()["rows"]}
     lines(path, reversed([json.loads(line) for line in path.read_text().split("\n") if line]))
     assert {row["id"] for row in row_data()["rows"]} == before
+
+
+def test_judgments_that_the_page_is_not_made_from_are_not_read(project: Path) -> None:
+    one = PageEval(method="mtbench", checkpoints=["base"], models=["base"], answers="asked", questions="questions")
+    both = {"a": one.model_copy(update={"checkpoints": ["base", "sft"], "models": ["base", "sft"]}), "b": one}
+    made = Inputs(page().model_copy(update={"evals": both}))
+    seen: dict[str, Artifact] = {}
+    left = project / "data/judgments/b/sft/verdicts.jsonl"  # of an earlier recipe
+    left.parent.mkdir(parents=True)
+    left.write_text("{}\n")
+    assert answers._reader(made, seen)(str(left.relative_to(project))) is None
+    assert seen == {}
