@@ -25,6 +25,8 @@ TEXTS = {
     "separators": "one\u2028two\u2029three\x85four",
     "long": LONG,
 }
+# Reasons of a judge, who may write anything; JSON can contain characters that XML and UTF-8 can't.
+REASONS = {**TEXTS, "not XML": "no \x00 and no \ufffe or \uffff", "surrogate": "half \ud83d"}
 CHECKPOINTS = ["base", "sft"]
 QUESTIONS = [
     QuestionRow(question_id=number, category=["math", "writing"][number % 2], turns=[f"{name}: {text}", "And then?"])

@@ -10,14 +10,16 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
-from paged import certificate, page, put, write_project, write_stage
+from hostile import REASONS
+from paged import certificate, page, put, write_project, write_reports, write_stage
 from scored import NAMES
 
 from bezoar.errors import InputError
-from bezoar.page import charts, gaps
+from bezoar.page import charts, gaps, intervals
 from bezoar.page.block import Page, PagePart, PageStage
 from bezoar.page.cleaned import Clean, cleaned
 from bezoar.page.files import files
@@ -28,6 +30,7 @@ from bezoar.page.page import SECTIONS, html_of, write_page
 from bezoar.page.sections import certificates, curves, graph, harness, headline, scores, tokens, waterfall
 from bezoar.recipe.load import load
 from bezoar.steps.results.any import read_report
+from bezoar.text import CONTROLS, printable
 
 EMPTY = Page(recipe="empty", shards=1, models={}, schemes={}, filters={}, mixes={}, stages={}, evals={})
 
@@ -232,6 +235,26 @@ def test_all_rows_of_a_scheme_are_in_its_waterfall(inputs):
     # the mix: 17 + 3 rows, of which 2 repeat an item
     assert "certificate 20 18 2 evaluation item" in text
     assert 'aria-label="15 rows: in the mix to train"' in drawn
+
+
+def test_a_chart_shows_any_reason_of_a_judge(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(waterfall, "MOST", len(REASONS) + 1)
+    write_reports(tmp_path)
+    judged = {"rows": 7 + len(REASONS), "kept": 7, "rejected": dict.fromkeys(REASONS.values(), 1), "failed": {}}
+    put(tmp_path, "data/filtered/evol/0000/report.json", judged)
+    body = str(waterfall.section(Inputs(page())).body)
+    assert not CONTROLS.search(body)
+    drawn = ElementTree.fromstring(re.search(r"<svg.*?</svg>", body, re.DOTALL)[0])
+    labels = {" ".join(one.get("aria-label", "").split()) for one in drawn.iter()}
+    assert {" ".join(f"{printable(one)}: 1 rows".split()) for one in REASONS.values()} <= labels
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_chart_shows_any_name(name):
+    drawn = str(intervals.drawing([intervals.Bar(REASONS[name], 0.5, None, None)], REASONS[name]))
+    assert not CONTROLS.search(drawn)
+    assert ElementTree.fromstring(drawn).get("aria-label").split() == printable(REASONS[name]).split()
 
 
 def test_with_policy_block_no_row_is_left_out(inputs, monkeypatch):

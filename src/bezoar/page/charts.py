@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from bezoar.page.html import words
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -40,22 +42,31 @@ def svg(chart: "alt.TopLevelMixin", label: str, margins: Margins, kind: str = ""
     import vl_convert  # slow to import
 
     fixed = {"autosize": {"type": "none"}, "padding": margins._asdict(), "config": _config(margins)}
-    drawn = vl_convert.vegalite_to_svg(chart.to_dict() | fixed, vl_version=VEGA_LITE)
+    drawn = vl_convert.vegalite_to_svg(_shown(chart.to_dict()) | fixed, vl_version=VEGA_LITE)
     head, _, rest = drawn.partition(">")
     size = head[head.index('width="') :]
     start = Markup('<svg xmlns="http://www.w3.org/2000/svg" class="chart {}" role="img" aria-label="{}" ')
-    return start.format(kind, label) + Markup(f"{size}>{rest}")  # Vega escapes what it draws
+    return start.format(kind, words(label)) + Markup(f"{size}>{rest}")  # Vega escapes what it draws
 
 
 def fitting(text: str, width: float) -> str:
     """A label that is cut if it is wider than so many pixels."""
-    most = max(4, int(width / LETTER))
+    text, most = words(text), max(4, int(width / LETTER))
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
 def labels_of(names: Iterable[str]) -> str:
     """The labels of an axis whose places are numbers, as an expression of Vega."""
     return f"{json.dumps(list(names))}[datum.value]"
+
+
+def _shown(value: Any) -> Any:
+    """A chart with escapes in all of its texts: Vega takes any characters, and an SVG can't contain some of them."""
+    if isinstance(value, dict):
+        return {key: _shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return words(value) if isinstance(value, str) else value
 
 
 def _config(margins: Margins) -> dict[str, Any]:
