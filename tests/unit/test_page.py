@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
-from hostile import REASONS
+from hostile import LONG, REASONS
 from paged import certificate, page, put, write_project, write_reports, write_stage
 from scored import NAMES
 
@@ -28,6 +28,7 @@ from bezoar.page.html import DASH, Section, json_data, number, render, signed
 from bezoar.page.inputs import Inputs
 from bezoar.page.page import SECTIONS, html_of, write_page
 from bezoar.page.sections import certificates, curves, graph, harness, headline, scores, tokens, waterfall
+from bezoar.page.texts import reason_of
 from bezoar.recipe.load import load
 from bezoar.steps.results.any import read_report
 from bezoar.text import CONTROLS, printable
@@ -247,7 +248,7 @@ def test_a_chart_shows_any_reason_of_a_judge(tmp_path, monkeypatch):
     assert not CONTROLS.search(body)
     drawn = ElementTree.fromstring(re.search(r"<svg.*?</svg>", body, re.DOTALL)[0])
     labels = {" ".join(one.get("aria-label", "").split()) for one in drawn.iter()}
-    assert {" ".join(f"{printable(one)}: 1 rows".split()) for one in REASONS.values()} <= labels
+    assert {" ".join(f"{reason_of(one)}: 1 rows".split()) for one in REASONS.values()} <= labels
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -296,6 +297,22 @@ def test_many_reasons_are_added_up():
     assert sum(short.values()) == sum(many.values())
     assert short["14 other reasons"] == sum(range(81, 95))
     assert waterfall.few({"a": 1, "b": 2}) == {"b": 2, "a": 1}
+
+
+def test_a_waterfall_has_a_bound_however_many_and_long_the_reasons_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_reports(tmp_path)
+    reasons = {f"judge: {number} {LONG}": 1 for number in range(500)}
+    put(
+        tmp_path,
+        "data/filtered/evol/0000/report.json",
+        {"rows": 507, "kept": 7, "rejected": reasons, "failed": {}},
+    )
+    made = waterfall.section(Inputs(page()))
+    assert len(made.body) < 100_000
+    # the other shard has two reasons more
+    assert f"{502 - waterfall.LISTED} other reasons" in words(made)
+    assert f"{502 - waterfall.MOST} other reasons" in str(made.body)
 
 
 def test_a_stage_sees_the_tokens_of_all_its_passes(inputs):

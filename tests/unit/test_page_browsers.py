@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import CHECKPOINTS, LONG, QUESTIONS, TEXTS, page, write_answers, write_steps
+from hostile import CHECKPOINTS, LONG, QUESTIONS, TEXTS, dropped, generated, page, write_answers, write_steps
 from scored import lines
 
 from bezoar.page.block import PageEval
@@ -18,7 +18,8 @@ from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.page import html_of
 from bezoar.page.sampling import Sample
 from bezoar.page.sections import answers, rows
-from bezoar.page.texts import STORED, text_of
+from bezoar.page.sections.waterfall import LISTED
+from bezoar.page.texts import REASON, STORED, text_of
 from bezoar.text import CONTROLS, printable
 
 
@@ -128,6 +129,25 @@ def test_many_rows_are_sampled_and_the_page_says_so(project: Path, monkeypatch: 
     small = row_data()
     assert len(json.dumps(small["rows"])) <= 20_000 + 2 * len(small["rows"])
     assert all(one["shown"] for one in small["counts"])
+
+
+def test_rows_with_a_reason_each_are_counted_together(project: Path) -> None:
+    reasons = [f"judge: {number} {LONG}" for number in range(2000)]
+    rejected = [dropped("judge: wrong", "", generated("w", "text"))] * 2
+    rejected += [dropped(reason, "", generated(reason[7:12], "text")) for reason in reasons]
+    lines(project / "data/filtered/evol/0000/rejected.jsonl", rejected)
+    data = row_data()
+    counts = {one["outcome"]: one["rows"] for one in data["counts"] if one["step"] == "filter evol"}
+    assert counts["judge: wrong"] == 2 + len(TEXTS)
+    assert counts[f"{2001 - LISTED} other reasons"] == 2001 - LISTED
+    assert sum(counts.values()) == 2002 + 3 * len(TEXTS)
+    assert len(counts) == LISTED + 2  # with the kept ones
+    assert max(map(len, counts)) == REASON + 1
+    other = next(row for row in data["rows"] if row["outcome"].endswith(" other reasons"))
+    label, reason = other["facts"][0]
+    assert label == "left out for"
+    assert reason.startswith(f"judge: {other['id']}")
+    assert len(reason) == STORED
 
 
 @pytest.mark.parametrize("name", TEXTS)

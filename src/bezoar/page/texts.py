@@ -10,6 +10,7 @@ STORED = 2000  # characters of a text on the page
 # The columns with texts, in the order in which they are shown; rows of other forms are shown as JSON.
 COLUMNS = ("system", "instruction", "context", "messages", "prompt", "response", "completion", "chosen", "rejected")
 OTHERS = ("text", "value")
+REASON = 200  # characters of a reason that rows are counted by
 
 
 class Text(NamedTuple):
@@ -29,6 +30,12 @@ def text_of(value: Any, most: int = STORED) -> Text:
     text = value if isinstance(value, str) else as_text(value)
     start = redacted(text[: 2 * most], set())  # a secret at the cut stays whole for the patterns
     return Text(words(start[:most]), max(0, len(text) - most))
+
+
+def reason_of(text: str) -> str:
+    """A reason that rows are counted by; it may be a model's text of any length."""
+    start = words(text[:REASON])
+    return f"{start}\u2026" if len(text) > REASON else start
 
 
 def as_text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """A browser of rows: those that each step left out, by reason, and those that were kept."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from bezoar.page.files import rows_of_part, sources
 from bezoar.page.html import Section, json_data, render, words
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.sampling import Sample, Stratum
-from bezoar.page.texts import text_of, texts_of
+from bezoar.page.sections.waterfall import listed
+from bezoar.page.texts import reason_of, text_of, texts_of
 from bezoar.steps.data.rows import DroppedRow, placed_rows, split_place
 
 EACH = 40  # most rows of a step and a reason
@@ -60,11 +62,13 @@ class Row(NamedTuple):
         place: File and line.
         detail: What the step says of it.
         row: Its columns.
+        reason: Why it was left out; empty if it was kept.
     """
 
     place: str
     detail: str
     row: dict[str, Any]
+    reason: str = ""
 
     @property
     def id(self) -> str:
@@ -128,10 +132,14 @@ def steps_of(page: Page) -> list[Step]:
 
 
 def sample_of(steps: Iterable[Step]) -> Sample[Row]:
-    """Rows of each step by outcome."""
+    """Rows of each step by outcome; rare reasons are one, since a judge may give each row a reason of its own."""
     sample: Sample[Row] = Sample(EACH)
     for step in steps:
-        for outcome, row in _rows(step):
+        reasons = Counter(reason_of(row.reason) for path in step.left_out for _, row in placed_rows(path, DroppedRow))
+        outcomes = listed(reasons)
+        rest = next((one for one in outcomes if one not in reasons), "other reasons")
+        for reason, row in _rows(step):
+            outcome = reason if reason == KEPT or reason in outcomes else rest
             key = row.id or json.dumps(row.row, sort_keys=True)
             sample.add((step.label, outcome), key, row.place, row)
     return sample
@@ -141,7 +149,7 @@ def _rows(step: Step) -> Iterator[tuple[str, Row]]:
     """Each row with its outcome: kept, or the reason why it was left out."""
     for path in step.left_out:
         for place, row in placed_rows(path, DroppedRow):
-            yield words(row.reason), Row(place, row.detail, row.row)
+            yield reason_of(row.reason), Row(place, row.detail, row.row, row.reason)
     for path in step.kept:
         for number, content in read_json_lines(path):
             if isinstance(content, dict):
@@ -178,6 +186,8 @@ def shown(stratum: Stratum, row: Row, before: dict[str, Any]) -> dict[str, Any]:
         facts.insert(0, ["detail", text_of(row.detail).text])
     texts = [[label, *text] for label, text in texts_of(before | row.row)]
     step, outcome = stratum
+    if row.reason and reason_of(row.reason) != outcome:
+        facts.insert(0, ["left out for", text_of(row.reason).text])
     place = {"step": step, "outcome": outcome, "id": words(row.id), "file": path, "line": line}
     return {**place, "facts": facts, "texts": texts}
 

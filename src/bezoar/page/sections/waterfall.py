@@ -1,5 +1,6 @@
 """The row waterfall: how many rows each step of a scheme and of a mix let through, and why it left out the others."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,10 +10,12 @@ from bezoar.page.flows import Link, Node, drawing, steps
 from bezoar.page.forms import Certificate, Mixed
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
+from bezoar.page.texts import reason_of
 from bezoar.steps.data.accounting import Ledger
 
 REPEATS = "evaluation item"
 MOST = 6  # reasons of a step with a node of their own
+LISTED = 40  # reasons of a step with a count of their own
 
 
 class Fall(NamedTuple):
@@ -36,13 +39,17 @@ def section(inputs: Inputs) -> Section | None:
     falls = [_scheme(inputs, name) for name in page.filters] + [_mix(inputs, name) for name in page.mixes]
     if not falls:
         return None
-    return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls, ordered=ordered))
+    return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls, listed=listed))
 
 
 def ledger(inputs: Inputs, kind: str, paths: list[str]) -> Ledger:
     """What became of the rows of a step, all of its shards together."""
     first, *others = (Ledger.of_report(kind, inputs.json(path), path) for path in paths)
-    return sum(others, start=first)
+    total = sum(others, start=first)
+    reasons: Counter[str] = Counter()
+    for reason, count in total.reasons.items():
+        reasons[reason_of(reason)] += count
+    return total.model_copy(update={"reasons": dict(reasons)})
 
 
 def ordered(reasons: dict[str, int]) -> list[tuple[str, int]]:
@@ -50,10 +57,15 @@ def ordered(reasons: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
 
 
-def few(reasons: dict[str, int]) -> dict[str, int]:
+def listed(reasons: dict[str, int]) -> dict[str, int]:
+    """Reasons as tables and the browser of rows have them: their number has a bound."""
+    return few(reasons, LISTED)
+
+
+def few(reasons: dict[str, int], most: int | None = None) -> dict[str, int]:
     """The most frequent reasons, the others together."""
-    every = ordered(reasons)
-    named, rest = (every, []) if len(every) <= MOST + 1 else (every[:MOST], every[MOST:])
+    every, most = ordered(reasons), MOST if most is None else most
+    named, rest = (every, []) if len(every) <= most + 1 else (every[:most], every[most:])
     return dict(named) | ({f"{len(rest)} other reasons": sum(count for _, count in rest)} if rest else {})
 
 
