@@ -14,6 +14,7 @@ from scored import lines
 
 from bezoar.page.block import PageEval
 from bezoar.page.files import files
+from bezoar.page.html import escaped_json, json_data
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.page import html_of
 from bezoar.page.sampling import Sample
@@ -89,9 +90,33 @@ def test_a_budget_takes_one_row_of_each_stratum_before_a_second_one() -> None:
     for number in range(10):
         for stratum in "abc":
             sample.add((stratum,), str(number), "", str(number))
-    # each is 3 bytes of JSON, such as "4"
-    found = sample.take(13, lambda _, one: one)
+    # each is 3 bytes of JSON, such as "4", and a comma
+    found = sample.take(17, lambda _, one: one)
     assert [len(one) for one in found.values()] == [2, 1, 1]
+    assert sample.size() == 30
+
+
+@pytest.mark.parametrize("letter", "<>&é4")
+def test_a_budget_counts_the_bytes_of_the_page(letter: str) -> None:
+    sample: Sample[str] = Sample(40)
+    for number in range(40):
+        sample.add(("a",), str(number), "", f"{number}{letter * 100}")
+    found = sample.take(2000, lambda _, one: one)[("a",)]
+    assert 2000 - 620 < len(json_data("", found)) - len(json_data("", [])) <= 2000
+
+
+def test_the_page_says_that_there_was_no_room(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, data, what in ((rows, row_data, "rows"), (answers, answer_data, "questions")):
+        made = module.section(Inputs(page()))
+        assert made is not None
+        assert "no room" not in made.body
+        before = len(data()[what])
+        monkeypatch.setattr(module, "BUDGET", 20_000)
+        small = module.section(Inputs(page()))
+        assert small is not None
+        cut = before - len(data()[what])
+        assert cut > 0
+        assert f"{cut} more of this sample have no room on the page" in small.body
 
 
 def test_every_step_has_its_rows_by_outcome_with_their_texts(project: Path) -> None:
@@ -127,7 +152,7 @@ def test_many_rows_are_sampled_and_the_page_says_so(project: Path, monkeypatch: 
     assert f"{shown} of {total} rows are on this page" in made.body
     monkeypatch.setattr(rows, "BUDGET", 20_000)
     small = row_data()
-    assert len(json.dumps(small["rows"])) <= 20_000 + 2 * len(small["rows"])
+    assert len(escaped_json(small["rows"])) <= 20_000 + len("[]")
     assert all(one["shown"] for one in small["counts"])
 
 

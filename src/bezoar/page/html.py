@@ -34,10 +34,15 @@ def render(template: str, /, **values: Any) -> Markup:
 
 def json_data(name: str, data: Any) -> Markup:
     """Data for the page's script, as an element that no browser executes."""
+    return Markup('<script type="application/json" id="{}">{}</script>').format(name, Markup(escaped_json(data)))
+
+
+def escaped_json(data: Any) -> str:
+    """JSON that is safe in an element: ASCII, with escapes for `<`, `>` and `&`."""
     text = json.dumps(data, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup('<script type="application/json" id="{}">{}</script>').format(name, Markup(text))
+    return text
 
 
 @cache

@@ -1,12 +1,12 @@
 """A few rows of each kind out of many: the same ones for the same rows, and not more bytes than a page can hold."""
 
-import json
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from bezoar.page.html import escaped_json
 from bezoar.steps.data.rows import rank
 
 Item = TypeVar("Item")
@@ -50,12 +50,16 @@ class Sample(Generic[Item]):
                 if turn < len(drawn):
                     yield stratum, drawn[turn][2]
 
+    def size(self) -> int:
+        """Rows of the sample."""
+        return sum(len(drawn) for drawn in self._drawn.values())
+
     def take(self, budget: int, shown: Callable[[Stratum, Item], Any]) -> dict[Stratum, list[Any]]:
-        """The rows of the sample by stratum as `shown` makes them, for as many bytes of JSON as the budget allows."""
+        """The rows of the sample by stratum as `shown` makes them, within a budget of bytes of the page."""
         found: dict[Stratum, list[Any]] = {stratum: [] for stratum in self._drawn}
         for stratum, item in self.drawn():
             made = shown(stratum, item)
-            needed = len(json.dumps(made))
+            needed = len(escaped_json(made)) + 1  # and a comma
             if needed <= budget:
                 found[stratum].append(made)
                 budget -= needed

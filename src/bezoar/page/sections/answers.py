@@ -74,12 +74,14 @@ def _set(asked: Asked, read: Callable[[str], bytes | None], budget: int) -> dict
     for one in questions_of(asked, read):
         sample.add((one.category,), str(one.number), "", one)
     found = sample.take(budget, lambda _, one: shown(one))
+    questions = sorted((one for rows in found.values() for one in rows), key=lambda one: one["number"])
     return {
         "name": asked.answers,
         "checkpoints": asked.checkpoints,
         "counts": [[words(category), count] for (category,), count in sorted(sample.counts.items())],
         "total": sample.counts.total(),
-        "questions": sorted((one for rows in found.values() for one in rows), key=lambda one: one["number"]),
+        "cut": sample.size() - len(questions),
+        "questions": questions,
     }
 
 

@@ -104,6 +104,7 @@ def section(inputs: Inputs) -> Section | None:
         total=sample.counts.total(),
         shown=len(rows),
         each=EACH,
+        cut=sample.size() - len(rows),
         artifacts=[one for one in artifacts if one.size],
         data=json_data("rows-data", data),
     )
