@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -421,6 +422,19 @@ def test_a_log_says_how_fast_its_job_is(tmp_path, text, expected):
     (tmp_path / "log").write_text(text)
     assert pace(str(tmp_path / "log")) == expected
     assert pace(str(tmp_path / "none")) == ""
+
+
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_watching_ends_without_a_traceback_when_it_is_interrupted(run, monkeypatch, capsys, is_terminal):
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "look", lambda: run)
+    monkeypatch.setattr(time, "sleep", interrupt)
+    made = screen(monkeypatch) if is_terminal else None
+    assert main(["status", "--watch"]) == 0
+    assert "3 of 5 jobs done" in (made.getvalue() if made else capsys.readouterr().out)
 
 
 def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
