@@ -373,6 +373,39 @@ def test_a_status_says_what_runs_how_fast_and_how_long_still(run, width):
     assert shown == expected
 
 
+LONG = "sft_on_instructions_of_all_sources_and_their_rewrites"
+LONG_AT_80 = """\
+running                         for   last time  progress
+train                          40 s  1 min 40 s  100 of 148 steps, 7 steps/s,
+sft_on_instructions_of_all_so                    950 tokens/s
+urces_and_their_rewrites
+
+rule                                          up to date  done  running  waiting
+train_sft_on_instructions_of_all_sources_and          12     -        1        -
+_their_rewrites"""
+
+
+@pytest.fixture
+def long(run: Progress) -> Progress:
+    """A run whose names are too long for 80 columns."""
+    job = Waiting("train sft", f"train {LONG}", f"train_{LONG}", 100.0, 2, (), "train.log")
+    return Progress(Planned(1000.0, 2, {job.rule: 12}, [job]), True, {}, run.running, [])
+
+
+def test_long_names_push_no_column_off_the_terminal(long):
+    shown = terminal.plain(*status.of_run(long, 1200.0))
+    assert shown.endswith(LONG_AT_80)
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_pipe_gets_whole_lines_of_a_status(long, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "look", lambda: long)
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"train {LONG} +\S.* +1 min 40 s  100 of 148 steps, 7 steps/s, 950 tokens/s *", lines[3])
+    assert re.fullmatch(rf"train_{LONG} +12 +- +1 +- *", lines[6])
+
+
 def test_what_failed_is_named(run):
     failed = Progress(run.planned, True, run.done, {}, ["train sft"])
     shown = terminal.plain(*status.of_run(failed, 1200.0))
