@@ -474,7 +474,7 @@ def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert progress.look() is None
     Path(".snakemake/bezoar").mkdir(parents=True)
-    Planned(1000.0, None, {"source": 12}, JOBS).write()
+    alive = Planned(1000.0, None, {"source": 12}, JOBS).write()
     for name in ("generate evol 0", "generate evol 1", "mix evol"):
         history.note(name, history.STARTED)
     history.note("generate evol 0", history.RUN)
@@ -492,7 +492,22 @@ def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
     assert [one.name for one in found.waiting] == ["train sft", "merge sft"]
     assert found.planned.jobs == JOBS
     assert history.outcomes() == {history.RUN: 1, history.RESTORED: 1}
-    for file in held:
+    for file in (*held, alive):
         file.close()
     Path(progress.FILE).write_text('{"started": -1}')
     assert progress.look() is None
+
+
+def test_a_run_that_has_ended_is_not_taken_for_one_because_of_a_query_or_the_start_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake/bezoar").mkdir(parents=True)
+    alive = Planned(1000.0, None, {}, JOBS).write()
+    with locks.forget_killed_runs():  # what a query of the graph holds, and a run before it has planned
+        assert (going := progress.look())
+        assert going.is_going_on
+        alive.close()
+        assert (ended := progress.look())
+        assert not ended.is_going_on
+        with Planned(2000.0, None, {}, JOBS).write():
+            assert (another := progress.look())
+            assert another.is_going_on
