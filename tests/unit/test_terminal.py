@@ -306,6 +306,23 @@ def test_a_run_says_a_line_for_each_start_and_end_and_errors_whole(monkeypatch):
     assert "        bezoar exec x" in lines
 
 
+def test_a_target_of_the_projects_own_counts_as_the_job_that_it_is_and_one_job_is_no_plural(monkeypatch):
+    mine, everything = job(2, "mine"), job(0, "all")
+    mine[2]["output"] = everything[2]["output"] = []
+    done = {"event": LogEvent.PROGRESS, "done": 1, "total": 1}
+    shown = log(
+        screen(monkeypatch, TERM="dumb"),
+        (logging.INFO, None, {"event": LogEvent.RUN_INFO, "stats": {"mine": 1, "all": 1, "total": 2}}),
+        mine,
+        (logging.INFO, None, {"event": LogEvent.JOB_FINISHED, "job_id": 2}),
+        (logging.INFO, None, done),
+        everything,
+        (logging.INFO, None, {"event": LogEvent.JOB_FINISHED, "job_id": 0}),
+        (logging.INFO, None, done),
+    )
+    assert shown.splitlines() == ["run    1 job: 1 mine", "start  mine", "done   mine, 1 of 1"]
+
+
 def test_verbose_runs_and_dry_runs_show_jobs_as_snakemake_does(monkeypatch):
     verbose = log(screen(monkeypatch, TERM="dumb"), *RUN, verbose=True)
     assert "Building DAG of jobs..." in verbose
