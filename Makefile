@@ -25,7 +25,7 @@ define TORCH_unchecked
 	$(PIP) --constraint constraints.txt torch
 endef
 
-.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu fuzz check format docs pictures wheel setup lock clean
+.PHONY: run smollm2 test test-short test-long test-end-to-end slurm test-cluster test-gpu test-examples fuzz check format docs pictures wheel setup lock clean
 
 run: $(INSTALLED)  ## The main job: every stage and evaluation of the recipe, and results/report.html, which shows them
 	$(BIN)/snakemake --cores all
@@ -61,6 +61,9 @@ test-cluster: .venv/installed-slurm  ## On a SLURM and remotes of this machine's
 
 test-gpu: $(INSTALLED)  ## What needs a GPU; skipped where there is none
 	$(BIN)/pytest -m gpu
+
+test-examples: $(INSTALLED)  ## Thousands of examples instead of hundreds; and the page in Chromium, if it is installed
+	$(BIN)/pytest -m long
 
 fuzz: $(INSTALLED)  ## FUZZ_STEPS random edits, each followed by a build and compared with a plain oracle
 	$(BIN)/pytest -m fuzz

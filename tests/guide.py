@@ -18,6 +18,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 GAP = "…"  # anything: in a line, or for lines
+JOBS = re.compile(r"\s*\d[\d,]* to run, \d[\d,]* up to date\s*")  # the same in every run
 COMMENT = re.compile(r"\s+#\s.*$")
 MASKS = (
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "H"),
@@ -83,7 +84,9 @@ def changed(text: str, change: str) -> str:
 
 
 def shape(line: str) -> str:
-    """A line without what differs from run to run: numbers, digests, times and widths of columns."""
+    """A line without what differs from run to run: numbers but those of jobs, digests, times and widths of columns."""
+    if JOBS.fullmatch(line):
+        return line.strip()
     for pattern, word in MASKS:
         line = pattern.sub(word, line)
     return line.strip()

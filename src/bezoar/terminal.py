@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+WIDE = 100_000  # columns of what isn't a terminal: its lines aren't wrapped
+
+
 def is_terminal(file: TextIO | None = None) -> bool:
     """Whether a stream, stdout by default, is a terminal: a table is drawn on it, and plain lines go anywhere else."""
     return (file or sys.stdout).isatty()
@@ -24,11 +27,14 @@ def is_terminal(file: TextIO | None = None) -> bool:
 def console(file: TextIO | None = None, *, width: int | None = None) -> "Console":
     """A console of a stream, stdout by default: as wide as the terminal, without colours where they aren't wanted.
 
-    Rich follows NO_COLOR, TERM=dumb and COLUMNS.
+    Rich follows NO_COLOR, TERM=dumb and COLUMNS. What isn't a terminal gets whole lines.
     """
     from rich.console import Console
 
-    return Console(file=file or sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    file = file or sys.stdout
+    if width is None and not is_terminal(file):
+        width = WIDE
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def draw(*parts: "RenderableType", file: TextIO | None = None) -> None:
@@ -56,7 +62,7 @@ def line(text: str, style: str = "", *, crop: bool = False) -> "Text":
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> "Table":
-    """A table without borders. The last column takes the space that is left, and wraps.
+    """A table without borders. The first and the last column wrap where the terminal is too narrow.
 
     Args:
         head: Names of the columns.
@@ -72,8 +78,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[st
             name,
             justify="right" if name in numbers else "left",
             style="cyan" if name == names[0] else "",
-            no_wrap=name != names[-1],
-            overflow="fold",
+            no_wrap=name not in (names[0], names[-1]),
+            overflow="fold" if name in (names[0], names[-1]) else "ellipsis",
         )
     for row in rows:
         made.add_row(*(line(cell) for cell in row))

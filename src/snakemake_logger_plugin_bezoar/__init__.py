@@ -29,6 +29,7 @@ UNSAID = {
     LogEvent.SHELLCMD,
     LogEvent.RULEGRAPH,
 }
+TARGET = "all"  # makes nothing, and isn't shown
 SHOWN_RULES = 6
 SECONDS_BETWEEN_LOOKS = 10.0
 
@@ -103,7 +104,7 @@ class LogHandler(LogHandlerBase):
         )  # which the filter lets through on demand
 
     def _say(self, event: LogEvent, facts: Mapping[str, Any]) -> None:
-        if event == LogEvent.JOB_INFO and facts["output"]:  # a target such as `all` has none
+        if event == LogEvent.JOB_INFO and facts["rule_name"] != TARGET:
             name = " ".join([facts["rule_name"], *map(str, facts["wildcards"].values())])
             self.jobs[facts["jobid"]] = name
             self._line("start", name)
@@ -115,7 +116,7 @@ class LogHandler(LogHandlerBase):
                 self.done += 1
                 self._line("done", f"{name}, {self.done:,} of {self.total:,}{self._left()}")
         elif event == LogEvent.RUN_INFO:
-            rules = {name: int(count) for name, count in facts["stats"].items() if name not in ("total", "all")}
+            rules = {name: int(count) for name, count in facts["stats"].items() if name not in ("total", TARGET)}
             self.total = sum(rules.values())
             self._line("run", _counts(rules))
 
@@ -146,4 +147,5 @@ def _counts(rules: Mapping[str, int]) -> str:
     most = sorted(rules, key=lambda name: -rules[name])
     listed = ", ".join(f"{rules[name]:,} {name}" for name in most[:SHOWN_RULES])
     more = f" and {len(most) - SHOWN_RULES} more rules" if len(most) > SHOWN_RULES else ""
-    return f"{sum(rules.values()):,} jobs: {listed}{more}"
+    total = sum(rules.values())
+    return f"{total:,} job{'s' * (total != 1)}: {listed}{more}"

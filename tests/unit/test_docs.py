@@ -211,6 +211,20 @@ def test_workflows_call_make_targets_that_exist(path: Path) -> None:
     assert named <= make_targets()
 
 
+def marked(target: str) -> set[str]:
+    """The markers of the tests that a target of make runs."""
+    text = (ROOT / "Makefile").read_text()
+    chosen = re.search(rf"^{target}:.*\n\t\$\(BIN\)/pytest -m (?:'([\w ]+)'|(\w+))", text, re.MULTILINE)
+    assert chosen, target
+    return set(re.findall(r"(?<!not )\b(?!(?:and|or|not)\b)\w+", chosen[1] or chosen[2]))
+
+
+def test_the_long_workflow_runs_each_test_once() -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/long.yml").read_text())["jobs"]["test-long"]
+    run = [one for target in job["strategy"]["matrix"]["target"] for one in marked(target)]
+    assert sorted(run) == sorted(marked("test-long") - {"gpu"})  # no runner has one
+
+
 def test_a_change_has_to_pass_what_ci_runs() -> None:
     text = (ROOT / ".github/workflows/check.yml").read_text()
     called = re.findall(r"^make ([\w-]+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -312,6 +313,23 @@ def test_a_run_says_a_line_for_each_start_and_end_and_errors_whole(monkeypatch):
     assert "        bezoar exec x" in lines
 
 
+def test_a_target_of_the_projects_own_counts_as_the_job_that_it_is_and_one_job_is_no_plural(monkeypatch):
+    mine, everything = job(2, "mine"), job(0, "all")
+    mine[2]["output"] = everything[2]["output"] = []
+    done = {"event": LogEvent.PROGRESS, "done": 1, "total": 1}
+    shown = log(
+        screen(monkeypatch, TERM="dumb"),
+        (logging.INFO, None, {"event": LogEvent.RUN_INFO, "stats": {"mine": 1, "all": 1, "total": 2}}),
+        mine,
+        (logging.INFO, None, {"event": LogEvent.JOB_FINISHED, "job_id": 2}),
+        (logging.INFO, None, done),
+        everything,
+        (logging.INFO, None, {"event": LogEvent.JOB_FINISHED, "job_id": 0}),
+        (logging.INFO, None, done),
+    )
+    assert shown.splitlines() == ["run    1 job: 1 mine", "start  mine", "done   mine, 1 of 1"]
+
+
 def test_verbose_runs_and_dry_runs_show_jobs_as_snakemake_does(monkeypatch):
     verbose = log(screen(monkeypatch, TERM="dumb"), *RUN, verbose=True)
     assert "Building DAG of jobs..." in verbose
@@ -379,6 +397,39 @@ def test_a_status_says_what_runs_how_fast_and_how_long_still(run, width):
     assert shown == expected
 
 
+LONG = "sft_on_instructions_of_all_sources_and_their_rewrites"
+LONG_AT_80 = """\
+running                         for   last time  progress
+train                          40 s  1 min 40 s  100 of 148 steps, 7 steps/s,
+sft_on_instructions_of_all_so                    950 tokens/s
+urces_and_their_rewrites
+
+rule                                          up to date  done  running  waiting
+train_sft_on_instructions_of_all_sources_and          12     -        1        -
+_their_rewrites"""
+
+
+@pytest.fixture
+def long(run: Progress) -> Progress:
+    """A run whose names are too long for 80 columns."""
+    job = Waiting("train sft", f"train {LONG}", f"train_{LONG}", 100.0, 2, (), "train.log")
+    return Progress(Planned(1000.0, 2, {job.rule: 12}, [job]), True, {}, run.running, [])
+
+
+def test_long_names_push_no_column_off_the_terminal(long):
+    shown = terminal.plain(*status.of_run(long, 1200.0))
+    assert shown.endswith(LONG_AT_80)
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_pipe_gets_whole_lines_of_a_status(long, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "look", lambda: long)
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"train {LONG} +\S.* +1 min 40 s  100 of 148 steps, 7 steps/s, 950 tokens/s *", lines[3])
+    assert re.fullmatch(rf"train_{LONG} +12 +- +1 +- *", lines[6])
+
+
 def test_what_failed_is_named(run):
     failed = Progress(run.planned, True, run.done, {}, ["train sft"])
     shown = terminal.plain(*status.of_run(failed, 1200.0))
@@ -430,11 +481,24 @@ def test_a_log_says_how_fast_its_job_is(tmp_path, text, expected):
     assert pace(str(tmp_path / "none")) == ""
 
 
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_watching_ends_without_a_traceback_when_it_is_interrupted(run, monkeypatch, capsys, is_terminal):
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "look", lambda: run)
+    monkeypatch.setattr(time, "sleep", interrupt)
+    made = screen(monkeypatch) if is_terminal else None
+    assert main(["status", "--watch"]) == 0
+    assert "3 of 5 jobs done" in (made.getvalue() if made else capsys.readouterr().out)
+
+
 def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert progress.look() is None
     Path(".snakemake/bezoar").mkdir(parents=True)
-    Planned(1000.0, None, {"source": 12}, JOBS).write()
+    alive = Planned(1000.0, None, {"source": 12}, JOBS).write()
     for name in ("generate evol 0", "generate evol 1", "mix evol"):
         history.note(name, history.STARTED)
     history.note("generate evol 0", history.RUN)
@@ -452,10 +516,25 @@ def test_a_run_is_read_from_what_it_and_its_jobs_write(tmp_path, monkeypatch):
     assert [one.name for one in found.waiting] == ["train sft", "merge sft"]
     assert found.planned.jobs == JOBS
     assert history.outcomes() == {history.RUN: 1, history.RESTORED: 1}
-    for file in held:
+    for file in (*held, alive):
         file.close()
     Path(progress.FILE).write_text('{"started": -1}')
     assert progress.look() is None
+
+
+def test_a_run_that_has_ended_is_not_taken_for_one_because_of_a_query_or_the_start_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake/bezoar").mkdir(parents=True)
+    alive = Planned(1000.0, None, {}, JOBS).write()
+    with locks.forget_killed_runs():  # what a query of the graph holds, and a run before it has planned
+        assert (going := progress.look())
+        assert going.is_going_on
+        alive.close()
+        assert (ended := progress.look())
+        assert not ended.is_going_on
+        with Planned(2000.0, None, {}, JOBS).write():
+            assert (another := progress.look())
+            assert another.is_going_on
 
 
 # --- the recording in README -----------------------------------------------------------------------------------------

@@ -71,17 +71,20 @@ def test_each_page_with_commands_is_followed_or_has_tests_that_do_the_same() -> 
 
 
 def test_a_readers_shell_keeps_folder_and_variables_and_misses_what_a_page_does_not_say(tmp_path: Path) -> None:
-    follower = newcomer(tmp_path, instead={"NAME": "Ada"})
+    follower, planned = newcomer(tmp_path, instead={"NAME": "Ada"}), "echo 11 to run, 2 up to date"
     for text, shown in (
         ("mkdir deeper && cd deeper && export WHO=NAME", ()),
         ("basename $PWD && echo $WHO, 12.5 s, 0a1b2c3d4e", ("deeper", "Ada, 3 s, ffffffffff")),
         ("seq 3 && echo end", ("1", "…", "end")),
         ("seq 3 && echo end", ("…", "e…d")),
+        (planned, ("11 to run, 2 up to date",)),
     ):
         follower.run(Command(text, shown), "page")
     for shown in (("deeper",), ("Ada",), ("deeper", "Ben"), ("…", "Ben"), ("deeper", "Ada", "more")):
         with pytest.raises(AssertionError, match="doesn't show"):
             follower.run(Command("basename $PWD && echo $WHO", shown), "page")
+    with pytest.raises(AssertionError, match="doesn't show: 10 to run"):
+        follower.run(Command(planned, ("10 to run, 2 up to date",)), "page")
     with pytest.raises(AssertionError, match="page: \\$ false"):
         follower.run(Command("false", ()), "page")
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import snakemake.api  # before snakemake.workflow, which imports it in a circle
 import snakemake.workflow
@@ -450,21 +450,21 @@ class ProvenDAG(DAG):
                 if self.attached.build.prepare(*plan):
                     self._apply(list(self.toposorted()), self.attached.build.decision)
             if self._needrun:
-                self._write_progress()
+                self.progress = self._write_progress()  # open, and so locked, until the run ends
             else:  # Snakemake calls no hook then
                 self.attached.close()
             for output in itertools.chain.from_iterable(job.output for job in self._needrun):
                 self.workflow.iocache.exists_local.pop(output, None)  # it may have been moved aside since then
         await super().postprocess(*arguments, check_initial=check_initial, **options)
 
-    def _write_progress(self) -> None:
-        """Write what the run has planned, for `bezoar status`."""
+    def _write_progress(self) -> TextIO:
+        """Write what the run has planned, for `bezoar status`; the file stays locked while it is open."""
         assert self.attached
         jobs = {step.name: job for job, step in self.steps.items()}
         threads = {name: int(job.threads) for name, job in jobs.items()}
         logs = {name: str(next(iter(job.log), "")) for name, job in jobs.items()}
         cores = self.workflow.global_resources["_cores"]
-        progress.of_build(self.attached.build, threads, logs, getattr(cores, "value", cores)).write()
+        return progress.of_build(self.attached.build, threads, logs, getattr(cores, "value", cores)).write()
 
     def around(self, job: Any) -> Surroundings:
         """What a job touches beside its inputs."""

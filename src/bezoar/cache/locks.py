@@ -102,9 +102,9 @@ def _is_free(lock: Path) -> bool:
     return True
 
 
-def is_run_alive() -> bool:
-    """Whether a run of this folder, or a command of one, is alive."""
-    return not _is_free(ALIVE)
+def is_held(path: str) -> bool:
+    """Whether a process holds the lock of a file."""
+    return not _is_free(Path(path))
 
 
 @contextmanager

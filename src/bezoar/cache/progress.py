@@ -1,12 +1,14 @@
 """How far a run is: what it has planned, and what has become of it. `bezoar status` and a run's output read it."""
 
+import fcntl
 import json
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bezoar.cache import foreign, history, locks
 from bezoar.cache.job import FOLDER
@@ -57,12 +59,16 @@ class Planned:
     proven: dict[str, int]
     jobs: list[Waiting]
 
-    def write(self) -> None:
-        """Write it for others to read."""
-        partial = f"{FILE}.partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(asdict(self), file)
-        os.replace(partial, FILE)
+    def write(self) -> TextIO:
+        """Write it for others to read. Returns the file, which is locked as long as it is open: until the run ends."""
+        partial = Path(f"{FILE}.partial")
+        file = partial.open("w", encoding="utf-8")
+        json.dump(asdict(self), file)
+        file.flush()
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.replace(FILE)
+        return file
 
 
 def of_build(build: "Build", threads: Mapping[str, int], logs: Mapping[str, str], cores: int | None) -> Planned:
@@ -121,7 +127,7 @@ class Progress:
 
     Attributes:
         planned: What it has planned.
-        alive: Whether a run is going on.
+        alive: Whether the run's process is alive.
         done: By job that ran or was restored: the seconds that it took here; None if that isn't known.
         running: By job that runs: since when, in seconds since 1970.
         failed: Jobs that were started and are neither done nor at work.
@@ -135,7 +141,7 @@ class Progress:
 
     @property
     def is_going_on(self) -> bool:
-        """Whether the run is alive and not done with all jobs; a query of the graph counts as a run for a moment."""
+        """Whether the run is alive and not done with all jobs."""
         return self.alive and len(self.done) < len(self.planned.jobs)
 
     @property
@@ -214,7 +220,7 @@ def look() -> Progress | None:
     planned = read()
     if planned is None:
         return None
-    alive = locks.is_run_alive()
+    alive = locks.is_held(FILE)
     begun: dict[str, float] = {}
     done: dict[str, float | None] = {}
     for name, outcome, when in history.events():

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bezoar.text import show
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     elif going is None:
         terminal.draw(*_at_rest())
     elif args.watch:
-        _watch()
+        with suppress(KeyboardInterrupt):  # the usual way to stop watching
+            _watch()
     else:
         terminal.draw(*status.of_run(going, time.time()))
     return 0
