@@ -93,3 +93,12 @@ class Certificate(Form):
     def dropped(self) -> Sizes:
         """Rows that nothing is trained on, since they repeat items."""
         return self.matching_rows if self.policy == "drop" else Sizes(train=0, eval=0)
+
+    def left(self) -> Sizes:
+        """Rows without those: data/certified/<mix>."""
+        gone = self.dropped()
+        return Sizes(train=self.rows.train - gone.train, eval=self.rows.eval - gone.eval)
+
+    def compared(self) -> int:
+        """Evaluation items that rows were compared with; 0 for a recipe without an evaluation that has any."""
+        return sum(one.items for tasks in self.evaluations.values() for one in tasks.values())
