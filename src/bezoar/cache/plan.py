@@ -242,6 +242,7 @@ def planned(build: Build) -> Plan:
                 {repr(one): one for one in found}.values()
             )  # values may be lists, which can't be keys of a dict
             times = [_seconds(build, step) for step in steps]
+            recorded = any(step.name in build.decision.recorded for step in steps)
             stages.append(
                 PlannedStage(
                     stage=stage.name,
@@ -249,7 +250,7 @@ def planned(build: Build) -> Plan:
                     jobs=len(steps),
                     of=len(stage.steps),
                     certain=any(one.kind != "upstream" for one in reasons),
-                    new=not any(step.name in build.decision.recorded for step in steps),
+                    new=not (recorded or any(one.kind not in ("unrecorded", "upstream") for one in reasons)),
                     seconds=None if None in times else round(sum(one or 0 for one in times), 3),
                     reasons=reasons,
                     outputs=[output for step in steps for output in step.outputs],
