@@ -277,7 +277,9 @@ def test_with_policy_block_no_row_is_left_out(inputs, monkeypatch):
 
 def test_a_certificate_that_compared_nothing_says_so(inputs, monkeypatch):
     original = Inputs.checked
-    changed = certificates.Certificate.model_validate(certificate(matching_rows={"train": 0, "eval": 0}, evaluations={}))
+    changed = certificates.Certificate.model_validate(
+        certificate(matching_rows={"train": 0, "eval": 0}, evaluations={})
+    )
     monkeypatch.setattr(
         Inputs,
         "checked",

@@ -14,8 +14,8 @@ import pictures
 import pytest
 from test_cache_decide import CACHE, SCRIPT, TRACE, Chain, step
 
-from bezoar.cache import graph as cache_graph
 from bezoar.cache import git, history, job, records
+from bezoar.cache import graph as cache_graph
 from bezoar.cache.decide import Decision, Reason
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.job import Run, Step
@@ -197,7 +197,7 @@ def test_it_is_sound_in_a_browser(build: Any) -> None:
             assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
             assert shown.evaluate("document.documentElement.scrollWidth") == width
             if width > 390:  # a narrower page scrolls its tables
-                cut = "one => [...one.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
+                cut = "one => [...one.querySelectorAll('.scroll')].filter(x => x.scrollWidth > x.clientWidth).length"
                 assert shown.locator("main").evaluate(cut) == 0
             failed = shown.locator("svg.states g.failed rect")
             assert failed.evaluate("(box) => getComputedStyle(box).strokeDasharray") != "none"
@@ -208,7 +208,9 @@ def test_a_folder_without_a_run_has_a_page(build: Any) -> None:
     os.unlink(history.RUNS)
     build.restored = []
     write(build, PAGE)
-    assert "No run is on record in this folder. Below is what the records say of its 5 jobs." in words(Path("results/run.html").read_text())
+    assert "No run is on record in this folder. Below is what the records say of its 5 jobs." in words(
+        Path("results/run.html").read_text()
+    )
 
 
 def test_without_a_commit_the_page_says_why(build: Any) -> None:

@@ -59,7 +59,13 @@ def section(page: Page, jobs: Iterable[Job]) -> Section | None:
     boxes = [_box(name, place, found.get(name, Counter())) for name, place in places.items()]
     right = max(place.x for way in [list(places.values()), *ways] for place in way) + WIDE / 2
     deep = max(place.y for place in places.values()) + TALL / 2
-    size: dict[str, Any] = {"kind": "graph" if right > SCROLLS else "", "width": round(right + 8), "height": round(deep + 8), "wide": WIDE, "tall": TALL}
+    size: dict[str, Any] = {
+        "kind": "graph" if right > SCROLLS else "",
+        "width": round(right + 8),
+        "height": round(deep + 8),
+        "wide": WIDE,
+        "tall": TALL,
+    }
     drawn = [_path(way) for way in ways]
     shown = [state for state in STATES if any(box.state == state for box in boxes)]
     return Section("graph", "The graph", render("run_graph.html.j2", boxes=boxes, ways=drawn, states=shown, **size))

@@ -117,7 +117,10 @@ def _mix(inputs: Inputs, name: str) -> Fall:
         (part.name, _through(sources[part.name].ledger, one) if part.kind == "source" else one) for part, one in drawn
     ]
     picture = drawing(*_parts(flows, splits, gone), f"Rows of the mix {name}: its parts, and its splits")
-    lines = [*sources.values(), *(Line(f"drawn from {part.kind} {part.name}", one, artifacts[0]) for part, one in drawn)]
+    lines = [
+        *sources.values(),
+        *(Line(f"drawn from {part.kind} {part.name}", one, artifacts[0]) for part, one in drawn),
+    ]
     last = Ledger(read=certificate.rows.total(), kept=splits.total(), reasons={REPEATS: gone} if gone else {})
     lines.append(Line("certificate", last, artifacts[1]))
     files = [*(one.artifact for one in sources.values()), *artifacts]
