@@ -293,7 +293,7 @@ def _changed(settings: list[str]) -> Any:
     for setting in settings:
         name, mark, text = setting.partition("=")
         new, name = name.startswith("+"), name.removeprefix("+")
-        *parents, last = name.split(".")
+        *parents, last = _keys(params, name)
         block = params if mark and (new or name in known) else None
         for parent in parents:
             block = block.setdefault(parent, {}) if isinstance(block, dict) else None
@@ -329,6 +329,14 @@ def _hint(name: str, mark: str, names: set[str]) -> str:
         ends = difflib.get_close_matches(name.rpartition(".")[2], [one.rpartition(".")[2] for one in known], n=1)
         near = [one for one in known if ends and one.rpartition(".")[2] == ends[0]]
     return f"did you mean `{near[0]}`?" if near else "`bezoar recipe check` names the blocks"
+
+
+def _keys(block: Any, name: str) -> list[str]:
+    """The keys of a dotted name, one of which may have dots itself, such as a value that a level of a matrix sets."""
+    key, mark, rest = name.partition(".")
+    if not mark or (isinstance(block, dict) and name in block):
+        return [name]
+    return [key, *_keys(block.get(key) if isinstance(block, dict) else None, rest)]
 
 
 def _names(block: Any, before: str = "") -> Iterator[str]:

@@ -16,7 +16,7 @@ def card_of(recipe: "Recipe", name: str) -> Card:
     schemes = dict.fromkeys(part.name for part in mix.parts if part.kind == "scheme")
     return Card(
         recipe=recipe.recipe,
-        seed=recipe.seed,
+        seed=mix.own_seed(recipe.seed),
         shards=recipe.shards,
         format=mix.format,
         parts={f"{part.kind} {part.name}": part_licence(recipe, name, part) for part in mix.parts},

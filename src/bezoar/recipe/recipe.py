@@ -11,6 +11,7 @@ from bezoar.cluster.resources import Resources
 from bezoar.page.block import Page
 from bezoar.recipe import licences
 from bezoar.recipe.cards import card_of
+from bezoar.recipe.loop import Loop
 from bezoar.recipe.pages import page_of
 from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
@@ -28,6 +29,7 @@ from bezoar.steps.evaluate.checklist import Checklist
 from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, ServedBlock
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
+from bezoar.steps.evaluate.matrix import Matrix
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.evaluate.pairwise import Pairwise
 from bezoar.steps.evaluate.rubric import Rubric
@@ -55,7 +57,8 @@ Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
-SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
+BLOCKS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
+SECTIONS = (*BLOCKS, "loops", "matrix")  # those of blocks, and those that are unrolled into blocks
 
 
 class Recipe(Block):
@@ -89,6 +92,8 @@ class Recipe(Block):
     stages: dict[Name, Stage] = Field({})
     answers: dict[Name, Answers] = Field({})
     evals: dict[Name, Eval] = Field({})
+    loops: dict[Name, Loop] = Field({}, exclude_if=lambda loops: not loops)
+    matrix: dict[Name, Matrix] = Field({}, exclude_if=lambda matrix: not matrix)
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )
@@ -132,6 +137,7 @@ class Recipe(Block):
         """
         found = self.resolved()
         del found["commercial"]
+        found.pop("loops", None)  # their blocks are there
         for section, key in licences.KEYS.items():
             for block in found[section].values():
                 del block[key]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, NamedBlock, Sampling, Share, SourceName, TeacherName
+from bezoar.blocks import FilePath, Sampling, Share, SourceName, TeacherName
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
@@ -17,9 +17,10 @@ from bezoar.requests.demand import Demand, Known
 from bezoar.script import Flags
 from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
+from bezoar.steps.seeded import Seeded
 
 
-class SchemeBlock(NamedBlock):
+class SchemeBlock(Seeded):
     """The base class of schemes.
 
     Attributes:

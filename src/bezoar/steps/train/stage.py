@@ -13,9 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Block, Dtype, Licence, MixName, Name, NamedBlock, Reference, Share
+from bezoar.blocks import Block, Dtype, Licence, MixName, Name, Reference, Share
 from bezoar.logs import logger
 from bezoar.script import Flags
+from bezoar.steps.seeded import Seeded
 
 
 class Lora(Block):
@@ -37,7 +38,7 @@ class Lora(Block):
     )
 
 
-class StageBlock(NamedBlock):
+class StageBlock(Seeded):
     """The base class of training methods.
 
     Attributes:
@@ -186,11 +187,12 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
     Args:
         args: The parsed flags.
         stage: The stage's block.
-        seed: The recipe's seed.
+        seed: The recipe's seed; the stage's own has priority.
         trainer_of: Makes the trainer from paths, stage and seed.
     """
     from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
+    seed = stage.own_seed(seed)
     paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
     if not devices.launched():
         count = devices.pin(args.gpus)
