@@ -51,11 +51,12 @@ def _check(args: argparse.Namespace) -> int:
     from bezoar.cache import committed, git
 
     committed.check_own(git.tracked())  # before the memory of hashes is written
-    recipe = recipes.load(args.file, contents=True, rows=True)
+    notes: list[str] = []
+    recipe = recipes.load(args.file, contents=True, notes=notes)
     sizes = {kind: len(getattr(recipe, kind)) for kind in COUNTED}
     counts = [f"{size} {COUNTED[kind] if size == 1 else kind}" for kind, size in sizes.items()]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
-    for line in recipe.guarded():
+    for line in [*recipe.guarded(), *notes]:
         show(line)
     for name in recipe.unnamed_weights():
         show(
