@@ -61,7 +61,7 @@ def _check(args: argparse.Namespace) -> int:
     for name in recipe.unnamed_weights():
         show(
             f"note: backends.{name}: its server loads weights from outside of this recipe; new weights under the same "
-            "`model` rerun nothing: see `checkpoint` in docs/how-to/served-checkpoints.md"
+            f"`model` rerun nothing: see `checkpoint` in {installed.find('docs/how-to/served-checkpoints.md')}"
         )
     return 0
 
