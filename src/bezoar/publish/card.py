@@ -19,6 +19,7 @@ from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
+from bezoar.steps.data.contamination.certificate import line_of
 from bezoar.steps.data.sources import Hub
 from bezoar.steps.dataset.markdown import section, table
 
@@ -53,6 +54,7 @@ def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     yield "records of that build: each number is of artifacts that are up to date."
     yield from section("Lineage", _lineage(stages, recipe, records))
     yield from section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
+    yield from section("Evaluation items in the rows", _repeats(recipe.trained_on(name), records))
     yield from section("Licences", _licences(recipe.stages[name].licence, licences.of_checkpoint(recipe, name)))
     yield from section("Prompt", _prompt(recipe))
     yield from section("Settings", _settings(stages, recipe))
@@ -111,6 +113,13 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
         yield from table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
 
 
+def _repeats(mixes: list[str], records: Records) -> Iterator[str]:
+    """What the certificates say of the mixes that are built."""
+    for name in mixes:
+        if (said := records.read(f"data/certificates/{name}.json")) is not None:
+            yield f"- `{name}`: {line_of(said)}."
+
+
 def _licences(stated: Licence | None, found: list[licences.Input]) -> Iterator[str]:
     if stated:
         yield f"Published under {licences.text_of(stated)}. It is made of:"
@@ -160,4 +169,11 @@ def _not_run(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
             yield f"- `{label}` ({block.method}) has no result that is up to date."
     if not recipe.evals:
         yield "- The recipe has no evaluation, so nothing is known about this model's quality."
-    yield "- Bias, safety and memorised text were not measured, beyond the scores above."
+    scored = any(records.read(f"results/{label}.json") is not None for label in _of(name, recipe))
+    beyond = ", beyond the scores above" if scored else ""
+    yield f"- Bias, safety and memorised text were not measured{beyond}."
+
+
+def _of(name: str, recipe: Recipe) -> list[str]:
+    """The evaluations that score a checkpoint."""
+    return [label for label, block in recipe.evals.items() if name in block.checkpoints]
