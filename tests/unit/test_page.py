@@ -207,6 +207,17 @@ def test_a_learning_curve_begins_before_training(inputs):
     assert 'aria-label="step 10, training rows: 0.5"' in drawn
 
 
+def test_a_stage_with_rewards_shows_them_and_the_highest_is_the_best(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rewards = {0: 0.25, 10: 0.75, 20: 0.5}
+    held = [{"step": step, "eval_loss": 0.0, "eval_reward": reward} for step, reward in rewards.items()]
+    put(tmp_path, "data/adapters/sft/history.json", [*held, {"step": 10, "loss": 0.0, "reward": 0.4}])
+    found = curves._curve(Inputs(page()), "sft")
+    assert (found.figure, found.before, found.after, found.best) == ("reward", 0.25, 0.5, 10)
+    assert 'aria-label="step 10, held-out rows: 0.75"' in str(found.drawing)
+    assert 'aria-label="step 10, training rows: 0.4"' in str(found.drawing)
+
+
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
     points = [(step, 1 / (1 + step)) for step in range(100_000)]
     thin = curves._thinned(points)

@@ -15,12 +15,14 @@ class Form(BaseModel):
 
 
 class Point(Form):
-    """A line of data/adapters/<stage>/history.json: a step with a loss, or with one on held-out rows."""
+    """A line of data/adapters/<stage>/history.json: a step with a loss or a reward, or with one on held-out rows."""
 
     step: Count
     epoch: float | int | None = None
     loss: float | int | None = None
     eval_loss: float | int | None = None
+    reward: float | int | None = None
+    eval_reward: float | int | None = None
 
 
 class Split(Form):

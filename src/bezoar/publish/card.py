@@ -75,10 +75,10 @@ def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[st
     for name in stages:
         stage = recipe.stages[name]
         counts = records.read(f"data/adapters/{name}/rows.json") or {}
-        losses = [
-            one["eval_loss"] for one in records.read(f"data/adapters/{name}/history.json") or [] if one.get("eval_loss")
-        ]
-        loss = f"{losses[0]:.3f} → {losses[-1]:.3f}" if len(losses) > 1 else f"{losses[0]:.3f}" if losses else None
+        history, key = records.read(f"data/adapters/{name}/history.json") or [], f"eval_{stage.figure}"
+        found = [f"{one[key]:.3f}" for one in history if one.get(key) is not None]
+        loss = " → ".join([*found[:1], *found[1:][-1:]]) or None
+        loss = f"reward {loss}" if loss and stage.figure == "reward" else loss
         trained = counts.get("train", {}).get("rows")
         rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
     yield from table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)

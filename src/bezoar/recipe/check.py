@@ -17,7 +17,7 @@ from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
-from bezoar.recipe import licences, local_rows
+from bezoar.recipe import context, licences, local_rows
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
@@ -34,7 +34,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
-        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe), *context.problems(recipe)]
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 

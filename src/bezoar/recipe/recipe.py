@@ -40,6 +40,7 @@ from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
 from bezoar.steps.train.dpo import Dpo
+from bezoar.steps.train.grpo import Grpo
 from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.trackers import Trackers
 
@@ -47,7 +48,7 @@ from bezoar.steps.train.trackers import Trackers
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
-Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
+Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="method")]
 Eval = Annotated[
     Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
     Field(discriminator="method"),

@@ -43,11 +43,13 @@ class StageBlock(Seeded):
 
     Attributes:
         mix_format: The columns that the method trains on.
+        figure: What held-out rows are evaluated by: a loss, in nats a token, or a reward, which is to rise.
     """
 
     section: ClassVar[str] = "stages"
     rules: ClassVar[tuple[str, ...]] = ("train", "merge")
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
+    figure: ClassVar[Literal["loss", "reward"]] = "loss"
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
         description="Base model, or stage whose checkpoint (or adapter) this stage continues."
@@ -148,6 +150,20 @@ class StageBlock(Seeded):
     def trains_every_turn(self) -> bool:
         """Whether the assistant's earlier turns are trained, not only the last one."""
         return False
+
+    def has_reference(self) -> bool:
+        """Whether the loss compares with the model at the start of training."""
+        return self.mix_format == "preference"
+
+    def drawn_tokens(self) -> int:
+        """The most tokens of an answer that the model draws while it trains; 0 for a method that draws none."""
+        return 0
+
+    def count(self, path: FilePath, tokenizer: Any, ends: list[int]) -> dict[str, int]:
+        """Counts of a mix's rows, as in `conversations.count`."""
+        from bezoar.steps.train import conversations
+
+        return conversations.count(path, tokenizer, ends, self.max_length, every_turn=self.trains_every_turn())
 
 
 @dataclass(frozen=True)
