@@ -30,9 +30,10 @@ MODELS = {"models", "tokenizers"}
 BACKENDS = {"backends", "chat", "prompts", "data", "generate.templates", "generate"} | MODELS  # whoever answers
 ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 DEALING = PLAIN | DEMAND | {"problems", "requests.calls"}  # the block of a scheme
-SHARDS = {"data", "generate", "generate.scheme"}
+SHARDS = {"data", "generate", "generate.scheme", "seeded"}
 TRAINING = {
     "chat",
+    "seeded",
     "train",
     "train.conversations",
     "train.curves",
@@ -52,7 +53,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "data/certified": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
     "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
-    "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
+    "data/mix": (PLAIN, {"chat", "data", "seeded"} | MODELS),  # `models` for a tokenizer
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
@@ -96,7 +97,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
-    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
+    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "seeded"} | BACKENDS),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from bezoar.cluster.resources import Resources
 from bezoar.problems import RecipeError
 from bezoar.recipe.load import load
-from bezoar.recipe.recipe import SECTIONS, Recipe
+from bezoar.recipe.recipe import BLOCKS, SECTIONS, Recipe
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import Budget
 from bezoar.requests.network import network_of
@@ -440,8 +440,8 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
 def test_blocks_know_their_names(data):
     written(data)
     recipe = load()
-    named = [(section, name, getattr(recipe, section)[name].name) for section in SECTIONS for name in data[section]]
-    assert {section for section, *_ in named} == set(SECTIONS)
+    named = [(section, name, getattr(recipe, section)[name].name) for section in BLOCKS for name in data[section]]
+    assert {section for section, *_ in named} == set(BLOCKS)
     assert all(name == own for _, name, own in named)
 
 
