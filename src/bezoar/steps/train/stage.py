@@ -5,7 +5,7 @@ Nothing slow is imported here: a recipe is read far more often than it is traine
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, Licence, MixName, Name, NamedBlock, Reference, Share
+from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.script import Flags
 
@@ -42,11 +43,17 @@ class StageBlock(NamedBlock):
 
     Attributes:
         mix_format: The columns that the method trains on.
+        hint: What to do about rows without a column that it needs besides.
+        sequences: Sequences of a forward pass for each row of `batch_size`, such as both answers of a pair.
+        reference: Whether the loss compares with the model that the stage starts from.
     """
 
     section: ClassVar[str] = "stages"
     rules: ClassVar[tuple[str, ...]] = ("train", "merge")
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
+    sequences: ClassVar[int] = 1
+    reference: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
         description="Base model, or stage whose checkpoint (or adapter) this stage continues."
@@ -148,6 +155,22 @@ class StageBlock(NamedBlock):
         """Whether the assistant's earlier turns are trained, not only the last one."""
         return False
 
+    def needs(self) -> tuple[str, ...]:
+        """Columns that each row of its mix needs besides those of `mix_format`."""
+        return ()
+
+    def rows(self, path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of a mix's file as they are trained on, each with its line."""
+        return read_json_lines(path)
+
+    def left_out(self, path: FilePath) -> dict[str, int]:
+        """Counts of the rows of a mix's file that aren't trained on, by reason."""
+        return {}
+
+    def checkpoints(self) -> dict[str, str]:
+        """By key, the base models and stages that it is trained from."""
+        return {"init_from": self.init_from}
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -159,6 +182,7 @@ class Paths:
         mix: Folder with train.jsonl and eval.jsonl.
         work: Folder for saved states, which a killed run resumes from.
         out: Folder to write the adapter to; its name is the stage's.
+        guide: Model directory of the stage's guide, if it has one.
     """
 
     base: FilePath
@@ -166,6 +190,7 @@ class Paths:
     mix: FilePath
     work: FilePath
     out: FilePath
+    guide: FilePath | None = None
 
 
 def flags(description: str | None) -> Flags:
@@ -173,6 +198,7 @@ def flags(description: str | None) -> Flags:
     parser = Flags(description)
     parser.path("base", "model directory with the adapter's base weights")
     parser.path("adapter", "adapter to continue", optional=True)
+    parser.path("guide", "model directory of a model whose token probabilities the loss depends on", optional=True)
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
@@ -191,7 +217,7 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
     """
     from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
-    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out, args.guide)
     if not devices.launched():
         count = devices.pin(args.gpus)
         devices.split(stage, count)  # or an error, before any process starts
