@@ -353,6 +353,12 @@ def adapter_before(wildcards):
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
 
 
+def guide_of(wildcards):
+    """The weights that a stage's loss looks at, by role; a stage without a guide has no such input in its key."""
+    guide = recipe.stages[wildcards.stage].checkpoints().get("guide")
+    return {"guide": checkpoint(guide)} if guide else {}
+
+
 def evaluator(rule, wildcards):
     """The script of an evaluation's jobs for a checkpoint: it loads the checkpoint, or asks the server that has."""
     served = "served_" if recipe.asked(rule, wildcards)[0] else ""
@@ -397,8 +403,8 @@ def certificates_of(name):
 
 def chain_names(name):
     """The parameters that say on which mixes the checkpoints of an evaluation were trained."""
-    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.chain(one))
-    return [f"stages.{stage}.{key}" for stage in stages for key in ("init_from", "mix")]
+    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.ancestors(one))
+    return [f"stages.{stage}.{key}" for stage in stages for key in (*recipe.stages[stage].checkpoints(), "mix")]
 
 
 def answer_names(wildcards):

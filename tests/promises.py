@@ -182,6 +182,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_trackers.py",
         "unit/test_tokenizers.py",
         "unit/test_parity.py",
+        "unit/test_preference.py",
         "unit/test_harness_parity.py",
         "unit/test_harness_tasks.py",
         "unit/test_training.py",

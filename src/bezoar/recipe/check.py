@@ -35,6 +35,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
         problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe), *context.problems(recipe)]
+        problems += [] if circles else _strangers(recipe)
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
@@ -130,7 +131,8 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     stage = recipe.stages.get(checkpoint)
     if stage is None:
         return
-    yield ("stages", checkpoint, "init_from"), stage.init_from
+    for key, name in stage.checkpoints().items():
+        yield ("stages", checkpoint, key), name
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
@@ -202,6 +204,15 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
                 )
 
 
+def _strangers(recipe: Recipe) -> Iterator[Problem]:
+    """Checkpoints that a stage is trained from, of another base model: their tokens may be others."""
+    for name, stage in recipe.stages.items():
+        for key, other in stage.checkpoints().items():
+            if (base := recipe.base_model(other)) != (own := recipe.base_model(name)):
+                what, expected = f"`{other}` has another base model than this stage", f"a checkpoint of {own}"
+                yield Problem(("stages", name, key), what, base, expected)
+
+
 def _formats(recipe: Recipe) -> Iterator[Problem]:
     """Mixes with parts of another format, and mixes that a stage can't train on."""
     for name, mix in recipe.mixes.items():
@@ -222,6 +233,13 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
         if found != stage.mix_format:
             what, shown = f"method {stage.method} takes another mix", f"{stage.mix}, of format {found}"
             yield Problem(("stages", name, "mix"), what, shown, stage.mix_format)
+            continue
+        for part in recipe.mixes[stage.mix].parts:
+            form = recipe.sources[part.name].format if part.kind == "source" else None
+            if form and (lacking := [one for one in stage.needs() if one not in FORMATS[form].optional]):
+                what, shown = f"rows of `{part.name}` have no {' and no '.join(lacking)}", f"format {form}"
+                able = [one.name for one in FORMATS.values() if set(stage.needs()) <= set(one.optional)]
+                yield Problem(("stages", name, "mix"), what, shown, f"format {' or '.join(able)}", stage.hint)
 
 
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:

@@ -195,7 +195,8 @@ def of_checkpoint(recipe: "Recipe", name: str) -> list[Input]:
             return [of_source(recipe, one) for one in sources]
         return [Input(("models", name, "licence"), f"model {name}", model.licence)]
     stage = recipe.stages[name]
-    found = [*of_checkpoint(recipe, stage.init_from), *of_mix(recipe, stage.mix)]
+    before = [one for other in stage.checkpoints().values() for one in of_checkpoint(recipe, other)]
+    found = [*before, *of_mix(recipe, stage.mix)]
     return list({one.key: one for one in reversed(found)}.values())[::-1]
 
 

@@ -39,16 +39,23 @@ from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.train.asft import Asft
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.grpo import Grpo
+from bezoar.steps.train.kto import Kto
+from bezoar.steps.train.orpo import Orpo
 from bezoar.steps.train.sft import Sft
+from bezoar.steps.train.simpo import Simpo
+from bezoar.steps.train.sppo import Sppo
+from bezoar.steps.train.tgdpo import Tgdpo
+from bezoar.steps.train.tpo import Tpo
 from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
-Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="method")]
+Stage = Annotated[Asft | Dpo | Grpo | Kto | Orpo | Sft | Simpo | Sppo | Tgdpo | Tpo, Field(discriminator="method")]
 Eval = Annotated[
     Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
     Field(discriminator="method"),
@@ -180,13 +187,28 @@ class Recipe(Block):
             stage = self.stages[stage].init_from
         return found
 
+    def ancestors(self, stage: str) -> list[str]:
+        """A stage and all stages that it is trained from, those of guides included; each once, even in a cycle."""
+        found, open_ = [], [stage]
+        while open_:
+            if (name := open_.pop(0)) in self.stages and name not in found:
+                found.append(name)
+                open_ += self.stages[name].checkpoints().values()
+        return found
+
+    def base_model(self, checkpoint: str) -> str:
+        """The base model that a checkpoint descends from."""
+        stages = self.chain(checkpoint)
+        return self.stages[stages[-1]].init_from if stages else checkpoint
+
     def trained_on(self, checkpoint: str) -> list[str]:
-        """The mixes that a checkpoint was trained on: by its own stage, and by those that it starts from."""
-        return sorted({self.stages[stage].mix for stage in self.chain(checkpoint)})
+        """The mixes that a checkpoint was trained on: by its own stage, and by those that it is trained from."""
+        return sorted({self.stages[stage].mix for stage in self.ancestors(checkpoint)})
 
     def earlier_mixes(self, mix: str) -> list[str]:
         """The other mixes that are trained on before a stage trains on this one."""
-        before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
+        trained = [stage for stage, block in self.stages.items() if block.mix == mix]
+        before = {name for stage in trained for name in self.ancestors(stage)[1:]}
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     def targets(self) -> list[str]:
@@ -287,7 +309,7 @@ class Recipe(Block):
         parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
-        taken = {stage.init_from for stage in self.stages.values()} | scored | asked
+        taken = {name for stage in self.stages.values() for name in stage.checkpoints().values()} | scored | asked
         return {
             "filters": [name for name in self.filters if ("scheme", name) not in parts],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],

@@ -93,13 +93,25 @@ class ChatRow(Row):
         return messages
 
 
+def _absent(value: Any) -> bool:
+    """Whether a value is left out of a row's line."""
+    return value is None
+
+
 class PreferenceRow(Row):
-    """A dialogue that ends with a user turn, with a chosen and a rejected response."""
+    """A dialogue that ends with a user turn, with a chosen and a rejected response, and what is known of them."""
 
     id: str
     messages: list[Message] = Field(description="As in a ChatRow, but with a user turn at the end.")
     chosen: str = Field(min_length=1)
     rejected: str = Field(min_length=1)
+    gold: str | None = Field(None, min_length=1, exclude_if=_absent, description="A third response, the best one.")
+    score_chosen: float | None = Field(None, allow_inf_nan=False, exclude_if=_absent)
+    score_rejected: float | None = Field(None, allow_inf_nan=False, exclude_if=_absent)
+    win_rate_chosen: float | None = Field(
+        None, ge=0, le=1, exclude_if=_absent, description="How often it beats other responses to the dialogue."
+    )
+    win_rate_rejected: float | None = Field(None, ge=0, le=1, exclude_if=_absent)
 
     @field_validator("messages")
     @classmethod
@@ -209,6 +221,7 @@ class JudgePromptRow(Row):
     output_format: str
 
 
+PAIR_NUMBERS = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")
 TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, SeedRow)  # rows of mixes
 Kind = TypeVar("Kind", bound=Row)
 
@@ -248,11 +261,16 @@ def row_type(path: Path) -> type[Row]:
     first = next((row for _, row in read_json_lines(path)), None)
     if first is None:
         return SeedRow
-    found = [kind for kind in TRAINABLE if set(first) == set(kind.model_fields)]
+    found = [kind for kind in TRAINABLE if _columns(kind) <= set(first) <= set(kind.model_fields)]
     if not found:
         expected = "rows with a response, or preferences"
         raise InputError(problem(f"{path}: not rows of a mix", found=", ".join(map(str, first)), expected=expected))
     return found[0]
+
+
+def _columns(kind: type[Row]) -> set[str]:
+    """The columns that each line of a row type has."""
+    return {name for name, field in kind.model_fields.items() if field.exclude_if is None}
 
 
 def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:
