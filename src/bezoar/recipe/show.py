@@ -28,6 +28,8 @@ def _rows(block: BaseModel, around: KeyPath, lines: dict[KeyPath, int], path: st
     for name, field in type(block).model_fields.items():
         key = (*around, name)
         value = getattr(block, name)
+        if field.exclude_if and field.exclude_if(value):
+            continue  # it is no value of a recipe
         line = _line(key, lines)
         if line is None and value != field.get_default(call_default_factory=True):
             line = next(found for length in range(len(key) - 1, 0, -1) if (found := _line(key[:length], lines)))
