@@ -169,6 +169,7 @@ wildcard_constraints:
     model=r"[a-z][a-z0-9_]*",
     rubric=one_of(evals_of("rubric")),
     scheme=one_of(recipe.schemes),
+    selection=one_of(recipe.selections),
     shard=r"\d{4}",
     source=one_of(recipe.sources),
     stage=one_of(recipe.stages),
@@ -294,17 +295,27 @@ def certified(split):
     return lambda wildcards: f"data/certified/{recipe.stages[wildcards.stage].mix}/{split}.jsonl"
 
 
+def part_files(part):
+    """The files with a part's rows, and with their places where these don't say them."""
+    if part.kind == "scheme":
+        return expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
+    return [f"data/{part.kind}/{part.name}/{file}.jsonl" for file in ("rows", "places")]
+
+
 def mix_parts(wildcards):
     """The files that a mix is drawn from."""
-    return [
-        path
-        for part in recipe.mixes[wildcards.mix].parts
-        for path in (
-            expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
-            if part.kind == "scheme"
-            else [rows_of(part.name), f"data/source/{part.name}/places.jsonl"]
-        )
-    ]
+    return [path for part in recipe.mixes[wildcards.mix].parts for path in part_files(part)]
+
+
+def select_names(wildcards):
+    """The parameters that the script of a selection reads."""
+    block = recipe.selections[wildcards.selection]
+    return [f"selections.{wildcards.selection}", *backends_of(block, "select"), *block.reads]
+
+
+def scorer(key):
+    """The weights of the local model that gives the scores of a selection under a key, if there is one."""
+    return lambda wildcards: weights_of(getattr(recipe.selections[wildcards.selection], key, None))
 
 
 def mix_earlier(wildcards):
@@ -321,6 +332,7 @@ def dataset_reports(wildcards):
         *expand("data/source/{name}/report.json", name=card.sources),
         *expand("data/generated/{name}/{shard}/report.json", name=schemes, shard=SHARDS),
         *expand("data/filtered/{name}/{shard}/report.json", name=card.schemes, shard=SHARDS),
+        *expand("data/selected/{name}/report.json", name=card.selections),
     ]
 
 
@@ -532,6 +544,7 @@ def loose_ends():
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
+        *expand("data/selected/{name}/rows.jsonl", name=ends["selections"]),
         *expand("data/certified/{name}/train.jsonl", name=ends["mixes"]),
         *expand("data/clearances/{name}.json", name=ends["mixes"]),
         *map(checkpoint, ends["stages"]),

@@ -49,6 +49,8 @@ TRAINING = {
     "train.training",
     "train.tuning",
 } | MODELS
+CHOOSING = PLAIN | {"problems"}  # the block of a selection
+SELECTING = {"chat", "data", "select", "select.selection"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
@@ -96,6 +98,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/null_answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
+    "select/ordered": (CHOOSING, SELECTING | MODELS),  # `models` for a tokenizer
+    "select/difficulty": (
+        CHOOSING | DEMAND,
+        SELECTING | MODELS | {"evaluate", "train", "train.conversations"},
+    ),
+    "select/deita": (ASKING, SELECTING | BACKENDS),
     "shard/evol": (DEALING, SHARDS),
     "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
@@ -135,7 +143,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 # Packages of steps of which a script may have its own module and those of its row, and no other.
-APART = ("base", "generate", "train")
+APART = ("base", "generate", "select", "train")
 
 
 @pytest.fixture(scope="module")

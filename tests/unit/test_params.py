@@ -441,9 +441,12 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
 
 
 def test_blocks_know_their_names(data):
+    data["selections"] = {"some": {"method": "random", "of": "evol", "rows": 10}}
     written(data)
     recipe = load()
-    named = [(section, name, getattr(recipe, section)[name].name) for section in BLOCKS for name in data[section]]
+    named = [
+        (section, name, getattr(recipe, section)[name].name) for section in BLOCKS for name in data.get(section, {})
+    ]
     assert {section for section, *_ in named} == set(BLOCKS)
     assert all(name == own for _, name, own in named)
 
@@ -1126,7 +1129,7 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     assert len(SHORT.splitlines()) <= 15
     mixed = [f"{rule}-mine" for rule in ("mix", "certificate", "certified", "clearance", "dataset")]
     assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft", "page"]
-    assert recipe.loose_ends() == {"filters": [], "mixes": [], "stages": ["sft"]}
+    assert recipe.loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 
 
@@ -1155,20 +1158,20 @@ def test_what_nothing_else_takes_is_a_loose_end(short):
     short["stages"]["more"] = short["stages"]["sft"] | {"init_from": "sft"}
     short["mixes"]["spare"] = {"parts": ["mine"]}
     written(short)
-    assert load().loose_ends() == {"filters": [], "mixes": ["spare"], "stages": ["more"]}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": ["spare"], "stages": ["more"]}
     short["evals"] = {"h": {"method": "harness", "checkpoints": ["more"], "tasks": ["piqa"]}}
     short["evals"]["h"]["revisions"] = {"baber/piqa": "a" * 40}
     short["mixes"].pop("spare")
     written(short)
-    assert load().loose_ends() == {"filters": [], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
 
 
 def test_loose_ends_of_the_3b_recipe_are_none(data):
     written(data)
-    assert load().loose_ends() == {"filters": [], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
     data["mixes"]["evol"]["parts"] = ["dolly"]
     written(data)
-    assert load().loose_ends() == {"filters": ["evol"], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": ["evol"], "selections": [], "mixes": [], "stages": []}
 
 
 def test_a_path_is_short_for_an_origin_of_kind_file(short):

@@ -1,7 +1,7 @@
 """The steps that rows of a mix, a scheme or a source pass, and where each step's artifacts are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bezoar.errors import InputError, problem
@@ -14,10 +14,11 @@ FOLDERS = {
     "source": "source",
     "generate": "generated",
     "filter": "filtered",
+    "select": "selected",
     "mix": "mixes",
     "certificate": "certified",
 }
-KEPT = {"source": ("rows",), "generate": ("rows",), "filter": ("kept",)} | dict.fromkeys(
+KEPT = {"source": ("rows",), "generate": ("rows",), "filter": ("kept",), "select": ("rows",)} | dict.fromkeys(
     ("mix", "certificate"), ("train", "eval")
 )
 
@@ -28,12 +29,14 @@ class Step:
 
     Attributes:
         kind: One of FOLDERS.
-        name: Of the source, scheme, filter or mix.
+        name: Of the source, scheme, filter, selection or mix.
+        of: Kind and name of the step whose rows a selection is made from.
     """
 
     kind: str
     name: str
     folders: tuple[Path, ...]
+    of: tuple[str, str] | None = None
 
     @property
     def missing(self) -> list[Path]:
@@ -62,11 +65,11 @@ class LeftOut:
 
 
 def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
-    """The section and name of a mix, a filter (the name of its scheme) or a source, and other blocks of that name.
+    """The section and name of a mix, a selection, a filter (named by its scheme) or a source, and its namesakes.
 
     Args:
-        text: A name, of which the mix comes before the scheme and the scheme before the source; or section and name,
-            such as `schemes.evol`.
+        text: A name, of which the mix comes before the selection, that before the scheme, and that before the source;
+            or section and name, such as `schemes.evol`.
         recipe: The recipe.
 
     Raises:
@@ -78,15 +81,16 @@ def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
     if not found:
         names = [name for section in SECTIONS for name in getattr(recipe, section)]
         expected = ", ".join(dict.fromkeys(names)) or "a recipe with sources"
-        raise InputError(problem("no mix, scheme or source of this name", found=text, expected=expected))
+        raise InputError(problem("no mix, selection, scheme or source of this name", found=text, expected=expected))
     return *known[found[0]], found[1:]
 
 
-SECTIONS = ("mixes", "filters", "sources")
+SECTIONS = ("mixes", "selections", "filters", "sources")
+PARTS = {"scheme": "filters", "source": "sources", "selected": "selections"}  # by kind of a part, its section
 
 
 def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
-    """The steps of a mix, a filter or a source, the first one first."""
+    """The steps of a mix, a selection, a filter or a source, the first one first."""
     match section:
         case "sources":
             return [_step("source", name, recipe)]
@@ -94,8 +98,11 @@ def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
             scheme = recipe.scheme_of(name)
             seeds = _step("source", recipe.schemes[scheme].seeds, recipe)
             return [seeds, _step("generate", scheme, recipe), _step("filter", name, recipe)]
-    kinds = {"scheme": "filters", "source": "sources"}
-    parts = [one for part in recipe.mixes[name].parts for one in chain(kinds[part.kind or ""], part.name, recipe)]
+        case "selections":
+            part = recipe.selections[name].part
+            before = chain(PARTS[part.kind or ""], part.name, recipe)
+            return [*before, replace(_step("select", name, recipe), of=(before[-1].kind, before[-1].name))]
+    parts = [one for part in recipe.mixes[name].parts for one in chain(PARTS[part.kind or ""], part.name, recipe)]
     return [*dict.fromkeys(parts), _step("mix", name, recipe), _step("certificate", name, recipe)]
 
 

@@ -94,7 +94,7 @@ def _scheme(one: Found, recipe: Recipe) -> str:
 
 def _passed(made: Trace, recipe: Recipe) -> list[Step]:
     """The steps before those in which the row was found."""
-    sections = {"source": "sources", "filter": "filters", "mix": "mixes"}
+    sections = {"source": "sources", "filter": "filters", "select": "selections", "mix": "mixes"}
     blocks = [(sections[one.step.kind], one.step.name) for one in made.steps if one.step.kind in sections]
     return list(dict.fromkeys(step for section, name in blocks for step in chain(section, name, recipe)))
 

@@ -8,12 +8,13 @@ from bezoar.steps.dataset.card import Card, CardScheme, CardSource
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
+    from bezoar.steps.data.mix import Part
 
 
 def card_of(recipe: "Recipe", name: str) -> Card:
     """The values of a mix's card."""
     mix, found = recipe.mixes[name], licences.of_mix(recipe, name)
-    schemes = dict.fromkeys(part.name for part in mix.parts if part.kind == "scheme")
+    schemes = schemes_of(recipe, [name])
     return Card(
         recipe=recipe.recipe,
         seed=mix.own_seed(recipe.seed),
@@ -22,6 +23,11 @@ def card_of(recipe: "Recipe", name: str) -> Card:
         parts={f"{part.kind} {part.name}": part_licence(recipe, name, part) for part in mix.parts},
         sources={one: _source(recipe, one) for one in sources_of(recipe, [name])},
         schemes={one: _scheme(recipe, one) for one in schemes},
+        selections={
+            part.name: recipe.selections[part.name].model_dump(mode="json")
+            for part in mix.parts
+            if part.kind == "selected"
+        },
         licence=licences.text_of(mix.licence) if mix.licence else None,
         head=licences.of_published(recipe, name),
         inputs=[[one.what, one.text] for one in found],
@@ -40,11 +46,20 @@ def part_licence(recipe: "Recipe", mix: str, part: Any) -> str:
 
 def sources_of(recipe: "Recipe", mixes: list[str]) -> list[str]:
     """The sources of mixes, those that schemes start from included; each once."""
-    parts = [part for mix in mixes for part in recipe.mixes[mix].parts]
     names = [
-        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name for part in parts
+        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name
+        for part in _origins(recipe, mixes)
     ]
     return list(dict.fromkeys(names))
+
+
+def schemes_of(recipe: "Recipe", mixes: list[str]) -> list[str]:
+    """The schemes of mixes, as filters or baselines keep their rows; each once."""
+    return list(dict.fromkeys(part.name for part in _origins(recipe, mixes) if part.kind == "scheme"))
+
+
+def _origins(recipe: "Recipe", mixes: list[str]) -> list["Part"]:
+    return [recipe.origin_of(part) for mix in mixes for part in recipe.mixes[mix].parts]
 
 
 def tokenizer_of(recipe: "Recipe", mix: str) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.blocks import Existing, Reference
+from bezoar.blocks import Existing, NamedBlock, Reference
 from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
@@ -27,6 +27,7 @@ from bezoar.steps.evaluate.mtbench import CONTROL
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
+    from bezoar.steps.data.mix import Part
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
@@ -69,13 +70,27 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
     for name, block in recipe.filters.items():
         if block.decides and name not in recipe.schemes:
             yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
+    kinds = _rows_by_kind(recipe)
+    for key, part in _parts(recipe):
+        if part.name not in kinds[part.kind]:
+            every = [one for known in kinds.values() for one in known]
+            names = every if part.kind == "source" else kinds[part.kind]
+            what = "no such selection" if part.kind == "selected" else f"no such {part.kind}"
+            yield unknown(key, what, part.name, names)
+
+
+def _rows_by_kind(recipe: Recipe) -> dict[str | None, list[str]]:
+    """By kind, the names that a part of a mix may have."""
+    filtered = dict.fromkeys([*recipe.schemes, *recipe.filters])
+    return {"source": [*recipe.sources], "scheme": [*filtered], "selected": [*recipe.selections]}
+
+
+def _parts(recipe: Recipe) -> Iterator[tuple[KeyPath, Part]]:
+    """The rows that mixes and selections are made from, each with its key."""
     for name, mix in recipe.mixes.items():
-        for position, part in enumerate(mix.parts):
-            filtered = {**recipe.schemes, **recipe.filters}
-            known = filtered if part.kind == "scheme" else recipe.sources
-            if part.name not in known:
-                names = [*known] if part.kind == "scheme" else [*recipe.sources, *filtered]
-                yield unknown(("mixes", name, "parts", position, "name"), f"no such {part.kind}", part.name, names)
+        yield from ((("mixes", name, "parts", place, "name"), part) for place, part in enumerate(mix.parts))
+    for name, selection in recipe.selections.items():
+        yield ("selections", name, "of"), selection.part
 
 
 def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
@@ -135,12 +150,19 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
         yield ("stages", checkpoint, key), name
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
-        if part.kind == "scheme":
-            scheme = recipe.scheme_of(part.name)
-            for block in (recipe.schemes[scheme], recipe.filters[scheme]):
-                for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
-                    if weights := recipe.backends[name].weights:
-                        yield (block.section, scheme, key), weights
+        blocks: list[NamedBlock] = []
+        if part.kind == "selected":
+            selection = recipe.selections[part.name]
+            yield from ((("selections", part.name, key), one) for key, one in selection.checkpoints().items())
+            blocks.append(selection)
+        origin = recipe.origin_of(part)
+        if origin.kind == "scheme":
+            scheme = recipe.scheme_of(origin.name)
+            blocks += [recipe.schemes[scheme], recipe.filters[scheme]]
+        for block in blocks:
+            for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
+                if weights := recipe.backends[name].weights:
+                    yield (block.section, block.name, key), weights
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:
@@ -214,15 +236,22 @@ def _strangers(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _formats(recipe: Recipe) -> Iterator[Problem]:
-    """Mixes with parts of another format, and mixes that a stage can't train on."""
+    """Mixes and selections of another format, and mixes that a stage can't train on."""
+    trainable = [one.name for one in FORMATS.values() if one.mixes]
+    for name, block in recipe.selections.items():
+        found = recipe.sources[block.of].format if block.kind == "source" else None
+        if found not in (*trainable, None):
+            what = f"source `{block.of}` has no rows to train on"
+            yield Problem(("selections", name, "of"), what, f"format {found}", " or ".join(trainable))
     for name, mix in recipe.mixes.items():
         wanted = [one.name for one in FORMATS.values() if mix.format in one.mixes]
         for position, part in enumerate(mix.parts):
             key: KeyPath = ("mixes", name, "parts", position)
-            if part.kind == "source":
-                found = recipe.sources[part.name].format
+            origin = recipe.origin_of(part)
+            if origin.kind == "source":
+                found = recipe.sources[origin.name].format
                 if found not in (*wanted, None):
-                    what = f"source `{part.name}` holds other rows"
+                    what = f"source `{origin.name}` holds other rows"
                     yield Problem((*key, "name"), what, f"format {found}", " or ".join(wanted))
             elif mix.format == "preference":
                 yield Problem(
@@ -254,7 +283,7 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)
-    for section in ("answers", "evals"):
+    for section in ("selections", "answers", "evals"):
         for name, block in getattr(recipe, section).items():
             yield from (one.below(section, name) for one in block.problems(recipe))
 

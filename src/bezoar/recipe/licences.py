@@ -144,6 +144,15 @@ def of_mix(recipe: "Recipe", mix: str) -> list[Input]:
 
 def of_part(recipe: "Recipe", mix: str, part: "Part") -> Iterator[Input]:
     """What the rows of a mix's part are made of."""
+    if part.kind == "selected":
+        selection = recipe.selections[part.name]
+        yield from of_part(recipe, mix, selection.part.model_copy(update={"rows": part.rows or selection.rows}))
+        for name in selection.checkpoints().values():
+            yield from (replace(one, judges=True) for one in of_checkpoint(recipe, name))
+        for key, backend in selection.asked_by("select").items():
+            found = of_backend(recipe, backend, f"{key} of {part.name}", mix, part.rows)
+            yield from (replace(one, judges=True) for one in found)
+        return
     if part.kind == "source":
         yield of_source(recipe, part.name, mix, part.rows)
         return

@@ -1,6 +1,6 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.contamination.block import Contamination
-from bezoar.steps.data.mix import Mix
+from bezoar.steps.data.mix import Mix, Part
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
 from bezoar.steps.evaluate.agreement import Agreement
@@ -39,6 +39,9 @@ from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.select.deita import Deita
+from bezoar.steps.select.difficulty import Difficulty
+from bezoar.steps.select.ordered import Ordered
 from bezoar.steps.train.asft import Asft
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.grpo import Grpo
@@ -55,6 +58,7 @@ from bezoar.steps.train.trackers import Trackers
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
+Selection = Annotated[Deita | Difficulty | Ordered, Field(discriminator="method")]
 Stage = Annotated[Asft | Dpo | Grpo | Kto | Orpo | Sft | Simpo | Sppo | Tgdpo | Tpo, Field(discriminator="method")]
 Eval = Annotated[
     Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
@@ -63,10 +67,17 @@ Eval = Annotated[
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
+# By kind of a part whose kind isn't said, the sections with its name; the first kind that has one. Else it's a source.
+KINDS = {"scheme": ("schemes", "filters"), "selected": ("selections",)}
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
-BLOCKS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
+BLOCKS = ("sources", "backends", "models", "schemes", "filters", "selections", "mixes", "stages", "answers", "evals")
 SECTIONS = (*BLOCKS, "loops", "matrix")  # those of blocks, and those that are unrolled into blocks
+
+
+def _is_empty(blocks: dict[str, Any]) -> bool:
+    """Whether a section has no blocks: a newer one is then no value of a recipe."""
+    return not blocks
 
 
 class Recipe(Block):
@@ -96,6 +107,7 @@ class Recipe(Block):
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
     filters: dict[Name, AnyFilter] = Field({})
+    selections: dict[Name, Selection] = Field({}, exclude_if=_is_empty)
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     answers: dict[Name, Answers] = Field({})
@@ -115,10 +127,12 @@ class Recipe(Block):
         data = {
             key: value for key, value in data.items() if key not in (CARDS, PAGE)
         }  # a process of a run reads its values
-        mixes, filters = data.get("mixes"), data.get("filters")
-        if isinstance(mixes, dict):
-            filtered = {*(data.get("schemes") or {}), *(filters if isinstance(filters, dict) else {})}
-            data = data | {"mixes": {name: _with_kinds(mix, filtered) for name, mix in mixes.items()}}
+        kinds = {name: kind for kind, sections in reversed(KINDS.items()) for name in _names(data, *sections)}
+        if isinstance(mixes := data.get("mixes"), dict):
+            data = data | {"mixes": {name: _with_kinds(mix, kinds) for name, mix in mixes.items()}}
+        if isinstance(selections := data.get("selections"), dict):
+            ofs = {name: kind for name, kind in kinds.items() if kind != "selected"}
+            data = data | {"selections": {name: _with_kind(one, ofs, "of") for name, one in selections.items()}}
         for section, method in (("filters", "judge"), ("stages", "sft")):
             if isinstance(blocks := data.get(section), dict):
                 data = data | {section: {name: _with_method(block, method) for name, block in blocks.items()}}
@@ -159,6 +173,24 @@ class Recipe(Block):
     def page(self) -> Page:
         """The values of the page results/report.html."""
         return page_of(self)
+
+    def origin_of(self, part: Part) -> Part:
+        """The scheme or source that a part's rows are from: the one that a selection is made from, or the part."""
+        return self.selections[part.name].part if part.kind == "selected" else part
+
+    def most_rows(self, part: Part) -> int | None:
+        """The most rows that a scheme's filter keeps, or that a source has; None if that isn't known."""
+        if part.kind == "source":
+            source = self.sources.get(part.name)
+            return source.known_rows if source else None
+        block = self.filters.get(part.name)
+        scheme = self.schemes.get(self.scheme_of(part.name)) if block else None
+        seeds = self.sources.get(scheme.seeds) if scheme else None
+        if scheme is None or seeds is None:
+            return None
+        shard = scheme.candidates_of_a_shard(seeds.known_rows, self.shards)
+        most = [shard and shard * self.shards, getattr(block, "quota", None)]
+        return min((one for one in most if one is not None), default=None)
 
     def scheme_of(self, filter_name: str) -> str:
         """The scheme whose rows a filter keeps."""
@@ -287,7 +319,7 @@ class Recipe(Block):
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
         names = [name for block in self.blocks() for name in block.stage_names()]
-        shown = bool(self.filters or self.mixes or self.stages or self.evals)
+        shown = bool(self.filters or self.selections or self.mixes or self.stages or self.evals)
         last = {SUMMARY: bool(self.evals), PAGE: shown}
         return list(dict.fromkeys([*names, *(name for name, made in last.items() if made)]))
 
@@ -307,27 +339,37 @@ class Recipe(Block):
     def loose_ends(self) -> dict[str, list[str]]:
         """By section, blocks whose artifacts no other block uses: `all` makes them beside the results."""
         parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
+        parts += [(one.kind, one.of) for one in self.selections.values()]
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
-        taken = {name for stage in self.stages.values() for name in stage.checkpoints().values()} | scored | asked
+        read = {name for block in self.selections.values() for name in block.checkpoints().values()}
+        trained = {name for stage in self.stages.values() for name in stage.checkpoints().values()}
+        taken = trained | scored | asked | read
         return {
             "filters": [name for name in self.filters if ("scheme", name) not in parts],
+            "selections": [name for name in self.selections if ("selected", name) not in parts],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
             "stages": [name for name in self.stages if name not in taken],
         }
 
 
-def _with_kinds(mix: Any, filtered: Set[Any]) -> Any:
+def _names(data: dict[str, Any], *sections: str) -> list[str]:
+    """The names of the blocks of sections, as far as these are maps."""
+    return [name for section in sections if isinstance(blocks := data.get(section), dict) for name in blocks]
+
+
+def _with_kinds(mix: Any, kinds: dict[str, str]) -> Any:
     if not isinstance(mix, dict) or not isinstance(mix.get("parts"), list):
         return mix
-    return mix | {"parts": [_with_kind(part, filtered) for part in mix["parts"]]}
+    parts = [{"name": part} if isinstance(part, str) else part for part in mix["parts"]]
+    return mix | {"parts": [_with_kind(part, kinds, "name") for part in parts]}
 
 
-def _with_kind(part: Any, filtered: Set[Any]) -> Any:
-    part = {"name": part} if isinstance(part, str) else part
-    if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
-        return part
-    return part | {"kind": "scheme" if part["name"] in filtered else "source"}
+def _with_kind(block: Any, kinds: dict[str, str], key: str) -> Any:
+    """A block with the kind of the rows that a key names; rows of a source if nothing else has that name."""
+    if not isinstance(block, dict) or block.get("kind") is not None or not isinstance(block.get(key), str):
+        return block
+    return block | {"kind": kinds.get(block[key], "source")}
 
 
 def _with_method(block: Any, method: str) -> Any:

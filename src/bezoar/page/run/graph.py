@@ -20,6 +20,7 @@ KINDS = {
     "filter": "filter",
     "quota": "filter",
     "baseline": "filter",
+    "select": "selection",
     "mix": "mix",
     "certificate": "mix",
     "certified": "mix",

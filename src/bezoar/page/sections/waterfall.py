@@ -46,9 +46,11 @@ class Fall(NamedTuple):
 
 
 def section(inputs: Inputs) -> Section | None:
-    """The waterfalls; None without a scheme or a mix."""
+    """The waterfalls; None without a scheme, a selection or a mix."""
     page = inputs.page
-    falls = [_scheme(inputs, name) for name in page.filters] + [_mix(inputs, name) for name in page.mixes]
+    falls = [_scheme(inputs, name) for name in page.filters]
+    falls += [_selection(inputs, name) for name in page.selections]
+    falls += [_mix(inputs, name) for name in page.mixes]
     if not falls:
         return None
     return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls, listed=listed))
@@ -101,6 +103,14 @@ def _source(inputs: Inputs, name: str) -> Line:
     """A source: rows that don't fit its format never become rows of the recipe, so it is a step like any other."""
     path = f"data/source/{name}/report.json"
     return Line(f"source {name}", ledger(inputs, "source", [path]), inputs.artifact(path))
+
+
+def _selection(inputs: Inputs, name: str) -> Fall:
+    path, part = f"data/selected/{name}/report.json", inputs.page.selections[name]
+    found = ledger(inputs, "select", [path])
+    lines = [("selected", found.kept, few(found.reasons))]
+    picture = drawing(*steps(lines, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
+    return Fall("selection", name, f"of {part.kind} {part.name}", picture, [("select", found)], [inputs.artifact(path)])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:

@@ -18,6 +18,7 @@ LEDGERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "source": ("read", "rows", ("dropped", "not_taken")),
     "generate": ("candidates", "rows", ("dropped", "failed")),
     "filter": ("rows", "kept", ("rejected", "failed")),
+    "select": ("found", "rows", ("dropped", "failed")),
     "part": ("found", "taken", ("dropped", "not_drawn")),
 }
 Count = Annotated[int, Field(ge=0)]

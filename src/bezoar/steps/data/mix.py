@@ -19,11 +19,13 @@ from bezoar.steps.seeded import Seeded
 
 
 class Part(Block):
-    """One ingredient of a mix: the kept rows of a scheme, or a source; its name alone means all of its rows."""
+    """One ingredient of a mix: rows of a scheme, a source or a selection; its name alone means all of its rows."""
 
     name: Name
-    kind: Literal["scheme", "source"] | None = Field(
-        None, description="Null takes the scheme of this name, or the source if there is no such scheme."
+    kind: Literal["scheme", "source", "selected"] | None = Field(
+        None,
+        description="Kept rows of a scheme, a source, or rows of a selection. Null takes the scheme of this name, else "
+        "the selection, else the source.",
     )
     rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
 

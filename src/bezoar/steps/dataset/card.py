@@ -39,6 +39,9 @@ class Card(NamedBlock):
     parts: dict[str, str] = Field(description="Licences of rows, by kind and name of the part.")
     sources: dict[str, CardSource]
     schemes: dict[str, CardScheme] = Field(description="Schemes by the filter that keeps their rows.")
+    selections: dict[str, dict[str, JsonValue]] = Field(
+        {}, description="Blocks of the selections that are parts of it.", exclude_if=lambda blocks: not blocks
+    )
     licence: str | None = Field(
         description="The licence that the whole is published under; null for those of its rows."
     )

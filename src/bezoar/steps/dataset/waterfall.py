@@ -35,6 +35,7 @@ def falls(card: Card, mix: str, data: Path, published: int) -> list[Fall]:
         *(_step("source", name, [data / f"source/{name}"]) for name in card.sources),
         *(_step("generate", name, [data / f"generated/{name}/{shard}" for shard in shards]) for name in schemes),
         *(_step("filter", name, [data / f"filtered/{name}/{shard}" for shard in shards]) for name in card.schemes),
+        *(_step("select", name, [data / f"selected/{name}"]) for name in card.selections),
         *_mix(mix, data / f"mixes/{mix}/report.json", published),
     ]
 
