@@ -293,7 +293,9 @@ def write_result(model: Any, block: Asking, task_folder: Path, seed: int, out_fo
         write_samples(samples, out / "samples.parquet")
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(ADDRESS.sub(r"\1>", text) + "\n", encoding="utf-8")
-    logger.info(f"harness {out_folder.parent.name}: {result['results'][name]}")
+    found = {key.partition(",")[0]: value for key, value in result["results"][name].items()}
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items() if isinstance(value, float))
+    logger.info(f"harness {out_folder.parent.name}, {name}: {shown or 'no number'}")
 
 
 def _forget_task_code() -> None:
