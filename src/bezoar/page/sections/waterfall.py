@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from bezoar.page.files import sources
 from bezoar.page.flows import Link, Node, drawing, steps
 from bezoar.page.forms import Certificate, Mixed, Sizes
 from bezoar.page.html import Section, counted, render
@@ -93,9 +94,9 @@ def _scheme(inputs: Inputs, name: str) -> Fall:
     flows = [("generated", first.kept, few(first.reasons)), ("kept", second.kept, few(second.reasons))]
     picture = drawing(*steps(flows, "candidates"), f"Rows of {name}: candidates, generated rows, rows kept")
     about = f"{block.method} from {block.seeds}"
-    seeds = _source(inputs, block.seeds)
-    artifacts = [seeds.artifact, *(inputs.artifact(path) for path in (*made, *kept))]
-    lines = [seeds, Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
+    lines = [_source(inputs, block.seeds)] if block.seeds in sources(page) else []
+    artifacts = [*(one.artifact for one in lines), *(inputs.artifact(path) for path in (*made, *kept))]
+    lines += [Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
     return Fall("scheme", name, about, picture, lines, artifacts)
 
 
@@ -117,23 +118,24 @@ def _mix(inputs: Inputs, name: str) -> Fall:
     paths = f"data/mixes/{name}/report.json", f"data/certificates/{name}.json"
     mixed, certificate = inputs.checked(paths[0], Mixed), inputs.checked(paths[1], Certificate)
     artifacts = [inputs.artifact(one) for one in paths]
-    sources = {part.name: _source(inputs, part.name) for part in inputs.page.mixes[name] if part.kind == "source"}
+    read = {part.name: _source(inputs, part.name) for part in inputs.page.mixes[name] if part.kind == "source"}
     drawn = [
         (part, Ledger.of_report("part", part.ledger(), f"{paths[0]}: part {number}"))
         for number, part in enumerate(mixed.parts, start=1)
     ]
     splits, gone = certificate.left(), certificate.dropped().total()
     flows = [
-        (part.name, _through(sources[part.name].ledger, one) if part.kind == "source" else one) for part, one in drawn
+        (part.name, _through(read[part.name].ledger, one) if part.kind == "source" and part.name in read else one)
+        for part, one in drawn
     ]
     picture = drawing(*_parts(flows, splits, gone), f"Rows of the mix {name}: its parts, and its splits")
     lines = [
-        *sources.values(),
+        *read.values(),
         *(Line(f"drawn from {part.kind} {part.name}", one, artifacts[0]) for part, one in drawn),
     ]
     last = Ledger(read=certificate.rows.total(), kept=splits.total(), reasons={REPEATS: gone} if gone else {})
     lines.append(Line("certificate", last, artifacts[1]))
-    files = [*(one.artifact for one in sources.values()), *artifacts]
+    files = [*(one.artifact for one in read.values()), *artifacts]
     return Fall("mix", name, counted(len(drawn), "part"), picture, lines, files)
 
 
