@@ -10,16 +10,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bezoar.blocks import Existing, Reference
 from bezoar.cache import absent
-from bezoar.errors import InputError
+from bezoar.errors import InputError, problem
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
 from bezoar.recipe import licences
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
+from bezoar.steps.data.detect import columns_of, mapped
 from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.source import CountedRows, format_of
@@ -291,14 +292,28 @@ def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
 
 
 def unfit_rows(recipe: Recipe) -> dict[str, InputError]:
-    """Local sources whose first rows have no format or lack a mapped column, each with its error."""
+    """Local sources whose first rows have no format or lack a column that is mapped or needed, each with its error."""
     unfit = {}
     for name, source in recipe.sources.items():
         if not isinstance(source.origin, File) or absent.is_absent(source.origin.path):
             continue
         placed = (row for path in files_at(source.origin.path) for row in read_table(Path(path), path))
         try:
-            format_of(CountedRows(placed, source.columns), source, name)
+            rows = CountedRows(placed, source.columns)
+            format_of(rows, source, name)
+            _check_needs(recipe, name, [mapped(row, source.columns) for row in rows.head])
         except InputError as error:
             unfit[name] = error
     return unfit
+
+
+def _check_needs(recipe: Recipe, source: str, head: list[Any]) -> None:
+    """Raise InputError if no first row of a source has a column that a stage on them needs."""
+    rows = [row for row in head if isinstance(row, dict)]
+    for name, stage in recipe.stages.items():
+        if not any((part.kind, part.name) == ("source", source) for part in recipe.mixes[stage.mix].parts):
+            continue
+        if lacking := [one for one in stage.needs() if all(row.get(one) is None for row in rows)]:
+            what = f"sources.{source}: stages.{name} needs {' and '.join(lacking)} of each row"
+            found, expected = f"first rows with {columns_of(head)}", ", ".join(stage.needs())
+            raise InputError(problem(what, found=found, expected=expected, hint=stage.hint))
