@@ -111,7 +111,8 @@ def _selection(inputs: Inputs, name: str) -> Fall:
     found = ledger(inputs, "select", [path])
     lines = [("selected", found.kept, few(found.reasons))]
     picture = drawing(*steps(lines, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
-    return Fall("selection", name, f"of {part.kind} {part.name}", picture, [("select", found)], [inputs.artifact(path)])
+    about, artifact = f"of {part.kind} {part.name}", inputs.artifact(path)
+    return Fall("selection", name, about, picture, [Line("select", found, artifact)], [artifact])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:
