@@ -264,8 +264,9 @@ def generate_names(wildcards):
 
 def skill_names(wildcards):
     """The parameters that the script of a scheme's skills reads."""
-    backends = backends_of(recipe.schemes[wildcards.scheme], "skills")
-    return [*keys_of(Listing, "schemes", "scheme")(wildcards), *backends, "prompt", "seed", "budget"]
+    name, backends = f"schemes.{wildcards.scheme}", backends_of(recipe.schemes[wildcards.scheme], "skills")
+    keys = [key for key in Listing.model_fields if key in value_of(name)]  # an own seed that is null isn't
+    return [*(f"{name}.{key}" for key in keys), *backends, "prompt", "seed", "budget"]
 
 
 def shard_rows(wildcards):

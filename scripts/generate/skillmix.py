@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
     args, block, backend, prompt, seed, budget = parser.start(argv, **takes(Skillmix))
     draws, templates = list(read_rows(args.seeds, Draw)), prompts.load(args.prompts, NEEDS)
-    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
+    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=block.own_seed(seed), budget=budget)
     rows, dropped = made(draws, teacher, block, templates, args.out.parent.name)
     write_shard(args.out, rows, dropped, len(draws), block)
 

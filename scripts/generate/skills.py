@@ -17,9 +17,9 @@ def main(argv: list[str] | None = None) -> None:
     flags.folder("out", "folder to write skills.jsonl, dropped.jsonl and report.json to; named by the scheme")
     takes = {"scheme": Listing, "backend": AnyBackend, "prompt": Prompt, "seed": int, "budget": Budget}
     args, block, backend, prompt, seed, budget = flags.start(argv, **takes)
-    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
+    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=block.own_seed(seed), budget=budget)
     seeds, templates = list(read_rows(args.rows, SeedRow)), prompts.load(args.prompts, NEEDS)
-    write_skills(*list_skills(seeds, teacher, block, templates, seed), args.out)
+    write_skills(*list_skills(seeds, teacher, block, templates, block.own_seed(seed)), args.out)
 
 
 if __name__ == "__main__":

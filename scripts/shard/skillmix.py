@@ -11,7 +11,7 @@ from bezoar.steps.generate.skillmix import Drawing, dealt
 def main(argv: list[str] | None = None) -> None:
     flags = shard_flags(__doc__)
     args, block, seed, shards = flags.start(argv, scheme=Drawing, seed=int, shards=int)
-    draws = dealt(read_rows(args.rows, SkillRow), block, seed, shards)
+    draws = dealt(read_rows(args.rows, SkillRow), block, block.own_seed(seed), shards)
     deal(draws, shards, args.out, {}, hint=f"{args.rows} is empty")
 
 

@@ -50,7 +50,7 @@ TRAINING = {
     "train.tuning",
 } | MODELS
 CHOOSING = PLAIN | {"problems"}  # the block of a selection
-SELECTING = {"chat", "data", "select", "select.selection"}
+SELECTING = {"chat", "data", "seeded", "select", "select.selection"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bezoar.blocks import NamedBlock, Sampling
+from bezoar.blocks import Sampling
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.requests.base import Backend, ask
@@ -15,6 +15,7 @@ from bezoar.steps.data import accounting
 from bezoar.steps.data.lots import Lots
 from bezoar.steps.data.rows import DroppedRow, Row, SeedRow, normalized, reasons_of, row_id, write_rows
 from bezoar.steps.generate.scheme import dropped_row, failed_row
+from bezoar.steps.seeded import Seeded
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "skills": ("count", "examples"),
@@ -25,7 +26,7 @@ BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}\s*[.):](?!\d))\s*")
 MOST_WORDS = 8  # of a skill's name; a longer line is a sentence
 
 
-class Listing(NamedBlock):
+class Listing(Seeded):
     """What the list of skills depends on."""
 
     section: ClassVar[str] = "schemes"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import Name, NamedBlock, Reference
+from bezoar.blocks import Name, Reference
 from bezoar.errors import InputError, problem
 from bezoar.requests.base import Backend, ask
 from bezoar.requests.demand import Demand, Known
@@ -23,6 +23,7 @@ from bezoar.steps.data.lots import Lots
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, Row, normalized, row_id
 from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
 from bezoar.steps.generate.skill_list import Listing, SkillRow
+from bezoar.steps.seeded import Seeded
 
 QUERY_TYPES = [
     "a question about facts",
@@ -35,7 +36,7 @@ QUERY_TYPES = [
 ]
 
 
-class Drawing(NamedBlock):
+class Drawing(Seeded):
     """What the draws of rows depend on."""
 
     section: ClassVar[str] = "schemes"
