@@ -39,6 +39,7 @@ from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.generate.skillmix import Skillmix
 from bezoar.steps.select.deita import Deita
 from bezoar.steps.select.difficulty import Difficulty
 from bezoar.steps.select.ordered import Ordered
@@ -56,7 +57,7 @@ from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
-Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
+Scheme = Annotated[Lamini | Evol | Orca | Skillmix, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Selection = Annotated[Deita | Difficulty | Ordered, Field(discriminator="method")]
 Stage = Annotated[Asft | Dpo | Grpo | Kto | Orpo | Sft | Simpo | Sppo | Tgdpo | Tpo, Field(discriminator="method")]

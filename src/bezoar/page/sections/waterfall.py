@@ -108,11 +108,11 @@ def _source(inputs: Inputs, name: str) -> Line:
 
 def _selection(inputs: Inputs, name: str) -> Fall:
     path, part = f"data/selected/{name}/report.json", inputs.page.selections[name]
-    found = ledger(inputs, "select", [path])
+    found, artifact = ledger(inputs, "select", [path]), inputs.artifact(path)
     lines = [("selected", found.kept, few(found.reasons))]
     picture = drawing(*steps(lines, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
-    about, artifact = f"of {part.kind} {part.name}", inputs.artifact(path)
-    return Fall("selection", name, about, picture, [Line("select", found, artifact)], [artifact])
+    line = Line("select", found, artifact)
+    return Fall("selection", name, f"of {part.kind} {part.name}", picture, [line], [artifact])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:
