@@ -78,11 +78,36 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/null_answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
+    "pairs/*": (
+        DEALING,
+        {
+            "data",
+            "chat",
+            "score.block",
+            "score",
+            "score.names",
+            "generate",
+            "generate.scheme",
+            "generate.seeds",
+            "pairs",
+        },
+    ),
+    "score/judge": (ASKING, {"evaluate", "generate.scheme", "score"} | BACKENDS),
+    "score/logratio": (
+        DEALING,
+        {"evaluate", "generate", "generate.scheme", "prompts", "score", "data", "chat", "train", "train.conversations"}
+        | MODELS,
+    ),
     "shard/evol": (DEALING, SHARDS),
+    "shard/revise": (DEALING, SHARDS | {"generate.seeds", "chat"}),
+    "shard/sample": (DEALING, SHARDS | {"generate.seeds", "chat"}),
     "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
-    "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts"} | BACKENDS),
+    "generate/*": (
+        ASKING,
+        {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "generate.seeds"} | BACKENDS,
+    ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (

@@ -14,12 +14,25 @@ FOLDERS = {
     "source": "source",
     "generate": "generated",
     "filter": "filtered",
+    "score": "scored",
+    "pairs": "pairs",
     "mix": "mixes",
     "certificate": "certified",
 }
-KEPT = {"source": ("rows",), "generate": ("rows",), "filter": ("kept",)} | dict.fromkeys(
-    ("mix", "certificate"), ("train", "eval")
+KEPT = (
+    dict.fromkeys(("source", "generate", "score", "pairs"), ("rows",))
+    | {"filter": ("kept",)}
+    | dict.fromkeys(("mix", "certificate"), ("train", "eval"))
 )
+KINDS = {
+    "sources": "source",
+    "schemes": "generate",
+    "filters": "filter",
+    "scores": "score",
+    "pairs": "pairs",
+    "mixes": "mix",
+}
+SHARDED = ("generate", "filter", "score", "pairs")
 
 
 @dataclass(frozen=True)
@@ -28,12 +41,14 @@ class Step:
 
     Attributes:
         kind: One of FOLDERS.
-        name: Of the source, scheme, filter or mix.
+        name: Of the source, scheme, filter, scores, pairs or mix.
+        reads: Kind and name of the steps whose rows it reads all of, one by one; those of other kinds know theirs.
     """
 
     kind: str
     name: str
     folders: tuple[Path, ...]
+    reads: tuple[tuple[str, str], ...] = ()
 
     @property
     def missing(self) -> list[Path]:
@@ -62,19 +77,20 @@ class LeftOut:
 
 
 def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
-    """The section and name of a mix, a filter (the name of its scheme) or a source, and other blocks of that name.
+    """The section and name of a mix, pairs, scores, a filter (its scheme's name), a scheme or a source, and others.
 
     Args:
-        text: A name, of which the mix comes before the scheme and the scheme before the source; or section and name,
-            such as `schemes.evol`.
+        text: A name, of which the mix comes before the others in this order; or section and name, such as
+            `schemes.evol`. A scheme with a filter is that filter.
         recipe: The recipe.
 
     Raises:
         InputError: There is no such block.
     """
     known = {f"{section}.{name}": (section, name) for section in SECTIONS for name in getattr(recipe, section)}
-    known |= {f"schemes.{name}": ("filters", name) for name in recipe.schemes}
-    found = [text] if text in known else [f"{section}.{text}" for section in SECTIONS if f"{section}.{text}" in known]
+    known |= {f"schemes.{name}": ("filters", name) for name in recipe.schemes if name in recipe.filters}
+    sections = [one for one in SECTIONS if one != "schemes" or text not in recipe.filters]
+    found = [text] if text in known else [f"{section}.{text}" for section in sections if f"{section}.{text}" in known]
     if not found:
         names = [name for section in SECTIONS for name in getattr(recipe, section)]
         expected = ", ".join(dict.fromkeys(names)) or "a recipe with sources"
@@ -82,21 +98,13 @@ def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
     return *known[found[0]], found[1:]
 
 
-SECTIONS = ("mixes", "filters", "sources")
+SECTIONS = ("mixes", "pairs", "scores", "filters", "schemes", "sources")
 
 
 def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
-    """The steps of a mix, a filter or a source, the first one first."""
-    match section:
-        case "sources":
-            return [_step("source", name, recipe)]
-        case "filters":
-            scheme = recipe.scheme_of(name)
-            seeds = _step("source", recipe.schemes[scheme].seeds, recipe)
-            return [seeds, _step("generate", scheme, recipe), _step("filter", name, recipe)]
-    kinds = {"scheme": "filters", "source": "sources"}
-    parts = [one for part in recipe.mixes[name].parts for one in chain(kinds[part.kind or ""], part.name, recipe)]
-    return [*dict.fromkeys(parts), _step("mix", name, recipe), _step("certificate", name, recipe)]
+    """The steps of a mix, pairs, scores, a filter, a scheme (with its filter) or a source, the first one first."""
+    steps = [_step(KINDS[block.section], block.name, recipe) for block in recipe.lineage(section, name)]
+    return [*steps, _step("certificate", name, recipe)] if section == "mixes" else steps
 
 
 def all_steps(recipe: Recipe) -> list[Step]:
@@ -130,5 +138,16 @@ def kept(step: Step) -> Iterator[LeftOut]:
 
 def _step(kind: str, name: str, recipe: Recipe) -> Step:
     folder = DATA / FOLDERS[kind] / name
-    shards = recipe.shard_names() if kind in ("generate", "filter") else [""]
-    return Step(kind, name, tuple(folder / shard for shard in shards))
+    shards = recipe.shard_names() if kind in SHARDED else [""]
+    return Step(kind, name, tuple(folder / shard for shard in shards), tuple(_read(kind, name, recipe)))
+
+
+def _read(kind: str, name: str, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The steps whose rows scores or pairs read one by one."""
+    if kind == "score":
+        scheme = recipe.scores[name].of
+        yield ("filter" if scheme in recipe.filters else "generate"), scheme
+    elif kind == "pairs" and recipe.pairs[name].by_row:
+        section, before = recipe.pairs[name].starts_from()[0]
+        filtered = section == "schemes" and before in recipe.filters
+        yield ("filter" if filtered else KINDS[section]), before

@@ -25,6 +25,7 @@ class Line:
     Attributes:
         missing: Its folders that aren't here, such as those of other shards.
         splits: Rows by split, of a mix.
+        reads: Kind and name of the steps whose rows it reads, of scores and pairs.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Line:
     ledger: Ledger | None
     missing: tuple[Path, ...] = ()
     splits: tuple[tuple[str, int], ...] = ()
+    reads: tuple[tuple[str, str], ...] = ()
 
     def data(self) -> dict[str, Any]:
         """The line for programs."""
@@ -94,7 +96,7 @@ def _lines_of(step: Step) -> Iterator[Line]:
     else:
         reports = [folder / "report.json" for folder in step.folders if folder.is_dir()]
         ledgers = [Ledger.of_report(step.kind, _report(path), str(path)) for path in reports]
-        yield Line(step.kind, step.name, sum(ledgers[1:], start=ledgers[0]), missing)
+        yield Line(step.kind, step.name, sum(ledgers[1:], start=ledgers[0]), missing, reads=step.reads)
 
 
 def _of_mix(step: Step) -> Iterator[Line]:
@@ -143,6 +145,10 @@ def _before(line: Line, lines: list[Line]) -> list[tuple[str, str]]:
             return [("filter", line.name)]
         case "part (source)":
             return [("source", line.name)]
+        case "part (pairs)":
+            return [("pairs", line.name)]
+        case "score" | "pairs":
+            return list(line.reads)
         case "certificate":
             return [("mix", line.name)]
     return []

@@ -1,5 +1,7 @@
 """What the page knows of the recipe: which blocks there are, and what they are made of."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from bezoar.blocks import Block
@@ -24,7 +26,7 @@ class PageScheme(Block):
     """A scheme of generated rows."""
 
     method: str
-    seeds: str = Field(description="The source of its seed rows.")
+    seeds: str = Field(description="The source, or the scheme, of its seed rows.")
     weights: str | None = Field(None, description="The checkpoint of this recipe that the backend has, if it has one.")
 
 
@@ -48,10 +50,18 @@ class PageEval(Block):
 class Page(Block):
     """The values of the page; `params.resolved.yaml` has them."""
 
+    later: ClassVar[tuple[str, ...]] = ("unfiltered", "follows", "scores", "pairs")  # left out if empty
+
     recipe: str
     shards: int
     models: dict[str, PageModel] = Field(description="Base models.")
     schemes: dict[str, PageScheme]
+    unfiltered: list[str] = Field([], description="Schemes without a filter.")
+    follows: list[str] = Field([], description="Schemes whose seeds are rows of another scheme.")
+    scores: dict[str, str] = Field({}, description="By block of scores, the scheme whose rows are scored.")
+    pairs: dict[str, list[list[str]]] = Field(
+        {}, description="By block of pairs, section and name of the blocks whose rows are paired."
+    )
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
     mixes: dict[str, list[PagePart]]
     stages: dict[str, PageStage]
@@ -60,6 +70,10 @@ class Page(Block):
     def shard_names(self) -> list[str]:
         """Names of the shards: 0000, 0001, ..."""
         return [f"{shard:04d}" for shard in range(self.shards)]
+
+    def made(self) -> list[str]:
+        """The schemes of all rows that models wrote."""
+        return list(dict.fromkeys([*self.filters.values(), *self.unfiltered]))
 
     def checkpoints(self) -> list[str]:
         """Base models and stages."""

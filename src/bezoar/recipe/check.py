@@ -7,7 +7,7 @@ one method are in its block class.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
-from bezoar.recipe import licences
+from bezoar.recipe import licences, rows
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
@@ -25,6 +25,7 @@ from bezoar.steps.data.readers import files_at, read_table
 from bezoar.steps.data.source import CountedRows, format_of
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.mtbench import CONTROL
+from bezoar.steps.score.block import ScoreBlock
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     """All problems that need the whole recipe; paths are relative to `root`."""
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
+    problems += [] if problems else rows.circles(recipe)
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
-        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *rows.problems(recipe), *_servers(recipe)]
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
@@ -63,19 +65,25 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
                 yield Problem((section, name), what, name, expected)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
-    for name in recipe.schemes:
-        if not (name in recipe.filters and recipe.filters[name].decides):
+    for name, scheme in recipe.schemes.items():
+        if scheme.judged and not (name in recipe.filters and recipe.filters[name].decides):
             yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
     for name, block in recipe.filters.items():
         if block.decides and name not in recipe.schemes:
             yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
     for name, mix in recipe.mixes.items():
         for position, part in enumerate(mix.parts):
-            filtered = {**recipe.schemes, **recipe.filters}
-            known = filtered if part.kind == "scheme" else recipe.sources
-            if part.name not in known:
-                names = [*known] if part.kind == "scheme" else [*recipe.sources, *filtered]
-                yield unknown(("mixes", name, "parts", position, "name"), f"no such {part.kind}", part.name, names)
+            key: KeyPath = ("mixes", name, "parts", position, "name")
+            sections: dict[str | None, Mapping[str, object]] = {"scheme": recipe.filters, "pairs": recipe.pairs}
+            known = sections.get(part.kind, recipe.sources)
+            if part.kind == "scheme" and part.name in recipe.schemes and part.name not in recipe.filters:
+                what, expected = "a mix takes the rows that a filter keeps", f"a block filters.{part.name}"
+                hint = f"filters: {{{part.name}: {{judge: null}}}} keeps what passes its rules"
+                hint += f"; or did you mean {{kind: pairs, name: {part.name}}}?" if part.name in recipe.pairs else ""
+                yield Problem(key, what, f"scheme {part.name} without a filter", expected, hint)
+            elif part.name not in known:
+                others = [*recipe.sources, *recipe.filters, *recipe.pairs] if part.kind == "source" else [*known]
+                yield unknown(key, f"no such {part.kind}", part.name, others)
 
 
 def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
@@ -133,13 +141,12 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
         return
     yield ("stages", checkpoint, "init_from"), stage.init_from
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
-    for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
-        if part.kind == "scheme":
-            scheme = recipe.scheme_of(part.name)
-            for block in (recipe.schemes[scheme], recipe.filters[scheme]):
-                for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
-                    if weights := recipe.backends[name].weights:
-                        yield (block.section, scheme, key), weights
+    for block in (block for mix in mixes for block in recipe.lineage("mixes", mix)):
+        for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
+            if weights := recipe.backends[name].weights:
+                yield (block.section, block.name, key), weights
+        if isinstance(block, ScoreBlock):
+            yield from (((block.section, block.name, key), name) for key, name in block.checkpoints().items())
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:
@@ -214,10 +221,9 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
                 if found not in (*wanted, None):
                     what = f"source `{part.name}` holds other rows"
                     yield Problem((*key, "name"), what, f"format {found}", " or ".join(wanted))
-            elif mix.format == "preference":
-                yield Problem(
-                    key, "a scheme has no preferences", part.name, f"a source of format {' or '.join(wanted)}"
-                )
+            elif part.kind == "scheme" and mix.format == "preference":
+                expected = f"pairs, or a source of format {' or '.join(wanted)}"
+                yield Problem(key, "a scheme has no preferences", part.name, expected)
     for name, stage in recipe.stages.items():
         found = recipe.mixes[stage.mix].format
         if found != stage.mix_format:

@@ -1,6 +1,6 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.contamination.block import Contamination
-from bezoar.steps.data.mix import Mix
+from bezoar.steps.data.mix import Mix, part_of
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
 from bezoar.steps.evaluate.agreement import Agreement
@@ -37,13 +37,26 @@ from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.generate.revise import Revise
+from bezoar.steps.generate.sample import Sample
+from bezoar.steps.generate.scheme import SchemeBlock
+from bezoar.steps.pairs.best_of_n import BestOfN
+from bezoar.steps.pairs.block import PairsBlock
+from bezoar.steps.pairs.ranked import Ranked
+from bezoar.steps.pairs.revision import Revision
+from bezoar.steps.pairs.self_play import SelfPlay
+from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.score.judge import JudgeScore
+from bezoar.steps.score.logratio import LogRatio
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
-Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
+Scheme = Annotated[Lamini | Evol | Orca | Sample | Revise, Field(discriminator="method")]
+Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
+Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
 Eval = Annotated[
@@ -55,7 +68,20 @@ Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
-SECTIONS = ("sources", "backends", "models", "schemes", "filters", "mixes", "stages", "answers", "evals")
+SECTIONS = (
+    "sources",
+    "backends",
+    "models",
+    "schemes",
+    "filters",
+    "scores",
+    "pairs",
+    "mixes",
+    "stages",
+    "answers",
+    "evals",
+)
+LATER = ("scores", "pairs")  # sections that are no values of a recipe without such blocks, as before there were any
 
 
 class Recipe(Block):
@@ -85,6 +111,8 @@ class Recipe(Block):
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
     filters: dict[Name, AnyFilter] = Field({})
+    scores: dict[Name, Score] = Field({})
+    pairs: dict[Name, Pairs] = Field({})
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     answers: dict[Name, Answers] = Field({})
@@ -102,10 +130,10 @@ class Recipe(Block):
         data = {
             key: value for key, value in data.items() if key not in (CARDS, PAGE)
         }  # a process of a run reads its values
-        mixes, filters = data.get("mixes"), data.get("filters")
+        mixes = data.get("mixes")
         if isinstance(mixes, dict):
-            filtered = {*(data.get("schemes") or {}), *(filters if isinstance(filters, dict) else {})}
-            data = data | {"mixes": {name: _with_kinds(mix, filtered) for name, mix in mixes.items()}}
+            kinds = _kinds(data)
+            data = data | {"mixes": {name: _with_kinds(mix, kinds) for name, mix in mixes.items()}}
         for section, method in (("filters", "judge"), ("stages", "sft")):
             if isinstance(blocks := data.get(section), dict):
                 data = data | {section: {name: _with_method(block, method) for name, block in blocks.items()}}
@@ -132,11 +160,14 @@ class Recipe(Block):
         """
         found = self.resolved()
         del found["commercial"]
+        for section in LATER:
+            if not found[section]:
+                del found[section]
         for section, key in licences.KEYS.items():
             for block in found[section].values():
                 del block[key]
-        cards = {name: self.card(name).model_dump(mode="json") for name in self.mixes}
-        return found | {CARDS: cards, PAGE: self.page().model_dump(mode="json")}
+        cards = {name: _dumped(self.card(name)) for name in self.mixes}
+        return found | {CARDS: cards, PAGE: _dumped(self.page())}
 
     def card(self, mix: str) -> Card:
         """The values of a mix's card."""
@@ -150,6 +181,52 @@ class Recipe(Block):
         """The scheme whose rows a filter keeps."""
         block = self.filters[filter_name]
         return block.like if isinstance(block, Baseline) else filter_name
+
+    def kept_of(self, scheme: str) -> tuple[str, str]:
+        """Folder below `data/` and file, in each shard's folder, with the rows of a scheme that others use."""
+        return (f"filtered/{scheme}", "kept.jsonl") if scheme in self.filters else (f"generated/{scheme}", "rows.jsonl")
+
+    def lineage(self, section: str, name: str) -> list[NamedBlock]:
+        """The blocks that rows come from, the first one first, and the block of that name itself; each once.
+
+        Args:
+            section: Of the block: sources, schemes (the rows that a scheme's filter keeps, or all if it has none),
+                filters, scores, pairs or mixes.
+            name: Its name.
+        """
+        found: dict[tuple[str, str], NamedBlock] = {}
+        seen: set[tuple[str, str]] = set()
+
+        def add(section: str, name: str, *, kept: bool = True) -> None:
+            if section == "schemes" and kept and name in self.filters:
+                section = "filters"
+            if (section, name) in seen:
+                return
+            seen.add((section, name))
+            block = getattr(self, section)[name]
+            if section == "filters":
+                add("schemes", self.scheme_of(name), kept=False)
+            for before in self.read_by(block):
+                add(*before)
+            found[section, name] = block
+
+        add(section, name)
+        return list(found.values())
+
+    def read_by(self, block: NamedBlock) -> list[tuple[str, str]]:
+        """Section and name of the blocks whose rows a scheme, scores, pairs or a mix read."""
+        match block:
+            case SchemeBlock() | ScoreBlock():
+                return [block.starts_from()]
+            case PairsBlock():
+                return block.starts_from()
+            case Mix():
+                return [part_of(part) for part in block.parts]
+        return []
+
+    def answers_to_a_prompt(self, scores: str) -> int:
+        """The most answers to one prompt among the rows of scores."""
+        return getattr(self.schemes[self.scores[scores].of], "n", 1)
 
     def base_weights(self, stage: str) -> str:
         """The base model or stage whose full weights a stage's adapter is trained on."""
@@ -277,28 +354,47 @@ class Recipe(Block):
 
     def loose_ends(self) -> dict[str, list[str]]:
         """By section, blocks whose artifacts no other block uses: `all` makes them beside the results."""
-        parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
+        rows = [*self.schemes.values(), *self.scores.values(), *self.pairs.values(), *self.mixes.values()]
+        read = {one for block in rows for one in self.read_by(block)}
+        ratios = {name for block in self.scores.values() for name in block.checkpoints().values()}
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
-        taken = {stage.init_from for stage in self.stages.values()} | scored | asked
+        taken = {stage.init_from for stage in self.stages.values()} | scored | asked | ratios
         return {
-            "filters": [name for name in self.filters if ("scheme", name) not in parts],
+            "filters": [name for name in self.filters if not {("filters", name), ("schemes", name)} & read],
+            "schemes": [name for name in self.schemes if name not in self.filters and ("schemes", name) not in read],
+            "scores": [name for name in self.scores if ("scores", name) not in read],
+            "pairs": [name for name in self.pairs if ("pairs", name) not in read],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
             "stages": [name for name in self.stages if name not in taken],
         }
 
 
-def _with_kinds(mix: Any, filtered: Set[Any]) -> Any:
+def _dumped(block: Card | Page) -> dict[str, Any]:
+    """The values of a card or the page, without those of sections that the recipe doesn't have."""
+    return {name: value for name, value in block.model_dump(mode="json").items() if value or name not in block.later}
+
+
+def _kinds(data: dict[str, Any]) -> dict[Any, str]:
+    """By name, the kind of a part that its name alone means; a source for others."""
+    sections = {"pairs": "pairs", "sources": "source", "schemes": "scheme", "filters": "scheme"}
+    found: dict[Any, str] = {}
+    for section, kind in sections.items():
+        found |= dict.fromkeys(data[section], kind) if isinstance(data.get(section), dict) else {}
+    return found
+
+
+def _with_kinds(mix: Any, kinds: Mapping[Any, str]) -> Any:
     if not isinstance(mix, dict) or not isinstance(mix.get("parts"), list):
         return mix
-    return mix | {"parts": [_with_kind(part, filtered) for part in mix["parts"]]}
+    return mix | {"parts": [_with_kind(part, kinds) for part in mix["parts"]]}
 
 
-def _with_kind(part: Any, filtered: Set[Any]) -> Any:
+def _with_kind(part: Any, kinds: Mapping[Any, str]) -> Any:
     part = {"name": part} if isinstance(part, str) else part
     if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
         return part
-    return part | {"kind": "scheme" if part["name"] in filtered else "source"}
+    return part | {"kind": kinds.get(part["name"], "source")}
 
 
 def _with_method(block: Any, method: str) -> Any:

@@ -20,6 +20,8 @@ KINDS = {
     "filter": "filter",
     "quota": "filter",
     "baseline": "filter",
+    "score": "scores",
+    "pairs": "pairs",
     "mix": "mix",
     "certificate": "mix",
     "certified": "mix",

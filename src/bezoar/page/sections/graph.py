@@ -16,6 +16,8 @@ GROUPS = {
     "source": "data",
     "scheme": "data",
     "filter": "data",
+    "scores": "data",
+    "pairs": "data",
     "mix": "data",
     "base model": "model",
     "stage": "model",
@@ -46,13 +48,17 @@ def edges(page: Page) -> Iterator[tuple[Name, Name]]:
     checkpoints |= {name: ("stage", name) for name in page.stages}
     yield from ((("source", one), ("base model", name)) for name, model in page.models.items() for one in model.sources)
     for name, scheme in page.schemes.items():
-        yield ("source", scheme.seeds), ("scheme", name)
+        yield ("scheme" if name in page.follows else "source", scheme.seeds), ("scheme", name)
         if scheme.weights:
             yield checkpoints[scheme.weights], ("scheme", name)
     yield from ((("scheme", scheme), ("filter", name)) for name, scheme in page.filters.items() if name != scheme)
+    yield from ((("scheme", scheme), ("scores", name)) for name, scheme in page.scores.items())
+    kinds = {"schemes": "scheme", "scores": "scores"}
+    for name, rows in page.pairs.items():
+        yield from (((kinds[section], one), ("pairs", name)) for section, one in rows)
     kept = {name: ("scheme" if name == scheme else "filter", name) for name, scheme in page.filters.items()}
     for name, parts in page.mixes.items():
-        yield from ((kept[p.name] if p.kind == "scheme" else ("source", p.name), ("mix", name)) for p in parts)
+        yield from ((kept[p.name] if p.kind == "scheme" else (p.kind, p.name), ("mix", name)) for p in parts)
     for name, stage in page.stages.items():
         yield checkpoints[stage.init_from], ("stage", name)
         yield ("mix", stage.mix), ("stage", name)

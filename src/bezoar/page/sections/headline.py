@@ -29,7 +29,7 @@ class Tile(NamedTuple):
 def section(inputs: Inputs) -> Section | None:
     """The headline."""
     page = inputs.page
-    tiles = [tile for tile in (_generated(inputs), _kept(inputs), _mixed(inputs)) if tile.artifacts]
+    tiles = [tile for tile in (_generated(inputs), _kept(inputs), _paired(inputs), _mixed(inputs)) if tile.artifacts]
     tiles += [tile for name in page.evals for tile in _scores(inputs, name)][:MOST]
     counts = {"sources": len(sources(page)), "schemes": len(page.schemes), "mixes": len(page.mixes)}
     counts |= {"training stages": len(page.stages), "evaluations": len(page.evals)}
@@ -58,8 +58,7 @@ def _ledgers(inputs: Inputs, kind: str, paths: list[str], label: str) -> Tile:
 
 def _generated(inputs: Inputs) -> Tile:
     page = inputs.page
-    names = dict.fromkeys(page.filters.values())
-    paths = [f"data/generated/{name}/{shard}/report.json" for name in names for shard in page.shard_names()]
+    paths = [f"data/generated/{name}/{shard}/report.json" for name in page.made() for shard in page.shard_names()]
     return _ledgers(inputs, "generate", paths, "rows generated")
 
 
@@ -67,6 +66,12 @@ def _kept(inputs: Inputs) -> Tile:
     page = inputs.page
     paths = [f"data/filtered/{name}/{shard}/report.json" for name in page.filters for shard in page.shard_names()]
     return _ledgers(inputs, "filter", paths, "rows kept by filters")
+
+
+def _paired(inputs: Inputs) -> Tile:
+    page = inputs.page
+    paths = [f"data/pairs/{name}/{shard}/report.json" for name in page.pairs for shard in page.shard_names()]
+    return _ledgers(inputs, "pairs", paths, "pairs of answers")
 
 
 def _mixed(inputs: Inputs) -> Tile:

@@ -36,7 +36,11 @@ class Fall(NamedTuple):
 def section(inputs: Inputs) -> Section | None:
     """The waterfalls; None without a scheme or a mix."""
     page = inputs.page
-    falls = [_scheme(inputs, name) for name in page.filters] + [_mix(inputs, name) for name in page.mixes]
+    falls = [_scheme(inputs, name) for name in page.filters]
+    falls += [_step(inputs, "generate", "generated", name, f"rows of {name}") for name in page.unfiltered]
+    falls += [_step(inputs, "score", "scored", name, f"rows of {scheme}") for name, scheme in page.scores.items()]
+    falls += [_step(inputs, "pairs", "pairs", name, "candidate pairs") for name in page.pairs]
+    falls += [_mix(inputs, name) for name in page.mixes]
     if not falls:
         return None
     return Section("waterfall", "Rows, step by step", render("waterfall.html.j2", falls=falls, listed=listed))
@@ -81,6 +85,14 @@ def _scheme(inputs: Inputs, name: str) -> Fall:
     about = f"{block.method} from {block.seeds}"
     artifacts = [inputs.artifact(path) for path in (*made, *kept)]
     return Fall("scheme", name, about, picture, [("generate", first), ("filter", second)], artifacts)
+
+
+def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall:
+    """A step by itself: rows of a scheme without a filter, scores, pairs."""
+    paths = [f"data/{folder}/{name}/{shard}/report.json" for shard in inputs.page.shard_names()]
+    found = ledger(inputs, kind, paths)
+    picture = drawing(*steps([(kind, found.kept, few(found.reasons))], "rows"), f"{kind} {name}: rows in and out")
+    return Fall(kind, name, about, picture, [(kind, found)], [inputs.artifact(path) for path in paths])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:

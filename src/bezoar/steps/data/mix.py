@@ -18,11 +18,11 @@ from bezoar.steps.data.formats.common import MixFormat
 
 
 class Part(Block):
-    """One ingredient of a mix: the kept rows of a scheme, or a source; its name alone means all of its rows."""
+    """One ingredient of a mix: the kept rows of a scheme, a source, or pairs; its name alone means all of its rows."""
 
     name: Name
-    kind: Literal["scheme", "source"] | None = Field(
-        None, description="Null takes the scheme of this name, or the source if there is no such scheme."
+    kind: Literal["scheme", "source", "pairs"] | None = Field(
+        None, description="Null takes the scheme of this name; if there is none, the source; and if neither, the pairs."
     )
     rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
 
@@ -30,6 +30,12 @@ class Part(Block):
     @classmethod
     def _of_name(cls, data: Any) -> Any:
         return {"name": data} if isinstance(data, str) else data
+
+
+def part_of(part: Part) -> tuple[str, str]:
+    """Section and name of the block whose rows a part takes."""
+    sections = {"scheme": "filters", "source": "sources", "pairs": "pairs"}
+    return sections[part.kind or "source"], part.name
 
 
 class NearDuplicates(Block):

@@ -19,10 +19,11 @@ Placed = tuple[str, dict[str, Any], Any]  # a row's place, the file and line tha
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders with rows of schemes and sources."""
+    """The folders with rows of schemes, sources and pairs."""
 
     filtered: Path
     source: Path
+    pairs: Path
     shards: int
 
 
@@ -31,14 +32,15 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
     if part.kind is None:
         raise InputError(
             problem(
-                f"part {part.name}: neither a scheme nor a source",
+                f"part {part.name}: neither a scheme, a source nor pairs",
                 found="no kind",
-                expected="kind: scheme or kind: source, as the whole recipe says",
+                expected="kind: scheme, source or pairs, as the whole recipe says",
                 hint="`bezoar recipe show` prints the whole recipe",
             )
         )
-    if part.kind == "scheme":
-        return [folders.filtered / part.name / f"{shard:04d}" / "kept.jsonl" for shard in range(folders.shards)]
+    if part.kind != "source":
+        folder, name = (folders.filtered, "kept.jsonl") if part.kind == "scheme" else (folders.pairs, "rows.jsonl")
+        return [folder / part.name / f"{shard:04d}" / name for shard in range(folders.shards)]
     return [folders.source / part.name / "rows.jsonl"]
 
 
@@ -50,7 +52,7 @@ def placed_rows(part: Part, folders: Folders, block: Mix) -> Iterator[Placed]:
     """
     for path in files_of(part, folders):
         placed = rows.placed_rows(path, type_of(path, block))
-        if part.kind == "scheme":
+        if part.kind != "source":
             for place, row in placed:
                 yield place, dict(zip(("file", "line"), rows.split_place(place)[:2], strict=True)), row
             continue
@@ -66,7 +68,7 @@ def type_of(path: Path, block: Mix) -> type[rows.Row]:
         ValueError: No mix takes such rows, or this preference mix doesn't.
     """
     found = rows.row_type(path)
-    if block.format == "preference" and found is not rows.PreferenceRow and path.stat().st_size:
+    if block.format == "preference" and not issubclass(found, rows.PreferenceRow) and path.stat().st_size:
         raise ValueError(
             problem(f"{path}: no preferences", found=found.__name__, expected="preferences, for a mix of this format")
         )

@@ -24,13 +24,14 @@ class CardScheme(Block):
     seeds: str
     teacher: str = Field(description="The model that wrote its rows.")
     terms: str = Field(description="What the teacher's answers may be used for.")
-    judge: str = Field(description="The model that filtered its rows; `rules` if none did.")
+    judge: str = Field(description="The model that filtered its rows; `rules` or `none` if none did.")
 
 
 class Card(NamedBlock):
     """A mix's card, as far as the recipe knows it; `params.resolved.yaml` has one for each mix."""
 
     section: ClassVar[str] = "cards"
+    later: ClassVar[tuple[str, ...]] = ("unfiltered", "paired")  # values that are left out if empty
 
     recipe: str
     seed: int
@@ -39,6 +40,10 @@ class Card(NamedBlock):
     parts: dict[str, str] = Field(description="Licences of rows, by kind and name of the part.")
     sources: dict[str, CardSource]
     schemes: dict[str, CardScheme] = Field(description="Schemes by the filter that keeps their rows.")
+    unfiltered: list[str] = Field([], description="Names of these that no filter keeps rows of; left out if empty.")
+    paired: list[list[str]] = Field(
+        [], description="Steps that score and pair rows, each with its name; left out if empty."
+    )
     licence: str | None = Field(
         description="The licence that the whole is published under; null for those of its rows."
     )
