@@ -47,7 +47,7 @@ def test_self_play_prefers_the_seeds_answer_to_the_models_own() -> None:
     pairs, dropped = paired(self_play.candidates_of(rows, seeds))
     assert texts(pairs) == [("Four.", "Five.")]
     assert (pairs[0].chosen_id, pairs[0].rejected_id) == ("seed", rows[0].id)
-    assert pairs[0].chosen_score is None
+    assert pairs[0].score_chosen is None
     assert [row.reason for row in dropped] == ["equal responses", "empty response", "seed without an answer"]
 
 
@@ -58,8 +58,8 @@ RANKED = [scored("good", 9), scored("fair", 6), scored("poor", 3), scored("bad",
 def test_the_best_answer_is_paired_with_the_one_at_a_place(worse: int | None, rejected: str) -> None:
     pairs, dropped = paired(ranking.candidates_of(RANKED[::-1], worse))
     assert (texts(pairs), dropped) == ([("good", rejected)], [])
-    assert (pairs[0].chosen_score, pairs[0].chosen_win_rate) == (9, 0.9)
-    assert pairs[0].rejected_win_rate == next(row.win_rate for row in RANKED if row.response == rejected)
+    assert (pairs[0].score_chosen, pairs[0].win_rate_chosen) == (9, 0.9)
+    assert pairs[0].win_rate_rejected == next(row.win_rate for row in RANKED if row.response == rejected)
 
 
 def test_prompts_with_fewer_or_tied_answers_give_no_pair_and_are_counted(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_revision_is_paired_only_if_its_score_has_risen() -> None:
 
 
 def pair(number: int, root: str = "") -> PairRow:
-    empty = dict.fromkeys(("chosen_score", "rejected_score", "chosen_win_rate", "rejected_win_rate"))
+    empty = dict.fromkeys(("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected"))
     return PairRow(
         id=row_id("pair", str(number)),
         root_id=row_id(root or f"root {number}"),

@@ -15,7 +15,7 @@ from bezoar.steps.filter.block import Filter
 VERDICT = ("status", "rating", "reason", "judge")
 MAKING = ("operation", "round", "category", "topics", "teacher", "finish_reason")
 SCORE = ("score", "win_rate", "scorer")
-PAIR = ("chosen_score", "rejected_score", "chosen_win_rate", "rejected_win_rate")
+PAIR = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")
 ORIGIN = ("split", "part", "kind", "file", "line", "cluster")
 
 

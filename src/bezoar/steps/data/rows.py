@@ -114,10 +114,10 @@ class PairRow(PreferenceRow):
     root_id: str = Field(description="First ancestor of the prompt; rows of its family share it.")
     chosen_id: str = Field(description="Row of the chosen response: a generated one, or a seed.")
     rejected_id: str
-    chosen_score: float | None = Field(description="Of a block of `scores`; null without one.")
-    rejected_score: float | None
-    chosen_win_rate: float | None = Field(description="Against all answers to the prompt; null without scores.")
-    rejected_win_rate: float | None
+    score_chosen: float | None = Field(description="Of a block of `scores`; null without one.")
+    score_rejected: float | None
+    win_rate_chosen: float | None = Field(description="Against all answers to the prompt; null without scores.")
+    win_rate_rejected: float | None
 
 
 class GeneratedRow(Row):

@@ -136,10 +136,10 @@ def _row(one: Candidate, rejected: Answer) -> PairRow:
         rejected=rejected.text,
         chosen_id=one.chosen.id,
         rejected_id=rejected.id,
-        chosen_score=one.chosen.score,
-        rejected_score=rejected.score,
-        chosen_win_rate=one.chosen.win_rate,
-        rejected_win_rate=rejected.win_rate,
+        score_chosen=one.chosen.score,
+        score_rejected=rejected.score,
+        win_rate_chosen=one.chosen.win_rate,
+        win_rate_rejected=rejected.win_rate,
     )
 
 
