@@ -1,4 +1,4 @@
-"""A wheel also holds what a project takes from a checkout: rules, scripts, recipes and profiles (bezoar.installed)."""
+"""A wheel also holds what projects take from a checkout: rules, scripts, recipes, profiles, docs (bezoar.installed)."""
 
 import shutil
 from pathlib import Path
@@ -16,9 +16,9 @@ class BuildWithProject(build_py):
             return
         shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left isn't part of this one
         super().run()
-        for name in ("profiles", "recipes", "rules", "scripts"):
+        for name in ("docs", "profiles", "recipes", "rules", "scripts"):
             copy = Path(self.build_lib, "bezoar", "project", name)
-            shutil.copytree(name, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(name, copy, ignore=shutil.ignore_patterns("__pycache__", "*.png", "*.svg"))
 
 
 setup(cmdclass={"build_py": BuildWithProject})

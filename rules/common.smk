@@ -314,8 +314,9 @@ def generate_names(wildcards):
 
 def shard_names(wildcards):
     """The parameters that a shard script reads."""
-    keys = recipe.schemes[wildcards.scheme].deals
-    return [*(f"schemes.{wildcards.scheme}.{key}" for key in keys), *(["seed"] if keys else []), "shards"]
+    deals = recipe.schemes[wildcards.scheme].deals
+    keys = [key for key in deals if key in config["schemes"][wildcards.scheme]]  # an own seed that is null isn't
+    return [*(f"schemes.{wildcards.scheme}.{key}" for key in keys), *(["seed"] if deals else []), "shards"]
 
 
 def filter_names(wildcards):

@@ -178,6 +178,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_chat.py",
         "unit/test_devices.py",
         "unit/test_gguf.py",
+        "unit/test_grpo.py",
         "unit/test_memory.py",
         "unit/test_merging.py",
         "unit/test_models.py",

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     args, mix, prompt, seed, shards = flags.start(argv, mix=Mix, prompt=Prompt, seed=int, shards=int)
     window = Window.of_model(args.tokenizer, mix.limit, prompt.system) if mix.limit else None
     folders = Folders(args.filtered, args.source, args.pairs, shards)
-    write_mix(mix, folders, window, args.earlier, prompt.system, seed, args.out)
+    write_mix(mix, folders, window, args.earlier, prompt.system, mix.own_seed(seed), args.out)
 
 
 if __name__ == "__main__":

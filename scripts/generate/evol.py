@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     args, block, backends, prompt, seed, budget = parser.start(argv, **takes(Evol, dict[str, AnyBackend]))
     templates = prompts.load(args.prompts, EVOL)
     pool = pool_of(read_rows(args.seeds, SeedRow))
+    seed = block.own_seed(seed)
     common = {"system": prompt.system, "seed": seed, "budget": budget}
     teacher = backends.pop(block.teacher).open(checkpoint=args.teacher, **common)
     judge = backends[block.equality_judge].open(checkpoint=args.judge, **common) if backends else None

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
     args, block, backend, prompt, seed, budget = parser.start(argv, **takes(Lamini))
     calls = list(read_rows(args.seeds, ListingCall))
-    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
+    teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=block.own_seed(seed), budget=budget)
     templates = prompts.load(args.prompts, LAMINI)
     rows, dropped, candidates = made(calls, teacher, block, templates, args.out.parent.name)
     write_shard(args.out, rows, dropped, candidates, block)

@@ -11,6 +11,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
     args, block, backend, prompt, seed, budget = parser.start(argv, **takes(Orca))
     queries, messages = list(read_rows(args.seeds, SeedRow)), system_messages(args.prompts)
+    seed = block.own_seed(seed)
     teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = explained(queries, messages, teacher, block, seed, args.out.parent.name)
     write_shard(args.out, rows, dropped, len(queries), block)

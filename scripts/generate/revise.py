@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
     args, block, backends, prompt, seed, budget = parser.start(argv, **takes(Revise, dict[str, AnyBackend]))
     seeds, templates = list(read_rows(args.seeds, PromptRow)), prompts.load(args.prompts, REVISE)
+    seed = block.own_seed(seed)
     common = {"system": prompt.system, "seed": seed, "budget": budget}
     teacher = backends.pop(block.teacher).open(checkpoint=args.teacher, **common)
     critic = backends[block.critic].open(checkpoint=args.judge, **common) if backends else teacher

@@ -11,7 +11,7 @@ from bezoar.steps.generate.seeds import PromptRow
 def main(argv: list[str] | None = None) -> None:
     parser = flags(__doc__)
     args, block, backend, prompt, seed, budget = parser.start(argv, **takes(Sample))
-    seeds = list(read_rows(args.seeds, PromptRow))
+    seeds, seed = list(read_rows(args.seeds, PromptRow)), block.own_seed(seed)
     teacher = backend.open(checkpoint=args.teacher, system=prompt.system, seed=seed, budget=budget)
     rows, dropped = sampled(seeds, teacher, block, args.out.parent.name)
     write_shard(args.out, rows, dropped, len(seeds) * block.n, block)

@@ -11,7 +11,7 @@ def main(argv: list[str] | None = None) -> None:
     flags = shard_flags(__doc__)
     args, block, seed, shards = flags.start(argv, scheme=Listing, seed=int, shards=int)
     topics = read_topics(args.topics) if args.topics else []
-    calls = dealt(read_rows(args.rows, SeedRow), topics, block, seed, shards)
+    calls = dealt(read_rows(args.rows, SeedRow), topics, block, block.own_seed(seed), shards)
     deal(calls, shards, args.out, {}, hint=f"{args.rows} is empty")
 
 

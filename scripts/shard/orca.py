@@ -11,7 +11,7 @@ def main(argv: list[str] | None = None) -> None:
     flags = shard_flags(__doc__)
     args, block, seed, shards = flags.start(argv, scheme=Drawing, seed=int, shards=int)
     queries = [Query.of(row) for row in read_rows(args.rows, SeedRow)]
-    chosen = drawn(queries, block, seed)
+    chosen = drawn(queries, block, block.own_seed(seed))
     wanted = {query.id for query in chosen}
     rows = (row for row in read_rows(args.rows, SeedRow) if row.id in wanted)
     dealt = ((shard_of(row.id, shards), row.id, row) for row in rows)

@@ -1,4 +1,4 @@
-"""Rules, scripts, recipes and profiles of the package, for every project.
+"""Rules, scripts, recipes, profiles and pages of the package, for every project.
 
 Each has its name in a checkout, such as `scripts/train/sft.py`. A wheel has them in `bezoar/project`, an editable
 install in the checkout. A project's own file of the same name has priority. Keys, code.lock and dvc.yaml contain the

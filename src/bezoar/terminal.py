@@ -53,6 +53,11 @@ def plain(*parts: "RenderableType", width: int = 80) -> str:
     return "\n".join(one.rstrip() for one in made.getvalue().splitlines())
 
 
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters; one that was longer ends with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
 def line(text: str, style: str = "", *, crop: bool = False) -> "Text":
     """A text with its control characters escaped; with `crop`, one line that ends at the edge of the terminal."""
     from rich.text import Text

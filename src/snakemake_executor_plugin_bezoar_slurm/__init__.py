@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:  # Snakemake imports every plugin that it f
         raise
     common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
 
-    UNUSED = {"help": "Only with Snakemake's plugin for SLURM: see docs/how-to/slurm.md."}
+    UNUSED = {"help": "Only with Snakemake's plugin for SLURM, which `pip install 'bezoar[slurm]'` brings."}
 
     @dataclass
     class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[no-redef]

@@ -52,7 +52,10 @@ def test_a_short_recipe_trains_a_checkpoint(workspace: Workspace, random_llama: 
     assert names <= {path.name for path in checkpoint.iterdir()}
     report = json.loads((workspace.root / "data/mixes/mine/report.json").read_text())
     assert (report["train"], report["eval"]) == (70, 50)  # 120 rows, of which 50 are held out by default
-    assert "mine: 120 rows, format sharegpt; 120 read" in (workspace.root / "logs/source/mine.log").read_text()
+    assert (
+        "source mine: 120 of 120 rows, format sharegpt; none left out"
+        in (workspace.root / "logs/source/mine.log").read_text()
+    )
     row = json.loads((workspace.root / "data/mixes/mine/train.jsonl").read_text().splitlines()[0])
     assert [turn["role"] for turn in (*row["prompt"], *row["completion"])] == ["user", "assistant"] * 2
     assert "Nothing to be done" in workspace.snakemake()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -185,6 +186,38 @@ def test_kept_rows_are_those_of_the_last_step_that_is_built(tree, capsys):
     assert len(places) == len(ids([Path("data/mixes/all/train.jsonl"), Path("data/mixes/all/eval.jsonl")]))
     assert main(["rows", "all", "--kept", "--export", "kept.csv"]) == 0
     assert capsys.readouterr().out == f"kept.csv: {len(places):,} rows\n"
+
+
+def test_rows_are_shown_by_their_texts_and_a_cut_is_marked(tree, capsys):
+    assert main(["rows", "schemes.evol", "--kept"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("    ")
+    assert "instruction: " in lines[1]
+    assert max(map(len, lines[1::2])) == 80
+    assert all(line.endswith("\u2026") for line in lines[1::2] if len(line) == 80)
+
+
+def test_a_repeated_row_says_which_row_it_repeats(tree, capsys):
+    assert main(["rows", "sources.mine", "--reason", "duplicate"]) == 0
+    head, texts = capsys.readouterr().out.splitlines()
+    [place] = re.findall(r" \(repeats (\S+):\d+\)$", head)
+    assert place == "data/source/mine/rows.jsonl"
+    row = rows_of(place)[int(head.rpartition(":")[2].rstrip(")")) - 1]
+    assert texts.startswith(f"    instruction: {row['instruction'][:20]}")
+
+
+def test_a_row_that_a_mix_left_out_is_shown_with_its_texts_and_those_of_the_row_that_stays(tree, capsys):
+    path = Path("data/mixes/all/dropped.jsonl")
+    one, other = rows_of("data/filtered/evol/0000/kept.jsonl")[:2]
+    row = {"id": one["id"], "part": "evol", "kept": other["id"], "similarity": 0.9, "cluster": "c"}
+    path.write_text(json.dumps({"reason": "near-duplicate", "detail": "here is near there", "row": row}) + "\n")
+    assert main(["rows", "all", "--reason", "near-duplicate"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{path}:1: near-duplicate: here is near there"
+    assert f"instruction: {one['instruction']}"[:50] in lines[1]
+    assert lines[2].startswith("    stays: ")
+    assert f"instruction: {other['instruction']}"[:50] in lines[2]
+    assert max(map(len, lines)) <= 80
 
 
 def test_kept_rows_that_are_not_here_are_an_error(tree, capsys):

@@ -335,6 +335,22 @@ def test_an_input_and_a_command_that_changed_are_named():
     ]
 
 
+def test_a_job_with_a_new_input_was_built_before():
+    chain = Chain()
+    for one in chain.steps:
+        chain.prove(one, f"made by {one.name}", locked=True)
+    Path("more").write_text("more")
+    for new, at_once in (("more", True), ("d", False)):  # a file, and what another job has yet to make
+        chain.steps[1:] = [step("d", ("more",)), replace(B, inputs=("a", new)), C]
+        found = chain.decide()
+        assert [(one.kind, one.name) for one in found.reasons["b"]] == [
+            ("input", new),
+            *([] if at_once else [("upstream", "d")]),
+        ]
+        assert str(found.reasons["b"][0]) == f"{new} is new"
+        assert "b" not in found.recorded  # it proves nothing
+
+
 def test_a_proof_whose_outputs_are_not_the_jobs_is_none(chain):
     other = replace(B, outputs=("b", "b2"), outs=("b", "b2"))
     chain.steps = [A, other, C]

@@ -3,12 +3,13 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from bezoar import yaml12
-from bezoar.cache import CacheError, dvc, records
+from bezoar.cache import CacheError, dvc, generated, records
 from bezoar.cache.action import typed_digest
 from bezoar.cache.config import settings
 from bezoar.cache.dvc import read
@@ -517,3 +518,26 @@ def test_text_that_looks_like_a_number_or_a_truth_value_stays_text(tmp_path: Pat
     path.write_text(yaml.dump({"values": values}, Dumper=dvc.Dumper))
     assert load_yaml(str(path))["values"] == values
     assert yaml12.load(path.read_text())["values"] == values
+
+
+def test_a_template_of_plots_is_updated_unless_it_is_somebodys_own(folder):
+    shipped, own = folder / "rules/plots/scores.json", folder / ".dvc/plots/scores.json"
+    build = SimpleNamespace(plots={"summary": {"template": str(shipped)}, "train": {"y": ["loss"]}})
+    for path in (shipped, folder / ".dvc/config"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    old, new = (f'{{\n  "usermeta": {{"bezoar": "updates this file"}},\n  "width": {width}}}' for width in (1, 2))
+    shipped.write_text(old)
+    assert generated.write_templates(build) == []  # no project of DVC
+    (folder / ".dvc/config").touch()
+    for text in (old, new):
+        shipped.write_text(text)
+        assert generated.write_templates(build) == [".dvc/plots/scores.json"]
+        assert own.read_text() == text
+        assert generated.write_templates(build) == []
+    own.write_text('{"width": 3}')
+    assert generated.write_templates(build) == []
+    assert own.read_text() == '{"width": 3}'
+
+
+def test_the_shipped_template_of_plots_has_the_mark():
+    assert generated.MARK in (Path(__file__).parents[2] / "rules/plots/scores.json").read_bytes()

@@ -92,6 +92,12 @@ def test_a_broken_link_is_found(link: str, why: str) -> None:
     assert broken(DOCS / "index.md", "See [this](appendix/scale.md#units).") == []
 
 
+def test_the_first_page_lists_all_how_tos() -> None:
+    linked = {one.partition("#")[0] for one, _ in LINK.findall((DOCS / "index.md").read_text(encoding="utf-8"))}
+    pages = {str(page.relative_to(DOCS)) for page in (DOCS / "how-to").glob("*.md")}
+    assert pages - linked == set()
+
+
 def test_files_of_docs_that_other_files_name_exist() -> None:
     texts = [path for path in FILES if path.name.endswith(TEXTS)]
     gone = [

@@ -1,5 +1,6 @@
 """What comes with the package is found by its name, a project's own file first; `bezoar init` leaves files alone."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from conftest import ROOT
 from test_cache_dvc import step
 
 from bezoar import installed
-from bezoar.cache import code
+from bezoar.cache import code, remote
 from bezoar.cache.hashing import Hasher
 from bezoar.cache.prints import Code
 from bezoar.cache.records import Records
@@ -102,6 +103,15 @@ def test_a_folder_that_holds_files_is_refused_and_left_alone(folder, capsys, the
     assert capsys.readouterr().err.startswith("mine is not empty\n")
     assert Path(there).read_text() == "mine\n"
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / there]
+
+
+def test_a_message_names_a_page_where_it_is(folder):
+    text = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py") if "steps" not in path.parts)
+    named = set(re.findall(r"""find\(['"](docs/[\w/-]+\.md)""", text)) | {remote.PAGE}
+    assert len(named) == 3
+    for name in named:
+        assert installed.find(name) == str(ROOT / name)
+        assert Path(installed.find(name)).is_file()
 
 
 def test_an_unknown_recipe_is_refused_before_anything_is_made(folder, capsys):

@@ -207,6 +207,17 @@ def test_a_learning_curve_begins_before_training(inputs):
     assert 'aria-label="step 10, training rows: 0.5"' in drawn
 
 
+def test_a_stage_with_rewards_shows_them_and_the_highest_is_the_best(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rewards = {0: 0.25, 10: 0.75, 20: 0.5}
+    held = [{"step": step, "eval_loss": 0.0, "eval_reward": reward} for step, reward in rewards.items()]
+    put(tmp_path, "data/adapters/sft/history.json", [*held, {"step": 10, "loss": 0.0, "reward": 0.4}])
+    found = curves._curve(Inputs(page()), "sft")
+    assert (found.figure, found.before, found.after, found.best) == ("reward", 0.25, 0.5, 10)
+    assert 'aria-label="step 10, held-out rows: 0.75"' in str(found.drawing)
+    assert 'aria-label="step 10, training rows: 0.4"' in str(found.drawing)
+
+
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
     points = [(step, 1 / (1 + step)) for step in range(100_000)]
     thin = curves._thinned(points)
@@ -223,16 +234,19 @@ def test_what_is_no_history_is_an_error(tmp_path, monkeypatch):
 
 
 def test_all_rows_of_a_scheme_are_in_its_waterfall(inputs):
-    text = words(waterfall.section(inputs))
+    text, drawn = words(waterfall.section(inputs)), str(waterfall.section(inputs).body)
     # two shards of 10 candidates: 9 are generated, 7 are kept
     assert "generate 20 18 2 equals its parent" in text
     assert "filter 18 14 2 duplicate; 2 judge: wrong" in text
-    drawn = str(waterfall.section(inputs).body)
     for label in ("20 rows: candidates", "18 rows: candidates to generated", "2 rows: generated to duplicate"):
         assert (
             f'aria-label="{label}"' in drawn
             or f'aria-label="{label.split(": ")[1]}: {label.split(" ")[0]} rows"' in drawn
         )
+    # the seeds: 29 of 30 rows fit, in the scheme's table and in the mix's
+    assert text.count("source seeds 30 29 1 not JSON") == 2
+    assert "drawn from source seeds 29 8 20 not drawn; 1 near-duplicate" in text
+    assert 'aria-label="1 row: seeds to not JSON"' in drawn
     # the mix: 17 + 3 rows, of which 2 repeat an item
     assert "certificate 20 18 2 evaluation item" in text
     assert 'aria-label="15 rows: in the mix to train"' in drawn
@@ -248,7 +262,7 @@ def test_a_chart_shows_any_reason_of_a_judge(tmp_path, monkeypatch):
     assert not CONTROLS.search(body)
     drawn = ElementTree.fromstring(re.search(r"<svg.*?</svg>", body, re.DOTALL)[0])
     labels = {" ".join(one.get("aria-label", "").split()) for one in drawn.iter()}
-    assert {" ".join(f"{reason_of(one)}: 1 rows".split()) for one in REASONS.values()} <= labels
+    assert {" ".join(f"{reason_of(one)}: 1 row".split()) for one in REASONS.values()} <= labels
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -269,6 +283,23 @@ def test_with_policy_block_no_row_is_left_out(inputs, monkeypatch):
     assert f"certificate 20 20 {DASH}" in words(waterfall.section(inputs))
     assert "2 blocked" in words(certificates.section(inputs))
     assert "refused" in words(certificates.section(inputs))
+    assert "rows to train on mix all 17" in words(headline.section(inputs))
+
+
+def test_a_certificate_that_compared_nothing_says_so(inputs, monkeypatch):
+    original = Inputs.checked
+    changed = certificates.Certificate.model_validate(
+        certificate(matching_rows={"train": 0, "eval": 0}, evaluations={})
+    )
+    monkeypatch.setattr(
+        Inputs,
+        "checked",
+        lambda self, path, form: changed if "certificates" in str(path) else original(self, path, form),
+    )
+    text = words(certificates.section(inputs))
+    assert "all 20 0 nothing to compare" in text
+    assert "passes" not in text
+    assert "nothing is known of what they repeat" in text
 
 
 def test_links_carry_all_rows_of_their_nodes():
@@ -381,9 +412,11 @@ def test_parts_of_a_graph_stand_side_by_side():
 
 def test_the_headline_says_what_came_of_what(inputs):
     text = words(headline.section(inputs))
-    assert "1 sources, 1 schemes, 1 mixes, 2 training stages, 8 evaluations" in text
+    assert "1 source, 1 scheme, 1 mix, 2 training stages, 8 evaluations." in text
     assert "base base model: hub sft sft on all dpo dpo on all" in text
-    assert "rows generated 18" in text
+    assert "rows generated scheme evol 18" in text
+    # 17 rows to train on, of which the certificate takes 2
+    assert "rows to train on mix all 15" in text
     assert "judged, average dpo; base: 3.00 7.00" in text
 
 

@@ -231,6 +231,18 @@ def test_a_model_card_gives_scores_with_intervals_and_says_what_was_not_run(reci
     assert "## Scores" not in bare
     assert "- `harness` (harness) has no result that is up to date." in bare
     assert "- `mtbench` (mtbench) has no result that is up to date." in bare
+    assert "memorised text were not measured, beyond the scores above." in body
+    assert "memorised text were not measured." in bare
+
+
+def test_a_model_card_says_which_rows_repeat_evaluation_items_or_that_nothing_was_compared(recipe):
+    said = {"rows": {"train": 90, "eval": 10}, "matching_rows": {"train": 3, "eval": 0}, "passes": True}
+    task = {"questions": {"items": 80, "matched": 2}}
+    found = {"evol": said | {"evaluations": {"mtbench": task}}, "orca": said | {"evaluations": {}}}
+    _, body = card_of("sft_hh", recipe, Known({f"data/certificates/{name}.json": one for name, one in found.items()}))
+    assert "- `evol`: 3 of 100 rows repeat 2 of 80 scored items; passes." in body
+    assert "- `orca`: 100 rows and nothing to compare them with: no evaluation has items." in body
+    assert "Evaluation items in the rows" not in card_of("sft_hh", recipe, Known())[1]
 
 
 def test_a_model_card_gives_the_likelihood_of_held_out_answers(recipe):

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from reading import normalise, read
 
 from bezoar.cache.storable import IGNORED_FOLDERS
+from bezoar.cli import main
 from bezoar.errors import InputError
+from bezoar.recipe import local_rows
 from bezoar.steps.data import json_rows, readers
 from bezoar.steps.data.detect import found_format
 from bezoar.steps.data.formats import FORMATS
@@ -464,3 +466,81 @@ def test_a_further_column_stops_no_format_from_being_found(example, key, value):
     name, row, _ = example
     if name != "items":
         assert found_format([json.loads(row) | {key: value}], "mine") == name
+
+
+# --- bezoar recipe check ----------------------------------------------------------------------------------------------
+
+TALK = {"messages": [{"role": role, "content": f"{role} {n}"} for n in (1, 2) for role in ("user", "assistant")]}
+ASKS = "{% if add_generation_prompt %}<assistant>{% endif %}"
+TURN = "<{{ m.role }}>{{ m.content }}"
+ADDS = "{% for m in messages %}" + TURN + "{% endfor %}" + ASKS
+FORGETS = "{% for m in messages %}{% if m.role == 'user' or loop.last %}" + TURN + "{% endif %}{% endfor %}" + ASKS
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Writes a recipe of one source, one mix and one stage, with rows and a chat template, and checks it."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(rows, *, template=ADDS, eval_rows=2, stage=None, source=None):
+        Path("rows.jsonl").write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in rows))
+        Path("a.jinja").write_text(template)
+        model = {"method": "hub", "repository": "a/b", "revision": "0" * 40, "chat_template": "a.jinja"}
+        recipe = {
+            "recipe": "mine",
+            "sources": {"mine": {"path": "rows.jsonl", **(source or {})}},
+            "mixes": {"mine": {"parts": ["mine"], "eval_rows": eval_rows}},
+            "models": {"base": model},
+            "stages": {"sft": {"init_from": "base", "mix": "mine", **(stage or {})}},
+        }
+        Path("params.yaml").write_text(json.dumps(recipe, indent=1))
+        return main(["recipe", "check"])
+
+    return check
+
+
+def test_rows_that_do_not_fit_are_shown_by_the_check(project, capsys):
+    assert project([*ROWS, {"question": "?"}, "not JSON", ROWS[0], {"question": "?", "answer": 7}]) == 0
+    shown = capsys.readouterr().out
+    assert "note: sources.mine: 4 of 9 rows don't fit, and are left out\n" in shown
+    for reason, line in (("no answer", 6), ("not JSON", 7), ("duplicate", 8), ("answer is not text", 9)):
+        assert f"  1 {reason}: rows.jsonl:{line}\n" in shown
+    assert project(ROWS) == 0
+    assert "don't fit" not in capsys.readouterr().out
+
+
+def test_of_a_large_file_the_first_rows_are_checked(project, capsys, monkeypatch):
+    monkeypatch.setattr(local_rows, "MOST", 4)
+    monkeypatch.setattr(local_rows.look, "__defaults__", (4,))
+    assert project([{"question": "?"}, *ROWS], eval_rows=50) == 0  # nobody knows how many more there are
+    assert "note: sources.mine: 1 of the first 4 rows don't fit" in capsys.readouterr().out
+
+
+def test_more_unfit_rows_than_the_bound_allows_are_an_error_before_the_run(project, capsys):
+    assert project([*ROWS, *[{"question": "?"}] * 6]) == 1
+    assert re.search(r"params.yaml:\d+: source mine: too few rows are left", capsys.readouterr().err)
+    assert project([*ROWS, *[{"question": "?"}] * 6], source={"max_dropped_share": 0.6}) == 0
+
+
+def test_a_mix_that_holds_out_all_rows_is_an_error_before_the_run(project, capsys):
+    assert project(ROWS, eval_rows=5) == 1
+    said = capsys.readouterr().err
+    assert "mixes.mine.eval_rows: nothing is left to train on\n" in said
+    assert "found:    5 rows to hold out, of 5 in mine\n" in said
+    assert "hint: a tenth of them: eval_rows: 1" in said
+    assert project(ROWS, eval_rows=3) == 0
+    assert "note: mixes.mine: 3 of its 5 rows are held out (eval_rows), and 2 trained on\n" in capsys.readouterr().out
+
+
+def test_a_template_that_rewrites_earlier_turns_is_an_error_before_the_run(project, capsys):
+    turns = [*[TALK["messages"][:2]] * 4, TALK["messages"]]
+    rows = [{"messages": [{**one, "content": f"{one['content']} {n}"} for one in some]} for n, some in enumerate(turns)]
+    assert project(rows) == 0
+    assert project(rows, template=FORGETS) == 1
+    said = capsys.readouterr().err
+    assert re.search(
+        r"params.yaml:\d+: stages.sft: rows.jsonl:5: a.jinja: the chat template rewrites earlier turns", said
+    )
+    assert "loss_on: last" in said
+    assert project(rows, template=FORGETS, stage={"loss_on": "last"}) == 0
+    assert project(rows[:4], template=FORGETS) == 0  # no row has two answers

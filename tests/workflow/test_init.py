@@ -121,7 +121,7 @@ def wheel(tmp_path: Path) -> Workspace:
     """An environment with the wheel, and no editable install; other packages are those of this environment."""
     source, environment = tmp_path / "source", tmp_path / "environment"
     source.mkdir()
-    for name in ("src", "rules", "scripts", "recipes", "profiles"):
+    for name in ("src", "rules", "scripts", "recipes", "profiles", "docs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, source / name)

@@ -7,6 +7,7 @@ from bezoar.audit.agreement import Cells, Figure, figures
 from bezoar.audit.chain import Step
 from bezoar.audit.sample import KEPT, Labels, Sample, judged
 from bezoar.errors import InputError, problem
+from bezoar.terminal import cut
 from bezoar.text import printable
 
 NAMES = {
@@ -89,13 +90,13 @@ def text_of(found: dict[str, Any], name: str) -> str:
     lines.append(f"{'':<24}{'people accept':>15}{'people reject':>15}{'of all rows':>15}")
     for verdict, one in found["table"].items():
         label = f"{name} {verdict.replace(KEPT, 'keeps').replace('rejected', 'rejects')}"
-        lines.append(f"{label[:24]:<24}{one['accept']:>15,}{one['reject']:>15,}{one['rows']:>15,}")
+        lines.append(f"{cut(label, 24):<24}{one['accept']:>15,}{one['reject']:>15,}{one['rows']:>15,}")
     lines += ["", *_figure_lines(found["figures"]), ""]
     lines.append(f"{'stratum':<45}{'rows':>10}{'labelled':>10}{'accepted':>10}")
     for one in found["strata"]:
         labelled = one["accept"] + one["reject"]
         lines.append(
-            f"{printable(one['name'], lines=False)[:44]:<45}{one['rows']:>10,}{labelled:>10,}{one['accept']:>10,}"
+            f"{cut(printable(one['name'], lines=False), 44):<45}{one['rows']:>10,}{labelled:>10,}{one['accept']:>10,}"
         )
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_lines
 from bezoar.steps.data.accounting import Ledger
 from bezoar.steps.data.rows import DroppedRow, read_rows
+from bezoar.terminal import cut
 from bezoar.text import printable
 
 WIDTH = 80
@@ -73,15 +74,15 @@ def table(lines: list[Line]) -> str:
     for line in lines:
         name = printable(f"{line.kind} {line.name}", lines=False)
         if line.ledger is None:
-            shown.append(f"{name[:54]:<54}{'not built here':>26}")
+            shown.append(f"{cut(name, 54):<54}{'not built here':>26}")
             continue
         read, kept = line.ledger.read, line.ledger.kept
-        shown.append(f"{name[:41]:<41}{read:>13,}{kept:>13,}{read - kept:>13,}")
+        shown.append(f"{cut(name, 41):<41}{read:>13,}{kept:>13,}{read - kept:>13,}")
         ordered = sorted(line.ledger.reasons.items(), key=lambda one: (-one[1], one[0]))
-        shown += [f"{count:>12,}  {printable(reason, lines=False)[: WIDTH - 14]}" for reason, count in ordered]
+        shown += [f"{count:>12,}  {cut(printable(reason, lines=False), WIDTH - 14)}" for reason, count in ordered]
         shown += [f"{count:>12,}  rows in {split}.jsonl" for split, count in line.splits]
         if line.missing:
-            shown.append(f"{len(line.missing):>12,}  shards are not here, such as {line.missing[0]}"[:WIDTH])
+            shown.append(cut(f"{len(line.missing):>12,}  shards are not here, such as {line.missing[0]}", WIDTH))
     return "\n".join(shown)
 
 

@@ -378,7 +378,7 @@ class Build:
         scripts = sorted({step.script for step in steps})
         closures = {script: self.code.closures.contents(script) for script in scripts}
         prints = {script: self.code.closures.print_of(script) for script in scripts}
-        Run(self.cache, str(copy), self.remote, closures, prints, git.state(), run).write()
+        Run(self.cache, str(copy), self.remote, closures, prints, git.state(records.GENERATED), run).write()
         jobs = []
         for step in steps:
             found = self.decision.recorded_match.get(step.name)

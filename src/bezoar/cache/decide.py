@@ -196,6 +196,7 @@ class Decider:
         for step in self.steps:
             entry = self.entries.get(step.stage)
             last = entry.proof(step) if entry else None
+            before = last or (entry.proof(step, before=True) if entry else None)
             if last:
                 decision.recorded[step.name] = last
                 if step.stage not in self.untrusted and self._matches(last, step):
@@ -206,7 +207,7 @@ class Decider:
             elif pending and step.name in lost:
                 decision.reasons[step.name] = [Reason("missing", lost[step.name])]
             elif pending:
-                own = self._own_reasons(step, last) if last else []
+                own = [*self._own_reasons(step, before), *_new_inputs(step, before)] if before else []
                 decision.reasons[step.name] = [*own, *(Reason("upstream", path) for path in pending)]
             else:
                 action = step.action(inputs)
@@ -220,7 +221,7 @@ class Decider:
                 elif step.name in lost:
                     decision.reasons[step.name] = [Reason("missing", lost[step.name])]
                 else:
-                    decision.reasons[step.name] = self._reasons(step, action, last)
+                    decision.reasons[step.name] = self._reasons(step, action, before)
         return decision
 
     def _inputs(self, step: Step, decision: Decision) -> tuple[dict[str, str], list[str]]:
@@ -370,6 +371,11 @@ class Decider:
         environment = _differences("environment", last.action.environment, step.environment)
         code = [Reason("code", shown(one), one.was, one.now) for one in self.changes(last.trace)]
         return [*code, *found, *environment, *self._untrusted(step, last)]
+
+
+def _new_inputs(step: Step, last: Proof) -> list[Reason]:
+    """The inputs that a step hadn't in its last build; what is in them isn't known yet."""
+    return [Reason("input", path, None, "not made yet") for path in step.inputs if path not in last.action.inputs]
 
 
 def _differences(kind: str, was: Any, now: Any, name: str = "") -> list[Reason]:

@@ -22,6 +22,7 @@ logger = logging.getLogger("bezoar")
 HEAD = "# Generated: a digest of each stage's code, command and values, for DVC. `bezoar dvc` writes it.\n"
 CONFIG = ".dvc/config"  # DVC's folder
 TEMPLATES = Path(".dvc/plots")
+MARK = b'"usermeta": {"bezoar"'  # of a template that every run updates
 
 
 def write(build: "Build") -> list[str]:
@@ -69,14 +70,19 @@ def write_pipeline(build: "Build") -> bool:
 
 
 def write_templates(build: "Build") -> list[str]:
-    """Write the templates of DVC's plots that the repository lacks, where DVC looks for them; returns those."""
+    """Write the templates of DVC's plots where DVC looks for them, if they are missing or old; returns those.
+
+    A template without the mark is somebody's own, and stays.
+    """
     sources = [Path(how["template"]) for how in build.plots.values() if "template" in how]
-    lacking = {TEMPLATES / f"{stages.template_name(str(one))}.json": one for one in sources}
-    new = [path for path in lacking if os.path.exists(CONFIG) and not path.exists()]
+    texts = {TEMPLATES / f"{stages.template_name(str(one))}.json": one.read_bytes() for one in sources}
+    known = {path: path.read_bytes() if path.exists() else MARK for path in texts}
+    new = [path for path, text in texts.items() if known[path] != text and MARK in known[path]]
+    new = new if os.path.exists(CONFIG) else []
     for path in new:
         path.parent.mkdir(exist_ok=True)
         with whole(path) as partial:
-            partial.write_bytes(lacking[path].read_bytes())
+            partial.write_bytes(texts[path])
     return [str(path) for path in new]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 
 from bezoar.cache import CacheError
@@ -23,7 +24,7 @@ def begin() -> bool:
     Raises:
         CacheError: Git can't be called.
     """
-    if _in_repository():
+    if in_repository():
         return False
     _git("init", "--quiet")
     return True
@@ -128,11 +129,16 @@ def commit(name: str) -> str:
     return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
 
 
-def state() -> dict[str, str]:
-    """The commit of this folder, and whether tracked files differ from it; empty without a repository."""
+def state(but: Iterable[str] = ()) -> dict[str, str]:
+    """The commit of this folder, and whether tracked files differ from it; empty without a repository or a commit.
+
+    Args:
+        but: Files that may differ.
+    """
     with suppress(CacheError):
         commit = _git("rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
-        edited = _git("status", "--porcelain", "--untracked-files=no").strip()
+        others = [f":(exclude){path}" for path in but]
+        edited = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *others).strip()
         return {"commit": commit, "edited": "yes" if edited else "no"}
     return {}
 
@@ -182,7 +188,7 @@ def _git(*arguments: str) -> bytes:
         hint = "run this in the folder that you cloned" if kind is NoRepository else "do what git says"
         raise _refused(kind, " ".join(said.split()), hint) from error
     except OSError as error:
-        kind = CacheError if _in_repository() else NoRepository
+        kind = CacheError if in_repository() else NoRepository
         raise _refused(kind, str(error), "install git") from error
 
 
@@ -190,7 +196,7 @@ def _refused(kind: type[CacheError], said: str, hint: str) -> CacheError:
     return kind(problem("git can't be asked about this folder", found=said, expected="a git repository", hint=hint))
 
 
-def _in_repository() -> bool:
+def in_repository() -> bool:
     """Whether this folder is in a repository, without git."""
     here = os.getcwd()
     while not os.path.lexists(os.path.join(here, ".git")):

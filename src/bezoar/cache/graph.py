@@ -551,7 +551,7 @@ class ProvenDAG(DAG):
                     f"rule {job.rule.name} doesn't go through the cache",
                     found="a command without `bezoar exec`, or no input named script",
                     expected="`bezoar exec OUTPUT -- COMMAND`",
-                    hint="see docs/how-to/own-rules.md for the form",
+                    hint=f"see {installed.find('docs/how-to/own-rules.md')} for the form",
                 )
             )
         if job.params.get("values") is None:
@@ -560,7 +560,7 @@ class ProvenDAG(DAG):
                     f"rule {job.rule.name} doesn't say which parameters it reads",
                     found="no params named values",
                     expected="a map of dotted names to values, empty if it reads none",
-                    hint="see docs/how-to/own-rules.md for the form",
+                    hint=f"see {installed.find('docs/how-to/own-rules.md')} for the form",
                 )
             )
         if found := shell_syntax(job.rule.shellcmd):

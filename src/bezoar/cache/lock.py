@@ -62,11 +62,17 @@ class LockEntry:
         """These directories: path, and MD5 of its list."""
         return [(path, md5) for path, md5 in (*self.deps.items(), *self.made.items()) if _is_list(md5)]
 
-    def proof(self, step: Step) -> Proof | None:
-        """The proof for a step with the entry's values and the record's trace; None if the entry lacks the step."""
+    def proof(self, step: Step, *, before: bool = False) -> Proof | None:
+        """The proof for a step with the entry's values and the record's trace; None if the entry lacks the step.
+
+        Args:
+            step: The step.
+            before: Whether the step may have inputs that the entry lacks. What it returns then is no proof of the step:
+                it says what the step was before it had them.
+        """
         inputs = {path: self._content(path, self.deps) for path in step.inputs}
         found = {path: self._content(path, self.made) for path in step.outputs}
-        if None in inputs.values() or None in found.values():
+        if None in found.values() or (None in inputs.values() and not before):
             return None
         known = {path: md5 for path, md5 in inputs.items() if md5}
         outputs = {path: self._sized(path, md5) for path, md5 in found.items() if md5}

@@ -242,6 +242,7 @@ def planned(build: Build) -> Plan:
                 {repr(one): one for one in found}.values()
             )  # values may be lists, which can't be keys of a dict
             times = [_seconds(build, step) for step in steps]
+            recorded = any(step.name in build.decision.recorded for step in steps)
             stages.append(
                 PlannedStage(
                     stage=stage.name,
@@ -249,7 +250,7 @@ def planned(build: Build) -> Plan:
                     jobs=len(steps),
                     of=len(stage.steps),
                     certain=any(one.kind != "upstream" for one in reasons),
-                    new=not any(step.name in build.decision.recorded for step in steps),
+                    new=not (recorded or any(one.kind not in ("unrecorded", "upstream") for one in reasons)),
                     seconds=None if None in times else round(sum(one or 0 for one in times), 3),
                     reasons=reasons,
                     outputs=[output for step in steps for output in step.outputs],
@@ -292,7 +293,7 @@ def _changed(settings: list[str]) -> Any:
     for setting in settings:
         name, mark, text = setting.partition("=")
         new, name = name.startswith("+"), name.removeprefix("+")
-        *parents, last = name.split(".")
+        *parents, last = _keys(params, name)
         block = params if mark and (new or name in known) else None
         for parent in parents:
             block = block.setdefault(parent, {}) if isinstance(block, dict) else None
@@ -328,6 +329,14 @@ def _hint(name: str, mark: str, names: set[str]) -> str:
         ends = difflib.get_close_matches(name.rpartition(".")[2], [one.rpartition(".")[2] for one in known], n=1)
         near = [one for one in known if ends and one.rpartition(".")[2] == ends[0]]
     return f"did you mean `{near[0]}`?" if near else "`bezoar recipe check` names the blocks"
+
+
+def _keys(block: Any, name: str) -> list[str]:
+    """The keys of a dotted name, one of which may have dots itself, such as a value that a level of a matrix sets."""
+    key, mark, rest = name.partition(".")
+    if not mark or (isinstance(block, dict) and name in block):
+        return [name]
+    return [key, *_keys(block.get(key) if isinstance(block, dict) else None, rest)]
 
 
 def _names(block: Any, before: str = "") -> Iterator[str]:

@@ -98,9 +98,9 @@ def _of_kind(kind: str, reasons: list[Reason]) -> str:
 
 def _listed(before: str, names: Iterable[str], most: int = 1) -> str:
     found = list(dict.fromkeys(names))
-    cut = [one if len(one) <= VALUE else f"{one[:VALUE]}..." for one in found[:most]]
+    first = [terminal.cut(one, VALUE) for one in found[:most]]
     more = f" and {len(found) - most:,} more" if len(found) > most else ""
-    return f"{before}{', '.join(cut)}{more}"
+    return f"{before}{', '.join(first)}{more}"
 
 
 def _rest(plan: Plan) -> list["RenderableType"]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bezoar.cache import CacheError, foreign
 from bezoar.cache.action import typed_digest
-from bezoar.cache.dvc import RESOLVED, as_list, as_map, marker
+from bezoar.cache.dvc import CODE_LOCK, LOCK, PIPELINE, RESOLVED, as_list, as_map, marker
 from bezoar.cache.hashing import digest_of
 from bezoar.cache.job import Step
 from bezoar.cache.proofs import Proof
@@ -22,6 +22,7 @@ from bezoar.errors import problem
 from bezoar.files import whole
 
 TRACES_LOCK = "traces.lock"
+GENERATED = (LOCK, TRACES_LOCK, PIPELINE, CODE_LOCK, RESOLVED)  # a build writes them, so they aren't edits
 PRIVATE = {"host", "user"}
 ALL = "*"  # for all jobs of a stage, if they have the same
 

@@ -16,6 +16,7 @@ from functools import cache
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bezoar import installed
 from bezoar.cache import CacheError
 from bezoar.cache.config import SECRET, settings
 from bezoar.cache.foreign import MOST_BYTES
@@ -38,7 +39,7 @@ CREDENTIALS = {  # by the remote's kind: commands that set credentials
     "http": f"{LOCAL} auth basic`, the same for user and password",
     "": "ask who owns the folder to let you read it",
 }
-OTHERS = "see docs/how-to/remotes.md for where credentials of this kind go"
+OTHERS, PAGE = "see {page} for where credentials of this kind go", "docs/how-to/remotes.md"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of this machine's disk, since the remote is only read
 REFUSED = r"PermissionError|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied|NoCredentials|\b40[13]\b"
 UNREACHABLE = "ConnectionRefused|gaierror|ConnectError|ConnectTimeout|EndpointConnection|No route to host"
@@ -257,7 +258,7 @@ def _trouble(error: Exception, said: str, remote: dict[str, Any]) -> tuple[str, 
     if kind == "webdav" and isinstance(error, TypeError):  # webdav4 joins user and password without checking them
         found, names = f"a user without a password for {url}", "PermissionError"
     if re.search(REFUSED, names):
-        credentials = CREDENTIALS.get(kind, OTHERS).format(name=name)
+        credentials = CREDENTIALS.get(kind, OTHERS).format(name=name, page=installed.find(PAGE))
         return found, f"credentials that {url} accepts", f"{credentials}; {other}"
     if re.search(UNREACHABLE, names):
         return found, f"a server that answers at {url}", f"try again later, or check the address; {other}"

@@ -17,11 +17,10 @@ from bezoar.cache.build import Build
 from bezoar.cache.decide import Decider, Decision
 from bezoar.cache.graph import Attached, loaded
 from bezoar.cache.proofs import Proof, Proofs
-from bezoar.cache.records import TRACES_LOCK, Records
+from bezoar.cache.records import GENERATED, TRACES_LOCK, Records
 from bezoar.cache.stages import DvcStage
 from bezoar.errors import problem
 
-GENERATED = (dvc.LOCK, TRACES_LOCK, dvc.PIPELINE, dvc.CODE_LOCK, dvc.RESOLVED)
 NEXT = (
     f"next: `git add {' '.join(GENERATED)}`, build, commit, `dvc push`; `bezoar plan` says why a stage will run "
     "(in a rebase, ours is what you rebase onto)"

@@ -9,8 +9,10 @@ from bezoar.cache.job import Step
 from bezoar.cache.proofs import Proof
 from bezoar.cache.stages import cover
 from bezoar.errors import problem
+from bezoar.terminal import cut
 
 SHOWN = 4  # outputs in a hint
+WIDE = 100  # characters of a value
 
 
 def why(build: Build, path: str) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def _lines(job: dict[str, Any], *, everything: bool) -> Iterator[str]:
     if job["proven"] and job.get("untrusted"):
         yield f"  the record in dvc.lock doesn't count: {job['untrusted']}"
     for name, value in (job.get("values") or {}).items():
-        yield f"  value {name}: {value!r:.100}"
+        yield f"  value {name}: {repr(value) if everything else cut(repr(value), WIDE)}"
     for name, value in (job.get("environment") or {}).items():
         yield f"  variable {name}: {value}"
     yield from _code(job, everything=everything)

@@ -23,7 +23,8 @@ NEXT = """\
 next: `cd {folder}`; params.yaml is the recipe, data/ has the rows
   bezoar plan          what would run, and why
   snakemake            builds it; so does `dvc repro`
-  git add --all        and commit, with the generated files"""
+  git add --all        and commit, with the generated files
+pages that messages and comments name as docs/...: {docs}"""
 
 
 def add(commands: "Commands") -> None:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         recipe.bring_named(Path("params.yaml"))
     generate()
-    show(NEXT.format(folder=args.folder), file=sys.stderr)
+    show(NEXT.format(folder=args.folder, docs=installed.ROOT / "docs"), file=sys.stderr)
     return 0
 
 

@@ -51,16 +51,17 @@ def _check(args: argparse.Namespace) -> int:
     from bezoar.cache import committed, git
 
     committed.check_own(git.tracked())  # before the memory of hashes is written
-    recipe = recipes.load(args.file, contents=True, rows=True)
+    notes: list[str] = []
+    recipe = recipes.load(args.file, contents=True, notes=notes)
     sizes = {kind: len(getattr(recipe, kind)) for kind in COUNTED}
     counts = [f"{size} {COUNTED[kind] if size == 1 else kind}" for kind, size in sizes.items()]
     show(f"{args.file}: recipe {recipe.recipe} is sound: {', '.join(counts)}")
-    for line in recipe.guarded():
+    for line in [*recipe.guarded(), *notes]:
         show(line)
     for name in recipe.unnamed_weights():
         show(
             f"note: backends.{name}: its server loads weights from outside of this recipe; new weights under the same "
-            "`model` rerun nothing: see `checkpoint` in docs/how-to/served-checkpoints.md"
+            f"`model` rerun nothing: see `checkpoint` in {installed.find('docs/how-to/served-checkpoints.md')}"
         )
     return 0
 

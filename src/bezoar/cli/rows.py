@@ -3,16 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bezoar.text import printable, show
+from bezoar.text import show
 
 if TYPE_CHECKING:
-    from bezoar.audit.chain import Step
+    from bezoar.audit.chain import LeftOut, Step
     from bezoar.cli import Commands
-
-WIDTH = 80
 
 
 def add(commands: "Commands") -> None:
@@ -62,18 +61,20 @@ def _waterfall(steps: "list[Step]", args: argparse.Namespace) -> int:
 def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
     from bezoar.audit.chain import kept, left_out
     from bezoar.audit.export import export, record
+    from bezoar.audit.listing import listed
     from bezoar.audit.redact import without_secrets
 
     built = [step for step in steps if not step.missing] or steps
-    rows = kept(built[-1]) if args.kept else left_out(steps, args.reason)
+    rows = Counted(kept(built[-1]) if args.kept else left_out(steps, args.reason))
     if args.export:
-        number = export(rows, args.export)
-    else:
-        number = 0
+        export(rows, args.export)
+    elif args.json:
         for one in rows:
-            number += 1
-            shown = without_secrets(record(one))
-            show(json.dumps(shown) if args.json else _text(shown))
+            show(json.dumps(without_secrets(record(one))))
+    else:
+        for line in listed(rows, steps):
+            show(line)
+    number = rows.number
     if number == 0 and args.kept:
         raise _nothing(steps)
     if number == 0 and args.reason:
@@ -83,11 +84,16 @@ def _rows(steps: "list[Step]", args: argparse.Namespace) -> int:
     return 0
 
 
-def _text(one: dict[str, Any]) -> str:
-    """A row on two lines: where it is written and why it was left out, and its content as far as a line goes."""
-    head = ": ".join(filter(None, (one["place"], one["reason"], one["detail"])))
-    content = printable(json.dumps(one["row"], ensure_ascii=False), lines=False)
-    return f"{printable(head, lines=False)}\n    {content[: WIDTH - 4]}"
+class Counted:
+    """Rows that are counted while they are read."""
+
+    def __init__(self, rows: "Iterable[LeftOut]") -> None:
+        self._rows, self.number = rows, 0
+
+    def __iter__(self) -> "Iterator[LeftOut]":
+        for one in self._rows:
+            self.number += 1
+            yield one
 
 
 def _unknown(steps: "list[Step]", reason: str) -> Exception:

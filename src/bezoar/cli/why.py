@@ -19,7 +19,7 @@ def add(commands: "Commands") -> None:
         "and where, by whom and how it was made.",
     )
     parser.add_argument("path", help="artifact, such as results/mtbench.json, or stage, such as train-sft")
-    parser.add_argument("--all", action="store_true", help="name all modules, packages and inputs")
+    parser.add_argument("--all", action="store_true", help="name all modules, packages and inputs, and whole values")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 

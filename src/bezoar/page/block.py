@@ -1,10 +1,13 @@
 """What the page knows of the recipe: which blocks there are, and what they are made of."""
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bezoar.blocks import Block
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a value is left out: a recipe without such blocks keeps the key of its page."""
+    return not value
 
 
 class PageModel(Block):
@@ -50,17 +53,19 @@ class PageEval(Block):
 class Page(Block):
     """The values of the page; `params.resolved.yaml` has them."""
 
-    later: ClassVar[tuple[str, ...]] = ("unfiltered", "follows", "scores", "pairs")  # left out if empty
-
     recipe: str
     shards: int
     models: dict[str, PageModel] = Field(description="Base models.")
     schemes: dict[str, PageScheme]
-    unfiltered: list[str] = Field([], description="Schemes without a filter.")
-    follows: list[str] = Field([], description="Schemes whose seeds are rows of another scheme.")
-    scores: dict[str, str] = Field({}, description="By block of scores, the scheme whose rows are scored.")
+    unfiltered: list[str] = Field([], exclude_if=_is_empty, description="Schemes without a filter.")
+    follows: list[str] = Field([], exclude_if=_is_empty, description="Schemes whose seeds are rows of another scheme.")
+    scores: dict[str, str] = Field(
+        {}, exclude_if=_is_empty, description="By block of scores, the scheme whose rows are scored."
+    )
     pairs: dict[str, list[list[str]]] = Field(
-        {}, description="By block of pairs, section and name of the blocks whose rows are paired."
+        {},
+        exclude_if=_is_empty,
+        description="By block of pairs, section and name of the blocks whose rows are paired.",
     )
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
     mixes: dict[str, list[PagePart]]

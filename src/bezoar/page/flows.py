@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from bezoar.page.charts import SERIES, Margins, fitting, svg
+from bezoar.page.html import counted
 
 WIDTH, TALL = 360, 170  # pixels between the first and the last column; of the largest column
 NODE, SPACE, LINE, LABEL = 9, 7, 15, 165  # width, distance, height of a label, and its width
@@ -91,7 +92,7 @@ def _ribbons(nodes: Sequence[Node], links: Sequence[Link], boxes: Sequence[Box])
         tops = (start.top + left[link.source], end.top + right[link.target])
         left[link.source] += thick[0]
         right[link.target] += thick[1]
-        text = f"{link.rows:,} rows: {source.name} to {target.name}"
+        text = f"{counted(link.rows, 'row')}: {source.name} to {target.name}"
         for point in range(POINTS + 1):
             share = point / POINTS
             eased = share * share * (3 - 2 * share)
@@ -104,7 +105,7 @@ def _ribbons(nodes: Sequence[Node], links: Sequence[Link], boxes: Sequence[Box])
 
 def _values(node: Node, box: Box) -> dict[str, Any]:
     place = {"x": box.x, "x2": box.x + NODE, "y": box.top, "y2": box.top + box.height}
-    text = f"{node.name}: {node.rows:,} rows"
+    text = f"{node.name}: {counted(node.rows, 'row')}"
     label = fitting(f"{node.rows:,} {node.name}", LABEL)
     return {**place, "middle": box.top + box.height / 2, "kind": _kind(node), "text": text, "label": label}
 

@@ -15,12 +15,14 @@ class Form(BaseModel):
 
 
 class Point(Form):
-    """A line of data/adapters/<stage>/history.json: a step with a loss, or with one on held-out rows."""
+    """A line of data/adapters/<stage>/history.json: a step with a loss or a reward, or with one on held-out rows."""
 
     step: Count
     epoch: float | int | None = None
     loss: float | int | None = None
     eval_loss: float | int | None = None
+    reward: float | int | None = None
+    eval_reward: float | int | None = None
 
 
 class Split(Form):
@@ -93,3 +95,12 @@ class Certificate(Form):
     def dropped(self) -> Sizes:
         """Rows that nothing is trained on, since they repeat items."""
         return self.matching_rows if self.policy == "drop" else Sizes(train=0, eval=0)
+
+    def left(self) -> Sizes:
+        """Rows without those: data/certified/<mix>."""
+        gone = self.dropped()
+        return Sizes(train=self.rows.train - gone.train, eval=self.rows.eval - gone.eval)
+
+    def compared(self) -> int:
+        """Evaluation items that rows were compared with; 0 for a recipe without an evaluation that has any."""
+        return sum(one.items for tasks in self.evaluations.values() for one in tasks.values())

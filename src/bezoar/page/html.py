@@ -55,7 +55,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {one.__name__: one for one in (breakable, chance, count, number, share, signed, words)}
+    made.filters |= {one.__name__: one for one in (breakable, chance, count, counted, number, share, signed, words)}
     return made
 
 
@@ -82,6 +82,11 @@ def chance(value: float | None) -> str:
 def count(value: int | None) -> str:
     """A whole number with thousands separated."""
     return DASH if value is None else f"{value:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things by their singular, such as `1 row`, `2 rows`, `2 mixes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('x') else 's'}"
 
 
 def share(part: float, whole: float) -> str:

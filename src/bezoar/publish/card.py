@@ -19,6 +19,7 @@ from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
+from bezoar.steps.data.contamination.certificate import line_of
 from bezoar.steps.data.sources import Hub
 from bezoar.steps.dataset.markdown import section, table
 
@@ -53,6 +54,7 @@ def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
     yield "records of that build: each number is of artifacts that are up to date."
     yield from section("Lineage", _lineage(stages, recipe, records))
     yield from section("Data", _data([recipe.stages[one].mix for one in stages], recipe))
+    yield from section("Evaluation items in the rows", _repeats(recipe.trained_on(name), records))
     yield from section("Licences", _licences(recipe.stages[name].licence, licences.of_checkpoint(recipe, name)))
     yield from section("Prompt", _prompt(recipe))
     yield from section("Settings", _settings(stages, recipe))
@@ -73,10 +75,10 @@ def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[st
     for name in stages:
         stage = recipe.stages[name]
         counts = records.read(f"data/adapters/{name}/rows.json") or {}
-        losses = [
-            one["eval_loss"] for one in records.read(f"data/adapters/{name}/history.json") or [] if one.get("eval_loss")
-        ]
-        loss = f"{losses[0]:.3f} → {losses[-1]:.3f}" if len(losses) > 1 else f"{losses[0]:.3f}" if losses else None
+        history, key = records.read(f"data/adapters/{name}/history.json") or [], f"eval_{stage.figure}"
+        found = [f"{one[key]:.3f}" for one in history if one.get(key) is not None]
+        loss = " → ".join([*found[:1], *found[1:][-1:]]) or None
+        loss = f"reward {loss}" if loss and stage.figure == "reward" else loss
         trained = counts.get("train", {}).get("rows")
         rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
     yield from table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)
@@ -107,6 +109,13 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
     if made:
         yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
         yield from table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
+
+
+def _repeats(mixes: list[str], records: Records) -> Iterator[str]:
+    """What the certificates say of the mixes that are built."""
+    for name in mixes:
+        if (said := records.read(f"data/certificates/{name}.json")) is not None:
+            yield f"- `{name}`: {line_of(said)}."
 
 
 def _licences(stated: Licence | None, found: list[licences.Input]) -> Iterator[str]:
@@ -158,4 +167,11 @@ def _not_run(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
             yield f"- `{label}` ({block.method}) has no result that is up to date."
     if not recipe.evals:
         yield "- The recipe has no evaluation, so nothing is known about this model's quality."
-    yield "- Bias, safety and memorised text were not measured, beyond the scores above."
+    scored = any(records.read(f"results/{label}.json") is not None for label in _of(name, recipe))
+    beyond = ", beyond the scores above" if scored else ""
+    yield f"- Bias, safety and memorised text were not measured{beyond}."
+
+
+def _of(name: str, recipe: Recipe) -> list[str]:
+    """The evaluations that score a checkpoint."""
+    return [label for label, block in recipe.evals.items() if name in block.checkpoints]

@@ -20,7 +20,7 @@ def card_of(recipe: "Recipe", name: str) -> Card:
     schemes = written(recipe, lineage)
     return Card(
         recipe=recipe.recipe,
-        seed=recipe.seed,
+        seed=mix.own_seed(recipe.seed),
         shards=recipe.shards,
         format=mix.format,
         parts={f"{part.kind} {part.name}": part_licence(recipe, name, part) for part in mix.parts},

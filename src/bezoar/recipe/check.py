@@ -17,12 +17,11 @@ from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
-from bezoar.recipe import licences, rows
+from bezoar.recipe import context, licences, local_rows, rows
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
-from bezoar.steps.data.readers import files_at, read_table
-from bezoar.steps.data.source import CountedRows, format_of
+from bezoar.steps.data.readers import files_at
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.score.block import ScoreBlock
@@ -37,7 +36,8 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     problems += [] if problems else rows.circles(recipe)
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
-        problems = [*circles, *_adapters(recipe), *_formats(recipe), *rows.problems(recipe), *_servers(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *rows.problems(recipe)]
+        problems += [*_servers(recipe), *context.problems(recipe)]
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
@@ -278,15 +278,18 @@ def contents_of(recipe: Recipe, root: Path) -> list[Problem]:
     return problems
 
 
-def unfit_rows(recipe: Recipe) -> dict[str, InputError]:
-    """Local sources whose first rows have no format or lack a mapped column, each with its error."""
-    unfit = {}
-    for name, source in recipe.sources.items():
-        if not isinstance(source.origin, File) or absent.is_absent(source.origin.path):
-            continue
-        placed = (row for path in files_at(source.origin.path) for row in read_table(Path(path), path))
-        try:
-            format_of(CountedRows(placed, source.columns), source, name)
-        except InputError as error:
-            unfit[name] = error
-    return unfit
+def of_rows(recipe: Recipe) -> tuple[dict[KeyPath, InputError], list[str]]:
+    """Errors of jobs that would read local rows, by key, and notes about rows that they would leave out."""
+    found = dict(local_rows.look_at(recipe))
+    looked = {name: one for name, one in found.items() if isinstance(one, local_rows.Looked)}
+    errors: dict[KeyPath, InputError | None] = {
+        ("sources", name): one for name, one in found.items() if isinstance(one, InputError)
+    }
+    notes = [note for one in looked.values() for note in one.notes()]
+    for name, mix in recipe.mixes.items():
+        if not recipe.earlier_mixes(name):  # rows that an earlier stage trained on aren't held out, so some are left
+            errors["mixes", name, "eval_rows"] = local_rows.too_few(name, mix, looked)
+            notes += local_rows.few(name, mix, looked)
+    for name in recipe.stages:
+        errors["stages", name] = local_rows.unfit_template(name, recipe, looked)
+    return {key: error for key, error in errors.items() if error}, notes

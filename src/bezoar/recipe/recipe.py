@@ -11,6 +11,7 @@ from bezoar.cluster.resources import Resources
 from bezoar.page.block import Page
 from bezoar.recipe import licences
 from bezoar.recipe.cards import card_of
+from bezoar.recipe.loop import Loop
 from bezoar.recipe.pages import page_of
 from bezoar.requests.blocks import BackendBlock, Budget
 from bezoar.steps.backends.any import AnyBackend
@@ -28,6 +29,7 @@ from bezoar.steps.evaluate.checklist import Checklist
 from bezoar.steps.evaluate.evaluation import SERVED, AnsweredEval, EvalBlock, ServedBlock
 from bezoar.steps.evaluate.harness import Harness
 from bezoar.steps.evaluate.likelihood import Likelihood
+from bezoar.steps.evaluate.matrix import Matrix
 from bezoar.steps.evaluate.mtbench import Mtbench
 from bezoar.steps.evaluate.pairwise import Pairwise
 from bezoar.steps.evaluate.rubric import Rubric
@@ -49,6 +51,7 @@ from bezoar.steps.score.block import ScoreBlock
 from bezoar.steps.score.judge import JudgeScore
 from bezoar.steps.score.logratio import LogRatio
 from bezoar.steps.train.dpo import Dpo
+from bezoar.steps.train.grpo import Grpo
 from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.trackers import Trackers
 
@@ -58,7 +61,7 @@ Scheme = Annotated[Lamini | Evol | Orca | Sample | Revise, Field(discriminator="
 Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
 Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
-Stage = Annotated[Sft | Dpo, Field(discriminator="method")]
+Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="method")]
 Eval = Annotated[
     Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
     Field(discriminator="method"),
@@ -68,7 +71,7 @@ Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
-SECTIONS = (
+BLOCKS = (
     "sources",
     "backends",
     "models",
@@ -81,7 +84,7 @@ SECTIONS = (
     "answers",
     "evals",
 )
-LATER = ("scores", "pairs")  # sections that are no values of a recipe without such blocks, as before there were any
+SECTIONS = (*BLOCKS, "loops", "matrix")  # those of blocks, and those that are unrolled into blocks
 
 
 class Recipe(Block):
@@ -111,12 +114,14 @@ class Recipe(Block):
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
     filters: dict[Name, AnyFilter] = Field({})
-    scores: dict[Name, Score] = Field({})
-    pairs: dict[Name, Pairs] = Field({})
+    scores: dict[Name, Score] = Field({}, exclude_if=lambda scores: not scores)
+    pairs: dict[Name, Pairs] = Field({}, exclude_if=lambda pairs: not pairs)
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     answers: dict[Name, Answers] = Field({})
     evals: dict[Name, Eval] = Field({})
+    loops: dict[Name, Loop] = Field({}, exclude_if=lambda loops: not loops)
+    matrix: dict[Name, Matrix] = Field({}, exclude_if=lambda matrix: not matrix)
     own: dict[Name, dict[str, JsonValue]] = Field(
         {}, description="Blocks that rules of the project's own read; their scripts check them."
     )
@@ -160,14 +165,12 @@ class Recipe(Block):
         """
         found = self.resolved()
         del found["commercial"]
-        for section in LATER:
-            if not found[section]:
-                del found[section]
+        found.pop("loops", None)  # their blocks are there
         for section, key in licences.KEYS.items():
             for block in found[section].values():
                 del block[key]
-        cards = {name: _dumped(self.card(name)) for name in self.mixes}
-        return found | {CARDS: cards, PAGE: _dumped(self.page())}
+        cards = {name: self.card(name).model_dump(mode="json") for name in self.mixes}
+        return found | {CARDS: cards, PAGE: self.page().model_dump(mode="json")}
 
     def card(self, mix: str) -> Card:
         """The values of a mix's card."""
@@ -368,11 +371,6 @@ class Recipe(Block):
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
             "stages": [name for name in self.stages if name not in taken],
         }
-
-
-def _dumped(block: Card | Page) -> dict[str, Any]:
-    """The values of a card or the page, without those of sections that the recipe doesn't have."""
-    return {name: value for name, value in block.model_dump(mode="json").items() if value or name not in block.later}
 
 
 def _kinds(data: dict[str, Any]) -> dict[Any, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from bezoar.cache import CacheError, git, history, signing
+from bezoar.cache import CacheError, git, history, records, signing
 from bezoar.cache.build import Build
 from bezoar.cache.ending import spending
 from bezoar.cache.job import Step, read_run
@@ -111,11 +111,21 @@ class Facts:
 
     @cached_property
     def commit(self) -> dict[str, str]:
-        """The commit of the run's start, and whether tracked files differed from it; empty without a repository."""
+        """The commit of the run's start, and whether files differed from it; empty without one.
+
+        Files that a build writes, such as code.lock, may differ.
+        """
         if self.has_run:
             with suppress(CacheError):
                 return read_run().made
-        return git.state()
+        return git.state(records.GENERATED)
+
+    @property
+    def code(self) -> str:
+        """The commit in words, or why there is none."""
+        if self.commit:
+            return code_of(self.commit)
+        return "none yet: nothing is committed here" if git.in_repository() else "none: not a git repository"
 
     def counts(self) -> Counter[str]:
         """Jobs by state."""
@@ -181,10 +191,10 @@ def ended(proof: Proof) -> str:
 
 
 def code_of(made: dict[str, str]) -> str:
-    """The commits in a record, short, with a mark if files differed from them."""
+    """The commits in a record, short, with a mark if files that no build writes differed from them."""
     commits = ", ".join(one[:12] for one in made.get("commit", "").split(", "))
     edited = "yes" in made.get("edited", "")
-    return f"{commits} with edits" if commits and edited else commits or "unknown"
+    return f"{commits} with edits" if commits and edited else commits or "no commit"
 
 
 def _stage(name: str, jobs: list[Job]) -> Stage:

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bezoar.cache.job import Step
 from bezoar.page.block import Page
 from bezoar.page.charts import LETTER, fitting
 from bezoar.page.html import Section, render
 from bezoar.page.run.facts import STATES, Job
-from bezoar.page.sections.graph import TALL, WIDE, Name, Place, edges, layout
+from bezoar.page.sections.graph import SCROLLS, TALL, WIDE, Name, Place, edges, layout
 
 # By rule, the kind of block that its jobs belong to; those of other rules belong to the evaluation with their name.
 KINDS = {
@@ -61,7 +61,13 @@ def section(page: Page, jobs: Iterable[Job]) -> Section | None:
     boxes = [_box(name, place, found.get(name, Counter())) for name, place in places.items()]
     right = max(place.x for way in [list(places.values()), *ways] for place in way) + WIDE / 2
     deep = max(place.y for place in places.values()) + TALL / 2
-    size = {"width": round(right + 8), "height": round(deep + 8), "wide": WIDE, "tall": TALL}
+    size: dict[str, Any] = {
+        "kind": "graph" if right > SCROLLS else "",
+        "width": round(right + 8),
+        "height": round(deep + 8),
+        "wide": WIDE,
+        "tall": TALL,
+    }
     drawn = [_path(way) for way in ways]
     shown = [state for state in STATES if any(box.state == state for box in boxes)]
     return Section("graph", "The graph", render("run_graph.html.j2", boxes=boxes, ways=drawn, states=shown, **size))

@@ -16,11 +16,11 @@ from bezoar.page.block import Page
 from bezoar.page.html import Section, render
 from bezoar.page.page import Kind, document
 from bezoar.page.run import graph
-from bezoar.page.run.facts import STATES, Facts, Stage, code_of
+from bezoar.page.run.facts import STATES, Facts, Stage
 from bezoar.steps.results.headline import PAGE
 from bezoar.steps.results.headline import RUN as OUT
 
-COLUMNS = ("cpu_seconds", "prompt_tokens", "completion_tokens", "dollars")
+COLUMNS = ("cpu_seconds", "dollars", "prompt_tokens", "completion_tokens")
 SHOWN, REASONS = 50, 3
 ARTIFACTS = "The first file of each stage."
 
@@ -61,7 +61,7 @@ def _run(facts: Facts) -> Markup:
     return render(
         "run.html.j2",
         facts=facts,
-        code=code_of(facts.commit),
+        code=facts.code,
         counts=facts.counts(),
         states=STATES,
         sums={"this run": (made, facts.dollars), "all artifacts": (every, every["dollars"])},

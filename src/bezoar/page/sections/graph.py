@@ -11,6 +11,7 @@ from bezoar.page.html import Section, render
 from bezoar.page.inputs import Inputs
 
 WIDE, TALL = 122, 34  # pixels of a box
+SCROLLS = 832  # pixels: a wider graph is drawn as wide as that at least, and scrolls where there is less room
 COLOURS = {"data": SERIES[0], "model": SERIES[1], "evaluation": SERIES[2]}
 GROUPS = {
     "source": "data",
@@ -153,7 +154,8 @@ def _drawing(arrows: Sequence[tuple[Name, Name]]) -> Markup:
         boxes.mark_text(dy=-6, fontSize=11, color=INK, aria=False).encode(text="label:N"),
         boxes.mark_text(dy=8, fontSize=9, color=MUTED, aria=False).encode(text="kind:N"),
     )
-    return svg(chart.properties(width=right, height=deep), "The graph of blocks", Margins(4, 4, 4, 4), "graph")
+    sized = chart.properties(width=right, height=deep)
+    return svg(sized, "The graph of blocks", Margins(4, 4, 4, 4), "graph" if right > SCROLLS else "")
 
 
 def _rects(alt: Any, boxes: Any) -> Any:

@@ -4,20 +4,21 @@ from typing import NamedTuple
 
 from bezoar.page.block import Page
 from bezoar.page.files import sources
-from bezoar.page.forms import Mixed
-from bezoar.page.html import Section, count, decimals, number, render
+from bezoar.page.forms import Certificate
+from bezoar.page.html import Section, count, counted, decimals, number, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.steps.data.accounting import Ledger
 from bezoar.steps.results.report import Score
 
 MOST = 6  # scores
+BLOCKS = ("source", "scheme", "mix", "training stage", "evaluation")
 
 
 class Tile(NamedTuple):
     """A number of the headline, and the artifacts that it is the sum of.
 
     Attributes:
-        more: What it is compared with; empty if with nothing.
+        more: What it is the sum of, or compared with; empty if there is nothing to say.
     """
 
     label: str
@@ -31,8 +32,8 @@ def section(inputs: Inputs) -> Section | None:
     page = inputs.page
     tiles = [tile for tile in (_generated(inputs), _kept(inputs), _paired(inputs), _mixed(inputs)) if tile.artifacts]
     tiles += [tile for name in page.evals for tile in _scores(inputs, name)][:MOST]
-    counts = {"sources": len(sources(page)), "schemes": len(page.schemes), "mixes": len(page.mixes)}
-    counts |= {"training stages": len(page.stages), "evaluations": len(page.evals)}
+    found = (len(sources(page)), len(page.schemes), len(page.mixes), len(page.stages), len(page.evals))
+    counts = [counted(*one) for one in zip(found, BLOCKS, strict=True) if one[0]]
     body = render("headline.html.j2", chains=chains(page), tiles=tiles, counts=counts, page=page)
     return Section("headline", "Overview", body)
 
@@ -50,34 +51,43 @@ def _chain(page: Page, name: str) -> list[str]:
     return found
 
 
-def _ledgers(inputs: Inputs, kind: str, paths: list[str], label: str) -> Tile:
+def _ledgers(inputs: Inputs, kind: str, paths: list[str], label: str, more: str) -> Tile:
     """The rows that came out of a step, all blocks and shards together."""
     ledgers = [Ledger.of_report(kind, inputs.json(path), path) for path in paths]
-    return Tile(label, count(sum(one.kept for one in ledgers)), [inputs.artifact(path) for path in paths])
+    return Tile(label, count(sum(one.kept for one in ledgers)), [inputs.artifact(path) for path in paths], more)
 
 
 def _generated(inputs: Inputs) -> Tile:
     page = inputs.page
-    paths = [f"data/generated/{name}/{shard}/report.json" for name in page.made() for shard in page.shard_names()]
-    return _ledgers(inputs, "generate", paths, "rows generated")
+    names = page.made()
+    paths = [f"data/generated/{name}/{shard}/report.json" for name in names for shard in page.shard_names()]
+    return _ledgers(inputs, "generate", paths, "rows generated", _sum_of(names, "scheme"))
 
 
 def _kept(inputs: Inputs) -> Tile:
     page = inputs.page
     paths = [f"data/filtered/{name}/{shard}/report.json" for name in page.filters for shard in page.shard_names()]
-    return _ledgers(inputs, "filter", paths, "rows kept by filters")
+    return _ledgers(inputs, "filter", paths, "rows kept by filters", _sum_of(list(page.filters), "filter"))
 
 
 def _paired(inputs: Inputs) -> Tile:
     page = inputs.page
     paths = [f"data/pairs/{name}/{shard}/report.json" for name in page.pairs for shard in page.shard_names()]
-    return _ledgers(inputs, "pairs", paths, "pairs of answers")
+    return _ledgers(inputs, "pairs", paths, "pairs of answers", _sum_of(list(page.pairs), "block"))
 
 
 def _mixed(inputs: Inputs) -> Tile:
-    paths = [f"data/mixes/{name}/report.json" for name in inputs.page.mixes]
-    total = sum(inputs.checked(path, Mixed).train for path in paths)
-    return Tile("rows to train on, in all mixes", count(total), [inputs.artifact(path) for path in paths])
+    """The train rows that certificates leave: stages read no others."""
+    names = list(inputs.page.mixes)
+    paths = [f"data/certificates/{name}.json" for name in names]
+    total = sum(inputs.checked(path, Certificate).left().train for path in paths)
+    artifacts = [inputs.artifact(path) for path in paths]
+    return Tile("rows to train on", count(total), artifacts, _sum_of(names, "mix"))
+
+
+def _sum_of(names: list[str], what: str) -> str:
+    """Which blocks a number adds up; a row that two of them have counts twice."""
+    return f"{what} {names[0]}" if len(names) == 1 else f"the sum of {counted(len(names), what)}"
 
 
 def _scores(inputs: Inputs, evaluation: str) -> list[Tile]:

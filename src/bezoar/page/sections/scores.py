@@ -62,7 +62,7 @@ class Scored(NamedTuple):
     @property
     def unit(self) -> str:
         """What a score is the mean of."""
-        return {"harness": "items", "likelihood": "answers"}.get(self.method, "questions")
+        return {"harness": "item", "likelihood": "answer"}.get(self.method, "question")
 
     def checkpoints(self) -> list[str]:
         """In the order of the recipe."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from bezoar.page.flows import Link, Node, drawing, steps
-from bezoar.page.forms import Certificate, Mixed
-from bezoar.page.html import Section, render
+from bezoar.page.forms import Certificate, Mixed, Sizes
+from bezoar.page.html import Section, counted, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.texts import reason_of
 from bezoar.steps.data.accounting import Ledger
@@ -18,18 +18,30 @@ MOST = 6  # reasons of a step with a node of their own
 LISTED = 40  # reasons of a step with a count of their own
 
 
+class Line(NamedTuple):
+    """A step: rows in, rows out, and the others by reason.
+
+    Attributes:
+        artifact: Where its counts are from; of several shards, the first one's.
+    """
+
+    step: str
+    ledger: Ledger
+    artifact: Artifact
+
+
 class Fall(NamedTuple):
     """The waterfall of a scheme or a mix.
 
     Attributes:
-        lines: The steps in words: rows in, rows out, and the others by reason.
+        lines: The steps in words.
     """
 
     kind: str
     name: str
     about: str
     drawing: Markup
-    lines: list[tuple[str, Ledger]]
+    lines: list[Line]
     artifacts: list[Artifact]
 
 
@@ -80,11 +92,25 @@ def _scheme(inputs: Inputs, name: str) -> Fall:
     made = [f"data/generated/{scheme}/{shard}/report.json" for shard in page.shard_names()]
     kept = [f"data/filtered/{name}/{shard}/report.json" for shard in page.shard_names()]
     first, second = ledger(inputs, "generate", made), ledger(inputs, "filter", kept)
-    lines = [("generated", first.kept, few(first.reasons)), ("kept", second.kept, few(second.reasons))]
-    picture = drawing(*steps(lines, "candidates"), f"Rows of {name}: candidates, generated rows, rows kept")
+    flows = [("generated", first.kept, few(first.reasons)), ("kept", second.kept, few(second.reasons))]
+    picture = drawing(*steps(flows, "candidates"), f"Rows of {name}: candidates, generated rows, rows kept")
     about = f"{block.method} from {block.seeds}"
-    artifacts = [inputs.artifact(path) for path in (*made, *kept)]
-    return Fall("scheme", name, about, picture, [("generate", first), ("filter", second)], artifacts)
+    seeds = _seeds(inputs, block.seeds) if scheme in page.follows else _source(inputs, block.seeds)
+    artifacts = [seeds.artifact, *(inputs.artifact(path) for path in (*made, *kept))]
+    lines = [seeds, Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
+    return Fall("scheme", name, about, picture, lines, artifacts)
+
+
+def _source(inputs: Inputs, name: str) -> Line:
+    """A source: rows that don't fit its format never become rows of the recipe, so it is a step like any other."""
+    path = f"data/source/{name}/report.json"
+    return Line(f"source {name}", ledger(inputs, "source", [path]), inputs.artifact(path))
+
+
+def _seeds(inputs: Inputs, name: str) -> Line:
+    """A scheme whose rows are the seeds of another one."""
+    paths = [f"data/generated/{name}/{shard}/report.json" for shard in inputs.page.shard_names()]
+    return Line(f"scheme {name}", ledger(inputs, "generate", paths), inputs.artifact(paths[0]))
 
 
 def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall:
@@ -92,35 +118,52 @@ def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall
     paths = [f"data/{folder}/{name}/{shard}/report.json" for shard in inputs.page.shard_names()]
     found = ledger(inputs, kind, paths)
     picture = drawing(*steps([(kind, found.kept, few(found.reasons))], "rows"), f"{kind} {name}: rows in and out")
-    return Fall(kind, name, about, picture, [(kind, found)], [inputs.artifact(path) for path in paths])
+    artifacts = [inputs.artifact(path) for path in paths]
+    return Fall(kind, name, about, picture, [Line(kind, found, artifacts[0])], artifacts)
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:
     paths = f"data/mixes/{name}/report.json", f"data/certificates/{name}.json"
     mixed, certificate = inputs.checked(paths[0], Mixed), inputs.checked(paths[1], Certificate)
-    parts = [
-        (f"{part.kind} {part.name}", Ledger.of_report("part", part.ledger(), f"{paths[0]}: part {number}"))
+    artifacts = [inputs.artifact(one) for one in paths]
+    sources = {part.name: _source(inputs, part.name) for part in inputs.page.mixes[name] if part.kind == "source"}
+    drawn = [
+        (part, Ledger.of_report("part", part.ledger(), f"{paths[0]}: part {number}"))
         for number, part in enumerate(mixed.parts, start=1)
     ]
-    gone = certificate.dropped()
-    passed = {"train": mixed.train - gone.train, "eval": mixed.eval - gone.eval}
-    picture = drawing(*_parts(parts, passed, gone.total()), f"Rows of the mix {name}: its parts, and its splits")
-    reasons = {REPEATS: gone.total()} if gone.total() else {}
-    last = Ledger(read=mixed.train + mixed.eval, kept=sum(passed.values()), reasons=reasons)
-    about = f"{len(parts)} part{'s' * (len(parts) > 1)}"
-    return Fall("mix", name, about, picture, [*parts, ("certificate", last)], [inputs.artifact(one) for one in paths])
+    splits, gone = certificate.left(), certificate.dropped().total()
+    flows = [
+        (part.name, _through(sources[part.name].ledger, one) if part.kind == "source" else one) for part, one in drawn
+    ]
+    picture = drawing(*_parts(flows, splits, gone), f"Rows of the mix {name}: its parts, and its splits")
+    lines = [
+        *sources.values(),
+        *(Line(f"drawn from {part.kind} {part.name}", one, artifacts[0]) for part, one in drawn),
+    ]
+    last = Ledger(read=certificate.rows.total(), kept=splits.total(), reasons={REPEATS: gone} if gone else {})
+    lines.append(Line("certificate", last, artifacts[1]))
+    files = [*(one.artifact for one in sources.values()), *artifacts]
+    return Fall("mix", name, counted(len(drawn), "part"), picture, lines, files)
 
 
-def _parts(parts: list[tuple[str, Ledger]], splits: dict[str, int], repeats: int) -> tuple[list[Node], list[Link]]:
+def _through(first: Ledger, second: Ledger) -> Ledger:
+    """Two steps in one, if the second one reads what came out of the first one."""
+    if first.kept != second.read:
+        return second
+    reasons = Counter(first.reasons) + Counter(second.reasons)
+    return Ledger(read=first.read, kept=second.kept, reasons=dict(reasons))
+
+
+def _parts(parts: list[tuple[str, Ledger]], splits: Sizes, repeats: int) -> tuple[list[Node], list[Link]]:
     """Parts of a mix, what was taken of them, and the splits without rows that repeat evaluation items."""
     ledgers = [one for _, one in parts]
     lost = few(_sum(one.reasons for one in ledgers))
-    nodes = [Node(name.partition(" ")[2], 0, one.read) for name, one in parts]
+    nodes = [Node(name, 0, one.read) for name, one in parts]
     middle = len(nodes)
     nodes.append(Node("in the mix", 1, sum(one.kept for one in ledgers)))
     nodes += [Node(reason, 1, count, lost=True) for reason, count in lost.items()]
     ends = len(nodes)
-    nodes += [Node(split, 2, rows) for split, rows in splits.items()]
+    nodes += [Node("train", 2, splits.train), Node("eval", 2, splits.eval)]
     nodes += [Node(REPEATS, 2, repeats, lost=True)] if repeats else []
     links = [link for place, one in enumerate(ledgers) for link in _of_part(place, middle, one, list(lost))]
     return nodes, links + [Link(middle, place, nodes[place].rows) for place in range(ends, len(nodes))]

@@ -198,6 +198,12 @@ def too_many_dropped(step: str, rows_in: int, dropped: Tally, expected: str, hin
     return InputError(problem(f"{step}: too few rows are left", found=found, expected=expected, hint=hint))
 
 
+def text_of(counted: Mapping[str, int], nothing: str = "none left out") -> str:
+    """Counts by reason in words, the most frequent first."""
+    ordered = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{number:,} {reason}" for reason, number in ordered if number) or nothing
+
+
 def _listed(counted: Mapping[str, int]) -> str:
-    found = ", ".join(f"{number:,} {reason}" for reason, number in sorted(Counter(counted).items()))
+    found = text_of(counted, "")
     return f" ({found})" if found else ""

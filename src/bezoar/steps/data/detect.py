@@ -51,9 +51,8 @@ def found_format(rows: Sequence[Any], source: str) -> str:
                 f"source {source}: its rows are of no known format",
                 found=columns_of(rows),
                 expected="\n            ".join(str(one) for one in FORMATS.values() if one.columns),
-                hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}; name the "
-                f"format in sources.{source}.format (docs/reference/formats.md), or add one "
-                "(docs/contributing/row-format.md)",
+                hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}, or name the "
+                f"format in sources.{source}.format",
             )
         )
     widest = max(len(one.columns) for one in fitting)

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bezoar.blocks import Block, Licence, Name, NamedBlock, Share
+from bezoar.blocks import Block, Licence, Name, Share
 from bezoar.steps.data.cleaning import Cleaning
 from bezoar.steps.data.examples import Limit
 from bezoar.steps.data.formats.common import MixFormat
+from bezoar.steps.seeded import Seeded
 
 
 class Part(Block):
@@ -62,7 +63,7 @@ class NearDuplicates(Block):
     )
 
 
-class Mix(NamedBlock):
+class Mix(Seeded):
     """A training set in TRL's conversational columns."""
 
     section: ClassVar[str] = "mixes"

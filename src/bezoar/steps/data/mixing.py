@@ -50,7 +50,10 @@ def write_mix(
         report |= {"train": len(draw) - len(held), "eval": len(held), "cut": dict(window.cuts) if window else {}}
         write_splits(draw, held, out)
         write_json(out / "report.json", report)
-    logger.info(f"mix {name}: {report['train']:,} rows to train on, {len(held):,} to evaluate; {report}")
+    for part in report["parts"]:
+        left = accounting.text_of(part["dropped"] | {"not drawn": part["not_drawn"]})
+        logger.info(f"mix {name}: {part['taken']:,} of {part['found']:,} rows of {part['name']}; {left}")
+    logger.info(f"mix {name}: {report['train']:,} rows to train on, {len(held):,} to evaluate")
 
 
 def trained_rows(paths: list[Path]) -> Iterator[Example]:

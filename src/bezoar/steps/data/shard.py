@@ -53,7 +53,7 @@ def deal(
         written = sum(_write(spool, shard, out / f"{shard:04d}.jsonl") for shard in range(shards))
         accounting.check_conserved(f"shard {name}", number, written, {})
         write_json(out / "report.json", {"rows": number, "unused": dict(unused)})
-    logger.info(f"shard {name}: {written:,} rows in {shards} shards, unused {dict(unused) or 'none'}")
+    logger.info(f"shard {name}: {written:,} rows in {shards} shards, unused: {accounting.text_of(unused, 'none')}")
 
 
 def _write(spool: sqlite3.Connection, shard: int, path: Path) -> int:

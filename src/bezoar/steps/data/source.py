@@ -38,7 +38,8 @@ def write_source(source: Source, seed: int, out_folder: Path) -> None:
             for one in TAKEN:
                 leave(out / f"{one}.jsonl", chosen)
         write_json(out / "report.json", report)
-    logger.info(f"{name}: {report['rows']:,} rows, format {report['format']}; {report['read']:,} read; {report}")
+    left = accounting.text_of(report["dropped"] | report["not_taken"])
+    logger.info(f"source {name}: {report['rows']:,} of {report['read']:,} rows, format {report['format']}; {left}")
 
 
 class Names(dict[str, str]):

@@ -8,6 +8,11 @@ from bezoar.blocks import Block, NamedBlock
 from bezoar.steps.data.formats.common import MixFormat
 
 
+def _is_empty(value: object) -> bool:
+    """Whether a value is left out: a recipe without such blocks keeps its cards."""
+    return not value
+
+
 class CardSource(Block):
     """A source of a mix's rows, or of the seeds of its schemes."""
 
@@ -31,7 +36,6 @@ class Card(NamedBlock):
     """A mix's card, as far as the recipe knows it; `params.resolved.yaml` has one for each mix."""
 
     section: ClassVar[str] = "cards"
-    later: ClassVar[tuple[str, ...]] = ("unfiltered", "paired")  # values that are left out if empty
 
     recipe: str
     seed: int
@@ -40,9 +44,11 @@ class Card(NamedBlock):
     parts: dict[str, str] = Field(description="Licences of rows, by kind and name of the part.")
     sources: dict[str, CardSource]
     schemes: dict[str, CardScheme] = Field(description="Schemes by the filter that keeps their rows.")
-    unfiltered: list[str] = Field([], description="Names of these that no filter keeps rows of; left out if empty.")
+    unfiltered: list[str] = Field(
+        [], exclude_if=_is_empty, description="Names of these that no filter keeps rows of; left out if empty."
+    )
     paired: list[list[str]] = Field(
-        [], description="Steps that score and pair rows, each with its name; left out if empty."
+        [], exclude_if=_is_empty, description="Steps that score and pair rows, each with its name; left out if empty."
     )
     licence: str | None = Field(
         description="The licence that the whole is published under; null for those of its rows."

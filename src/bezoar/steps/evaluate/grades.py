@@ -14,6 +14,7 @@ from pydantic import Field
 
 from bezoar.errors import InputError, problem
 from bezoar.steps import prompts
+from bezoar.steps.data.accounting import text_of
 from bezoar.steps.data.rows import AnswerRow, QuestionRow, Row, read_rows, row_id
 from bezoar.steps.evaluate.mtbench import CONTROL
 
@@ -162,7 +163,7 @@ def check_failed(rows: list[GradeRow], asked: int, max_failed_share: float) -> N
         raise InputError(
             problem(
                 "the judge failed too often",
-                found=f"{failed.total():,} of {asked:,} gradings without a score: {dict(failed)}",
+                found=f"{failed.total():,} of {asked:,} gradings without a score: {text_of(failed)}",
                 expected=f"at most a share of {max_failed_share}",
             )
         )

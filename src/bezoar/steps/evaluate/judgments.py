@@ -12,6 +12,7 @@ from bezoar.files import artifact, digest, sha256
 from bezoar.logs import logger
 from bezoar.requests.base import Backend, Completion, Request, Subject
 from bezoar.requests.blocks import BackendBlock
+from bezoar.steps.data.accounting import text_of
 from bezoar.steps.data.rows import AnswerRow, JudgePromptRow, QuestionRow, read_rows, write_rows
 from bezoar.steps.evaluate import fastchat as fastchat_rule
 from bezoar.steps.evaluate import fencing, grades, mtbench
@@ -224,7 +225,7 @@ def check_failed(verdicts: list[mtbench.VerdictRow], asked: int, max_failed_shar
         raise InputError(
             problem(
                 "the judge failed too often",
-                found=f"{failed.total():,} of {asked:,} judgments without a rating: {dict(failed)}",
+                found=f"{failed.total():,} of {asked:,} judgments without a rating: {text_of(failed)}",
                 expected=f"at most a share of {max_failed_share}",
             )
         )

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, Name, NamedBlock, Reference, Share
+from bezoar.blocks import FilePath, Name, Reference, Share
 from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_lines
 from bezoar.requests.base import Backend, Completion, ask
@@ -24,6 +24,7 @@ from bezoar.steps import prompts
 from bezoar.steps.data.lots import Lots
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, Row, SeedRow, normalized, row_id
 from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
+from bezoar.steps.seeded import Seeded
 
 TAG = re.compile(r"<\s*(/?)\s*example\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<example>(.*?)</example>", re.DOTALL)
@@ -33,7 +34,7 @@ NUMBERING = re.compile(r"^\s*(?:\d{1,2}\s*[.):](?!\d)\s*|[-*•]\s+)")
 LABELS = {True: "self_instruct_with_topic", False: "self_instruct_without_topic"}  # LaMini-LM's own labels
 
 
-class Listing(NamedBlock):
+class Listing(Seeded):
     """What the draws of LaMini's calls depend on."""
 
     section: ClassVar[str] = "schemes"

@@ -16,19 +16,20 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import FilePath, Name, NamedBlock, Reference, Share
+from bezoar.blocks import FilePath, Name, Reference, Share
 from bezoar.errors import InputError, problem
 from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
 from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import DroppedRow, GeneratedRow, SeedRow, rank, row_id
 from bezoar.steps.generate.scheme import SchemeBlock, dropped_row, failed_row
+from bezoar.steps.seeded import Seeded
 
 SLACK_OF_SHARES = 0.01  # published shares are rounded
 CHOICES = re.compile(r"\boptions?\s*:", re.IGNORECASE)
 
 
-class Drawing(NamedBlock):
+class Drawing(Seeded):
     """What the draw of Orca's queries depends on."""
 
     section: ClassVar[str] = "schemes"

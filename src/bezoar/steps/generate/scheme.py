@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import Block, FilePath, Name, NamedBlock, Reference, Sampling, Share, SourceName, TeacherName
+from bezoar.blocks import Block, FilePath, Name, Reference, Sampling, Share, SourceName, TeacherName
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
@@ -17,6 +17,7 @@ from bezoar.requests.demand import Demand, Known
 from bezoar.script import Flags
 from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
+from bezoar.steps.seeded import Seeded
 
 SchemeName = Annotated[Name, Reference(("schemes",), "no such scheme")]
 
@@ -38,7 +39,7 @@ class SchemeSeeds(Block):
 Seeds = Annotated[SourceSeeds | SchemeSeeds, Field(discriminator="kind")]
 
 
-class SchemeBlock(NamedBlock):
+class SchemeBlock(Seeded):
     """The base class of schemes.
 
     Attributes:

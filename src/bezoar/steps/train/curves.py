@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bezoar.steps.train.stage import StageBlock
 
 FILE = "history.json"
+BETTER = {"loss": "low", "reward": "high"}
 
 
 def settings(stage: StageBlock) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def settings(stage: StageBlock) -> dict[str, Any]:
         "eval_strategy": "steps",
         "eval_steps": stage.eval_steps,
         "load_best_model_at_end": stage.keep == "best",
-        "metric_for_best_model": "eval_loss",
-        "greater_is_better": False,
+        "metric_for_best_model": f"eval_{stage.figure}",
+        "greater_is_better": stage.figure == "reward",
     }
 
 
@@ -40,7 +41,7 @@ def attach(trainer: Trainer, work: Path, stage: StageBlock) -> None:
     trainer.evaluate = undisturbed(trainer.evaluate)
     trainer.add_callback(LiveCurve(work / FILE))
     if stage.patience is not None:
-        trainer.add_callback(EarlyStop(stage.patience))
+        trainer.add_callback(EarlyStop(stage.patience, stage.figure))
 
 
 def undisturbed(evaluate: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,11 +64,15 @@ def finish(trainer: Trainer, name: str, stage: StageBlock) -> dict[str, Any]:
     if stage.keep == "last" or state.best_global_step is None:
         return repeatable(done[-1])
     best = next(line for line in done if line["step"] == state.best_global_step)
-    logger.info(f"train {name}: step {best['step']:,} is kept, with the lowest loss on held-out rows")
-    if done[0]["step"] == 0 and not best["eval_loss"] < done[0]["eval_loss"]:
+    highest = f"{BETTER[stage.figure]}est {stage.figure}"
+    logger.info(f"train {name}: step {best['step']:,} is kept, with the {highest} on held-out rows")
+    if done[0]["step"] == 0 and not cost(best, stage.figure) < cost(done[0], stage.figure):
+        before, after = (line[f"eval_{stage.figure}"] for line in (done[0], best))
+        what = {"loss": "less likely", "reward": "better answered"}[stage.figure]
+        unit = " nats" * (stage.figure == "loss")
         logger.warning(
-            f"train {name}: held-out rows were no less likely after any step: {done[0]['eval_loss']:.4f} nats before "
-            f"training, {best['eval_loss']:.4f} at best"
+            f"train {name}: held-out rows were no {what} after any step: {before:.4f}{unit} before training, "
+            f"{after:.4f} at best"
         )
     return repeatable(best)
 
@@ -77,19 +82,25 @@ def evaluations(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in history if "eval_loss" in line]
 
 
+def cost(evaluation: dict[str, Any], figure: str) -> float:
+    """What is to fall: the loss on held-out rows, or their reward with its sign changed."""
+    return float(evaluation[f"eval_{figure}"]) * (-1 if figure == "reward" else 1)
+
+
 class EarlyStop(TrainerCallback):
-    """Ends training after a number of evaluations in a row without a lower loss, by the history of all steps.
+    """Ends training after a number of evaluations in a row without a better one, by the history of all steps.
 
     The history is part of a saved state, so a resumed run stops where an uninterrupted one does.
     """
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
+    def __init__(self, patience: int, figure: str) -> None:
+        self.patience, self.figure = patience, figure
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        losses = [line["eval_loss"] for line in evaluations(state.log_history) if line["step"] > 0]
-        if since_best(losses) >= self.patience:
-            logger.info(f"no lower loss on held-out rows in {self.patience} evaluations: training ends")
+        costs = [cost(line, self.figure) for line in evaluations(state.log_history) if line["step"] > 0]
+        if since_best(costs) >= self.patience:
+            better = f"{BETTER[self.figure]}er {self.figure}"
+            logger.info(f"no {better} on held-out rows in {self.patience} evaluations: training ends")
             control.should_training_stop = True
 
 

@@ -137,7 +137,7 @@ def estimate(
     full, size = stage.tuning == "full", SIZES[stage.compute_dtype]
     trained = shape.weights if full else _adapter(shape, stage)
     weights = _weights(shape, stage) + (0 if full else 4 * trained)
-    copies = 2 if full and stage.mix_format == "preference" else 1  # a frozen reference
+    copies = 2 if full and stage.has_reference() else 1  # a frozen reference
     shared = devices if stage.distributed == "fsdp2" else 1
     buckets = 2 if devices > 1 and shared == 1 else 1  # DDP sends gradients from a second copy
     states = 1 if stage.optimizer == "rmsprop" else 2
@@ -147,9 +147,20 @@ def estimate(
         weights=copies * weights / shared + rounded,
         gradients=buckets * 4 * trained / shared,
         optimizer=states * 4 * trained / shared,
-        activations=_activations(shape, stage, tokens, autocast=autocast or full),
+        activations=max(
+            _activations(shape, stage, tokens, autocast=autocast or full), _cache(shape, stage, length) / devices
+        ),
         logits=min(tokens, TILE_TOKENS) * (TILE_WORDS if autocast else min(TILE_WORDS, shape.vocabulary)) * size,
     )
+
+
+def _cache(shape: Shape, stage: StageBlock, length: int) -> int:
+    """Bytes of the keys and values of all answers of a step, which are drawn at once, before the step goes back."""
+    if not stage.drawn_tokens():
+        return 0
+    kept = sum(rows for name, (rows, _) in shape.linear.items() if ".k_proj." in name or ".v_proj." in name)
+    answers = stage.batch_size * stage.gradient_accumulation_steps
+    return answers * length * kept * SIZES[stage.compute_dtype]
 
 
 def _weights(shape: Shape, stage: StageBlock) -> float:

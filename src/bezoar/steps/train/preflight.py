@@ -58,7 +58,7 @@ def unfit(stage: StageBlock, *, on_gpu: bool, bfloat16: bool) -> tuple[str, str,
 def check_memory(trainer: Any, paths: Paths, stage: StageBlock) -> None:
     """Log the memory of the longest rows, and refuse a stage that can't have it."""
     found = [memory.longest(one) for one in (trainer.train_dataset, trainer.eval_dataset)]
-    _fits(paths, stage, min(stage.max_length, max(found)), say=True)
+    _fits(paths, stage, min(stage.max_length, max(found) + stage.drawn_tokens()), say=True)
 
 
 def _fits(paths: Paths, stage: StageBlock, length: int, *, say: bool = False) -> None:

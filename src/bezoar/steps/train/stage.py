@@ -13,9 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Block, Dtype, Licence, MixName, Name, NamedBlock, Reference, Share
+from bezoar.blocks import Block, Dtype, Licence, MixName, Name, Reference, Share
 from bezoar.logs import logger
 from bezoar.script import Flags
+from bezoar.steps.seeded import Seeded
 
 
 class Lora(Block):
@@ -37,16 +38,18 @@ class Lora(Block):
     )
 
 
-class StageBlock(NamedBlock):
+class StageBlock(Seeded):
     """The base class of training methods.
 
     Attributes:
         mix_format: The columns that the method trains on.
+        figure: What held-out rows are evaluated by: a loss, in nats a token, or a reward, which is to rise.
     """
 
     section: ClassVar[str] = "stages"
     rules: ClassVar[tuple[str, ...]] = ("train", "merge")
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
+    figure: ClassVar[Literal["loss", "reward"]] = "loss"
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
         description="Base model, or stage whose checkpoint (or adapter) this stage continues."
@@ -148,6 +151,20 @@ class StageBlock(NamedBlock):
         """Whether the assistant's earlier turns are trained, not only the last one."""
         return False
 
+    def has_reference(self) -> bool:
+        """Whether the loss compares with the model at the start of training."""
+        return self.mix_format == "preference"
+
+    def drawn_tokens(self) -> int:
+        """The most tokens of an answer that the model draws while it trains; 0 for a method that draws none."""
+        return 0
+
+    def count(self, path: FilePath, tokenizer: Any, ends: list[int]) -> dict[str, int]:
+        """Counts of a mix's rows, as in `conversations.count`."""
+        from bezoar.steps.train import conversations
+
+        return conversations.count(path, tokenizer, ends, self.max_length, every_turn=self.trains_every_turn())
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -186,11 +203,12 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
     Args:
         args: The parsed flags.
         stage: The stage's block.
-        seed: The recipe's seed.
+        seed: The recipe's seed; the stage's own has priority.
         trainer_of: Makes the trainer from paths, stage and seed.
     """
     from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
+    seed = stage.own_seed(seed)
     paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
     if not devices.launched():
         count = devices.pin(args.gpus)

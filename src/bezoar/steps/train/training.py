@@ -87,7 +87,8 @@ def settings(stage: StageBlock, seed: int, work: Path) -> dict[str, Any]:
 class LogCallback(TrainerCallback):
     """Log lines in place of a progress bar."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, figure: str = "loss") -> None:
+        self.figure = figure
         self.name, self.started, self.first, self.spoken = name, 0.0, 0, 0.0
         self.counted: tuple[float, float] | None = None  # when, and the tokens so far
 
@@ -100,16 +101,17 @@ class LogCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         now = time.monotonic()
-        if "loss" not in (logs or {}):
+        if self.figure not in (logs or {}):
             return
         self.counted = self.counted or (now, float(logs.get("num_tokens", 0)))
         if now - self.spoken < 5:
             return
         self.spoken = now
         left = (now - self.started) / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
+        unit = " nats" * (self.figure == "loss")
         logger.info(
             f"train {self.name}: step {state.global_step:,} of {state.max_steps:,}, "
-            f"loss {float(logs['loss']):.3f} nats, {self._speed(now, logs)}{left / 60:.1f} min left"
+            f"{self.figure} {float(logs[self.figure]):.3f}{unit}, {self._speed(now, logs)}{left / 60:.1f} min left"
         )
 
     def _speed(self, now: float, logs: Any) -> str:
@@ -157,7 +159,7 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
     curves.attach(trainer, paths.work, stage)
     trainer.remove_callback(PrinterCallback)  # raw figures beside the log lines
     if trainer.is_world_process_zero() and not logs.on_terminal():
-        trainer.add_callback(LogCallback(paths.out.name))
+        trainer.add_callback(LogCallback(paths.out.name, stage.figure))
     preflight.check_memory(trainer, paths, stage)
     report = rows_of(trainer, paths, stage)
     with trainer.accelerator.main_process_first():
@@ -204,12 +206,10 @@ def identity_of(paths: Paths, stage: StageBlock, seed: int) -> dict[str, Any]:
 
 def rows_of(trainer: Trainer, paths: Paths, stage: StageBlock) -> dict[str, dict[str, Any]]:
     """Numbers and shares of rows, and of those that are cut or dropped because they are too long."""
-    ends, every_turn = models.end_tokens(trainer.model, trainer.processing_class), stage.trains_every_turn()
+    ends = models.end_tokens(trainer.model, trainer.processing_class)
     report: dict[str, dict[str, Any]] = {}
     for name in ("train", "eval"):
-        counts = conversations.count(
-            paths.mix / f"{name}.jsonl", trainer.processing_class, ends, stage.max_length, every_turn=every_turn
-        )
+        counts = stage.count(paths.mix / f"{name}.jsonl", trainer.processing_class, ends)
         shares = {f"{what}_share": counts[what] / max(1, counts["rows"]) for what in ("cut", "dropped")}
         report[name] = {**counts, **rounded(shares)}
         text = ", ".join(f"{counts[what]:,} {what} ({shares[f'{what}_share']:.1%})" for what in ("cut", "dropped"))

@@ -228,5 +228,7 @@ def line_of(said: dict[str, Any]) -> str:
     tasks = [one for tasks in said["evaluations"].values() for one in tasks.values()]
     items, matched = sum(one["items"] for one in tasks), sum(one["matched"] for one in tasks)
     hits, rows = sum(said["matching_rows"].values()), sum(said["rows"].values())
+    if not items:
+        return f"{rows:,} rows and nothing to compare them with: no evaluation has items"
     passes = "passes" if said["passes"] else "does not pass"
     return f"{hits:,} of {rows:,} rows repeat {matched:,} of {items:,} scored items; {passes}"
