@@ -82,7 +82,7 @@ def ours(path: Path, folder: Path) -> list[int]:
     from bezoar.steps.data.pool import Folders
 
     block = Mix.model_validate({"parts": [{"kind": "source", "name": "mine"}]})
-    write_mix(block, Folders(folder, folder / "source", 1), None, [], None, 0, folder / "mix")
+    write_mix(block, Folders(folder, folder / "source", folder / "selected", 1), None, [], None, 0, folder / "mix")
     with (folder / "mix/origins.jsonl").open() as lines:
         return [json.loads(line)["line"] - 1 for line in lines]
 

@@ -1,8 +1,9 @@
-"""The page's browsers at scale: seconds, memory and bytes for a scheme's rows and for long answers of six checkpoints.
+"""The whole page at scale: seconds, memory and bytes for a scheme's rows and for long answers of three checkpoints.
 
     python benchmarks/page.py FOLDER 1000 10000 100000
 
-FOLDER is empty; each size gets a folder in it, and a process of its own.
+FOLDER is empty; each size gets a folder in it, and a process of its own. The artifacts are made up: two stages, scores
+by each method of evaluation, a scheme with so many candidates, and a mix of the rows that are kept.
 """
 
 import argparse
@@ -12,61 +13,88 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bezoar.page.block import Page, PageEval, PageModel, PagePart, PageScheme
-from bezoar.page.inputs import Inputs
-from bezoar.page.page import html_of
-from bezoar.page.sections import answers, rows
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # a built project with every section of the page
+import paged
+from scored import CHECKPOINTS
 
-CHECKPOINTS = ["base", "a", "b", "c", "d", "e"]
+from bezoar.page.block import Page, PageEval
+from bezoar.page.page import write_page
+
 QUESTIONS = 80
 REASONS = ("duplicate", "judge: wrong_answer", "judge: unhelpful", "repetition")
+SHARDS = ("0000", "0001")
 WORDS = "river stone lamp garden paper cloud winter copper music bridge forest silver market harbour candle".split()
 
 
 def page() -> Page:
-    """A scheme that a mix is made of, and MT-Bench of six checkpoints."""
-    judged = PageEval(
+    """A scheme and a source in a mix, two stages, and an evaluation of each method, one with answers to show."""
+    shown = PageEval(
         method="mtbench", checkpoints=CHECKPOINTS, models=CHECKPOINTS, answers="asked", questions="questions"
     )
-    return Page(
-        recipe="many",
-        shards=1,
-        models={name: PageModel(method="hub", sources=[]) for name in CHECKPOINTS},
-        schemes={"evol": PageScheme(method="evol", seeds="seeds", weights=None)},
-        filters={"evol": "evol"},
-        mixes={"all": [PagePart(kind="scheme", name="evol")]},
-        stages={},
-        evals={"judged": judged},
-    )
+    known = paged.page()
+    return known.model_copy(update={"recipe": "many", "evals": {**known.evals, "judged": shown}})
 
 
 def write(root: Path, number: int) -> None:
-    """Write so many candidates of the scheme, of which seven in ten are kept, and the answers."""
+    """Write the artifacts, with so many candidates of the scheme, of which seven in ten are kept."""
+    paged.write_project(root)
     chance = random.Random(0)
-    made = [_row(chance, place) for place in range(number)]
-    kept = [row for place, row in enumerate(made) if place % 10 < 7]
-    rejected = [
-        {"reason": REASONS[place % 4], "detail": "", "row": row} for place, row in enumerate(made) if place % 10 >= 7
-    ]
-    duplicates = [{"reason": "duplicate", "detail": "", "row": {"id": row["id"]}} for row in kept[::20]]
-    for path, found in {
-        "source/seeds/dropped": [],
-        "generated/evol/0000/dropped": rejected[: number // 10],
-        "filtered/evol/0000/kept": kept,
-        "filtered/evol/0000/rejected": rejected,
+    kept_rows = []
+    for place, shard in enumerate(SHARDS):
+        made = [_row(chance, row) for row in range(place, number, len(SHARDS))]
+        kept = [row for place, row in enumerate(made) if place % 10 < 7]
+        lost = [row for place, row in enumerate(made) if place % 10 >= 7]
+        rejected = [{"reason": REASONS[place % 4], "detail": "", "row": row} for place, row in enumerate(lost)]
+        candidates = len(made) + len(rejected) // 3
+        _lines(root / f"data/generated/evol/{shard}/dropped.jsonl", rejected[: len(rejected) // 3])
+        _report(
+            root,
+            f"generated/evol/{shard}",
+            candidates=candidates,
+            rows=len(made),
+            dropped=rejected[: len(rejected) // 3],
+        )
+        _lines(root / f"data/filtered/evol/{shard}/kept.jsonl", kept)
+        _lines(root / f"data/filtered/evol/{shard}/rejected.jsonl", rejected)
+        _report(root, f"filtered/evol/{shard}", rows=len(made), kept=len(kept), rejected=rejected)
+        kept_rows += kept
+    _mix(root, kept_rows)
+    _answers(root, chance)
+
+
+def _report(root: Path, folder: str, **counts: Any) -> None:
+    """A step's report; lists of rows that were left out are counted by reason."""
+    said = {
+        name: Counter(row["reason"] for row in one) if isinstance(one, list) else one for name, one in counts.items()
+    }
+    paged.put(root, f"data/{folder}/report.json", said | {"failed": {}})
+
+
+def _mix(root: Path, rows: list[dict[str, Any]]) -> None:
+    """A mix of the kept rows, of which it drops one in twenty as a duplicate."""
+    duplicates = [{"reason": "duplicate", "detail": "", "row": {"id": row["id"]}} for row in rows[::20]]
+    taken = [row for place, row in enumerate(rows) if place % 20]
+    train, held = taken[50:], taken[:50]
+    for name, found in {
         "mixes/all/dropped": duplicates,
-        "mixes/all/train": [],
-        "mixes/all/eval": [],
-        "certified/all/train": kept,
-        "certified/all/eval": [],
+        "mixes/all/train": train,
+        "mixes/all/eval": held,
+        "certified/all/train": train,
+        "certified/all/eval": held,
         "certified/all/dropped": [],
     }.items():
-        _lines(root / f"data/{path}.jsonl", found)
-    _answers(root, chance)
+        _lines(root / f"data/{name}.jsonl", found)
+    counts = {"found": len(rows), "taken": len(taken), "dropped": {"duplicate": len(duplicates)}, "not_drawn": 0}
+    parts = [{"kind": "scheme", "name": "evol", **counts}]
+    sizes = {"train": len(train), "eval": len(held)}
+    paged.put(root, "data/mixes/all/report.json", sizes | {"parts": parts})
+    none = {"train": 0, "eval": 0}
+    paged.put(root, "data/certificates/all.json", paged.certificate(rows=sizes, matching_rows=none))
 
 
 def _answers(root: Path, chance: random.Random) -> None:
@@ -103,17 +131,16 @@ def _lines(path: Path, found: Iterable[Any]) -> None:
 
 
 def measure(root: Path) -> dict[str, float]:
-    """Seconds of CPU time, MB of memory and MB of the page."""
+    """Seconds of CPU time and of the clock, MB of memory, and MB of the page."""
     os.chdir(root)
-    inputs = Inputs(page())
-    start = time.process_time()
-    found = [one for section in (rows.section, answers.section) if (one := section(inputs))]
-    text = html_of(page(), found, inputs)
-    seconds = time.process_time() - start
-    Path("report.html").write_text(text)
+    clock, start = time.monotonic(), time.process_time()
+    write_page(page(), Path("report.html"))
+    seconds, wall = time.process_time() - start, time.monotonic() - clock
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     memory = int(status["VmHWM"].split()[0]) / 1e3  # getrusage's is the parent's, too
-    return {"seconds": round(seconds, 2), "memory_mb": round(memory), "page_mb": round(len(text.encode()) / 1e6, 2)}
+    size = Path("report.html").stat().st_size
+    found = {"cpu_seconds": round(seconds, 2), "seconds": round(wall, 2)}
+    return found | {"memory_mb": round(memory), "page_mb": round(size / 1e6, 2)}
 
 
 def main() -> None:

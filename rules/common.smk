@@ -171,6 +171,7 @@ wildcard_constraints:
     rubric=one_of(evals_of("rubric")),
     scheme=one_of(recipe.schemes),
     scored=one_of(recipe.scores),
+    selection=one_of(recipe.selections),
     shard=r"\d{4}",
     source=one_of(recipe.sources),
     stage=one_of(recipe.stages),
@@ -346,14 +347,29 @@ def certified(split):
     return lambda wildcards: f"data/certified/{recipe.stages[wildcards.stage].mix}/{split}.jsonl"
 
 
+def part_files(part):
+    """The files with a part's rows, and with their places where these don't say them."""
+    if part.kind == "scheme":
+        return expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
+    if part.kind == "pairs":
+        return expand("data/pairs/{name}/{shard}/rows.jsonl", name=part.name, shard=SHARDS)
+    return [f"data/{part.kind}/{part.name}/{file}.jsonl" for file in ("rows", "places")]
+
+
 def mix_parts(wildcards):
     """The files that a mix is drawn from."""
-    files = {
-        "scheme": lambda name: expand("data/filtered/{name}/{shard}/kept.jsonl", name=name, shard=SHARDS),
-        "pairs": lambda name: expand("data/pairs/{name}/{shard}/rows.jsonl", name=name, shard=SHARDS),
-        "source": lambda name: [rows_of(name), f"data/source/{name}/places.jsonl"],
-    }
-    return [path for part in recipe.mixes[wildcards.mix].parts for path in files[part.kind](part.name)]
+    return [path for part in recipe.mixes[wildcards.mix].parts for path in part_files(part)]
+
+
+def select_names(wildcards):
+    """The parameters that the script of a selection reads."""
+    block = recipe.selections[wildcards.selection]
+    return [f"selections.{wildcards.selection}", *backends_of(block, "select"), *block.reads]
+
+
+def scorer(key):
+    """The weights of the local model that gives the scores of a selection under a key, if there is one."""
+    return lambda wildcards: weights_of(getattr(recipe.selections[wildcards.selection], key, None))
 
 
 def mix_earlier(wildcards):
@@ -374,6 +390,7 @@ def dataset_reports(wildcards):
         *expand("data/filtered/{name}/{shard}/report.json", name=filters, shard=SHARDS),
         *expand("data/scored/{name}/{shard}/report.json", name=names_of("score"), shard=SHARDS),
         *expand("data/pairs/{name}/{shard}/report.json", name=names_of("pairs"), shard=SHARDS),
+        *expand("data/selected/{name}/report.json", name=card.selections),
     ]
 
 
@@ -404,6 +421,12 @@ def adapter_before(wildcards):
     """The adapter that a stage continues, if it does."""
     stage = recipe.stages[wildcards.stage]
     return [f"data/adapters/{stage.init_from}"] if stage.continue_adapter else []
+
+
+def guide_of(wildcards):
+    """The weights that a stage's loss looks at, by role; a stage without a guide has no such input in its key."""
+    guide = recipe.stages[wildcards.stage].checkpoints().get("guide")
+    return {"guide": checkpoint(guide)} if guide else {}
 
 
 def evaluator(rule, wildcards):
@@ -450,8 +473,8 @@ def certificates_of(name):
 
 def chain_names(name):
     """The parameters that say on which mixes the checkpoints of an evaluation were trained."""
-    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.chain(one))
-    return [f"stages.{stage}.{key}" for stage in stages for key in ("init_from", "mix")]
+    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.ancestors(one))
+    return [f"stages.{stage}.{key}" for stage in stages for key in (*recipe.stages[stage].checkpoints(), "mix")]
 
 
 def answer_names(wildcards):
@@ -582,6 +605,7 @@ def loose_ends():
         *expand("data/generated/{name}/{shard}/rows.jsonl", name=ends["schemes"], shard=SHARDS),
         *expand("data/scored/{name}/{shard}/rows.jsonl", name=ends["scores"], shard=SHARDS),
         *expand("data/pairs/{name}/{shard}/rows.jsonl", name=ends["pairs"], shard=SHARDS),
+        *expand("data/selected/{name}/rows.jsonl", name=ends["selections"]),
         *expand("data/certified/{name}/train.jsonl", name=ends["mixes"]),
         *expand("data/clearances/{name}.json", name=ends["mixes"]),
         *map(checkpoint, ends["stages"]),

@@ -7,6 +7,7 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, validat
       data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
       data/scored/<scores>/<shard>/rows.jsonl     rows of a scheme with scores, and dropped.jsonl
       data/pairs/<pairs>/<shard>/rows.jsonl       a better and a worse answer to each prompt, and dropped.jsonl
+      data/selected/<selection>/rows.jsonl        the best of all shards of a scheme, or of a source, by some measure
       data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
                                                   row that an earlier stage trains on; where each row
                                                   is from in origins.jsonl
@@ -238,6 +239,40 @@ rule pairs:
         """
 
 
+rule select:
+    input:
+        script=lambda w: installed.find(f"scripts/select/{recipe.selections[w.selection].script}.py"),
+        rows=lambda w: part_files(recipe.selections[w.selection].part),
+        prompts=lambda w: recipe.selections[w.selection].files(),
+        checkpoint=lambda w: map(checkpoint, recipe.selections[w.selection].checkpoints().values()),
+        complexity=scorer("complexity"),
+        quality=scorer("quality"),
+    output:
+        rows="data/selected/{selection}/rows.jsonl",
+        places="data/selected/{selection}/places.jsonl",
+        scores="data/selected/{selection}/scores.jsonl",
+        dropped="data/selected/{selection}/dropped.jsonl",
+        report="data/selected/{selection}/report.json",
+    log:
+        "logs/select/{selection}.log",
+    benchmark:
+        "logs/select/{selection}.benchmark.tsv"
+    threads: cores_of("select", "selection")
+    resources:
+        **resources_of("select", "selection"),
+    params:
+        names=select_names,
+        values=values_of(select_names),
+    shell:
+        r"""
+        bezoar exec {output.rows:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --filtered data/filtered --source data/source --prompts {input.prompts:q} \
+            --checkpoint {input.checkpoint:q} --complexity {input.complexity:q} --quality {input.quality:q} \
+            --out data/selected/{wildcards.selection} --log {log:q}
+        """
+
+
 rule mix:
     input:
         script=installed.find("scripts/data/mix.py"),
@@ -269,8 +304,9 @@ rule mix:
         r"""
         bezoar exec {output.train:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --filtered data/filtered --source data/source --pairs data/pairs \
-            --earlier {input.earlier:q} --tokenizer {input.tokenizer:q} --out data/mixes/{wildcards.mix} --log {log:q}
+            --filtered data/filtered --source data/source --selected data/selected --pairs data/pairs \
+            --earlier {input.earlier:q} --tokenizer {input.tokenizer:q} \
+            --out data/mixes/{wildcards.mix} --log {log:q}
         """
 
 

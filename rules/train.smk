@@ -34,6 +34,7 @@ rule base:
 
 rule train:
     input:
+        unpack(guide_of),
         script=lambda w: installed.find(f"scripts/train/{recipe.stages[w.stage].method}.py"),
         base=base_of,
         adapter=adapter_before,
@@ -51,12 +52,13 @@ rule train:
         **resources_of("train", "stage"),
     params:
         mix=lambda w: recipe.stages[w.stage].mix,
+        guide=lambda w, input: ["--guide", input.guide] if "guide" in input.keys() else [],
         values=values_of(lambda w: [f"stages.{w.stage}", "seed"]),
     shell:
         r"""
         bezoar exec {output.adapter:q} -- \
             python {input.script:q} --params stages.{wildcards.stage} seed \
-            --base {input.base:q} --adapter {input.adapter:q} --mix data/certified/{params.mix} \
+            --base {input.base:q} --adapter {input.adapter:q} {params.guide:q} --mix data/certified/{params.mix} \
             --work scratch/train/{wildcards.stage} --out {output.adapter:q} --gpus {resources.gpu} --log {log:q}
         """
 

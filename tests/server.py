@@ -124,6 +124,19 @@ def texts(body: dict[str, Any], role: str) -> str:
     return "\n".join(one["content"] for one in body["messages"] if one["role"] == role)
 
 
+def digits(body: dict[str, Any]) -> dict[str, Any]:
+    """Log-probabilities of the first token, if they are wanted: of a digit and the next one, or now and then a word."""
+    if not body.get("top_logprobs"):
+        return {}
+    user = texts(body, "user")
+    first = 1 + draw(user, 5)
+    tokens = (
+        [("The", 0.0)] if draw(f"slip {user}", 40) == 0 else [(str(first), -0.3566749), (str(first + 1), -1.2039728)]
+    )
+    listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in tokens]
+    return {"logprobs": {"content": [listed[0] | {"top_logprobs": listed}]}}
+
+
 def completion(body: dict[str, Any]) -> dict[str, Any]:
     """OpenAI's form of an answer."""
     system, user = texts(body, "system"), texts(body, "user")
@@ -137,7 +150,7 @@ def completion(body: dict[str, Any]) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [{"index": 0, "message": {"role": "assistant", **words}, "finish_reason": finish}],
+        "choices": [{"index": 0, "message": {"role": "assistant", **words}, "finish_reason": finish, **digits(body)}],
         "usage": {"prompt_tokens": spent, "completion_tokens": given, "total_tokens": spent + given},
     }
 

@@ -43,7 +43,8 @@ class LogHandler(LogHandlerBase):
         said = self.common_settings
         self.stream = sys.stdout if said.stdout else sys.stderr
         self.whole = ColorizingTextHandler(nocolor=said.nocolor, stream=self.stream)
-        self.whole.setFormatter(DefaultFormatter(said.quiet, said.show_failed_logs))
+        self.formatter_of_whole = DefaultFormatter(said.quiet, said.show_failed_logs)
+        self.whole.setFormatter(self.formatter_of_whole)
         self.addFilter(DefaultFilter(said.quiet, said.debug_dag, said.verbose, said.dryrun, said.printshellcmds))
         self.jobs: dict[int, str] = {}  # by Snakemake's number: the job's name
         self.ended: list[int] = []  # since the last line
@@ -87,6 +88,7 @@ class LogHandler(LogHandlerBase):
         if parts := getattr(record, DRAWN, None):
             self._draw(*parts)
         elif self._is_shown(record, event):
+            self.formatter_of_whole.show_failed_logs = self._shows_log(record, event)
             self.whole.handle(record)
         elif event is not None and not self.common_settings.dryrun:
             self._say(event, record.__dict__)
@@ -102,6 +104,11 @@ class LogHandler(LogHandlerBase):
             LogEvent.DEBUG_DAG,
             LogEvent.SHELLCMD,
         )  # which the filter lets through on demand
+
+    def _shows_log(self, record: logging.LogRecord, event: LogEvent | None) -> bool:
+        """Whether the log of a failed job is shown: a job of this machine has said on this stream what is in it."""
+        elsewhere = event != LogEvent.JOB_ERROR or "external_jobid" in record.__dict__.get("aux", {})
+        return bool(self.common_settings.show_failed_logs) and elsewhere
 
     def _say(self, event: LogEvent, facts: Mapping[str, Any]) -> None:
         if event == LogEvent.JOB_INFO and facts["rule_name"] != TARGET:

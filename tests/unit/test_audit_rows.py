@@ -277,5 +277,7 @@ def test_a_name_of_two_blocks_is_the_mix_and_says_what_else_there_is(tree, capsy
 
 def test_an_unknown_name_is_an_error(tree, capsys):
     assert main(["rows", "nothing"]) == 1
-    expected = "no mix, scheme or source of this name\n  found:    nothing\n  expected: all, random, evol, evol_all"
+    expected = (
+        "no mix, selection, scheme or source of this name\n  found:    nothing\n  expected: all, random, evol, evol_all"
+    )
     assert expected in capsys.readouterr().err

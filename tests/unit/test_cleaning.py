@@ -174,7 +174,7 @@ def test_a_mix_writes_no_secret_anywhere_and_counts_the_rows(tmp_path, monkeypat
     block = Mix.model_validate(
         {"parts": [{"name": "own", "kind": "source"}], "eval_rows": 2, "cleaning": {"footnotes": True}}
     )
-    folders = Folders(tmp_path / "data/filtered", tmp_path / "data/source", tmp_path / "data/pairs", 1)
+    folders = Folders(tmp_path / "data/filtered", tmp_path / "data/source", tmp_path / "data/selected", 1)
     write_mix(block, folders, None, [], None, 0, tmp_path / "data/mixes/all")
     report = json.loads((tmp_path / "data/mixes/all/report.json").read_text())
     assert report["cleaned"] == {"footnotes": 28}

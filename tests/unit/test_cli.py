@@ -34,8 +34,8 @@ def test_check_says_what_a_sound_recipe_holds(repository, capsys):
 
 def test_check_counts_one_as_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.csv").write_text("question,answer\na,b\n")
-    text = "recipe: mine\nsources: {mine: {path: mine.csv}}\nmixes: {all: {parts: [mine]}}"
+    (tmp_path / "mine.csv").write_text("question,answer\na,b\nc,d\n")
+    text = "recipe: mine\nsources: {mine: {path: mine.csv}}\nmixes: {all: {parts: [mine], eval_rows: 1}}"
     (tmp_path / "params.yaml").write_text(text)
     assert main(["recipe", "check"]) == 0
     assert "is sound: 1 source, 0 schemes, 1 mix, 0 stages, 0 evals\n" in capsys.readouterr().out

@@ -201,6 +201,19 @@ def test_each_page_begins_with_its_title_and_has_no_other() -> None:
             assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
 
 
+def test_the_tutorial_explains_each_job_of_its_plan() -> None:
+    text = (DOCS / "tutorial/index.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| ([a-z, ]+) \| (\d+) \|", text, re.MULTILINE)
+    [(planned, _)] = set(re.findall(r"^(\d+) to run, (0) up to date$", text, re.MULTILINE))
+    assert sum(int(jobs) for _, jobs in table) == int(planned)
+    smk = "".join(
+        path.read_text() for folder in ("rules", "src/bezoar/template/rules") for path in (ROOT / folder).glob("*.smk")
+    )
+    assert {rule for names, _ in table for rule in names.split(", ")} <= set(
+        re.findall(r"^rule (\w+):", smk, re.MULTILINE)
+    )
+
+
 # --- Workflows --------------------------------------------------------------------------------------------------------
 
 

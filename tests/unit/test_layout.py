@@ -30,21 +30,27 @@ MODELS = {"models", "tokenizers"}
 BACKENDS = {"backends", "chat", "prompts", "data", "generate.templates", "generate"} | MODELS  # whoever answers
 ASKING = PLAIN | {"cache", "costs", "problems", "requests", "serving", "world"}
 DEALING = PLAIN | DEMAND | {"problems", "requests.calls"}  # the block of a scheme
-SHARDS = {"data", "generate", "generate.scheme"}
+SHARDS = {"data", "generate", "generate.scheme", "seeded"}
 TRAINING = {
     "chat",
+    "seeded",
     "train",
     "train.conversations",
     "train.curves",
     "train.devices",
     "train.memory",
     "train.packing",
+    "train.pair",
+    "train.pairs",
+    "train.preference",
     "train.preflight",
     "train.shards",
     "train.stage",
     "train.training",
     "train.tuning",
 } | MODELS
+CHOOSING = PLAIN | {"problems"}  # the block of a selection
+SELECTING = {"chat", "data", "select", "select.selection"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
@@ -52,7 +58,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "data/certified": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
     "data/clearance": (PLAIN, {"data", "data.contamination", "data.rows", "data.unspaced"}),
     "data/dataset": (PLAIN, {"chat", "data", "dataset"} | MODELS),  # `models` for a tokenizer
-    "data/mix": (PLAIN, {"chat", "data"} | MODELS),  # `models` for a tokenizer
+    "data/mix": (PLAIN, {"chat", "data", "seeded"} | MODELS),  # `models` for a tokenizer
     "data/source": (PLAIN | {"problems", "world"}, {"chat", "data", "generate", "generate.templates", "prompts"}),
     "evaluate/answers": (PLAIN | DEMAND | {"costs", "problems"}, {"backends.local", "evaluate"} | BACKENDS),
     "evaluate/controls": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
@@ -112,6 +118,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"evaluate", "generate", "generate.scheme", "prompts", "score", "data", "chat", "train", "train.conversations"}
         | MODELS,
     ),
+    "select/ordered": (CHOOSING, SELECTING | MODELS),  # `models` for a tokenizer
+    "select/difficulty": (
+        CHOOSING | DEMAND,
+        SELECTING | MODELS | {"evaluate", "train", "train.conversations"},
+    ),
+    "select/deita": (ASKING, SELECTING | BACKENDS),
     "shard/evol": (DEALING, SHARDS),
     "shard/revise": (DEALING, SHARDS | {"generate.seeds", "chat"}),
     "shard/sample": (DEALING, SHARDS | {"generate.seeds", "chat"}),
@@ -120,7 +132,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (
         ASKING,
-        {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "generate.seeds"} | BACKENDS,
+        {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "generate.seeds", "seeded"} | BACKENDS,
     ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
@@ -156,7 +168,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 # Packages of steps of which a script may have its own module and those of its row, and no other.
-APART = ("base", "generate", "train")
+APART = ("base", "generate", "select", "train")
 
 
 @pytest.fixture(scope="module")

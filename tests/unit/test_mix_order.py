@@ -93,7 +93,7 @@ def built(tmp_path_factory):
             rows = [made(scheme, number) for number in range(shard, 900, 2)]
             write_rows(root / "filtered" / scheme / f"{shard:04d}" / "kept.jsonl", rows)
     found = {}
-    where = Folders(root / "filtered", root / "source", root / "pairs", 2)
+    where = Folders(root / "filtered", root / "source", root / "selected", 2)
     for name in ("lamini", "orca", "evol", "hh", "hh_pairs"):
         block = recipe().mixes[name]
         examples, _, _ = mixed(block, where, "s", None, 0)

@@ -100,7 +100,6 @@ def test_a_revision_is_paired_only_if_its_score_has_risen() -> None:
 
 
 def pair(number: int, root: str = "") -> PairRow:
-    empty = dict.fromkeys(("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected"))
     return PairRow(
         id=row_id("pair", str(number)),
         root_id=row_id(root or f"root {number}"),
@@ -109,7 +108,6 @@ def pair(number: int, root: str = "") -> PairRow:
         rejected=f"none of {number}",
         chosen_id="c",
         rejected_id="r",
-        **empty,
     )
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from bezoar.cluster.resources import Resources
 from bezoar.problems import RecipeError
 from bezoar.recipe.load import load
-from bezoar.recipe.recipe import SECTIONS, Recipe
+from bezoar.recipe.recipe import BLOCKS, SECTIONS, Recipe
 from bezoar.requests.api import ApiBackend
 from bezoar.requests.blocks import Budget
 from bezoar.requests.network import network_of
@@ -244,11 +244,14 @@ def test_missing_key_without_a_default_is_named_at_its_block(data):
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", "the key is missing", "nothing", expected)
 
 
+METHODS = "asft, dpo, kto, orpo, sft, simpo, sppo, tgdpo, tpo"
+
+
 def test_unknown_method_is_reported_with_the_methods(data):
     data["stages"]["dpo_hh"]["method"] = "dpoo"
     line = line_of(data, "method: dpoo")
     assert refusal(data) == problem(
-        line, "stages.dpo_hh.method", "unknown method", "dpoo", "dpo, sft", "did you mean `dpo`?"
+        line, "stages.dpo_hh.method", "unknown method", "dpoo", METHODS, "did you mean `dpo`?"
     )
 
 
@@ -438,10 +441,13 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
 
 
 def test_blocks_know_their_names(data):
+    data["selections"] = {"some": {"method": "random", "of": "evol", "rows": 10}}
     written(data)
     recipe = load()
-    named = [(section, name, getattr(recipe, section)[name].name) for section in SECTIONS for name in data[section]]
-    assert {section for section, *_ in named} == set(SECTIONS)
+    named = [
+        (section, name, getattr(recipe, section)[name].name) for section in BLOCKS for name in data.get(section, {})
+    ]
+    assert {section for section, *_ in named} == set(BLOCKS)
     assert all(name == own for _, name, own in named)
 
 
@@ -481,12 +487,66 @@ def test_format_off_the_list_comes_with_the_nearest(data):
 def test_label_smoothing_is_refused_for_a_loss_that_ignores_it(data):
     data["stages"]["dpo_hh"] |= {"label_smoothing": 0.1}
     line = line_of(data, "label_smoothing")
-    expected = "0.0 with loss sigmoid, which ignores it, or loss: robust"
+    expected = "0.0 with loss sigmoid, which ignores it, or loss: robust or exo_pair or aot or aot_unpaired"
     assert refusal(data) == problem(line, "stages.dpo_hh.label_smoothing", "the value does not fit", "0.1", expected)
     data["stages"]["dpo_hh"]["loss"] = "robust"
     written(data)
     stage = load().stages["dpo_hh"]
     assert (stage.loss, stage.label_smoothing) == ("robust", 0.1)
+
+
+def test_keys_of_a_loss_that_are_not_set_are_no_part_of_a_stage(data):
+    assert not {"ld_alpha", "weighting", "reward_system"} & data["stages"]["dpo_hh"].keys()
+    data["stages"]["dpo_hh"] |= {
+        "ld_alpha": 0.5,
+        "weighting": True,
+        "reward_system": "{score} of 10",
+        "sft_weight": 0.0,
+    }
+    found = Recipe.model_validate(data).resolved()["stages"]["dpo_hh"]
+    assert (found["ld_alpha"], found["weighting"], found["reward_system"]) == (0.5, True, "{score} of 10")
+
+
+def test_a_stage_on_rows_without_a_column_that_its_loss_needs_is_refused(data):
+    data["stages"]["sppo_hh"] = {"method": "sppo", "init_from": "sft_hh", "mix": "hh_pairs"}
+    line = line_of(data, "mix: hh_pairs", 2)
+    source = data["mixes"]["hh_pairs"]["parts"][0]["name"]
+    assert refusal(data) == problem(
+        line,
+        "stages.sppo_hh.mix",
+        f"rows of `{source}` have no win_rate_chosen and no win_rate_rejected",
+        "format hh_rlhf",
+        "format preference or implicit_preference",
+        "name the columns with win rates in the source's `columns`, or win_rates: hard",
+    )
+    data["stages"]["sppo_hh"]["win_rates"] = "hard"
+    written(data)
+    assert load().stages["sppo_hh"].needs() == ()
+
+
+def guided(data: dict[str, Any], guide: str) -> None:
+    """Add a stage with a guide."""
+    data["stages"]["tgdpo_hh"] = {"method": "tgdpo", "init_from": "sft_hh", "mix": "hh_pairs", "guide": guide}
+
+
+def test_a_guide_has_the_base_model_of_its_stage(data):
+    (name,) = data["models"]
+    data["models"]["other"] = data["models"][name]
+    guided(data, "other")
+    line = line_of(data, "guide: other")
+    what = "`other` has another base model than this stage"
+    assert refusal(data) == problem(line, "stages.tgdpo_hh.guide", what, "other", f"a checkpoint of {name}")
+
+
+def test_a_guide_is_built_before_its_stage(data):
+    guided(data, "dpo_hh")
+    data["stages"]["dpo_hh"]["init_from"] = "tgdpo_hh"
+    assert "a checkpoint is built from itself" in refusal(data)
+    data["stages"]["dpo_hh"]["init_from"] = "sft_hh"
+    written(data)
+    recipe = load()
+    assert recipe.ancestors("tgdpo_hh")[:3] == ["tgdpo_hh", "sft_hh", "dpo_hh"]
+    assert recipe.trained_on("tgdpo_hh") == sorted({"hh_pairs", *recipe.trained_on("sft_hh")})
 
 
 def test_value_with_two_possible_types_is_one_problem(data):
@@ -1069,7 +1129,7 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     assert len(SHORT.splitlines()) <= 15
     mixed = [f"{rule}-mine" for rule in ("mix", "certificate", "certified", "clearance", "dataset")]
     assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft", "page"]
-    assert recipe.loose_ends() == {"filters": [], "mixes": [], "stages": ["sft"]}
+    assert recipe.loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 
 
@@ -1098,20 +1158,20 @@ def test_what_nothing_else_takes_is_a_loose_end(short):
     short["stages"]["more"] = short["stages"]["sft"] | {"init_from": "sft"}
     short["mixes"]["spare"] = {"parts": ["mine"]}
     written(short)
-    assert load().loose_ends() == {"filters": [], "mixes": ["spare"], "stages": ["more"]}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": ["spare"], "stages": ["more"]}
     short["evals"] = {"h": {"method": "harness", "checkpoints": ["more"], "tasks": ["piqa"]}}
     short["evals"]["h"]["revisions"] = {"baber/piqa": "a" * 40}
     short["mixes"].pop("spare")
     written(short)
-    assert load().loose_ends() == {"filters": [], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
 
 
 def test_loose_ends_of_the_3b_recipe_are_none(data):
     written(data)
-    assert load().loose_ends() == {"filters": [], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
     data["mixes"]["evol"]["parts"] = ["dolly"]
     written(data)
-    assert load().loose_ends() == {"filters": ["evol"], "mixes": [], "stages": []}
+    assert load().loose_ends() == {"filters": ["evol"], "selections": [], "mixes": [], "stages": []}
 
 
 def test_a_path_is_short_for_an_origin_of_kind_file(short):

@@ -74,3 +74,14 @@ def test_set_up_takes_the_first_python_that_runs(tmp_path, runs, arguments, chos
     command = ["make", "--no-print-directory", "--dry-run", "lock", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.startswith(f"{chosen} -m venv")
+
+
+def test_actions_of_workflows_are_pinned_by_commit_with_their_version():
+    used = [
+        line.partition("uses:")[2].strip()
+        for path in sorted((ROOT / ".github/workflows").glob("*.yml"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", one)] == []

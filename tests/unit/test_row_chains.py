@@ -77,7 +77,7 @@ def changed(data: Any, key: str, value: Any) -> Any:
     return data
 
 
-def test_a_name_alone_means_the_scheme_then_the_source_then_the_pairs(data: Any) -> None:
+def test_a_name_alone_means_the_scheme_then_the_pairs_then_the_source(data: Any) -> None:
     parts = loaded(data).mixes["pairs"].parts
     assert [part.kind for part in parts] == ["pairs"] * 4 + ["source"]
     assert [part.kind for part in loaded(data).mixes["sft"].parts] == ["source"]
@@ -110,7 +110,7 @@ def test_a_recipe_without_scores_and_pairs_has_no_values_of_them(data: Any) -> N
         ("pairs.revised.of", "own", "these scores are of no revisions"),
         ("pairs.revised.original", "better", "these scores aren't those of the revised answers"),
         ("mixes.sft.parts", [{"kind": "pairs", "name": "bets"}], "no such pairs"),
-        ("mixes.sft.parts", ["own"], "a mix takes the rows that a filter keeps"),
+        ("mixes.sft.parts", ["own"], "only rows that a filter keeps are taken"),
         ("backends.student.checkpoint", "dpo", "a checkpoint is built from itself"),
         ("scores.ratio.strong", "dpo", "a checkpoint is built from itself"),
     ],
@@ -137,6 +137,7 @@ def test_a_sampling_teacher_may_be_the_checkpoint_that_the_stage_starts_from(dat
         "filters": [],
         "mixes": [],
         "stages": ["dpo"],
+        "selections": [],
         "schemes": [],
         "scores": [],
         "pairs": [],
@@ -160,6 +161,14 @@ def test_steps_of_pairs_come_in_order_each_once(data: Any) -> None:
         "mix pairs",
         "certificate pairs",
     ]
+
+
+def test_a_stage_that_needs_win_rates_takes_pairs_that_have_scores(data: Any) -> None:
+    data["stages"]["dpo"]["method"] = "sppo"
+    data["mixes"]["pairs"]["parts"] = ["best", "third"]
+    loaded(data)
+    data["mixes"]["pairs"]["parts"] = ["best", "play"]
+    assert "pairs `play` have no win_rate_chosen and no win_rate_rejected" in refusal(data)
 
 
 def test_blocks_of_one_name_are_told_apart(data: Any) -> None:

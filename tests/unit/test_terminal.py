@@ -313,6 +313,17 @@ def test_a_run_says_a_line_for_each_start_and_end_and_errors_whole(monkeypatch):
     assert "        bezoar exec x" in lines
 
 
+def test_the_log_of_a_failed_job_is_shown_only_if_the_job_ran_elsewhere(monkeypatch, tmp_path):
+    path = tmp_path / "sft.log"
+    path.write_text("12:00:00 the learning rate is too high\n")
+    level, text, facts = RUN[-1]
+    for aux, times in (({}, 0), ({"external_jobid": "17"}, 1)):
+        failed = (level, text, {**facts, "log": [str(path)], "aux": aux})
+        shown = log(screen(monkeypatch, NO_COLOR="1"), failed, nocolor=True)
+        assert shown.count("the learning rate is too high") == times
+        assert f"log: {path}" in shown
+
+
 def test_a_target_of_the_projects_own_counts_as_the_job_that_it_is_and_one_job_is_no_plural(monkeypatch):
     mine, everything = job(2, "mine"), job(0, "all")
     mine[2]["output"] = everything[2]["output"] = []

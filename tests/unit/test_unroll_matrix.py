@@ -210,7 +210,8 @@ loops:
         (
             "stages.dpo.beta: 0.05",
             "stages.dpo.betta: 0.05",
-            "params.yaml:27: matrix.both.axes.beta.b005.stages.dpo.betta: no such key in stages.dpo\n  found:    betta\n",
+            "params.yaml:27: matrix.both.axes.beta.b005.stages.dpo.betta: no such key in stages.dpo\n"
+            "  found:    betta\n",
         ),
         (
             "stages.dpo.beta: 0.05",
@@ -233,7 +234,8 @@ loops:
         (
             "b010: {}",
             "b010: {stages.dpo.beta: 0.2}",
-            "an axis needs one level with the recipe's own values, with which the others are compared\n  found:    none\n",
+            "an axis needs one level with the recipe's own values, with which the others are compared\n"
+            "  found:    none\n",
         ),
         (
             "slow: {}",

@@ -14,7 +14,7 @@ from conftest import ROOT, Workspace
 from graph import Graph
 from test_plan import planned, pretend_built
 
-SHOWN = ("summary", "page", "report_mtbench")  # made of all scores
+SHOWN = ("summary", "page", "report_mtbench-mtbench", "ablation-beta")  # made of all scores
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def tiny() -> dict:
 
 def with_loop(recipe: dict, rounds: int) -> dict:
     """The recipe with rounds of DPO, each from the one before."""
-    stage = {**recipe["stages"]["dpo_hh"], "init_from": "{before}", "beta": {"each": [0.1, 0.2]}}
+    stage = {**recipe["stages"]["dpo_hh"], "init_from": "{before}", "beta": {"each": [0.1, 0.2, 0.3]}}
     loop = {"rounds": rounds, "start": "sft_hh", "evals": ["mtbench"], "blocks": {"stages": {"curry": stage}}}
     return recipe | {"loops": {"curry": loop}}
 
@@ -40,31 +40,17 @@ def with_matrix(recipe: dict, **axes: dict) -> dict:
     return recipe | {"matrix": {"beta": {"eval": "mtbench", "score": ["dpo_hh"], "axes": {**AXES, **axes}}}}
 
 
-def made(jobs: Counter[str]) -> dict[str, int]:
-    """Jobs without the reports of everything."""
-    return {rule: number for rule, number in jobs.items() if rule not in SHOWN}
+def plan(workspace: Workspace, *settings: str) -> list[str]:
+    """The stages that would run with other values, without the reports of everything."""
+    given = [one for setting in settings for one in ("-S", setting)]
+    stages = json.loads(workspace.run("bezoar", "plan", *given, "--json"))["stages"]
+    return sorted(stage["stage"] for stage in stages if stage["stage"] not in SHOWN)
 
 
-def test_a_fourth_round_runs_alone(workspace: Workspace, tiny: dict) -> None:
-    pretend_built(workspace, with_loop(tiny, 3))
-    jobs = planned(workspace, with_loop(tiny, 4))
-    assert made(jobs) == {"train": 1, "merge": 1, "answers": 1, "judgments": 1}
-    plan = json.loads(workspace.run("bezoar", "plan", "-S", "loops.curry.rounds=5", "--json"))
-    trained = [stage["stage"] for stage in plan["stages"] if stage["stage"].startswith("train-")]
-    assert trained == ["train-curry_4", "train-curry_5"]
-
-
-def test_another_value_of_round_2_runs_rounds_2_and_3(workspace: Workspace, tiny: dict) -> None:
-    recipe = with_loop(tiny, 3)
-    recipe["loops"]["curry"]["blocks"]["stages"]["curry"]["beta"] = {"each": [0.1, 0.2, 0.3]}
-    pretend_built(workspace, recipe)
-    recipe["loops"]["curry"]["blocks"]["stages"]["curry"]["beta"] = {"each": [0.1, 0.15, 0.3]}
-    assert made(planned(workspace, recipe)) == {"train": 2, "merge": 2, "answers": 2, "judgments": 2}
-    said = workspace.run("bezoar", "plan", "--all")
-    assert "curry_1" not in said.replace("data/checkpoints/curry_1", "")
-    plan = json.loads(workspace.run("bezoar", "plan", "-S", "loops.curry.blocks.stages.curry.beta=0.4", "--json"))
-    trained = [stage["stage"] for stage in plan["stages"] if stage["stage"].startswith("train-")]
-    assert trained == ["train-curry_1", "train-curry_2", "train-curry_3"]
+def chain(*stages: str) -> list[str]:
+    """The stages that train and score some stages."""
+    rules = ("train-", "merge-", "answers-mtbench-", "judgments-mtbench-")
+    return sorted(f"{rule}{stage}" for rule in rules for stage in stages)
 
 
 def test_a_matrix_of_twelve_chains_is_the_union_of_their_graphs(workspace: Workspace, tiny: dict) -> None:
@@ -82,37 +68,31 @@ def test_a_matrix_of_twelve_chains_is_the_union_of_their_graphs(workspace: Works
         **dict.fromkeys(("mix", "certificate", "certified", "clearance"), mixes),
         **dict.fromkeys(("train", "merge"), stages),
         **dict.fromkeys(("answers", "judgments"), 11),
-        "ablation": 1,
     }
     assert after - before == Counter(expected)
     assert before - after == Counter()
-    # 108 of the recipe's own; 1 + 2 + 2 + 4 x 5 + 2 x 13 + 2 x 11 = 73 of copies; the report of the matrix
-    assert (before.total(), after.total()) == (108, 108 + 73 + 1)
+    # 108 of the recipe's own; 1 + 2 + 2 + 4 x 5 + 2 x 13 + 2 x 11 = 73 of copies
+    assert (before.total(), after.total()) == (108, 108 + 73)
 
 
-def test_another_value_of_a_level_runs_what_has_that_level(workspace: Workspace, tiny: dict) -> None:
-    pretend_built(workspace, with_matrix(tiny))
-    assert planned(workspace, with_matrix(tiny)) == Counter()
-    other = "{stages.dpo_hh.beta: 0.06}"
-    plan = json.loads(workspace.run("bezoar", "plan", "-S", f"matrix.beta.axes.beta.b005={other}", "--json"))
-    trained = [stage["stage"] for stage in plan["stages"] if stage["stage"].startswith("train-")]
+@pytest.mark.long
+def test_what_is_planned_for_another_value_is_what_depends_on_it(workspace: Workspace, tiny: dict) -> None:
+    pretend_built(workspace, with_loop(with_matrix(tiny), 3))
+    assert plan(workspace) == []
+    assert plan(workspace, "loops.curry.rounds=4") == chain("curry_4")
+    beta = "loops.curry.blocks.stages.curry.beta"
+    assert plan(workspace, f"{beta}={{each: [0.1, 0.15, 0.3]}}") == chain("curry_2", "curry_3")
+    assert plan(workspace, f"{beta}=0.4") == chain("curry_1", "curry_2", "curry_3")
     ends = ("", "_p1000", "_r1", "_r1_p1000")
-    assert trained == [f"train-dpo_hh_b005{end}" for end in ends]
-    assert planned(workspace, with_matrix(tiny)) == Counter()  # the plan has changed nothing
-    level = {"b010": {}, "b005": {"stages.dpo_hh.beta": 0.06}, "b020": {"stages.dpo_hh.beta": 0.2}}
-    jobs = made(planned(workspace, with_matrix(tiny, beta=level)))
-    assert jobs == {**dict.fromkeys(("train", "merge", "answers", "judgments"), 4), "ablation": 1}
+    level = "matrix.beta.axes.beta.b005={stages.dpo_hh.beta: 0.06}"
+    assert plan(workspace, level) == chain(*(f"dpo_hh_b005{end}" for end in ends))
+    rows = plan(workspace, "matrix.beta.axes.pairs.p1000.mixes.hh_pairs.parts.0.rows=1200")
+    assert [one for one in rows if one.startswith("mix-")] == ["mix-hh_pairs_p1000", "mix-hh_pairs_r1_p1000"]
+    assert plan(workspace) == []  # a plan changes nothing
 
 
-def test_one_value_of_a_level_is_set_by_its_dotted_name(workspace: Workspace, tiny: dict) -> None:
-    pretend_built(workspace, with_matrix(tiny))
-    name = "matrix.beta.axes.pairs.p1000.mixes.hh_pairs.parts.0.rows"
-    plan = json.loads(workspace.run("bezoar", "plan", "-S", f"{name}=1200", "--json"))
-    mixed = [stage["stage"] for stage in plan["stages"] if stage["stage"].startswith("mix-")]
-    assert mixed == ["mix-hh_pairs_p1000", "mix-hh_pairs_r1_p1000"]
-
-
-def test_stages_of_dvc_are_ordinary(workspace: Workspace, tiny: dict) -> None:
+@pytest.mark.long
+def test_stages_of_dvc_are_ordinary_in_a_whole_recipe(workspace: Workspace, tiny: dict) -> None:
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(with_loop(with_matrix(tiny), 2), sort_keys=False))
     workspace.run("bezoar", "dvc")
     stages = yaml.safe_load((workspace.root / "dvc.yaml").read_text())["stages"]
@@ -124,7 +104,7 @@ def test_stages_of_dvc_are_ordinary(workspace: Workspace, tiny: dict) -> None:
     assert "loops" not in values
 
 
-# On the small graph, whose jobs run: its rules are those of any graph, and its Snakefile unrolls the loops of its params
+# On the small graph, whose jobs run: its Snakefile unrolls the loops of its params
 
 UNROLLED = """
 from bezoar.recipe.unroll_loops import unroll_loops
@@ -170,6 +150,7 @@ def test_a_loop_that_is_killed_in_round_2_resumes_in_round_2(looped: Graph) -> N
     with killed_in(looped, "data/adapters/spin_2"):
         assert "data/adapters/spin_1" in looped.ran()
     looped.build()
+    assert "data/adapters/spin_1" in looped.stages()["train-spin_2"]["deps"]  # an ordinary stage of DVC
     assert looped.ran() == ["data/adapters/spin_2", "data/adapters/spin_3", "results/score.json"]
     looped.edit("params.yaml", "[0.1, 0.2, 0.3]", "[0.1, 0.25, 0.3]")
     looped.build()

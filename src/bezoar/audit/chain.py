@@ -7,6 +7,7 @@ from pathlib import Path
 from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
+from bezoar.steps.data.mix import part_of
 from bezoar.steps.data.rows import DroppedRow, placed_rows
 
 DATA = Path("data")
@@ -16,11 +17,12 @@ FOLDERS = {
     "filter": "filtered",
     "score": "scored",
     "pairs": "pairs",
+    "select": "selected",
     "mix": "mixes",
     "certificate": "certified",
 }
 KEPT = (
-    dict.fromkeys(("source", "generate", "score", "pairs"), ("rows",))
+    dict.fromkeys(("source", "generate", "score", "pairs", "select"), ("rows",))
     | {"filter": ("kept",)}
     | dict.fromkeys(("mix", "certificate"), ("train", "eval"))
 )
@@ -30,6 +32,7 @@ KINDS = {
     "filters": "filter",
     "scores": "score",
     "pairs": "pairs",
+    "selections": "select",
     "mixes": "mix",
 }
 SHARDED = ("generate", "filter", "score", "pairs")
@@ -41,14 +44,14 @@ class Step:
 
     Attributes:
         kind: One of FOLDERS.
-        name: Of the source, scheme, filter, scores, pairs or mix.
-        reads: Kind and name of the steps whose rows it reads all of, one by one; those of other kinds know theirs.
+        name: Of the source, scheme, filter, scores, pairs, selection or mix.
+        of: Kind and name of the step whose rows it reads, one by one: of a selection, of scores, and of some pairs.
     """
 
     kind: str
     name: str
     folders: tuple[Path, ...]
-    reads: tuple[tuple[str, str], ...] = ()
+    of: tuple[str, str] | None = None
 
     @property
     def missing(self) -> list[Path]:
@@ -77,11 +80,11 @@ class LeftOut:
 
 
 def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
-    """The section and name of a mix, pairs, scores, a filter (its scheme's name), a scheme or a source, and others.
+    """The section and name of a mix, a selection, pairs, scores, a filter, a scheme or a source, and its namesakes.
 
     Args:
-        text: A name, of which the mix comes before the others in this order; or section and name, such as
-            `schemes.evol`. A scheme with a filter is that filter.
+        text: A name, of which the section that comes first in this order has it; or section and name, such as
+            `schemes.evol`. A scheme with a filter is its filter.
         recipe: The recipe.
 
     Raises:
@@ -94,15 +97,15 @@ def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
     if not found:
         names = [name for section in SECTIONS for name in getattr(recipe, section)]
         expected = ", ".join(dict.fromkeys(names)) or "a recipe with sources"
-        raise InputError(problem("no mix, scheme or source of this name", found=text, expected=expected))
+        raise InputError(problem("no mix, selection, scheme or source of this name", found=text, expected=expected))
     return *known[found[0]], found[1:]
 
 
-SECTIONS = ("mixes", "pairs", "scores", "filters", "schemes", "sources")
+SECTIONS = ("mixes", "selections", "pairs", "scores", "filters", "schemes", "sources")
 
 
 def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
-    """The steps of a mix, pairs, scores, a filter, a scheme (with its filter) or a source, the first one first."""
+    """The steps of a mix or another block of rows, the first one first; a scheme is meant with its filter."""
     steps = [_step(KINDS[block.section], block.name, recipe) for block in recipe.lineage(section, name)]
     return [*steps, _step("certificate", name, recipe)] if section == "mixes" else steps
 
@@ -139,15 +142,20 @@ def kept(step: Step) -> Iterator[LeftOut]:
 def _step(kind: str, name: str, recipe: Recipe) -> Step:
     folder = DATA / FOLDERS[kind] / name
     shards = recipe.shard_names() if kind in SHARDED else [""]
-    return Step(kind, name, tuple(folder / shard for shard in shards), tuple(_read(kind, name, recipe)))
+    return Step(kind, name, tuple(folder / shard for shard in shards), _read_by(kind, name, recipe))
 
 
-def _read(kind: str, name: str, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The steps whose rows scores or pairs read one by one."""
-    if kind == "score":
-        scheme = recipe.scores[name].of
-        yield ("filter" if scheme in recipe.filters else "generate"), scheme
-    elif kind == "pairs" and recipe.pairs[name].by_row:
-        section, before = recipe.pairs[name].starts_from()[0]
-        filtered = section == "schemes" and before in recipe.filters
-        yield ("filter" if filtered else KINDS[section]), before
+def _read_by(kind: str, name: str, recipe: Recipe) -> tuple[str, str] | None:
+    """The step whose rows scores, pairs or a selection read one by one."""
+    match kind:
+        case "score":
+            section, before = recipe.scores[name].starts_from()
+        case "pairs" if recipe.pairs[name].by_row:
+            section, before = recipe.pairs[name].starts_from()[0]
+        case "select":
+            section, before = part_of(recipe.selections[name].part)
+        case _:
+            return None
+    if section == "schemes" and before in recipe.filters:
+        section = "filters"
+    return KINDS[section], before

@@ -26,7 +26,7 @@ class Line:
     Attributes:
         missing: Its folders that aren't here, such as those of other shards.
         splits: Rows by split, of a mix.
-        reads: Kind and name of the steps whose rows it reads, of scores and pairs.
+        of: Kind and name of the step whose rows it reads, one by one: of a selection, of scores, and of some pairs.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Line:
     ledger: Ledger | None
     missing: tuple[Path, ...] = ()
     splits: tuple[tuple[str, int], ...] = ()
-    reads: tuple[tuple[str, str], ...] = ()
+    of: tuple[str, str] | None = None
 
     def data(self) -> dict[str, Any]:
         """The line for programs."""
@@ -97,7 +97,7 @@ def _lines_of(step: Step) -> Iterator[Line]:
     else:
         reports = [folder / "report.json" for folder in step.folders if folder.is_dir()]
         ledgers = [Ledger.of_report(step.kind, _report(path), str(path)) for path in reports]
-        yield Line(step.kind, step.name, sum(ledgers[1:], start=ledgers[0]), missing, reads=step.reads)
+        yield Line(step.kind, step.name, sum(ledgers[1:], start=ledgers[0]), missing, of=step.of)
 
 
 def _of_mix(step: Step) -> Iterator[Line]:
@@ -142,14 +142,16 @@ def _before(line: Line, lines: list[Line]) -> list[tuple[str, str]]:
     match line.kind:
         case "filter":
             return [(one.kind, one.name) for one in lines[: lines.index(line)] if one.kind == "generate"][-1:]
+        case "select" | "score" | "pairs":
+            return [line.of] if line.of else []
+        case "part (selected)":
+            return [("select", line.name)]
         case "part (scheme)":
             return [("filter", line.name)]
         case "part (source)":
             return [("source", line.name)]
         case "part (pairs)":
             return [("pairs", line.name)]
-        case "score" | "pairs":
-            return list(line.reads)
         case "certificate":
             return [("mix", line.name)]
     return []

@@ -17,8 +17,8 @@ SHOWN = 600  # characters of a text
 LABEL = 18
 INDENT = " " * LABEL
 COLUMNS = ("instruction", "context", "response")  # of rows with these texts; those of other rows:
-TRAINED = ("prompt", "completion", "chosen", "rejected")
-OTHERS = ("messages", "chosen", "rejected", "text", "value")
+TRAINED = ("prompt", "completion", "chosen", "rejected", "gold")
+OTHERS = ("messages", "chosen", "rejected", "gold", "text", "value")
 
 
 def add(commands: "Commands") -> None:

@@ -34,7 +34,7 @@ class PageScheme(Block):
 
 
 class PagePart(Block):
-    """A part of a mix: rows of a scheme, as its filter or a baseline keeps them, or of a source."""
+    """A part of a mix: rows of a scheme, as its filter or a baseline keeps them, of a source, or of a selection."""
 
     kind: str
     name: str
@@ -68,6 +68,9 @@ class Page(Block):
         description="By block of pairs, section and name of the blocks whose rows are paired.",
     )
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
+    selections: dict[str, PagePart] = Field(
+        {}, description="By selection, the rows that it is made from.", exclude_if=lambda blocks: not blocks
+    )
     mixes: dict[str, list[PagePart]]
     stages: dict[str, PageStage]
     evals: dict[str, PageEval]

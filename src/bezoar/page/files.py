@@ -24,7 +24,7 @@ def files(page: Page) -> list[str]:
 def _rows(page: Page) -> Iterator[str]:
     for name in sources(page):
         yield from (f"data/source/{name}/{file}" for file in ("report.json", "dropped.jsonl"))
-    for part in (part for parts in page.mixes.values() for part in parts):
+    for part in (part for parts in [*page.mixes.values(), [*page.selections.values()]] for part in parts):
         yield from rows_of_part(page, part)
     for shard in page.shard_names():
         folders = [f"data/generated/{name}" for name in page.made()]
@@ -35,6 +35,8 @@ def _rows(page: Page) -> Iterator[str]:
         for name in page.filters:
             folder = f"data/filtered/{name}/{shard}"
             yield from (f"{folder}/{file}" for file in ("report.json", "kept.jsonl", "rejected.jsonl"))
+    for name in page.selections:
+        yield from (f"data/selected/{name}/{file}" for file in ("report.json", "rows.jsonl", "dropped.jsonl"))
     for name in page.mixes:
         files = ("report.json", "dropped.jsonl", "train.jsonl", "eval.jsonl")
         yield from (f"data/mixes/{name}/{file}" for file in files)
@@ -66,8 +68,8 @@ def judged(name: str, block: PageEval) -> dict[str, list[Path]]:
 def sources(page: Page) -> list[str]:
     """The sources of rows that are trained on, those that schemes start from included; each once."""
     seeds = [page.schemes[scheme].seeds for scheme in page.made() if scheme not in page.follows]
-    parts = [part.name for mix in page.mixes.values() for part in mix if part.kind == "source"]
-    return list(dict.fromkeys([*seeds, *parts]))
+    parts = [part for mix in [*page.mixes.values(), [*page.selections.values()]] for part in mix]
+    return list(dict.fromkeys([*seeds, *(part.name for part in parts if part.kind == "source")]))
 
 
 def rows_of_part(page: Page, part: PagePart) -> list[str]:
@@ -76,4 +78,4 @@ def rows_of_part(page: Page, part: PagePart) -> list[str]:
         return [f"data/filtered/{part.name}/{shard}/kept.jsonl" for shard in page.shard_names()]
     if part.kind == "pairs":
         return [f"data/pairs/{part.name}/{shard}/rows.jsonl" for shard in page.shard_names()]
-    return [f"data/source/{part.name}/rows.jsonl"]
+    return [f"data/{part.kind}/{part.name}/rows.jsonl"]

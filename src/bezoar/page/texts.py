@@ -8,7 +8,18 @@ from bezoar.steps.data.secrets import redacted
 
 STORED = 2000  # characters of a text on the page
 # The columns with texts, in the order in which they are shown; rows of other forms are shown as JSON.
-COLUMNS = ("system", "instruction", "context", "messages", "prompt", "response", "completion", "chosen", "rejected")
+COLUMNS = (
+    "system",
+    "instruction",
+    "context",
+    "messages",
+    "prompt",
+    "response",
+    "completion",
+    "chosen",
+    "rejected",
+    "gold",
+)
 OTHERS = ("text", "value")
 REASON = 200  # characters of a reason that rows are counted by
 

@@ -28,6 +28,7 @@ def card_of(recipe: "Recipe", name: str) -> Card:
         schemes={one: scheme_of(recipe, one) for one in schemes},
         unfiltered=[one for one in schemes if one not in recipe.filters],
         paired=[[PAIRED[one.section], one.name] for one in lineage if one.section in PAIRED],
+        selections={one.name: one.model_dump(mode="json") for one in lineage if one.section == "selections"},
         licence=licences.text_of(mix.licence) if mix.licence else None,
         head=licences.of_published(recipe, name),
         inputs=[[one.what, one.text] for one in found],

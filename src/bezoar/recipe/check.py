@@ -7,7 +7,7 @@ one method are in its block class.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +25,11 @@ from bezoar.steps.data.readers import files_at
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.select.selection import SelectionBlock
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
+    from bezoar.steps.data.mix import Part
 
 
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
@@ -38,6 +40,7 @@ def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
         problems = [*circles, *_adapters(recipe), *_formats(recipe), *rows.problems(recipe)]
         problems += [*_servers(recipe), *context.problems(recipe)]
+        problems += [] if circles else _strangers(recipe)
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
 
@@ -71,19 +74,36 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
     for name, block in recipe.filters.items():
         if block.decides and name not in recipe.schemes:
             yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
+    kinds = _rows_by_kind(recipe)
+    for key, part in _parts(recipe):
+        if part.kind == "scheme" and part.name in recipe.schemes and part.name not in recipe.filters:
+            what, expected = "only rows that a filter keeps are taken", f"a block filters.{part.name}"
+            hint = f"filters: {{{part.name}: {{judge: null}}}} keeps what passes its rules"
+            hint += f"; or did you mean {{kind: pairs, name: {part.name}}}?" if part.name in recipe.pairs else ""
+            yield Problem(key, what, f"scheme {part.name} without a filter", expected, hint)
+        elif part.name not in kinds[part.kind]:
+            every = [one for known in kinds.values() for one in known]
+            names = every if part.kind == "source" else kinds[part.kind]
+            what = "no such selection" if part.kind == "selected" else f"no such {part.kind}"
+            yield unknown(key, what, part.name, names)
+
+
+def _rows_by_kind(recipe: Recipe) -> dict[str | None, list[str]]:
+    """By kind, the names that a part of a mix may have."""
+    return {
+        "source": [*recipe.sources],
+        "scheme": [*recipe.filters],
+        "selected": [*recipe.selections],
+        "pairs": [*recipe.pairs],
+    }
+
+
+def _parts(recipe: Recipe) -> Iterator[tuple[KeyPath, Part]]:
+    """The rows that mixes and selections are made from, each with its key."""
     for name, mix in recipe.mixes.items():
-        for position, part in enumerate(mix.parts):
-            key: KeyPath = ("mixes", name, "parts", position, "name")
-            sections: dict[str | None, Mapping[str, object]] = {"scheme": recipe.filters, "pairs": recipe.pairs}
-            known = sections.get(part.kind, recipe.sources)
-            if part.kind == "scheme" and part.name in recipe.schemes and part.name not in recipe.filters:
-                what, expected = "a mix takes the rows that a filter keeps", f"a block filters.{part.name}"
-                hint = f"filters: {{{part.name}: {{judge: null}}}} keeps what passes its rules"
-                hint += f"; or did you mean {{kind: pairs, name: {part.name}}}?" if part.name in recipe.pairs else ""
-                yield Problem(key, what, f"scheme {part.name} without a filter", expected, hint)
-            elif part.name not in known:
-                others = [*recipe.sources, *recipe.filters, *recipe.pairs] if part.kind == "source" else [*known]
-                yield unknown(key, f"no such {part.kind}", part.name, others)
+        yield from ((("mixes", name, "parts", place, "name"), part) for place, part in enumerate(mix.parts))
+    for name, selection in recipe.selections.items():
+        yield ("selections", name, "of"), selection.part
 
 
 def _budget_and_resources(recipe: Recipe) -> Iterator[Problem]:
@@ -139,13 +159,14 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     stage = recipe.stages.get(checkpoint)
     if stage is None:
         return
-    yield ("stages", checkpoint, "init_from"), stage.init_from
+    for key, name in stage.checkpoints().items():
+        yield ("stages", checkpoint, key), name
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
     for block in (block for mix in mixes for block in recipe.lineage("mixes", mix)):
         for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
             if weights := recipe.backends[name].weights:
                 yield (block.section, block.name, key), weights
-        if isinstance(block, ScoreBlock):
+        if isinstance(block, ScoreBlock | SelectionBlock):
             yield from (((block.section, block.name, key), name) for key, name in block.checkpoints().items())
 
 
@@ -210,18 +231,34 @@ def _adapters(recipe: Recipe) -> Iterator[Problem]:
                 )
 
 
+def _strangers(recipe: Recipe) -> Iterator[Problem]:
+    """Checkpoints that a stage is trained from, of another base model: their tokens may be others."""
+    for name, stage in recipe.stages.items():
+        for key, other in stage.checkpoints().items():
+            if (base := recipe.base_model(other)) != (own := recipe.base_model(name)):
+                what, expected = f"`{other}` has another base model than this stage", f"a checkpoint of {own}"
+                yield Problem(("stages", name, key), what, base, expected)
+
+
 def _formats(recipe: Recipe) -> Iterator[Problem]:
-    """Mixes with parts of another format, and mixes that a stage can't train on."""
+    """Mixes and selections of another format, and mixes that a stage can't train on."""
+    trainable = [one.name for one in FORMATS.values() if one.mixes]
+    for name, block in recipe.selections.items():
+        found = recipe.sources[block.of].format if block.kind == "source" else None
+        if found not in (*trainable, None):
+            what = f"source `{block.of}` has no rows to train on"
+            yield Problem(("selections", name, "of"), what, f"format {found}", " or ".join(trainable))
     for name, mix in recipe.mixes.items():
         wanted = [one.name for one in FORMATS.values() if mix.format in one.mixes]
         for position, part in enumerate(mix.parts):
             key: KeyPath = ("mixes", name, "parts", position)
-            if part.kind == "source":
-                found = recipe.sources[part.name].format
+            origin = recipe.origin_of(part)
+            if origin.kind == "source":
+                found = recipe.sources[origin.name].format
                 if found not in (*wanted, None):
-                    what = f"source `{part.name}` holds other rows"
+                    what = f"source `{origin.name}` holds other rows"
                     yield Problem((*key, "name"), what, f"format {found}", " or ".join(wanted))
-            elif part.kind == "scheme" and mix.format == "preference":
+            elif origin.kind == "scheme" and mix.format == "preference":
                 expected = f"pairs, or a source of format {' or '.join(wanted)}"
                 yield Problem(key, "a scheme has no preferences", part.name, expected)
     for name, stage in recipe.stages.items():
@@ -229,6 +266,13 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
         if found != stage.mix_format:
             what, shown = f"method {stage.method} takes another mix", f"{stage.mix}, of format {found}"
             yield Problem(("stages", name, "mix"), what, shown, stage.mix_format)
+            continue
+        for part in recipe.mixes[stage.mix].parts:
+            form = recipe.sources[part.name].format if part.kind == "source" else None
+            if form and (lacking := [one for one in stage.needs() if one not in FORMATS[form].optional]):
+                what, shown = f"rows of `{part.name}` have no {' and no '.join(lacking)}", f"format {form}"
+                able = [one.name for one in FORMATS.values() if set(stage.needs()) <= set(one.optional)]
+                yield Problem(("stages", name, "mix"), what, shown, f"format {' or '.join(able)}", stage.hint)
 
 
 def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
@@ -243,7 +287,7 @@ def _of_blocks(recipe: Recipe) -> Iterator[Problem]:
         if model.chat_template == "tokenizer" and model.lacks_template():
             what, hint = "the model's tokenizer has no chat template", "recipes/templates/openbezoar.jinja is one"
             yield Problem(("models", name, "chat_template"), what, "tokenizer", "a file PATH.jinja", hint)
-    for section in ("answers", "evals"):
+    for section in ("selections", "answers", "evals"):
         for name, block in getattr(recipe, section).items():
             yield from (one.below(section, name) for one in block.problems(recipe))
 

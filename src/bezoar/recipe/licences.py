@@ -19,6 +19,7 @@ from bezoar.steps.backends.verifier import VerifierBackend
 from bezoar.steps.data.mix import part_of
 from bezoar.steps.data.sources import Builtin, Source
 from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.select.selection import SelectionBlock
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
@@ -148,13 +149,14 @@ def of_mix(recipe: "Recipe", mix: str) -> list[Input]:
 def of_part(recipe: "Recipe", mix: str, part: "Part") -> Iterator[Input]:
     """What the rows of a mix's part are made of."""
     told = {recipe.scheme_of(part.name): part.name} if part.kind == "scheme" else {}  # a baseline by its own name
+    rows = part.rows or (recipe.selections[part.name].rows if part.kind == "selected" else None)
     for block in recipe.lineage(*part_of(part)):
         if isinstance(block, Source):
-            yield of_source(recipe, block.name, mix, part.rows)
+            yield of_source(recipe, block.name, mix, rows)
         for key, backend in (pair for rule in block.asks for pair in block.asked_by(rule).items()):
             found = of_backend(recipe, backend, f"{key} of {told.get(block.name, block.name)}", mix, part.rows)
             yield from (replace(one, judges=key not in WRITERS) for one in found)
-        if isinstance(block, ScoreBlock):
+        if isinstance(block, ScoreBlock | SelectionBlock):
             for checkpoint in block.checkpoints().values():
                 yield from (replace(one, judges=True) for one in of_checkpoint(recipe, checkpoint))
 
@@ -198,7 +200,8 @@ def of_checkpoint(recipe: "Recipe", name: str) -> list[Input]:
             return [of_source(recipe, one) for one in sources]
         return [Input(("models", name, "licence"), f"model {name}", model.licence)]
     stage = recipe.stages[name]
-    found = [*of_checkpoint(recipe, stage.init_from), *of_mix(recipe, stage.mix)]
+    before = [one for other in stage.checkpoints().values() for one in of_checkpoint(recipe, other)]
+    found = [*before, *of_mix(recipe, stage.mix)]
     return list({one.key: one for one in reversed(found)}.values())[::-1]
 
 

@@ -115,8 +115,8 @@ def too_few(name: str, mix: Mix, looked: dict[str, Looked]) -> InputError | None
         problem(
             f"mixes.{name}.eval_rows: nothing is left to train on",
             found=f"{mix.eval_rows:,} rows to hold out, of {rows:,} in {', '.join(one.name for one in mix.parts)}",
-            expected=f"fewer than {rows:,} rows to hold out, or more rows",
-            hint=f"a tenth of them: eval_rows: {max(1, rows // 10)}",
+            expected="rows for training: fewer rows to hold out, or more rows",
+            hint=f"a tenth of them: eval_rows: {max(1, rows // 10)}" if rows > 1 else "",
         )
     )
 

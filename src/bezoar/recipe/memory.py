@@ -20,7 +20,7 @@ def lines(recipe: Recipe, steps: Iterable[Step]) -> list[str]:
 def of_stage(recipe: Recipe, name: str, gpus: int) -> str:
     """The memory of a stage's job with so many GPUs."""
     stage = recipe.stages[name]
-    model = recipe.stages[recipe.chain(name)[-1]].init_from
+    model = recipe.base_model(name)
     folders = [Path(f"data/base/{model}"), *map(Path, recipe.models[model].files())]
     shape = next(filter(None, map(memory.shape_of, folders)), None)
     if shape is None:

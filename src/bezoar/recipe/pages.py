@@ -30,6 +30,7 @@ def page_of(recipe: "Recipe") -> Page:
         scores={name: block.of for name, block in recipe.scores.items()},
         pairs={name: [list(one) for one in block.starts_from()] for name, block in recipe.pairs.items()},
         filters={name: recipe.scheme_of(name) for name in recipe.filters},
+        selections={name: PagePart(kind=one.kind or "source", name=one.of) for name, one in recipe.selections.items()},
         mixes={
             name: [PagePart(kind=part.kind or "source", name=part.name) for part in mix.parts]
             for name, mix in recipe.mixes.items()

@@ -1,6 +1,6 @@
 """The recipe: every block of params.yaml, and look-ups across blocks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.contamination.block import Contamination
-from bezoar.steps.data.mix import Mix, part_of
+from bezoar.steps.data.mix import Mix, Part, part_of
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
 from bezoar.steps.evaluate.agreement import Agreement
@@ -50,9 +50,20 @@ from bezoar.steps.pairs.self_play import SelfPlay
 from bezoar.steps.score.block import ScoreBlock
 from bezoar.steps.score.judge import JudgeScore
 from bezoar.steps.score.logratio import LogRatio
+from bezoar.steps.select.deita import Deita
+from bezoar.steps.select.difficulty import Difficulty
+from bezoar.steps.select.ordered import Ordered
+from bezoar.steps.select.selection import SelectionBlock
+from bezoar.steps.train.asft import Asft
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.grpo import Grpo
+from bezoar.steps.train.kto import Kto
+from bezoar.steps.train.orpo import Orpo
 from bezoar.steps.train.sft import Sft
+from bezoar.steps.train.simpo import Simpo
+from bezoar.steps.train.sppo import Sppo
+from bezoar.steps.train.tgdpo import Tgdpo
+from bezoar.steps.train.tpo import Tpo
 from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
@@ -61,7 +72,8 @@ Scheme = Annotated[Lamini | Evol | Orca | Sample | Revise, Field(discriminator="
 Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
 Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
-Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="method")]
+Selection = Annotated[Deita | Difficulty | Ordered, Field(discriminator="method")]
+Stage = Annotated[Asft | Dpo | Grpo | Kto | Orpo | Sft | Simpo | Sppo | Tgdpo | Tpo, Field(discriminator="method")]
 Eval = Annotated[
     Agreement | Checklist | Harness | Likelihood | Mtbench | Pairwise | Rubric | SideBySide,
     Field(discriminator="method"),
@@ -69,6 +81,8 @@ Eval = Annotated[
 
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
+# By kind of a part whose kind isn't said, the sections with its name; the first kind that has one. Else it's a source.
+KINDS = {"scheme": ("schemes", "filters"), "selected": ("selections",), "pairs": ("pairs",)}
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
 BLOCKS = (
@@ -79,12 +93,18 @@ BLOCKS = (
     "filters",
     "scores",
     "pairs",
+    "selections",
     "mixes",
     "stages",
     "answers",
     "evals",
 )
 SECTIONS = (*BLOCKS, "loops", "matrix")  # those of blocks, and those that are unrolled into blocks
+
+
+def _is_empty(blocks: dict[str, Any]) -> bool:
+    """Whether a section has no blocks: a newer one is then no value of a recipe."""
+    return not blocks
 
 
 class Recipe(Block):
@@ -114,8 +134,9 @@ class Recipe(Block):
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
     filters: dict[Name, AnyFilter] = Field({})
-    scores: dict[Name, Score] = Field({}, exclude_if=lambda scores: not scores)
-    pairs: dict[Name, Pairs] = Field({}, exclude_if=lambda pairs: not pairs)
+    scores: dict[Name, Score] = Field({}, exclude_if=_is_empty)
+    pairs: dict[Name, Pairs] = Field({}, exclude_if=_is_empty)
+    selections: dict[Name, Selection] = Field({}, exclude_if=_is_empty)
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
     answers: dict[Name, Answers] = Field({})
@@ -135,10 +156,12 @@ class Recipe(Block):
         data = {
             key: value for key, value in data.items() if key not in (CARDS, PAGE)
         }  # a process of a run reads its values
-        mixes = data.get("mixes")
-        if isinstance(mixes, dict):
-            kinds = _kinds(data)
+        kinds = {name: kind for kind, sections in reversed(KINDS.items()) for name in _names(data, *sections)}
+        if isinstance(mixes := data.get("mixes"), dict):
             data = data | {"mixes": {name: _with_kinds(mix, kinds) for name, mix in mixes.items()}}
+        if isinstance(selections := data.get("selections"), dict):
+            ofs = {name: kind for name, kind in kinds.items() if kind == "scheme"}
+            data = data | {"selections": {name: _with_kind(one, ofs, "of") for name, one in selections.items()}}
         for section, method in (("filters", "judge"), ("stages", "sft")):
             if isinstance(blocks := data.get(section), dict):
                 data = data | {section: {name: _with_method(block, method) for name, block in blocks.items()}}
@@ -179,6 +202,25 @@ class Recipe(Block):
     def page(self) -> Page:
         """The values of the page results/report.html."""
         return page_of(self)
+
+    def origin_of(self, part: Part) -> Part:
+        """The scheme or source that a part's rows are from: the one that a selection is made from, or the part."""
+        return self.selections[part.name].part if part.kind == "selected" else part
+
+    def most_rows(self, part: Part) -> int | None:
+        """The most rows that a scheme's filter keeps, or that a source has; None if that isn't known."""
+        if part.kind == "source":
+            source = self.sources.get(part.name)
+            return source.known_rows if source else None
+        block = self.filters.get(part.name)
+        scheme = self.schemes.get(self.scheme_of(part.name)) if block else None
+        section, name = scheme.starts_from() if scheme else ("", "")
+        seeds = self.sources.get(name) if section == "sources" else None
+        if scheme is None or seeds is None:
+            return None
+        shard = scheme.candidates_of_a_shard(seeds.known_rows, self.shards)
+        most = [shard and shard * self.shards, getattr(block, "quota", None)]
+        return min((one for one in most if one is not None), default=None)
 
     def scheme_of(self, filter_name: str) -> str:
         """The scheme whose rows a filter keeps."""
@@ -223,6 +265,8 @@ class Recipe(Block):
                 return [block.starts_from()]
             case PairsBlock():
                 return block.starts_from()
+            case SelectionBlock():
+                return [part_of(block.part)]
             case Mix():
                 return [part_of(part) for part in block.parts]
         return []
@@ -253,13 +297,28 @@ class Recipe(Block):
             stage = self.stages[stage].init_from
         return found
 
+    def ancestors(self, stage: str) -> list[str]:
+        """A stage and all stages that it is trained from, those of guides included; each once, even in a cycle."""
+        found, open_ = [], [stage]
+        while open_:
+            if (name := open_.pop(0)) in self.stages and name not in found:
+                found.append(name)
+                open_ += self.stages[name].checkpoints().values()
+        return found
+
+    def base_model(self, checkpoint: str) -> str:
+        """The base model that a checkpoint descends from."""
+        stages = self.chain(checkpoint)
+        return self.stages[stages[-1]].init_from if stages else checkpoint
+
     def trained_on(self, checkpoint: str) -> list[str]:
-        """The mixes that a checkpoint was trained on: by its own stage, and by those that it starts from."""
-        return sorted({self.stages[stage].mix for stage in self.chain(checkpoint)})
+        """The mixes that a checkpoint was trained on: by its own stage, and by those that it is trained from."""
+        return sorted({self.stages[stage].mix for stage in self.ancestors(checkpoint)})
 
     def earlier_mixes(self, mix: str) -> list[str]:
         """The other mixes that are trained on before a stage trains on this one."""
-        before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
+        trained = [stage for stage, block in self.stages.items() if block.mix == mix]
+        before = {name for stage in trained for name in self.ancestors(stage)[1:]}
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     def targets(self) -> list[str]:
@@ -338,7 +397,7 @@ class Recipe(Block):
     def stage_names(self) -> list[str]:
         """Names of the stages of dvc.yaml, and of self-hosted servers."""
         names = [name for block in self.blocks() for name in block.stage_names()]
-        shown = bool(self.filters or self.mixes or self.stages or self.evals)
+        shown = bool(self.filters or self.selections or self.mixes or self.stages or self.evals)
         last = {SUMMARY: bool(self.evals), PAGE: shown}
         return list(dict.fromkeys([*names, *(name for name, made in last.items() if made)]))
 
@@ -357,42 +416,42 @@ class Recipe(Block):
 
     def loose_ends(self) -> dict[str, list[str]]:
         """By section, blocks whose artifacts no other block uses: `all` makes them beside the results."""
-        rows = [*self.schemes.values(), *self.scores.values(), *self.pairs.values(), *self.mixes.values()]
-        read = {one for block in rows for one in self.read_by(block)}
-        ratios = {name for block in self.scores.values() for name in block.checkpoints().values()}
+        blocks = [*self.schemes.values(), *self.scores.values(), *self.pairs.values(), *self.selections.values()]
+        read = {one for block in [*blocks, *self.mixes.values()] for one in self.read_by(block)}
+        loading = [*self.scores.values(), *self.selections.values()]
+        loaded = {name for block in loading for name in block.checkpoints().values()}
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
-        taken = {stage.init_from for stage in self.stages.values()} | scored | asked | ratios
+        trained = {name for stage in self.stages.values() for name in stage.checkpoints().values()}
+        taken = trained | scored | asked | loaded
         return {
             "filters": [name for name in self.filters if not {("filters", name), ("schemes", name)} & read],
             "schemes": [name for name in self.schemes if name not in self.filters and ("schemes", name) not in read],
             "scores": [name for name in self.scores if ("scores", name) not in read],
             "pairs": [name for name in self.pairs if ("pairs", name) not in read],
+            "selections": [name for name in self.selections if ("selections", name) not in read],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
             "stages": [name for name in self.stages if name not in taken],
         }
 
 
-def _kinds(data: dict[str, Any]) -> dict[Any, str]:
-    """By name, the kind of a part that its name alone means; a source for others."""
-    sections = {"pairs": "pairs", "sources": "source", "schemes": "scheme", "filters": "scheme"}
-    found: dict[Any, str] = {}
-    for section, kind in sections.items():
-        found |= dict.fromkeys(data[section], kind) if isinstance(data.get(section), dict) else {}
-    return found
+def _names(data: dict[str, Any], *sections: str) -> list[str]:
+    """The names of the blocks of sections, as far as these are maps."""
+    return [name for section in sections if isinstance(blocks := data.get(section), dict) for name in blocks]
 
 
-def _with_kinds(mix: Any, kinds: Mapping[Any, str]) -> Any:
+def _with_kinds(mix: Any, kinds: dict[str, str]) -> Any:
     if not isinstance(mix, dict) or not isinstance(mix.get("parts"), list):
         return mix
-    return mix | {"parts": [_with_kind(part, kinds) for part in mix["parts"]]}
+    parts = [{"name": part} if isinstance(part, str) else part for part in mix["parts"]]
+    return mix | {"parts": [_with_kind(part, kinds, "name") for part in parts]}
 
 
-def _with_kind(part: Any, kinds: Mapping[Any, str]) -> Any:
-    part = {"name": part} if isinstance(part, str) else part
-    if not isinstance(part, dict) or part.get("kind") is not None or not isinstance(part.get("name"), str):
-        return part
-    return part | {"kind": kinds.get(part["name"], "source")}
+def _with_kind(block: Any, kinds: dict[str, str], key: str) -> Any:
+    """A block with the kind of the rows that a key names; rows of a source if nothing else has that name."""
+    if not isinstance(block, dict) or block.get("kind") is not None or not isinstance(block.get(key), str):
+        return block
+    return block | {"kind": kinds.get(block[key], "source")}
 
 
 def _with_method(block: Any, method: str) -> Any:

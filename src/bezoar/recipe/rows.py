@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bezoar.problems import Problem
 from bezoar.steps.data.formats import FORMATS
+from bezoar.steps.data.rows import PAIR_NUMBERS
 from bezoar.steps.generate.revise import Revise
 from bezoar.steps.generate.sample import Sample
 from bezoar.steps.pairs.revision import Revision
@@ -33,6 +34,7 @@ def circles(recipe: Recipe) -> list[Problem]:
 def problems(recipe: Recipe) -> Iterator[Problem]:
     """Seeds and pairs that can't give what is made of them; names are known to exist."""
     yield from _seeds(recipe)
+    yield from _columns(recipe)
     for name, block in recipe.pairs.items():
         key = ("pairs", name)
         match block:
@@ -48,6 +50,17 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
                 found = f"{most} of scheme {recipe.scores[scores].of}"
                 hint = f"schemes.{recipe.scores[scores].of}: method sample, n: {block.answers()} or more"
                 yield Problem((*key, "of"), what, found, f"{block.answers()} or more", hint)
+
+
+def _columns(recipe: Recipe) -> Iterator[Problem]:
+    """Stages on pairs without the columns that they need."""
+    for name, stage in recipe.stages.items():
+        for part in recipe.mixes[stage.mix].parts:
+            block = recipe.pairs[part.name] if part.kind == "pairs" else None
+            if block and (lacking := [one for one in stage.needs() if one not in block.gives]):
+                what, found = f"pairs `{part.name}` have no {' and no '.join(lacking)}", f"method {block.method}"
+                able = "pairs by their scores" if set(stage.needs()) <= set(PAIR_NUMBERS) else "rows of a source"
+                yield Problem(("stages", name, "mix"), what, found, able)
 
 
 def _seeds(recipe: Recipe) -> Iterator[Problem]:

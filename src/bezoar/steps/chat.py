@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from bezoar.errors import InputError, problem
 
 FAULTS = (ArithmeticError, LookupError, TypeError, ValueError)  # of a template's expressions, which jinja2 lets pass
-RESPONSES = ("completion", "chosen", "rejected")  # columns of a mix with an answer to its `prompt`
+RESPONSES = ("completion", "chosen", "rejected", "gold")  # columns of a mix with an answer to its `prompt`
 
 
 class Turn(TypedDict):

@@ -22,6 +22,7 @@ KINDS = {
     "baseline": "filter",
     "score": "scores",
     "pairs": "pairs",
+    "select": "selection",
     "mix": "mix",
     "certificate": "mix",
     "certified": "mix",

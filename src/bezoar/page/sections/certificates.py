@@ -61,6 +61,7 @@ def _steps(inputs: Inputs) -> list[Duplicates]:
         for name in names:
             paths = [f"data/{folder}/{name}/{shard}/report.json" for shard in page.shard_names()]
             found.append(_counted(inputs, kind, name, paths))
+    found += [_counted(inputs, "select", name, [f"data/selected/{name}/report.json"]) for name in page.selections]
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from bezoar.page.block import Page
+from bezoar.page.block import Page, PagePart
 from bezoar.page.charts import INK, MUTED, SERIES, Margins, fitting, svg
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Inputs
@@ -19,11 +19,13 @@ GROUPS = {
     "filter": "data",
     "scores": "data",
     "pairs": "data",
+    "selection": "data",
     "mix": "data",
     "base model": "model",
     "stage": "model",
     "evaluation": "evaluation",
 }
+PARTS = {"source": "source", "selected": "selection"}  # by kind of a part, the kind of its block
 
 Name = tuple[str, str]  # kind and name of a block
 
@@ -58,8 +60,13 @@ def edges(page: Page) -> Iterator[tuple[Name, Name]]:
     for name, rows in page.pairs.items():
         yield from (((kinds[section], one), ("pairs", name)) for section, one in rows)
     kept = {name: ("scheme" if name == scheme else "filter", name) for name, scheme in page.filters.items()}
+
+    def source_of(part: PagePart) -> Name:
+        return kept[part.name] if part.kind == "scheme" else (PARTS[part.kind], part.name)
+
+    yield from ((source_of(part), ("selection", name)) for name, part in page.selections.items())
     for name, parts in page.mixes.items():
-        yield from ((kept[p.name] if p.kind == "scheme" else (p.kind, p.name), ("mix", name)) for p in parts)
+        yield from ((source_of(part), ("mix", name)) for part in parts)
     for name, stage in page.stages.items():
         yield checkpoints[stage.init_from], ("stage", name)
         yield ("mix", stage.mix), ("stage", name)

@@ -127,6 +127,9 @@ def steps_of(page: Page) -> list[Step]:
     for name in page.pairs:
         kept, dropped = ([f"data/pairs/{name}/{one}/{file}.jsonl" for one in shards] for file in ("rows", "dropped"))
         steps.append(Step("pairs", name, kept, dropped, []))
+    for name, part in page.selections.items():
+        kept, dropped = ([f"data/selected/{name}/{file}.jsonl"] for file in ("rows", "dropped"))
+        steps.append(Step("select", name, kept, dropped, rows_of_part(page, part)))
     for name, parts in page.mixes.items():
         before = [path for part in parts for path in rows_of_part(page, part)]
         steps.append(Step("mix", name, [], [f"data/mixes/{name}/dropped.jsonl"], before))

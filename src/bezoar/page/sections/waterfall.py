@@ -46,12 +46,13 @@ class Fall(NamedTuple):
 
 
 def section(inputs: Inputs) -> Section | None:
-    """The waterfalls; None without a scheme or a mix."""
+    """The waterfalls; None without a scheme, a selection or a mix."""
     page = inputs.page
     falls = [_scheme(inputs, name) for name in page.filters]
     falls += [_step(inputs, "generate", "generated", name, f"rows of {name}") for name in page.unfiltered]
     falls += [_step(inputs, "score", "scored", name, f"rows of {scheme}") for name, scheme in page.scores.items()]
     falls += [_step(inputs, "pairs", "pairs", name, "candidate pairs") for name in page.pairs]
+    falls += [_selection(inputs, name) for name in page.selections]
     falls += [_mix(inputs, name) for name in page.mixes]
     if not falls:
         return None
@@ -120,6 +121,16 @@ def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall
     picture = drawing(*steps([(kind, found.kept, few(found.reasons))], "rows"), f"{kind} {name}: rows in and out")
     artifacts = [inputs.artifact(path) for path in paths]
     return Fall(kind, name, about, picture, [Line(kind, found, artifacts[0])], artifacts)
+
+
+def _selection(inputs: Inputs, name: str) -> Fall:
+    path, part = f"data/selected/{name}/report.json", inputs.page.selections[name]
+    found = ledger(inputs, "select", [path])
+    flows = [("selected", found.kept, few(found.reasons))]
+    picture = drawing(*steps(flows, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
+    artifact = inputs.artifact(path)
+    about = f"of {part.kind} {part.name}"
+    return Fall("selection", name, about, picture, [Line("select", found, artifact)], [artifact])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:

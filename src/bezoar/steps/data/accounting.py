@@ -20,6 +20,7 @@ LEDGERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "filter": ("rows", "kept", ("rejected", "failed")),
     "score": ("rows", "scored", ("failed",)),
     "pairs": ("candidates", "pairs", ("dropped",)),
+    "select": ("found", "rows", ("dropped", "failed")),
     "part": ("found", "taken", ("dropped", "not_drawn")),
 }
 Count = Annotated[int, Field(ge=0)]

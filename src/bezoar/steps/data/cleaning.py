@@ -125,6 +125,7 @@ ROLES = {
     "response": "assistant",
     "chosen": "assistant",
     "rejected": "assistant",
+    "gold": "assistant",
 }
 MAY_BE_EMPTY = ("system", "context")
 

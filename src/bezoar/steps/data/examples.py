@@ -48,16 +48,17 @@ def example_of(row: rows.Row, preference: bool, system: str | None, window: "Win
         prompt, texts = window.cut(prompt, texts)
     if not all([*texts, *(one["content"] for one in prompt if one["role"] != "system")]):
         raise Unusable("empty after cut")
-    if len(set(texts)) < len(texts):
+    given = dict(zip(responses, texts, strict=True))
+    if preference and given["chosen"] == given["rejected"]:
         raise Unusable("equal after cut")
     first = next(one["content"] for one in asked if one["role"] == "user")
-    given = {name: [Turn(role="assistant", content=text)] for name, text in zip(responses, texts, strict=True)}
     return {
         "id": row.model_dump()["id"],
         "family": family_of(row),
         "first_turn": first_turn(first),
         "prompt": prompt,
-        **given,
+        **{name: [Turn(role="assistant", content=text)] for name, text in given.items()},
+        **{name: value for name in rows.PAIR_NUMBERS if preference and (value := getattr(row, name)) is not None},
     }
 
 
@@ -83,8 +84,10 @@ def parts_of(row: rows.Row, preference: bool) -> tuple[list[rows.Message], dict[
     """
     match row:
         case rows.PreferenceRow():
-            pair = {"chosen": row.chosen, "rejected": row.rejected}
-            return row.messages, pair if preference else {"completion": row.chosen}
+            if not preference:
+                return row.messages, {"completion": row.chosen}
+            third = {} if row.gold is None else {"gold": row.gold}
+            return row.messages, {"chosen": row.chosen, "rejected": row.rejected, **third}
         case rows.FilteredRow():
             return rows.dialogue(row.instruction, system=row.system), {"completion": row.response}
         case rows.SeedRow():

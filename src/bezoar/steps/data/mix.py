@@ -19,11 +19,13 @@ from bezoar.steps.seeded import Seeded
 
 
 class Part(Block):
-    """One ingredient of a mix: the kept rows of a scheme, a source, or pairs; its name alone means all of its rows."""
+    """An ingredient of a mix: rows of a scheme, source, selection or pairs; its name alone means all of its rows."""
 
     name: Name
-    kind: Literal["scheme", "source", "pairs"] | None = Field(
-        None, description="Null takes the scheme of this name; if there is none, the source; and if neither, the pairs."
+    kind: Literal["scheme", "source", "selected", "pairs"] | None = Field(
+        None,
+        description="Kept rows of a scheme, a source, rows of a selection, or pairs. Null takes the scheme of this "
+        "name, else the selection, else the pairs, else the source.",
     )
     rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
 
@@ -35,7 +37,7 @@ class Part(Block):
 
 def part_of(part: Part) -> tuple[str, str]:
     """Section and name of the block whose rows a part takes."""
-    sections = {"scheme": "filters", "source": "sources", "pairs": "pairs"}
+    sections = {"scheme": "filters", "source": "sources", "selected": "selections", "pairs": "pairs"}
     return sections[part.kind or "source"], part.name
 
 

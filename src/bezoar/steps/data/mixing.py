@@ -71,7 +71,7 @@ def mixed(draw: Draw, block: Mix, folders: Folders, earlier: Iterable[Example], 
     """
     cleaner = Cleaner(block.cleaning)
     for number, part in enumerate(block.parts):
-        draw.fill(number, placed_rows(part, folders, block), cleaner)
+        draw.fill(number, placed_rows(part, folders, preference=block.format == "preference"), cleaner)
     draw.compare(earlier)
     parts, dropped = [], Tally()
     for number, part in enumerate(block.parts):

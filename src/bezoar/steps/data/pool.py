@@ -9,7 +9,7 @@ from typing import Any
 from bezoar.errors import InputError, problem
 from bezoar.steps.data import rows
 from bezoar.steps.data.examples import family_of
-from bezoar.steps.data.mix import Mix, Part
+from bezoar.steps.data.mix import Part
 from bezoar.steps.data.spool import database
 
 TYPES = {kind.__name__: kind for kind in rows.TRAINABLE}
@@ -19,12 +19,13 @@ Placed = tuple[str, dict[str, Any], Any]  # a row's place, the file and line tha
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders with rows of schemes, sources and pairs."""
+    """The folders with rows of schemes, sources, selections and pairs."""
 
     filtered: Path
     source: Path
-    pairs: Path
+    selected: Path
     shards: int
+    pairs: Path = Path("data/pairs")
 
 
 def files_of(part: Part, folders: Folders) -> list[Path]:
@@ -38,21 +39,24 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
                 hint="`bezoar recipe show` prints the whole recipe",
             )
         )
-    if part.kind != "source":
-        folder, name = (folders.filtered, "kept.jsonl") if part.kind == "scheme" else (folders.pairs, "rows.jsonl")
-        return [folder / part.name / f"{shard:04d}" / name for shard in range(folders.shards)]
-    return [folders.source / part.name / "rows.jsonl"]
+    if part.kind in ("scheme", "pairs"):
+        folder, name = (folders.filtered, "kept") if part.kind == "scheme" else (folders.pairs, "rows")
+        return [folder / part.name / f"{shard:04d}" / f"{name}.jsonl" for shard in range(folders.shards)]
+    folder = folders.selected if part.kind == "selected" else folders.source
+    return [folder / part.name / "rows.jsonl"]
 
 
-def placed_rows(part: Part, folders: Folders, block: Mix) -> Iterator[Placed]:
+def placed_rows(part: Part, folders: Folders, *, preference: bool = False) -> Iterator[Placed]:
     """Each row of a part with its place, and with the file and line that it is from.
 
+    With `preference`, they have to be preferences.
+
     Raises:
-        ValueError: A file isn't rows of this mix, or a source has other places than rows.
+        ValueError: A file isn't rows of this mix, or a source or a selection has other places than rows.
     """
     for path in files_of(part, folders):
-        placed = rows.placed_rows(path, type_of(path, block))
-        if part.kind != "source":
+        placed = rows.placed_rows(path, type_of(path, preference=preference))
+        if part.kind in ("scheme", "pairs"):
             for place, row in placed:
                 yield place, dict(zip(("file", "line"), rows.split_place(place)[:2], strict=True)), row
             continue
@@ -61,14 +65,14 @@ def placed_rows(part: Part, folders: Folders, block: Mix) -> Iterator[Placed]:
             yield place, origin.model_dump(exclude={"id"}, exclude_none=True), row
 
 
-def type_of(path: Path, block: Mix) -> type[rows.Row]:
+def type_of(path: Path, *, preference: bool) -> type[rows.Row]:
     """The type of a part's rows.
 
     Raises:
-        ValueError: No mix takes such rows, or this preference mix doesn't.
+        ValueError: No mix takes such rows, or they aren't preferences.
     """
     found = rows.row_type(path)
-    if block.format == "preference" and not issubclass(found, rows.PreferenceRow) and path.stat().st_size:
+    if preference and not issubclass(found, rows.PreferenceRow) and path.stat().st_size:
         raise ValueError(
             problem(f"{path}: no preferences", found=found.__name__, expected="preferences, for a mix of this format")
         )

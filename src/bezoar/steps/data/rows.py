@@ -93,13 +93,25 @@ class ChatRow(Row):
         return messages
 
 
+def _absent(value: Any) -> bool:
+    """Whether a value is left out of a row's line."""
+    return value is None
+
+
 class PreferenceRow(Row):
-    """A dialogue that ends with a user turn, with a chosen and a rejected response."""
+    """A dialogue that ends with a user turn, with a chosen and a rejected response, and what is known of them."""
 
     id: str
     messages: list[Message] = Field(description="As in a ChatRow, but with a user turn at the end.")
     chosen: str = Field(min_length=1)
     rejected: str = Field(min_length=1)
+    gold: str | None = Field(None, min_length=1, exclude_if=_absent, description="A third response, the best one.")
+    score_chosen: float | None = Field(None, allow_inf_nan=False, exclude_if=_absent)
+    score_rejected: float | None = Field(None, allow_inf_nan=False, exclude_if=_absent)
+    win_rate_chosen: float | None = Field(
+        None, ge=0, le=1, exclude_if=_absent, description="How often it beats other responses to the dialogue."
+    )
+    win_rate_rejected: float | None = Field(None, ge=0, le=1, exclude_if=_absent)
 
     @field_validator("messages")
     @classmethod
@@ -109,15 +121,11 @@ class PreferenceRow(Row):
 
 
 class PairRow(PreferenceRow):
-    """Two answers to a prompt of one turn, of which one is the better, with their origins and scores."""
+    """Two answers to a prompt of one turn, of which one is the better, with their origins."""
 
     root_id: str = Field(description="First ancestor of the prompt; rows of its family share it.")
     chosen_id: str = Field(description="Row of the chosen response: a generated one, or a seed.")
     rejected_id: str
-    score_chosen: float | None = Field(description="Of a block of `scores`; null without one.")
-    score_rejected: float | None
-    win_rate_chosen: float | None = Field(description="Against all answers to the prompt; null without scores.")
-    win_rate_rejected: float | None
 
 
 class GeneratedRow(Row):
@@ -221,6 +229,7 @@ class JudgePromptRow(Row):
     output_format: str
 
 
+PAIR_NUMBERS = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")
 TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, PairRow, SeedRow)  # rows of mixes
 Kind = TypeVar("Kind", bound=Row)
 
@@ -265,11 +274,16 @@ def row_type(path: Path, kinds: tuple[type[Row], ...] = TRAINABLE, use: str = "a
     first = next((row for _, row in read_json_lines(path)), None)
     if first is None:
         return SeedRow
-    found = [kind for kind in kinds if set(first) == set(kind.model_fields)]
+    found = [kind for kind in kinds if _columns(kind) <= set(first) <= set(kind.model_fields)]
     if not found:
         expected = "rows with a response, or preferences"
         raise InputError(problem(f"{path}: not rows of {use}", found=", ".join(map(str, first)), expected=expected))
     return found[0]
+
+
+def _columns(kind: type[Row]) -> set[str]:
+    """The columns that each line of a row type has."""
+    return {name for name, field in kind.model_fields.items() if field.exclude_if is None}
 
 
 def reasons_of(rows: Iterable[DroppedRow]) -> dict[str, int]:

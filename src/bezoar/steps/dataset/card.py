@@ -50,6 +50,9 @@ class Card(NamedBlock):
     paired: list[list[str]] = Field(
         [], exclude_if=_is_empty, description="Steps that score and pair rows, each with its name; left out if empty."
     )
+    selections: dict[str, dict[str, JsonValue]] = Field(
+        {}, exclude_if=_is_empty, description="Blocks of the selections that are parts of it."
+    )
     licence: str | None = Field(
         description="The licence that the whole is published under; null for those of its rows."
     )

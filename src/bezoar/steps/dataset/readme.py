@@ -122,7 +122,7 @@ def _columns(card: Card) -> Iterator[str]:
         "prompt": "messages, each with `role` and `content`",
         **({"completion": "one message, which is trained"} if card.format == "prompt_completion" else {}),
         **({"chosen": "the better answer", "rejected": "the other one"} if card.format == "preference" else {}),
-        "part, kind, scheme": "the part of the mix that it is from, a source or a scheme",
+        "part, kind, scheme": "the part of the mix that it is from, such as a source or a scheme",
         "file, line": "the line that it was taken from",
         "cluster": "near-duplicates share it; null for a row without any",
         "licence": "the licences of its source or seeds and the terms of its teacher",
@@ -140,6 +140,10 @@ def _origin(card: Card) -> Iterator[str]:
         made = [(f"`{n}`", s.method, f"`{s.seeds}`", s.teacher, s.terms, s.judge) for n, s in card.schemes.items()]
         yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
         yield from table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)
+    if card.selections:
+        taken = [(f"`{n}`", one["method"], f"`{one['of']}`", one["rows"]) for n, one in card.selections.items()]
+        yield from ("", "Selections of rows:", "")
+        yield from table(("selection", "method", "from", "rows"), taken)
 
 
 def _licences(card: Card) -> Iterator[str]:

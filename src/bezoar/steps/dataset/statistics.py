@@ -14,7 +14,7 @@ SAMPLE = 2_000  # rows of which diversity is measured: it falls with the number 
 PARALLEL = 200  # rows of these that self-BLEU compares with each other
 LARGEST = 5  # clusters that are listed
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
-RESPONSES = ("completion", "chosen", "rejected")
+RESPONSES = ("completion", "chosen", "rejected", "gold")
 Count = Callable[[list[str]], list[int]]
 
 

@@ -44,6 +44,7 @@ def falls(card: Card, mix: str, data: Path, published: int) -> list[Fall]:
             _step(kind, name, [data / f"{PAIRED[kind]}/{name}/{shard}" for shard in shards])
             for kind, name in card.paired
         ),
+        *(_step("select", name, [data / f"selected/{name}"]) for name in card.selections),
         *_mix(mix, data / f"mixes/{mix}/report.json", published),
     ]
 

@@ -12,7 +12,16 @@ from bezoar.files import artifact, write_json
 from bezoar.logs import logger
 from bezoar.script import Flags
 from bezoar.steps.data import accounting
-from bezoar.steps.data.rows import DroppedRow, PairRow, dialogue, normalized, reasons_of, row_id, write_rows
+from bezoar.steps.data.rows import (
+    PAIR_NUMBERS,
+    DroppedRow,
+    PairRow,
+    dialogue,
+    normalized,
+    reasons_of,
+    row_id,
+    write_rows,
+)
 from bezoar.steps.score.block import ScoredRow
 
 EMPTY, EQUAL, TIED, FEWER, WORSE = (
@@ -29,11 +38,13 @@ class PairsBlock(NamedBlock):
     """The base class of pairs.
 
     Attributes:
+        gives: Columns with numbers that each of its rows has.
         by_row: Whether each row of the first block that it reads is a candidate; else each prompt is one.
     """
 
     section: ClassVar[str] = "pairs"
     rules: ClassVar[tuple[str, ...]] = ("pairs",)
+    gives: ClassVar[tuple[str, ...]] = PAIR_NUMBERS
     by_row: ClassVar[bool] = False
 
     max_dropped_share: Share = Field(

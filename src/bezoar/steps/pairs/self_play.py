@@ -16,6 +16,7 @@ NO_ANSWER = "seed without an answer"
 class SelfPlay(PairsBlock):
     """The seed's answer against the model's (SPIN, Chen et al. 2024, arXiv:2401.01335, equation 4.7)."""
 
+    gives: ClassVar[tuple[str, ...]] = ()
     by_row: ClassVar[bool] = True
 
     method: Literal["self_play"]

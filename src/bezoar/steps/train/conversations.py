@@ -4,7 +4,7 @@ The tokens before an answer are those that the model gets as a prompt. They end 
 dialogue differ from those of the prompt, as in TRL.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -87,13 +87,15 @@ def _rewritten(tokenizer: Any, place: int, *, last: bool) -> InputError:
     )
 
 
-def read(path: Path, tokenizer: Any, *, every_turn: bool) -> Iterator[list[Tokens]]:
-    """The tokens of each row of a mix's file, once for each of its responses.
+def read(
+    path: Path, tokenizer: Any, *, every_turn: bool, rows: Iterable[tuple[int, Any]] | None = None
+) -> Iterator[list[Tokens]]:
+    """The tokens of each row of a mix's file, once for each of its responses; `rows` are other forms of its rows.
 
     Raises:
         InputError: The template doesn't fit a row; the message has its place.
     """
-    for number, row in read_json_lines(path):
+    for number, row in read_json_lines(path) if rows is None else rows:
         answers = [row[name] for name in RESPONSES if name in row]
         try:
             yield [tokens_of(tokenizer, row["prompt"], answer, every_turn=every_turn) for answer in answers]
@@ -101,7 +103,15 @@ def read(path: Path, tokenizer: Any, *, every_turn: bool) -> Iterator[list[Token
             raise InputError(f"{path}:{number}: {error}") from error
 
 
-def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every_turn: bool) -> dict[str, int]:
+def count(
+    path: Path,
+    tokenizer: Any,
+    ends: list[int],
+    max_length: int,
+    *,
+    every_turn: bool,
+    rows: Iterable[tuple[int, Any]] | None = None,
+) -> dict[str, int]:
     """Counts of rows, of their tokens, and of rows that are too long.
 
     TRL cuts such rows, or drops them if no answer starts in time. A row's length is that of its prompt with the longest
@@ -114,13 +124,14 @@ def count(path: Path, tokenizer: Any, ends: list[int], max_length: int, *, every
         ends: All tokens that end an answer of the model.
         max_length: Most tokens of a row.
         every_turn: Whether the assistant's turns in the prompt are trained, too.
+        rows: The rows with their lines, if they are trained on in another form than in the file.
 
     Raises:
         InputError: An answer isn't ended by an end token, so the model wouldn't learn to stop.
     """
     counts = dict.fromkeys(("rows", "cut", "dropped", "tokens", "trained_tokens"), 0)
     early = 0
-    for number, row in enumerate(read(path, tokenizer, every_turn=every_turn), start=1):
+    for number, row in enumerate(read(path, tokenizer, every_turn=every_turn, rows=rows), start=1):
         found = [sum(one in ends for one in tokens.ids[slice(*span)]) for tokens in row for span in tokens.spans]
         if 0 in found:
             raise _endless(tokenizer, f"{path}, row {number}", row[0], ends)

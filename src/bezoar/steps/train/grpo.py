@@ -7,7 +7,7 @@ takes the deviation with Bessel's correction (`torch.std`), and adds 1e-4 to it.
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -184,7 +184,7 @@ def examples(path: Path, tokenizer: Any, stage: Grpo, least: int) -> Any:
     )
 
 
-def functions(rewards: list[RewardBlock]) -> list[Callable[..., list[float]]]:
+def functions(rewards: Sequence[RewardBlock]) -> list[Callable[..., list[float]]]:
     """Reward functions for TRL, with the names that the history shows: a number tells two of one kind apart."""
     kinds, seen = Counter(one.kind for one in rewards), Counter[str]()
     found = []

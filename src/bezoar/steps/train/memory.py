@@ -138,13 +138,14 @@ def estimate(
     trained = shape.weights if full else _adapter(shape, stage)
     weights = _weights(shape, stage) + (0 if full else 4 * trained)
     copies = 2 if full and stage.has_reference() else 1  # a frozen reference
+    guides = len(stage.checkpoints()) - 1
     shared = devices if stage.distributed == "fsdp2" else 1
     buckets = 2 if devices > 1 and shared == 1 else 1  # DDP sends gradients from a second copy
     states = 1 if stage.optimizer == "rmsprop" else 2
-    tokens = rows * length * (2 if stage.mix_format == "preference" else 1)
+    tokens = rows * length * stage.sequences
     rounded = 2 * shape.weights if full and size == 2 else 0  # autocast keeps half-precision copies of all weights
     return Memory(
-        weights=copies * weights / shared + rounded,
+        weights=copies * weights / shared + rounded + guides * _loaded(shape, stage),
         gradients=buckets * 4 * trained / shared,
         optimizer=states * 4 * trained / shared,
         activations=max(
@@ -164,10 +165,12 @@ def _cache(shape: Shape, stage: StageBlock, length: int) -> int:
 
 
 def _weights(shape: Shape, stage: StageBlock) -> float:
-    linear = shape.weights - shape.other
-    if stage.tuning == "full":
-        return 4 * shape.weights
-    size = SIZES[stage.compute_dtype]
+    return 4 * shape.weights if stage.tuning == "full" else _loaded(shape, stage)
+
+
+def _loaded(shape: Shape, stage: StageBlock) -> float:
+    """Bytes of a model's weights in the number format of the computation."""
+    linear, size = shape.weights - shape.other, SIZES[stage.compute_dtype]
     return size * shape.other + (NF4 if stage.quantization == "nf4" else size) * linear
 
 

@@ -5,7 +5,7 @@ Nothing slow is imported here: a recipe is read far more often than it is traine
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, Licence, MixName, Name, Reference, Share
+from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.script import Flags
 from bezoar.steps.seeded import Seeded
@@ -44,12 +45,18 @@ class StageBlock(Seeded):
     Attributes:
         mix_format: The columns that the method trains on.
         figure: What held-out rows are evaluated by: a loss, in nats a token, or a reward, which is to rise.
+        hint: What to do about rows without a column that it needs besides.
+        sequences: Sequences of a forward pass for each row of `batch_size`, such as both answers of a pair.
+        reference: Whether the loss always compares with the model that the stage starts from.
     """
 
     section: ClassVar[str] = "stages"
     rules: ClassVar[tuple[str, ...]] = ("train", "merge")
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
     figure: ClassVar[Literal["loss", "reward"]] = "loss"
+    sequences: ClassVar[int] = 1
+    reference: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
         description="Base model, or stage whose checkpoint (or adapter) this stage continues."
@@ -153,17 +160,35 @@ class StageBlock(Seeded):
 
     def has_reference(self) -> bool:
         """Whether the loss compares with the model at the start of training."""
-        return self.mix_format == "preference"
+        return self.reference
 
     def drawn_tokens(self) -> int:
         """The most tokens of an answer that the model draws while it trains; 0 for a method that draws none."""
         return 0
 
     def count(self, path: FilePath, tokenizer: Any, ends: list[int]) -> dict[str, int]:
-        """Counts of a mix's rows, as in `conversations.count`."""
+        """Counts of a mix's rows, as in `conversations.count`, and of those that aren't trained on."""
         from bezoar.steps.train import conversations
 
-        return conversations.count(path, tokenizer, ends, self.max_length, every_turn=self.trains_every_turn())
+        every, rows = self.trains_every_turn(), self.rows(path)
+        counts = conversations.count(path, tokenizer, ends, self.max_length, every_turn=every, rows=rows)
+        return counts | self.left_out(path)
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that each row of its mix needs besides those of `mix_format`."""
+        return ()
+
+    def rows(self, path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of a mix's file as they are trained on, each with its line."""
+        return read_json_lines(path)
+
+    def left_out(self, path: FilePath) -> dict[str, int]:
+        """Counts of the rows of a mix's file that aren't trained on, by reason."""
+        return {}
+
+    def checkpoints(self) -> dict[str, str]:
+        """By key, the base models and stages that it is trained from."""
+        return {"init_from": self.init_from}
 
 
 @dataclass(frozen=True)
@@ -176,6 +201,7 @@ class Paths:
         mix: Folder with train.jsonl and eval.jsonl.
         work: Folder for saved states, which a killed run resumes from.
         out: Folder to write the adapter to; its name is the stage's.
+        guide: Model directory of the stage's guide, if it has one.
     """
 
     base: FilePath
@@ -183,6 +209,7 @@ class Paths:
     mix: FilePath
     work: FilePath
     out: FilePath
+    guide: FilePath | None = None
 
 
 def flags(description: str | None) -> Flags:
@@ -190,6 +217,7 @@ def flags(description: str | None) -> Flags:
     parser = Flags(description)
     parser.path("base", "model directory with the adapter's base weights")
     parser.path("adapter", "adapter to continue", optional=True)
+    parser.path("guide", "model directory of a model whose token probabilities the loss depends on", optional=True)
     parser.path("mix", "folder with train.jsonl and eval.jsonl")
     parser.path("work", "folder for saved states, which a killed run resumes from")
     parser.folder("out", "folder to write the adapter to; named by the stage")
@@ -209,7 +237,7 @@ def train(args: Namespace, stage: StageBlock, seed: int, trainer_of: Callable[..
     from bezoar.steps.train import devices  # slow to import, and not needed for --help
 
     seed = stage.own_seed(seed)
-    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out)
+    paths = Paths(args.base, args.adapter, args.mix, args.work, args.out, args.guide)
     if not devices.launched():
         count = devices.pin(args.gpus)
         devices.split(stage, count)  # or an error, before any process starts

@@ -1,4 +1,4 @@
-"""What SFT and DPO share: trainer settings, resuming, and writing what was trained."""
+"""What all methods share: trainer settings, resuming, and writing what was trained."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bezoar import logs
+from bezoar.errors import InputError, problem
 from bezoar.files import artifact, digest, empty, readable, rounded, write_json
 from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
@@ -26,6 +27,7 @@ from bezoar.steps.train import conversations, curves, devices, preflight
 from bezoar.steps.train.tuning import save, sharded, sharing, weights_of
 
 if TYPE_CHECKING:
+    from bezoar.steps.train.pair import PairBlock
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
 
 OPTIMIZER = {False: "optimizer.pt", True: "optimizer.bin"}  # by whether devices share the weights
@@ -39,6 +41,24 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 def examples(path: Path, columns: tuple[str, ...]) -> Dataset:
     """The columns of messages of a mix's file."""
     return Dataset.from_list([{name: row[name] for name in columns} for _, row in read_json_lines(path)])
+
+
+def pairs(path: Path, stage: PairBlock) -> Dataset:
+    """The columns of a mix's file that a stage trains on.
+
+    Raises:
+        InputError: A row lacks one, or no pair is left.
+    """
+    columns, found = stage.columns(), []
+    for number, row in stage.rows(path):
+        if missing := [name for name in columns if name not in row]:
+            what, expected = f"{path}:{number}: stages.{stage.name} needs {', '.join(missing)}", ", ".join(columns)
+            raise InputError(problem(what, found=", ".join(row), expected=expected, hint=stage.hint))
+        found.append({name: row[name] for name in columns})
+    if not found:
+        what = f"{path}: no pair for stages.{stage.name}"
+        raise InputError(problem(what, found=stage.left_out(path), expected="pairs with different scores"))
+    return Dataset.from_list(found)
 
 
 def tokenised(path: Path, tokenizer: Any, *, every_turn: bool) -> Dataset:
@@ -194,7 +214,7 @@ def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:
 def identity_of(paths: Paths, stage: StageBlock, seed: int) -> dict[str, Any]:
     """What a saved state depends on."""
     given = [paths.base, paths.mix / "train.jsonl", paths.mix / "eval.jsonl"]
-    given += [paths.adapter] if paths.adapter else []
+    given += [one for one in (paths.adapter, paths.guide) if one]
     return {
         "stage": stage.model_dump(),
         "seed": seed,

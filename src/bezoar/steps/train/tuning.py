@@ -37,6 +37,12 @@ def reference(base: Path, adapter: Path | None, stage: StageBlock) -> Any:
     return starting_model(base, adapter, stage).requires_grad_(False).eval()
 
 
+def frozen(folder: Path, stage: StageBlock) -> Any:
+    """Another model that a stage only reads, in the number format of its computation."""
+    nf4 = stage.quantization == "nf4"
+    return models.load(folder, stage.compute_dtype, nf4=nf4, attention=stage.attention).requires_grad_(False).eval()
+
+
 def lora(stage: StageBlock) -> LoraConfig | None:
     """The configuration of a new adapter; None if one is continued, or all weights are trained."""
     if stage.continue_adapter or stage.tuning == "full":

@@ -17,7 +17,7 @@ from bezoar.steps.data.contamination.match import Counts, Match, Rows, matches_o
 from bezoar.steps.data.rows import read_rows
 
 SPLITS = ("train", "eval")
-MESSAGES = ("prompt", "completion", "chosen", "rejected")
+MESSAGES = ("prompt", "completion", "chosen", "rejected", "gold")
 EXACT = ("whole", "13 words")
 Z = 1.959964  # 95 % of a normal distribution
 

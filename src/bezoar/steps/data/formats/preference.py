@@ -1,11 +1,12 @@
 """A chosen and a rejected answer: as texts beside a prompt, or as messages, which may contain the prompt."""
 
+import math
 from typing import Any
 
 from bezoar.steps.data.formats.common import Format, MixFormat, check_pair, text_in
 from bezoar.steps.data.formats.hh_rlhf import is_transcript
 from bezoar.steps.data.formats.turns import TOOLS, are_turns, messages_in, under_system
-from bezoar.steps.data.rows import Message, PreferenceRow, Unusable, dialogue, row_id
+from bezoar.steps.data.rows import PAIR_NUMBERS, Message, PreferenceRow, Unusable, dialogue, row_id
 
 
 def convert(row: dict[str, Any]) -> PreferenceRow:
@@ -19,7 +20,34 @@ def convert(row: dict[str, Any]) -> PreferenceRow:
         raise Unusable("the messages do not start with the prompt")
     messages = under_system(row, before or prompt)
     name = row_id("preference", *(text for one in messages for text in (one.role, one.content)), chosen, rejected)
-    return PreferenceRow(id=name, messages=messages, chosen=chosen, rejected=rejected)
+    numbers = {one: _number(row, one) for one in PAIR_NUMBERS}
+    return PreferenceRow(
+        id=name, messages=messages, chosen=chosen, rejected=rejected, gold=_gold(row, before), **numbers
+    )
+
+
+def _gold(row: dict[str, Any], before: list[Message]) -> str | None:
+    """The best answer, if there is one, after the same messages as the others."""
+    if row.get("gold") in (None, "", []):
+        return None
+    own, gold = _answer(row, "gold")
+    if own != before:
+        raise Unusable("prompts differ")
+    if not gold:
+        raise Unusable("empty response")
+    return gold
+
+
+def _number(row: dict[str, Any], column: str) -> float | None:
+    """A number, if there is one; a win rate is a share."""
+    found = row.get(column)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise Unusable(f"{column} is not a number")
+    if column.startswith("win_rate") and not 0 <= found <= 1:
+        raise Unusable(f"{column} is not between 0 and 1")
+    return float(found)
 
 
 def _prompt(row: dict[str, Any]) -> list[Message]:
@@ -47,13 +75,14 @@ def _beside_prompt(row: dict[str, Any]) -> bool:
     return all(forms) and not any(map(is_transcript, texts))
 
 
+EXTRAS = ("gold", *PAIR_NUMBERS)
 MIXES: tuple[MixFormat, ...] = ("prompt_completion", "preference")
 PREFERENCE = Format(
     "preference",
     convert,
     ("prompt", "chosen", "rejected"),
     MIXES,
-    optional=("system", *TOOLS),
+    optional=("system", *TOOLS, *EXTRAS),
     fits=_beside_prompt,
     values="texts, or lists of role and content",
 )
@@ -62,7 +91,7 @@ IMPLICIT_PREFERENCE = Format(
     convert,
     ("chosen", "rejected"),
     MIXES,
-    optional=("system", *TOOLS),
+    optional=("system", *TOOLS, *EXTRAS),
     fits=lambda row: are_turns(row["chosen"]) and are_turns(row["rejected"]),
     values="lists of role and content, which start alike",
 )
