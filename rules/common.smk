@@ -168,8 +168,10 @@ wildcard_constraints:
     mtbench=one_of(evals_of("mtbench")),
     side_by_side=one_of(evals_of("answers")),
     model=r"[a-z][a-z0-9_]*",
+    pairs=one_of(recipe.pairs),
     rubric=one_of(evals_of("rubric")),
     scheme=one_of(recipe.schemes),
+    scored=one_of(recipe.scores),
     selection=one_of(recipe.selections),
     shard=r"\d{4}",
     source=one_of(recipe.sources),
@@ -213,9 +215,59 @@ def backends_of(block, rule):
     return [f"backends.{name}" for name in dict.fromkeys(block.asked_by(rule).values())]
 
 
-def equality_judge(wildcards):
-    """The weights of the model that compares rewrites, if it is another one than the teacher."""
-    return weights_of(recipe.schemes[wildcards.scheme].asked_by("generate").get("equality_judge"))
+def second_model(wildcards):
+    """The weights of the model that compares rewrites, or criticises answers, if it isn't the teacher."""
+    others = [name for key, name in recipe.schemes[wildcards.scheme].asked_by("generate").items() if key != "teacher"]
+    return [path for name in others for path in weights_of(name)]
+
+
+def kept_rows(scheme, shard):
+    """The rows of a scheme's shard that others use: those that its filter keeps, or all if it has none."""
+    folder, file = recipe.kept_of(scheme)
+    return f"data/{folder}/{shard}/{file}"
+
+
+def seed_rows(wildcards):
+    """The rows that a scheme's work is drawn from: a source's, or all shards of another scheme."""
+    section, name = recipe.schemes[wildcards.scheme].starts_from()
+    return rows_of(name) if section == "sources" else [kept_rows(name, shard) for shard in SHARDS]
+
+
+def scored_rows(wildcards):
+    """The rows of a shard that are scored."""
+    return kept_rows(recipe.scores[wildcards.scored].of, wildcards.shard)
+
+
+def scoring_models(wildcards):
+    """The model directories that a scoring job loads: a local judge's, or those of a ratio."""
+    block = recipe.scores[wildcards.scored]
+    judges = [path for name in block.asked_by("score").values() for path in weights_of(name)]
+    return [*judges, *map(checkpoint, block.checkpoints().values())]
+
+
+def score_names(wildcards):
+    """The parameters that a score script reads."""
+    block = recipe.scores[wildcards.scored]
+    backends = backends_of(block, "score")
+    return [f"scores.{wildcards.scored}", *backends, "prompt", *(["seed", "budget"] if backends else [])]
+
+
+def paired_rows(wildcards):
+    """The rows of a shard that are paired: a scheme's, or scored ones."""
+    section, name = recipe.pairs[wildcards.pairs].starts_from()[0]
+    return kept_rows(name, wildcards.shard) if section == "schemes" else scored_file(name, wildcards.shard)
+
+
+def paired_against(wildcards):
+    """What they are compared with: the seeds of a scheme, scored originals, or nothing but themselves."""
+    (section, name), *others = recipe.pairs[wildcards.pairs].starts_from()
+    seeds = [f"data/seed/{name}/{wildcards.shard}.jsonl"] if section == "schemes" else []
+    return [*seeds, *(scored_file(name, wildcards.shard) for _, name in others)]
+
+
+def scored_file(scores, shard):
+    """The rows of a block of scores."""
+    return f"data/scored/{scores}/{shard}/rows.jsonl"
 
 
 def resources_for(rule, *wildcards):
@@ -272,7 +324,7 @@ def skill_names(wildcards):
 def shard_rows(wildcards):
     """What a scheme's work is drawn from: the rows of its seeds, or the list of its skills."""
     block = recipe.schemes[wildcards.scheme]
-    return f"data/skills/{block.name}/skills.jsonl" if "skills" in block.rules else rows_of(block.seeds)
+    return f"data/skills/{block.name}/skills.jsonl" if "skills" in block.rules else seed_rows(wildcards)
 
 
 def shard_names(wildcards):
@@ -313,6 +365,8 @@ def part_files(part):
     """The files with a part's rows, and with their places where these don't say them."""
     if part.kind == "scheme":
         return expand("data/filtered/{name}/{shard}/kept.jsonl", name=part.name, shard=SHARDS)
+    if part.kind == "pairs":
+        return expand("data/pairs/{name}/{shard}/rows.jsonl", name=part.name, shard=SHARDS)
     return [f"data/{part.kind}/{part.name}/{file}.jsonl" for file in ("rows", "places")]
 
 
@@ -341,11 +395,15 @@ def dataset_reports(wildcards):
     """The reports of all steps on the way to a mix."""
     card = recipe.card(wildcards.mix)
     schemes = list(dict.fromkeys(one.scheme for one in card.schemes.values()))
+    filters = [name for name in card.schemes if name not in card.unfiltered]
+    names_of = lambda step: [name for kind, name in card.paired if kind == step]
     return [
         f"data/mixes/{wildcards.mix}/report.json",
         *expand("data/source/{name}/report.json", name=card.sources),
         *expand("data/generated/{name}/{shard}/report.json", name=schemes, shard=SHARDS),
-        *expand("data/filtered/{name}/{shard}/report.json", name=card.schemes, shard=SHARDS),
+        *expand("data/filtered/{name}/{shard}/report.json", name=filters, shard=SHARDS),
+        *expand("data/scored/{name}/{shard}/report.json", name=names_of("score"), shard=SHARDS),
+        *expand("data/pairs/{name}/{shard}/report.json", name=names_of("pairs"), shard=SHARDS),
         *expand("data/selected/{name}/report.json", name=card.selections),
     ]
 
@@ -558,6 +616,9 @@ def loose_ends():
     ends = recipe.loose_ends()
     return [
         *expand("data/filtered/{name}/{shard}/kept.jsonl", name=ends["filters"], shard=SHARDS),
+        *expand("data/generated/{name}/{shard}/rows.jsonl", name=ends["schemes"], shard=SHARDS),
+        *expand("data/scored/{name}/{shard}/rows.jsonl", name=ends["scores"], shard=SHARDS),
+        *expand("data/pairs/{name}/{shard}/rows.jsonl", name=ends["pairs"], shard=SHARDS),
         *expand("data/selected/{name}/rows.jsonl", name=ends["selections"]),
         *expand("data/certified/{name}/train.jsonl", name=ends["mixes"]),
         *expand("data/clearances/{name}.json", name=ends["mixes"]),

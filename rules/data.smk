@@ -6,6 +6,8 @@ out:  data/source/<source>/rows.jsonl             rows in our own types, validat
       data/seed/<scheme>/<shard>.jsonl            a scheme's work, drawn from all rows, of which a new one changes few
       data/generated/<scheme>/<shard>/rows.jsonl  a teacher's rows, and dropped.jsonl
       data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
+      data/scored/<scores>/<shard>/rows.jsonl     rows of a scheme with scores, and dropped.jsonl
+      data/pairs/<pairs>/<shard>/rows.jsonl       a better and a worse answer to each prompt, and dropped.jsonl
       data/selected/<selection>/rows.jsonl        the best of all shards of a scheme, or of a source, by some measure
       data/mixes/<mix>/train.jsonl                a stage's rows in TRL's columns, and eval.jsonl, which has no
                                                   row that an earlier stage trains on; where each row
@@ -100,9 +102,9 @@ rule generate:
     input:
         script=lambda w: installed.find(f"scripts/generate/{recipe.schemes[w.scheme].method}.py"),
         seeds="data/seed/{scheme}/{shard}.jsonl",
-        prompts=lambda w: recipe.schemes[w.scheme].prompts,
+        prompts=lambda w: recipe.schemes[w.scheme].prompts or [],
         teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
-        judge=equality_judge,
+        judge=second_model,
     output:
         rows="data/generated/{scheme}/{shard}/rows.jsonl",
         dropped="data/generated/{scheme}/{shard}/dropped.jsonl",
@@ -213,6 +215,60 @@ rule baseline:
         """
 
 
+rule score:
+    input:
+        script=lambda w: installed.find(f"scripts/score/{recipe.scores[w.scored].method}.py"),
+        rows=scored_rows,
+        prompts=lambda w: getattr(recipe.scores[w.scored], "prompts", []),
+        models=scoring_models,
+    output:
+        rows="data/scored/{scored}/{shard}/rows.jsonl",
+        dropped="data/scored/{scored}/{shard}/dropped.jsonl",
+        report="data/scored/{scored}/{shard}/report.json",
+    log:
+        "logs/score/{scored}/{shard}.log",
+    benchmark:
+        "logs/score/{scored}/{shard}.benchmark.tsv"
+    threads: cores_of("score", "scored")
+    resources:
+        **resources_of("score", "scored"),
+    params:
+        names=score_names,
+        values=values_of(score_names),
+    shell:
+        r"""
+        bezoar exec {output.rows:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --rows {input.rows:q} --prompts {input.prompts:q} --models {input.models:q} \
+            --out data/scored/{wildcards.scored}/{wildcards.shard} --log {log:q}
+        """
+
+
+rule pairs:
+    input:
+        script=lambda w: installed.find(f"scripts/pairs/{recipe.pairs[w.pairs].method}.py"),
+        rows=paired_rows,
+        against=paired_against,
+    output:
+        rows="data/pairs/{pairs}/{shard}/rows.jsonl",
+        dropped="data/pairs/{pairs}/{shard}/dropped.jsonl",
+        report="data/pairs/{pairs}/{shard}/report.json",
+    log:
+        "logs/pairs/{pairs}/{shard}.log",
+    threads: cores_of("pairs", "pairs")
+    resources:
+        **resources_of("pairs", "pairs"),
+    params:
+        values=values_of(lambda w: [f"pairs.{w.pairs}"]),
+    shell:
+        r"""
+        bezoar exec {output.rows:q} -- \
+            python {input.script:q} --params pairs.{wildcards.pairs} \
+            --rows {input.rows:q} --against {input.against:q} \
+            --out data/pairs/{wildcards.pairs}/{wildcards.shard} --log {log:q}
+        """
+
+
 rule select:
     input:
         script=lambda w: installed.find(f"scripts/select/{recipe.selections[w.selection].script}.py"),
@@ -278,7 +334,7 @@ rule mix:
         r"""
         bezoar exec {output.train:q} -- \
             python {input.script:q} --params {params.names:q} \
-            --filtered data/filtered --source data/source --selected data/selected \
+            --filtered data/filtered --source data/source --selected data/selected --pairs data/pairs \
             --earlier {input.earlier:q} --tokenizer {input.tokenizer:q} \
             --out data/mixes/{wildcards.mix} --log {log:q}
         """

@@ -43,4 +43,4 @@ def folders(root, *, schemes=None, sources=None, shards=2):
         write_rows(root / "source" / name / "rows.jsonl", rows)
         places = [{"id": row.id, "file": f"{name}.jsonl", "line": line} for line, row in enumerate(rows, start=1)]
         write_rows(root / "source" / name / "places.jsonl", places)
-    return Folders(root / "filtered", root / "source", root / "selected", shards)
+    return Folders(root / "filtered", root / "source", root / "selected", shards, root / "pairs")

@@ -136,7 +136,8 @@ def build(questions: str | None = None) -> None:
             _generate(recipe, scheme, shard)
             _filter(recipe, scheme, shard)
     for mix in recipe.mixes:
-        folders = ["--filtered", "data/filtered", "--source", "data/source", "--selected", "data/selected"]
+        kinds = ("filtered", "source", "selected", "pairs")
+        folders = [word for kind in kinds for word in (f"--{kind}", f"data/{kind}")]
         takes = ["--params", f"mixes.{mix}", "prompt", "seed", "shards"]
         job("data/mix", *takes, *folders, "--out", f"data/mixes/{mix}")
         if questions:

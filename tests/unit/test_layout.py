@@ -98,6 +98,26 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "evaluate/null_answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts"}),
     "evaluate/served_answers": (ASKING, {"evaluate"} | BACKENDS),
     "evaluate/served_harness": (ASKING, {"chat", "evaluate"} | MODELS),
+    "pairs/*": (
+        DEALING,
+        {
+            "data",
+            "chat",
+            "score.block",
+            "score",
+            "score.names",
+            "generate",
+            "generate.scheme",
+            "generate.seeds",
+            "pairs",
+        },
+    ),
+    "score/judge": (ASKING, {"evaluate", "generate.scheme", "score"} | BACKENDS),
+    "score/logratio": (
+        DEALING,
+        {"evaluate", "generate", "generate.scheme", "prompts", "score", "data", "chat", "train", "train.conversations"}
+        | MODELS,
+    ),
     "select/ordered": (CHOOSING, SELECTING | MODELS),  # `models` for a tokenizer
     "select/difficulty": (
         CHOOSING | DEMAND,
@@ -105,13 +125,23 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "select/deita": (ASKING, SELECTING | BACKENDS),
     "shard/evol": (DEALING, SHARDS),
+    "shard/revise": (DEALING, SHARDS | {"generate.seeds", "chat"}),
+    "shard/sample": (DEALING, SHARDS | {"generate.seeds", "chat"}),
     "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "shard/skillmix": (DEALING, SHARDS | {"generate.skillmix", "generate.skill_list", "prompts"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (
         ASKING,
-        {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "generate.skill_list", "seeded"}
+        {
+            "filter",
+            "filter.refusals",
+            "generate.scheme",
+            "generate.scripts",
+            "generate.seeds",
+            "generate.skill_list",
+            "seeded",
+        }
         | BACKENDS,
     ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),

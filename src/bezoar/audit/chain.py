@@ -1,12 +1,13 @@
 """The steps that rows of a mix, a scheme or a source pass, and where each step's artifacts are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bezoar.errors import InputError, problem
 from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
+from bezoar.steps.data.mix import part_of
 from bezoar.steps.data.rows import DroppedRow, placed_rows
 
 DATA = Path("data")
@@ -14,13 +15,27 @@ FOLDERS = {
     "source": "source",
     "generate": "generated",
     "filter": "filtered",
+    "score": "scored",
+    "pairs": "pairs",
     "select": "selected",
     "mix": "mixes",
     "certificate": "certified",
 }
-KEPT = {"source": ("rows",), "generate": ("rows",), "filter": ("kept",), "select": ("rows",)} | dict.fromkeys(
-    ("mix", "certificate"), ("train", "eval")
+KEPT = (
+    dict.fromkeys(("source", "generate", "score", "pairs", "select"), ("rows",))
+    | {"filter": ("kept",)}
+    | dict.fromkeys(("mix", "certificate"), ("train", "eval"))
 )
+KINDS = {
+    "sources": "source",
+    "schemes": "generate",
+    "filters": "filter",
+    "scores": "score",
+    "pairs": "pairs",
+    "selections": "select",
+    "mixes": "mix",
+}
+SHARDED = ("generate", "filter", "score", "pairs")
 
 
 @dataclass(frozen=True)
@@ -29,8 +44,8 @@ class Step:
 
     Attributes:
         kind: One of FOLDERS.
-        name: Of the source, scheme, filter, selection or mix.
-        of: Kind and name of the step whose rows a selection is made from.
+        name: Of the source, scheme, filter, scores, pairs, selection or mix.
+        of: Kind and name of the step whose rows it reads, one by one: of a selection, of scores, and of some pairs.
     """
 
     kind: str
@@ -65,19 +80,20 @@ class LeftOut:
 
 
 def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
-    """The section and name of a mix, a selection, a filter (named by its scheme) or a source, and its namesakes.
+    """The section and name of a mix, a selection, pairs, scores, a filter, a scheme or a source, and its namesakes.
 
     Args:
-        text: A name, of which the mix comes before the selection, that before the scheme, and that before the source;
-            or section and name, such as `schemes.evol`.
+        text: A name, of which the section that comes first in this order has it; or section and name, such as
+            `schemes.evol`. A scheme with a filter is its filter.
         recipe: The recipe.
 
     Raises:
         InputError: There is no such block.
     """
     known = {f"{section}.{name}": (section, name) for section in SECTIONS for name in getattr(recipe, section)}
-    known |= {f"schemes.{name}": ("filters", name) for name in recipe.schemes}
-    found = [text] if text in known else [f"{section}.{text}" for section in SECTIONS if f"{section}.{text}" in known]
+    known |= {f"schemes.{name}": ("filters", name) for name in recipe.schemes if name in recipe.filters}
+    sections = [one for one in SECTIONS if one != "schemes" or text not in recipe.filters]
+    found = [text] if text in known else [f"{section}.{text}" for section in sections if f"{section}.{text}" in known]
     if not found:
         names = [name for section in SECTIONS for name in getattr(recipe, section)]
         expected = ", ".join(dict.fromkeys(names)) or "a recipe with sources"
@@ -85,25 +101,13 @@ def target_of(text: str, recipe: Recipe) -> tuple[str, str, list[str]]:
     return *known[found[0]], found[1:]
 
 
-SECTIONS = ("mixes", "selections", "filters", "sources")
-PARTS = {"scheme": "filters", "source": "sources", "selected": "selections"}  # by kind of a part, its section
+SECTIONS = ("mixes", "selections", "pairs", "scores", "filters", "schemes", "sources")
 
 
 def chain(section: str, name: str, recipe: Recipe) -> list[Step]:
-    """The steps of a mix, a selection, a filter or a source, the first one first."""
-    match section:
-        case "sources":
-            return [_step("source", name, recipe)]
-        case "filters":
-            scheme = recipe.scheme_of(name)
-            seeds = _step("source", recipe.schemes[scheme].seeds, recipe)
-            return [seeds, _step("generate", scheme, recipe), _step("filter", name, recipe)]
-        case "selections":
-            part = recipe.selections[name].part
-            before = chain(PARTS[part.kind or ""], part.name, recipe)
-            return [*before, replace(_step("select", name, recipe), of=(before[-1].kind, before[-1].name))]
-    parts = [one for part in recipe.mixes[name].parts for one in chain(PARTS[part.kind or ""], part.name, recipe)]
-    return [*dict.fromkeys(parts), _step("mix", name, recipe), _step("certificate", name, recipe)]
+    """The steps of a mix or another block of rows, the first one first; a scheme is meant with its filter."""
+    steps = [_step(KINDS[block.section], block.name, recipe) for block in recipe.lineage(section, name)]
+    return [*steps, _step("certificate", name, recipe)] if section == "mixes" else steps
 
 
 def all_steps(recipe: Recipe) -> list[Step]:
@@ -137,5 +141,21 @@ def kept(step: Step) -> Iterator[LeftOut]:
 
 def _step(kind: str, name: str, recipe: Recipe) -> Step:
     folder = DATA / FOLDERS[kind] / name
-    shards = recipe.shard_names() if kind in ("generate", "filter") else [""]
-    return Step(kind, name, tuple(folder / shard for shard in shards))
+    shards = recipe.shard_names() if kind in SHARDED else [""]
+    return Step(kind, name, tuple(folder / shard for shard in shards), _read_by(kind, name, recipe))
+
+
+def _read_by(kind: str, name: str, recipe: Recipe) -> tuple[str, str] | None:
+    """The step whose rows scores, pairs or a selection read one by one."""
+    match kind:
+        case "score":
+            section, before = recipe.scores[name].starts_from()
+        case "pairs" if recipe.pairs[name].by_row:
+            section, before = recipe.pairs[name].starts_from()[0]
+        case "select":
+            section, before = part_of(recipe.selections[name].part)
+        case _:
+            return None
+    if section == "schemes" and before in recipe.filters:
+        section = "filters"
+    return KINDS[section], before

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bezoar.audit.chain import FOLDERS, Step, all_steps, chain
+from bezoar.audit.chain import FOLDERS, KINDS, Step, all_steps, chain
 from bezoar.audit.find import Found, found_rows, line_at, with_ids
 from bezoar.jsonl import read_json_lines
 from bezoar.recipe.recipe import Recipe
@@ -14,6 +14,8 @@ from bezoar.steps.filter.block import Filter
 
 VERDICT = ("status", "rating", "reason", "judge")
 MAKING = ("operation", "round", "category", "topics", "teacher", "finish_reason")
+SCORE = ("score", "win_rate", "scorer")
+PAIR = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")
 ORIGIN = ("split", "part", "kind", "file", "line", "cluster")
 
 
@@ -94,17 +96,21 @@ def _scheme(one: Found, recipe: Recipe) -> str:
 
 def _passed(made: Trace, recipe: Recipe) -> list[Step]:
     """The steps before those in which the row was found."""
-    sections = {"source": "sources", "filter": "filters", "select": "selections", "mix": "mixes"}
-    blocks = [(sections[one.step.kind], one.step.name) for one in made.steps if one.step.kind in sections]
+    sections = {kind: section for section, kind in KINDS.items()}
+    found = [one.step for one in made.steps if one.step.kind in sections]
+    blocks = [
+        (sections[one.kind], one.name) for one in found if one.kind != "generate" or one.name not in recipe.filters
+    ]
     return list(dict.fromkeys(step for section, name in blocks for step in chain(section, name, recipe)))
 
 
 def _ancestors(made: Trace, recipe: Recipe) -> list[Found]:
-    """The rows that a generated row, or a candidate that gave none, was made from."""
-    first = _first(made, "generate") or _first(made, "filter")
+    """The rows that a generated row or a pair, or a candidate that gave none, was made from."""
+    first = _first(made, "generate") or _first(made, "filter") or _first(made, "pairs")
     if first is None:
         return []
-    rows = [step for step in chain("filters", _scheme(first, recipe), recipe) if step.kind != "filter"]
+    section, name = ("pairs", first.step.name) if first.step.kind == "pairs" else ("schemes", _scheme(first, recipe))
+    rows = [step for step in chain(section, name, recipe) if step.kind in ("source", "generate")]
     found: list[Found] = []
     wanted = _parents(first.row)
     while wanted:
@@ -120,9 +126,8 @@ def _ancestors(made: Trace, recipe: Recipe) -> list[Found]:
 def _parents(row: dict[str, Any]) -> list[str]:
     """The ids of the rows that a row was made from."""
     names = row.get("parent_ids") or [row.get("parent")]
-    return [
-        name for name in dict.fromkeys([*names, row.get("seed_id")]) if isinstance(name, str) and name != row.get("id")
-    ]
+    others = [row.get(key) for key in ("seed_id", "chosen_id", "rejected_id")]
+    return [name for name in dict.fromkeys([*names, *others]) if isinstance(name, str) and name != row.get("id")]
 
 
 def _place(one: Found, made: Trace) -> None:
@@ -168,12 +173,19 @@ def _calls(made: Trace, recipe: Recipe) -> None:
 
 
 def _asked(made: Trace, recipe: Recipe) -> Iterator[tuple[str, str, str, str, str]]:
-    """Role, stage, part, prompt and backend of what was asked for a row."""
+    """Role, stage, part, prompt and backend of what was asked for a row, or for both answers of a pair."""
     answered = _first(made, "generate") or _first(made, "filter")
-    if answered and isinstance(prompt := answered.row.get("prompt_hash"), str):
-        name = _scheme(answered, recipe)
-        yield "teacher", f"generate-{name}", answered.part, prompt, recipe.schemes[name].teacher
+    pair = _first(made, "pairs")
+    parents = _parents(pair.row) if pair else []
+    both = [one for one in made.ancestors if one.step.kind == "generate" and one.id in parents]
+    for one in [answered] if answered else both:
+        if isinstance(prompt := one.row.get("prompt_hash"), str):
+            name = _scheme(one, recipe)
+            yield "teacher", f"generate-{name}", one.part, prompt, recipe.schemes[name].teacher
     for one in made.steps:
+        judge = getattr(recipe.scores.get(one.step.name), "judge", None) if one.step.kind == "score" else None
+        if judge and isinstance(prompt := one.row.get("scorer_prompt_hash"), str) and prompt:
+            yield "judge", f"score-{one.step.name}", one.part, prompt, judge
         block = recipe.filters.get(one.step.name) if one.step.kind == "filter" else None
         if not isinstance(block, Filter) or not block.judge:
             continue

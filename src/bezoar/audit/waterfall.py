@@ -26,7 +26,7 @@ class Line:
     Attributes:
         missing: Its folders that aren't here, such as those of other shards.
         splits: Rows by split, of a mix.
-        of: Kind and name of the step whose rows a selection is made from.
+        of: Kind and name of the step whose rows it reads, one by one: of a selection, of scores, and of some pairs.
     """
 
     kind: str
@@ -142,7 +142,7 @@ def _before(line: Line, lines: list[Line]) -> list[tuple[str, str]]:
     match line.kind:
         case "filter":
             return [(one.kind, one.name) for one in lines[: lines.index(line)] if one.kind == "generate"][-1:]
-        case "select":
+        case "select" | "score" | "pairs":
             return [line.of] if line.of else []
         case "part (selected)":
             return [("select", line.name)]
@@ -150,6 +150,8 @@ def _before(line: Line, lines: list[Line]) -> list[tuple[str, str]]:
             return [("filter", line.name)]
         case "part (source)":
             return [("source", line.name)]
+        case "part (pairs)":
+            return [("pairs", line.name)]
         case "certificate":
             return [("mix", line.name)]
     return []

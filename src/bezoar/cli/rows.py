@@ -19,10 +19,12 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser(
         "rows",
         help="how many rows each step took and left out, and why",
-        description="For a mix, a selection, a scheme or a source: the rows that went into each step, those that came "
-        "out, and the others by reason. `bezoar trace` goes on from one row.",
+        description="For a mix, a selection, pairs, scores, a scheme or a source: the rows that went into each step, "
+        "those that came out, and the others by reason. `bezoar trace` goes on from one row.",
     )
-    parser.add_argument("name", metavar="MIX|SELECTION|SCHEME|SOURCE", help="its name, or schemes.NAME")
+    parser.add_argument(
+        "name", metavar="MIX|SELECTION|SCHEME|SOURCE", help="its name, or section and name, such as schemes.NAME"
+    )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--reason", metavar="R", help="show rows left out for it; `judge` takes all of its kinds")
     chosen.add_argument("--kept", action="store_true", help="show the rows that came out of the last step built here")

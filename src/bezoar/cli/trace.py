@@ -81,9 +81,9 @@ def _entry(label: str, one: "Found", found: "Trace") -> Iterator[str]:
 
 
 def _known(one: "Found") -> list[str]:
-    from bezoar.audit.trace import MAKING, VERDICT
+    from bezoar.audit.trace import MAKING, PAIR, SCORE, VERDICT
 
-    columns = {"generate": MAKING, "filter": VERDICT}.get(one.step.kind, ())
+    columns = {"generate": MAKING, "filter": VERDICT, "score": SCORE, "pairs": PAIR}.get(one.step.kind, ())
     known = {name: one.row.get(name) for name in columns}
     text = ", ".join(f"{name} {value}" for name, value in known.items() if value not in (None, "", []))
     return [text] if text else []

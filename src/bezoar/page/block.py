@@ -5,6 +5,11 @@ from pydantic import Field
 from bezoar.blocks import Block
 
 
+def _is_empty(value: object) -> bool:
+    """Whether a value is left out: a recipe without such blocks keeps the key of its page."""
+    return not value
+
+
 class PageModel(Block):
     """A base model."""
 
@@ -24,7 +29,7 @@ class PageScheme(Block):
     """A scheme of generated rows."""
 
     method: str
-    seeds: str = Field(description="The source of its seed rows.")
+    seeds: str = Field(description="The source, or the scheme, of its seed rows.")
     weights: str | None = Field(None, description="The checkpoint of this recipe that the backend has, if it has one.")
 
 
@@ -52,6 +57,16 @@ class Page(Block):
     shards: int
     models: dict[str, PageModel] = Field(description="Base models.")
     schemes: dict[str, PageScheme]
+    unfiltered: list[str] = Field([], exclude_if=_is_empty, description="Schemes without a filter.")
+    follows: list[str] = Field([], exclude_if=_is_empty, description="Schemes whose seeds are rows of another scheme.")
+    scores: dict[str, str] = Field(
+        {}, exclude_if=_is_empty, description="By block of scores, the scheme whose rows are scored."
+    )
+    pairs: dict[str, list[list[str]]] = Field(
+        {},
+        exclude_if=_is_empty,
+        description="By block of pairs, section and name of the blocks whose rows are paired.",
+    )
     filters: dict[str, str] = Field(description="By filter, or baseline, the scheme whose rows it keeps.")
     selections: dict[str, PagePart] = Field(
         {}, description="By selection, the rows that it is made from.", exclude_if=lambda blocks: not blocks
@@ -63,6 +78,10 @@ class Page(Block):
     def shard_names(self) -> list[str]:
         """Names of the shards: 0000, 0001, ..."""
         return [f"{shard:04d}" for shard in range(self.shards)]
+
+    def made(self) -> list[str]:
+        """The schemes of all rows that models wrote."""
+        return list(dict.fromkeys([*self.filters.values(), *self.unfiltered]))
 
     def checkpoints(self) -> list[str]:
         """Base models and stages."""

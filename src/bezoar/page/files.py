@@ -27,9 +27,11 @@ def _rows(page: Page) -> Iterator[str]:
     for part in (part for parts in [*page.mixes.values(), [*page.selections.values()]] for part in parts):
         yield from rows_of_part(page, part)
     for shard in page.shard_names():
-        for name in dict.fromkeys(page.filters.values()):
-            folder = f"data/generated/{name}/{shard}"
-            yield from (f"{folder}/{file}" for file in ("report.json", "dropped.jsonl"))
+        folders = [f"data/generated/{name}" for name in page.made()]
+        for folder in (*folders, *(f"data/scored/{name}" for name in page.scores)):
+            yield from (f"{folder}/{shard}/{file}" for file in ("report.json", "dropped.jsonl"))
+        for name in page.pairs:
+            yield from (f"data/pairs/{name}/{shard}/{file}" for file in ("report.json", "rows.jsonl", "dropped.jsonl"))
         for name in page.filters:
             folder = f"data/filtered/{name}/{shard}"
             yield from (f"{folder}/{file}" for file in ("report.json", "kept.jsonl", "rejected.jsonl"))
@@ -65,7 +67,7 @@ def judged(name: str, block: PageEval) -> dict[str, list[Path]]:
 
 def sources(page: Page) -> list[str]:
     """The sources of rows that are trained on, those that schemes start from included; each once."""
-    seeds = [page.schemes[scheme].seeds for scheme in page.filters.values()]
+    seeds = [page.schemes[scheme].seeds for scheme in page.made() if scheme not in page.follows]
     parts = [part for mix in [*page.mixes.values(), [*page.selections.values()]] for part in mix]
     return list(dict.fromkeys([*seeds, *(part.name for part in parts if part.kind == "source")]))
 
@@ -74,4 +76,6 @@ def rows_of_part(page: Page, part: PagePart) -> list[str]:
     """The files with the rows that a mix reads of a part."""
     if part.kind == "scheme":
         return [f"data/filtered/{part.name}/{shard}/kept.jsonl" for shard in page.shard_names()]
+    if part.kind == "pairs":
+        return [f"data/pairs/{part.name}/{shard}/rows.jsonl" for shard in page.shard_names()]
     return [f"data/{part.kind}/{part.name}/rows.jsonl"]

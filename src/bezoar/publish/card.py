@@ -14,7 +14,7 @@ from bezoar import __version__
 from bezoar.blocks import Licence
 from bezoar.publish.records import Records
 from bezoar.recipe import licences
-from bezoar.recipe.cards import place_of, schemes_of, sources_of, writer_of
+from bezoar.recipe.cards import place_of, scheme_of, sources_of, written
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
@@ -101,12 +101,11 @@ def _data(mixes: list[str], recipe: Recipe) -> Iterator[str]:
         source = recipe.sources[name]
         rows.append((f"`{name}`", place_of(source), licences.of_source(recipe, name).text))
     yield from table(("source", "from", "licence"), rows)
+    schemes = list(dict.fromkeys(one for mix in mixes for one in written(recipe, recipe.lineage("mixes", mix))))
     made = []
-    for name in schemes_of(recipe, mixes):
-        scheme, judge = recipe.schemes[recipe.scheme_of(name)], getattr(recipe.filters[name], "judge", None)
-        terms = licences.together(list(licences.of_backend(recipe, scheme.teacher, "teacher")))
-        seeds, writer = f"`{scheme.seeds}`", writer_of(recipe, scheme.teacher)
-        made.append((f"`{name}`", scheme.method, seeds, writer, terms, writer_of(recipe, judge)))
+    for name in schemes:
+        one = scheme_of(recipe, name)
+        made.append((f"`{name}`", one.method, f"`{one.seeds}`", one.teacher, one.terms, one.judge))
     if made:
         yield from ("", "Rows that models wrote; the terms of these models apply to them:", "")
         yield from table(("scheme", "method", "from", "written by", "terms", "filtered by"), made)

@@ -7,14 +7,17 @@ from bezoar.steps.data.sources import Builtin, File, Hub, Source, Url
 from bezoar.steps.dataset.card import Card, CardScheme, CardSource
 
 if TYPE_CHECKING:
+    from bezoar.blocks import NamedBlock
     from bezoar.recipe.recipe import Recipe
-    from bezoar.steps.data.mix import Part
+
+PAIRED = {"scores": "score", "pairs": "pairs"}  # by section, the step
 
 
 def card_of(recipe: "Recipe", name: str) -> Card:
     """The values of a mix's card."""
     mix, found = recipe.mixes[name], licences.of_mix(recipe, name)
-    schemes = schemes_of(recipe, [name])
+    lineage = recipe.lineage("mixes", name)
+    schemes = written(recipe, lineage)
     return Card(
         recipe=recipe.recipe,
         seed=mix.own_seed(recipe.seed),
@@ -22,12 +25,10 @@ def card_of(recipe: "Recipe", name: str) -> Card:
         format=mix.format,
         parts={f"{part.kind} {part.name}": part_licence(recipe, name, part) for part in mix.parts},
         sources={one: _source(recipe, one) for one in sources_of(recipe, [name])},
-        schemes={one: _scheme(recipe, one) for one in schemes},
-        selections={
-            part.name: recipe.selections[part.name].model_dump(mode="json")
-            for part in mix.parts
-            if part.kind == "selected"
-        },
+        schemes={one: scheme_of(recipe, one) for one in schemes},
+        unfiltered=[one for one in schemes if one not in recipe.filters],
+        paired=[[PAIRED[one.section], one.name] for one in lineage if one.section in PAIRED],
+        selections={one.name: one.model_dump(mode="json") for one in lineage if one.section == "selections"},
         licence=licences.text_of(mix.licence) if mix.licence else None,
         head=licences.of_published(recipe, name),
         inputs=[[one.what, one.text] for one in found],
@@ -46,20 +47,8 @@ def part_licence(recipe: "Recipe", mix: str, part: Any) -> str:
 
 def sources_of(recipe: "Recipe", mixes: list[str]) -> list[str]:
     """The sources of mixes, those that schemes start from included; each once."""
-    names = [
-        recipe.schemes[recipe.scheme_of(part.name)].seeds if part.kind == "scheme" else part.name
-        for part in _origins(recipe, mixes)
-    ]
-    return list(dict.fromkeys(names))
-
-
-def schemes_of(recipe: "Recipe", mixes: list[str]) -> list[str]:
-    """The schemes of mixes, as filters or baselines keep their rows; each once."""
-    return list(dict.fromkeys(part.name for part in _origins(recipe, mixes) if part.kind == "scheme"))
-
-
-def _origins(recipe: "Recipe", mixes: list[str]) -> list["Part"]:
-    return [recipe.origin_of(part) for mix in mixes for part in recipe.mixes[mix].parts]
+    found = [block.name for mix in mixes for block in recipe.lineage("mixes", mix) if isinstance(block, Source)]
+    return list(dict.fromkeys(found))
 
 
 def tokenizer_of(recipe: "Recipe", mix: str) -> str | None:
@@ -71,21 +60,29 @@ def tokenizer_of(recipe: "Recipe", mix: str) -> str | None:
     return next((one for one in trained if one in recipe.models), None)
 
 
+def written(recipe: "Recipe", lineage: "list[NamedBlock]") -> list[str]:
+    """The filters of rows that models wrote, and the schemes without one."""
+    return [
+        block.name
+        for block in lineage
+        if block.section == "filters" or (block.section == "schemes" and block.name not in recipe.filters)
+    ]
+
+
 def _source(recipe: "Recipe", name: str) -> CardSource:
     source = recipe.sources[name]
     hub = source.origin.repository if isinstance(source.origin, Hub) else None
     return CardSource(place=place_of(source), licence=licences.of_source(recipe, name).text, hub=hub)
 
 
-def _scheme(recipe: "Recipe", name: str) -> CardScheme:
-    scheme_name = recipe.scheme_of(name)
+def scheme_of(recipe: "Recipe", name: str) -> CardScheme:
+    """What the card says of the rows that a filter keeps, or of a scheme without one."""
+    scheme_name = recipe.scheme_of(name) if name in recipe.filters else name
     scheme = recipe.schemes[scheme_name]
     terms = licences.together(list(licences.of_backend(recipe, scheme.teacher, "teacher")))
-    judge = writer_of(recipe, getattr(recipe.filters[name], "judge", None))
-    teacher = writer_of(recipe, scheme.teacher)
-    return CardScheme(
-        scheme=scheme_name, method=scheme.method, seeds=scheme.seeds, teacher=teacher, terms=terms, judge=judge
-    )
+    judge = writer_of(recipe, getattr(recipe.filters[name], "judge", None)) if name in recipe.filters else "none"
+    teacher, (_, seeds) = writer_of(recipe, scheme.teacher), scheme.starts_from()
+    return CardScheme(scheme=scheme_name, method=scheme.method, seeds=seeds, teacher=teacher, terms=terms, judge=judge)
 
 
 def place_of(source: Source) -> str:

@@ -12,18 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.blocks import Existing, NamedBlock, Reference
+from bezoar.blocks import Existing, Reference
 from bezoar.cache import absent
 from bezoar.errors import InputError
 from bezoar.files import remembered_sha256
 from bezoar.problems import KeyPath, Problem, unknown
-from bezoar.recipe import context, licences, local_rows
+from bezoar.recipe import context, licences, local_rows, rows
 from bezoar.recipe.marks import marked
 from bezoar.requests.api import ApiBackend
 from bezoar.steps.data.formats import FORMATS
 from bezoar.steps.data.readers import files_at
 from bezoar.steps.data.sources import Builtin, File
 from bezoar.steps.evaluate.mtbench import CONTROL
+from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.select.selection import SelectionBlock
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
 def problems_of(recipe: Recipe, root: Path) -> list[Problem]:
     """All problems that need the whole recipe; paths are relative to `root`."""
     problems = [*_references(recipe), *_own_names(recipe), *_budget_and_resources(recipe)]
+    problems += [] if problems else rows.circles(recipe)
     if not problems:  # these checks look up names, which have to exist
         circles = [*_cycles(recipe)] or [*_mix_circles(recipe)]
-        problems = [*circles, *_adapters(recipe), *_formats(recipe), *_servers(recipe), *context.problems(recipe)]
+        problems = [*circles, *_adapters(recipe), *_formats(recipe), *rows.problems(recipe)]
+        problems += [*_servers(recipe), *context.problems(recipe)]
         problems += [] if circles else _strangers(recipe)
         problems += [] if circles else licences.problems(recipe, root)
     return [*problems, *_of_blocks(recipe), *_files(recipe, root)]
@@ -64,15 +68,20 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
                 yield Problem((section, name), what, name, expected)
     for clash in sorted(set(recipe.models) & set(recipe.stages)):
         yield Problem(("stages", clash), "a stage and a model share a name", clash, "one name for one checkpoint")
-    for name in recipe.schemes:
-        if not (name in recipe.filters and recipe.filters[name].decides):
+    for name, scheme in recipe.schemes.items():
+        if scheme.judged and not (name in recipe.filters and recipe.filters[name].decides):
             yield Problem(("filters",), "a scheme has no filter", f"none for {name}", f"a block filters.{name}")
     for name, block in recipe.filters.items():
         if block.decides and name not in recipe.schemes:
             yield unknown(("filters", name), "a filter has its scheme's name", name, recipe.schemes)
     kinds = _rows_by_kind(recipe)
     for key, part in _parts(recipe):
-        if part.name not in kinds[part.kind]:
+        if part.kind == "scheme" and part.name in recipe.schemes and part.name not in recipe.filters:
+            what, expected = "only rows that a filter keeps are taken", f"a block filters.{part.name}"
+            hint = f"filters: {{{part.name}: {{judge: null}}}} keeps what passes its rules"
+            hint += f"; or did you mean {{kind: pairs, name: {part.name}}}?" if part.name in recipe.pairs else ""
+            yield Problem(key, what, f"scheme {part.name} without a filter", expected, hint)
+        elif part.name not in kinds[part.kind]:
             every = [one for known in kinds.values() for one in known]
             names = every if part.kind == "source" else kinds[part.kind]
             what = "no such selection" if part.kind == "selected" else f"no such {part.kind}"
@@ -81,8 +90,12 @@ def _own_names(recipe: Recipe) -> Iterator[Problem]:
 
 def _rows_by_kind(recipe: Recipe) -> dict[str | None, list[str]]:
     """By kind, the names that a part of a mix may have."""
-    filtered = dict.fromkeys([*recipe.schemes, *recipe.filters])
-    return {"source": [*recipe.sources], "scheme": [*filtered], "selected": [*recipe.selections]}
+    return {
+        "source": [*recipe.sources],
+        "scheme": [*recipe.filters],
+        "selected": [*recipe.selections],
+        "pairs": [*recipe.pairs],
+    }
 
 
 def _parts(recipe: Recipe) -> Iterator[tuple[KeyPath, Part]]:
@@ -149,20 +162,12 @@ def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     for key, name in stage.checkpoints().items():
         yield ("stages", checkpoint, key), name
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
-    for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
-        blocks: list[NamedBlock] = []
-        if part.kind == "selected":
-            selection = recipe.selections[part.name]
-            yield from ((("selections", part.name, key), one) for key, one in selection.checkpoints().items())
-            blocks.append(selection)
-        origin = recipe.origin_of(part)
-        if origin.kind == "scheme":
-            scheme = recipe.scheme_of(origin.name)
-            blocks += [recipe.schemes[scheme], recipe.filters[scheme]]
-        for block in blocks:
-            for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
-                if weights := recipe.backends[name].weights:
-                    yield (block.section, block.name, key), weights
+    for block in (block for mix in mixes for block in recipe.lineage("mixes", mix)):
+        for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
+            if weights := recipe.backends[name].weights:
+                yield (block.section, block.name, key), weights
+        if isinstance(block, ScoreBlock | SelectionBlock):
+            yield from (((block.section, block.name, key), name) for key, name in block.checkpoints().items())
 
 
 def _cycles(recipe: Recipe) -> Iterator[Problem]:
@@ -253,10 +258,9 @@ def _formats(recipe: Recipe) -> Iterator[Problem]:
                 if found not in (*wanted, None):
                     what = f"source `{origin.name}` holds other rows"
                     yield Problem((*key, "name"), what, f"format {found}", " or ".join(wanted))
-            elif mix.format == "preference":
-                yield Problem(
-                    key, "a scheme has no preferences", part.name, f"a source of format {' or '.join(wanted)}"
-                )
+            elif origin.kind == "scheme" and mix.format == "preference":
+                expected = f"pairs, or a source of format {' or '.join(wanted)}"
+                yield Problem(key, "a scheme has no preferences", part.name, expected)
     for name, stage in recipe.stages.items():
         found = recipe.mixes[stage.mix].format
         if found != stage.mix_format:

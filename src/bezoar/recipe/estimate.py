@@ -128,8 +128,15 @@ class Estimator:
 
     def candidates(self, scheme: str) -> int | None:
         """The most rows that one shard of a scheme writes."""
-        block = self.recipe.schemes[scheme]
-        return block.candidates_of_a_shard(self.rows(block.seeds), self.shards)
+        return self.recipe.schemes[scheme].candidates_of_a_shard(self.seeds(scheme), self.shards)
+
+    def seeds(self, scheme: str) -> int | None:
+        """Rows that a scheme starts from: of its source, or the most that another scheme may have."""
+        section, name = self.recipe.schemes[scheme].starts_from()
+        if section == "sources":
+            return self.rows(name)
+        candidates = self.candidates(name)
+        return None if candidates is None else candidates * self.shards
 
     def longest_answer(self, scheme: str) -> int:
         """The most tokens of an answer of a scheme's teacher."""

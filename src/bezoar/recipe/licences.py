@@ -16,7 +16,10 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from bezoar.blocks import Licence, Terms
 from bezoar.problems import KeyPath, Problem
 from bezoar.steps.backends.verifier import VerifierBackend
-from bezoar.steps.data.sources import Builtin
+from bezoar.steps.data.mix import part_of
+from bezoar.steps.data.sources import Builtin, Source
+from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.select.selection import SelectionBlock
 
 if TYPE_CHECKING:
     from bezoar.recipe.recipe import Recipe
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 # By section, the key of a block's licence. Nothing depends on it but cards.
 KEYS = {"sources": "licence", "backends": "terms", "models": "licence", "mixes": "licence", "stages": "licence"}
+WRITERS = ("teacher",)  # keys of backends whose words are in rows; others judge or criticise
 OWN = "Apache-2.0"  # of rows that Bezoar's embedded world makes
 UNKNOWN = "not stated"
 # By SPDX id, those that don't permit commercial use, and those that ask for the same licence for what is made of them.
@@ -144,25 +148,17 @@ def of_mix(recipe: "Recipe", mix: str) -> list[Input]:
 
 def of_part(recipe: "Recipe", mix: str, part: "Part") -> Iterator[Input]:
     """What the rows of a mix's part are made of."""
-    if part.kind == "selected":
-        selection = recipe.selections[part.name]
-        yield from of_part(recipe, mix, selection.part.model_copy(update={"rows": part.rows or selection.rows}))
-        for name in selection.checkpoints().values():
-            yield from (replace(one, judges=True) for one in of_checkpoint(recipe, name))
-        for key, backend in selection.asked_by("select").items():
-            found = of_backend(recipe, backend, f"{key} of {part.name}", mix, part.rows)
-            yield from (replace(one, judges=True) for one in found)
-        return
-    if part.kind == "source":
-        yield of_source(recipe, part.name, mix, part.rows)
-        return
-    scheme = recipe.schemes[recipe.scheme_of(part.name)]
-    yield of_source(recipe, scheme.seeds, mix, part.rows)
-    for block in (scheme, recipe.filters[part.name]):
-        for rule in block.asks:
-            for key, backend in block.asked_by(rule).items():
-                found = of_backend(recipe, backend, f"{key} of {part.name}", mix, part.rows)
-                yield from (replace(one, judges=key != "teacher") for one in found)
+    told = {recipe.scheme_of(part.name): part.name} if part.kind == "scheme" else {}  # a baseline by its own name
+    rows = part.rows or (recipe.selections[part.name].rows if part.kind == "selected" else None)
+    for block in recipe.lineage(*part_of(part)):
+        if isinstance(block, Source):
+            yield of_source(recipe, block.name, mix, rows)
+        for key, backend in (pair for rule in block.asks for pair in block.asked_by(rule).items()):
+            found = of_backend(recipe, backend, f"{key} of {told.get(block.name, block.name)}", mix, part.rows)
+            yield from (replace(one, judges=key not in WRITERS) for one in found)
+        if isinstance(block, ScoreBlock | SelectionBlock):
+            for checkpoint in block.checkpoints().values():
+                yield from (replace(one, judges=True) for one in of_checkpoint(recipe, checkpoint))
 
 
 def of_source(recipe: "Recipe", name: str, mix: str | None = None, rows: int | None = None) -> Input:

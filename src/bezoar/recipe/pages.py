@@ -20,11 +20,15 @@ def page_of(recipe: "Recipe") -> Page:
         schemes={
             name: PageScheme(
                 method=block.method,
-                seeds=block.seeds,
+                seeds=block.starts_from()[1],
                 weights=recipe.backends[block.teacher].weights,
             )
             for name, block in recipe.schemes.items()
         },
+        unfiltered=[name for name in recipe.schemes if name not in recipe.filters],
+        follows=[name for name, block in recipe.schemes.items() if block.starts_from()[0] == "schemes"],
+        scores={name: block.of for name, block in recipe.scores.items()},
+        pairs={name: [list(one) for one in block.starts_from()] for name, block in recipe.pairs.items()},
         filters={name: recipe.scheme_of(name) for name in recipe.filters},
         selections={name: PagePart(kind=one.kind or "source", name=one.of) for name, one in recipe.selections.items()},
         mixes={

@@ -20,7 +20,7 @@ from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
 from bezoar.steps.data.contamination.block import Contamination
-from bezoar.steps.data.mix import Mix, Part
+from bezoar.steps.data.mix import Mix, Part, part_of
 from bezoar.steps.data.sources import Source
 from bezoar.steps.dataset.card import Card
 from bezoar.steps.evaluate.agreement import Agreement
@@ -39,10 +39,22 @@ from bezoar.steps.filter.block import Filter
 from bezoar.steps.generate.evol import Evol
 from bezoar.steps.generate.lamini import Lamini
 from bezoar.steps.generate.orca import Orca
+from bezoar.steps.generate.revise import Revise
+from bezoar.steps.generate.sample import Sample
+from bezoar.steps.generate.scheme import SchemeBlock
 from bezoar.steps.generate.skillmix import Skillmix
+from bezoar.steps.pairs.best_of_n import BestOfN
+from bezoar.steps.pairs.block import PairsBlock
+from bezoar.steps.pairs.ranked import Ranked
+from bezoar.steps.pairs.revision import Revision
+from bezoar.steps.pairs.self_play import SelfPlay
+from bezoar.steps.score.block import ScoreBlock
+from bezoar.steps.score.judge import JudgeScore
+from bezoar.steps.score.logratio import LogRatio
 from bezoar.steps.select.deita import Deita
 from bezoar.steps.select.difficulty import Difficulty
 from bezoar.steps.select.ordered import Ordered
+from bezoar.steps.select.selection import SelectionBlock
 from bezoar.steps.train.asft import Asft
 from bezoar.steps.train.dpo import Dpo
 from bezoar.steps.train.grpo import Grpo
@@ -57,7 +69,9 @@ from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
-Scheme = Annotated[Lamini | Evol | Orca | Skillmix, Field(discriminator="method")]
+Scheme = Annotated[Lamini | Evol | Orca | Sample | Skillmix | Revise, Field(discriminator="method")]
+Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
+Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Selection = Annotated[Deita | Difficulty | Ordered, Field(discriminator="method")]
 Stage = Annotated[Asft | Dpo | Grpo | Kto | Orpo | Sft | Simpo | Sppo | Tgdpo | Tpo, Field(discriminator="method")]
@@ -69,10 +83,23 @@ Eval = Annotated[
 Asked = tuple[NamedBlock, dict[str, BackendBlock]]
 
 # By kind of a part whose kind isn't said, the sections with its name; the first kind that has one. Else it's a source.
-KINDS = {"scheme": ("schemes", "filters"), "selected": ("selections",)}
+KINDS = {"scheme": ("schemes", "filters"), "selected": ("selections",), "pairs": ("pairs",)}
 SUMMARY = "summary"  # the stage of results/summary.csv
 CARDS, PAGE = "cards", "page"  # of the values of a run
-BLOCKS = ("sources", "backends", "models", "schemes", "filters", "selections", "mixes", "stages", "answers", "evals")
+BLOCKS = (
+    "sources",
+    "backends",
+    "models",
+    "schemes",
+    "filters",
+    "scores",
+    "pairs",
+    "selections",
+    "mixes",
+    "stages",
+    "answers",
+    "evals",
+)
 SECTIONS = (*BLOCKS, "loops", "matrix")  # those of blocks, and those that are unrolled into blocks
 
 
@@ -108,6 +135,8 @@ class Recipe(Block):
     models: dict[Name, Model] = Field({})
     schemes: dict[Name, Scheme] = Field({})
     filters: dict[Name, AnyFilter] = Field({})
+    scores: dict[Name, Score] = Field({}, exclude_if=_is_empty)
+    pairs: dict[Name, Pairs] = Field({}, exclude_if=_is_empty)
     selections: dict[Name, Selection] = Field({}, exclude_if=_is_empty)
     mixes: dict[Name, Mix] = Field({})
     stages: dict[Name, Stage] = Field({})
@@ -132,7 +161,7 @@ class Recipe(Block):
         if isinstance(mixes := data.get("mixes"), dict):
             data = data | {"mixes": {name: _with_kinds(mix, kinds) for name, mix in mixes.items()}}
         if isinstance(selections := data.get("selections"), dict):
-            ofs = {name: kind for name, kind in kinds.items() if kind != "selected"}
+            ofs = {name: kind for name, kind in kinds.items() if kind == "scheme"}
             data = data | {"selections": {name: _with_kind(one, ofs, "of") for name, one in selections.items()}}
         for section, method in (("filters", "judge"), ("stages", "sft")):
             if isinstance(blocks := data.get(section), dict):
@@ -186,7 +215,8 @@ class Recipe(Block):
             return source.known_rows if source else None
         block = self.filters.get(part.name)
         scheme = self.schemes.get(self.scheme_of(part.name)) if block else None
-        seeds = self.sources.get(scheme.seeds) if scheme else None
+        section, name = scheme.starts_from() if scheme else ("", "")
+        seeds = self.sources.get(name) if section == "sources" else None
         if scheme is None or seeds is None:
             return None
         shard = scheme.candidates_of_a_shard(seeds.known_rows, self.shards)
@@ -197,6 +227,54 @@ class Recipe(Block):
         """The scheme whose rows a filter keeps."""
         block = self.filters[filter_name]
         return block.like if isinstance(block, Baseline) else filter_name
+
+    def kept_of(self, scheme: str) -> tuple[str, str]:
+        """Folder below `data/` and file, in each shard's folder, with the rows of a scheme that others use."""
+        return (f"filtered/{scheme}", "kept.jsonl") if scheme in self.filters else (f"generated/{scheme}", "rows.jsonl")
+
+    def lineage(self, section: str, name: str) -> list[NamedBlock]:
+        """The blocks that rows come from, the first one first, and the block of that name itself; each once.
+
+        Args:
+            section: Of the block: sources, schemes (the rows that a scheme's filter keeps, or all if it has none),
+                filters, scores, pairs or mixes.
+            name: Its name.
+        """
+        found: dict[tuple[str, str], NamedBlock] = {}
+        seen: set[tuple[str, str]] = set()
+
+        def add(section: str, name: str, *, kept: bool = True) -> None:
+            if section == "schemes" and kept and name in self.filters:
+                section = "filters"
+            if (section, name) in seen:
+                return
+            seen.add((section, name))
+            block = getattr(self, section)[name]
+            if section == "filters":
+                add("schemes", self.scheme_of(name), kept=False)
+            for before in self.read_by(block):
+                add(*before)
+            found[section, name] = block
+
+        add(section, name)
+        return list(found.values())
+
+    def read_by(self, block: NamedBlock) -> list[tuple[str, str]]:
+        """Section and name of the blocks whose rows a scheme, scores, pairs or a mix read."""
+        match block:
+            case SchemeBlock() | ScoreBlock():
+                return [block.starts_from()]
+            case PairsBlock():
+                return block.starts_from()
+            case SelectionBlock():
+                return [part_of(block.part)]
+            case Mix():
+                return [part_of(part) for part in block.parts]
+        return []
+
+    def answers_to_a_prompt(self, scores: str) -> int:
+        """The most answers to one prompt among the rows of scores."""
+        return getattr(self.schemes[self.scores[scores].of], "n", 1)
 
     def base_weights(self, stage: str) -> str:
         """The base model or stage whose full weights a stage's adapter is trained on."""
@@ -339,16 +417,20 @@ class Recipe(Block):
 
     def loose_ends(self) -> dict[str, list[str]]:
         """By section, blocks whose artifacts no other block uses: `all` makes them beside the results."""
-        parts = [(part.kind, part.name) for mix in self.mixes.values() for part in mix.parts]
-        parts += [(one.kind, one.of) for one in self.selections.values()]
+        blocks = [*self.schemes.values(), *self.scores.values(), *self.pairs.values(), *self.selections.values()]
+        read = {one for block in [*blocks, *self.mixes.values()] for one in self.read_by(block)}
+        loading = [*self.scores.values(), *self.selections.values()]
+        loaded = {name for block in loading for name in block.checkpoints().values()}
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
-        read = {name for block in self.selections.values() for name in block.checkpoints().values()}
         trained = {name for stage in self.stages.values() for name in stage.checkpoints().values()}
-        taken = trained | scored | asked | read
+        taken = trained | scored | asked | loaded
         return {
-            "filters": [name for name in self.filters if ("scheme", name) not in parts],
-            "selections": [name for name in self.selections if ("selected", name) not in parts],
+            "filters": [name for name in self.filters if not {("filters", name), ("schemes", name)} & read],
+            "schemes": [name for name in self.schemes if name not in self.filters and ("schemes", name) not in read],
+            "scores": [name for name in self.scores if ("scores", name) not in read],
+            "pairs": [name for name in self.pairs if ("pairs", name) not in read],
+            "selections": [name for name in self.selections if ("selections", name) not in read],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
             "stages": [name for name in self.stages if name not in taken],
         }

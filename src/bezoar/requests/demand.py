@@ -31,6 +31,10 @@ class Known(Protocol):
         """Rows of a source: those that exist, or those that the recipe takes."""
         ...
 
+    def seeds(self, scheme: str) -> int | None:
+        """Rows that a scheme starts from: of its source, or the most that another scheme may have."""
+        ...
+
     def lines(self, paths: Iterable[str]) -> int | None:
         """Rows of the files, if they exist and are up to date."""
         ...

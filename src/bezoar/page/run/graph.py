@@ -21,6 +21,8 @@ KINDS = {
     "filter": "filter",
     "quota": "filter",
     "baseline": "filter",
+    "score": "scores",
+    "pairs": "pairs",
     "select": "selection",
     "mix": "mix",
     "certificate": "mix",

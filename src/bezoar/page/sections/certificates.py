@@ -54,8 +54,9 @@ def _steps(inputs: Inputs) -> list[Duplicates]:
     page = inputs.page
     found = [_counted(inputs, "source", name, [f"data/source/{name}/report.json"]) for name in sources(page)]
     for kind, folder, names in (
-        ("generate", "generated", dict.fromkeys(page.filters.values())),
+        ("generate", "generated", page.made()),
         ("filter", "filtered", page.filters),
+        ("pairs", "pairs", page.pairs),
     ):
         for name in names:
             paths = [f"data/{folder}/{name}/{shard}/report.json" for shard in page.shard_names()]

@@ -17,6 +17,8 @@ GROUPS = {
     "source": "data",
     "scheme": "data",
     "filter": "data",
+    "scores": "data",
+    "pairs": "data",
     "selection": "data",
     "mix": "data",
     "base model": "model",
@@ -49,10 +51,14 @@ def edges(page: Page) -> Iterator[tuple[Name, Name]]:
     checkpoints |= {name: ("stage", name) for name in page.stages}
     yield from ((("source", one), ("base model", name)) for name, model in page.models.items() for one in model.sources)
     for name, scheme in page.schemes.items():
-        yield ("source", scheme.seeds), ("scheme", name)
+        yield ("scheme" if name in page.follows else "source", scheme.seeds), ("scheme", name)
         if scheme.weights:
             yield checkpoints[scheme.weights], ("scheme", name)
     yield from ((("scheme", scheme), ("filter", name)) for name, scheme in page.filters.items() if name != scheme)
+    yield from ((("scheme", scheme), ("scores", name)) for name, scheme in page.scores.items())
+    kinds = {"schemes": "scheme", "scores": "scores"}
+    for name, rows in page.pairs.items():
+        yield from (((kinds[section], one), ("pairs", name)) for section, one in rows)
     kept = {name: ("scheme" if name == scheme else "filter", name) for name, scheme in page.filters.items()}
 
     def source_of(part: PagePart) -> Name:

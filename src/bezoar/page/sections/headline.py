@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 def section(inputs: Inputs) -> Section | None:
     """The headline."""
     page = inputs.page
-    tiles = [tile for tile in (_generated(inputs), _kept(inputs), _mixed(inputs)) if tile.artifacts]
+    tiles = [tile for tile in (_generated(inputs), _kept(inputs), _paired(inputs), _mixed(inputs)) if tile.artifacts]
     tiles += [tile for name in page.evals for tile in _scores(inputs, name)][:MOST]
     found = (len(sources(page)), len(page.schemes), len(page.mixes), len(page.stages), len(page.evals))
     counts = [counted(*one) for one in zip(found, BLOCKS, strict=True) if one[0]]
@@ -59,15 +59,21 @@ def _ledgers(inputs: Inputs, kind: str, paths: list[str], label: str, more: str)
 
 def _generated(inputs: Inputs) -> Tile:
     page = inputs.page
-    names = dict.fromkeys(page.filters.values())
+    names = page.made()
     paths = [f"data/generated/{name}/{shard}/report.json" for name in names for shard in page.shard_names()]
-    return _ledgers(inputs, "generate", paths, "rows generated", _sum_of(list(names), "scheme"))
+    return _ledgers(inputs, "generate", paths, "rows generated", _sum_of(names, "scheme"))
 
 
 def _kept(inputs: Inputs) -> Tile:
     page = inputs.page
     paths = [f"data/filtered/{name}/{shard}/report.json" for name in page.filters for shard in page.shard_names()]
     return _ledgers(inputs, "filter", paths, "rows kept by filters", _sum_of(list(page.filters), "filter"))
+
+
+def _paired(inputs: Inputs) -> Tile:
+    page = inputs.page
+    paths = [f"data/pairs/{name}/{shard}/report.json" for name in page.pairs for shard in page.shard_names()]
+    return _ledgers(inputs, "pairs", paths, "pairs of answers", _sum_of(list(page.pairs), "block"))
 
 
 def _mixed(inputs: Inputs) -> Tile:

@@ -115,13 +115,18 @@ def steps_of(page: Page) -> list[Step]:
     """The steps of all rows, in the order of `bezoar rows`."""
     shards = page.shard_names()
     steps = [Step("source", name, [], [f"data/source/{name}/dropped.jsonl"], []) for name in sources(page)]
-    for name in dict.fromkeys(page.filters.values()):
+    for name in page.made():
         steps.append(Step("generate", name, [], [f"data/generated/{name}/{one}/dropped.jsonl" for one in shards], []))
     for name in page.filters:
         kept, rejected = (
             [f"data/filtered/{name}/{shard}/{file}.jsonl" for shard in shards] for file in (KEPT, "rejected")
         )
         steps.append(Step("filter", name, kept, rejected, []))
+    for name in page.scores:
+        steps.append(Step("score", name, [], [f"data/scored/{name}/{one}/dropped.jsonl" for one in shards], []))
+    for name in page.pairs:
+        kept, dropped = ([f"data/pairs/{name}/{one}/{file}.jsonl" for one in shards] for file in ("rows", "dropped"))
+        steps.append(Step("pairs", name, kept, dropped, []))
     for name, part in page.selections.items():
         kept, dropped = ([f"data/selected/{name}/{file}.jsonl"] for file in ("rows", "dropped"))
         steps.append(Step("select", name, kept, dropped, rows_of_part(page, part)))

@@ -1,7 +1,7 @@
 """The row waterfall: how many rows each step of a scheme and of a mix let through, and why it left out the others."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -50,6 +50,9 @@ def section(inputs: Inputs) -> Section | None:
     """The waterfalls; None without a scheme, a selection or a mix."""
     page = inputs.page
     falls = [_scheme(inputs, name) for name in page.filters]
+    falls += [_step(inputs, "generate", "generated", name, f"rows of {name}") for name in page.unfiltered]
+    falls += [_step(inputs, "score", "scored", name, f"rows of {scheme}") for name, scheme in page.scores.items()]
+    falls += [_step(inputs, "pairs", "pairs", name, "candidate pairs") for name in page.pairs]
     falls += [_selection(inputs, name) for name in page.selections]
     falls += [_mix(inputs, name) for name in page.mixes]
     if not falls:
@@ -94,7 +97,7 @@ def _scheme(inputs: Inputs, name: str) -> Fall:
     flows = [("generated", first.kept, few(first.reasons)), ("kept", second.kept, few(second.reasons))]
     picture = drawing(*steps(flows, "candidates"), f"Rows of {name}: candidates, generated rows, rows kept")
     about = f"{block.method} from {block.seeds}"
-    lines = [_source(inputs, block.seeds)] if block.seeds in sources(page) else []
+    lines = [*_begins(inputs, scheme, block.seeds)]
     artifacts = [*(one.artifact for one in lines), *(inputs.artifact(path) for path in (*made, *kept))]
     lines += [Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
     return Fall("scheme", name, about, picture, lines, artifacts)
@@ -104,6 +107,29 @@ def _source(inputs: Inputs, name: str) -> Line:
     """A source: rows that don't fit its format never become rows of the recipe, so it is a step like any other."""
     path = f"data/source/{name}/report.json"
     return Line(f"source {name}", ledger(inputs, "source", [path]), inputs.artifact(path))
+
+
+def _begins(inputs: Inputs, scheme: str, seeds: str) -> Iterator[Line]:
+    """What a scheme starts from, where that is a step."""
+    if scheme in inputs.page.follows:
+        yield _seeds(inputs, seeds)
+    elif seeds in sources(inputs.page):
+        yield _source(inputs, seeds)
+
+
+def _seeds(inputs: Inputs, name: str) -> Line:
+    """A scheme whose rows are the seeds of another one."""
+    paths = [f"data/generated/{name}/{shard}/report.json" for shard in inputs.page.shard_names()]
+    return Line(f"scheme {name}", ledger(inputs, "generate", paths), inputs.artifact(paths[0]))
+
+
+def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall:
+    """A step by itself: rows of a scheme without a filter, scores, pairs."""
+    paths = [f"data/{folder}/{name}/{shard}/report.json" for shard in inputs.page.shard_names()]
+    found = ledger(inputs, kind, paths)
+    picture = drawing(*steps([(kind, found.kept, few(found.reasons))], "rows"), f"{kind} {name}: rows in and out")
+    artifacts = [inputs.artifact(path) for path in paths]
+    return Fall(kind, name, about, picture, [Line(kind, found, artifacts[0])], artifacts)
 
 
 def _selection(inputs: Inputs, name: str) -> Fall:

@@ -18,6 +18,8 @@ LEDGERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "source": ("read", "rows", ("dropped", "not_taken")),
     "generate": ("candidates", "rows", ("dropped", "failed")),
     "filter": ("rows", "kept", ("rejected", "failed")),
+    "score": ("rows", "scored", ("failed",)),
+    "pairs": ("candidates", "pairs", ("dropped",)),
     "select": ("found", "rows", ("dropped", "failed")),
     "part": ("found", "taken", ("dropped", "not_drawn")),
 }

@@ -12,7 +12,7 @@ from bezoar.errors import InputError, problem
 from bezoar.steps import chat
 from bezoar.steps.chat import RESPONSES, Turn
 from bezoar.steps.data import rows
-from bezoar.steps.data.families import first_turn
+from bezoar.steps.data.families import family_of_messages, first_turn
 from bezoar.steps.data.rows import Unusable
 
 Example = dict[str, Any]  # id, keys of its family, and columns of messages: prompt and completion, or chosen, rejected
@@ -65,10 +65,10 @@ def example_of(row: rows.Row, preference: bool, system: str | None, window: "Win
 def family_of(row: rows.Row) -> str:
     """The family of a row: rows of one tree of rewrites, or about one dialogue, share it."""
     match row:
-        case rows.PreferenceRow():
-            return rows.row_id(*(one.content for one in row.messages if one.role != "system"))
-        case rows.FilteredRow():
+        case rows.PairRow() | rows.FilteredRow():
             return row.root_id
+        case rows.PreferenceRow():
+            return family_of_messages(row.messages)
         case rows.SeedRow():
             return row.id
         case rows.ChatRow():

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bezoar.steps.data.rows import normalized, row_id
+from bezoar.steps.data.rows import Message, normalized, row_id
 
 KEYS = ("family", "first_turn")  # columns of a mix's rows; rows that share a value of either are one family
 CLUSTER = "cluster"  # another one, of a row that has near-duplicates
@@ -15,6 +15,11 @@ HEX = re.compile("[0-9a-f]{16}")
 def first_turn(text: str) -> str:
     """A key that dialogues and instructions with the same first turn share."""
     return row_id("first turn", normalized(text))
+
+
+def family_of_messages(messages: Iterable[Message]) -> str:
+    """The family of preferences about one dialogue."""
+    return row_id(*(one.content for one in messages if one.role != "system"))
 
 
 def number_of(key: str) -> int:

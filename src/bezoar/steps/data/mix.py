@@ -19,13 +19,13 @@ from bezoar.steps.seeded import Seeded
 
 
 class Part(Block):
-    """One ingredient of a mix: rows of a scheme, a source or a selection; its name alone means all of its rows."""
+    """An ingredient of a mix: rows of a scheme, source, selection or pairs; its name alone means all of its rows."""
 
     name: Name
-    kind: Literal["scheme", "source", "selected"] | None = Field(
+    kind: Literal["scheme", "source", "selected", "pairs"] | None = Field(
         None,
-        description="Kept rows of a scheme, a source, or rows of a selection. Null takes the scheme of this name, else "
-        "the selection, else the source.",
+        description="Kept rows of a scheme, a source, rows of a selection, or pairs. Null takes the scheme of this "
+        "name, else the selection, else the pairs, else the source.",
     )
     rows: int | None = Field(None, ge=1, description="Rows drawn without replacement; null takes all.")
 
@@ -33,6 +33,12 @@ class Part(Block):
     @classmethod
     def _of_name(cls, data: Any) -> Any:
         return {"name": data} if isinstance(data, str) else data
+
+
+def part_of(part: Part) -> tuple[str, str]:
+    """Section and name of the block whose rows a part takes."""
+    sections = {"scheme": "filters", "source": "sources", "selected": "selections", "pairs": "pairs"}
+    return sections[part.kind or "source"], part.name
 
 
 class NearDuplicates(Block):

@@ -19,12 +19,13 @@ Placed = tuple[str, dict[str, Any], Any]  # a row's place, the file and line tha
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders with rows of schemes, sources and selections."""
+    """The folders with rows of schemes, sources, selections and pairs."""
 
     filtered: Path
     source: Path
     selected: Path
     shards: int
+    pairs: Path = Path("data/pairs")
 
 
 def files_of(part: Part, folders: Folders) -> list[Path]:
@@ -32,14 +33,15 @@ def files_of(part: Part, folders: Folders) -> list[Path]:
     if part.kind is None:
         raise InputError(
             problem(
-                f"part {part.name}: neither a scheme nor a source",
+                f"part {part.name}: neither a scheme, a source nor pairs",
                 found="no kind",
-                expected="kind: scheme or kind: source, as the whole recipe says",
+                expected="kind: scheme, source or pairs, as the whole recipe says",
                 hint="`bezoar recipe show` prints the whole recipe",
             )
         )
-    if part.kind == "scheme":
-        return [folders.filtered / part.name / f"{shard:04d}" / "kept.jsonl" for shard in range(folders.shards)]
+    if part.kind in ("scheme", "pairs"):
+        folder, name = (folders.filtered, "kept") if part.kind == "scheme" else (folders.pairs, "rows")
+        return [folder / part.name / f"{shard:04d}" / f"{name}.jsonl" for shard in range(folders.shards)]
     folder = folders.selected if part.kind == "selected" else folders.source
     return [folder / part.name / "rows.jsonl"]
 
@@ -54,7 +56,7 @@ def placed_rows(part: Part, folders: Folders, *, preference: bool = False) -> It
     """
     for path in files_of(part, folders):
         placed = rows.placed_rows(path, type_of(path, preference=preference))
-        if part.kind == "scheme":
+        if part.kind in ("scheme", "pairs"):
             for place, row in placed:
                 yield place, dict(zip(("file", "line"), rows.split_place(place)[:2], strict=True)), row
             continue
@@ -70,7 +72,7 @@ def type_of(path: Path, *, preference: bool) -> type[rows.Row]:
         ValueError: No mix takes such rows, or they aren't preferences.
     """
     found = rows.row_type(path)
-    if preference and found is not rows.PreferenceRow and path.stat().st_size:
+    if preference and not issubclass(found, rows.PreferenceRow) and path.stat().st_size:
         raise ValueError(
             problem(f"{path}: no preferences", found=found.__name__, expected="preferences, for a mix of this format")
         )

@@ -120,6 +120,14 @@ class PreferenceRow(Row):
         return messages
 
 
+class PairRow(PreferenceRow):
+    """Two answers to a prompt of one turn, of which one is the better, with their origins."""
+
+    root_id: str = Field(description="First ancestor of the prompt; rows of its family share it.")
+    chosen_id: str = Field(description="Row of the chosen response: a generated one, or a seed.")
+    rejected_id: str
+
+
 class GeneratedRow(Row):
     """A scheme's result: an instruction with a teacher's response, and their origins."""
 
@@ -222,7 +230,7 @@ class JudgePromptRow(Row):
 
 
 PAIR_NUMBERS = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")
-TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, SeedRow)  # rows of mixes
+TRAINABLE: tuple[type[Row], ...] = (FilteredRow, ChatRow, PreferenceRow, PairRow, SeedRow)  # rows of mixes
 Kind = TypeVar("Kind", bound=Row)
 
 
@@ -252,19 +260,24 @@ def normalized(text: str) -> str:
     return plain.rstrip(END_PUNCTUATION) or plain
 
 
-def row_type(path: Path) -> type[Row]:
-    """The type of the rows of a part of a mix, by the columns of its first row; SeedRow for a file without rows.
+def row_type(path: Path, kinds: tuple[type[Row], ...] = TRAINABLE, use: str = "a mix") -> type[Row]:
+    """The type of a file's rows, by the columns of the first one; SeedRow for a file without rows.
+
+    Args:
+        path: The file.
+        kinds: The types that may be.
+        use: What takes such rows, for the message.
 
     Raises:
-        ValueError: No mix takes rows of this type.
+        ValueError: The rows are of no such type.
     """
     first = next((row for _, row in read_json_lines(path)), None)
     if first is None:
         return SeedRow
-    found = [kind for kind in TRAINABLE if _columns(kind) <= set(first) <= set(kind.model_fields)]
+    found = [kind for kind in kinds if _columns(kind) <= set(first) <= set(kind.model_fields)]
     if not found:
         expected = "rows with a response, or preferences"
-        raise InputError(problem(f"{path}: not rows of a mix", found=", ".join(map(str, first)), expected=expected))
+        raise InputError(problem(f"{path}: not rows of {use}", found=", ".join(map(str, first)), expected=expected))
     return found[0]
 
 

@@ -8,6 +8,11 @@ from bezoar.blocks import Block, NamedBlock
 from bezoar.steps.data.formats.common import MixFormat
 
 
+def _is_empty(value: object) -> bool:
+    """Whether a value is left out: a recipe without such blocks keeps its cards."""
+    return not value
+
+
 class CardSource(Block):
     """A source of a mix's rows, or of the seeds of its schemes."""
 
@@ -24,7 +29,7 @@ class CardScheme(Block):
     seeds: str
     teacher: str = Field(description="The model that wrote its rows.")
     terms: str = Field(description="What the teacher's answers may be used for.")
-    judge: str = Field(description="The model that filtered its rows; `rules` if none did.")
+    judge: str = Field(description="The model that filtered its rows; `rules` or `none` if none did.")
 
 
 class Card(NamedBlock):
@@ -39,8 +44,14 @@ class Card(NamedBlock):
     parts: dict[str, str] = Field(description="Licences of rows, by kind and name of the part.")
     sources: dict[str, CardSource]
     schemes: dict[str, CardScheme] = Field(description="Schemes by the filter that keeps their rows.")
+    unfiltered: list[str] = Field(
+        [], exclude_if=_is_empty, description="Names of these that no filter keeps rows of; left out if empty."
+    )
+    paired: list[list[str]] = Field(
+        [], exclude_if=_is_empty, description="Steps that score and pair rows, each with its name; left out if empty."
+    )
     selections: dict[str, dict[str, JsonValue]] = Field(
-        {}, description="Blocks of the selections that are parts of it.", exclude_if=lambda blocks: not blocks
+        {}, exclude_if=_is_empty, description="Blocks of the selections that are parts of it."
     )
     licence: str | None = Field(
         description="The licence that the whole is published under; null for those of its rows."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bezoar.steps.data.accounting import Ledger
 from bezoar.steps.dataset.card import Card
 
+PAIRED = {"score": "scored", "pairs": "pairs"}  # by step, its folder
 REPEATS = "evaluation item"  # as the rows that a certificate drops have it
 
 
@@ -34,7 +35,15 @@ def falls(card: Card, mix: str, data: Path, published: int) -> list[Fall]:
     return [
         *(_step("source", name, [data / f"source/{name}"]) for name in card.sources),
         *(_step("generate", name, [data / f"generated/{name}/{shard}" for shard in shards]) for name in schemes),
-        *(_step("filter", name, [data / f"filtered/{name}/{shard}" for shard in shards]) for name in card.schemes),
+        *(
+            _step("filter", name, [data / f"filtered/{name}/{shard}" for shard in shards])
+            for name in card.schemes
+            if name not in card.unfiltered
+        ),
+        *(
+            _step(kind, name, [data / f"{PAIRED[kind]}/{name}/{shard}" for shard in shards])
+            for kind, name in card.paired
+        ),
         *(_step("select", name, [data / f"selected/{name}"]) for name in card.selections),
         *_mix(mix, data / f"mixes/{mix}/report.json", published),
     ]

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Name, Reference, Sampling, TeacherName
+from bezoar.blocks import FilePath, Name, Reference, Sampling, TeacherName
 from bezoar.requests.base import Backend, Completion, Request, ask
 from bezoar.requests.demand import Demand, Known
 from bezoar.steps import prompts
@@ -45,6 +45,7 @@ class Evol(SchemeBlock):
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher", "equality_judge")}
 
     method: Literal["evol"]
+    prompts: FilePath = Field(description="Prompt file of the scheme.")
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("dolly", "seed_tasks"))] = Field(
         description="Source of the first instructions."
     )
@@ -102,7 +103,7 @@ class Evol(SchemeBlock):
         calls = (
             0
             if self.equality_judge == self.teacher
-            else self.candidates_of_a_shard(known.rows(self.seeds), known.shards)
+            else self.candidates_of_a_shard(known.seeds(self.name), known.shards)
         )
         return replace(demand, calls=calls, sampling=verdict_sampling(self.sampling))
 

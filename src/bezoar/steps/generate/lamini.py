@@ -52,6 +52,7 @@ class Lamini(Listing, SchemeBlock):
     deals: ClassVar[tuple[str, ...]] = tuple(Listing.model_fields)
 
     method: Literal["lamini"]
+    prompts: FilePath = Field(description="Prompt file of the scheme.")
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
         description="Source of the examples."
     )

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from bezoar.blocks import Name, Reference, Share
+from bezoar.blocks import FilePath, Name, Reference, Share
 from bezoar.errors import InputError, problem
 from bezoar.problems import read_yaml
 from bezoar.requests.base import Backend, Request
@@ -60,6 +60,7 @@ class Orca(Drawing, SchemeBlock):
     deals: ClassVar[tuple[str, ...]] = tuple(Drawing.model_fields)
 
     method: Literal["orca"]
+    prompts: FilePath = Field(description="Prompt file of the scheme.")
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("flan",))] = Field(
         description="Source of the queries."
     )

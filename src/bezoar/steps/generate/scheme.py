@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import FilePath, Sampling, Share, SourceName, TeacherName
+from bezoar.blocks import Block, FilePath, Name, Reference, Sampling, Share, SourceName, TeacherName
 from bezoar.errors import InputError, problem
 from bezoar.files import artifact, write_json
 from bezoar.logs import logger
@@ -19,27 +19,52 @@ from bezoar.steps.data import accounting
 from bezoar.steps.data.rows import FAILED, DroppedRow, GeneratedRow, reasons_of, write_rows
 from bezoar.steps.seeded import Seeded
 
+SchemeName = Annotated[Name, Reference(("schemes",), "no such scheme")]
+
+
+class SourceSeeds(Block):
+    """The rows of a source."""
+
+    kind: Literal["source"]
+    name: SourceName
+
+
+class SchemeSeeds(Block):
+    """The rows of another scheme that its filter keeps; all of them if it has none."""
+
+    kind: Literal["scheme"]
+    name: SchemeName
+
+
+Seeds = Annotated[SourceSeeds | SchemeSeeds, Field(discriminator="kind")]
+
 
 class SchemeBlock(Seeded):
     """The base class of schemes.
 
     Attributes:
+        judged: Whether its rows have a filter; those of a scheme for which it may be left out are used as they are.
         deals: Keys that the draw of its work from all seed rows depends on; none if each shard works on its own rows.
     """
 
     section: ClassVar[str] = "schemes"
     rules: ClassVar[tuple[str, ...]] = ("shard", "generate")
+    judged: ClassVar[bool] = True
     deals: ClassVar[tuple[str, ...]] = ()
     asks: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("teacher",)}
 
-    seeds: SourceName = Field(description="Source that the scheme starts from.")
+    seeds: Name | Seeds = Field(description="Rows that the scheme starts from.")
     teacher: TeacherName = Field(description="Backend that generates.")
-    prompts: FilePath = Field(description="Prompt file of the scheme.")
+    prompts: FilePath | None = Field(description="Prompt file of the scheme.")
     sampling: Sampling = Sampling(temperature=0.7)
     max_failed_share: Share = Field(0.05, description="Share of a shard's candidates that may have no usable answer.")
     max_dropped_share: Share = Field(
         0.95, description="Share of a shard's candidates, failed ones too, that may be dropped; of 20 or more."
     )
+
+    def starts_from(self) -> tuple[str, str]:
+        """Section and name of the block whose rows it starts from."""
+        return ("sources", self.seeds) if isinstance(self.seeds, str) else (f"{self.seeds.kind}s", self.seeds.name)
 
     def files(self) -> list[str]:
         """Files that the scheme reads in addition to its prompts."""
@@ -61,14 +86,14 @@ class SchemeBlock(Seeded):
     def demand(self, inputs: Iterable[str], known: Known, key: str) -> Demand:
         """The requests of a shard to the backend that a key names."""
         longest = getattr(self, "max_characters", 1000) // CHARS_PER_TOKEN
-        calls = self.requests_of_a_shard(known.rows(self.seeds), known.shards)
-        return Demand(calls, known.tokens(self.prompts) + longest, self.sampling)
+        calls = self.requests_of_a_shard(known.seeds(self.name), known.shards)
+        return Demand(calls, (known.tokens(self.prompts) if self.prompts else 0) + longest, self.sampling)
 
 
-def shard_flags(description: str | None) -> Flags:
-    """The flags of every shard script."""
+def shard_flags(description: str | None, *, many: bool = False) -> Flags:
+    """The flags of every shard script; with `many`, it takes any number of files of rows."""
     parser = Flags(description)
-    parser.path("rows", "rows.jsonl of the seeds' source")
+    parser.path("rows", "rows of the seeds", many=many)
     parser.path("topics", "topic list, one per line", optional=True)
     parser.folder("out", "folder to write one file per shard and report.json to; named by the scheme")
     return parser

@@ -12,10 +12,12 @@ from bezoar.steps.generate.scheme import SchemeBlock
 def flags(description: str | None) -> Flags:
     """The flags of every generate script."""
     parser = Flags(description)
-    parser.path("seeds", "what was dealt to the shard: seed rows, or calls with their examples")
-    parser.path("prompts", "prompt file of the scheme")
+    parser.path("seeds", "what was dealt to the shard: seed rows, prompts, or calls with their examples")
+    parser.path("prompts", "prompt file of the scheme", optional=True)
     parser.path("teacher", "model directory of a local teacher", optional=True)
-    parser.path("judge", "model directory of a local model that compares rewrites", optional=True)
+    parser.path(
+        "judge", "model directory of a local model that compares rewrites, or criticises answers", optional=True
+    )
     parser.folder("out", "folder of the shard for rows.jsonl, dropped.jsonl and report.json; named by its number")
     return parser
 

@@ -6,4 +6,8 @@ LAMINI: dict[str, tuple[str, ...]] = {
     "topic_guided": ("count", "examples", "topics"),
     "answer_system": (),
 }
+REVISE: dict[str, tuple[str, ...]] = {
+    "critique": ("instruction", "response"),
+    "revision": ("instruction", "response", "critique"),
+}
 EVOL: dict[str, tuple[str, ...]] = {**dict.fromkeys(OPERATIONS, ("instruction",)), "equal": ("first", "second")}
