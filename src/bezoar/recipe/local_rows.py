@@ -83,7 +83,7 @@ def look(name: str, source: Source, most: int = MOST) -> Looked:
             continue
         found.read += 1
         found.fit += 1
-        if found.dialogue is None and _answers(row) > 1:
+        if found.dialogue is None and isinstance(row, Row) and _answers(row) > 1:
             found.dialogue = place, row
     found.unfit = dropped.faulty
     if found.whole:
