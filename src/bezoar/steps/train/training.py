@@ -228,10 +228,13 @@ def rows_of(trainer: Trainer, paths: Paths, stage: StageBlock) -> dict[str, dict
     report: dict[str, dict[str, Any]] = {}
     for name in ("train", "eval"):
         path = paths.mix / f"{name}.jsonl"
-        rows = stage.rows(path)
-        counts = conversations.count(
+        rows, left = stage.rows(path), stage.left_out(path)
+        counts = left | conversations.count(
             path, trainer.processing_class, ends, stage.max_length, every_turn=every_turn, rows=rows
-        ) | stage.left_out(path)
+        )
+        for reason, number in left.items():
+            if number:
+                logger.warning(f"train {paths.out.name}: {number:,} rows to {name} are left out: {reason}")
         shares = {f"{what}_share": counts[what] / max(1, counts["rows"]) for what in ("cut", "dropped")}
         report[name] = {**counts, **rounded(shares)}
         text = ", ".join(f"{counts[what]:,} {what} ({shares[f'{what}_share']:.1%})" for what in ("cut", "dropped"))
