@@ -442,6 +442,8 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
 
 def test_blocks_know_their_names(data):
     data["selections"] = {"some": {"method": "random", "of": "evol", "rows": 10}}
+    data["scores"] = {"ratio": {"method": "logratio", "of": "evol", "strong": "sft_evol", "weak": "sft_orca"}}
+    data["pairs"] = {"best": {"method": "best_of_n", "of": "ratio"}}
     written(data)
     recipe = load()
     named = [
@@ -695,7 +697,13 @@ def test_lessons_without_prompts_are_refused(data):
 def test_scheme_without_a_filter_is_refused(data):
     del data["filters"]["evol"]
     line = line_of(data, "filters:")
-    assert refusal(data) == problem(line, "filters", "a scheme has no filter", "none for evol", "a block filters.evol")
+    found = problem(line, "filters", "a scheme has no filter", "none for evol", "a block filters.evol")
+    where, what = line_of(data, "- evol"), "only rows that a filter keeps are taken"
+    hint = "filters: {evol: {judge: null}} keeps what passes its rules"
+    scheme = "scheme evol without a filter"
+    assert refusal(data) == f"{found}\n" + problem(
+        where, "mixes.evol.parts.0.name", what, scheme, "a block filters.evol", hint
+    )
 
 
 def test_teacher_that_only_judges_is_refused(data):
@@ -1129,7 +1137,7 @@ def test_a_recipe_of_fifteen_lines_fine_tunes_on_rows_of_its_own(short):
     assert len(SHORT.splitlines()) <= 15
     mixed = [f"{rule}-mine" for rule in ("mix", "certificate", "certified", "clearance", "dataset")]
     assert recipe.stage_names() == ["source-mine", "base-base", *mixed, "train-sft", "merge-sft", "page"]
-    assert recipe.loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": ["sft"]}
+    assert ends(recipe) == {"stages": ["sft"]}
     assert (recipe.seed, recipe.shards, recipe.asking, recipe.schemes, recipe.evals) == (0, 1, {}, {}, {})
 
 
@@ -1154,24 +1162,29 @@ def test_the_name_of_a_recipe_is_all_that_it_must_hold(short):
     assert load().stage_names() == []
 
 
+def ends(recipe):
+    """A recipe's loose ends by section, where it has some."""
+    return {section: names for section, names in recipe.loose_ends().items() if names}
+
+
 def test_what_nothing_else_takes_is_a_loose_end(short):
     short["stages"]["more"] = short["stages"]["sft"] | {"init_from": "sft"}
     short["mixes"]["spare"] = {"parts": ["mine"]}
     written(short)
-    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": ["spare"], "stages": ["more"]}
+    assert ends(load()) == {"mixes": ["spare"], "stages": ["more"]}
     short["evals"] = {"h": {"method": "harness", "checkpoints": ["more"], "tasks": ["piqa"]}}
     short["evals"]["h"]["revisions"] = {"baber/piqa": "a" * 40}
     short["mixes"].pop("spare")
     written(short)
-    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
+    assert ends(load()) == {}
 
 
 def test_loose_ends_of_the_3b_recipe_are_none(data):
     written(data)
-    assert load().loose_ends() == {"filters": [], "selections": [], "mixes": [], "stages": []}
+    assert ends(load()) == {}
     data["mixes"]["evol"]["parts"] = ["dolly"]
     written(data)
-    assert load().loose_ends() == {"filters": ["evol"], "selections": [], "mixes": [], "stages": []}
+    assert ends(load()) == {"filters": ["evol"]}
 
 
 def test_a_path_is_short_for_an_origin_of_kind_file(short):

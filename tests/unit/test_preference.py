@@ -419,15 +419,42 @@ def test_a_method_lowers_its_loss(folder, scored, tmp_path, signals, method):
         pytest.param("simpo", {"tuning": "full", "lora": {}}, marks=LONG),
     ],
 )
-def test_resumed_equals_uninterrupted_with_equal_bytes(folder, scored, tmp_path, signals, method, changes):
+def test_resumed_equals_uninterrupted_with_equal_bytes(folder, scored, tmp_path, signals, caplog, method, changes):
     # 6 augmented rows, or 4 plain ones, in batches of 2
-    whole = trained(method, folder, scored, tmp_path / "whole", **changes)
+    with caplog.at_level("WARNING", logger="bezoar"):
+        whole = trained(method, folder, scored, tmp_path / "whole", **changes)
     with pytest.raises(InterruptedError, match="killed"):
         trained(method, folder, scored, tmp_path / "resumed", Stop(3), **changes)
     assert digest(trained(method, folder, scored, tmp_path / "resumed", **changes)) == digest(whole)
     if method == "tgdpo":
         rows = json.loads((whole / "rows.json").read_text())["train"]
         assert (rows["rows"], rows["equal_scores"]) == (6, 1)
+        assert "train adapter: 1 rows to train are left out: equal_scores" in caplog.messages
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("tgdpo", {"quantization": "nf4"}),
+        ("tgdpo", {"gradient_checkpointing": True}),
+        ("sppo", {"beta": 0.1, "gradient_checkpointing": True}),
+        ("simpo", {"quantization": "nf4"}),
+        ("kto", {"tuning": "full", "lora": {}}),
+        ("tpo", {"tuning": "full", "lora": {}, "compute_dtype": "bfloat16"}),
+    ],
+)
+def test_a_method_learns_with_each_way_to_hold_weights(folder, scored, tmp_path, signals, method, changes):
+    history = json.loads((trained(method, folder, scored, tmp_path, **changes) / "history.json").read_text())
+    assert history[-1]["eval_loss"] < history[0]["eval_loss"]
+
+
+@pytest.mark.long
+def test_a_continued_adapter_starts_at_its_reference(folder, scored, tmp_path, signals):
+    before = trained("simpo", folder, scored, tmp_path / "before", learning_rate=1e-2)
+    paths = replace(paths_of(folder, scored, tmp_path / "after"), adapter=before, guide=folder)
+    trainer = tgdpo.trainer_of(paths, stage_of("tgdpo", continue_adapter=True), 0)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
 
 
 # --- What a loss can't take

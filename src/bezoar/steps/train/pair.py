@@ -33,11 +33,11 @@ class PairBlock(StageBlock):
 class ScoredPairBlock(PairBlock):
     """The base class of methods that can also train on pairs under the scores of their answers.
 
-    Each pair is trained twice: under the score of its chosen answer as it is, and under that of its rejected answer
-    with both swapped, since that one fits its own score better. So what is good about rejected answers isn't unlearned.
-    Pairs with equal scores have no order then, and are left out.
+    With `reward_system`, each pair is trained twice: under the score of its chosen answer as it is, and under that of
+    its rejected answer with both swapped, since that one fits its own score better. So what is good about rejected
+    answers isn't unlearned. Pairs with equal scores have no order then, and are left out.
 
-    Source: Zhang et al. 2024 (arXiv:2410.08067), section 4.
+    Source: Zhang et al. 2024 (arXiv:2410.08067).
     """
 
     hint: ClassVar[str] = "name the columns with scores in the source's `columns`, or remove reward_system"

@@ -172,7 +172,7 @@ class StageBlock(Seeded):
 
         every, rows = self.trains_every_turn(), self.rows(path)
         counts = conversations.count(path, tokenizer, ends, self.max_length, every_turn=every, rows=rows)
-        return counts | self.left_out(path)
+        return self.left_out(path) | counts
 
     def needs(self) -> tuple[str, ...]:
         """Columns that each row of its mix needs besides those of `mix_format`."""

@@ -230,7 +230,11 @@ def rows_of(trainer: Trainer, paths: Paths, stage: StageBlock) -> dict[str, dict
     ends = models.end_tokens(trainer.model, trainer.processing_class)
     report: dict[str, dict[str, Any]] = {}
     for name in ("train", "eval"):
-        counts = stage.count(paths.mix / f"{name}.jsonl", trainer.processing_class, ends)
+        path = paths.mix / f"{name}.jsonl"
+        counts = stage.count(path, trainer.processing_class, ends)
+        for reason, number in stage.left_out(path).items():
+            if number:
+                logger.warning(f"train {paths.out.name}: {number:,} rows to {name} are left out: {reason}")
         shares = {f"{what}_share": counts[what] / max(1, counts["rows"]) for what in ("cut", "dropped")}
         report[name] = {**counts, **rounded(shares)}
         text = ", ".join(f"{counts[what]:,} {what} ({shares[f'{what}_share']:.1%})" for what in ("cut", "dropped"))
