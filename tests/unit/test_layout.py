@@ -83,6 +83,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (ASKING, {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "seeded"} | BACKENDS),
+    "report/ablation": (
+        PLAIN | DEMAND | {"problems"},
+        {"data", "evaluate", "prompts", "report", "report.ablation", "results"},
+    ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (

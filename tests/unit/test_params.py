@@ -228,7 +228,7 @@ def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
         "equality_check, equality_judge, forbidden_words, keep_questions, max_characters, max_dropped_share, "
-        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
+        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seed, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
