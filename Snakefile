@@ -21,6 +21,7 @@ include: "rules/pairwise.smk"
 include: "rules/graded.smk"
 include: "rules/checklist.smk"
 include: "rules/rubric.smk"
+include: "rules/ablation.smk"
 include: "rules/page.smk"
 
 
@@ -28,6 +29,7 @@ rule all:
     default_target: True
     input:
         expand("results/{eval}.json", eval=recipe.evals),
+        expand("results/{matrix}.json", matrix=recipe.matrix),
         ["results/summary.csv"] if recipe.evals else [],
         loose_ends(),
         ["results/report.html"] if page_files() else [],

@@ -600,6 +600,26 @@ def asking_names(block, rule, wildcard):
     return names
 
 
+# By method, where a checkpoint's scores of single items are.
+ITEMS = GRADES | {
+    "harness": "data/harness/{}/{}/{{task}}/items.jsonl",
+    "likelihood": "data/likelihood/{}/{}/scores.jsonl",
+    "pairwise": "data/comparisons/{}/{}/verdicts.jsonl",
+}
+
+
+def scored_items(wildcards):
+    """The scores of single items of a matrix's checkpoints, and the questions that they are of."""
+    matrix = recipe.matrix[wildcards.matrix]
+    block = recipe.evals[matrix.eval]
+    names = dict.fromkeys(name for chain in matrix.chains for name in chain.checkpoints.values())
+    files = [ITEMS[block.method].format(block.name, name) for name in names]
+    if block.method == "harness":
+        files = expand(files, task=block.tasks)
+    questions = [rows_of(recipe.questions_of(block.name))] if isinstance(block, AnsweredEval) else []
+    return [*files, *questions]
+
+
 def rubric_references(wildcards):
     """The reference answers of an evaluation, if it has any."""
     source = recipe.evals[wildcards.rubric].references

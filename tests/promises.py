@@ -198,6 +198,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_tuning.py",
     ),
     "every score has its interval and its controls": (
+        "unit/test_ablation.py",
         "unit/test_agreement.py",
         "unit/test_answered.py",
         "unit/test_answers.py",

@@ -156,6 +156,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         }
         | BACKENDS,
     ),
+    "report/ablation": (
+        PLAIN | DEMAND | {"problems"},
+        {"data", "evaluate", "prompts", "report", "report.ablation", "results"},
+    ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/likelihood": (

@@ -28,7 +28,7 @@ from bezoar.steps.results.report import averages
 from bezoar.steps.results.summary import COLUMNS, summary, table, text
 from bezoar.steps.results.write import write
 
-METHODS = [one.method for one in REPORTS]
+METHODS = [one.method for one in REPORTS if one.method != "ablation"]  # which is of a matrix, not of an evaluation
 NOTHING = {"count": 0, "significant": 0, "level": 0.05, "method": "Holm 1979", "separability": {}}
 ALONE = {"order": ["base"], "comparisons": NOTHING}  # of a report with one checkpoint
 

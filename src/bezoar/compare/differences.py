@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bezoar.compare.items import ALL, Items, common, items_of
 from bezoar.compare.sides import Side
 from bezoar.errors import BezoarError, InputError, problem
 from bezoar.steps.evaluate.comparisons import NORMAL, paired
 from bezoar.steps.evaluate.significance import LEVEL, holm
 from bezoar.steps.results.any import report_in
+from bezoar.steps.results.items import ALL, Items, common, items_of
 from bezoar.steps.results.report import Report, Score
 
 About = tuple[str, str | None, str, float, float]  # evaluation, checkpoint, metric, and both scores

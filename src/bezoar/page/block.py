@@ -74,6 +74,9 @@ class Page(Block):
     mixes: dict[str, list[PagePart]]
     stages: dict[str, PageStage]
     evals: dict[str, PageEval]
+    matrices: list[str] = Field(
+        [], exclude_if=lambda names: not names, description="Matrices, each with a file in results/."
+    )
 
     def shard_names(self) -> list[str]:
         """Names of the shards: 0000, 0001, ..."""

@@ -55,6 +55,7 @@ def _scores(page: Page) -> Iterator[str]:
         yield from (str(path) for paths in judged(name, block).values() for path in paths)
         if block.method == "checklist":
             yield f"data/checklists/{name}/items.jsonl"
+    yield from (f"results/{name}.json" for name in page.matrices)
 
 
 def judged(name: str, block: PageEval) -> dict[str, list[Path]]:

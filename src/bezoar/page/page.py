@@ -15,6 +15,7 @@ from bezoar.page.block import Page
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
 from bezoar.page.sections import (
+    ablation,
     answers,
     certificates,
     curves,
@@ -32,6 +33,7 @@ from bezoar.page.sections import (
 SECTIONS: tuple[Callable[[Inputs], Section | None], ...] = (
     headline.section,
     scores.section,
+    ablation.section,
     curves.section,
     waterfall.section,
     rows.section,

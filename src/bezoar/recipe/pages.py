@@ -40,6 +40,7 @@ def page_of(recipe: "Recipe") -> Page:
             for name, block in recipe.stages.items()
         },
         evals={name: _evaluation(recipe, name) for name in recipe.evals},
+        matrices=list(recipe.matrix),
     )
 
 

@@ -37,7 +37,6 @@ class Matrix(NamedBlock):
         "one level `{}`: the recipe's own values, with which the others are compared. An axis that sets only `seed` "
         "of blocks is one of repetitions.",
     )
-    bootstrap_samples: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
     chains: SkipJsonSchema[list[Chain]] = Field(
         [], exclude_if=lambda chains: not chains, description="All combinations, once the matrix is unrolled."
     )

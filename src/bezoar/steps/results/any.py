@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bezoar.errors import InputError, problem
+from bezoar.steps.results.ablation import AblationReport
 from bezoar.steps.results.agreement import AgreementReport
 from bezoar.steps.results.answers import AnswersReport
 from bezoar.steps.results.checklist import ChecklistReport
@@ -27,6 +28,7 @@ REPORTS: tuple[type[Report], ...] = (
     LikelihoodReport,
     AnswersReport,
     AgreementReport,
+    AblationReport,
 )
 
 
