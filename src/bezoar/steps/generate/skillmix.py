@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import Name, Reference
+from bezoar.blocks import FilePath, Name, Reference
 from bezoar.errors import InputError, problem
 from bezoar.requests.base import Backend, ask
 from bezoar.requests.demand import Demand, Known
@@ -59,6 +59,7 @@ class Skillmix(Listing, Drawing, SchemeBlock):
     seeds: Annotated[Name, Reference(("sources",), "no such source", formats=("seed_tasks", "dolly"))] = Field(
         description="Source of the instructions whose skills are named."
     )
+    prompts: FilePath = Field(description="Prompt file of the scheme.")
     max_characters: int = Field(4000, ge=1, description="Most characters of an instruction.")
 
     def candidates_of_a_shard(self, seeds: int | None, shards: int) -> int | None:
