@@ -28,6 +28,7 @@ from bezoar.steps.evaluate.likelihood import Scored
 from bezoar.steps.evaluate.mtbench import CONTROL
 from bezoar.steps.evaluate.nulls import GradedGate, Spoofed
 from bezoar.steps.evaluate.questions import Asked
+from bezoar.steps.generate.skill_list import Listing
 from bezoar.steps.results import headline
 from bezoar.steps.train.merge import Merging
 
@@ -311,6 +312,19 @@ def generate_names(wildcards):
     """The parameters that a generate script reads."""
     backends = backends_of(recipe.schemes[wildcards.scheme], "generate")
     return [f"schemes.{wildcards.scheme}", *backends, "prompt", "seed", "budget"]
+
+
+def skill_names(wildcards):
+    """The parameters that the script of a scheme's skills reads."""
+    name, backends = f"schemes.{wildcards.scheme}", backends_of(recipe.schemes[wildcards.scheme], "skills")
+    keys = [key for key in Listing.model_fields if key in value_of(name)]  # an own seed that is null isn't
+    return [*(f"{name}.{key}" for key in keys), *backends, "prompt", "seed", "budget"]
+
+
+def shard_rows(wildcards):
+    """What a scheme's work is drawn from: the rows of its seeds, or the list of its skills."""
+    block = recipe.schemes[wildcards.scheme]
+    return f"data/skills/{block.name}/skills.jsonl" if "skills" in block.rules else seed_rows(wildcards)
 
 
 def shard_names(wildcards):

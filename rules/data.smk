@@ -2,6 +2,7 @@
 
 in:   params.yaml                                 where rows come from
 out:  data/source/<source>/rows.jsonl             rows in our own types, validated; their places in places.jsonl
+      data/skills/<scheme>/skills.jsonl           of a scheme that combines skills: their list, made once
       data/seed/<scheme>/<shard>.jsonl            a scheme's work, drawn from all rows, of which a new one changes few
       data/generated/<scheme>/<shard>/rows.jsonl  a teacher's rows, and dropped.jsonl
       data/filtered/<scheme>/<shard>/kept.jsonl   rows that pass rules and judge, and rejected.jsonl
@@ -44,10 +45,39 @@ rule source:
         """
 
 
+rule skills:
+    input:
+        script=installed.find("scripts/generate/skills.py"),
+        rows=lambda w: rows_of(recipe.schemes[w.scheme].seeds),
+        prompts=lambda w: recipe.schemes[w.scheme].prompts,
+        teacher=lambda w: weights_of(recipe.schemes[w.scheme].teacher),
+    output:
+        skills="data/skills/{scheme}/skills.jsonl",
+        dropped="data/skills/{scheme}/dropped.jsonl",
+        report="data/skills/{scheme}/report.json",
+    log:
+        "logs/skills/{scheme}.log",
+    benchmark:
+        "logs/skills/{scheme}.benchmark.tsv"
+    threads: cores_of("skills", "scheme")
+    resources:
+        **resources_of("skills", "scheme"),
+    params:
+        names=skill_names,
+        values=values_of(skill_names),
+    shell:
+        r"""
+        bezoar exec {output.skills:q} -- \
+            python {input.script:q} --params {params.names:q} \
+            --rows {input.rows:q} --prompts {input.prompts:q} --teacher {input.teacher:q} \
+            --out data/skills/{wildcards.scheme} --log {log:q}
+        """
+
+
 rule shard:
     input:
         script=lambda w: installed.find(f"scripts/shard/{recipe.schemes[w.scheme].method}.py"),
-        rows=seed_rows,
+        rows=shard_rows,
         topics=topics_of,
     output:
         shards=expand("data/seed/{{scheme}}/{shard}.jsonl", shard=SHARDS),

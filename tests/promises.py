@@ -167,11 +167,13 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_repetition.py",
         "unit/test_rows.py",
         "unit/test_select.py",
+        "unit/test_skillmix.py",
         "unit/test_pin.py",
         "unit/test_sources.py",
         "unit/test_your_data.py",
         "workflow/test_hub.py",
         "workflow/test_selections.py",
+        "workflow/test_skillmix_recipe.py",
     ),
     "training resumes, merges and repeats to the byte": (
         "gpu/test_gpu.py",

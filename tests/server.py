@@ -56,6 +56,15 @@ def listing(prompt: str) -> Answer:
     return Answer("\n".join(lines))
 
 
+def skills(prompt: str) -> Answer:
+    """Five skills of the prompt's words, as a list in Markdown; now and then a sentence between them."""
+    words = sorted(set(re.findall(r"\w{5,}", prompt)), key=lambda word: draw(prompt + word, 10**6))[:5]
+    lines = [f"{number}. Knowing about {word}" for number, word in enumerate(words, start=1)]
+    if draw(prompt, 3) == 0:
+        lines.insert(2, "- This one takes more than the eight words of a name.")
+    return Answer("\n".join(lines))
+
+
 def rewrite(instruction: str) -> Answer:
     """A longer instruction; one in six is a copy, one in six repeats a label of the prompt."""
     slip = draw(instruction, 6)
@@ -102,6 +111,8 @@ def answer_to(system: str, user: str, schema: dict[str, Any] | None, tokens: int
         answer = judgment(user)
     elif EXAMPLE.search(user):
         answer = listing(user)
+    elif "Write one skill on each line" in user:
+        answer = skills(user)
     elif found := REWRITE.search(user):
         answer = rewrite(found.group(1))
     elif "the word Equal" in user:

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     args, block, backends, prompt, seed, shards, budget = flags(__doc__).start(argv, **takes, budget=Budget)
     pool = pooled(block, args.filtered, args.source, seed, shards)
     weights = {"complexity": args.complexity, "quality": args.quality}
-    open_scorer = opener(block, backends, weights, system=prompt.system, seed=seed, budget=budget)
+    open_scorer = opener(block, backends, weights, system=prompt.system, seed=block.own_seed(seed), budget=budget)
     write_selection(block, pool, chosen(block, pool, args.prompts, open_scorer, args.checkpoint), args.out)
 
 

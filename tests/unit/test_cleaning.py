@@ -361,7 +361,7 @@ def test_real_rows_in_english_are_english():
 
 def test_each_text_of_each_kind_of_row_is_cleaned_and_ids_stay():
     turns = [Message(role=role, content=f"{role}.[1] <b>x</b>") for role in ("system", "user", "assistant", "user")]
-    pair = PreferenceRow(id="p", messages=turns, chosen="Yes.[2]", rejected="No.[3]")
+    pair = PreferenceRow(id="p", messages=turns, chosen="Yes.[2]", rejected="No.[3]", gold="Sure.[4]")
     chat = ChatRow(id="c", family="f", messages=turns[:3])
     cleaner = Cleaner(Cleaning(footnotes=True, markup=True))
     for row in (pair, chat, seed("Do.[1]", "Yes.[2]", "Text.[3]")):

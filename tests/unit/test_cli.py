@@ -1,5 +1,6 @@
 """The command line: recipes are checked, listed and switched, and commands of rules are run."""
 
+import json
 import os
 import shutil
 import signal
@@ -85,6 +86,35 @@ def test_check_looks_at_the_first_rows_of_local_files(rows, keys, said, tmp_path
     capsys.readouterr()
     assert main(["recipe", "check"]) == 1
     assert f"params.yaml:4: {said}" in capsys.readouterr().err
+
+
+def test_check_looks_for_columns_that_a_loss_needs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "No", "rate": 0.8, "lost": 0.2}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    (tmp_path / "base").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "base" / name).write_text("{}")
+    named = "columns: {win_rate_chosen: rate, win_rate_rejected: lost}"
+    text = """recipe: pairs
+models: {base: {method: local, path: base, chat_template: template.jinja}}
+sources:
+  mine: {path: pairs.jsonl, NAMED}
+mixes: {pairs: {format: preference, parts: [mine]}}
+stages:
+  plain: {method: dpo, init_from: base, mix: pairs}
+  sppo: {method: sppo, init_from: base, mix: pairs}
+"""
+    (tmp_path / "template.jinja").write_text("{{ messages }}")
+    (tmp_path / "params.yaml").write_text(text.replace("NAMED", named))
+    assert main(["recipe", "check"]) == 0
+    (tmp_path / "params.yaml").write_text(text.replace(", NAMED", ""))
+    capsys.readouterr()
+    assert main(["recipe", "check"]) == 1
+    said = capsys.readouterr().err
+    assert "params.yaml:4: sources.mine: stages.sppo needs win_rate_chosen and win_rate_rejected of each row" in said
+    assert "found:    first rows with chosen, lost, prompt, rate, rejected" in said
+    assert "hint: name the columns with win rates in the source's `columns`, or win_rates: hard" in said
 
 
 def test_check_without_a_recipe_says_how_to_get_one(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 import yaml
 
@@ -14,7 +15,7 @@ from bezoar.errors import InputError
 from bezoar.files import files_in
 from bezoar.recipe.recipe import Recipe
 from bezoar.steps.data.rows import write_rows
-from bezoar.steps.dataset import markdown
+from bezoar.steps.dataset import markdown, table
 from bezoar.steps.dataset.folder import Inputs, languages_of, write_dataset
 from bezoar.steps.dataset.statistics import SAMPLE, Lengths, Statistics, distinct, self_bleu
 from bezoar.steps.dataset.table import joined
@@ -138,6 +139,22 @@ def made(data: Path, *, certificate: bool = False, **mix: Any) -> Path:
 def head_of(folder: Path) -> tuple[dict[str, Any], str]:
     _, head, body = (folder / "README.md").read_text().split("---\n", 2)
     return yaml.safe_load(head), body
+
+
+def test_a_mix_of_pairs_has_the_further_columns_of_its_rows(tmp_path):
+    turn = [{"role": "assistant", "content": "Yes."}]
+    plain = {"id": "a", "family": "f", "prompt": turn, "chosen": turn, "rejected": turn, "cluster": None}
+    scored = plain | {"gold": turn, "win_rate_chosen": 0.5}
+    for split, rows in (("train", [plain, scored]), ("eval", [plain])):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    columns = table.columns_of(tmp_path, "preference")
+    assert columns == ("prompt", "chosen", "rejected", "gold", "win_rate_chosen")
+    table.write_parquet(tmp_path / "train.parquet", [plain, scored], columns)
+    found = pyarrow.parquet.read_table(tmp_path / "train.parquet").to_pylist()
+    assert [(one["gold"], one["win_rate_chosen"]) for one in found] == [(None, None), (turn, 0.5)]
+    assert {"name": "win_rate_chosen", "dtype": "float64"} in table.features(columns)
+    (tmp_path / "train.jsonl").write_text(json.dumps(plain) + "\n")
+    assert table.columns_of(tmp_path, "preference") == ("prompt", "chosen", "rejected")
 
 
 # --- Read by others -------------------------------------------------------------------------------------------------

@@ -330,3 +330,32 @@ def test_real_samples_hold_what_their_page_says(real):
     pairs = rows("hh_rlhf_harmless_sample.jsonl", "hh_rlhf")
     humans = [sum(one.role == "user" for one in row.messages) for row in pairs]
     assert (min(humans), max(humans)) == (1, 10)
+
+
+def test_a_pair_may_have_scores_win_rates_and_a_third_answer():
+    numbers = {"score_chosen": 8, "score_rejected": "2.5", "win_rate_chosen": 0.75, "win_rate_rejected": 0}
+    chats = {"gold": [TURNS[0], {"role": "assistant", "content": " Good day "}], "win_rate_chosen": ""}
+    rows = [("f:1", ROWS["preference"] | numbers | {"gold": "Good day"}), ("f:2", ROWS["implicit_preference"] | chats)]
+    (first,), dropped = normalise(rows[:1], "preference")
+    (second,), others = normalise(rows[1:], "implicit_preference")
+    assert [*dropped, *others] == []
+    assert (first.gold, second.gold) == ("Good day", "Good day")
+    assert [getattr(first, name) for name in numbers] == [8.0, 2.5, 0.75, 0.0]
+    assert second.win_rate_chosen is None
+    plain = normalise([("f:1", ROWS["preference"])], "preference")[0][0]
+    assert set(plain.model_dump()) == {"id", "messages", "chosen", "rejected"}  # what isn't there is in no line
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"score_chosen": "good"}, "score_chosen is not a number"),
+        ({"score_rejected": True}, "score_rejected is not a number"),
+        ({"win_rate_chosen": 80}, "win_rate_chosen is not between 0 and 1"),
+        ({"gold": [TURNS[0] | {"content": "Bye"}, TURNS[1]]}, "prompts differ"),
+    ],
+)
+def test_what_is_no_score_and_no_answer_is_a_reason(columns, reason):
+    name = "implicit_preference" if "gold" in columns else "preference"
+    kept, dropped = normalise([("f:1", ROWS[name] | columns)], name)
+    assert ([one.reason for one in dropped], kept) == ([reason], [])

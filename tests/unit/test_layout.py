@@ -50,7 +50,7 @@ TRAINING = {
     "train.tuning",
 } | MODELS
 CHOOSING = PLAIN | {"problems"}  # the block of a selection
-SELECTING = {"chat", "data", "select", "select.selection"}
+SELECTING = {"chat", "data", "seeded", "select", "select.selection"}
 # By script: packages and modules of the tool, and of the steps, that it may depend on.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "base/*": (PLAIN, {"base", "chat", "data", "data.rows"} | MODELS),
@@ -129,10 +129,20 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "shard/sample": (DEALING, SHARDS | {"generate.seeds", "chat"}),
     "shard/lamini": (DEALING, SHARDS | {"generate.lamini", "prompts"}),
     "shard/orca": (DEALING, SHARDS | {"generate.orca"}),
+    "shard/skillmix": (DEALING, SHARDS | {"generate.skillmix", "generate.skill_list", "prompts"}),
     "filter/*": (ASKING, {"filter"} | BACKENDS),
     "generate/*": (
         ASKING,
-        {"filter", "filter.refusals", "generate.scheme", "generate.scripts", "generate.seeds", "seeded"} | BACKENDS,
+        {
+            "filter",
+            "filter.refusals",
+            "generate.scheme",
+            "generate.scripts",
+            "generate.seeds",
+            "generate.skill_list",
+            "seeded",
+        }
+        | BACKENDS,
     ),
     "report/agreement": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),
     "report/answers": (PLAIN | DEMAND | {"problems"}, {"data", "evaluate", "prompts", "report", "results"}),

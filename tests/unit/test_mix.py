@@ -81,6 +81,28 @@ def test_preferences_become_prompt_chosen_and_rejected():
     assert set(example) == {"id", *KEYS, "prompt", "chosen", "rejected"}
 
 
+def test_what_is_known_of_a_pair_is_in_a_mix_of_pairs_only(tmp_path):
+    known = {"gold": "Apple pie!", "score_chosen": 8.0, "win_rate_rejected": 0.0}
+    pair = preference("apple").model_copy(update=known)
+    found = example_of(pair, True, SYSTEM, None)
+    assert set(found) == {"id", *KEYS, "prompt", "chosen", "rejected", *known}
+    assert found["gold"] == answer("Apple pie!")
+    assert (found["score_chosen"], found["win_rate_rejected"]) == (8.0, 0.0)
+    assert set(example_of(pair, False, SYSTEM, None)) == {"id", *KEYS, "prompt", "completion"}
+    # rows of one file may have other columns than its first one; a third answer is cut like the others
+    where = folders(tmp_path, sources={"pairs": [preference("pear"), pair]})
+    examples, _ = mixed(block(("source", "pairs", None), form="preference"), where)
+    assert sorted("gold" in one for one in examples) == [False, True]
+    long = pair.model_copy(update={"gold": numbers(40)})
+    cut = example_of(long, True, SYSTEM, window(30, 20))
+    assert len(cut["gold"][0]["content"].split()) == 30 - TEMPLATE - END - len("Say apple.".split())
+
+
+def test_a_third_answer_may_equal_the_chosen_one():
+    pair = preference("apple").model_copy(update={"gold": "apple!"})
+    assert example_of(pair, True, SYSTEM, None)["gold"] == answer("apple!")
+
+
 def test_pairs_of_one_dialogue_are_one_family():
     first, second = preference("a", ["Hi"]), preference("b", ["Hi"])
     third = first.model_copy(update={"id": "c", "messages": dialogue("Hi", system="Be brief.")})

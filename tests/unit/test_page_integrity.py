@@ -65,7 +65,7 @@ def test_every_method_with_a_judge_has_its_controls(made: Path, monkeypatch: pyt
             assert found.controls["control_empty"].judgments > 0
     assert {one.method for one in REPORTS} == set(NAMES)
     said = text_of(made, monkeypatch, **{name: method for method, name in NAMES.items()})
-    assert said.count("passes 1 of 1 controls") == len(judged)
+    assert said.count("passes 1 of 1 control") == len(judged)
     assert "Judge: parrot, backend judge , id j ; mtbench, rating from 1 to 10, of 24 questions." in said
     # an empty answer may reach 1.5 of 10, and the same share of the scale from 1 to 5: 1 + 4 * 0.5 / 9
     assert [said.count(f"ceiling {one} ") for one in ("1.50", "1.22", "0.10")] == [2, 1, 1]

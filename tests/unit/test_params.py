@@ -228,7 +228,7 @@ def test_misspelt_key_is_reported_once_with_the_right_one(data):
     data["schemes"]["evol"]["ruonds"] = data["schemes"]["evol"].pop("rounds")
     known = (
         "equality_check, equality_judge, forbidden_words, keep_questions, max_characters, max_dropped_share, "
-        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seeds, teacher"
+        "max_failed_share, method, operations, prompts, refusal_words, rounds, sampling, seed, seeds, teacher"
     )
     line = line_of(data, "ruonds:")
     assert refusal(data) == problem(
@@ -244,7 +244,7 @@ def test_missing_key_without_a_default_is_named_at_its_block(data):
     assert refusal(data) == problem(line, "stages.dpo_hh.init_from", "the key is missing", "nothing", expected)
 
 
-METHODS = "asft, dpo, kto, orpo, sft, simpo, sppo, tgdpo, tpo"
+METHODS = "asft, dpo, grpo, kto, orpo, sft, simpo, sppo, tgdpo, tpo"
 
 
 def test_unknown_method_is_reported_with_the_methods(data):
@@ -267,7 +267,7 @@ def test_unknown_backend_kind_is_reported_with_the_kinds(data):
 def test_misspelt_method_key_is_suspected(data):
     data["schemes"]["orca"]["metod"] = data["schemes"]["orca"].pop("method")
     line = line_of(data, "  orca:")
-    expected = "`method`: lamini or evol or orca"
+    expected = "`method`: lamini or evol or orca or sample or skillmix or revise"
     assert refusal(data) == problem(
         line, "schemes.orca.method", "the key is missing", "nothing", expected, "is `metod` meant for it?"
     )

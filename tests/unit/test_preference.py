@@ -346,6 +346,14 @@ def test_augmented_pairs_are_trained_under_both_scores(scored):
     assert dpo_stage().left_out(scored / "train.jsonl") == {}
 
 
+def test_a_third_answer_is_read_only_where_it_is_trained(scored):
+    path = scored / "train.jsonl"
+    assert [["gold" in row for _, row in stage.rows(path)] for stage in (stage_of("tpo"), dpo_stage())] == [
+        [True] * 4,
+        [False] * 4,
+    ]
+
+
 def test_augmented_pairs_need_scores(mixes):
     stage = stage_of("simpo", reward_system="{score}")
     with pytest.raises(InputError, match=r"train\.jsonl:1: reward_system needs the scores of both answers"):

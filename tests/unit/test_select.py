@@ -527,3 +527,53 @@ def test_a_recipe_without_selections_has_no_value_for_them(tree):
     recipe = load()
     assert "selections" not in recipe.values()
     assert "selections" not in recipe.page().model_dump()
+
+
+MATRIX = """\
+recipe: mine
+sources:
+  mine: {path: rows.jsonl, format: chat}
+  other: {path: rows.jsonl, format: chat}
+models:
+  base: {method: local, path: model}
+selections:
+  some: {method: random, of: mine, rows: 10}
+mixes:
+  first: {parts: [some]}
+  held: {parts: [other]}
+stages:
+  sft: {init_from: base, mix: first}
+evals:
+  scored: {method: likelihood, checkpoints: [sft], mixes: [held]}
+matrix:
+  sizes:
+    eval: scored
+    score: [sft]
+    axes:
+      rows: {few: {}, many: {selections.some.rows: 20}}
+"""
+
+
+def test_a_level_of_a_matrix_copies_a_selection_and_what_is_made_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("{}\n")
+    Path("model").mkdir()
+    Path("model/model.safetensors").touch()
+    Path("model/chat_template.jinja").write_text("{{ messages[-1].content }}")
+    Path("params.yaml").write_text(MATRIX)
+    recipe = load()
+    sizes = {name: one.rows for name, one in recipe.selections.items()}
+    assert sorted(sizes.values()) == [10, 20]
+    taken = {name: sizes[mix.parts[0].name] for name, mix in recipe.mixes.items() if name != "held"}
+    assert sorted(taken.values()) == [10, 20]
+    assert sorted(taken[stage.mix] for stage in recipe.stages.values()) == [10, 20]
+
+
+def test_a_seed_of_its_own_draws_other_rows(tmp_path):
+    folders(tmp_path, schemes={"evol": [kept(name) for name in NAMES]})
+    values = {"method": "random", "of": "evol", "kind": "scheme", "rows": 9}
+    found = []
+    for block in (Ordered(**values), Ordered(**values, seed=0), Ordered(**values, seed=7)):
+        pool = pooled(block, tmp_path / "filtered", tmp_path, 0, 2)
+        found.append(ids(pool, ordered.chosen(block, pool)))
+    assert found[0] == found[1] != found[2]

@@ -91,6 +91,21 @@ def test_a_stage_adds_one_training_one_merge_and_its_scores(workspace: Workspace
     assert after - before == Counter({"train": 1, "merge": 1, "answers": 1, "judgments": 1, "harness": tasks})
 
 
+def test_a_guide_is_an_input_of_its_stage_alone(workspace: Workspace, tiny: dict) -> None:
+    shared = {"init_from": "sft_hh", "mix": "hh_pairs", "compute_dtype": "float32"}
+    guided = {"tgdpo_hh": {"method": "tgdpo", "guide": "dpo_hh", **shared}, "simpo_hh": {"method": "simpo", **shared}}
+    target = "data/checkpoints/dpo_hh"
+    before = planned(workspace, tiny, target)
+    recipe = changed(workspace, tiny, stages=guided)
+    assert planned(workspace, recipe, "data/adapters/simpo_hh") - before == Counter()  # in the place of dpo_hh
+    assert planned(workspace, recipe, "data/adapters/tgdpo_hh") - before == Counter(train=1)
+    shown = workspace.snakemake("--dry-run", "--printshellcmds", "data/adapters/tgdpo_hh", "data/adapters/simpo_hh")
+    commands = [one for one in shown.split("rule train:")[1:] if "scripts/train/" in one]
+    with_guide = [one for one in commands if "--guide data/checkpoints/dpo_hh" in one]
+    assert ["--params stages.tgdpo_hh" in one for one in with_guide] == [True]
+    assert len(commands) > 2
+
+
 def test_a_scheme_adds_one_shard_job_and_one_generate_and_one_filter_a_shard(workspace: Workspace, tiny: dict) -> None:
     before = planned(workspace, tiny)
     mixes = {"evol": tiny["mixes"]["evol"]}

@@ -335,5 +335,6 @@ def of_rows(recipe: Recipe) -> tuple[dict[KeyPath, InputError], list[str]]:
             errors["mixes", name, "eval_rows"] = local_rows.too_few(name, mix, looked)
             notes += local_rows.few(name, mix, looked)
     for name in recipe.stages:
+        errors |= {("sources", one): error for one, error in local_rows.lacking(name, recipe, looked).items()}
         errors["stages", name] = local_rows.unfit_template(name, recipe, looked)
     return {key: error for key, error in errors.items() if error}, notes

@@ -12,6 +12,10 @@ from bezoar.problems import KeyPath
 from bezoar.recipe.marks import marked
 from bezoar.recipe.recipe import SECTIONS, Recipe
 from bezoar.recipe.unrolled import Block
+from bezoar.steps.data.mix import Part
+
+# By kind of a part, the sections that may have it.
+PARTS = {"scheme": ("filters", "schemes"), "selected": ("selections",)}
 
 
 class Links:
@@ -79,8 +83,15 @@ def _named(recipe: Recipe) -> Iterator[tuple[KeyPath, Block]]:
     """Every name of another block, with its key."""
     for key, mark, name in marked(recipe, Reference):
         yield from ((key, (section, name)) for section in mark.sections if name in getattr(recipe, section))
-    for mix, block in recipe.mixes.items():
-        for place, part in enumerate(block.parts):
-            kinds = ("filters", "schemes") if part.kind == "scheme" else (f"{part.kind}s", str(part.kind))
-            sections = [one for one in kinds if one in SECTIONS and part.name in getattr(recipe, one)]
-            yield from ((("mixes", mix, "parts", place, "name"), (section, part.name)) for section in sections[:1])
+    for key, part in _parts(recipe):
+        kinds = PARTS.get(str(part.kind), (f"{part.kind}s", str(part.kind)))
+        sections = [one for one in kinds if one in SECTIONS and part.name in getattr(recipe, one)]
+        yield from ((key, (section, part.name)) for section in sections[:1])
+
+
+def _parts(recipe: Recipe) -> Iterator[tuple[KeyPath, Part]]:
+    """The rows that mixes and selections are made from, each with its key."""
+    for name, mix in recipe.mixes.items():
+        yield from ((("mixes", name, "parts", place, "name"), part) for place, part in enumerate(mix.parts))
+    for name, selection in recipe.selections.items():
+        yield ("selections", name, "of"), selection.part

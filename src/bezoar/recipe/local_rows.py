@@ -17,6 +17,7 @@ from bezoar.steps.base.model import ModelBlock
 from bezoar.steps.base.template import FILE
 from bezoar.steps.chat import RESPONSES
 from bezoar.steps.data.accounting import Tally
+from bezoar.steps.data.detect import columns_of, mapped
 from bezoar.steps.data.examples import example_of
 from bezoar.steps.data.normalise import FURTHER, normalised
 from bezoar.steps.data.readers import files_at, read_table
@@ -44,6 +45,7 @@ class Looked:
         fit: Rows that fit.
         unfit: The others, by reason, with the first places of each.
         dialogue: The first row with several answers, and its place.
+        head: The first rows, with their columns mapped.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Looked:
     fit: int = 0
     unfit: Tally = field(default_factory=Tally)
     dialogue: tuple[str, Row] | None = None
+    head: list[Any] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """The rows that don't fit, in lines."""
@@ -73,6 +76,7 @@ def look(name: str, source: Source, most: int = MOST) -> Looked:
     placed = (row for path in files_at(source.origin.path) for row in read_table(Path(path), path))
     lines, found, dropped = CountedRows(placed, source.columns), Looked(name), DroppedRows()
     form = format_of(lines, source, name)
+    found.head = [mapped(row, source.columns) for row in lines.head]
     for place, row in normalised(lines, form, Tally(), source.limit):
         if found.read == most:
             found.whole = False
@@ -83,7 +87,7 @@ def look(name: str, source: Source, most: int = MOST) -> Looked:
             continue
         found.read += 1
         found.fit += 1
-        if found.dialogue is None and _answers(row) > 1:
+        if found.dialogue is None and isinstance(row, Row) and _answers(row) > 1:
             found.dialogue = place, row
     found.unfit = dropped.faulty
     if found.whole:
@@ -104,6 +108,20 @@ def look_at(recipe: Recipe) -> Iterator[tuple[str, Looked | InputError]]:
                 yield name, look(name, source)
             except InputError as error:
                 yield name, error
+
+
+def lacking(stage: str, recipe: Recipe, looked: dict[str, Looked]) -> dict[str, InputError]:
+    """Errors about sources of a stage's rows, by their names, of which no first row has a column that it needs."""
+    block, found = recipe.stages[stage], {}
+    sources = [part.name for part in recipe.mixes[block.mix].parts if part.kind == "source" and part.name in looked]
+    for name in sources:
+        head = looked[name].head
+        rows = [row for row in head if isinstance(row, dict)]
+        if missing := [one for one in block.needs() if all(row.get(one) is None for row in rows)]:
+            what = f"sources.{name}: stages.{stage} needs {' and '.join(missing)} of each row"
+            first, expected = f"first rows with {columns_of(head)}", ", ".join(block.needs())
+            found[name] = InputError(problem(what, found=first, expected=expected, hint=block.hint))
+    return found
 
 
 def too_few(name: str, mix: Mix, looked: dict[str, Looked]) -> InputError | None:

@@ -42,6 +42,7 @@ from bezoar.steps.generate.orca import Orca
 from bezoar.steps.generate.revise import Revise
 from bezoar.steps.generate.sample import Sample
 from bezoar.steps.generate.scheme import SchemeBlock
+from bezoar.steps.generate.skillmix import Skillmix
 from bezoar.steps.pairs.best_of_n import BestOfN
 from bezoar.steps.pairs.block import PairsBlock
 from bezoar.steps.pairs.ranked import Ranked
@@ -68,7 +69,7 @@ from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
 Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
-Scheme = Annotated[Lamini | Evol | Orca | Sample | Revise, Field(discriminator="method")]
+Scheme = Annotated[Lamini | Evol | Orca | Sample | Skillmix | Revise, Field(discriminator="method")]
 Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
 Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]

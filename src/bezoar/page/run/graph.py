@@ -15,6 +15,7 @@ from bezoar.page.sections.graph import SCROLLS, TALL, WIDE, Name, Place, edges, 
 # By rule, the kind of block that its jobs belong to; those of other rules belong to the evaluation with their name.
 KINDS = {
     "source": "source",
+    "skills": "scheme",
     "shard": "scheme",
     "generate": "scheme",
     "filter": "filter",

@@ -9,7 +9,7 @@ from bezoar.page.forms import Point
 from bezoar.page.html import Section, render
 from bezoar.page.inputs import Artifact, Inputs
 
-WIDTH, HEIGHT = 450, 230
+WIDTH, HEIGHT = 380, 200
 MOST = 400  # points of a curve; a longer one is thinned evenly
 
 
@@ -81,7 +81,7 @@ def _drawing(name: str, points: list[Point], figure: str) -> Markup:
     ]
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     text = f"{figure.capitalize()} of {name} by step, on training rows and on held-out rows"
-    return svg(chart, text, Margins(left=38), "broad")
+    return svg(chart, text, Margins(left=38), "fluid")
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

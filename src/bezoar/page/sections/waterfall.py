@@ -1,11 +1,12 @@
 """The row waterfall: how many rows each step of a scheme and of a mix let through, and why it left out the others."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from bezoar.page.files import sources
 from bezoar.page.flows import Link, Node, drawing, steps
 from bezoar.page.forms import Certificate, Mixed, Sizes
 from bezoar.page.html import Section, counted, render
@@ -96,9 +97,9 @@ def _scheme(inputs: Inputs, name: str) -> Fall:
     flows = [("generated", first.kept, few(first.reasons)), ("kept", second.kept, few(second.reasons))]
     picture = drawing(*steps(flows, "candidates"), f"Rows of {name}: candidates, generated rows, rows kept")
     about = f"{block.method} from {block.seeds}"
-    seeds = _seeds(inputs, block.seeds) if scheme in page.follows else _source(inputs, block.seeds)
-    artifacts = [seeds.artifact, *(inputs.artifact(path) for path in (*made, *kept))]
-    lines = [seeds, Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
+    lines = [*_begins(inputs, scheme, block.seeds)]
+    artifacts = [*(one.artifact for one in lines), *(inputs.artifact(path) for path in (*made, *kept))]
+    lines += [Line("generate", first, inputs.artifact(made[0])), Line("filter", second, inputs.artifact(kept[0]))]
     return Fall("scheme", name, about, picture, lines, artifacts)
 
 
@@ -106,6 +107,14 @@ def _source(inputs: Inputs, name: str) -> Line:
     """A source: rows that don't fit its format never become rows of the recipe, so it is a step like any other."""
     path = f"data/source/{name}/report.json"
     return Line(f"source {name}", ledger(inputs, "source", [path]), inputs.artifact(path))
+
+
+def _begins(inputs: Inputs, scheme: str, seeds: str) -> Iterator[Line]:
+    """What a scheme starts from, where that is a step."""
+    if scheme in inputs.page.follows:
+        yield _seeds(inputs, seeds)
+    elif seeds in sources(inputs.page):
+        yield _source(inputs, seeds)
 
 
 def _seeds(inputs: Inputs, name: str) -> Line:
@@ -125,35 +134,35 @@ def _step(inputs: Inputs, kind: str, folder: str, name: str, about: str) -> Fall
 
 def _selection(inputs: Inputs, name: str) -> Fall:
     path, part = f"data/selected/{name}/report.json", inputs.page.selections[name]
-    found = ledger(inputs, "select", [path])
-    flows = [("selected", found.kept, few(found.reasons))]
-    picture = drawing(*steps(flows, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
-    artifact = inputs.artifact(path)
-    about = f"of {part.kind} {part.name}"
-    return Fall("selection", name, about, picture, [Line("select", found, artifact)], [artifact])
+    found, artifact = ledger(inputs, "select", [path]), inputs.artifact(path)
+    lines = [("selected", found.kept, few(found.reasons))]
+    picture = drawing(*steps(lines, part.name), f"Rows of the selection {name}: those of {part.name}, those selected")
+    line = Line("select", found, artifact)
+    return Fall("selection", name, f"of {part.kind} {part.name}", picture, [line], [artifact])
 
 
 def _mix(inputs: Inputs, name: str) -> Fall:
     paths = f"data/mixes/{name}/report.json", f"data/certificates/{name}.json"
     mixed, certificate = inputs.checked(paths[0], Mixed), inputs.checked(paths[1], Certificate)
     artifacts = [inputs.artifact(one) for one in paths]
-    sources = {part.name: _source(inputs, part.name) for part in inputs.page.mixes[name] if part.kind == "source"}
+    read = {part.name: _source(inputs, part.name) for part in inputs.page.mixes[name] if part.kind == "source"}
     drawn = [
         (part, Ledger.of_report("part", part.ledger(), f"{paths[0]}: part {number}"))
         for number, part in enumerate(mixed.parts, start=1)
     ]
     splits, gone = certificate.left(), certificate.dropped().total()
     flows = [
-        (part.name, _through(sources[part.name].ledger, one) if part.kind == "source" else one) for part, one in drawn
+        (part.name, _through(read[part.name].ledger, one) if part.kind == "source" and part.name in read else one)
+        for part, one in drawn
     ]
     picture = drawing(*_parts(flows, splits, gone), f"Rows of the mix {name}: its parts, and its splits")
     lines = [
-        *sources.values(),
+        *read.values(),
         *(Line(f"drawn from {part.kind} {part.name}", one, artifacts[0]) for part, one in drawn),
     ]
     last = Ledger(read=certificate.rows.total(), kept=splits.total(), reasons={REPEATS: gone} if gone else {})
     lines.append(Line("certificate", last, artifacts[1]))
-    files = [*(one.artifact for one in sources.values()), *artifacts]
+    files = [*(one.artifact for one in read.values()), *artifacts]
     return Fall("mix", name, counted(len(drawn), "part"), picture, lines, files)
 
 

@@ -51,7 +51,7 @@ def found_format(rows: Sequence[Any], source: str) -> str:
                 f"source {source}: its rows are of no known format",
                 found=columns_of(rows),
                 expected="\n            ".join(str(one) for one in FORMATS.values() if one.columns),
-                hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}, or name the "
+                hint=f"say what its columns are in sources.{source}.columns, such as {{prompt: question}}; or name the "
                 f"format in sources.{source}.format",
             )
         )

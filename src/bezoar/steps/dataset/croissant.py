@@ -47,7 +47,7 @@ CONTEXT = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-TYPES = {"string": "sc:Text", "int64": "sc:Integer"}
+TYPES = {"string": "sc:Text", "int64": "sc:Integer", "float64": "sc:Float"}
 
 
 def croissant(card: Card, found: Found) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bezoar.steps.dataset.card import Card
 from bezoar.steps.dataset.croissant import croissant
 from bezoar.steps.dataset.readme import File, Found, readme
 from bezoar.steps.dataset.statistics import Count, Statistics
-from bezoar.steps.dataset.table import SPLITS, features, joined, write_parquet
+from bezoar.steps.dataset.table import SPLITS, columns_of, features, joined, write_parquet
 from bezoar.steps.dataset.waterfall import falls
 
 CHECKED = 500  # rows whose language is looked at
@@ -41,10 +41,10 @@ def write_dataset(card: Card, inputs: Inputs, tokens: Count | None, out_folder: 
     name = out_folder.name
     with artifact(out_folder) as out:
         counts = {split: Statistics(card.seed, tokens) for split in SPLITS}
-        sizes = {}
+        sizes, columns = {}, columns_of(inputs.rows, card.format)
         for split, statistics in counts.items():
             rows = joined(inputs.rows / f"{split}.jsonl", inputs.origins, card.parts)
-            sizes[split] = write_parquet(out / f"{split}.parquet", statistics.through(rows), card.format)
+            sizes[split] = write_parquet(out / f"{split}.parquet", statistics.through(rows), columns)
         splits = {split: one.report() for split, one in counts.items()}
         write_json(out / "statistics.json", splits)
         languages = card.languages or languages_of([text for *_, text in sorted(counts["train"].sample)[-CHECKED:]])
@@ -52,7 +52,7 @@ def write_dataset(card: Card, inputs: Inputs, tokens: Count | None, out_folder: 
         steps = falls(card, name, inputs.data, published)
         certificate = json.loads(inputs.certificate.read_text(encoding="utf-8")) if inputs.certificate else None
         files = files_of(out)
-        found = Found(name, splits, sizes, features(card.format), languages, steps, certificate, files)
+        found = Found(name, splits, sizes, features(columns), languages, steps, certificate, files)
         write_json(out / "croissant.json", croissant(card, found))
         (out / "README.md").write_text(readme(card, found._replace(files=files_of(out))), encoding="utf-8")
         sums = "".join(f"{one.sha256}  {one.name}\n" for one in files_of(out))

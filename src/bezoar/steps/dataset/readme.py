@@ -65,7 +65,7 @@ def readme(card: Card, found: Found) -> str:
         "",
         'rows = load_dataset("FOLDER or ORG/NAME")',
         "```",
-        *section("Columns", _columns(card)),
+        *section("Columns", _columns(card, found)),
         *section("Origin", _origin(card)),
         *section("Licences", _licences(card)),
         *section("What became of the rows", _falls(found.falls)),
@@ -115,13 +115,22 @@ def head(card: Card, found: Found) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value}
 
 
-def _columns(card: Card) -> Iterator[str]:
+NUMBERS = {
+    "score_": "an answer's score",
+    "win_rate_": "how often an answer beats others to its prompt, from 0 to 1",
+}
+
+
+def _columns(card: Card, found: Found) -> Iterator[str]:
+    names = [one["name"] for one in found.features]
     said = {
         "id": "the row's id in the mix",
         "family": "rows of one family stay in one split: rewrites of one seed, and dialogues that start alike",
         "prompt": "messages, each with `role` and `content`",
         **({"completion": "one message, which is trained"} if card.format == "prompt_completion" else {}),
         **({"chosen": "the better answer", "rejected": "the other one"} if card.format == "preference" else {}),
+        **({"gold": "a third answer, the best one"} if "gold" in names else {}),
+        **{", ".join(some): text for start, text in NUMBERS.items() if (some := _starting(names, start))},
         "part, kind, scheme": "the part of the mix that it is from, such as a source or a scheme",
         "file, line": "the line that it was taken from",
         "cluster": "near-duplicates share it; null for a row without any",
@@ -130,6 +139,10 @@ def _columns(card: Card) -> Iterator[str]:
     yield from table(
         ("column", "holds"), [(f"`{name}`" if "," not in name else name, text) for name, text in said.items()]
     )
+
+
+def _starting(names: list[str], start: str) -> list[str]:
+    return [name for name in names if name.startswith(start)]
 
 
 def _origin(card: Card) -> Iterator[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BATCH = 5_000  # rows of a row group, and all that is held in memory
 ORIGIN = ("part", "kind", "scheme", "file", "line", "cluster")
 COLUMNS = {"prompt_completion": ("prompt", "completion"), "preference": ("prompt", "chosen", "rejected")}
+NUMBERS = ("score_chosen", "score_rejected", "win_rate_chosen", "win_rate_rejected")  # of some pairs
 SPLITS = ("train", "eval")
 Row = dict[str, Any]
 
@@ -42,8 +43,16 @@ def _part(origin: Row) -> str:
     return f"{origin['kind']} {origin['part']}"
 
 
-def schema(form: str) -> "pyarrow.Schema":
-    """The columns of a mix's format, and those of a row's origin."""
+def columns_of(rows: Path, form: str) -> tuple[str, ...]:
+    """The columns of a mix's format, and further ones that any of its rows has."""
+    if form != "preference":
+        return COLUMNS[form]
+    found = {name for split in SPLITS for _, row in read_json_lines(rows / f"{split}.jsonl") for name in row}
+    return (*COLUMNS[form], *(name for name in ("gold", *NUMBERS) if name in found))
+
+
+def schema(names: Iterable[str]) -> "pyarrow.Schema":
+    """The columns of a mix, and those of a row's origin."""
     import pyarrow as pa
 
     messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -52,7 +61,7 @@ def schema(form: str) -> "pyarrow.Schema":
         [
             ("id", pa.string()),
             ("family", pa.string()),
-            *((name, messages) for name in COLUMNS[form]),
+            *((name, pa.float64() if name in NUMBERS else messages) for name in names),
             *texts,
             ("line", pa.int64()),
             ("cluster", pa.string()),
@@ -61,12 +70,12 @@ def schema(form: str) -> "pyarrow.Schema":
     )
 
 
-def write_parquet(path: Path, rows: Iterable[Row], form: str) -> int:
-    """Write rows as Parquet, batch by batch; returns their bytes in memory."""
+def write_parquet(path: Path, rows: Iterable[Row], names: Iterable[str]) -> int:
+    """Write rows with some columns as Parquet, batch by batch; returns their bytes in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns, left, size = schema(form), iter(rows), 0
+    columns, left, size = schema(names), iter(rows), 0
     with whole(path) as partial, pq.ParquetWriter(partial, columns, compression="zstd") as file:
         while batch := list(islice(left, BATCH)):
             table = pa.Table.from_pylist([_plain(row, columns.names) for row in batch], schema=columns)
@@ -81,7 +90,7 @@ def _plain(row: Row, names: list[str]) -> Row:
     return found | {"cluster": None if found["cluster"] is None else str(found["cluster"])}
 
 
-def features(form: str) -> list[dict[str, Any]]:
+def features(names: Iterable[str]) -> list[dict[str, Any]]:
     """The columns in the form of a card's YAML head."""
     import pyarrow as pa
 
@@ -89,6 +98,6 @@ def features(form: str) -> list[dict[str, Any]]:
     return [
         {"name": one.name, "list": [dict(part) for part in messages]}
         if pa.types.is_list(one.type)
-        else {"name": one.name, "dtype": str(one.type)}
-        for one in schema(form)
+        else {"name": one.name, "dtype": "float64" if pa.types.is_floating(one.type) else str(one.type)}
+        for one in schema(names)
     ]

@@ -248,10 +248,11 @@ def evaluated(model: Any, name: str, task: Task, task_folder: str | None, seed: 
         task_folder: Folder with the project's own tasks.
         seed: Of all draws.
     """
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluator
 
+    evaluator.get_git_commit_hash = lambda: None  # a fact of the run; git would say here that a job sees no repository
     through_template(model, chat_template=task.chat_template)
-    result = simple_evaluate(
+    result = evaluator.simple_evaluate(
         model=model,
         tasks=[name],
         apply_chat_template=task.chat_template,
@@ -293,7 +294,9 @@ def write_result(model: Any, block: Asking, task_folder: Path, seed: int, out_fo
         write_samples(samples, out / "samples.parquet")
         text = json.dumps(rounded(result), indent=2, sort_keys=True, default=_plain)
         (out / "result.json").write_text(ADDRESS.sub(r"\1>", text) + "\n", encoding="utf-8")
-    logger.info(f"harness {out_folder.parent.name}: {result['results'][name]}")
+    found = {key.partition(",")[0]: value for key, value in result["results"][name].items()}
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items() if isinstance(value, float))
+    logger.info(f"harness {out_folder.parent.name}, {name}: {shown or 'no number'}")
 
 
 def _forget_task_code() -> None:

@@ -85,7 +85,8 @@ def write_baseline(method: str, shard: Shard, seed: int, out_folder: Path) -> No
         accounting.check_conserved(f"baseline {out_folder.parent.name}", read, number, reasons)
         counted = {reason: count for reason, count in sorted(reasons.items()) if count}
         write_json(out / "report.json", {"rows": read, "kept": number, "rejected": counted, "failed": {}})
-    logger.info(f"baseline {out_folder.parent.name}: kept {number:,} of {read:,} rows, {method}; {counted}")
+    lost = accounting.text_of(counted)
+    logger.info(f"baseline {out_folder.parent.name}: kept {number:,} of {read:,} rows, {method}; {lost}")
 
 
 def _unjudged(row: Mapping[str, Any]) -> GeneratedRow:

@@ -162,5 +162,5 @@ def decisions_to(folder: Path) -> Iterator[Callable[[Decision], object]]:
 def log(scheme: str, counts: Counts) -> None:
     """Log how many rows were kept, and why others weren't."""
     share = counts.kept / max(1, counts.rows)
-    why = f"rejected {counts.rejected.sorted() or 'none'}, failed {counts.failed.sorted() or 'none'}"
-    logger.info(f"filter {scheme}: kept {counts.kept:,} of {counts.rows:,} rows ({share:.1%}); {why}")
+    lost = accounting.text_of(counts.rejected.sorted() | counts.failed.sorted())
+    logger.info(f"filter {scheme}: kept {counts.kept:,} of {counts.rows:,} rows ({share:.1%}); {lost}")

@@ -148,8 +148,8 @@ def write_shard(
         write_rows(out / "rows.jsonl", rows)
         write_rows(out / "dropped.jsonl", dropped)
         write_json(out / "report.json", report)
-    reasons = f"dropped {report['dropped'] or 'none'}, failed {report['failed'] or 'none'}"
-    logger.info(f"{name}: {len(rows):,} rows of {candidates:,} candidates; {reasons}")
+    lost = accounting.text_of(report["dropped"] | report["failed"])
+    logger.info(f"{name}: {len(rows):,} rows of {candidates:,} candidates; {lost}")
 
 
 def failed_row(answer: Completion, **row: Any) -> DroppedRow:

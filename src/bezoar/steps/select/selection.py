@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bezoar.blocks import Name, NamedBlock, Share
+from bezoar.blocks import Name, Share
 from bezoar.files import artifact, rounded, write_json
 from bezoar.logs import logger
 from bezoar.problems import Problem
@@ -18,11 +18,12 @@ from bezoar.steps.data.examples import parts_of
 from bezoar.steps.data.mix import Part
 from bezoar.steps.data.pool import Folders, Pool, placed_rows
 from bezoar.steps.data.rows import FAILED, DroppedRow, Message, PlaceRow, Row, Unusable, write_rows
+from bezoar.steps.seeded import Seeded
 
 NOT_SELECTED = "not selected"
 
 
-class SelectionBlock(NamedBlock):
+class SelectionBlock(Seeded):
     """The base class of selections.
 
     Attributes:
@@ -132,7 +133,7 @@ def pooled(block: SelectionBlock, filtered: Path, source: Path, seed: int, shard
     Raises:
         ValueError: A file isn't rows of a mix.
     """
-    pool = Pool(seed)
+    pool = Pool(block.own_seed(seed))
     for place, origin, row in placed_rows(block.part, Folders(filtered, source, Path(), shards)):
         pool.add(0, place, origin, row)
     return pool

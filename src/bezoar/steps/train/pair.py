@@ -24,6 +24,11 @@ class PairBlock(StageBlock):
         """The columns of a mix's rows that reach its trainer."""
         return ("prompt", "chosen", "rejected")
 
+    def rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of a mix's file, each with its line; without a third answer, if none is trained on."""
+        third = {"gold"} - {*self.columns()}
+        return ((number, {key: row[key] for key in row if key not in third}) for number, row in super().rows(path))
+
 
 class ScoredPairBlock(PairBlock):
     """The base class of methods that can also train on pairs under the scores of their answers.

@@ -111,7 +111,10 @@ class PairTrainer(DPOTrainer):
             return _frozen(self.ref_model, given)
         inner = self.accelerator.unwrap_model(self.model)
         first = "ref" if "ref" in inner.peft_config else None
-        with disable_gradient_checkpointing(self.model, None), use_adapter(inner, adapter_name=first):
+        with (
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+            use_adapter(inner, adapter_name=first),
+        ):
             return _frozen(self.model, given)
 
     def _note(self, inputs: dict[str, Any], answers: list[Answers]) -> None:

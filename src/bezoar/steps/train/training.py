@@ -200,7 +200,8 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
         write_json(out / "rows.json", report)
         readable(out)
     shutil.rmtree(paths.work, ignore_errors=True)
-    logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {scores}")
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if isinstance(value, float))
+    logger.info(f"train {paths.out.name}: {trainer.state.global_step:,} steps; on held-out rows {shown}")
 
 
 def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor] | None:

@@ -41,13 +41,17 @@ def _gold(row: dict[str, Any], before: list[Message]) -> str | None:
 def _number(row: dict[str, Any], column: str) -> float | None:
     """A number, if there is one; a win rate is a share."""
     found = row.get(column)
-    if found is None:
+    if found is None or (isinstance(found, str) and not found.strip()):
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    try:
+        number = math.nan if isinstance(found, bool) else float(found)  # a cell of a CSV file is text
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
         raise Unusable(f"{column} is not a number")
-    if column.startswith("win_rate") and not 0 <= found <= 1:
+    if column.startswith("win_rate") and not 0 <= number <= 1:
         raise Unusable(f"{column} is not between 0 and 1")
-    return float(found)
+    return number
 
 
 def _prompt(row: dict[str, Any]) -> list[Message]:
