@@ -180,6 +180,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "gpu/test_gpu_training.py",
         "real/test_openbezoar.py",
         "tiny/test_openllama.py",
+        "tiny/test_pairs_recipe.py",
         "unit/test_chat.py",
         "unit/test_devices.py",
         "unit/test_gguf.py",

@@ -42,9 +42,12 @@ def test_check_counts_one_as_one(tmp_path, monkeypatch, capsys):
     assert "is sound: 1 source, 0 schemes, 1 mix, 0 stages, 0 evals\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+RECIPES = sorted(path for where in ("*.yaml", "gallery/*.yaml") for path in (ROOT / "recipes").glob(where))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_sound(repository, path, capsys):
-    assert main(["recipe", "check", f"recipes/{path.name}"]) == 0
+    assert main(["recipe", "check", str(path.relative_to(ROOT))]) == 0
     assert f"recipe {path.stem} is sound" in capsys.readouterr().out
 
 
@@ -122,7 +125,7 @@ def test_check_without_a_recipe_says_how_to_get_one(tmp_path, monkeypatch, capsy
 
 
 def test_list_marks_the_active_recipe(repository, capsys):
-    names = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+    names = sorted(path.stem for path in RECIPES)
     assert main(["recipe", "list"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{'*' if name == 'tiny' else ' '} {name}" for name in names]
 
@@ -132,6 +135,16 @@ def test_use_makes_a_recipe_the_active_one(repository, capsys):
     active, recipe = repository / "params.yaml", repository / "recipes" / "openbezoar-3b.yaml"
     assert active.read_bytes() == recipe.read_bytes()
     assert capsys.readouterr().out == "params.yaml is now recipes/openbezoar-3b.yaml\n"
+
+
+def test_use_takes_a_recipe_of_the_gallery_with_the_files_that_it_names(repository, monkeypatch, capsys):
+    project = repository / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    assert main(["recipe", "use", "sppo"]) == 0
+    assert capsys.readouterr().out == "params.yaml is now recipes/gallery/sppo.yaml\n"
+    assert (project / "recipes/prompts/gallery/rating.yaml").exists()
+    assert main(["recipe", "check"]) == 0
 
 
 def test_use_works_without_an_active_recipe(repository):

@@ -428,10 +428,15 @@ def test_each_way_to_a_last_stage_is_a_chain():
     assert headline.chains(EMPTY.model_copy(update={"stages": stages})) == [["base", "a", "b"], ["base", "a", "c"]]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
+RECIPES = sorted(
+    str(path.relative_to(ROOT)) for where in ("*.yaml", "gallery/*.yaml") for path in (ROOT / "recipes").glob(where)
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_a_page(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    recipe = load(f"recipes/{name}.yaml", contents=False)
+    recipe = load(name, contents=False)
     made = recipe.page()
     assert made == Page.model_validate(made.model_dump(mode="json"))
     named = {word for path in files(made) for word in path.split("/")}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "recipes/params.schema.json"  # beside each recipe and params.yaml, for editors
 COUNTED = {"sources": "source", "schemes": "scheme", "mixes": "mix", "stages": "stage", "evals": "eval"}
+GALLERY = Path("recipes/gallery")  # of small recipes, each of one published method
 NAMED = re.compile(r"recipes/[\w./-]+")  # files in the folder of a recipe
 
 
@@ -107,7 +108,8 @@ def recipes() -> dict[str, Path]:
 
 
 def _recipes_in(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    """The recipes of a folder and of its gallery, by name."""
+    return {path.stem: path for path in sorted([*folder.glob("*.yaml"), *folder.glob("gallery/*.yaml")])}
 
 
 def check_known(name: str, recipes: dict[str, Path]) -> None:
@@ -122,7 +124,7 @@ def check_known(name: str, recipes: dict[str, Path]) -> None:
 
 def bring(name: str) -> Path:
     """Copy a recipe and the files that it names from the package to recipes/, unless the project has them."""
-    path = Path("recipes", f"{name}.yaml")
+    path = next(path for path in (Path("recipes", f"{name}.yaml"), GALLERY / f"{name}.yaml") if _is_known(str(path)))
     _bring(str(path))
     _bring(SCHEMA)
     bring_named(path)
@@ -133,6 +135,11 @@ def bring_named(path: Path) -> None:
     """Copy the files that a recipe names from the package to recipes/, unless the project has them."""
     for named in NAMED.findall(path.read_text(encoding="utf-8")):
         _bring(named.rstrip("."))
+
+
+def _is_known(name: str) -> bool:
+    """Whether the project or the package has a file."""
+    return Path(installed.find(name)).exists()
 
 
 def _bring(name: str) -> None:
