@@ -248,7 +248,7 @@ def test_unknown_method_is_reported_with_the_methods(data):
     data["stages"]["dpo_hh"]["method"] = "dpoo"
     line = line_of(data, "method: dpoo")
     assert refusal(data) == problem(
-        line, "stages.dpo_hh.method", "unknown method", "dpoo", "dpo, sft", "did you mean `dpo`?"
+        line, "stages.dpo_hh.method", "unknown method", "dpoo", "dpo, grpo, sft", "did you mean `dpo`?"
     )
 
 
