@@ -336,9 +336,10 @@ def mix_tokenizer(wildcards):
 
 
 def model_source(wildcards):
-    """The inputs of a base model: raw text, a model directory of the repository, or nothing for a model of the hub."""
+    """The inputs of a base model: raw text, a model directory, checkpoints, or nothing for a model of the hub."""
     block = recipe.models[wildcards.model]
-    return [*block.files(), *map(rows_of, block.sources())]
+    members = map(checkpoint, recipe.members_of(wildcards.model))
+    return [*block.files(), *map(rows_of, block.sources()), *members]
 
 
 def base_of(wildcards):
@@ -396,7 +397,7 @@ def certificates_of(name):
 
 def chain_names(name):
     """The parameters that say on which mixes the checkpoints of an evaluation were trained."""
-    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.chain(one))
+    stages = dict.fromkeys(stage for one in recipe.evals[name].checkpoints for stage in recipe.ancestors(one))
     return [f"stages.{stage}.{key}" for stage in stages for key in ("init_from", "mix")]
 
 

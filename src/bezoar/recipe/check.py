@@ -128,11 +128,16 @@ def _servers(recipe: Recipe) -> Iterator[Problem]:
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     """The checkpoints that a checkpoint is built from, each with the key that names it."""
+    for place, member in enumerate(recipe.members_of(checkpoint)):
+        yield ("models", checkpoint, "of", place), member
     stage = recipe.stages.get(checkpoint)
     if stage is None:
         return
     yield ("stages", checkpoint, "init_from"), stage.init_from
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
+    for mix in mixes:
+        if limit := recipe.mixes[mix].limit:
+            yield ("mixes", mix, "limit", "tokenizer"), limit.tokenizer
     for part in (part for mix in mixes for part in recipe.mixes[mix].parts):
         if part.kind == "scheme":
             scheme = recipe.scheme_of(part.name)
@@ -154,9 +159,9 @@ def _cycles(recipe: Recipe) -> Iterator[Problem]:
                 yield from visit(needed, (*trail, name))
         done.add(name)
 
-    for stage in recipe.stages:
-        if stage not in done:
-            yield from visit(stage, ())
+    for name in (*recipe.stages, *recipe.models):
+        if name not in done:
+            yield from visit(name, ())
 
 
 def _mix_circles(recipe: Recipe) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
+from bezoar.steps.base.soup import Soup
 from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix
 from bezoar.steps.data.sources import Source
@@ -43,7 +44,7 @@ from bezoar.steps.train.sft import Sft
 from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
-Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
+Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel | Soup, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca, Field(discriminator="method")]
 AnyFilter = Annotated[Filter | Baseline, Field(discriminator="method")]
 Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="method")]
@@ -174,13 +175,30 @@ class Recipe(Block):
             stage = self.stages[stage].init_from
         return found
 
+    def members_of(self, checkpoint: str) -> list[str]:
+        """The checkpoints that a base model is averaged from; none for any other checkpoint."""
+        model = self.models.get(checkpoint)
+        return model.checkpoints() if isinstance(model, Soup) else []
+
+    def ancestors(self, checkpoint: str) -> list[str]:
+        """A stage and all stages that it is made of, also through soups; each once, even in a cycle."""
+        waiting, seen = [checkpoint], list[str]()
+        while waiting:
+            name = waiting.pop(0)
+            if name not in seen:
+                seen.append(name)
+                waiting += [self.stages[name].init_from] if name in self.stages else self.members_of(name)
+        return [name for name in seen if name in self.stages]
+
     def trained_on(self, checkpoint: str) -> list[str]:
-        """The mixes that a checkpoint was trained on: by its own stage, and by those that it starts from."""
-        return sorted({self.stages[stage].mix for stage in self.chain(checkpoint)})
+        """The mixes that a checkpoint was trained on: by its own stage, and by those that it is made of."""
+        return sorted({self.stages[stage].mix for stage in self.ancestors(checkpoint)})
 
     def earlier_mixes(self, mix: str) -> list[str]:
         """The other mixes that are trained on before a stage trains on this one."""
-        before = {name for stage, block in self.stages.items() if block.mix == mix for name in self.chain(stage)[1:]}
+        before = {
+            name for stage, block in self.stages.items() if block.mix == mix for name in self.ancestors(stage)[1:]
+        }
         return sorted({self.stages[name].mix for name in before} - {mix})
 
     def targets(self) -> list[str]:
@@ -282,10 +300,12 @@ class Recipe(Block):
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
         taken = {stage.init_from for stage in self.stages.values()} | scored | asked
+        taken |= {one for name in self.models for one in self.members_of(name)}
+        soups = [name for name in self.models if self.members_of(name)]
         return {
             "filters": [name for name in self.filters if ("scheme", name) not in parts],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
-            "stages": [name for name in self.stages if name not in taken],
+            "stages": [name for name in (*soups, *self.stages) if name not in taken],
         }
 
 

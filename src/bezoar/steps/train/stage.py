@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, Licence, MixName, Name, NamedBlock, Reference, Share
@@ -18,7 +25,24 @@ from bezoar.logs import logger
 from bezoar.script import Flags
 
 
-class Lora(Block):
+class Sparing(Block):
+    """The base class of blocks with keys that are left out of a recipe's values while they are null.
+
+    A job's key has the values of its block. So a new key of this kind changes no key of a job that doesn't set it.
+
+    Attributes:
+        spared: These keys.
+    """
+
+    spared: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _values(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found = handler(self)
+        return {key: value for key, value in found.items() if key not in self.spared or value is not None}
+
+
+class Lora(Sparing):
     """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = Field(16, ge=1, description="Default: OpenBezoar-SFT's model card.")
@@ -35,9 +59,31 @@ class Lora(Block):
         False,
         description="Train the magnitude of each weight row apart (DoRA, Liu et al. 2024, arXiv:2402.09353).",
     )
+    init: Literal["orthogonal"] | None = Field(
+        None,
+        description="PEFT's name of the first values: orthogonal starts from rows of one orthogonal matrix in A and B, "
+        "whose product is 0, and needs an even rank; null from random values in A, and 0 in B.",
+    )
+    spared: ClassVar[tuple[str, ...]] = ("init",)
+
+    @field_validator("init")
+    @classmethod
+    def _has_pairs(cls, init: str | None, info: ValidationInfo) -> str | None:
+        if init == "orthogonal" and info.data.get("rank", 0) % 2:
+            raise PydanticCustomError("rank", "an even rank with init: orthogonal")
+        return init
 
 
-class StageBlock(NamedBlock):
+class Lisa(Block):
+    """Layerwise importance sampled AdamW (Pan et al. 2024, arXiv:2403.17919): a few layers train at a time."""
+
+    layers: int = Field(
+        ge=1, description="Decoder layers that train at a time; embeddings, last norm and output layer always do."
+    )
+    steps: int = Field(ge=1, description="Steps until others are drawn, evenly.")
+
+
+class StageBlock(NamedBlock, Sparing):
     """The base class of training methods.
 
     Attributes:
@@ -49,6 +95,7 @@ class StageBlock(NamedBlock):
     rules: ClassVar[tuple[str, ...]] = ("train", "merge")
     mix_format: ClassVar[Literal["prompt_completion", "preference"]]
     figure: ClassVar[Literal["loss", "reward"]] = "loss"
+    spared: ClassVar[tuple[str, ...]] = ("lisa",)
 
     init_from: Annotated[Name, Reference(("models", "stages"), "starts from a checkpoint that nothing builds")] = Field(
         description="Base model, or stage whose checkpoint (or adapter) this stage continues."
@@ -66,6 +113,7 @@ class StageBlock(NamedBlock):
         description="lora trains an adapter. full trains all weights, in float32, and computes in `compute_dtype`.",
     )
     lora: Lora = Lora()
+    lisa: Lisa | None = Field(None, description="With tuning: full, a few layers train at a time; null trains all.")
     quantization: Literal["none", "nf4"] = Field("none", description="nf4 is QLoRA with double quantisation.")
     compute_dtype: Dtype = Field(
         "bfloat16",
@@ -141,6 +189,8 @@ class StageBlock(NamedBlock):
                     shown = "its default" if key == "lora" else wanted
                     expected = "{key}: {wanted} with tuning: full, which trains all weights and no adapter"
                     raise PydanticCustomError("full", expected, {"key": key, "wanted": shown})
+        elif self.lisa:
+            raise PydanticCustomError("lisa", "tuning: full with lisa, which draws layers of all weights")
         for key, unset in (("keep", "last"), ("patience", None)):
             if self.eval_steps is None and getattr(self, key) != unset:
                 raise PydanticCustomError("eval_steps", "eval_steps beside {key}", {"key": key})
