@@ -421,9 +421,10 @@ def mix_tokenizer(wildcards):
 
 
 def model_source(wildcards):
-    """The inputs of a base model: raw text, a model directory of the repository, or nothing for a model of the hub."""
+    """The inputs of a base model: raw text, a model directory, checkpoints, or nothing for a model of the hub."""
     block = recipe.models[wildcards.model]
-    return [*block.files(), *map(rows_of, block.sources())]
+    members = map(checkpoint, recipe.members_of(wildcards.model))
+    return [*block.files(), *map(rows_of, block.sources()), *members]
 
 
 def base_of(wildcards):

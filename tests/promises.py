@@ -195,6 +195,8 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "unit/test_preference.py",
         "unit/test_harness_parity.py",
         "unit/test_harness_tasks.py",
+        "unit/test_lisa.py",
+        "unit/test_soup.py",
         "unit/test_training.py",
         "unit/test_tuning.py",
     ),

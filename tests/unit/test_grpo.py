@@ -198,6 +198,17 @@ def test_the_best_reward_is_kept_and_patience_counts_it(folder, mix, tmp_path, s
     assert max(rewards.values()) > min(rewards.values())
 
 
+@pytest.mark.long
+def test_rewards_rise_also_on_held_out_prompts(folder, mix, tmp_path, signals):
+    out = trained(folder, mix, tmp_path, stage_of(batch_size=16, epochs=40))
+    before, after = figures(out, "eval_reward")[0], max(figures(out, "eval_reward").items())[1]
+    rewards = list(figures(out, "reward").values())
+    print(f"held-out reward {before:.3f} -> {after:.3f}; of training rows {rewards[0]:.3f} -> {rewards[-1]:.3f}")
+    assert rewards[0] < 0.6  # of a random model
+    assert sum(rewards[-5:]) / 5 > 0.95
+    assert after == 1
+
+
 def test_prompts_that_leave_no_room_are_left_out_and_counted(folder, mix, tmp_path):
     tokenizer, length = models.load_tokenizer(folder), 24
     stage = stage_of(max_length=length + 6)

@@ -80,9 +80,10 @@ def test_full_dpo_starts_at_log_2_and_its_reference_stays(folder, mixes, tmp_pat
     assert not torch.equal(trainer.model.lm_head.weight, start.lm_head.weight)
 
 
-@pytest.mark.parametrize("variant", ["rslora", "dora"])
+@pytest.mark.parametrize("variant", ["rslora", "dora", "init"])
 def test_variants_of_lora_are_trained_and_merged(folder, mixes, tmp_path, signals, variant):
-    stage = sft_stage(lora={"rank": 4, "alpha": 8, "dropout": 0.0, variant: True}, learning_rate=1e-2)
+    value = "orthogonal" if variant == "init" else True
+    stage = sft_stage(lora={"rank": 4, "alpha": 8, "dropout": 0.0, variant: value}, learning_rate=1e-2)
     trainer, out = run(sft, paths_of(folder, mixes / "sft", tmp_path), stage)
     block = Merging(**{key: getattr(stage, key) for key in Merging.model_fields})
     merge(folder, out, block, tmp_path / "merged")
@@ -93,7 +94,9 @@ def test_variants_of_lora_are_trained_and_merged(folder, mixes, tmp_path, signal
         base = models.load(folder, "float32")(input_ids=ids).logits
     assert (trained - merged).abs().max() < 1e-4
     assert (trained - base).abs().max() > 1e-2
-    scale = {"rslora": 8 / math.sqrt(4), "dora": 8 / 4}[variant]
+    with trainer.model.disable_adapter(), torch.inference_mode():  # DPO's reference
+        assert torch.equal(trainer.model(input_ids=ids).logits, base)
+    scale = {"rslora": 8 / math.sqrt(4)}.get(variant, 8 / 4)
     assert {layer.scaling["default"] for layer in trainer.model.modules() if hasattr(layer, "lora_A")} == {scale}
 
 

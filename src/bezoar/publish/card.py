@@ -19,6 +19,7 @@ from bezoar.recipe.recipe import Recipe
 from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
+from bezoar.steps.base.soup import Soup
 from bezoar.steps.data.contamination.certificate import line_of
 from bezoar.steps.data.sources import Hub
 from bezoar.steps.dataset.markdown import section, table
@@ -33,7 +34,7 @@ def card(name: str, recipe: Recipe, records: Records) -> str:
 
 def _head(name: str, recipe: Recipe) -> Iterator[str]:
     """The metadata that the hub reads."""
-    mixes = [recipe.stages[one].mix for one in recipe.chain(name)]
+    mixes = [recipe.stages[one].mix for one in recipe.ancestors(name)]
     origins = [recipe.sources[one].origin for one in sources_of(recipe, mixes)]
     base, stated = recipe.models[_base(name, recipe)], recipe.stages[name].licence
     data = {
@@ -49,7 +50,7 @@ def _head(name: str, recipe: Recipe) -> Iterator[str]:
 
 
 def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
-    stages = recipe.chain(name)[::-1]
+    stages = recipe.ancestors(name)[::-1]
     yield f"Stage `{name}` of the recipe `{recipe.recipe}`, built by Bezoar {__version__}. This card is made from the"
     yield "records of that build: each number is of artifacts that are up to date."
     yield from section("Lineage", _lineage(stages, recipe, records))
@@ -63,7 +64,7 @@ def _model(name: str, recipe: Recipe, records: Records) -> Iterator[str]:
 
 
 def _base(stage: str, recipe: Recipe) -> str:
-    return recipe.stages[recipe.chain(stage)[-1]].init_from
+    return recipe.stages[recipe.ancestors(stage)[-1]].init_from
 
 
 def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[str]:
@@ -80,7 +81,9 @@ def _lineage(stages: list[str], recipe: Recipe, records: Records) -> Iterator[st
         loss = " → ".join([*found[:1], *found[1:][-1:]]) or None
         loss = f"reward {loss}" if loss and stage.figure == "reward" else loss
         trained = counts.get("train", {}).get("rows")
-        rows.append((f"`{name}`", f"`{stage.init_from}`", stage.method, f"`{stage.mix}`", trained, loss))
+        start = recipe.models.get(stage.init_from)
+        start_text = f"`{stage.init_from}`" + (f": {start}" if isinstance(start, Soup) else "")
+        rows.append((f"`{name}`", start_text, stage.method, f"`{stage.mix}`", trained, loss))
     yield from table(("stage", "starts from", "method", "mix", "rows", "loss on held-out rows, nats per token"), rows)
 
 
@@ -92,6 +95,8 @@ def _origin(model: Any) -> str:
             return f"{model.file} of the Python package {model.distribution} {model.version} (sha256 {model.sha256})"
         case LocalModel():
             return "a model of the recipe's author"
+        case Soup():
+            return f"the mean of checkpoints: {model}"
     return f"made by method {model.method}"
 
 

@@ -156,12 +156,17 @@ def _servers(recipe: Recipe) -> Iterator[Problem]:
 
 def _needs(recipe: Recipe, checkpoint: str) -> Iterator[tuple[KeyPath, str]]:
     """The checkpoints that a checkpoint is built from, each with the key that names it."""
+    for place, member in enumerate(recipe.members_of(checkpoint)):
+        yield ("models", checkpoint, "of", place), member
     stage = recipe.stages.get(checkpoint)
     if stage is None:
         return
     for key, name in stage.checkpoints().items():
         yield ("stages", checkpoint, key), name
     mixes = [stage.mix, *recipe.earlier_mixes(stage.mix)]  # a mix depends on the train rows of earlier mixes
+    for mix in mixes:
+        if limit := recipe.mixes[mix].limit:
+            yield ("mixes", mix, "limit", "tokenizer"), limit.tokenizer
     for block in (block for mix in mixes for block in recipe.lineage("mixes", mix)):
         for key, name in [pair for rule in block.asks for pair in block.asked_by(rule).items()]:
             if weights := recipe.backends[name].weights:
@@ -182,9 +187,9 @@ def _cycles(recipe: Recipe) -> Iterator[Problem]:
                 yield from visit(needed, (*trail, name))
         done.add(name)
 
-    for stage in recipe.stages:
-        if stage not in done:
-            yield from visit(stage, ())
+    for name in (*recipe.stages, *recipe.models):
+        if name not in done:
+            yield from visit(name, ())
 
 
 def _mix_circles(recipe: Recipe) -> Iterator[Problem]:

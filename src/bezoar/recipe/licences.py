@@ -198,6 +198,9 @@ def of_checkpoint(recipe: "Recipe", name: str) -> list[Input]:
         sources = model.sources() if model.licence is None else []
         if sources:
             return [of_source(recipe, one) for one in sources]
+        if model.licence is None and (members := recipe.members_of(name)):
+            made_of = [one for member in members for one in of_checkpoint(recipe, member)]
+            return list({one.key: one for one in reversed(made_of)}.values())[::-1]
         return [Input(("models", name, "licence"), f"model {name}", model.licence)]
     stage = recipe.stages[name]
     before = [one for other in stage.checkpoints().values() for one in of_checkpoint(recipe, other)]

@@ -19,6 +19,7 @@ from bezoar.steps.base.hub import HubModel
 from bezoar.steps.base.local import LocalModel
 from bezoar.steps.base.package import PackagedModel
 from bezoar.steps.base.pretrain import PretrainedModel
+from bezoar.steps.base.soup import Soup
 from bezoar.steps.data.contamination.block import Contamination
 from bezoar.steps.data.mix import Mix, Part, part_of
 from bezoar.steps.data.sources import Source
@@ -68,7 +69,7 @@ from bezoar.steps.train.tpo import Tpo
 from bezoar.steps.train.trackers import Trackers
 
 # A new method is added to its union here. No other list exists.
-Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel, Field(discriminator="method")]
+Model = Annotated[HubModel | LocalModel | PackagedModel | PretrainedModel | Soup, Field(discriminator="method")]
 Scheme = Annotated[Lamini | Evol | Orca | Sample | Skillmix | Revise, Field(discriminator="method")]
 Score = Annotated[JudgeScore | LogRatio, Field(discriminator="method")]
 Pairs = Annotated[SelfPlay | BestOfN | Ranked | Revision, Field(discriminator="method")]
@@ -298,14 +299,20 @@ class Recipe(Block):
             stage = self.stages[stage].init_from
         return found
 
-    def ancestors(self, stage: str) -> list[str]:
-        """A stage and all stages that it is trained from, those of guides included; each once, even in a cycle."""
-        found, open_ = [], [stage]
-        while open_:
-            if (name := open_.pop(0)) in self.stages and name not in found:
-                found.append(name)
-                open_ += self.stages[name].checkpoints().values()
-        return found
+    def members_of(self, checkpoint: str) -> list[str]:
+        """The checkpoints that a base model is averaged from; none for any other checkpoint."""
+        model = self.models.get(checkpoint)
+        return model.checkpoints() if isinstance(model, Soup) else []
+
+    def ancestors(self, checkpoint: str) -> list[str]:
+        """A stage and all stages that it is made of, also through soups and guides; each once, even in a cycle."""
+        waiting, seen = [checkpoint], list[str]()
+        while waiting:
+            name = waiting.pop(0)
+            if name not in seen:
+                seen.append(name)
+                waiting += self.stages[name].checkpoints().values() if name in self.stages else self.members_of(name)
+        return [name for name in seen if name in self.stages]
 
     def base_model(self, checkpoint: str) -> str:
         """The base model that a checkpoint descends from."""
@@ -313,7 +320,7 @@ class Recipe(Block):
         return self.stages[stages[-1]].init_from if stages else checkpoint
 
     def trained_on(self, checkpoint: str) -> list[str]:
-        """The mixes that a checkpoint was trained on: by its own stage, and by those that it is trained from."""
+        """The mixes that a checkpoint was trained on: by its own stage, and by those that it is made of."""
         return sorted({self.stages[stage].mix for stage in self.ancestors(checkpoint)})
 
     def earlier_mixes(self, mix: str) -> list[str]:
@@ -424,7 +431,8 @@ class Recipe(Block):
         scored = {name for block in self.evals.values() for name in block.checkpoints}
         asked = {block.weights for block in self.backends.values()}
         trained = {name for stage in self.stages.values() for name in stage.checkpoints().values()}
-        taken = trained | scored | asked | loaded
+        taken = trained | scored | asked | loaded | {one for name in self.models for one in self.members_of(name)}
+        soups = [name for name in self.models if self.members_of(name)]
         return {
             "filters": [name for name in self.filters if not {("filters", name), ("schemes", name)} & read],
             "schemes": [name for name in self.schemes if name not in self.filters and ("schemes", name) not in read],
@@ -432,7 +440,7 @@ class Recipe(Block):
             "pairs": [name for name in self.pairs if ("pairs", name) not in read],
             "selections": [name for name in self.selections if ("selections", name) not in read],
             "mixes": [name for name in self.mixes if all(stage.mix != name for stage in self.stages.values())],
-            "stages": [name for name in self.stages if name not in taken],
+            "stages": [name for name in (*soups, *self.stages) if name not in taken],
         }
 
 

@@ -135,7 +135,7 @@ def estimate(
         autocast: Whether half precision is mixed, as on a GPU.
     """
     full, size = stage.tuning == "full", SIZES[stage.compute_dtype]
-    trained = shape.weights if full else _adapter(shape, stage)
+    trained = _training(shape, stage) if full else _adapter(shape, stage)
     weights = _weights(shape, stage) + (0 if full else 4 * trained)
     copies = 2 if full and stage.has_reference() else 1  # a frozen reference
     guides = len(stage.checkpoints()) - 1
@@ -178,6 +178,12 @@ def _targets(shape: Shape, stage: StageBlock) -> list[tuple[int, int]]:
     """Rows and columns of the layers that have an adapter."""
     wanted = stage.lora.target_modules
     return [one for name, one in shape.linear.items() if wanted == "all-linear" or name.split(".")[-2] in wanted]
+
+
+def _training(shape: Shape, stage: StageBlock) -> float:
+    """Number of weights that have gradients at a time: all, or those of some layers and what is in none."""
+    share = min(1.0, stage.lisa.layers / shape.layers) if stage.lisa else 1.0
+    return shape.other + share * (shape.weights - shape.other)
 
 
 def _adapter(shape: Shape, stage: StageBlock) -> int:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bezoar.blocks import Block, Dtype, Licence, MixName, Name, Reference, Share
@@ -18,6 +23,11 @@ from bezoar.jsonl import read_json_lines
 from bezoar.logs import logger
 from bezoar.script import Flags
 from bezoar.steps.seeded import Seeded
+
+
+def _is_null(value: object) -> bool:
+    """Whether a key is left out of a recipe's values: a newer one that isn't set changes no job's key."""
+    return value is None
 
 
 class Lora(Block):
@@ -37,6 +47,28 @@ class Lora(Block):
         False,
         description="Train the magnitude of each weight row apart (DoRA, Liu et al. 2024, arXiv:2402.09353).",
     )
+    init: Literal["orthogonal"] | None = Field(
+        None,
+        exclude_if=_is_null,  # so adapters without it keep their keys
+        description="PEFT's name of the first values: orthogonal starts from rows of one orthogonal matrix in A and B, "
+        "whose product is 0, and needs an even rank; null from random values in A, and 0 in B.",
+    )
+
+    @field_validator("init")
+    @classmethod
+    def _has_pairs(cls, init: str | None, info: ValidationInfo) -> str | None:
+        if init == "orthogonal" and info.data.get("rank", 0) % 2:
+            raise PydanticCustomError("rank", "an even rank with init: orthogonal")
+        return init
+
+
+class Lisa(Block):
+    """Layerwise importance sampled AdamW (Pan et al. 2024, arXiv:2403.17919): a few layers train at a time."""
+
+    layers: int = Field(
+        ge=1, description="Decoder layers that train at a time; embeddings, last norm and output layer always do."
+    )
+    steps: int = Field(ge=1, description="Steps until others are drawn, evenly.")
 
 
 class StageBlock(Seeded):
@@ -74,6 +106,9 @@ class StageBlock(Seeded):
         description="lora trains an adapter. full trains all weights, in float32, and computes in `compute_dtype`.",
     )
     lora: Lora = Lora()
+    lisa: Lisa | None = Field(
+        None, exclude_if=_is_null, description="With tuning: full, a few layers train at a time; null trains all."
+    )
     quantization: Literal["none", "nf4"] = Field("none", description="nf4 is QLoRA with double quantisation.")
     compute_dtype: Dtype = Field(
         "bfloat16",
@@ -149,6 +184,8 @@ class StageBlock(Seeded):
                     shown = "its default" if key == "lora" else wanted
                     expected = "{key}: {wanted} with tuning: full, which trains all weights and no adapter"
                     raise PydanticCustomError("full", expected, {"key": key, "wanted": shown})
+        elif self.lisa:
+            raise PydanticCustomError("lisa", "tuning: full with lisa, which draws layers of all weights")
         for key, unset in (("keep", "last"), ("patience", None)):
             if self.eval_steps is None and getattr(self, key) != unset:
                 raise PydanticCustomError("eval_steps", "eval_steps beside {key}", {"key": key})

@@ -176,6 +176,10 @@ def run(trainer: Trainer, paths: Paths, stage: StageBlock, seed: int) -> None:
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts QLoRA adapters to bfloat16; a resumed run would continue in float32
             parameter.data = parameter.data.float()
+    if stage.lisa:
+        from bezoar.steps.train.lisa import LayerSampling  # apart: a change there reruns no other stage
+
+        trainer.add_callback(LayerSampling(trainer.model, stage, seed))
     curves.attach(trainer, paths.work, stage)
     trainer.remove_callback(PrinterCallback)  # raw figures beside the log lines
     if trainer.is_world_process_zero() and not logs.on_terminal():

@@ -54,6 +54,7 @@ def lora(stage: StageBlock) -> LoraConfig | None:
         target_modules=stage.lora.target_modules,
         use_rslora=stage.lora.rslora,
         use_dora=stage.lora.dora,
+        init_lora_weights=stage.lora.init or True,
         bias="none",
         task_type="CAUSAL_LM",
     )
