@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,9 @@ from bezoar.steps.train.tuning import save, sharded, sharing, weights_of
 if TYPE_CHECKING:
     from bezoar.steps.train.pair import PairBlock
     from bezoar.steps.train.stage import Paths, StageBlock  # which runs this
+
+# TRL and PEFT ask models for it by this name; the warning says nothing to who trains.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 OPTIMIZER = {False: "optimizer.pt", True: "optimizer.bin"}  # by whether devices share the weights
 # transformers warns of the old name where it has the new one
