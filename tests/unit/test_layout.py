@@ -110,12 +110,24 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "generate.scheme",
             "generate.seeds",
             "pairs",
+            "seeded",
         },
     ),
-    "score/judge": (ASKING, {"evaluate", "generate.scheme", "score"} | BACKENDS),
+    "score/judge": (ASKING, {"evaluate", "generate.scheme", "score", "seeded"} | BACKENDS),
     "score/logratio": (
         DEALING,
-        {"evaluate", "generate", "generate.scheme", "prompts", "score", "data", "chat", "train", "train.conversations"}
+        {
+            "evaluate",
+            "generate",
+            "generate.scheme",
+            "prompts",
+            "score",
+            "seeded",
+            "data",
+            "chat",
+            "train",
+            "train.conversations",
+        }
         | MODELS,
     ),
     "select/ordered": (CHOOSING, SELECTING | MODELS),  # `models` for a tokenizer
