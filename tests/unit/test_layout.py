@@ -38,6 +38,7 @@ TRAINING = {
     "train.conversations",
     "train.curves",
     "train.devices",
+    "train.lisa",
     "train.memory",
     "train.packing",
     "train.pair",
