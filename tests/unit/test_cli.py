@@ -91,7 +91,8 @@ def test_check_looks_at_the_first_rows_of_local_files(rows, keys, said, tmp_path
 def test_check_looks_for_columns_that_a_loss_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "No", "rate": 0.8, "lost": 0.2}
-    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    lines = [json.dumps(pair | {"prompt": f"Hi {number}"}) + "\n" for number in range(2)]
+    (tmp_path / "pairs.jsonl").write_text("".join(lines))
     (tmp_path / "base").mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (tmp_path / "base" / name).write_text("{}")
@@ -100,7 +101,7 @@ def test_check_looks_for_columns_that_a_loss_needs(tmp_path, monkeypatch, capsys
 models: {base: {method: local, path: base, chat_template: template.jinja}}
 sources:
   mine: {path: pairs.jsonl, NAMED}
-mixes: {pairs: {format: preference, parts: [mine]}}
+mixes: {pairs: {format: preference, parts: [mine], eval_rows: 1}}
 stages:
   plain: {method: dpo, init_from: base, mix: pairs}
   sppo: {method: sppo, init_from: base, mix: pairs}
@@ -140,6 +141,7 @@ def test_use_makes_a_recipe_the_active_one(repository, capsys):
 def test_use_takes_a_recipe_of_the_gallery_with_the_files_that_it_names(repository, monkeypatch, capsys):
     project = repository / "project"
     project.mkdir()
+    shutil.copyfile(ROOT / "recipes" / "tiny.yaml", project / "params.yaml")
     monkeypatch.chdir(project)
     assert main(["recipe", "use", "sppo"]) == 0
     assert capsys.readouterr().out == "params.yaml is now recipes/gallery/sppo.yaml\n"
