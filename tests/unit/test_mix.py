@@ -397,7 +397,7 @@ def test_a_preference_mix_takes_preferences_only(tmp_path):
 def test_a_part_without_its_kind_is_no_part_of_a_whole_recipe(tmp_path):
     where = folders(tmp_path, sources={"pairs": [preference("a")]})
     recipe = Mix(parts=["pairs"])
-    with pytest.raises(ValueError, match=r"part pairs: neither a scheme nor a source\n  found:    no kind\n"):
+    with pytest.raises(ValueError, match=r"part pairs: neither a scheme, a source nor pairs\n  found:    no kind\n"):
         mixed(recipe, where)
 
 

@@ -442,7 +442,15 @@ def test_a_server_says_its_command_and_its_words_are_text(data):
 
 def test_blocks_know_their_names(data):
     data["selections"] = {"some": {"method": "random", "of": "evol", "rows": 10}}
-    data["scores"] = {"ratio": {"method": "logratio", "of": "evol", "strong": "sft_evol", "weak": "sft_orca"}}
+    sampling = data["schemes"]["evol"]["sampling"]
+    data["schemes"]["own"] = {
+        "method": "sample",
+        "seeds": {"kind": "scheme", "name": "evol"},
+        "teacher": "teacher",
+        "n": 2,
+        "sampling": sampling,
+    }
+    data["scores"] = {"ratio": {"method": "logratio", "of": "own", "strong": "sft_evol", "weak": "sft_orca"}}
     data["pairs"] = {"best": {"method": "best_of_n", "of": "ratio"}}
     written(data)
     recipe = load()
@@ -698,7 +706,7 @@ def test_scheme_without_a_filter_is_refused(data):
     del data["filters"]["evol"]
     line = line_of(data, "filters:")
     found = problem(line, "filters", "a scheme has no filter", "none for evol", "a block filters.evol")
-    where, what = line_of(data, "- evol"), "only rows that a filter keeps are taken"
+    where, what = line_of(data, "name: evol"), "only rows that a filter keeps are taken"
     hint = "filters: {evol: {judge: null}} keeps what passes its rules"
     scheme = "scheme evol without a filter"
     assert refusal(data) == f"{found}\n" + problem(
@@ -791,7 +799,7 @@ def test_adapter_that_is_carried_on_keeps_its_shape(data):
     data["stages"]["sft_evol"]["lora"]["rank"] = 8
     line = line_of(data, "    lora:", nth=3)
     what = "an adapter that is continued keeps its lora"
-    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj'] rslora=False dora=False"
+    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj'] rslora=False dora=False init=None"
     expected = f"{lora.format(16)}, as in stages.sft_orca"
     assert refusal(data) == problem(line, "stages.sft_evol.lora", what, lora.format(8), expected)
 
