@@ -799,7 +799,8 @@ def test_adapter_that_is_carried_on_keeps_its_shape(data):
     data["stages"]["sft_evol"]["lora"]["rank"] = 8
     line = line_of(data, "    lora:", nth=3)
     what = "an adapter that is continued keeps its lora"
-    lora = "rank={} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj'] rslora=False dora=False init=None"
+    variants = "rslora=False dora=False init=None"
+    lora = f"rank={{}} alpha=16 dropout=0.05 target_modules=['q_proj', 'k_proj', 'v_proj'] {variants}"
     expected = f"{lora.format(16)}, as in stages.sft_orca"
     assert refusal(data) == problem(line, "stages.sft_evol.lora", what, lora.format(8), expected)
 
