@@ -89,7 +89,7 @@ def build(server: Server) -> None:
         job("pairs/self_play", "--params", "pairs.play", *words, "--out", f"data/pairs/play/{shard}")
         words = ["--rows", f"data/scored/own/{shard}/rows.jsonl", "--out", f"data/pairs/best/{shard}"]
         job("pairs/best_of_n", "--params", "pairs.best", *words)
-    folders = [word for name in ("filtered", "source", "pairs") for word in (f"--{name}", f"data/{name}")]
+    folders = [word for name in ("filtered", "source", "selected", "pairs") for word in (f"--{name}", f"data/{name}")]
     takes = ["--params", "mixes.pairs", "prompt", "seed", "shards"]
     job("data/mix", *takes, *folders, "--out", "data/mixes/pairs")
 

@@ -392,7 +392,8 @@ def with_selection(tree: Path) -> Path:
     takes = ["--params", "selections.long", "seed", "shards"]
     script("select/ordered").main([*takes, *common, "--out", "data/selected/long"])
     takes = ["--params", "mixes.long", "prompt", "seed", "shards"]
-    script("data/mix").main([*takes, *common, "--selected", "data/selected", "--out", "data/mixes/long"])
+    folders = [*common, "--selected", "data/selected", "--pairs", "data/pairs"]
+    script("data/mix").main([*takes, *folders, "--out", "data/mixes/long"])
     return tree
 
 

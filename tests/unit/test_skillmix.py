@@ -141,7 +141,7 @@ class Nothing:
 
     shards = 2
 
-    def rows(self, source: str) -> None:
+    def seeds(self, scheme: str) -> None:
         return None
 
     def tokens(self, path: str) -> int:

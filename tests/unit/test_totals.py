@@ -56,7 +56,7 @@ def dealt(method, rows, shards, kind, **changes):
     recipe["schemes"][method] |= changes
     Path("params.yaml").write_text(yaml.safe_dump(recipe))
     write_rows("rows.jsonl", rows)
-    keys = Recipe.model_validate(recipe).schemes[method].deals
+    keys = [key for key in Recipe.model_validate(recipe).schemes[method].deals if key in recipe["schemes"][method]]
     names = [*(f"schemes.{method}.{key}" for key in keys), *(["seed"] if keys else []), "shards"]
     topics = ["--topics", "topics.txt"] if method == "lamini" else []
     script(f"shard/{method}").main(["--params", *names, "--rows", "rows.jsonl", *topics, "--out", str(out)])

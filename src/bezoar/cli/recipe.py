@@ -109,7 +109,8 @@ def recipes() -> dict[str, Path]:
 
 def _recipes_in(folder: Path) -> dict[str, Path]:
     """The recipes of a folder and of its gallery, by name."""
-    return {path.stem: path for path in sorted([*folder.glob("*.yaml"), *folder.glob("gallery/*.yaml")])}
+    paths = [*folder.glob("*.yaml"), *folder.glob("gallery/*.yaml")]
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def check_known(name: str, recipes: dict[str, Path]) -> None:
