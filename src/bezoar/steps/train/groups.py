@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,7 +81,9 @@ class Trainer(GRPOTrainer):
             rewards = torch.cat(self._held) @ self.reward_weights.to(self._held[0])
             self._metrics[mode]["reward_std"] = [rewards.std(unbiased=False).item()]
         shown = FIGURES if mode == "eval" else (*FIGURES, *OF_GROUPS)
-        for name in [one for one in self._metrics[mode] if one not in shown and not one.startswith("rewards/")]:
+        for name in [
+            one for one in self._metrics[mode] if one not in shown and not re.fullmatch("rewards/.*/mean", one)
+        ]:
             del self._metrics[mode][name]
         if "loss" in logs:
             logs["tokens"] = self.state.num_input_tokens_seen  # of prompts and answers so far; a saved state has it
